@@ -1,0 +1,60 @@
+# What `npm install` builds: the addon and the small programs, from the one list of files in native/sources.json.
+{
+  "variables": {
+    "sources_of": "node -p \"process.argv.slice(1).flatMap(l => require('./native/sources.json')[l]).map(f => 'native/' + f).join(' ')\"",
+  },
+  "target_defaults": {
+    "include_dirs": ["native"],
+    # Warnings are for the development builds (CMake): at -O3, gcc 12 sees some that are not there.
+    "cflags_cc": ["-std=c++20", "-w"],
+    "cflags!": ["-fno-exceptions"],
+    "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
+    "defines": ["WIREUP_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
+  },
+  "targets": [
+    {
+      "target_name": "core",
+      "type": "static_library",
+      "cflags": ["-fPIC"],
+      "sources": ["<!@(<(sources_of) wire job os host)"],
+    },
+    {
+      "target_name": "wireup",
+      "dependencies": ["core"],
+      "sources": ["<!@(<(sources_of) addon)"],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      # Notices may be under way to a worker that is being terminated, where no JavaScript runs: that is no fatal error.
+      "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
+    },
+    {
+      "target_name": "wireup-agent",
+      "type": "executable",
+      "dependencies": ["core"],
+      "sources": ["<!@(<(sources_of) agent)"],
+    },
+    {
+      "target_name": "wireup-exec",
+      "type": "executable",
+      "dependencies": ["core"],
+      "sources": ["<!@(<(sources_of) client exec)"],
+      # It is bind-mounted into containers that have a libc and perhaps no C++ runtime.
+      "ldflags": ["-static-libstdc++", "-static-libgcc"],
+    },
+    {
+      "target_name": "pmi",
+      "type": "shared_library",
+      "product_name": "libpmi",
+      "product_extension": "so.0",
+      "product_dir": "<(PRODUCT_DIR)",
+      "dependencies": ["core"],
+      "sources": ["<!@(<(sources_of) client libpmi)"],
+      "include_dirs": ["native/tools/libpmi/include"],
+      "cflags": ["-fPIC"],
+      # Any C program may load it, and none may unload it while a look-up of a name is under way.
+      "ldflags": [
+        "-static-libstdc++", "-static-libgcc", "-Wl,-z,nodelete",
+        "-Wl,--version-script=<(module_root_dir)/native/tools/libpmi/exports.map",
+      ],
+    },
+  ],
+}

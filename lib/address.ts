@@ -1,0 +1,36 @@
+/** Addresses in the grammar of PMI_PORT, made ready for the addon: checked, names looked up. */
+import { lookup } from 'node:dns/promises';
+import { tmpdir } from 'node:os';
+import { PmiError } from './errors';
+import { native, type NativeListenOptions } from './native';
+import { checkString } from './options';
+
+/** The same address with its host in digits: one for each that the name stands for, in the resolver's order. */
+export async function resolveAddresses(name: string, value: unknown): Promise<[string, ...string[]]> {
+  const text = checkString(name, value);
+  const parsed = native.parseAddress(text);
+  if ('error' in parsed) {
+    const { part, reason } = parsed.error;
+    throw new PmiError('ERR_PMI_ADDRESS', `${name} '${text}': ${part === '' ? reason : `${part}: ${reason}`}`);
+  }
+  if (parsed.kind === 'unix') return [parsed.uri];
+  try {
+    const found = await lookup(parsed.host, { all: true });
+    const uris = found.map(({ address, family }) => `tcp://${family === 6 ? `[${address}]` : address}:${parsed.port}`);
+    return uris as [string, ...string[]];
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new PmiError('ERR_PMI_ADDRESS', `${name} '${text}': host ${parsed.host} cannot be looked up (${code})`, { cause });
+  }
+}
+
+/**
+ * Where a server listens. `tcp`: 127.0.0.1 and a port that the kernel chooses. `unix`: a socket in a fresh folder
+ * of mode 0700 in $XDG_RUNTIME_DIR, else in the folder for temporary files. Anything else is an address.
+ */
+export async function toListenOptions(address: string): Promise<NativeListenOptions> {
+  if (address === 'tcp') return { address: 'tcp://127.0.0.1:0' };
+  if (address === 'unix') return { privateParent: process.env.XDG_RUNTIME_DIR || tmpdir() };
+  const [first] = await resolveAddresses('address', address);
+  return { address: first };
+}

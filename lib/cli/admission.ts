@@ -1,0 +1,49 @@
+/** The options of run and serve on who may join a job, each with what it gives up. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { PmiId } from '../index';
+
+export interface AdmissionFlags {
+  pmiId: PmiId;
+  reconnect: boolean;
+  allowUid?: (number | [number, number])[];
+}
+
+/** `1000` or `100000-165535`. */
+function addUids(text: string, previous: (number | [number, number])[] | undefined): (number | [number, number])[] {
+  const match = /^(\d+)(?:-(\d+))?$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('Expected a uid or a range such as 100000-165535.');
+  const first = Number(match[1]);
+  return [...(previous ?? []), match[2] === undefined ? first : [first, Number(match[2])]];
+}
+
+export function addAdmissionOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--pmi-id <kind>',
+        'what proves a rank: a random number (every MPI), 128 random bits (only wireup\'s own clients), or the plain rank, which proves nothing: any process that may connect can be any rank',
+      )
+        .choices(['number', 'long', 'rank'])
+        .default('number'),
+    )
+    .option(
+      '--reconnect',
+      'a rank whose connection has gone may come back with its PMI_ID, which is then no longer good for one use only; a rank that stays away is not missed',
+      false,
+    )
+    .addOption(
+      new Option(
+        '--allow-uid <uid>',
+        'users of this machine who may join, a uid or a range; may be given again; your own by default, and then only if given. A socket for several users can be connected to by all: the kernel says who it is',
+      ).argParser(addUids),
+    );
+}
+
+/** As the library takes them. */
+export function toAdmission(flags: AdmissionFlags): { pmiId: PmiId; reconnect: boolean; allowedUids?: (number | [number, number])[] } {
+  return {
+    pmiId: flags.pmiId,
+    reconnect: flags.reconnect,
+    ...(flags.allowUid === undefined ? {} : { allowedUids: flags.allowUid }),
+  };
+}

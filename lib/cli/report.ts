@@ -1,0 +1,73 @@
+/** What the tool says when something is wrong: one line on stderr, and an exit code. */
+import { InvalidArgumentError } from 'commander';
+import { MAX_MILLISECONDS, MAX_RANKS } from '../limits';
+
+/** The exit code for wrong use, as the shells' own tools have it. */
+const USAGE = 2;
+
+export function say(line: string): void {
+  process.stderr.write(`wireup: ${line}\n`);
+}
+
+/** Wrong use that shows only when the command runs. */
+export function sayUsage(fault: string): void {
+  say(`${fault} (see --help)`);
+  process.exitCode = USAGE;
+}
+
+/** Commander's messages begin with "error: " and end with a newline. */
+export function usageError(message: string): void {
+  say(`${message.replace(/^error: /, '').trimEnd()} (see --help)`);
+}
+
+/** The end of a command that threw. */
+export function fail(error: unknown): void {
+  const { code, exitCode, message } = error as { code?: string; exitCode?: number; message: string };
+  if (code?.startsWith('commander.')) {
+    // It has printed help, the version or its complaint by now.
+    process.exitCode = exitCode === 0 ? 0 : USAGE;
+    return;
+  }
+  say(message);
+  process.exitCode = code === 'ERR_PMI_OPTION' || code === 'ERR_PMI_ADDRESS' ? USAGE : 1;
+}
+
+/** Reads an option's value as seconds, with a fraction or without, and returns milliseconds. */
+export function seconds(min: number): (text: string) => number {
+  return (text) => {
+    const value = Math.ceil(Number(text) * 1000);
+    if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || value < min || value > MAX_MILLISECONDS) {
+      throw new InvalidArgumentError(`Expected seconds, ${min === 0 ? 'from 0' : 'more than 0'} to ${Math.floor(MAX_MILLISECONDS / 1000)}.`);
+    }
+    return value;
+  };
+}
+
+/** Reads an option's value as a whole number. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) {
+      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+    }
+    return value;
+  };
+}
+
+/** A command and its arguments, split at blanks; there is no quoting. */
+export function words(text: string): string[] {
+  const found = text.split(/\s+/).filter((word) => word !== '');
+  if (found.length === 0) throw new InvalidArgumentError('Expected a command.');
+  return found;
+}
+
+/** Reads `0,4-7` as numbers. */
+export function idset(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const [, first, last = first] = /^(\d+)(?:-(\d+))?$/.exec(part) ?? [];
+    const from = Number(first);
+    const to = Number(last);
+    if (first === undefined || from > to || to >= MAX_RANKS) throw new InvalidArgumentError('Expected ranks, such as 0,4-7.');
+    return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  });
+}

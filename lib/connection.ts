@@ -1,0 +1,110 @@
+import { describeRequest, type Backend } from './backend';
+import { follow } from './dispatch';
+import { fromFault, fromThrown, PmiError } from './errors';
+import { native, type NativeConnectOptions, type NativeNotice, type NativeOperation, type NativeReady } from './native';
+import { deferred, type Deferred } from './wait';
+
+/** Requests that were made together and are answered together. */
+interface Batch {
+  readonly operation: NativeOperation;
+  readonly words: readonly string[];
+  readonly count: number;
+  readonly values: string[];
+  readonly answer: Deferred<string[]>;
+}
+
+/** A client's connection: requests out, answers in. */
+export class Connection implements Backend {
+  readonly #handle: number;
+  readonly #ready = deferred<NativeReady>();
+  readonly #closed = deferred<void>();
+  /** By their first request. Answers come in the order of the requests, and so batch after batch. */
+  readonly #batches = new Map<number, Batch>();
+  #nextRequest = 1;
+  #answered: Batch | undefined;
+  #failure: PmiError | undefined;
+  #rank: number | undefined;
+
+  constructor(options: NativeConnectOptions) {
+    try {
+      this.#handle = follow(
+        () => native.connect(options),
+        (notice) => this.#onNotice(notice),
+      );
+    } catch (error) {
+      throw fromThrown('ERR_PMI_CONNECT', error);
+    }
+  }
+
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  get ready(): Promise<NativeReady> {
+    return this.#ready.promise;
+  }
+
+  async ask(operation: NativeOperation, words: readonly string[], count: number): Promise<string[]> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (count === 0) return [];
+    const first = this.#nextRequest;
+    this.#nextRequest += count;
+    const batch: Batch = { operation, words, count, values: [], answer: deferred() };
+    this.#batches.set(first, batch);
+    native.request(this.#handle, first, operation, words);
+    return batch.answer.promise;
+  }
+
+  abort(exitCode: number, message: string): void {
+    native.abort(this.#handle, exitCode, message);
+  }
+
+  close(): Promise<void> {
+    native.closeClient(this.#handle);
+    return this.#closed.promise;
+  }
+
+  #onNotice(notice: NativeNotice): void {
+    switch (notice.type) {
+      case 'ready':
+        this.#rank = notice.rank;
+        return this.#ready.resolve(notice);
+      case 'answers':
+        for (const [i, value] of notice.values.entries()) this.#onAnswer(notice.first + i, 0, value, '');
+        return;
+      case 'answer':
+        return this.#onAnswer(notice.request, notice.rc, notice.value, notice.message);
+      case 'failed': {
+        const code = notice.reason === 'refused' ? 'ERR_PMI_REFUSED' : notice.reason === 'protocol' ? 'ERR_PMI_PROTOCOL' : 'ERR_PMI_HUNG_UP';
+        return this.#fail(new PmiError(code, notice.message, { rank: this.#rank }));
+      }
+      case 'fault':
+        return this.#fail(fromFault(notice, this.#rank));
+      case 'closed':
+        this.#fail(new PmiError('ERR_PMI_CLOSED', 'the client is closed', { rank: this.#rank }));
+        return this.#closed.resolve();
+    }
+  }
+
+  #onAnswer(request: number, rc: number, value: string, message: string): void {
+    const batch = (this.#answered ??= this.#batches.get(request));
+    if (batch === undefined) return;
+    const { operation, words, values, answer } = batch;
+    if (rc !== 0) {
+      const text = `${describeRequest(operation, words, values.length)}: ${message === '' ? `rc ${rc}` : message}`;
+      answer.reject(new PmiError('ERR_PMI_RESULT', text, { rc, rank: this.#rank }));
+    }
+    values.push(value);
+    if (values.length < batch.count) return;
+    answer.resolve(values);
+    this.#batches.delete(request - batch.count + 1);
+    this.#answered = undefined;
+  }
+
+  #fail(error: PmiError): void {
+    this.#failure ??= error;
+    this.#ready.reject(this.#failure);
+    for (const batch of this.#batches.values()) batch.answer.reject(this.#failure);
+    this.#batches.clear();
+  }
+}

@@ -1,0 +1,165 @@
+import type { NativeEvent } from './native';
+
+/** Who is at the other end of a connection, as the kernel tells. */
+export interface Peer {
+  transport: 'fd' | 'unix' | 'tcp';
+  /** User id of the process that connected; absent where the kernel does not tell it. */
+  uid?: number;
+  /** Its process id, as seen here; absent where the kernel does not tell it. */
+  pid?: number;
+  /** For people: `127.0.0.1:40000`, or `unix` for an unnamed unix socket. */
+  address: string;
+}
+
+/** What happens in a job, as its PMI server sees it. */
+export type PmiEvent =
+  /** A connection is known to be that rank's. */
+  | { type: 'connected'; rank: number; peer: Peer }
+  /** The rank said init; version is what both sides agreed on. */
+  | { type: 'initialized'; rank: number; version: number; subversion: number }
+  /** Every rank has entered, and been let out of, the barrier of that number (from 0). */
+  | { type: 'barrier'; number: number }
+  | { type: 'finalized'; rank: number }
+  /** The rank asked for the end of the job. */
+  | { type: 'aborted'; rank: number; exitCode: number; message: string }
+  /** The rank's connection ended. `lost`: between init and finalize. */
+  | { type: 'disconnected'; rank: number; lost: boolean }
+  /** Somebody was refused. */
+  | { type: 'rejected'; peer: Peer; reason: string }
+  /** Ranks wait in the barrier for a rank that has left, so it can never complete; told once, unless that rank comes back. */
+  | { type: 'stuck'; rank: number; number: number }
+  /** Bad input on a connection; `rank` is absent before it is known. The connection may live on. */
+  | { type: 'protocol-error'; rank?: number; message: string };
+
+export function toPmiEvent(event: NativeEvent): PmiEvent {
+  const { rank } = event;
+  switch (event.event) {
+    case 'connected':
+      return { type: 'connected', rank, peer: event.peer };
+    case 'initialized':
+      return { type: 'initialized', rank, version: event.version, subversion: event.subversion };
+    case 'barrier':
+      return { type: 'barrier', number: event.barrier };
+    case 'finalized':
+      return { type: 'finalized', rank };
+    case 'aborted':
+      return { type: 'aborted', rank, exitCode: event.exitCode, message: event.message };
+    case 'disconnected':
+      return { type: 'disconnected', rank, lost: event.lost };
+    case 'rejected':
+      return { type: 'rejected', peer: event.peer, reason: event.message };
+    case 'stuck':
+      return { type: 'stuck', rank, number: event.barrier };
+    case 'protocol_error':
+      return { type: 'protocol-error', ...(rank >= 0 ? { rank } : {}), message: event.message };
+  }
+}
+
+/** First in, first out. Array's shift() moves all that is left: of 100,000 events, each time. */
+class Queue<T> {
+  #items: T[] = [];
+  #first = 0;
+
+  get length(): number {
+    return this.#items.length - this.#first;
+  }
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  /** Not of an empty one. */
+  shift(): T {
+    const item = this.#items[this.#first++]!;
+    if (this.#first * 2 >= this.#items.length) {
+      this.#items = this.#items.slice(this.#first);
+      this.#first = 0;
+    }
+    return item;
+  }
+}
+
+/**
+ * Events for any number of readers. A reader gets every event from its read() call to the end, in order; without a
+ * reader events are dropped. Nothing is dropped before open(), nor in the turn of the event loop that called it:
+ * who reads at once misses nothing.
+ */
+export class EventHub<T> {
+  readonly #readers = new Set<(event: T | undefined) => void>();
+  #held: (T | undefined)[] | undefined = [];
+  #ended = false;
+
+  open(): void {
+    setImmediate(() => {
+      const held = this.#held ?? [];
+      this.#held = undefined;
+      for (const event of held) this.#pass(event);
+    });
+  }
+
+  push(event: T): void {
+    if (this.#held !== undefined) this.#held.push(event);
+    else this.#pass(event);
+  }
+
+  end(): void {
+    if (this.#held !== undefined) this.#held.push(undefined);
+    else this.#pass(undefined);
+  }
+
+  #pass(event: T | undefined): void {
+    for (const reader of this.#readers) reader(event);
+    if (event !== undefined) return;
+    this.#ended = true;
+    this.#readers.clear();
+  }
+
+  read(signal?: AbortSignal): AsyncIterableIterator<T> {
+    const queue = new Queue<T>();
+    let ended = this.#ended;
+    // More than one where next() is called again before the last call has settled.
+    let waiting: (() => void)[] = [];
+    const wake = (): void => {
+      const woken = waiting;
+      waiting = [];
+      for (const resolve of woken) resolve();
+    };
+    const reader = (event: T | undefined): void => {
+      if (event === undefined) ended = true;
+      else queue.push(event);
+      wake();
+    };
+    if (!ended) this.#readers.add(reader);
+    const onAbort = (): void => wake();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const leave = (): void => {
+      ended = true;
+      this.#readers.delete(reader);
+      signal?.removeEventListener('abort', onAbort);
+      wake();
+    };
+    return {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      async next() {
+        for (;;) {
+          if (signal?.aborted) {
+            leave();
+            throw signal.reason;
+          }
+          if (queue.length > 0) return { done: false, value: queue.shift() };
+          if (ended) {
+            leave();
+            return { done: true, value: undefined };
+          }
+          await new Promise<void>((resolve) => waiting.push(resolve));
+        }
+      },
+      async return() {
+        leave();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+}

@@ -1,0 +1,102 @@
+/** What makes a job one's own: its name, who may join it, and the secret of each rank. */
+import { randomBytes } from 'node:crypto';
+import { MAX_RANKS } from './limits';
+import { native, type NativeJobOptions } from './native';
+import { checkBoolean, checkInteger, checkOneOf, checkString, optionError } from './options';
+
+/**
+ * What a rank says to prove that it is that rank.
+ *
+ * `number`: a random number below 2^31, one a rank, which is what every MPI can send (MPICH sends PMI_ID through
+ * atoi). `long`: 128 random bits in hexadecimal; only this package's clients (PmiClient, wireup-exec, libpmi) send
+ * such a one. `rank`: the plain rank, for clients that take their rank from PMI_ID; then whoever passes the check of
+ * user and host can be any rank, by accident too.
+ */
+export type PmiId = 'number' | 'long' | 'rank';
+
+/** Who may join a job by the address that its server listens on. */
+export interface AdmissionOptions {
+  /**
+   * The users of this machine whose processes may connect, by uid or range of uids (`[first, last]`, for what a user
+   * namespace maps its users to); this process's own by default. Root only when 0 is among them.
+   */
+  allowedUids?: readonly (number | readonly [number, number])[];
+  /**
+   * The other machines that may connect over TCP: addresses in digits (`192.0.2.7`) or such with a count of bits
+   * (`10.0.0.0/8`, `2001:db8::/32`); none by default. What they say travels in clear text, PMI_ID too.
+   */
+  allowHosts?: readonly string[];
+  /** `number` by default. */
+  pmiId?: PmiId;
+  /**
+   * Lets a rank whose connection has gone come back with the same PMI_ID (checkpoint and restart, a debugger's second
+   * run): before its first completed barrier it may start anew, after that it goes on where it was and may not init
+   * again. What that gives up: PMI_ID is no longer used once, so who learns it can take the place of a rank that has
+   * gone; and a rank that is gone for good is not missed (`lost` is false). False by default.
+   */
+  reconnect?: boolean;
+  /** Milliseconds that a connection has to say whose it is; 10,000 by default. */
+  handshakeTimeout?: number;
+}
+
+export const admissionOptionNames = ['allowedUids', 'allowHosts', 'pmiId', 'reconnect', 'handshakeTimeout'] as const;
+
+const MAX_UID = 2 ** 32 - 2;
+
+function checkUids(value: unknown): [number, number][] {
+  if (!Array.isArray(value)) throw optionError('allowedUids', 'an array of uids and [first, last]', value);
+  return value.map((item: unknown, i) => {
+    const name = `allowedUids[${i}]`;
+    if (!Array.isArray(item)) {
+      const uid = checkInteger(name, item, 0, MAX_UID);
+      return [uid, uid];
+    }
+    if (item.length !== 2) throw optionError(name, 'a uid or [first, last]', item);
+    const first = checkInteger(`${name}[0]`, item[0], 0, MAX_UID);
+    return [first, checkInteger(`${name}[1]`, item[1], first, MAX_UID)];
+  });
+}
+
+function checkHosts(value: unknown): string[] {
+  if (!Array.isArray(value)) throw optionError('allowHosts', 'an array of addresses', value);
+  return value.map((item: unknown, i) => {
+    const text = checkString(`allowHosts[${i}]`, item);
+    const error = native.hostRangeError(text);
+    if (error !== undefined) throw optionError(`allowHosts[${i}]`, error.reason.replace(/^expected /, ''), text);
+    return text;
+  });
+}
+
+/** Random, each once in a job. */
+function makeTokens(size: number, kind: PmiId): string[] {
+  if (kind === 'rank') return Array.from({ length: size }, (_, rank) => String(rank));
+  const length = kind === 'long' ? 16 : 4;
+  const tokens = new Set<string>();
+  while (tokens.size < size) {
+    const bytes = randomBytes((size - tokens.size) * length);
+    for (let at = 0; at < bytes.length; at += length) {
+      const token = bytes.subarray(at, at + length);
+      tokens.add(kind === 'long' ? token.toString('hex') : String(token.readUInt32LE() & 0x7fffffff));
+    }
+  }
+  return [...tokens];
+}
+
+export function makeJobOptions(
+  size: number,
+  universeSize: number | undefined,
+  ranksPerNode: number | undefined,
+  admission: AdmissionOptions,
+): NativeJobOptions {
+  return {
+    size,
+    ranksPerNode: ranksPerNode === undefined ? size : checkInteger('ranksPerNode', ranksPerNode, 1, MAX_RANKS),
+    kvsname: `wireup-${randomBytes(8).toString('hex')}`,
+    ...(universeSize === undefined ? {} : { universeSize }),
+    allowedUids: checkUids(admission.allowedUids ?? [process.geteuid!()]),
+    allowHosts: checkHosts(admission.allowHosts ?? []),
+    tokens: makeTokens(size, checkOneOf('pmiId', admission.pmiId ?? 'number', ['number', 'long', 'rank'] as const)),
+    reconnect: checkBoolean('reconnect', admission.reconnect ?? false),
+    handshakeTimeout: checkInteger('handshakeTimeout', admission.handshakeTimeout ?? 10_000, 1, 2 ** 31 - 1),
+  };
+}

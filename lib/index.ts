@@ -1,0 +1,23 @@
+/** What `import 'wireup'` gives. */
+export { MAX_RANKS } from './limits';
+export { type AdmissionOptions, type PmiId } from './identity';
+export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
+export { PmiClient, type Connecting, type PmiMaxes } from './client';
+export { type Waiting } from './wait';
+export {
+  launch,
+  describeFailure,
+  type Job,
+  type JobEvent,
+  type JobFailure,
+  type JobResult,
+  type LaunchOptions,
+  type PmiTransport,
+  type RankResult,
+} from './launch';
+export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
+export { type Peer, type PmiEvent } from './events';
+export { describeStatus, type PmiStatus, type RankState } from './status';
+export { scrubEnvironment, type Environment } from './env';
+export { formatIdset } from './idset';
+export { libpmiPath } from './native';

@@ -1,0 +1,286 @@
+/**
+ * The one typed declaration of what the addon exports. Everything else in lib/ stands on it; nothing of it is
+ * public. Handles are numbers; what happens to them comes in batches to the callback given to start().
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+export type RankStateName = 'absent' | 'connected' | 'initialized' | 'finalized' | 'disconnected';
+
+export interface NativePeer {
+  transport: 'fd' | 'unix' | 'tcp';
+  uid?: number;
+  pid?: number;
+  address: string;
+}
+
+/** A job event of the PMI server; which fields have a meaning depends on `event`. */
+export interface NativeEvent {
+  type: 'event';
+  event:
+    | 'connected'
+    | 'initialized'
+    | 'barrier'
+    | 'finalized'
+    | 'aborted'
+    | 'disconnected'
+    | 'rejected'
+    | 'protocol_error'
+    | 'stuck';
+  rank: number;
+  exitCode: number;
+  lost: boolean;
+  barrier: number;
+  version: number;
+  subversion: number;
+  message: string;
+  peer: NativePeer;
+}
+
+export interface NativeFault {
+  type: 'fault';
+  code: string;
+  message: string;
+  errno?: number;
+  syscall?: string;
+}
+
+export interface NativeRankOutcome {
+  pid: number;
+  exited: boolean;
+  signaled: boolean;
+  value: number;
+  coreDumped: boolean;
+  /** It ran when the agent began to end the job. */
+  ended: boolean;
+}
+
+/** Milliseconds since the launch. */
+export interface NativeTimes {
+  started?: number;
+  connected?: number;
+  initialized?: number;
+  finalized?: number;
+  exited?: number;
+}
+
+export interface NativeResult {
+  type: 'result';
+  exitCode: number;
+  failure?: {
+    reason: 'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'agent';
+    rank: number;
+    value: number;
+    message: string;
+    phase: 'none' | 'initialized' | 'finalized';
+    barrier?: number;
+  };
+  /** The ranks when it failed, for `early`, `timeout` and `wireup`. */
+  status?: NativeJobStatus;
+  /** Who had left for good by then. */
+  departed: number[];
+  duration: number;
+  barriers: number;
+  barrierTimes: number[];
+  victims: number;
+  ranks: (NativeRankOutcome & { state: RankStateName; times: NativeTimes })[];
+}
+
+export interface NativeJobStatus {
+  ranks: RankStateName[];
+  barrier: number;
+  inside: number[];
+  missing: number[];
+  kvsEntries: number;
+  rejected: number;
+  unidentified: number;
+}
+
+export interface NativeStatus extends NativeJobStatus {
+  type: 'status';
+  request: number;
+}
+
+export interface NativeReady {
+  type: 'ready';
+  rank: number;
+  size: number;
+  spawned: boolean;
+  appnum: number;
+  universeSize: number;
+  version: number;
+  subversion: number;
+  kvsname: string;
+  kvsnameMax: number;
+  keyMax: number;
+  valueMax: number;
+}
+
+export type NativeNotice = { handle: number } & (
+  | { type: 'opened'; address: string; pmiPort: string }
+  | { type: 'agent'; pid: number; host: string }
+  | { type: 'started'; rank: number; pid: number }
+  | ({ type: 'exited'; rank: number } & NativeRankOutcome)
+  | { type: 'answer'; request: number; rc: number; value: string; message: string }
+  /** Of requests `first`, `first + 1` and so on, all successful. */
+  | { type: 'answers'; first: number; values: string[] }
+  | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
+  | { type: 'closed' }
+  | NativeEvent
+  | NativeFault
+  | NativeResult
+  | NativeStatus
+  | NativeReady
+);
+
+export interface NativeJobOptions {
+  size: number;
+  kvsname: string;
+  /** The job's own size when absent. */
+  universeSize?: number;
+  /** Nodes are filled in the order of ranks. */
+  ranksPerNode: number;
+  /** The first and the last uid of each range. */
+  allowedUids: [number, number][];
+  /** Addresses in digits, or such with a count of bits (CIDR). */
+  allowHosts: string[];
+  /** PMI_ID of each rank. */
+  tokens: string[];
+  reconnect: boolean;
+  /** Milliseconds from accept to a good initack. */
+  handshakeTimeout: number;
+}
+
+export interface NativeListenOptions {
+  /** In the grammar of PMI_PORT; a TCP host in digits. */
+  address?: string;
+  /** Instead of an address: a unix socket in a fresh private folder in this one. */
+  privateParent?: string;
+}
+
+export interface NativeLaunchOptions extends NativeJobOptions, NativeListenOptions {
+  pmi: 'fd' | 'port';
+  agent: string;
+  directory: string;
+  prefix: string[];
+  args: string[];
+  environment: string[];
+  label: boolean;
+  stdinRank: number;
+  discardOutput: boolean;
+  /** Put before the program of the ranks `debugged`. */
+  debugger: string[];
+  debugged: number[];
+  ignoredSignals: number[];
+  endOnFailure: boolean;
+  endOnEarlyExit: boolean;
+  /** Milliseconds between TERM and KILL. */
+  grace: number;
+  /** Milliseconds; 0: no limit. */
+  timeout: number;
+  wireupTimeout: number;
+  /** A rank's connection must come from its process or a descendant of it, as far as the kernel tells. */
+  descendantsOnly: boolean;
+}
+
+export interface NativeConnectOptions {
+  fd?: number;
+  address?: string;
+  pmiId?: string;
+  rank?: number;
+  size?: number;
+  spawned?: boolean;
+  /** More than one put or get in flight. */
+  pipeline: boolean;
+  /** Milliseconds to the end of the handshake; 0 waits for ever. */
+  timeout: number;
+}
+
+export type NativeOperation = 'put' | 'get' | 'barrier' | 'publish' | 'unpublish' | 'lookup' | 'finalize';
+
+export interface NativeRankPlace {
+  rank: number;
+  size: number;
+  localRank: number;
+  localSize: number;
+}
+
+export type ParsedAddress =
+  | { kind: 'tcp'; host: string; port: number; uri: string }
+  | { kind: 'unix'; path: string; abstract: boolean; uri: string }
+  | { error: { part: string; reason: string } };
+
+/** One row of the table of PMI messages. */
+export interface NativeMessage {
+  /** Our name for it, over all versions of the protocol. */
+  name: string;
+  /** Its name on the wire in PMI-1 and PMI-2; empty where it has none. */
+  v1: string;
+  v2: string;
+  direction: string;
+  form: string;
+  support: string;
+  /** Name of the message that answers it. */
+  reply: string;
+  source: string;
+  attributes: { name: string; type: string; presence: string; limit: number }[];
+}
+
+export interface Native {
+  start(onBatch: (batch: NativeNotice[]) => void): void;
+  /** Ends everything at once and waits for that. Nothing is told any more. */
+  shutdown(): void;
+
+  openServer(options: NativeJobOptions & NativeListenOptions): number;
+  /** Returns an fd that the caller owns. */
+  openChannel(server: number, rank: number): number;
+  closeServer(server: number): void;
+  status(handle: number, request: number): void;
+
+  launch(options: NativeLaunchOptions): number;
+  /** To all ranks when none is named. */
+  signal(launch: number, signal: number, ranks: number[]): void;
+  stop(launch: number, graceMs: number): void;
+
+  connect(options: NativeConnectOptions): number;
+  /**
+   * `words`: keys or services; for put and publish each followed by its value or port; for barrier and finalize none.
+   * The request of the first has the id `first`, the next one `first + 1`.
+   */
+  request(client: number, first: number, operation: NativeOperation, words: readonly string[]): void;
+  abort(client: number, exitCode: number, message: string): void;
+  closeClient(client: number): void;
+
+  parseAddress(text: string): ParsedAddress;
+  /** From the values of PMI_process_mapping and flux.taskmap; empty where there is none. */
+  cliqueRanks(processMapping: string, fluxTaskmap: string, rank: number, size: number): number[];
+  /** Undefined for what `allowHosts` takes. */
+  hostRangeError(text: string): { part: string; reason: string } | undefined;
+  channelEnvironment(place: NativeRankPlace, fd: number): string[];
+  portEnvironment(place: NativeRankPlace, pmiPort: string, token: string): string[];
+  isStalePmiVariable(name: string): boolean;
+  messageTable(): NativeMessage[];
+}
+
+/** The folder of the compiled parts: the addon, wireup-agent, wireup-exec, libpmi. */
+const folder = join(__dirname, '..', 'build', 'Release');
+
+export const agentPath = join(folder, 'wireup-agent');
+export const execPath = join(folder, 'wireup-exec');
+/** Where libpmi.so.0 is, PMI-1 for C programs. */
+export const libpmiPath = join(folder, 'libpmi.so.0');
+
+let loaded: Native | undefined;
+
+function load(): Native {
+  const path = join(folder, 'wireup.node');
+  if (!existsSync(path)) {
+    throw new Error(`the native parts are not built: ${path} is missing; run \`npm install\` (or \`npm rebuild wireup\`)`);
+  }
+  return require(path) as Native;
+}
+
+/** The addon, loaded when something of it is first used: what needs none of it (--help, a type) works without. */
+export const native = new Proxy({} as Native, {
+  get: (_, name: keyof Native) => (loaded ??= load())[name],
+});

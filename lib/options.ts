@@ -1,0 +1,54 @@
+/** Checks of what callers pass. Each says which option, what was expected and what came. */
+import { inspect } from 'node:util';
+import { PmiError } from './errors';
+
+export function optionError(name: string, expected: string, value: unknown): PmiError {
+  return new PmiError('ERR_PMI_OPTION', `${name}: expected ${expected}, got ${inspect(value, { depth: 0 })}`);
+}
+
+export function checkInteger(name: string, value: unknown, min: number, max: number): number {
+  if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+    throw optionError(name, `a whole number from ${min} to ${max}`, value);
+  }
+  return value as number;
+}
+
+/** A string that can be passed to a program: without NUL. */
+export function checkString(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw optionError(name, 'a string', value);
+  if (value.includes('\0')) throw optionError(name, 'a string without a NUL', value);
+  return value;
+}
+
+export function checkStrings(name: string, value: unknown): string[] {
+  if (!Array.isArray(value)) throw optionError(name, 'an array of strings', value);
+  return value.map((item, i) => checkString(`${name}[${i}]`, item));
+}
+
+export function checkBoolean(name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw optionError(name, 'true or false', value);
+  return value;
+}
+
+export function checkOneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
+  if (!allowed.includes(value as T)) {
+    throw optionError(name, allowed.map((item) => `'${item}'`).join(' or '), value);
+  }
+  return value as T;
+}
+
+export function checkSignal(value: unknown): AbortSignal | undefined {
+  if (value !== undefined && !(value instanceof AbortSignal)) throw optionError('signal', 'an AbortSignal', value);
+  return value;
+}
+
+/** An object without names that are not options: a misspelt option is an error, not silence. */
+export function checkOptions<T extends object>(where: string, value: T, known: readonly (keyof T & string)[]): T {
+  if (typeof value !== 'object' || value === null) throw optionError(where, 'an object', value);
+  for (const name of Object.keys(value)) {
+    if (!(known as readonly string[]).includes(name)) {
+      throw optionError(`${where}.${name}`, `one of the options ${known.join(', ')}`, (value as Record<string, unknown>)[name]);
+    }
+  }
+  return value;
+}

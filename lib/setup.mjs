@@ -1,0 +1,28 @@
+// Makes a checkout ready: the packages of the lock file, the native parts, dist/. What is there and current is
+// not made again. Uses nothing but Node's own modules, since it runs before there is anything else.
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+export function run(command, args, options = {}) {
+  const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  if (status === 0) return;
+  console.error(`wireup: ${command} ${args.join(' ')} failed (${error?.message ?? signal ?? `exit code ${status}`})`);
+  process.exit(1);
+}
+
+function packagesAreCurrent() {
+  const installed = join(root, 'node_modules/.package-lock.json');
+  return existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs;
+}
+
+export function setUp() {
+  if (!packagesAreCurrent()) run('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit']);
+  run(process.execPath, ['native/build.mjs', '--update']);
+  run(process.execPath, ['lib/build.mjs']);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) setUp();

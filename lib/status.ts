@@ -1,0 +1,66 @@
+import { formatIdset } from './idset';
+import type { NativeJobStatus, RankStateName } from './native';
+
+/**
+ * What a rank is to the PMI server: `absent` never connected; `connected` but no init yet; `initialized`, between
+ * init and finalize; `finalized`; `disconnected`, gone without finalize.
+ */
+export type RankState = RankStateName;
+
+/** A job at one moment. Sets of ranks are idsets: `0-3,7`, the empty string for none. */
+export interface PmiStatus {
+  size: number;
+  /** The ranks in each state. */
+  ranks: Record<RankState, string>;
+  barrier: {
+    /** How many barriers are complete, which is the number of the one under way. */
+    number: number;
+    /** The ranks that wait in it. */
+    inside: string;
+    /** The ranks that it waits for; empty when nobody is inside. */
+    missing: string;
+  };
+  /** Keys in the key-value space, the server's own included. */
+  kvsEntries: number;
+  /** Connections that were refused. */
+  rejected: number;
+  /** Connections that have not yet said whose they are. */
+  unidentified: number;
+}
+
+const states: readonly RankState[] = ['absent', 'connected', 'initialized', 'finalized', 'disconnected'];
+
+export function toPmiStatus(status: NativeJobStatus): PmiStatus {
+  const inState = (state: RankState): string =>
+    formatIdset(status.ranks.flatMap((actual, rank) => (actual === state ? [rank] : [])));
+  return {
+    size: status.ranks.length,
+    ranks: Object.fromEntries(states.map((state) => [state, inState(state)])) as Record<RankState, string>,
+    barrier: {
+      number: status.barrier,
+      inside: formatIdset(status.inside),
+      missing: formatIdset(status.missing),
+    },
+    kvsEntries: status.kvsEntries,
+    rejected: status.rejected,
+    unidentified: status.unidentified,
+  };
+}
+
+/**
+ * Where the ranks are, in one line: `connected, no init: 1; in barrier 0: 0,2-3; missing: 1`. States that no rank is in
+ * are left out.
+ */
+export function describeStatus(status: PmiStatus): string {
+  const { ranks, barrier } = status;
+  const parts: [string, string][] = [
+    ['never connected', ranks.absent],
+    ['connected, no init', ranks.connected],
+    ['initialized', ranks.initialized],
+    ['finalized', ranks.finalized],
+    ['left PMI', ranks.disconnected],
+    [`in barrier ${barrier.number}`, barrier.inside],
+    ['missing', barrier.missing],
+  ];
+  return parts.flatMap(([what, who]) => (who === '' ? [] : [`${what}: ${who}`])).join('; ');
+}

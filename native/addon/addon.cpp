@@ -1,0 +1,171 @@
+// The functions that lib/native.ts declares.
+#include <napi.h>
+
+#include <memory>
+
+#include "addon/convert.h"
+#include "addon/environment.h"
+#include "host/rank_environment.h"
+#include "os/error.h"
+#include "wire/clique.h"
+
+namespace wireup::addon {
+namespace {
+
+struct InstanceData {
+  std::unique_ptr<Environment> environment;
+};
+
+Environment& environment(const Napi::CallbackInfo& info) {
+  auto* data = info.Env().GetInstanceData<InstanceData>();
+  if (!data->environment) throw Napi::Error::New(info.Env(), "start() has not been called");
+  return *data->environment;
+}
+
+host::Runtime& runtime(const Napi::CallbackInfo& info) { return environment(info).runtime(); }
+
+std::uint32_t u32(const Napi::Value& value) { return value.As<Napi::Number>().Uint32Value(); }
+std::string text(const Napi::Value& value) { return value.As<Napi::String>().Utf8Value(); }
+host::RequestId request_id(const Napi::Value& value) {
+  return static_cast<host::RequestId>(value.As<Napi::Number>().Int64Value());
+}
+
+// A system error as the JavaScript error that lib/errors.ts understands.
+Napi::Error to_error(Napi::Env env, const std::system_error& failure, const std::string& syscall) {
+  Napi::Error error = Napi::Error::New(env, failure.what());
+  error.Set("errno", Napi::Number::New(env, failure.code().value()));
+  error.Set("syscall", Napi::String::New(env, syscall));
+  return error;
+}
+
+template <typename Function>
+auto guarded(const Napi::CallbackInfo& info, Function function) {
+  try {
+    return function();
+  } catch (const os::OsError& failure) {
+    throw to_error(info.Env(), failure, failure.syscall());
+  } catch (const std::system_error& failure) {
+    throw to_error(info.Env(), failure, "thread");
+  }
+}
+
+void start(const Napi::CallbackInfo& info) {
+  auto* data = info.Env().GetInstanceData<InstanceData>();
+  data->environment = std::make_unique<Environment>(info.Env(), info[0].As<Napi::Function>());
+}
+
+void shutdown(const Napi::CallbackInfo& info) { runtime(info).shutdown(); }
+
+Napi::Value open_server(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    Environment& env = environment(info);
+    return Napi::Number::New(
+        info.Env(), env.opened(env.runtime().open_server(to_server_options(info[0].As<Napi::Object>()))));
+  });
+}
+
+Napi::Value launch(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    Environment& env = environment(info);
+    return Napi::Number::New(info.Env(),
+                             env.opened(env.runtime().launch(to_launch_options(info[0].As<Napi::Object>()))));
+  });
+}
+
+Napi::Value connect(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    Environment& env = environment(info);
+    return Napi::Number::New(info.Env(),
+                             env.opened(env.runtime().connect(to_connect_options(info[0].As<Napi::Object>()))));
+  });
+}
+
+Napi::Value open_channel(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    return Napi::Number::New(info.Env(), runtime(info).open_channel(u32(info[0]), u32(info[1])).release());
+  });
+}
+
+void close_server(const Napi::CallbackInfo& info) { runtime(info).close_server(u32(info[0])); }
+
+void status(const Napi::CallbackInfo& info) { runtime(info).status(u32(info[0]), request_id(info[1])); }
+
+void signal(const Napi::CallbackInfo& info) {
+  const auto array = info[2].As<Napi::Array>();
+  std::vector<std::uint32_t> ranks;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) ranks.push_back(u32(array.Get(i)));
+  runtime(info).signal(u32(info[0]), info[1].As<Napi::Number>().Int32Value(), std::move(ranks));
+}
+
+void stop(const Napi::CallbackInfo& info) {
+  runtime(info).stop(u32(info[0]), std::chrono::milliseconds(u32(info[1])));
+}
+
+void request(const Napi::CallbackInfo& info) {
+  const host::ClientOperation operation = to_operation(info[2]);
+  runtime(info).request(u32(info[0]), request_id(info[1]), operation, to_items(operation, info[3]));
+}
+
+Napi::Value clique_ranks(const Napi::CallbackInfo& info) {
+  return to_array(info.Env(), wire::clique_ranks(text(info[0]), text(info[1]), u32(info[2]), u32(info[3])));
+}
+
+void abort(const Napi::CallbackInfo& info) {
+  runtime(info).abort(u32(info[0]), info[1].As<Napi::Number>().Int32Value(), text(info[2]));
+}
+
+void close_client(const Napi::CallbackInfo& info) { runtime(info).close_client(u32(info[0])); }
+
+Napi::Value address(const Napi::CallbackInfo& info) { return parse_address(info.Env(), text(info[0])); }
+
+Napi::Value host_range_error(const Napi::CallbackInfo& info) { return parse_host_range(info.Env(), text(info[0])); }
+
+Napi::Value channel_environment(const Napi::CallbackInfo& info) {
+  return to_array(info.Env(), host::channel_environment(to_rank_place(info[0].As<Napi::Object>()),
+                                                        info[1].As<Napi::Number>().Int32Value()));
+}
+
+Napi::Value port_environment(const Napi::CallbackInfo& info) {
+  return to_array(info.Env(),
+                  host::port_environment(to_rank_place(info[0].As<Napi::Object>()), text(info[1]), text(info[2])));
+}
+
+Napi::Value is_stale_pmi_variable(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), host::is_stale_pmi_variable(text(info[0])));
+}
+
+Napi::Value message_table(const Napi::CallbackInfo& info) { return addon::message_table(info.Env()); }
+
+Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new InstanceData);
+  const auto define = [&](const char* name, auto function) { exports.Set(name, Napi::Function::New(env, function, name)); };
+  define("start", start);
+  define("shutdown", shutdown);
+  define("openServer", open_server);
+  define("openChannel", open_channel);
+  define("closeServer", close_server);
+  define("status", status);
+  define("launch", launch);
+  define("signal", signal);
+  define("stop", stop);
+  define("connect", connect);
+  define("request", request);
+  define("abort", abort);
+  define("closeClient", close_client);
+  define("parseAddress", address);
+  define("cliqueRanks", clique_ranks);
+  define("hostRangeError", host_range_error);
+  define("channelEnvironment", channel_environment);
+  define("portEnvironment", port_environment);
+  define("isStalePmiVariable", is_stale_pmi_variable);
+  define("messageTable", message_table);
+  return exports;
+}
+
+}  // namespace
+}  // namespace wireup::addon
+
+// The macro pastes the function's name, so it takes no qualified one.
+static Napi::Object init(Napi::Env env, Napi::Object exports) { return wireup::addon::define_exports(env, exports); }
+
+NODE_API_MODULE(wireup, init)

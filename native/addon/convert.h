@@ -1,0 +1,32 @@
+// Between JavaScript values and the structs of host/. Only conversion: what a value may be is checked in
+// TypeScript; what has the wrong type here is a TypeError. Threads: the JavaScript thread's.
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+#include <vector>
+
+#include "host/notice.h"
+#include "host/rank_environment.h"
+#include "host/runtime.h"
+
+namespace wireup::addon {
+
+host::ServerOptions to_server_options(const Napi::Object& object);
+host::LaunchOptions to_launch_options(const Napi::Object& object);
+host::ConnectOptions to_connect_options(const Napi::Object& object);
+host::ClientOperation to_operation(const Napi::Value& name);
+// Items from a flat list of strings: keys and values in turn where the operation has both.
+std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words);
+host::RankPlace to_rank_place(const Napi::Object& object);
+
+Napi::Object to_object(Napi::Env env, const host::Notice& notice);
+Napi::Array to_array(Napi::Env env, const std::vector<std::string>& strings);
+Napi::Array to_array(Napi::Env env, const std::vector<std::uint32_t>& numbers);
+Napi::Array message_table(Napi::Env env);
+Napi::Value parse_address(Napi::Env env, const std::string& text);
+// Undefined for a range that is one.
+Napi::Value parse_host_range(Napi::Env env, const std::string& text);
+
+}  // namespace wireup::addon

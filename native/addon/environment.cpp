@@ -1,0 +1,44 @@
+#include "addon/environment.h"
+
+#include "addon/convert.h"
+
+namespace wireup::addon {
+
+Environment::Environment(Napi::Env env, Napi::Function on_batch)
+    : env_(env),
+      on_batch_(Napi::Persistent(on_batch)),
+      wake_(Wake::New(env, "wireup", 0, 1, this)),
+      runtime_([this] { wake_.NonBlockingCall(); }) {
+  wake_.Unref(env);
+  // Hooks run last in, first out: this one before the wake-up's own, so that nobody calls what is gone.
+  napi_add_env_cleanup_hook(env, &Environment::on_cleanup, this);
+}
+
+Environment::~Environment() {
+  napi_remove_env_cleanup_hook(env_, &Environment::on_cleanup, this);
+  runtime_.shutdown();
+}
+
+void Environment::on_cleanup(void* self) { static_cast<Environment*>(self)->runtime_.shutdown(); }
+
+host::Handle Environment::opened(host::Handle handle) {
+  if (open_++ == 0) wake_.Ref(env_);
+  return handle;
+}
+
+void Environment::on_wake(Napi::Env env, Napi::Function, Environment* self, void*) {
+  // Without an environment the call is only emptying its queue at the end.
+  if (static_cast<napi_env>(env) != nullptr) self->deliver(env);
+}
+
+void Environment::deliver(Napi::Env env) {
+  const std::vector<host::Notice> notices = runtime_.take();
+  Napi::Array batch = Napi::Array::New(env, notices.size());
+  for (std::uint32_t i = 0; i < notices.size(); ++i) {
+    batch.Set(i, to_object(env, notices[i]));
+    if (std::holds_alternative<host::Closed>(notices[i].payload) && --open_ == 0) wake_.Unref(env);
+  }
+  on_batch_.Call({batch});
+}
+
+}  // namespace wireup::addon

@@ -1,0 +1,170 @@
+#include "addon/convert.h"
+
+#include <unordered_map>
+
+namespace wireup::addon {
+namespace {
+
+Napi::Value member(const Napi::Object& object, const char* name) {
+  Napi::Value value = object.Get(name);
+  if (value.IsUndefined()) throw Napi::TypeError::New(object.Env(), std::string("missing option ") + name);
+  return value;
+}
+
+std::string text(const Napi::Value& value) {
+  if (!value.IsString()) throw Napi::TypeError::New(value.Env(), "expected a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+double number(const Napi::Value& value) {
+  if (!value.IsNumber()) throw Napi::TypeError::New(value.Env(), "expected a number");
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+std::uint32_t u32(const Napi::Value& value) {
+  const double n = number(value);
+  if (!(n >= 0 && n <= 0xffffffff)) throw Napi::RangeError::New(value.Env(), "expected a number from 0 to 2^32-1");
+  return static_cast<std::uint32_t>(n);
+}
+
+std::int32_t i32(const Napi::Value& value) {
+  const double n = number(value);
+  if (!(n >= -2147483648.0 && n <= 2147483647.0)) throw Napi::RangeError::New(value.Env(), "expected a 32-bit number");
+  return static_cast<std::int32_t>(n);
+}
+
+bool boolean(const Napi::Value& value) {
+  if (!value.IsBoolean()) throw Napi::TypeError::New(value.Env(), "expected a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
+template <typename Convert>
+auto list(const Napi::Value& value, Convert convert) {
+  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), "expected an array");
+  const auto array = value.As<Napi::Array>();
+  std::vector<decltype(convert(Napi::Value()))> result;
+  result.reserve(array.Length());
+  for (std::uint32_t i = 0; i < array.Length(); ++i) result.push_back(convert(array.Get(i)));
+  return result;
+}
+
+job::UidRange uid_range(const Napi::Value& value) {
+  const std::vector<std::uint32_t> ends = list(value, u32);
+  if (ends.size() != 2) throw Napi::RangeError::New(value.Env(), "expected the first and the last uid");
+  return {ends[0], ends[1]};
+}
+
+wire::HostRange host_range(const Napi::Value& value) {
+  const auto parsed = wire::parse_host_range(text(value));
+  if (!parsed.range) throw Napi::RangeError::New(value.Env(), "bad host");
+  return *parsed.range;
+}
+
+job::Token token(const Napi::Value& value) { return text(value); }
+
+job::JobOptions to_job_options(const Napi::Object& object) {
+  job::JobOptions options;
+  options.layout = job::Layout::by_node(u32(member(object, "size")), u32(member(object, "ranksPerNode")));
+  options.kvsname = text(member(object, "kvsname"));
+  if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined()) options.universe_size = u32(size);
+  options.auth.allowed_uids = list(member(object, "allowedUids"), uid_range);
+  options.auth.allowed_hosts = list(member(object, "allowHosts"), host_range);
+  options.auth.tokens = list(member(object, "tokens"), token);
+  options.auth.reconnect = boolean(member(object, "reconnect"));
+  options.auth.handshake_timeout = std::chrono::milliseconds(u32(member(object, "handshakeTimeout")));
+  if (options.auth.tokens.size() != options.layout.size()) {
+    throw Napi::RangeError::New(object.Env(), "expected one token a rank");
+  }
+  return options;
+}
+
+wire::Address to_address(const Napi::Value& value) {
+  const auto parsed = wire::parse_address(text(value));
+  if (!parsed.address) throw Napi::RangeError::New(value.Env(), "bad address");
+  return *parsed.address;
+}
+
+host::ListenOptions to_listen_options(const Napi::Object& object) {
+  host::ListenOptions options;
+  if (const Napi::Value address = object.Get("address"); !address.IsUndefined()) options.address = to_address(address);
+  if (const Napi::Value parent = object.Get("privateParent"); !parent.IsUndefined()) options.private_parent = text(parent);
+  return options;
+}
+
+}  // namespace
+
+host::ServerOptions to_server_options(const Napi::Object& object) {
+  return {to_job_options(object), to_listen_options(object)};
+}
+
+host::LaunchOptions to_launch_options(const Napi::Object& object) {
+  host::LaunchOptions options;
+  options.job = to_job_options(object);
+  options.listen = to_listen_options(object);
+  options.pmi = text(member(object, "pmi")) == "fd" ? host::PmiMode::fd : host::PmiMode::port;
+  options.agent = text(member(object, "agent"));
+  options.program.directory = text(member(object, "directory"));
+  options.program.prefix = list(member(object, "prefix"), text);
+  options.program.args = list(member(object, "args"), text);
+  options.program.environment = list(member(object, "environment"), text);
+  options.output = boolean(member(object, "label")) ? wire::agent::OutputMode::label : wire::agent::OutputMode::inherit;
+  options.stdin_rank = i32(member(object, "stdinRank"));
+  options.discard_output = boolean(member(object, "discardOutput"));
+  options.debugger = list(member(object, "debugger"), text);
+  options.debugged = list(member(object, "debugged"), u32);
+  options.ignored_signals = list(member(object, "ignoredSignals"), i32);
+  options.policy.end_on_failure = boolean(member(object, "endOnFailure"));
+  options.policy.end_on_early_exit = boolean(member(object, "endOnEarlyExit"));
+  options.grace = std::chrono::milliseconds(u32(member(object, "grace")));
+  options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
+  options.wireup_timeout = std::chrono::milliseconds(u32(member(object, "wireupTimeout")));
+  options.job.auth.descendants_only = boolean(member(object, "descendantsOnly"));
+  return options;
+}
+
+host::ConnectOptions to_connect_options(const Napi::Object& object) {
+  host::ConnectOptions options;
+  if (const Napi::Value fd = object.Get("fd"); !fd.IsUndefined()) options.fd = i32(fd);
+  if (const Napi::Value address = object.Get("address"); !address.IsUndefined()) options.address = to_address(address);
+  if (const Napi::Value id = object.Get("pmiId"); !id.IsUndefined()) options.session.pmi_id = text(id);
+  if (const Napi::Value rank = object.Get("rank"); !rank.IsUndefined()) options.session.rank = u32(rank);
+  if (const Napi::Value size = object.Get("size"); !size.IsUndefined()) options.session.size = u32(size);
+  if (const Napi::Value spawned = object.Get("spawned"); !spawned.IsUndefined()) options.session.spawned = boolean(spawned);
+  options.session.window = boolean(member(object, "pipeline")) ? job::kPipelineWindow : 1;
+  options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
+  if (options.fd < 0 && !options.address) throw Napi::TypeError::New(object.Env(), "expected fd or address");
+  return options;
+}
+
+host::ClientOperation to_operation(const Napi::Value& name) {
+  static const std::unordered_map<std::string, host::ClientOperation> kOperations{
+      {"put", host::ClientOperation::put},         {"get", host::ClientOperation::get},
+      {"barrier", host::ClientOperation::barrier}, {"publish", host::ClientOperation::publish},
+      {"lookup", host::ClientOperation::lookup},   {"unpublish", host::ClientOperation::unpublish},
+      {"finalize", host::ClientOperation::finalize}};
+  const auto found = kOperations.find(text(name));
+  if (found == kOperations.end()) throw Napi::TypeError::New(name.Env(), "unknown operation");
+  return found->second;
+}
+
+std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words) {
+  std::vector<std::string> list = addon::list(words, text);
+  if (operation == host::ClientOperation::barrier || operation == host::ClientOperation::finalize) return {{}};
+  const bool pairs = operation == host::ClientOperation::put || operation == host::ClientOperation::publish;
+  if (pairs && list.size() % 2 != 0) throw Napi::TypeError::New(words.Env(), "expected pairs");
+  std::vector<host::ClientItem> items;
+  items.reserve(list.size());
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    host::ClientItem item{.key = std::move(list[i])};
+    if (pairs) item.value = std::move(list[++i]);
+    items.push_back(std::move(item));
+  }
+  return items;
+}
+
+host::RankPlace to_rank_place(const Napi::Object& object) {
+  return {u32(member(object, "rank")), u32(member(object, "size")), u32(member(object, "localRank")),
+          u32(member(object, "localSize"))};
+}
+
+}  // namespace wireup::addon

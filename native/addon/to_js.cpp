@@ -1,0 +1,273 @@
+#include <array>
+
+#include "addon/convert.h"
+#include "wire/address.h"
+#include "wire/host_range.h"
+#include "wire/messages.h"
+
+namespace wireup::addon {
+namespace {
+
+// The names that lib/native.ts declares, in the order of the enumerators.
+constexpr std::array kStates{"absent", "connected", "initialized", "finalized", "disconnected"};
+constexpr std::array kEvents{"connected", "initialized",  "barrier",  "finalized",
+                             "aborted",   "disconnected", "rejected", "protocol_error", "stuck"};
+constexpr std::array kTransports{"fd", "unix", "tcp"};
+constexpr std::array kFailures{"exit",  "signal",  "abort",  "lost", "early",
+                               "spawn", "timeout", "wireup", "agent"};
+constexpr std::array kPhases{"none", "initialized", "finalized"};
+constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
+
+template <typename Names, typename Enum>
+const char* name(const Names& names, Enum value) {
+  return names.at(static_cast<std::size_t>(value));
+}
+
+template <typename T, typename Convert>
+Napi::Array list(Napi::Env env, const std::vector<T>& values, Convert convert) {
+  Napi::Array array = Napi::Array::New(env, values.size());
+  for (std::uint32_t i = 0; i < values.size(); ++i) array.Set(i, convert(values[i]));
+  return array;
+}
+
+Napi::Array ranks(Napi::Env env, const std::vector<std::uint32_t>& values) {
+  return list(env, values, [&](std::uint32_t value) { return Napi::Number::New(env, value); });
+}
+
+Napi::Object peer(Napi::Env env, const job::Peer& peer) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("transport", name(kTransports, peer.transport));
+  if (peer.uid) object.Set("uid", *peer.uid);
+  if (peer.pid) object.Set("pid", *peer.pid);
+  object.Set("address", peer.address);
+  return object;
+}
+
+void set_outcome(Napi::Object& object, const job::RankOutcome& outcome) {
+  object.Set("pid", outcome.pid);
+  object.Set("exited", outcome.exited);
+  object.Set("signaled", outcome.signaled);
+  object.Set("value", outcome.value);
+  object.Set("coreDumped", outcome.core_dumped);
+  object.Set("ended", outcome.ended);
+}
+
+void set_status(Napi::Env env, Napi::Object& object, const job::JobStatus& status) {
+  object.Set("ranks", list(env, status.ranks, [&](job::RankState state) {
+               return Napi::String::New(env, name(kStates, state));
+             }));
+  object.Set("barrier", static_cast<double>(status.barrier.number));
+  object.Set("inside", ranks(env, status.barrier.inside));
+  object.Set("missing", ranks(env, status.barrier.missing));
+  object.Set("kvsEntries", static_cast<double>(status.kvs_entries));
+  object.Set("rejected", static_cast<double>(status.rejected));
+  object.Set("unidentified", static_cast<double>(status.unidentified));
+}
+
+Napi::Object times(Napi::Env env, const host::RankTimes& times) {
+  Napi::Object object = Napi::Object::New(env);
+  const auto set = [&](const char* key, double time) {
+    if (time >= 0) object.Set(key, time);
+  };
+  set("started", times.started);
+  set("connected", times.connected);
+  set("initialized", times.initialized);
+  set("finalized", times.finalized);
+  set("exited", times.exited);
+  return object;
+}
+
+// Fills the object of a notice by its payload.
+struct Filler {
+  Napi::Env env;
+  Napi::Object& object;
+
+  void operator()(const host::ServerOpened& opened) const {
+    object.Set("type", "opened");
+    object.Set("address", opened.address);
+    object.Set("pmiPort", opened.pmi_port);
+  }
+  void operator()(const host::StatusReply& reply) const {
+    object.Set("type", "status");
+    object.Set("request", static_cast<double>(reply.request));
+    set_status(env, object, reply.status);
+  }
+  void operator()(const job::Event& event) const {
+    object.Set("type", "event");
+    object.Set("event", name(kEvents, event.type));
+    object.Set("rank", event.rank);
+    object.Set("exitCode", event.exit_code);
+    object.Set("lost", event.lost);
+    object.Set("barrier", static_cast<double>(event.barrier));
+    object.Set("version", event.version);
+    object.Set("subversion", event.subversion);
+    object.Set("message", event.message);
+    object.Set("peer", peer(env, event.peer));
+  }
+  void operator()(const host::AgentReady& ready) const {
+    object.Set("type", "agent");
+    object.Set("pid", ready.pid);
+    object.Set("host", ready.host);
+  }
+  void operator()(const host::RankStarted& started) const {
+    object.Set("type", "started");
+    object.Set("rank", started.rank);
+    object.Set("pid", started.pid);
+  }
+  void operator()(const host::RankExited& exited) const {
+    object.Set("type", "exited");
+    object.Set("rank", exited.rank);
+    set_outcome(object, exited.outcome);
+  }
+  void operator()(const host::LaunchResult& result) const {
+    object.Set("type", "result");
+    object.Set("exitCode", result.exit_code);
+    if (result.failure) {
+      Napi::Object failure = Napi::Object::New(env);
+      failure.Set("reason", name(kFailures, result.failure->reason));
+      failure.Set("rank", result.failure->rank);
+      failure.Set("value", result.failure->value);
+      failure.Set("message", result.failure->message);
+      failure.Set("phase", name(kPhases, result.failure->phase));
+      if (result.failure->barrier) failure.Set("barrier", static_cast<double>(*result.failure->barrier));
+      object.Set("failure", failure);
+    }
+    if (result.status) {
+      Napi::Object status = Napi::Object::New(env);
+      set_status(env, status, *result.status);
+      object.Set("status", status);
+    }
+    object.Set("departed", ranks(env, result.departed));
+    object.Set("duration", result.duration);
+    object.Set("barriers", static_cast<double>(result.barriers));
+    object.Set("barrierTimes", list(env, result.barrier_times, [&](double time) { return Napi::Number::New(env, time); }));
+    object.Set("victims", result.victims);
+    Napi::Array rows = Napi::Array::New(env, result.ranks.size());
+    for (std::uint32_t rank = 0; rank < result.ranks.size(); ++rank) {
+      Napi::Object row = Napi::Object::New(env);
+      set_outcome(row, result.ranks[rank]);
+      row.Set("state", name(kStates, result.states[rank]));
+      row.Set("times", times(env, result.times[rank]));
+      rows.Set(rank, row);
+    }
+    object.Set("ranks", rows);
+  }
+  void operator()(const job::Ready& ready) const {
+    const job::ClientInfo& info = ready.info;
+    object.Set("type", "ready");
+    object.Set("rank", info.rank);
+    object.Set("size", info.size);
+    object.Set("spawned", info.spawned);
+    object.Set("appnum", info.appnum);
+    object.Set("universeSize", info.universe_size);
+    object.Set("version", info.version);
+    object.Set("subversion", info.subversion);
+    object.Set("kvsname", info.kvsname);
+    object.Set("kvsnameMax", static_cast<double>(info.kvsname_max));
+    object.Set("keyMax", static_cast<double>(info.key_max));
+    object.Set("valueMax", static_cast<double>(info.value_max));
+  }
+  void operator()(const job::Answer& answer) const {
+    object.Set("type", "answer");
+    object.Set("request", static_cast<double>(answer.request));
+    object.Set("rc", answer.rc);
+    object.Set("value", answer.value);
+    object.Set("message", answer.message);
+  }
+  void operator()(const host::Answers& answers) const {
+    object.Set("type", "answers");
+    object.Set("first", static_cast<double>(answers.first));
+    object.Set("values", to_array(env, answers.values));
+  }
+  void operator()(const job::Failed& failed) const {
+    object.Set("type", "failed");
+    object.Set("reason", name(kClientFailures, failed.reason));
+    object.Set("message", failed.message);
+  }
+  void operator()(const host::Fault& fault) const {
+    object.Set("type", "fault");
+    object.Set("code", fault.code);
+    object.Set("message", fault.message);
+    if (fault.error != 0) object.Set("errno", fault.error);
+    if (!fault.syscall.empty()) object.Set("syscall", fault.syscall);
+  }
+  void operator()(const host::Closed&) const { object.Set("type", "closed"); }
+};
+
+}  // namespace
+
+Napi::Object to_object(Napi::Env env, const host::Notice& notice) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("handle", notice.handle);
+  std::visit(Filler{env, object}, notice.payload);
+  return object;
+}
+
+Napi::Array to_array(Napi::Env env, const std::vector<std::string>& strings) {
+  return list(env, strings, [&](const std::string& text) { return Napi::String::New(env, text); });
+}
+
+Napi::Array message_table(Napi::Env env) {
+  const auto text = [&](std::string_view value) { return Napi::String::New(env, value.data(), value.size()); };
+  Napi::Array rows = Napi::Array::New(env);
+  for (const wire::MessageSpec& message : wire::kMessages) {
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("name", text(message.name));
+    row.Set("v1", text(message.v1));
+    row.Set("v2", text(message.v2));
+    row.Set("direction", text(wire::to_string(message.direction)));
+    row.Set("form", text(wire::to_string(message.form)));
+    row.Set("support", text(wire::to_string(message.support)));
+    row.Set("reply", text(wire::spec_of(message.reply).name));
+    row.Set("source", text(message.source));
+    Napi::Array attributes = Napi::Array::New(env);
+    for (const wire::AttributeSpec& attribute : message.attributes) {
+      Napi::Object item = Napi::Object::New(env);
+      item.Set("name", text(wire::name_of(attribute.id)));
+      item.Set("type", text(wire::to_string(attribute.type)));
+      item.Set("presence", text(wire::to_string(attribute.presence)));
+      item.Set("limit", static_cast<double>(attribute.limit));
+      attributes.Set(attributes.Length(), item);
+    }
+    row.Set("attributes", attributes);
+    rows.Set(rows.Length(), row);
+  }
+  return rows;
+}
+
+Napi::Array to_array(Napi::Env env, const std::vector<std::uint32_t>& numbers) { return ranks(env, numbers); }
+
+Napi::Value parse_host_range(Napi::Env env, const std::string& text) {
+  const wire::ParsedHostRange parsed = wire::parse_host_range(text);
+  if (parsed.range) return env.Undefined();
+  Napi::Object error = Napi::Object::New(env);
+  error.Set("part", parsed.error.part);
+  error.Set("reason", parsed.error.reason);
+  return error;
+}
+
+Napi::Value parse_address(Napi::Env env, const std::string& text) {
+  const wire::ParsedAddress parsed = wire::parse_address(text);
+  Napi::Object object = Napi::Object::New(env);
+  if (!parsed.address) {
+    Napi::Object error = Napi::Object::New(env);
+    error.Set("part", parsed.error.part);
+    error.Set("reason", parsed.error.reason);
+    object.Set("error", error);
+    return object;
+  }
+  if (const auto* tcp = std::get_if<wire::TcpAddress>(&*parsed.address)) {
+    object.Set("kind", "tcp");
+    object.Set("host", tcp->host);
+    object.Set("port", tcp->port);
+  } else {
+    const auto& local = std::get<wire::UnixAddress>(*parsed.address);
+    object.Set("kind", "unix");
+    object.Set("path", local.path);
+    object.Set("abstract", local.abstract);
+  }
+  object.Set("uri", wire::to_uri(*parsed.address));
+  return object;
+}
+
+}  // namespace wireup::addon

@@ -1,0 +1,104 @@
+// What the reactor thread tells the owner, in order: answers to what was asked and events, each for one handle.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "job/client_session.h"
+#include "job/effects.h"
+#include "job/job.h"
+#include "job/outcome.h"
+
+namespace wireup::host {
+
+using Handle = std::uint32_t;
+using RequestId = std::uint64_t;
+
+// Why a handle failed. `code` is one of the documented ERR_PMI_ codes.
+struct Fault {
+  std::string code;
+  std::string message;
+  std::int32_t error = 0;  // errno, where a system call failed
+  std::string syscall = {};
+};
+
+struct ServerOpened {
+  std::string address;   // as a URI; empty when it listens nowhere
+  std::string pmi_port;  // what ranks are handed
+};
+
+struct StatusReply {
+  RequestId request;
+  job::JobStatus status;
+};
+
+struct AgentReady {
+  std::int32_t pid;
+  std::string host;
+};
+
+struct RankStarted {
+  std::uint32_t rank;
+  std::int32_t pid;
+};
+
+struct RankExited {
+  std::uint32_t rank;
+  job::RankOutcome outcome;
+};
+
+// Milliseconds since the launch; negative: it did not happen.
+struct RankTimes {
+  double started = -1;
+  double connected = -1;  // over PMI_PORT; an inherited channel is there from the start
+  double initialized = -1;
+  double finalized = -1;
+  double exited = -1;
+};
+
+// How many completed barriers a result tells the time of.
+inline constexpr std::size_t kMaxBarrierTimes = 64;
+
+struct LaunchResult {
+  std::int32_t exit_code;
+  std::optional<job::Failure> failure;
+  // The ranks when it failed, where the failure is that some were not there; and of those who are missing, those
+  // that had left.
+  std::optional<job::JobStatus> status;
+  std::vector<std::uint32_t> departed;
+  double duration;  // milliseconds
+  std::uint64_t barriers;
+  std::vector<double> barrier_times;  // of the first ones
+  std::uint32_t victims;
+  std::vector<job::RankOutcome> ranks;
+  std::vector<job::RankState> states;
+  std::vector<RankTimes> times;
+};
+
+// Answers of requests that were made one after the other, all successful: of `first`, first + 1, and so on.
+struct Answers {
+  RequestId first;
+  std::vector<std::string> values;
+};
+
+// The handle is gone; nothing more comes for it.
+struct Closed {};
+
+using Payload = std::variant<ServerOpened, StatusReply, job::Event, AgentReady, RankStarted, RankExited, LaunchResult,
+                             job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
+
+struct Notice {
+  Handle handle;
+  Payload payload;
+};
+
+// Where the parts of host/ put their notices. Called on the reactor thread.
+class NoticeSink {
+ public:
+  virtual ~NoticeSink() = default;
+  virtual void notify(Handle handle, Payload payload) = 0;
+};
+
+}  // namespace wireup::host

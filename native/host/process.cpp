@@ -1,0 +1,46 @@
+#include "host/process.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include "os/error.h"
+
+namespace wireup::host {
+
+Process::Process(os::Reactor& reactor, const os::SpawnSpec& spec, OnExit on_exit)
+    : reactor_(reactor), process_(os::spawn(spec)), on_exit_(std::move(on_exit)) {
+  reactor_.add(process_.pidfd.get(), EPOLLIN, *this);
+}
+
+Process::~Process() {
+  if (reaped_) return;
+  reactor_.remove(process_.pidfd.get(), *this);
+  kill();
+  siginfo_t info{};
+  while (waitid(P_PIDFD, static_cast<id_t>(process_.pidfd.get()), &info, WEXITED) == -1 && errno == EINTR) {
+  }
+}
+
+bool Process::stopped() const {
+  siginfo_t info{};
+  return waitid(P_PIDFD, static_cast<id_t>(process_.pidfd.get()), &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid != 0;
+}
+
+void Process::kill() const { ::kill(process_.pid, SIGKILL); }
+
+void Process::on_ready(std::uint32_t) {
+  os::ExitStatus status;
+  try {
+    if (!os::try_wait(process_.pidfd.get(), status)) return;
+  } catch (const os::OsError&) {
+    // ECHILD: an owner that waits for any child, or ignores SIGCHLD, was first. How it ended nobody will tell.
+  }
+  reaped_ = true;
+  reactor_.remove(process_.pidfd.get(), *this);
+  const OnExit on_exit = std::move(on_exit_);
+  on_exit(status);
+}
+
+}  // namespace wireup::host

@@ -1,0 +1,38 @@
+// A child of the owner's process (the agent): its pidfd is watched on the reactor, so that no SIGCHLD handler and
+// no waiting thread is needed, and it is always reaped.
+#pragma once
+
+#include <functional>
+
+#include "os/reactor.h"
+#include "os/spawn.h"
+
+namespace wireup::host {
+
+class Process final : public os::Handler {
+ public:
+  using OnExit = std::function<void(const os::ExitStatus&)>;
+
+  // `on_exit` is called once, on the reactor; it may destroy the Process. Its status is exit code 0 where somebody
+  // else has taken the real one. Throws os::OsError.
+  Process(os::Reactor& reactor, const os::SpawnSpec& spec, OnExit on_exit);
+  // Kills what still runs and waits for it.
+  ~Process() override;
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  pid_t pid() const { return process_.pid; }
+  // Whether a signal has stopped it, and nobody has let it go on since.
+  bool stopped() const;
+  void kill() const;
+
+ private:
+  void on_ready(std::uint32_t events) override;
+
+  os::Reactor& reactor_;
+  os::SpawnedProcess process_;
+  OnExit on_exit_;
+  bool reaped_ = false;
+};
+
+}  // namespace wireup::host

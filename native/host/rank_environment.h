@@ -1,0 +1,34 @@
+// The environment by which a rank finds its server: the one place that names these variables.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wireup::host {
+
+// The number a rank sees its channel under. Node marks the first 16 fds that it inherits as close-on-exec
+// (uv_disable_stdio_inheritance), and the next ones up to a gap: behind a gap the channel reaches a rank that is
+// started by npx or another Node program.
+inline constexpr int kChannelFd = 20;
+
+struct RankPlace {
+  std::uint32_t rank = 0;
+  std::uint32_t size = 1;
+  std::uint32_t local_rank = 0;
+  std::uint32_t local_size = 1;
+};
+
+// "NAME=value" for a rank that inherits its channel as `fd`.
+std::vector<std::string> channel_environment(const RankPlace& place, int fd);
+
+// "NAME=value" for a rank that connects to `pmi_port` and says `token`.
+std::vector<std::string> port_environment(const RankPlace& place, std::string_view pmi_port,
+                                          std::string_view token);
+
+// True for a variable that another process manager left behind and that a rank must not see: a stale PMI_FD
+// beside PMI_PORT makes MPICH use the dead fd, a stale PMI_SPAWNED=1 aborts MPI_Init.
+bool is_stale_pmi_variable(std::string_view name);
+
+}  // namespace wireup::host

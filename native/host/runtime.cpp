@@ -1,0 +1,203 @@
+#include "host/runtime.h"
+
+#include <stdexcept>
+
+#include "host/addresses.h"
+#include "os/error.h"
+#include "os/limits.h"
+#include "os/thread.h"
+
+extern char** environ;
+
+namespace wireup::host {
+namespace {
+
+// An agent ends its job at once when its socket closes. One that has not done so by then is killed.
+constexpr std::chrono::seconds kAgentPatience{2};
+
+// The error of a system call as the owner is told it: the codes that a user can act on have names of their own.
+Fault to_fault(const os::OsError& error, const char* code) {
+  const int number = error.code().value();
+  Fault fault{code, error.what(), number, error.syscall()};
+  if (error.syscall() == "bind" && number == EADDRINUSE) fault.code = "ERR_PMI_ADDRESS_IN_USE";
+  if (number == ENAMETOOLONG) fault.code = "ERR_PMI_ADDRESS";
+  if (number == EMFILE) {
+    fault.code = "ERR_PMI_FD_LIMIT";
+    fault.message += "; the limit is " + std::to_string(os::fd_limit().soft) + ": raise it with `ulimit -n`";
+  }
+  return fault;
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> result;
+  for (char** entry = environ; *entry != nullptr; ++entry) result.emplace_back(*entry);
+  return result;
+}
+
+template <typename Map>
+auto* find(Map& map, Handle handle) {
+  const auto found = map.find(handle);
+  return found == map.end() ? nullptr : found->second.get();
+}
+
+}  // namespace
+
+Runtime::Runtime(std::function<void()> wake) : outbox_(std::move(wake)) {}
+
+Runtime::~Runtime() { shutdown(); }
+
+void Runtime::post(std::function<void()> function) {
+  if (shut_down_) return;
+  if (!reactor_) {
+    auto reactor = std::make_unique<os::Reactor>();
+    thread_ = os::start_thread([reactor = reactor.get()] { reactor->run(); });
+    reactor_ = std::move(reactor);
+  }
+  reactor_->post(std::move(function));
+}
+
+void Runtime::drop(Handle handle) {
+  launches_.erase(handle);
+  clients_.erase(handle);
+  if (stopping_ && launches_.empty()) reactor_->stop();
+}
+
+Handle Runtime::open_server(ServerOptions options) {
+  const Handle handle = ++last_handle_;
+  post([this, handle, options = std::move(options)]() mutable {
+    try {
+      auto server = std::make_unique<ServerHost>(
+          *reactor_, std::move(options.job), options.listen,
+          [this, handle](const job::Event& event) { outbox_.notify(handle, event); });
+      ServerOpened opened;
+      if (server->address()) {
+        opened = {wire::to_uri(*server->address()), wire::to_pmi_port(*server->address())};
+      }
+      servers_.emplace(handle, std::move(server));
+      outbox_.notify(handle, std::move(opened));
+    } catch (const os::OsError& error) {
+      outbox_.notify(handle, to_fault(error, "ERR_PMI_LISTEN"));
+      outbox_.notify(handle, Closed{});
+    }
+  });
+  return handle;
+}
+
+Handle Runtime::launch(LaunchOptions options) {
+  options.agent_environment = own_environment();
+  const Handle handle = ++last_handle_;
+  post([this, handle, options = std::move(options)]() mutable {
+    try {
+      launches_.emplace(handle, std::make_unique<LaunchHost>(*reactor_, std::move(options), handle, outbox_,
+                                                             [this, handle] {
+                                                               outbox_.notify(handle, Closed{});
+                                                               reactor_->post([this, handle] { drop(handle); });
+                                                             }));
+    } catch (const os::OsError& error) {
+      outbox_.notify(handle, to_fault(error, "ERR_PMI_LAUNCH"));
+      outbox_.notify(handle, Closed{});
+    } catch (Fault& fault) {
+      outbox_.notify(handle, std::move(fault));
+      outbox_.notify(handle, Closed{});
+    }
+  });
+  return handle;
+}
+
+Handle Runtime::connect(ConnectOptions options) {
+  const Handle handle = ++last_handle_;
+  post([this, handle, options = std::move(options)]() mutable {
+    // The end may come while the client is being made; dropping is posted, so it finds the client in its place.
+    clients_.emplace(handle,
+                     std::make_unique<ClientHost>(*reactor_, std::move(options), handle, outbox_, [this, handle] {
+                       reactor_->post([this, handle] { drop(handle); });
+                     }));
+  });
+  return handle;
+}
+
+os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
+  os::FdPair pair = os::stream_pair();
+  os::set_nonblocking(pair.second.get(), false);
+  // std::function copies what it holds, so the fd travels in a shared box.
+  auto end = std::make_shared<os::UniqueFd>(std::move(pair.first));
+  post([this, server, rank, end] {
+    ServerHost* host = find(servers_, server);
+    if (host == nullptr) return;
+    try {
+      host->adopt_channel(rank, std::move(*end));
+    } catch (const std::exception& refusal) {
+      job::Event event{.type = job::EventType::rejected, .message = refusal.what()};
+      event.rank = static_cast<std::int32_t>(rank);
+      outbox_.notify(server, std::move(event));
+    }
+  });
+  return std::move(pair.second);
+}
+
+void Runtime::status(Handle handle, RequestId request) {
+  post([this, handle, request] {
+    if (const ServerHost* server = find(servers_, handle)) {
+      outbox_.notify(handle, StatusReply{request, server->job().status()});
+    } else if (const LaunchHost* launch = find(launches_, handle)) {
+      outbox_.notify(handle, StatusReply{request, launch->job().status()});
+    }
+  });
+}
+
+void Runtime::close_server(Handle server) {
+  post([this, server] {
+    if (servers_.erase(server) > 0) outbox_.notify(server, Closed{});
+  });
+}
+
+void Runtime::signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks) {
+  post([this, launch, signal, ranks = std::move(ranks)] {
+    if (LaunchHost* host = find(launches_, launch)) host->signal(signal, ranks);
+  });
+}
+
+void Runtime::stop(Handle launch, std::chrono::milliseconds grace) {
+  post([this, launch, grace] {
+    if (LaunchHost* host = find(launches_, launch)) host->stop(grace);
+  });
+}
+
+void Runtime::request(Handle client, RequestId first, ClientOperation operation, std::vector<ClientItem> items) {
+  post([this, client, first, operation, items = std::move(items)] {
+    if (ClientHost* host = find(clients_, client)) host->request(first, operation, items);
+  });
+}
+
+void Runtime::abort(Handle client, std::int32_t exit_code, std::string message) {
+  post([this, client, exit_code, message = std::move(message)] {
+    if (ClientHost* host = find(clients_, client)) host->abort(exit_code, message);
+  });
+}
+
+void Runtime::close_client(Handle client) {
+  post([this, client] {
+    if (ClientHost* host = find(clients_, client)) host->close();
+  });
+}
+
+void Runtime::shutdown() {
+  if (shut_down_) return;
+  if (reactor_) {
+    post([this] {
+      stopping_ = true;
+      clients_.clear();
+      servers_.clear();
+      for (auto& [handle, launch] : launches_) launch->abandon();
+      if (launches_.empty()) return reactor_->stop();
+      reactor_->after(kAgentPatience, [this] {
+        launches_.clear();
+        reactor_->stop();
+      });
+    });
+  }
+  shut_down_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace wireup::host

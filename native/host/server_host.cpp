@@ -1,0 +1,196 @@
+#include "host/server_host.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "host/addresses.h"
+#include "os/error.h"
+#include "os/limits.h"
+#include "os/peer.h"
+#include "os/socket_address.h"
+
+namespace wireup::host {
+namespace {
+
+// For a peer that was closed and does not read its last reply.
+constexpr std::chrono::seconds kFlushPatience{5};
+
+// Everybody may connect, and is refused by uid: a file's mode knows no list of users.
+constexpr mode_t kShared = S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH;
+
+bool is_shared(const job::AuthPolicy& policy) {
+  return std::ranges::any_of(policy.allowed_uids, [](const job::UidRange& range) {
+    return range.first != geteuid() || range.last != geteuid();
+  });
+}
+
+// Strangers together may hold half of the files that can still be opened: they never take the last, which the
+// ranks need.
+job::JobOptions with_room(job::JobOptions options) {
+  const std::size_t limit = os::fd_limit().soft;
+  const std::size_t room = limit - std::min(limit, os::open_fds());
+  options.auth.total_slots = std::min(options.auth.total_slots, room / 2);
+  options.auth.slots = std::min(options.auth.slots, options.auth.total_slots);
+  return options;
+}
+
+}  // namespace
+
+ServerHost::ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen_options,
+                       OnEvent on_event)
+    : reactor_(reactor), job_(with_room(std::move(options))), on_event_(std::move(on_event)) {
+  listen(listen_options);
+}
+
+ServerHost::~ServerHost() {
+  if (timer_ != 0) reactor_.cancel(timer_);
+}
+
+void ServerHost::listen(const ListenOptions& options) {
+  std::optional<wire::Address> address = options.address;
+  if (!options.private_parent.empty()) {
+    directory_ = std::make_unique<os::PrivateDirectory>(options.private_parent, is_shared(job_.options().auth));
+    address = wire::UnixAddress{directory_->socket(), false};
+  }
+  if (!address) return;
+  if (std::holds_alternative<wire::TcpAddress>(*address)) tcp_peers_.emplace();
+  listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(*address),
+                                             [this](os::UniqueFd socket) { accepted(std::move(socket)); },
+                                             is_shared(job_.options().auth) ? kShared : os::Listener::kPrivate);
+  // Only a TCP address can differ from what was asked for (port 0).
+  address_ = std::holds_alternative<wire::TcpAddress>(*address) ? to_wire_address(listener_->address()) : *address;
+}
+
+job::Peer ServerHost::identify(int socket) {
+  job::Peer peer;
+  if (!tcp_peers_) {
+    peer.transport = job::Transport::unix_socket;
+    peer.address = os::SocketAddress::of_peer(socket).text();
+    const auto credentials = os::unix_peer(socket);
+    if (!credentials) return peer;
+    peer.uid = credentials->uid;
+    if (credentials->pid != 0) peer.pid = credentials->pid;
+    if (job_.options().auth.descendants_only) peer.lineage = os::lineage_of_peer(socket);
+    return peer;
+  }
+  peer.transport = job::Transport::tcp;
+  os::TcpPeerFault fault = os::TcpPeerFault::none;
+  const auto owner = tcp_peers_->peer(socket, fault);
+  const os::SocketAddress address = os::SocketAddress::of_peer(socket);
+  peer.address = address.text();
+  if (owner) {
+    peer.uid = owner->uid;
+  } else if (fault == os::TcpPeerFault::other_machine) {
+    peer.host = address.host();
+  } else {
+    peer.unknown = os::describe(fault);
+  }
+  return peer;
+}
+
+ServerHost::Connection& ServerHost::new_connection(os::UniqueFd socket) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<job::ConnectionId>(connections_.size()));
+    connections_.emplace_back();
+  }
+  const job::ConnectionId id = free_.back();
+  auto connection = std::make_unique<Connection>(*this, id);
+  connection->stream = std::make_unique<os::Stream>(reactor_, std::move(socket), *connection);
+  free_.pop_back();
+  connections_[id] = std::move(connection);
+  return *connections_[id];
+}
+
+os::UniqueFd ServerHost::open_channel(std::uint32_t rank) {
+  os::FdPair pair = os::stream_pair();
+  adopt_channel(rank, std::move(pair.first));
+  os::set_nonblocking(pair.second.get(), false);
+  return std::move(pair.second);
+}
+
+void ServerHost::adopt_channel(std::uint32_t rank, os::UniqueFd end) {
+  const job::ConnectionId id = new_connection(std::move(end)).id;
+  try {
+    job_.open_channel(id, rank);
+  } catch (...) {
+    connections_[id].reset();
+    free_.push_back(id);
+    throw;
+  }
+}
+
+void ServerHost::depart(std::uint32_t rank) {
+  job_.depart(rank, effects_);
+  apply();
+}
+
+void ServerHost::accepted(os::UniqueFd socket) {
+  job::Peer peer;
+  Connection* connection = nullptr;
+  try {
+    peer = identify(socket.get());
+    connection = &new_connection(std::move(socket));
+  } catch (const os::OsError&) {
+    return;  // it has ended already, or there is no room for it: nobody else's trouble
+  }
+  job_.accept(connection->id, std::move(peer), os::Reactor::Clock::now(), effects_);
+  apply();
+}
+
+void ServerHost::Connection::on_bytes(os::Stream&, std::string_view bytes) {
+  if (closing) return;
+  host.job_.receive(id, bytes, host.effects_);
+  host.apply();
+}
+
+void ServerHost::Connection::on_end(os::Stream&, int) { host.ended(*this); }
+
+void ServerHost::ended(Connection& connection) {
+  const bool known = !connection.closing;
+  const job::ConnectionId id = connection.id;
+  connections_[id].reset();
+  if (known) job_.eof(id, effects_);
+  free_.push_back(id);
+  apply();
+}
+
+void ServerHost::apply() {
+  // The sends of a turn go out before the owner hears of its events; the events are moved out first because
+  // an owner may act on this host from within.
+  std::vector<job::Event> events;
+  for (const job::Effect& effect : effects_.list()) {
+    if (const auto* send = std::get_if<job::Send>(&effect)) {
+      if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
+    } else if (const auto* close = std::get_if<job::Close>(&effect)) {
+      Connection& connection = *connections_[close->connection];
+      connection.closing = true;
+      connection.stream->close_after_flush(kFlushPatience);
+    } else {
+      events.push_back(std::get<job::Event>(effect));
+    }
+  }
+  effects_.clear();
+  arm_timer();
+  for (const job::Event& event : events) on_event_(event);
+}
+
+void ServerHost::arm_timer() {
+  const auto due = job_.deadline();
+  if (due == timer_due_) return;
+  if (timer_ != 0) reactor_.cancel(timer_);
+  timer_ = 0;
+  timer_due_ = due;
+  if (!due) return;
+  timer_ = reactor_.at(*due, [this] {
+    timer_ = 0;
+    timer_due_.reset();
+    job_.tick(os::Reactor::Clock::now(), effects_);
+    apply();
+  });
+}
+
+}  // namespace wireup::host

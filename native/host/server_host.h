@@ -1,0 +1,90 @@
+// A job's PMI server on sockets: job::Job behind a listener and inherited channels. Carries out the engine's
+// effects and feeds it bytes, ends and time.
+//
+// Threads: the reactor's. Events go to `on_event`, called last in a turn's effects; it must not destroy the
+// host.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "job/job.h"
+#include "os/listener.h"
+#include "os/private_directory.h"
+#include "os/reactor.h"
+#include "os/stream.h"
+#include "os/tcp_peer.h"
+#include "wire/address.h"
+
+namespace wireup::host {
+
+struct ListenOptions {
+  // Where to listen; empty: nowhere, channels only. A TCP host must be an address in digits.
+  std::optional<wire::Address> address;
+  // Instead of an address: a unix socket in a fresh private folder made in this one.
+  std::string private_parent;
+};
+
+class ServerHost {
+ public:
+  using OnEvent = std::function<void(const job::Event&)>;
+
+  // Throws os::OsError when it cannot listen.
+  ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen, OnEvent on_event);
+  ~ServerHost();
+
+  // Makes the channel of `rank`: keeps one end, returns the one that the rank inherits. Throws os::OsError.
+  os::UniqueFd open_channel(std::uint32_t rank);
+  // The same with a pair that was made elsewhere: the server's end of it. Throws os::OsError, and std::logic_error
+  // when the rank has a connection.
+  void adopt_channel(std::uint32_t rank, os::UniqueFd end);
+
+  // The rank's process has ended.
+  void depart(std::uint32_t rank);
+
+  // Where it really listens; empty when nowhere.
+  const std::optional<wire::Address>& address() const { return address_; }
+  const job::Job& job() const { return job_; }
+
+  // Which process a rank is, and which one starts ranks that are not known yet.
+  void runs_as(std::uint32_t rank, std::int32_t pid) { job_.runs_as(rank, pid); }
+  void started_by(std::int32_t pid) { job_.started_by(pid); }
+
+ private:
+  struct Connection final : public os::StreamObserver {
+    Connection(ServerHost& owner, job::ConnectionId number) : host(owner), id(number) {}
+    void on_bytes(os::Stream& stream, std::string_view bytes) override;
+    void on_end(os::Stream& stream, int error) override;
+
+    ServerHost& host;
+    job::ConnectionId id;
+    bool closing = false;  // the engine has closed it and forgotten it
+    std::unique_ptr<os::Stream> stream;
+  };
+
+  Connection& new_connection(os::UniqueFd socket);
+  void listen(const ListenOptions& options);
+  job::Peer identify(int socket);
+  void accepted(os::UniqueFd socket);
+  void ended(Connection& connection);
+  void apply();
+  void arm_timer();
+
+  os::Reactor& reactor_;
+  job::Job job_;
+  OnEvent on_event_;
+  std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
+  std::unique_ptr<os::Listener> listener_;
+  std::optional<os::TcpPeers> tcp_peers_;  // when it listens on TCP
+  std::optional<wire::Address> address_;
+  std::vector<std::unique_ptr<Connection>> connections_;  // by ConnectionId
+  std::vector<job::ConnectionId> free_;
+  job::Effects effects_;
+  os::Reactor::TimerId timer_ = 0;
+  std::optional<job::TimePoint> timer_due_;
+};
+
+}  // namespace wireup::host

@@ -1,0 +1,387 @@
+#include "job/client_session.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "job/result_codes.h"
+
+namespace wireup::job {
+namespace {
+
+using wire::AttributeId;
+using wire::Direction;
+using wire::LineWriter;
+using wire::MessageId;
+using wire::Parsed;
+using wire::ParseStatus;
+
+constexpr std::array kStartup = {MessageId::init, MessageId::get_maxes, MessageId::get_my_kvsname,
+                                 MessageId::get_appnum, MessageId::get_universe_size};
+
+constexpr std::string_view kUnsayable("\0\n", 2);
+constexpr std::string_view kUnsayableInKey("\0\n \t=", 5);
+
+void answer(Answer answer, ClientEffects& effects) {
+  effects.events.emplace_back(std::in_place_type<Answer>, std::move(answer));
+}
+
+std::string said(const Parsed& parsed) {
+  const std::string_view message = parsed.text(AttributeId::msg);
+  return message.empty() ? std::string() : ": " + std::string(message);
+}
+
+// What is quick to answer and independent of the other ranks.
+bool pipelines(MessageId message) { return message == MessageId::put || message == MessageId::get; }
+
+bool set_size(const Parsed& parsed, AttributeId id, std::size_t& out) {
+  const std::int32_t value = parsed.integer(id).value_or(0);
+  if (value <= 0) return false;
+  out = static_cast<std::size_t>(value);
+  return true;
+}
+
+bool set_unsigned(const Parsed& parsed, AttributeId id, std::uint32_t& out) {
+  const std::int32_t value = parsed.integer(id).value_or(-1);
+  if (value < 0) return false;
+  out = static_cast<std::uint32_t>(value);
+  return true;
+}
+
+}  // namespace
+
+ClientSession::ClientSession(ClientOptions options) : options_(std::move(options)) {
+  info_.rank = options_.rank;
+  info_.size = options_.size;
+  info_.spawned = options_.spawned;
+}
+
+ClientSession::~ClientSession() = default;
+
+void ClientSession::start(ClientEffects& effects) {
+  if (state_ != State::idle) return;
+  if (options_.pmi_id) {
+    state_ = State::identifying;
+    if (options_.pmi_id->empty() || options_.pmi_id->find_first_of(kUnsayableInKey) != std::string::npos) {
+      return fail(Failed::Reason::protocol, "PMI_ID cannot be said on the wire", effects);
+    }
+    LineWriter(effects.send, MessageId::initack).add(AttributeId::pmiid, *options_.pmi_id).end();
+    return;
+  }
+  if (options_.handshake_only) return on_ready(effects);
+  begin(effects);
+}
+
+void ClientSession::begin(ClientEffects& effects) {
+  state_ = State::starting;
+  // Before what was asked for meanwhile.
+  for (auto message = kStartup.rbegin(); message != kStartup.rend(); ++message)
+    waiting_.push_front({*message});
+  pump(effects);
+}
+
+RequestId ClientSession::put(std::string_view key, std::string_view value, ClientEffects& effects) {
+  return enqueue({MessageId::put, ++last_id_, std::string(key), std::string(value)}, effects);
+}
+
+RequestId ClientSession::get(std::string_view key, ClientEffects& effects) {
+  return enqueue({MessageId::get, ++last_id_, std::string(key)}, effects);
+}
+
+RequestId ClientSession::barrier(ClientEffects& effects) {
+  return enqueue({MessageId::barrier_in, ++last_id_}, effects);
+}
+
+RequestId ClientSession::publish(std::string_view service, std::string_view port, ClientEffects& effects) {
+  return enqueue({MessageId::publish_name, ++last_id_, std::string(service), std::string(port)}, effects);
+}
+
+RequestId ClientSession::unpublish(std::string_view service, ClientEffects& effects) {
+  return enqueue({MessageId::unpublish_name, ++last_id_, std::string(service)}, effects);
+}
+
+RequestId ClientSession::lookup(std::string_view service, ClientEffects& effects) {
+  return enqueue({MessageId::lookup_name, ++last_id_, std::string(service)}, effects);
+}
+
+RequestId ClientSession::finalize(ClientEffects& effects) {
+  return enqueue({MessageId::finalize, ++last_id_}, effects);
+}
+
+void ClientSession::abort(std::int32_t exit_code, std::string_view message, ClientEffects& effects) {
+  if (state_ == State::over) return;
+  // Within one line, whatever the message holds.
+  constexpr std::size_t kMaxMessage = kMaxLine / 2;
+  std::string text(message.substr(0, kMaxMessage));
+  for (char& c : text) {
+    if (kUnsayable.find(c) != std::string_view::npos) c = ' ';
+  }
+  LineWriter line(effects.send, MessageId::abort);
+  line.add(AttributeId::exitcode, exit_code);
+  if (!text.empty()) line.add(AttributeId::message, text);
+  line.end();
+}
+
+void ClientSession::receive(std::string_view bytes, ClientEffects& effects) {
+  while (state_ != State::over) {
+    std::string_view line;
+    switch (framer_.next(bytes, line)) {
+      case wire::LineFramer::Result::more:
+        return;
+      case wire::LineFramer::Result::too_long:
+        return fail(Failed::Reason::protocol,
+                    "the server sent a line over " + std::to_string(kMaxLine) + " bytes", effects);
+      case wire::LineFramer::Result::line:
+        on_line(line, effects);
+        break;
+    }
+  }
+}
+
+void ClientSession::eof(ClientEffects& effects) {
+  if (state_ == State::over) return;
+  if (finalized_) {
+    state_ = State::over;
+    effects.close = true;
+    return;
+  }
+  // A server refuses by closing, so that a stranger learns nothing.
+  const bool refused = state_ == State::identifying && !identified_;
+  fail(refused ? Failed::Reason::refused : Failed::Reason::hung_up,
+       refused ? "the server closed the connection instead of answering initack: PMI_ID is wrong or used up, "
+                 "or this "
+                 "user is not allowed"
+               : "the server closed the connection",
+       effects);
+}
+
+RequestId ClientSession::enqueue(Request request, ClientEffects& effects) {
+  const RequestId id = request.id;
+  if (state_ == State::over) return id;
+  waiting_.push_back(std::move(request));
+  if (state_ == State::ready) pump(effects);
+  return id;
+}
+
+bool ClientSession::has_room_for(const Request& request) const {
+  if (in_flight_.empty()) return true;
+  // What does not pipeline is only ever in flight alone.
+  return pipelines(request.message) && pipelines(in_flight_.back().message) &&
+         in_flight_.size() < options_.window;
+}
+
+ClientSession::Refusal ClientSession::refusal_of(const Request& request) const {
+  if (request.id == 0) return {};
+  if (finalized_) return {kErrInit, "finalize has been called"};
+  switch (request.message) {
+    case MessageId::put:
+    case MessageId::get:
+    case MessageId::publish_name:
+    case MessageId::unpublish_name:
+    case MessageId::lookup_name:
+      return unsayable(request);
+    default:
+      return {};
+  }
+}
+
+ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
+  const bool named = !pipelines(request.message);
+  const std::string key = named ? "the service's name" : "the key";
+  const std::string value = named ? "the port" : "the value";
+  const std::int32_t bad_key = named ? kInvalidArgument : kInvalidKey;
+  if (request.key.empty()) return {bad_key, key + " is empty"};
+  if (request.key.find_first_of(kUnsayableInKey) != std::string::npos) {
+    return {bad_key, key + " holds a blank, a newline, a NUL byte or '='"};
+  }
+  // No server says a limit for names: ours is that of a value.
+  const std::size_t key_max = named ? info_.value_max : info_.key_max;
+  if (request.key.size() >= key_max) {
+    return {named ? kInvalidArgument : kInvalidKeyLength,
+            key + " is over " + std::to_string(key_max - 1) + " bytes"};
+  }
+  if (request.value.find_first_of(kUnsayable) != std::string::npos) {
+    return {named ? kInvalidArgument : kInvalidValue, value + " holds a newline or a NUL byte"};
+  }
+  const std::size_t room = named ? info_.value_max - request.key.size() : info_.value_max;
+  if (request.value.size() >= room) {
+    return {named ? kInvalidArgument : kInvalidValueLength,
+            value + " is over " + std::to_string(room - 1) + " bytes"};
+  }
+  return {};
+}
+
+void ClientSession::pump(ClientEffects& effects) {
+  while (!waiting_.empty() && has_room_for(waiting_.front()) && state_ != State::over) {
+    Refusal refusal = refusal_of(waiting_.front());
+    // Answers keep the order of the requests, so a refusal waits for those on the wire.
+    if (refusal.rc != kSuccess && !in_flight_.empty()) return;
+    Request request = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (refusal.rc != kSuccess) {
+      answer({request.id, refusal.rc, {}, std::move(refusal.message)}, effects);
+      continue;
+    }
+    write(request, effects.send);
+    in_flight_.push_back(std::move(request));
+  }
+}
+
+void ClientSession::write(const Request& request, std::string& out) const {
+  LineWriter line(out, request.message);
+  switch (request.message) {
+    case MessageId::init:
+      line.add(AttributeId::pmi_version, 1).add(AttributeId::pmi_subversion, 1);
+      break;
+    case MessageId::put:
+      line.add(AttributeId::kvsname, info_.kvsname)
+          .add(AttributeId::key, request.key)
+          .add(AttributeId::value, request.value);
+      break;
+    case MessageId::get:
+      line.add(AttributeId::kvsname, info_.kvsname).add(AttributeId::key, request.key);
+      break;
+    case MessageId::publish_name:
+      line.add(AttributeId::service, request.key).add(AttributeId::port, request.value);
+      break;
+    case MessageId::unpublish_name:
+    case MessageId::lookup_name:
+      line.add(AttributeId::service, request.key);
+      break;
+    default:
+      break;
+  }
+  line.end();
+}
+
+void ClientSession::on_line(std::string_view line, ClientEffects& effects) {
+  // RFC 13 answers abort with an empty line.
+  if (line.find_first_not_of(" \t") == std::string_view::npos) return;
+  const Parsed parsed = wire::parse_v1(line, Direction::to_client);
+  if (state_ == State::identifying) return on_identity(parsed, effects);
+  if (in_flight_.empty()) {
+    return fail(Failed::Reason::protocol, "the server spoke unasked: " + std::string(parsed.command),
+                effects);
+  }
+  const MessageId expected = wire::spec_of(in_flight_.front().message).reply;
+  std::int32_t rc = parsed.integer(AttributeId::rc).value_or(kSuccess);
+  std::string message(parsed.text(AttributeId::msg));
+  const bool is_expected = parsed.spec != nullptr && parsed.spec->id == expected;
+  if (!is_expected && parsed.command == wire::spec_of(MessageId::unknown_result).v1 && rc != kSuccess) {
+    // Our own server's answer to what it could not read at all.
+  } else if (!is_expected || parsed.status != ParseStatus::ok) {
+    const std::string wanted(wire::spec_of(expected).v1);
+    return fail(Failed::Reason::protocol,
+                "expected " + wanted + ", the server sent " +
+                    (is_expected ? wire::describe(parsed) : std::string(line.substr(0, kMaxKey))),
+                effects);
+  }
+  const Request request = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  if (request.id == 0) {
+    on_startup_reply(request.message, parsed, rc == kSuccess, effects);
+  } else {
+    if (request.message == MessageId::finalize && rc == kSuccess) finalized_ = true;
+    const AttributeId wanted = request.message == MessageId::lookup_name ? AttributeId::port : AttributeId::value;
+    std::string value(rc == kSuccess ? parsed.text(wanted) : std::string_view());
+    answer({request.id, rc, std::move(value), rc == kSuccess ? std::string() : std::move(message)}, effects);
+  }
+  pump(effects);
+}
+
+void ClientSession::on_identity(const Parsed& parsed, ClientEffects& effects) {
+  if (parsed.status != ParseStatus::ok || parsed.spec == nullptr) {
+    return fail(Failed::Reason::protocol,
+                "expected the answer to initack, the server sent " + wire::describe(parsed), effects);
+  }
+  if (identified_) return on_set(parsed, effects);
+  if (parsed.spec->id != MessageId::initack_reply) {
+    return fail(Failed::Reason::protocol, "expected initack, the server sent " + std::string(parsed.command),
+                effects);
+  }
+  if (parsed.integer(AttributeId::rc).value_or(kSuccess) != kSuccess) {
+    return fail(Failed::Reason::refused, "the server refused initack" + said(parsed), effects);
+  }
+  identified_ = true;
+  info_.spawned = info_.spawned || !parsed.text(AttributeId::spawner_jobid).empty();
+}
+
+void ClientSession::on_set(const Parsed& parsed, ClientEffects& effects) {
+  if (parsed.spec->id != MessageId::set) {
+    return fail(Failed::Reason::protocol, "expected set, the server sent " + std::string(parsed.command),
+                effects);
+  }
+  have_size_ = set_unsigned(parsed, AttributeId::size, info_.size) || have_size_;
+  have_rank_ = set_unsigned(parsed, AttributeId::rank, info_.rank) || have_rank_;
+  have_debug_ = parsed.attributes.has(AttributeId::debug) || have_debug_;
+  if (!have_size_ || !have_rank_ || !have_debug_) return;
+  if (info_.rank >= info_.size) {
+    return fail(Failed::Reason::protocol, "the server set a rank that is not below the size", effects);
+  }
+  if (options_.handshake_only) return on_ready(effects);
+  begin(effects);
+}
+
+void ClientSession::on_startup_reply(MessageId asked, const Parsed& parsed, bool ok, ClientEffects& effects) {
+  switch (asked) {
+    case MessageId::init:
+      if (parsed.integer(AttributeId::pmi_version).value_or(1) > 1) {
+        return fail(Failed::Reason::protocol,
+                    "the server speaks PMI " + std::string(parsed.text(AttributeId::pmi_version)) +
+                        " only, this client PMI 1",
+                    effects);
+      }
+      if (!ok) return fail(Failed::Reason::refused, "the server refused init" + said(parsed), effects);
+      if (!set_unsigned(parsed, AttributeId::pmi_version, info_.version) || info_.version != 1 ||
+          !set_unsigned(parsed, AttributeId::pmi_subversion, info_.subversion)) {
+        fail(Failed::Reason::protocol, "the server does not speak PMI 1", effects);
+      }
+      return;
+    case MessageId::get_maxes:
+      if (!ok || !set_limits(parsed)) {
+        fail(Failed::Reason::protocol, "the server does not say its limits" + said(parsed), effects);
+      }
+      return;
+    case MessageId::get_my_kvsname:
+      info_.kvsname = parsed.text(AttributeId::kvsname);
+      if (!ok || info_.kvsname.empty()) {
+        fail(Failed::Reason::protocol, "the server does not say its kvsname" + said(parsed), effects);
+      }
+      return;
+    // A server that cannot tell these two is still of use.
+    case MessageId::get_appnum:
+      if (ok) info_.appnum = parsed.integer(AttributeId::appnum).value_or(0);
+      return;
+    default:
+      if (ok) info_.universe_size = parsed.integer(AttributeId::size).value_or(-1);
+      return on_ready(effects);
+  }
+}
+
+bool ClientSession::set_limits(const Parsed& parsed) {
+  if (!set_size(parsed, AttributeId::kvsname_max, info_.kvsname_max) ||
+      !set_size(parsed, AttributeId::keylen_max, info_.key_max) ||
+      !set_size(parsed, AttributeId::vallen_max, info_.value_max)) {
+    return false;
+  }
+  // Whatever the server offers, a put must fit in one of our own lines.
+  constexpr std::size_t kWords = 64;
+  info_.key_max = std::min(info_.key_max, kMaxLine / 4);
+  info_.value_max = std::min(info_.value_max, kMaxLine - kWords - kMaxKvsname - info_.key_max);
+  return true;
+}
+
+void ClientSession::on_ready(ClientEffects& effects) {
+  state_ = State::ready;
+  effects.events.emplace_back(std::in_place_type<Ready>, Ready{info_});
+}
+
+void ClientSession::fail(Failed::Reason reason, std::string message, ClientEffects& effects) {
+  state_ = State::over;
+  waiting_.clear();
+  in_flight_.clear();
+  effects.events.emplace_back(std::in_place_type<Failed>, Failed{reason, std::move(message)});
+  effects.close = true;
+}
+
+}  // namespace wireup::job

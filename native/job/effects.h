@@ -1,0 +1,92 @@
+// What the engine wants done. The engine never does I/O and never calls back: every input (bytes, EOF, time,
+// an exit) fills an Effects, and the host carries it out in order, then clears and reuses it.
+//
+// Threads: none of its own; an Effects belongs to the thread that drives the engine.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "job/peer.h"
+
+namespace wireup::job {
+
+// Given by the host, small and dense (the engine keeps a table by it). An id may be used again after the
+// engine closed the connection (Close) or was told of its end (Job::eof).
+using ConnectionId = std::uint32_t;
+
+// Bytes for one connection: a slice of Effects::bytes().
+struct Send {
+  ConnectionId connection;
+  std::size_t offset;
+  std::size_t size;
+};
+
+// Close after what was sent before has been written. The engine has forgotten the connection.
+struct Close {
+  ConnectionId connection;
+};
+
+enum class EventType : std::uint8_t {
+  connected,       // rank, peer: a rank's connection is known to be that rank's
+  initialized,     // rank, version
+  barrier,         // barrier: every rank is out of the barrier of that number (from 0)
+  finalized,       // rank
+  aborted,         // rank, exit_code, message
+  disconnected,    // rank, lost: the connection ended; lost when between init and finalize. in_barrier: it
+                   // waited in `barrier`
+  rejected,        // peer, message: a stranger was refused
+  protocol_error,  // rank (-1 before it is known), message: bad input, said to the peer too where it can be
+  stuck,           // rank, barrier: ranks wait in the barrier and will for ever, since that rank, the first to
+                   // leave, is gone. Told once, and again only when a rank that was gone has been back
+};
+
+struct Event {
+  EventType type;
+  std::int32_t rank = -1;
+  std::int32_t exit_code = 0;
+  bool lost = false;
+  bool in_barrier = false;
+  std::uint64_t barrier = 0;
+  std::uint32_t version = 0;  // PMI version and subversion agreed on
+  std::uint32_t subversion = 0;
+  std::string message = {};
+  Peer peer = {};
+};
+
+using Effect = std::variant<Send, Close, Event>;
+
+class Effects {
+ public:
+  std::span<const Effect> list() const { return list_; }
+  std::string_view bytes(const Send& send) const {
+    return std::string_view(buffer_).substr(send.offset, send.size);
+  }
+  bool empty() const { return list_.empty(); }
+  // Keeps the memory for the next turn.
+  void clear() {
+    list_.clear();
+    buffer_.clear();
+  }
+
+  // Engine side. Consecutive sends to one connection become one.
+  void send(ConnectionId connection, std::string_view bytes);
+  // The same bytes to many connections, stored once: mark(), append to buffer(), then share() for each.
+  std::size_t mark() const { return buffer_.size(); }
+  std::string& buffer() { return buffer_; }
+  // Everything appended to buffer() since `offset` goes to `connection`.
+  void share(ConnectionId connection, std::size_t offset);
+  void close(ConnectionId connection) { list_.emplace_back(std::in_place_type<Close>, Close{connection}); }
+  void event(Event event) { list_.emplace_back(std::in_place_type<Event>, std::move(event)); }
+
+ private:
+  std::vector<Effect> list_;
+  std::string buffer_;
+};
+
+}  // namespace wireup::job

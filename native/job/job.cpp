@@ -1,0 +1,188 @@
+#include "job/job.h"
+
+#include <stdexcept>
+#include <utility>
+
+#include "job/result_codes.h"
+#include "job/server_session.h"
+#include "wire/codec.h"
+
+namespace wireup::job {
+namespace {
+
+// One word on the wire. Bytes above 0x7f are allowed: Flux names its spaces in UTF-8.
+bool is_kvsname(std::string_view name) {
+  if (name.empty() || name.size() >= kMaxKvsname) return false;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= ' ' || byte == 0x7f || c == '=') return false;
+  }
+  return true;
+}
+
+JobOptions checked(JobOptions options) {
+  if (!is_kvsname(options.kvsname)) {
+    throw std::invalid_argument("kvsname: expected 1 to 255 bytes without blanks, control bytes or '='");
+  }
+  return options;
+}
+
+}  // namespace
+
+Job::Job(JobOptions options)
+    : options_(checked(std::move(options))), barrier_(size()), auth_(options_.auth, size()), ranks_(size()) {
+  // Always there: MVAPICH2 fails without it (flux-core issue 3592).
+  kvs_.put(kProcessMappingKey, options_.layout.process_mapping(kMaxValue));
+}
+
+Job::~Job() = default;
+
+ServerSession* Job::find(ConnectionId connection) const {
+  return connection < sessions_.size() ? sessions_[connection].get() : nullptr;
+}
+
+ServerSession& Job::add(ConnectionId connection, std::unique_ptr<ServerSession> session) {
+  if (connection >= sessions_.size()) sessions_.resize(connection + 1);
+  sessions_[connection] = std::move(session);
+  return *sessions_[connection];
+}
+
+void Job::open_channel(ConnectionId connection, std::uint32_t rank) {
+  if (rank >= size()) throw std::logic_error("open_channel: no such rank");
+  if (find(connection) != nullptr) throw std::logic_error("open_channel: the connection id is in use");
+  if (!auth_.take(rank)) throw std::logic_error("open_channel: the rank has a connection");
+  add(connection, std::make_unique<ServerSession>(*this, connection, rank));
+  connected(rank, connection);
+}
+
+void Job::accept(ConnectionId connection, Peer peer, TimePoint now, Effects& effects) {
+  if (find(connection) != nullptr) throw std::logic_error("accept: the connection id is in use");
+  Authenticator::Admission admission = auth_.admit(connection, peer, now);
+  if (admission.evicted) {
+    reject(find(*admission.evicted)->peer(), "gave way to newer connections before it identified itself", effects);
+    effects.close(*admission.evicted);
+    sessions_[*admission.evicted].reset();
+  }
+  if (admission.refusal) {
+    reject(peer, *std::move(admission.refusal), effects);
+    effects.close(connection);
+    return;
+  }
+  add(connection, std::make_unique<ServerSession>(*this, connection, std::move(peer)));
+}
+
+void Job::receive(ConnectionId connection, std::string_view bytes, Effects& effects) {
+  ServerSession* session = find(connection);
+  if (session != nullptr && !session->receive(bytes, effects)) sessions_[connection].reset();
+}
+
+void Job::eof(ConnectionId connection, Effects& effects) {
+  ServerSession* session = find(connection);
+  if (session == nullptr) return;
+  session->eof(effects);
+  sessions_[connection].reset();
+}
+
+void Job::tick(TimePoint now, Effects& effects) {
+  while (const auto expired = auth_.expire(now)) {
+    if (!expired->held) {
+      reject(find(expired->connection)->peer(),
+             "no initack within " + std::to_string(options_.auth.handshake_timeout.count()) + " ms", effects);
+    }
+    effects.close(expired->connection);
+    sessions_[expired->connection].reset();
+  }
+}
+
+std::optional<TimePoint> Job::deadline() const { return auth_.deadline(); }
+
+JobStatus Job::status() const {
+  JobStatus status;
+  status.ranks.reserve(ranks_.size());
+  for (const Rank& rank : ranks_) status.ranks.push_back(rank.state);
+  status.barrier = barrier_.status();
+  status.kvs_entries = kvs_.size();
+  status.rejected = rejected_;
+  status.unidentified = auth_.unidentified();
+  return status;
+}
+
+void Job::reject(const Peer& peer, std::string reason, Effects& effects) {
+  ++rejected_;
+  Event event{.type = EventType::rejected};
+  event.message = std::move(reason);
+  event.peer = peer;
+  effects.event(std::move(event));
+}
+
+void Job::connected(std::uint32_t rank, ConnectionId connection) {
+  // The host may give a rank that has left a new channel: it is back then.
+  if (ranks_[rank].departed) {
+    std::erase(departed_, rank);
+    told_stuck_ = false;
+    ranks_[rank].departed = false;
+  }
+  ranks_[rank].state = goes_on(rank) ? RankState::initialized : RankState::connected;
+  ranks_[rank].connection = connection;
+}
+
+bool Job::goes_on(std::uint32_t rank) const { return options_.auth.reconnect && ranks_[rank].in_barrier; }
+
+void Job::enter_barrier(std::uint32_t rank, ConnectionId connection, Effects& effects) {
+  const std::uint64_t number = barrier_.number();
+  const Barrier::Entry entry = barrier_.enter(rank);
+  if (entry == Barrier::Entry::waiting) return look_for_stuck(effects);
+  const std::size_t offset = effects.mark();
+  wire::LineWriter line(effects.buffer(), wire::MessageId::barrier_out);
+  if (entry == Barrier::Entry::twice) {
+    line.add(wire::AttributeId::rc, kFail).add(wire::AttributeId::msg, "already_in_barrier").end();
+    effects.share(connection, offset);
+    Event event{.type = EventType::protocol_error, .rank = static_cast<std::int32_t>(rank)};
+    event.message = "barrier_in: already_in_barrier";
+    effects.event(std::move(event));
+    return;
+  }
+  line.end();
+  for (Rank& released : ranks_) {
+    released.in_barrier = true;
+    effects.share(*released.connection, offset);
+  }
+  effects.event({.type = EventType::barrier, .barrier = number});
+}
+
+void Job::rank_ended(std::uint32_t rank, Effects& effects) {
+  Rank& entry = ranks_[rank];
+  const bool lost = entry.state == RankState::initialized && !options_.auth.reconnect;
+  if (entry.state != RankState::finalized) entry.state = RankState::disconnected;
+  entry.connection.reset();
+  const bool in_barrier = barrier_.leave(rank);
+  auth_.leave(rank);
+  effects.event({.type = EventType::disconnected,
+                 .rank = static_cast<std::int32_t>(rank),
+                 .lost = lost,
+                 .in_barrier = in_barrier,
+                 .barrier = barrier_.number()});
+  if (lost) depart(rank, effects);
+}
+
+void Job::finalized(std::uint32_t rank, Effects& effects) {
+  ranks_[rank].state = RankState::finalized;
+  effects.event({.type = EventType::finalized, .rank = static_cast<std::int32_t>(rank)});
+  depart(rank, effects);
+}
+
+void Job::depart(std::uint32_t rank, Effects& effects) {
+  barrier_.leave(rank);
+  if (!std::exchange(ranks_[rank].departed, true)) departed_.push_back(rank);
+  look_for_stuck(effects);
+}
+
+void Job::look_for_stuck(Effects& effects) {
+  if (told_stuck_ || departed_.empty() || !barrier_.under_way()) return;
+  told_stuck_ = true;
+  effects.event({.type = EventType::stuck,
+                 .rank = static_cast<std::int32_t>(departed_.front()),
+                 .barrier = barrier_.number()});
+}
+
+}  // namespace wireup::job

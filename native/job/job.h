@@ -1,0 +1,131 @@
+// One parallel job as its PMI server knows it: layout, key-value space, barrier, the state of every rank and
+// the session on every connection. Bytes and events in, effects out; no I/O, clock, thread or global.
+//
+// The host calls open_channel() or accept() for a connection, then receive() for what it reads and eof() at
+// its end (after the last bytes: drain first). Time is an input: tick(now) at or after deadline().
+// A key that is not here, a spawn, a name lookup elsewhere will be questions to the host, answered later; in
+// this version they are answered by the job itself with rc=-1.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "job/auth.h"
+#include "job/barrier.h"
+#include "job/effects.h"
+#include "job/kvs.h"
+#include "job/layout.h"
+#include "job/limits.h"
+#include "job/peer.h"
+#include "job/time.h"
+
+namespace wireup::job {
+
+class ServerSession;
+
+enum class RankState : std::uint8_t {
+  absent,        // never connected
+  connected,     // its connection is known, no init yet
+  initialized,   // between init and finalize
+  finalized,     // said finalize
+  disconnected,  // its connection ended without finalize
+};
+
+struct JobOptions {
+  std::string kvsname;  // at most kMaxKvsname - 1 bytes
+  Layout layout = Layout::single_node(1);
+  std::optional<std::uint32_t> universe_size;  // absent: the job's own size
+  AuthPolicy auth;
+};
+
+struct JobStatus {
+  std::vector<RankState> ranks;
+  BarrierStatus barrier;
+  std::uint64_t kvs_entries = 0;
+  std::uint64_t rejected = 0;
+  std::uint64_t unidentified = 0;  // connections whose rank is not known yet
+};
+
+class Job {
+ public:
+  // Throws std::invalid_argument: a kvsname that no line can carry, more tokens than ranks, a token given
+  // twice.
+  explicit Job(JobOptions options);
+  ~Job();
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  // A pre-connected channel whose inheritance proves the rank (PMI_FD). Throws std::logic_error when the rank
+  // has a connection, or the id is in use: both are the host's mistakes, not a peer's.
+  void open_channel(ConnectionId connection, std::uint32_t rank);
+
+  // Somebody connected to the listener. Refused at once (a `rejected` event and Close) when the peer's
+  // identity is not allowed; otherwise it must prove its rank by initack before the handshake deadline.
+  void accept(ConnectionId connection, Peer peer, TimePoint now, Effects& effects);
+
+  // Bytes of a connection that the engine has closed meanwhile are dropped.
+  void receive(ConnectionId connection, std::string_view bytes, Effects& effects);
+
+  // The peer hung up, or the host gave the connection up (write error, queue over its bound). A rank that
+  // waits in a barrier leaves it: a barrier is never completed on behalf of one that has gone.
+  void eof(ConnectionId connection, Effects& effects);
+
+  // The host knows that nothing more will come from this rank: its process has ended. Its connection may be
+  // open still, in a child of it.
+  void depart(std::uint32_t rank, Effects& effects);
+  // Which process a rank is, and which one starts those that are not known yet, for AuthPolicy::descendants_only.
+  void runs_as(std::uint32_t rank, std::int32_t pid) { auth_.runs_as(rank, pid); }
+  void started_by(std::int32_t pid) { auth_.started_by(pid); }
+
+  void tick(TimePoint now, Effects& effects);
+  std::optional<TimePoint> deadline() const;
+
+  const JobOptions& options() const { return options_; }
+  std::uint32_t size() const { return options_.layout.size(); }
+  RankState rank_state(std::uint32_t rank) const { return ranks_[rank].state; }
+  JobStatus status() const;
+  const Barrier& barrier() const { return barrier_; }
+  // Ranks that will enter no barrier any more, in the order in which they left: those that finalized, that were
+  // lost, or whose process has ended.
+  const std::vector<std::uint32_t>& departed() const { return departed_; }
+
+ private:
+  friend class ServerSession;
+
+  struct Rank {
+    RankState state = RankState::absent;
+    std::optional<ConnectionId> connection;
+    bool departed = false;
+    bool in_barrier = false;  // has been in a barrier that was completed
+  };
+
+  ServerSession* find(ConnectionId connection) const;
+  ServerSession& add(ConnectionId connection, std::unique_ptr<ServerSession> session);
+  void reject(const Peer& peer, std::string reason, Effects& effects);
+
+  // What a session asks of its job.
+  void connected(std::uint32_t rank, ConnectionId connection);
+  // Whether a rank that comes back goes on where it was: what the others have from it stands since a barrier.
+  bool goes_on(std::uint32_t rank) const;
+  void enter_barrier(std::uint32_t rank, ConnectionId connection, Effects& effects);
+  void rank_ended(std::uint32_t rank, Effects& effects);
+  void finalized(std::uint32_t rank, Effects& effects);
+  // Told after every event that may have made a barrier hopeless.
+  void look_for_stuck(Effects& effects);
+
+  JobOptions options_;
+  Kvs kvs_;
+  Barrier barrier_;
+  Authenticator auth_;
+  std::vector<Rank> ranks_;
+  std::vector<std::uint32_t> departed_;
+  bool told_stuck_ = false;
+  std::vector<std::unique_ptr<ServerSession>> sessions_;  // by ConnectionId
+  std::uint64_t rejected_ = 0;
+};
+
+}  // namespace wireup::job

@@ -1,0 +1,15 @@
+// rc= values: the return codes of the PMI-1 API (RFC 13), which clients hand through to their callers.
+#pragma once
+
+namespace wireup::job {
+
+inline constexpr int kSuccess = 0;
+inline constexpr int kFail = -1;
+inline constexpr int kErrInit = 1;  // not initialized, or no longer
+inline constexpr int kInvalidArgument = 3;
+inline constexpr int kInvalidKey = 4;
+inline constexpr int kInvalidKeyLength = 5;
+inline constexpr int kInvalidValue = 6;
+inline constexpr int kInvalidValueLength = 7;
+
+}  // namespace wireup::job

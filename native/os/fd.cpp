@@ -1,0 +1,51 @@
+#include "os/fd.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "os/error.h"
+
+namespace wireup::os {
+
+namespace {
+
+FdPair socket_pair(int type) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) < 0) throw OsError::last("socketpair");
+  FdPair pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+  set_nonblocking(pair.first.get(), true);
+  return pair;
+}
+
+}  // namespace
+
+void UniqueFd::reset(int fd) {
+  if (fd_ >= 0) {
+    const int error = errno;
+    ::close(fd_);
+    errno = error;
+  }
+  fd_ = fd;
+}
+
+FdPair stream_pair() { return socket_pair(SOCK_STREAM); }
+
+FdPair seqpacket_pair() { return socket_pair(SOCK_SEQPACKET); }
+
+FdPair make_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) throw OsError::last("pipe2");
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+void set_nonblocking(int fd, bool on) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) throw OsError::last("fcntl");
+  const int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  if (wanted != flags && ::fcntl(fd, F_SETFL, wanted) < 0) throw OsError::last("fcntl");
+}
+
+}  // namespace wireup::os

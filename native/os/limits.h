@@ -1,0 +1,21 @@
+// The limit on open files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace wireup::os {
+
+struct FdLimit {
+  std::uint64_t soft;
+  std::uint64_t hard;
+};
+
+FdLimit fd_limit();
+// How many fds are open now (/proc/self/fd).
+std::size_t open_fds();
+// Makes room for `more` fds beside those that are open, raising the soft limit when that is needed and the
+// hard one allows it. Returns the limit after that; the caller compares it with what it needs.
+FdLimit make_room_for_fds(std::size_t more);
+
+}  // namespace wireup::os

@@ -1,0 +1,158 @@
+#include "os/message_socket.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "os/error.h"
+#include "os/fd_message.h"
+
+namespace wireup::os {
+
+namespace {
+
+// Received in one turn before others get theirs.
+constexpr int kMessagesPerTurn = 32;
+
+// Too many fds in flight, or no memory now: only the receiver's progress helps, and nothing tells of it.
+constexpr auto kRetry = std::chrono::milliseconds(10);
+
+// What the kernel keeps of a unix socket's send buffer beside the message (unix_dgram_sendmsg: 32 bytes).
+constexpr int kSendOverhead = 32;
+
+void make_room(int fd) {
+  int size = 0;
+  socklen_t length = sizeof size;
+  if (::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length) < 0) throw OsError::last("getsockopt");
+  const int needed = static_cast<int>(kMaxMessage) + kSendOverhead;
+  if (size >= needed) return;
+  // The kernel takes as much as net.core.wmem_max allows; a message too large for that fails when it is sent.
+  if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &needed, sizeof needed) < 0) throw OsError::last("setsockopt");
+}
+
+}  // namespace
+
+MessageSocket::MessageSocket(Reactor& reactor, UniqueFd socket, MessageSocketObserver& observer)
+    : reactor_(reactor),
+      socket_(std::move(socket)),
+      observer_(observer),
+      buffer_(std::make_unique<char[]>(kMaxMessage)) {
+  set_nonblocking(socket_.get(), true);
+  make_room(socket_.get());
+  watched_ = EPOLLIN;
+  reactor_.add(socket_.get(), watched_, *this);
+}
+
+MessageSocket::~MessageSocket() { detach(); }
+
+void MessageSocket::detach() {
+  if (detached_) return;
+  detached_ = true;
+  reactor_.remove(socket_.get(), *this);
+  reactor_.cancel(std::exchange(timer_, 0));
+}
+
+void MessageSocket::send(std::string message, std::vector<UniqueFd> fds) {
+  if (message.empty() || message.size() > kMaxMessage || fds.size() > kMaxFdsPerMessage) {
+    throw OsError(EMSGSIZE, "sendmsg");
+  }
+  if (detached_ || failed_ != 0) return;
+  queue_.push_back({std::move(message), std::move(fds)});
+  if (queue_.size() == 1) send_queued();
+}
+
+void MessageSocket::send_queued() {
+  waits_for_kernel_ = false;
+  while (!queue_.empty()) {
+    const int error = send_message(socket_.get(), queue_.front().bytes, queue_.front().fds);
+    if (error == EAGAIN || error == EWOULDBLOCK) break;
+    if (error == ETOOMANYREFS || error == ENOBUFS || error == ENOMEM) {
+      retry_later();
+      break;
+    }
+    if (error != 0) {
+      fail(error);
+      return;
+    }
+    queue_.pop_front();
+  }
+  watch();
+}
+
+void MessageSocket::watch() {
+  const bool writes = !queue_.empty() && !waits_for_kernel_;
+  const std::uint32_t wanted = std::uint32_t{EPOLLIN} | (writes ? std::uint32_t{EPOLLOUT} : 0U);
+  if (wanted == watched_) return;
+  watched_ = wanted;
+  reactor_.modify(socket_.get(), watched_, *this);
+}
+
+void MessageSocket::retry_later() {
+  waits_for_kernel_ = true;
+  schedule(kRetry, &MessageSocket::send_queued);
+}
+
+void MessageSocket::schedule(Reactor::Clock::duration delay, void (MessageSocket::*method)()) {
+  reactor_.cancel(timer_);
+  timer_ = reactor_.after(delay, [this, method] {
+    timer_ = 0;
+    (this->*method)();
+  });
+}
+
+void MessageSocket::on_ready(std::uint32_t events) {
+  if (failed_ != 0) return;  // its turn comes before the next wait
+  if ((events & EPOLLOUT) && !waits_for_kernel_) send_queued();
+  if (events & ~static_cast<std::uint32_t>(EPOLLOUT)) receive(false);
+}
+
+// `to_the_end` reads on when sending has failed.
+MessageSocket::Stop MessageSocket::receive(bool to_the_end) {
+  const Lifetime::Watch watch(lifetime_);
+  for (int i = 0; i < kMessagesPerTurn; i++) {
+    ReceivedMessage message = receive_message(socket_.get(), {buffer_.get(), kMaxMessage});
+    if (message.error == EAGAIN || message.error == EWOULDBLOCK) return Stop::drained;
+    // A peer that left before it had read all of ours: the kernel says so once, before what the peer had sent.
+    if (message.error == ECONNRESET && !std::exchange(reset_, true)) continue;
+    if (message.error != 0 || !message.complete || message.size == 0) {
+      const int error = message.error == 0 && !message.complete ? EMSGSIZE : message.error;
+      message.fds.clear();
+      end(error);
+      return Stop::gone;
+    }
+    observer_.on_message({buffer_.get(), message.size}, std::move(message.fds));
+    if (watch.gone()) return Stop::gone;
+    if (failed_ != 0 && !to_the_end) return Stop::drained;
+  }
+  return Stop::budget;
+}
+
+void MessageSocket::finish_failed() {
+  switch (receive(true)) {
+    case Stop::gone:
+      return;
+    case Stop::budget:
+      schedule(Reactor::Clock::duration::zero(), &MessageSocket::finish_failed);
+      return;
+    case Stop::drained:
+      break;
+  }
+  end(failed_ == EPIPE ? 0 : failed_);
+}
+
+void MessageSocket::fail(int error) {
+  failed_ = error;
+  queue_.clear();
+  schedule(Reactor::Clock::duration::zero(), &MessageSocket::finish_failed);
+}
+
+void MessageSocket::end(int error) {
+  detach();
+  queue_.clear();
+  observer_.on_message_end(error);
+}
+
+}  // namespace wireup::os

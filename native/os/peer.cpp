@@ -1,0 +1,74 @@
+#include "os/peer.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "os/fd.h"
+
+// include/uapi/asm-generic/socket.h of Linux 6.5, newer than the headers of Debian 12; older kernels answer
+// ENOPROTOOPT.
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+namespace wireup::os {
+
+namespace {
+
+// 0 where /proc does not tell.
+pid_t parent_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat{std::istreambuf_iterator<char>(file), {}};
+  // "pid (name) state ppid ...", and the name may hold anything, ')' too.
+  const std::size_t name_end = stat.rfind(')');
+  constexpr std::size_t kStateLength = 4;  // ") S "
+  if (name_end == std::string::npos || stat.size() < name_end + kStateLength) return 0;
+  pid_t parent = 0;
+  std::from_chars(stat.data() + name_end + kStateLength, stat.data() + stat.size(), parent);
+  return parent;
+}
+
+bool has_ended(int pidfd) {
+  pollfd entry{pidfd, POLLIN, 0};
+  return ::poll(&entry, 1, 0) != 0;
+}
+
+}  // namespace
+
+std::optional<PeerCredentials> unix_peer(int fd) {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX) return std::nullopt;
+  ucred credentials{};
+  size = sizeof credentials;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return std::nullopt;
+  // What the kernel answers for a socket that is not connected.
+  if (credentials.uid == static_cast<uid_t>(-1)) return std::nullopt;
+  return PeerCredentials{credentials.uid, credentials.gid, credentials.pid};
+}
+
+std::vector<pid_t> lineage_of_peer(int fd) {
+  const auto peer = unix_peer(fd);
+  if (!peer || peer->pid == 0) return {};
+  UniqueFd pidfd;
+  int number = -1;
+  socklen_t size = sizeof number;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &number, &size) == 0) pidfd.reset(number);
+
+  std::vector<pid_t> lineage;
+  // A parent that ended while we looked could lead in a circle.
+  for (pid_t pid = peer->pid; pid > 0 && std::ranges::count(lineage, pid) == 0; pid = parent_of(pid)) {
+    lineage.push_back(pid);
+  }
+  // The process itself must be one that /proc could tell of.
+  if (lineage.size() < 2 || (pidfd && has_ended(pidfd.get()))) return {};
+  return lineage;
+}
+
+}  // namespace wireup::os

@@ -1,0 +1,201 @@
+#include "os/reactor.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include "os/error.h"
+
+namespace wireup::os {
+
+namespace {
+
+// Enough that a wake-up of many ranks (a barrier) costs few system calls; 12 bytes each on the stack.
+constexpr int kEventsPerWait = 256;
+
+// One read of this size empties a default-sized pipe (64 KiB) and nearly any socket of ours.
+constexpr std::size_t kReadBuffer = 64 << 10;
+
+// Registrations are numbered from 1.
+constexpr std::uint32_t kWakeGeneration = 0;
+
+// The generation travels with the fd, so that an event that waits in the current batch is known to be stale
+// after the fd was removed, or closed and its number given to another.
+std::uint64_t pack(int fd, std::uint32_t generation) {
+  return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd);
+}
+
+void control(int epoll, int operation, int fd, std::uint32_t events, std::uint32_t generation) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = pack(fd, generation);
+  if (::epoll_ctl(epoll, operation, fd, &event) < 0) throw OsError::last("epoll_ctl");
+}
+
+}  // namespace
+
+Reactor::Reactor() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (!epoll_) throw OsError::last("epoll_create1");
+  wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_) throw OsError::last("eventfd");
+  buffer_ = std::make_unique<char[]>(kReadBuffer);
+  control(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), EPOLLIN, kWakeGeneration);
+}
+
+Reactor::~Reactor() {
+  // What the functions captured may call back into this reactor while it goes.
+  const auto timers = std::exchange(timers_, {});
+  const auto posted = std::exchange(posted_, {});
+}
+
+std::span<char> Reactor::read_buffer() { return {buffer_.get(), kReadBuffer}; }
+
+void Reactor::run() {
+  struct OnLoop {
+    explicit OnLoop(std::atomic<std::thread::id>& thread) : thread(thread) {
+      thread.store(std::this_thread::get_id());
+    }
+    ~OnLoop() { thread.store({}); }
+    std::atomic<std::thread::id>& thread;
+  } on_loop(loop_thread_);
+
+  stopping_ = false;
+  epoll_event events[kEventsPerWait];
+  while (!stopping_) {
+    const int count = ::epoll_wait(epoll_.get(), events, kEventsPerWait, wait_ms());
+    if (count < 0 && errno != EINTR) throw OsError::last("epoll_wait");
+    for (int i = 0; i < count; i++) {
+      const std::uint64_t data = events[i].data.u64;
+      dispatch(static_cast<int>(data & 0xffffffffU), static_cast<std::uint32_t>(data >> 32),
+               events[i].events);
+    }
+    run_timers();
+    run_posted();
+  }
+}
+
+void Reactor::stop() {
+  post([this] { stopping_ = true; });
+}
+
+void Reactor::post(std::function<void()> function) {
+  bool first;
+  {
+    const std::lock_guard lock(mutex_);
+    first = posted_.empty();
+    posted_.push_back(std::move(function));
+  }
+  // The loop looks at the queue itself before it waits.
+  if (first && loop_thread_.load() != std::this_thread::get_id()) wake();
+}
+
+void Reactor::wake() {
+  const std::uint64_t one = 1;
+  // EAGAIN means that the counter is full, so the loop wakes anyway.
+  if (::write(wake_.get(), &one, sizeof one) < 0 && errno != EAGAIN) throw OsError::last("write", "eventfd");
+}
+
+void Reactor::add(int fd, std::uint32_t events, Handler& handler) {
+  if (fd < 0) throw OsError(EBADF, "epoll_ctl");
+  const auto index = static_cast<std::size_t>(fd);
+  if (index >= handlers_.size()) handlers_.resize(std::max(index + 1, handlers_.size() * 2));
+  if (++generation_ == kWakeGeneration) ++generation_;
+  control(epoll_.get(), EPOLL_CTL_ADD, fd, events, generation_);
+  handlers_[index] = {&handler, generation_};
+}
+
+Reactor::Registration* Reactor::find(int fd, const Handler& handler) {
+  if (fd < 0 || static_cast<std::size_t>(fd) >= handlers_.size()) return nullptr;
+  Registration& registration = handlers_[static_cast<std::size_t>(fd)];
+  return registration.handler == &handler ? &registration : nullptr;
+}
+
+void Reactor::modify(int fd, std::uint32_t events, Handler& handler) {
+  const Registration* registration = find(fd, handler);
+  if (registration == nullptr) throw OsError(ENOENT, "epoll_ctl");
+  control(epoll_.get(), EPOLL_CTL_MOD, fd, events, registration->generation);
+}
+
+void Reactor::remove(int fd, Handler& handler) {
+  Registration* registration = find(fd, handler);
+  if (registration == nullptr) return;
+  *registration = {};
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+bool Reactor::watches(int fd) const {
+  return fd >= 0 && static_cast<std::size_t>(fd) < handlers_.size() &&
+         handlers_[static_cast<std::size_t>(fd)].handler != nullptr;
+}
+
+void Reactor::dispatch(int fd, std::uint32_t generation, std::uint32_t events) {
+  if (generation == kWakeGeneration) {
+    std::uint64_t count;
+    // Non-blocking, and the only reader: a failure leaves nothing to do.
+    [[maybe_unused]] const ssize_t ignored = ::read(wake_.get(), &count, sizeof count);
+    return;
+  }
+  const Registration registration = handlers_[static_cast<std::size_t>(fd)];
+  if (registration.handler != nullptr && registration.generation == generation) {
+    registration.handler->on_ready(events);
+  }
+}
+
+Reactor::TimerId Reactor::at(Clock::time_point when, std::function<void()> function) {
+  const TimerId id = ++last_timer_;
+  timers_.emplace(TimerKey{when, id}, std::move(function));
+  timer_times_.emplace(id, when);
+  return id;
+}
+
+void Reactor::cancel(TimerId timer) {
+  const auto time = timer_times_.find(timer);
+  if (time == timer_times_.end()) return;
+  // The function goes last: what it captured may come back here.
+  const auto node = timers_.extract(TimerKey{time->second, timer});
+  timer_times_.erase(time);
+}
+
+void Reactor::run_timers() {
+  if (timers_.empty()) return;
+  const auto now = Clock::now();
+  due_.clear();
+  for (auto timer = timers_.begin(); timer != timers_.end() && timer->first.first <= now; ++timer) {
+    due_.push_back(timer->first);
+  }
+  for (const TimerKey& key : due_) {
+    const auto node = timers_.extract(key);
+    if (node.empty()) continue;  // cancelled by one before it
+    timer_times_.erase(key.second);
+    node.mapped()();
+  }
+}
+
+void Reactor::run_posted() {
+  running_.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    running_.swap(posted_);
+  }
+  for (auto& function : running_) {
+    // Moved out, so that what it captured goes with it, not with the last of the batch.
+    std::exchange(function, nullptr)();
+  }
+}
+
+int Reactor::wait_ms() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!posted_.empty()) return 0;
+  }
+  if (timers_.empty()) return -1;
+  // Rounded up: a wait that ends before its timer would spin through its last millisecond.
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - Clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
+}
+
+}  // namespace wireup::os

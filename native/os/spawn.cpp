@@ -1,0 +1,181 @@
+#include "os/spawn.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "os/error.h"
+#include "os/spawn_child.h"
+
+#if defined(__SANITIZE_THREAD__)
+// The thread sanitizer takes every clone() for a fork and, in the child, resets books that this child shares
+// with us. The C library's other name for the call it leaves alone.
+extern "C" int __clone(int (*)(void*), void*, int, void*, ...);
+#define WIREUP_CLONE ::__clone
+#else
+#define WIREUP_CLONE ::clone
+#endif
+
+namespace wireup::os {
+
+namespace {
+
+// From linux/sched.h and linux/wait.h, which do not go together with the C library's headers of every
+// version.
+constexpr int kClonePidfd = 0x1000;
+constexpr auto kWaitPidfd = static_cast<idtype_t>(3);
+
+// The child's frames hold a few words each; the rest is for a signal frame that cannot come, and for
+// valgrind.
+constexpr std::size_t kChildStack = 64 << 10;
+
+class ChildStack {
+ public:
+  ChildStack()
+      : memory_(::mmap(nullptr, kChildStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK,
+                       -1, 0)) {
+    if (memory_ == MAP_FAILED) throw OsError::last("mmap");
+  }
+  ~ChildStack() { ::munmap(memory_, kChildStack); }
+  ChildStack(const ChildStack&) = delete;
+  ChildStack& operator=(const ChildStack&) = delete;
+  void* top() const { return static_cast<char*>(memory_) + kChildStack; }
+
+ private:
+  void* memory_;
+};
+
+// No handler of ours may run in the child, which has our memory. Not pthread_sigmask: it leaves out the
+// signals that the C library keeps for itself.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    const std::uint64_t all = ~std::uint64_t{0};
+    if (::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before_, sizeof all) < 0) {
+      throw OsError::last("sigprocmask");
+    }
+  }
+  ~BlockedSignals() { ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, sizeof before_); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  std::uint64_t before_ = 0;
+};
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> list;
+  list.reserve(strings.size() + 1);
+  // execve's parameter is not const for C's sake only.
+  for (const auto& string : strings) list.push_back(const_cast<char*>(string.c_str()));
+  list.push_back(nullptr);
+  return list;
+}
+
+std::vector<FdMove> plan_moves(const std::vector<std::pair<int, int>>& fds) {
+  std::vector<FdMove> moves;
+  moves.reserve(fds.size());
+  for (const auto& [source, target] : fds) {
+    if (source < 0 || target < 0) throw OsError(EBADF, "dup2", std::to_string(source));
+    moves.push_back({source, target, false});
+  }
+  const auto by_target = [](const FdMove& a, const FdMove& b) { return a.target < b.target; };
+  std::sort(moves.begin(), moves.end(), by_target);
+  const auto same_target = [](const FdMove& a, const FdMove& b) { return a.target == b.target; };
+  const auto twice = std::adjacent_find(moves.begin(), moves.end(), same_target);
+  if (twice != moves.end()) throw OsError(EINVAL, "dup2", std::to_string(twice->target));
+  for (FdMove& move : moves) {
+    move.collides = move.source != move.target &&
+                    std::binary_search(moves.begin(), moves.end(), FdMove{-1, move.source, false}, by_target);
+  }
+  return moves;
+}
+
+std::string subject_of(const ChildPlan& plan) {
+  if (plan.failed_fd >= 0) return std::to_string(plan.failed_fd);
+  if (std::strcmp(plan.failed_step, "execve") == 0) return plan.path;
+  if (std::strcmp(plan.failed_step, "chdir") == 0) return plan.directory;
+  return {};
+}
+
+void reap(int pidfd) {
+  siginfo_t info;
+  // ECHILD where SIGCHLD is ignored: then it is gone already.
+  while (::waitid(kWaitPidfd, static_cast<id_t>(pidfd), &info, WEXITED) < 0 && errno == EINTR) {
+  }
+}
+
+}  // namespace
+
+SpawnedProcess spawn(const SpawnSpec& spec) {
+  const std::vector<char*> args = pointers(spec.args);
+  const std::vector<char*> environment = pointers(spec.environment);
+  std::vector<std::string> shell{"/bin/sh", spec.path};
+  if (spec.args.size() > 1) shell.insert(shell.end(), spec.args.begin() + 1, spec.args.end());
+  const std::vector<char*> shell_args = pointers(shell);
+  std::vector<FdMove> moves = plan_moves(spec.fds);
+
+  ChildPlan plan{};
+  plan.path = spec.path.c_str();
+  plan.args = args.data();
+  plan.shell_args = shell_args.data();
+  plan.environment = environment.data();
+  plan.directory = spec.directory.empty() ? nullptr : spec.directory.c_str();
+  plan.moves = moves.data();
+  plan.move_count = moves.size();
+  plan.new_process_group = spec.new_process_group;
+  plan.die_with_parent = spec.die_with_parent;
+  plan.parent = ::getpid();
+  for (int signal = 1; signal <= kSignals; signal++) {
+    if (::sigismember(&spec.ignored_signals, signal) == 1)
+      plan.ignored_signals |= std::uint64_t{1} << (signal - 1);
+  }
+
+  const ChildStack stack;
+  SpawnedProcess child;
+  int pidfd = -1;
+  {
+    const BlockedSignals blocked;
+    // Not vfork(): the child's calls would be made on the frame that we return to.
+    constexpr int kFlags = CLONE_VM | CLONE_VFORK | kClonePidfd | SIGCHLD;
+    child.pid = WIREUP_CLONE(run_child, stack.top(), kFlags, &plan, &pidfd);
+    if (child.pid < 0) throw OsError::last("clone");
+  }
+  child.pidfd.reset(pidfd);
+  if (plan.failed_step != nullptr) {
+    reap(pidfd);
+    throw OsError(plan.error, plan.failed_step, subject_of(plan));
+  }
+  return child;
+}
+
+sigset_t ignored_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (int signal = 1; signal <= kSignals; signal++) {
+    struct sigaction action;
+    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) ::sigaddset(&set, signal);
+  }
+  return set;
+}
+
+bool try_wait(int pidfd, ExitStatus& status) {
+  siginfo_t info{};
+  while (::waitid(kWaitPidfd, static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) < 0) {
+    if (errno != EINTR) throw OsError::last("waitid");
+  }
+  if (info.si_pid == 0) return false;
+  status.signaled = info.si_code != CLD_EXITED;
+  status.value = info.si_status;
+  status.core_dumped = info.si_code == CLD_DUMPED;
+  return true;
+}
+
+}  // namespace wireup::os

@@ -1,0 +1,260 @@
+#include "tools/agent/agent.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <exception>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "os/error.h"
+#include "os/limits.h"
+
+namespace wireup::agent {
+namespace {
+
+using namespace wire::agent;
+
+// When the launcher has gone all must be over within two seconds; what is stuck in the kernel (a dead network
+// file system) is left to init.
+constexpr std::chrono::milliseconds kAbandonLimit{1500};
+// How soon we look again whether the launcher has taken the last message.
+constexpr std::chrono::milliseconds kFlushCheck{5};
+// A pidfd and two pipes, while it runs; the pipes' other ends and what spawn() needs, while it starts.
+constexpr std::size_t kFdsPerRank = 3;
+constexpr std::size_t kFdsToSpawn = 16;
+
+std::string host_name() {
+  std::array<char, 256> name{};  // HOST_NAME_MAX is 64
+  if (::gethostname(name.data(), name.size() - 1) != 0) return {};
+  return name.data();
+}
+
+}  // namespace
+
+Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored)
+    : reactor_(reactor),
+      ignored_(ignored),
+      dev_null_(::open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      ranks_(reactor, *this),
+      table_(host_name()),
+      descendants_(reactor, ranks_),
+      launcher_(reactor, std::move(launcher), *this),
+      guard_(reactor, guard, [this] { abandon(); }) {
+  if (!dev_null_) throw os::OsError::last("open", "/dev/null");
+  // The fds of a message are lost when there is no room for them, so it is made before they come.
+  os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToSpawn);
+}
+
+Agent::~Agent() = default;
+
+int Agent::run() {
+  try {
+    reactor_.run();
+  } catch (const std::exception& error) {
+    complain("%s; ending all ranks", error.what());
+    abandon();
+    reactor_.run();
+  }
+  return exit_code_;
+}
+
+void Agent::on_message(std::string_view packet, std::vector<os::UniqueFd> fds) {
+  if (phase_ == Phase::finished || phase_ == Phase::abandoned) return;
+  auto message = decode(packet);
+  const char* fault = "cannot be read";
+  if (message) {
+    const bool early = !hello_ && !std::holds_alternative<Hello>(*message);
+    fault = early ? "came before hello"
+                  : std::visit(
+                        [this, &fds](auto& known) -> const char* {
+                          using T = std::decay_t<decltype(known)>;
+                          if constexpr (std::is_same_v<T, Spawn>) {
+                            return handle(known, std::move(fds));
+                          } else if constexpr (std::is_same_v<T, Hello> || std::is_same_v<T, Program> ||
+                                               std::is_same_v<T, Signal> || std::is_same_v<T, End>) {
+                            return handle(known);
+                          } else {
+                            return "is not for an agent";
+                          }
+                        },
+                        *message);
+  }
+  if (fault != nullptr) {
+    complain("a message of the launcher %s; ending all ranks", fault);
+    abandon();
+  }
+}
+
+const char* Agent::handle(Hello& hello) {
+  if (hello_) return "is a second hello";
+  // Sent even to a launcher of another version: it tells its user what does not fit.
+  send(Ready{kProtocolVersion, ::getpid(), host_name()});
+  if (hello.version != kProtocolVersion) return "has another protocol version (launcher and agent differ)";
+  hello_ = hello;
+  if (hello.output == OutputMode::label) output_ = std::make_unique<Output>(reactor_);
+  return nullptr;
+}
+
+const char* Agent::handle(Program& program) {
+  return programs_.add(std::move(program)) ? nullptr : "has a part of a program that does not fit";
+}
+
+const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
+  std::size_t fds_named = 0;
+  std::set<std::uint32_t> ranks;
+  for (const SpawnRank& rank : spawn.ranks) {
+    if (ranks_.running(rank.rank) || !ranks.insert(rank.rank).second) return "starts a rank that runs";
+    std::set<std::int32_t> numbers;
+    for (const std::int32_t number : rank.fds) {
+      if (number <= STDERR_FILENO || !numbers.insert(number).second) return "has a bad fd number";
+    }
+    fds_named += rank.fds.size();
+  }
+  if (fds_named != fds.size()) return "has not the fds that it names";
+
+  const Executable* program = nullptr;
+  std::optional<os::OsError> failure;
+  if (phase_ == Phase::serving) {
+    os::make_room_for_fds(spawn.ranks.size() * kFdsPerRank + kFdsToSpawn + os::kMaxFdsPerMessage);
+    try {
+      program = programs_.find(spawn.program);
+      if (program == nullptr) return "starts an unknown program";
+    } catch (const os::OsError& error) {
+      failure = error;
+    }
+  } else {
+    failure = os::OsError(ECANCELED, "spawn", "the job is ending");
+  }
+
+  auto next = std::make_move_iterator(fds.begin());
+  for (const SpawnRank& rank : spawn.ranks) {
+    const auto end = next + static_cast<std::ptrdiff_t>(rank.fds.size());
+    std::vector<os::UniqueFd> own(next, end);
+    next = end;
+    try {
+      if (failure) throw *failure;
+      start(rank, *program, std::move(own));
+    } catch (const os::OsError& error) {
+      send(SpawnFailed{rank.rank, error.code().value(), error.syscall(), error.subject()});
+    }
+  }
+  return nullptr;
+}
+
+void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<os::UniqueFd> fds) {
+  const bool reads_stdin =
+      hello_->stdin_rank >= 0 && rank.rank == static_cast<std::uint32_t>(hello_->stdin_rank);
+  os::FdPair input;
+  if (reads_stdin) input = os::make_pipe();
+  std::array<os::UniqueFd, 2> output;
+  if (output_) output = {output_->open(rank.rank, STDOUT_FILENO), output_->open(rank.rank, STDERR_FILENO)};
+
+  os::SpawnSpec spec;
+  spec.path = program.path;
+  spec.args = program.args;
+  spec.environment = merge_environment(program.environment, rank.environment);
+  spec.directory = program.directory;
+  spec.fds = {{reads_stdin ? input.first.get() : dev_null_.get(), STDIN_FILENO},
+              {output_ ? output[0].get() : STDOUT_FILENO, STDOUT_FILENO},
+              {output_ ? output[1].get() : STDERR_FILENO, STDERR_FILENO}};
+  for (std::size_t i = 0; i < fds.size(); ++i) spec.fds.emplace_back(fds[i].get(), rank.fds[i]);
+  spec.new_process_group = true;
+  spec.die_with_parent = true;
+  spec.ignored_signals = ignored_;
+
+  const pid_t pid = ranks_.start(rank.rank, spec);
+  table_.add(rank.rank, pid, program.path);
+  if (reads_stdin) {
+    input.first.reset();
+    input_ = std::make_unique<Input>(reactor_, std::move(input.second));
+  }
+  send(Started{rank.rank, pid});
+}
+
+const char* Agent::handle(const Signal& signal) {
+  if (signal.ranks.empty()) ranks_.signal_all(signal.signal);
+  for (const std::uint32_t rank : signal.ranks) ranks_.signal(rank, signal.signal);
+  return nullptr;
+}
+
+// A second End can only shorten the grace.
+const char* Agent::handle(const End& end) {
+  const auto when = os::Reactor::Clock::now() + std::chrono::milliseconds(end.grace_ms);
+  if (phase_ == Phase::serving) {
+    ranks_.end_all();
+    phase_ = Phase::ending;
+  } else if (phase_ != Phase::ending || when >= kill_at_) {
+    return nullptr;
+  }
+  if (ranks_.none_running()) {
+    sweep();
+    return nullptr;
+  }
+  if (kill_timer_ != 0) reactor_.cancel(kill_timer_);
+  kill_at_ = when;
+  kill_timer_ = reactor_.at(when, [this] {
+    kill_timer_ = 0;
+    ranks_.signal_all(SIGKILL);
+  });
+  return nullptr;
+}
+
+void Agent::on_rank_exit(std::uint32_t rank, const os::ExitStatus& status, bool ended) {
+  if (phase_ == Phase::abandoned) return;
+  send(Exited{rank, status.signaled, status.value, status.core_dumped, ended});
+  if (hello_->stdin_rank >= 0 && rank == static_cast<std::uint32_t>(hello_->stdin_rank)) input_.reset();
+  if (phase_ == Phase::ending && ranks_.none_running()) sweep();
+}
+
+void Agent::sweep() {
+  phase_ = Phase::sweeping;
+  if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
+  descendants_.end([this] {
+    phase_ = Phase::draining;
+    if (!output_) {
+      finish();
+      return;
+    }
+    output_->drain([this] { finish(); });
+  });
+}
+
+void Agent::finish() {
+  if (phase_ == Phase::draining) {
+    phase_ = Phase::finished;
+    exit_code_ = 0;
+    send(Done{});
+  }
+  if (launcher_.flushed()) {
+    reactor_.stop();
+  } else {
+    reactor_.after(kFlushCheck, [this] { finish(); });
+  }
+}
+
+void Agent::on_message_end(int) { abandon(); }
+
+void Agent::abandon() {
+  if (phase_ == Phase::finished) {
+    reactor_.stop();
+    return;
+  }
+  if (phase_ == Phase::abandoned) return;
+  phase_ = Phase::abandoned;
+  if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
+  ranks_.signal_all(SIGKILL);
+  input_.reset();
+  if (output_) output_->drop();
+  reactor_.after(kAbandonLimit, [this] { reactor_.stop(); });
+  descendants_.end([this] { reactor_.stop(); });
+}
+
+void Agent::send(const Message& message) { launcher_.send(encode(message)); }
+
+}  // namespace wireup::agent

@@ -1,0 +1,81 @@
+// The agent between its launcher and the ranks: what each message does, and the order in which a job ends.
+//
+//   serving    until End
+//   ending     ranks have got TERM, and get KILL after the grace
+//   sweeping   no rank runs; what they left behind is killed
+//   draining   no process is left; their output is written
+//   finished   Done has been said
+//   abandoned  the launcher has gone: everything is killed at once, no output is waited for
+//
+// Threads: the reactor's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/fd.h"
+#include "os/message_socket.h"
+#include "os/reactor.h"
+#include "tools/agent/descendants.h"
+#include "tools/agent/guard.h"
+#include "tools/agent/input.h"
+#include "tools/agent/mpir.h"
+#include "tools/agent/output.h"
+#include "tools/agent/programs.h"
+#include "tools/agent/ranks.h"
+#include "wire/agent_messages.h"
+
+namespace wireup::agent {
+
+class Agent final : os::MessageSocketObserver, RanksObserver {
+ public:
+  // `ignored` is what stays ignored in ranks. Throws OsError.
+  Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored);
+  ~Agent() override;
+
+  // Until everything is over. Returns the exit code.
+  int run();
+
+ private:
+  enum class Phase { serving, ending, sweeping, draining, finished, abandoned };
+
+  void on_message(std::string_view packet, std::vector<os::UniqueFd> fds) override;
+  void on_message_end(int error) override;
+  void on_rank_exit(std::uint32_t rank, const os::ExitStatus& status, bool ended) override;
+
+  // Each returns what was wrong with the message, or nullptr.
+  const char* handle(wire::agent::Hello& hello);
+  const char* handle(wire::agent::Program& program);
+  const char* handle(wire::agent::Spawn& spawn, std::vector<os::UniqueFd> fds);
+  const char* handle(const wire::agent::Signal& signal);
+  const char* handle(const wire::agent::End& end);
+
+  void start(const wire::agent::SpawnRank& rank, const Executable& program, std::vector<os::UniqueFd> fds);
+  void send(const wire::agent::Message& message);
+  void sweep();
+  void finish();
+  void abandon();
+
+  os::Reactor& reactor_;
+  sigset_t ignored_;
+  os::UniqueFd dev_null_;
+  std::optional<wire::agent::Hello> hello_;
+  Programs programs_;
+  Ranks ranks_;
+  ProcessTable table_;
+  Descendants descendants_;
+  std::unique_ptr<Output> output_;  // label mode only
+  std::unique_ptr<Input> input_;    // while stdin_rank runs
+  Phase phase_ = Phase::serving;
+  os::Reactor::TimerId kill_timer_ = 0;
+  os::Reactor::Clock::time_point kill_at_;
+  int exit_code_ = 1;
+  os::MessageSocket launcher_;
+  GuardWatch guard_;
+};
+
+}  // namespace wireup::agent

@@ -1,0 +1,13 @@
+// The children of this process, zombies among them, as /proc shows them: its own, and the orphans that a
+// subreaper inherits. Empty where /proc cannot be read.
+#pragma once
+
+#include <sys/types.h>
+
+#include <vector>
+
+namespace wireup::agent {
+
+std::vector<pid_t> children();
+
+}  // namespace wireup::agent

@@ -1,0 +1,114 @@
+#include "tools/agent/guard.h"
+
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+
+#include "os/error.h"
+#include "tools/agent/children.h"
+#include "wire/agent_messages.h"
+
+namespace wireup::agent {
+namespace {
+
+// A group that was stopped as a whole is let go on as a whole, not in one instant; and whoever stopped the agent
+// by mistake may see it and undo it.
+constexpr timespec kStopPatience{1, 0};
+// How often, and how many times, we look for what a killed orphan has left to us in turn. What is stuck in the
+// kernel then (a dead network file system) is left to init.
+constexpr timespec kSweepDelay{0, 10'000'000};
+constexpr int kSweeps = 150;
+
+void close_all_fds() { ::syscall(SYS_close_range, 0U, ~0U, 0U); }
+
+// Ends with no child left, as far as the kernel lets us.
+void sweep() {
+  for (int i = 0; i < kSweeps; ++i) {
+    for (const pid_t child : children()) ::kill(child, SIGKILL);
+    siginfo_t info{};
+    int result = 0;
+    while ((result = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG)) == 0 && info.si_pid != 0) info = {};
+    if (result != 0 && errno == ECHILD) return;
+    ::nanosleep(&kSweepDelay, nullptr);
+  }
+}
+
+bool still_stopped(pid_t agent) {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(agent), &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
+[[noreturn]] void end_like(const siginfo_t& agent) {
+  if (agent.si_code == CLD_EXITED) ::_exit(agent.si_status);
+  // The agent's core was written; one of ours would say nothing.
+  ::prctl(PR_SET_DUMPABLE, 0);
+  std::signal(agent.si_status, SIG_DFL);
+  ::raise(agent.si_status);
+  ::_exit(1);
+}
+
+[[noreturn]] void guard(pid_t agent) {
+  // Every fd is the agent's alone: its end must be seen at the other ends.
+  close_all_fds();
+  bool stopped = false;
+  for (;;) {
+    siginfo_t info{};
+    // Orphans are reaped here too, when the agent has not been their reaper.
+    if (::waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT) != 0) {
+      if (errno == EINTR) continue;
+      ::_exit(1);
+    }
+    if (info.si_pid == agent && info.si_code == CLD_STOPPED) {
+      ::nanosleep(&kStopPatience, nullptr);
+      if (!still_stopped(agent)) continue;
+      stopped = true;
+      ::kill(agent, SIGKILL);
+      ::waitid(P_PID, static_cast<id_t>(agent), &info, WEXITED | WNOWAIT);
+    }
+    siginfo_t reaped{};
+    ::waitid(P_PID, static_cast<id_t>(info.si_pid), &reaped, WEXITED | WNOHANG);
+    if (reaped.si_pid != agent) continue;
+    sweep();
+    if (stopped) ::_exit(wire::agent::kExitStopped);
+    end_like(reaped);
+  }
+}
+
+}  // namespace
+
+pid_t start_guard() {
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw os::OsError::last("prctl", "PR_SET_CHILD_SUBREAPER");
+  const pid_t self = ::getpid();
+  const pid_t agent = ::fork();
+  if (agent < 0) throw os::OsError::last("fork");
+  if (agent > 0) guard(agent);
+  // The end of the guard lets a stopped agent go on, which then sees it.
+  if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
+  if (::getppid() != self) throw os::OsError(ESRCH, "getppid");
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw os::OsError::last("prctl", "PR_SET_CHILD_SUBREAPER");
+  return self;
+}
+
+GuardWatch::GuardWatch(os::Reactor& reactor, pid_t guard, std::function<void()> gone)
+    : reactor_(reactor), gone_(std::move(gone)) {
+  pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, guard, 0)));
+  if (!pidfd_) throw os::OsError::last("pidfd_open");
+  // Another may have got its number.
+  if (::getppid() != guard) throw os::OsError(ESRCH, "getppid");
+  reactor_.add(pidfd_.get(), EPOLLIN, *this);
+}
+
+GuardWatch::~GuardWatch() { reactor_.remove(pidfd_.get(), *this); }
+
+void GuardWatch::on_ready(std::uint32_t) {
+  reactor_.remove(pidfd_.get(), *this);
+  gone_();
+}
+
+}  // namespace wireup::agent

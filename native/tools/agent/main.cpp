@@ -1,0 +1,79 @@
+// wireup-agent: started by a launcher with the tool's own stdin, stdout and stderr and, as fd 3, a seqpacket
+// socket to it. The launcher's messages and the exit codes are in wire/agent_messages.h.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include "os/error.h"
+#include "os/fd.h"
+#include "os/reactor.h"
+#include "os/spawn.h"
+#include "tools/agent/agent.h"
+#include "tools/agent/guard.h"
+#include "tools/agent/stdio.h"
+
+namespace {
+
+constexpr int kLauncherFd = 3;
+
+bool is_seqpacket(int fd) {
+  int type = 0;
+  socklen_t size = sizeof(type);
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+}
+
+// A file that we open must not become somebody's stdout.
+void fill_standard_fds() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd)
+      throw wireup::os::OsError::last("open", "/dev/null");
+  }
+}
+
+// The agent is in the tool's process group, so the terminal's signals reach it; what the ranks are to get of
+// them is the launcher's decision. It ends with its socket.
+void ignore_signals() {
+  for (const int number : {SIGINT, SIGQUIT, SIGTSTP, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTTIN,
+                           SIGTTOU, SIGPIPE, SIGWINCH}) {
+    std::signal(number, SIG_IGN);
+  }
+  // Where it is ignored the kernel reaps our children, and their statuses are lost.
+  std::signal(SIGCHLD, SIG_DFL);
+}
+
+// With `stty tostop` a terminal stops whoever writes to it from the background, where the ranks' groups always are.
+bool stops_writers(int fd) {
+  termios settings{};
+  return ::tcgetattr(fd, &settings) == 0 && (settings.c_lflag & TOSTOP) != 0;
+}
+
+}  // namespace
+
+int main() {
+  sigset_t ignored = wireup::os::ignored_signals();
+  if (stops_writers(STDOUT_FILENO) || stops_writers(STDERR_FILENO)) sigaddset(&ignored, SIGTTOU);
+  if (!is_seqpacket(kLauncherFd)) {
+    std::fputs(
+        "wireup-agent: started by wireup launchers to look after a job's ranks; not to be run by hand\n",
+        stderr);
+    return wireup::wire::agent::kExitNoLauncher;
+  }
+  try {
+    wireup::os::UniqueFd launcher(kLauncherFd);
+    ::fcntl(kLauncherFd, F_SETFD, FD_CLOEXEC);
+    fill_standard_fds();
+    ignore_signals();
+    const pid_t guard = wireup::agent::start_guard();
+    wireup::os::Reactor reactor;
+    wireup::agent::Agent agent(reactor, guard, std::move(launcher), ignored);
+    return agent.run();
+  } catch (const std::exception& error) {
+    wireup::agent::complain("%s", error.what());
+    return 1;
+  }
+}

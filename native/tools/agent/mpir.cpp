@@ -1,0 +1,26 @@
+#include "tools/agent/mpir.h"
+
+// Nobody here reads them, so that the linker has to be told to keep them.
+extern "C" {
+__attribute__((used, visibility("default"))) MPIR_PROCDESC* MPIR_proctable = nullptr;
+__attribute__((used, visibility("default"))) int MPIR_proctable_size = 0;
+}
+
+namespace wireup::agent {
+
+ProcessTable::~ProcessTable() {
+  MPIR_proctable_size = 0;
+  MPIR_proctable = nullptr;
+}
+
+void ProcessTable::add(std::uint32_t rank, pid_t pid, const std::string& executable) {
+  if (executables_.empty() || executables_.back() != executable) executables_.push_back(executable);
+  // A debugger that reads meanwhile finds no table, not half of one.
+  MPIR_proctable_size = 0;
+  if (rank >= rows_.size()) rows_.resize(rank + 1, {host_.c_str(), "", 0});
+  rows_[rank] = {host_.c_str(), executables_.back().c_str(), pid};
+  MPIR_proctable = rows_.data();
+  MPIR_proctable_size = static_cast<int>(rows_.size());
+}
+
+}  // namespace wireup::agent

@@ -1,0 +1,84 @@
+#include "tools/agent/programs.h"
+
+#include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include "os/spawn.h"
+
+namespace wireup::agent {
+namespace {
+
+std::string_view name_of(std::string_view variable) { return variable.substr(0, variable.find('=')); }
+
+std::string path_of(const std::vector<std::string>& environment) {
+  for (const std::string& variable : environment) {
+    if (variable.starts_with("PATH=")) return variable.substr(5);
+  }
+  return {};
+}
+
+void move_to_end(std::vector<std::string>& to, std::vector<std::string>& from) {
+  std::move(from.begin(), from.end(), std::back_inserter(to));
+}
+
+Executable resolve(wire::agent::Program program) {
+  Executable result;
+  const std::string path = path_of(program.environment);
+  // Looked for even behind a prefix, so that a program that is not there is told as such, not as whatever the
+  // shim or the debugger makes of it.
+  result.path = os::find_program(program.args.front(), path, program.directory);
+  if (!program.prefix.empty())
+    result.path = os::find_program(program.prefix.front(), path, program.directory);
+  result.args = std::move(program.prefix);
+  move_to_end(result.args, program.args);
+  result.environment = std::move(program.environment);
+  result.directory = std::move(program.directory);
+  return result;
+}
+
+}  // namespace
+
+bool Programs::add(wire::agent::Program part) {
+  Entry& entry = entries_[part.id];
+  if (entry.complete) return false;
+  if (entry.program.directory.empty()) entry.program.directory = std::move(part.directory);
+  move_to_end(entry.program.prefix, part.prefix);
+  move_to_end(entry.program.args, part.args);
+  move_to_end(entry.program.environment, part.environment);
+  entry.complete = part.last;
+  return !entry.complete || !entry.program.args.empty();
+}
+
+const Executable* Programs::find(std::uint32_t id) {
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end() || !entry->second.complete) return nullptr;
+  Entry& known = entry->second;
+  if (known.failure) throw *known.failure;
+  if (!known.found) {
+    try {
+      known.found = resolve(std::move(known.program));
+    } catch (const os::OsError& error) {
+      known.failure = error;
+      throw;
+    }
+  }
+  return &*known.found;
+}
+
+std::vector<std::string> merge_environment(const std::vector<std::string>& common,
+                                           const std::vector<std::string>& own) {
+  std::vector<std::string> merged;
+  merged.reserve(common.size() + own.size());
+  for (const std::string& variable : common) {
+    const bool replaced = std::any_of(own.begin(), own.end(), [&variable](const std::string& mine) {
+      return name_of(mine) == name_of(variable);
+    });
+    if (!replaced) merged.push_back(variable);
+  }
+  merged.insert(merged.end(), own.begin(), own.end());
+  return merged;
+}
+
+}  // namespace wireup::agent

@@ -1,0 +1,77 @@
+#include "tools/agent/ranks.h"
+
+#include <sys/epoll.h>
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+#include <vector>
+
+#include "os/error.h"
+
+namespace wireup::agent {
+
+struct Ranks::Process final : os::Handler {
+  Process(Ranks& owner, std::uint32_t number, os::SpawnedProcess started)
+      : ranks(owner), rank(number), child(std::move(started)) {
+    try {
+      ranks.reactor_.add(child.pidfd.get(), EPOLLIN, *this);
+    } catch (const os::OsError&) {
+      // Nobody would ever hear of it.
+      ::kill(-child.pid, SIGKILL);
+      throw;
+    }
+  }
+  ~Process() override { ranks.reactor_.remove(child.pidfd.get(), *this); }
+  void on_ready(std::uint32_t) override { ranks.reap(*this); }
+
+  Ranks& ranks;
+  std::uint32_t rank;
+  os::SpawnedProcess child;
+  bool ended = false;
+};
+
+Ranks::Ranks(os::Reactor& reactor, RanksObserver& observer) : reactor_(reactor), observer_(observer) {}
+Ranks::~Ranks() = default;
+
+pid_t Ranks::start(std::uint32_t rank, const os::SpawnSpec& spec) {
+  auto process = std::make_unique<Process>(*this, rank, os::spawn(spec));
+  const pid_t pid = process->child.pid;
+  by_pid_.emplace(pid, process.get());
+  by_rank_.emplace(rank, std::move(process));
+  return pid;
+}
+
+void Ranks::reap(Process& process) {
+  os::ExitStatus status;
+  if (!os::try_wait(process.child.pidfd.get(), status)) return;
+  const std::uint32_t rank = process.rank;
+  const bool ended = process.ended;
+  by_pid_.erase(process.child.pid);
+  by_rank_.erase(rank);
+  observer_.on_rank_exit(rank, status, ended);
+}
+
+void Ranks::signal(std::uint32_t rank, int number) const {
+  const auto found = by_rank_.find(rank);
+  if (found == by_rank_.end()) return;
+  const pid_t pid = found->second->child.pid;
+  // A rank may have left its group for another and so have ended it.
+  if (::kill(-pid, number) != 0 && errno == ESRCH) ::kill(pid, number);
+}
+
+void Ranks::signal_all(int number) const {
+  for (const auto& [rank, process] : by_rank_) signal(rank, number);
+}
+
+void Ranks::end_all() {
+  std::vector<Process*> running;
+  for (const auto& [rank, process] : by_rank_) running.push_back(process.get());
+  for (Process* process : running) reap(*process);
+  for (const auto& [rank, process] : by_rank_) process->ended = true;
+  signal_all(SIGTERM);
+  // A stopped process takes TERM only when it goes on.
+  signal_all(SIGCONT);
+}
+
+}  // namespace wireup::agent

@@ -1,0 +1,101 @@
+#include "tools/agent/stdio.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdarg>
+#include <cstdio>
+#include <string>
+
+namespace wireup::agent {
+namespace {
+
+// Opening /dev/ptmx again (character device 5:2, Documentation/admin-guide/devices.txt) makes a new terminal.
+bool is_pty_master(const struct stat& status) {
+  return S_ISCHR(status.st_mode) && status.st_rdev == makedev(5, 2);
+}
+
+bool ready_now(int fd, short events) {
+  pollfd entry{fd, events, 0};
+  return ::poll(&entry, 1, 0) == 1;
+}
+
+}  // namespace
+
+Stdio::Stdio(int fd, Direction direction) : original_(fd) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return;
+  if (S_ISREG(status.st_mode)) {
+    method_ = Method::direct;
+  } else if (S_ISSOCK(status.st_mode)) {
+    method_ = Method::socket;
+  } else if (S_ISFIFO(status.st_mode) || (::isatty(fd) == 1 && !is_pty_master(status))) {
+    const int access = direction == Direction::in ? O_RDONLY : O_WRONLY;
+    own_.reset(
+        ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (own_) method_ = Method::direct;
+  }
+}
+
+ssize_t Stdio::read(char* buffer, std::size_t size) const {
+  switch (method_) {
+    case Method::direct:
+      return ::read(fd(), buffer, size);
+    case Method::socket:
+      return ::recv(fd(), buffer, size, MSG_DONTWAIT);
+    case Method::poll_first:
+      break;
+  }
+  if (!ready_now(fd(), POLLIN)) {
+    errno = EAGAIN;
+    return -1;
+  }
+  return ::read(fd(), buffer, size);
+}
+
+ssize_t Stdio::write(const char* bytes, std::size_t size) const {
+  switch (method_) {
+    case Method::direct:
+      return ::write(fd(), bytes, size);
+    case Method::socket:
+      return ::send(fd(), bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    case Method::poll_first:
+      break;
+  }
+  if (!ready_now(fd(), POLLOUT)) {
+    errno = EAGAIN;
+    return -1;
+  }
+  return ::write(fd(), bytes, std::min<std::size_t>(size, PIPE_BUF));
+}
+
+bool same_stream(int a, int b) {
+  struct stat first{};
+  struct stat second{};
+  if (::fstat(a, &first) != 0 || ::fstat(b, &second) != 0) return false;
+  return first.st_dev == second.st_dev && first.st_ino == second.st_ino && !S_ISREG(first.st_mode);
+}
+
+void complain(const char* format, ...) {
+  char line[1024] = "wireup-agent: ";
+  const std::size_t prefix = sizeof("wireup-agent: ") - 1;
+  const std::size_t room = sizeof(line) - prefix - 1;
+  va_list arguments;
+  va_start(arguments, format);
+  const int length = std::vsnprintf(line + prefix, room, format, arguments);
+  va_end(arguments);
+  if (length < 0) return;
+  std::size_t size = prefix + std::min<std::size_t>(static_cast<std::size_t>(length), room - 1);
+  line[size++] = '\n';
+  // Nobody is left to tell when this fails.
+  [[maybe_unused]] const ssize_t written = Stdio(STDERR_FILENO, Stdio::Direction::out).write(line, size);
+}
+
+}  // namespace wireup::agent

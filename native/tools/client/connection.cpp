@@ -1,0 +1,60 @@
+#include "tools/client/connection.h"
+
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "host/server_identity.h"
+#include "os/error.h"
+#include "os/socket_address.h"
+#include "tools/client/failure.h"
+#include "tools/client/resolve.h"
+#include "wire/address.h"
+
+namespace wireup::client {
+namespace {
+
+std::vector<os::SocketAddress> candidates(const wire::Address& address, const Deadline& deadline) {
+  if (const auto* tcp = std::get_if<wire::TcpAddress>(&address)) return resolve(tcp->host, tcp->port, deadline);
+  const auto& local = std::get<wire::UnixAddress>(address);
+  return {local.abstract ? os::SocketAddress::unix_abstract(local.path)
+                         : os::SocketAddress::unix_path(local.path)};
+}
+
+os::UniqueFd connect_to_any(const std::vector<os::SocketAddress>& addresses, const Deadline& deadline) {
+  std::optional<os::OsError> failure;
+  for (const os::SocketAddress& address : addresses) {
+    try {
+      return os::connect_blocking(address, deadline.left_ms());
+    } catch (const os::OsError& error) {
+      failure = error;
+    }
+  }
+  throw failure.value_or(os::OsError(ENXIO, "connect"));
+}
+
+}  // namespace
+
+Connection connect_to_server(const std::string& pmi_port, const Deadline& deadline) {
+  const wire::ParsedAddress parsed = wire::parse_address(pmi_port);
+  if (!parsed.address) {
+    throw Failure("PMI_PORT is \"" + pmi_port + "\", no address of a PMI server: " + parsed.error.reason);
+  }
+  Connection connection;
+  connection.address = wire::to_uri(*parsed.address);
+  try {
+    connection.socket = connect_to_any(candidates(*parsed.address, deadline), deadline);
+  } catch (const os::OsError& error) {
+    // The resolver's own words are in the subject; elsewhere that only says the address again.
+    const std::string why = error.syscall() == "getaddrinfo" ? error.subject() : error.code().message();
+    throw Failure("cannot connect to the PMI server at " + connection.address + ": " + why +
+                  "; does the launcher still run, and is that address reachable from here?");
+  }
+  if (const std::string reason = host::why_not_trusted(connection.socket.get()); !reason.empty()) {
+    throw Failure("the server at " + connection.address + " is not trusted: " + reason +
+                  "; PMI_ID was not sent. Start the job again");
+  }
+  return connection;
+}
+
+}  // namespace wireup::client

@@ -1,0 +1,204 @@
+// The functions of RFC 13 that do something: arguments checked, strings copied out, codes translated. Those that are
+// optional and do nothing are in optional.cpp.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "job/result_codes.h"
+#include "tools/libpmi/library.h"
+
+namespace {
+
+using wireup::libpmi::Library;
+using wireup::libpmi::locked;
+using wireup::libpmi::Server;
+using wireup::libpmi::with_server;
+
+static_assert(PMI_ERR_INVALID_VAL_LENGTH == wireup::job::kInvalidValueLength);
+
+// What is wrong with an argument keeps its code; anything else that a server says is PMI_FAIL, since servers have
+// numbers of their own.
+int code_of(const wireup::job::Answer& answer) {
+  if (answer.rc == PMI_SUCCESS) return PMI_SUCCESS;
+  return answer.rc >= PMI_ERR_INVALID_ARG && answer.rc <= PMI_ERR_INVALID_VAL_LENGTH ? answer.rc : PMI_FAIL;
+}
+
+int copy_out(std::string_view text, char* buffer, int length) {
+  if (length <= 0 || text.size() >= static_cast<std::size_t>(length)) return PMI_ERR_INVALID_LENGTH;
+  std::memcpy(buffer, text.data(), text.size());
+  buffer[text.size()] = '\0';
+  return PMI_SUCCESS;
+}
+
+bool is_ours(const Server& server, const char* kvsname) {
+  return kvsname != nullptr && server.info().kvsname == kvsname;
+}
+
+template <typename Number>
+int tell(int* out, Number (*number)(Server&)) noexcept {
+  return with_server([&](Server& server) {
+    if (out == nullptr) return PMI_ERR_INVALID_ARG;
+    *out = static_cast<int>(number(server));
+    return PMI_SUCCESS;
+  });
+}
+
+int tell_name(char* kvsname, int length) noexcept {
+  return with_server([&](Server& server) {
+    if (kvsname == nullptr) return PMI_ERR_INVALID_ARG;
+    return copy_out(server.info().kvsname, kvsname, length);
+  });
+}
+
+int name_length_max(int* length) noexcept {
+  return tell<std::size_t>(length, [](Server& server) { return server.info().kvsname_max; });
+}
+
+}  // namespace
+
+extern "C" {
+
+int PMI_Init(int* spawned) {
+  return locked([&](Library& state) {
+    if (spawned == nullptr) return PMI_ERR_INVALID_ARG;
+    if (state.server) return PMI_FAIL;
+    state.server = Server::open();
+    *spawned = state.server->info().spawned ? 1 : 0;
+    return PMI_SUCCESS;
+  });
+}
+
+int PMI_Initialized(int* initialized) {
+  return locked([&](Library& state) {
+    if (initialized == nullptr) return PMI_ERR_INVALID_ARG;
+    *initialized = state.server ? 1 : 0;
+    return PMI_SUCCESS;
+  });
+}
+
+int PMI_Finalize(void) {
+  return locked([](Library& state) {
+    if (!state.server) return PMI_ERR_INIT;
+    // Over in any case: the connection ends with it.
+    const std::unique_ptr<Server> server = std::move(state.server);
+    return code_of(server->finalize());
+  });
+}
+
+int PMI_Abort(int exit_code, const char error_msg[]) {
+  const std::string_view message = error_msg == nullptr ? "" : error_msg;
+  if (!message.empty()) std::fprintf(stderr, "%s%s", error_msg, message.ends_with('\n') ? "" : "\n");
+  // Said to the server only between init and finalize; the lock is free again for whatever runs at exit.
+  with_server([&](Server& server) {
+    server.abort(exit_code, message);
+    return PMI_SUCCESS;
+  });
+  std::exit(exit_code);
+}
+
+int PMI_Get_size(int* size) {
+  return tell<std::uint32_t>(size, [](Server& server) { return server.info().size; });
+}
+
+int PMI_Get_rank(int* rank) {
+  return tell<std::uint32_t>(rank, [](Server& server) { return server.info().rank; });
+}
+
+int PMI_Get_universe_size(int* size) {
+  return tell<std::int32_t>(size, [](Server& server) { return server.info().universe_size; });
+}
+
+int PMI_Get_appnum(int* appnum) {
+  return tell<std::int32_t>(appnum, [](Server& server) { return server.info().appnum; });
+}
+
+int PMI_Get_clique_size(int* size) {
+  return tell<std::size_t>(size, [](Server& server) { return server.clique().size(); });
+}
+
+int PMI_Get_clique_ranks(int ranks[], int length) {
+  return with_server([&](Server& server) {
+    if (ranks == nullptr) return PMI_ERR_INVALID_ARG;
+    const auto& clique = server.clique();
+    if (length <= 0 || static_cast<std::size_t>(length) < clique.size()) return PMI_ERR_INVALID_LENGTH;
+    std::copy(clique.begin(), clique.end(), ranks);
+    return PMI_SUCCESS;
+  });
+}
+
+int PMI_KVS_Get_name_length_max(int* length) { return name_length_max(length); }
+
+int PMI_Get_id_length_max(int* length) { return name_length_max(length); }
+
+int PMI_KVS_Get_key_length_max(int* length) {
+  return tell<std::size_t>(length, [](Server& server) { return server.info().key_max; });
+}
+
+int PMI_KVS_Get_value_length_max(int* length) {
+  return tell<std::size_t>(length, [](Server& server) { return server.info().value_max; });
+}
+
+int PMI_KVS_Get_my_name(char kvsname[], int length) { return tell_name(kvsname, length); }
+
+int PMI_Get_kvs_domain_id(char kvsname[], int length) { return tell_name(kvsname, length); }
+
+int PMI_Get_id(char kvsname[], int length) { return tell_name(kvsname, length); }
+
+int PMI_KVS_Put(const char kvsname[], const char key[], const char value[]) {
+  return with_server([&](Server& server) {
+    if (!is_ours(server, kvsname)) return PMI_ERR_INVALID_ARG;
+    if (key == nullptr) return PMI_ERR_INVALID_KEY;
+    if (value == nullptr) return PMI_ERR_INVALID_VAL;
+    return code_of(server.put(key, value));
+  });
+}
+
+int PMI_KVS_Commit(const char kvsname[]) {
+  // A put is with the server by the time it returns.
+  return with_server(
+      [&](Server& server) { return is_ours(server, kvsname) ? PMI_SUCCESS : PMI_ERR_INVALID_ARG; });
+}
+
+int PMI_KVS_Get(const char kvsname[], const char key[], char value[], int length) {
+  return with_server([&](Server& server) {
+    if (!is_ours(server, kvsname)) return PMI_ERR_INVALID_ARG;
+    if (key == nullptr) return PMI_ERR_INVALID_KEY;
+    if (value == nullptr) return PMI_ERR_INVALID_VAL;
+    if (length <= 0) return PMI_ERR_INVALID_LENGTH;
+    const wireup::job::Answer answer = server.get(key);
+    return answer.rc == PMI_SUCCESS ? copy_out(answer.value, value, length) : code_of(answer);
+  });
+}
+
+int PMI_Barrier(void) {
+  return with_server([](Server& server) { return code_of(server.barrier()); });
+}
+
+int PMI_Publish_name(const char service_name[], const char port[]) {
+  return with_server([&](Server& server) {
+    if (service_name == nullptr || port == nullptr) return PMI_ERR_INVALID_ARG;
+    return code_of(server.publish(service_name, port));
+  });
+}
+
+int PMI_Unpublish_name(const char service_name[]) {
+  return with_server([&](Server& server) {
+    if (service_name == nullptr) return PMI_ERR_INVALID_ARG;
+    return code_of(server.unpublish(service_name));
+  });
+}
+
+int PMI_Lookup_name(const char service_name[], char port[]) {
+  return with_server([&](Server& server) {
+    if (service_name == nullptr || port == nullptr) return PMI_ERR_INVALID_ARG;
+    const wireup::job::Answer answer = server.lookup(service_name);
+    if (answer.rc != PMI_SUCCESS) return code_of(answer);
+    // The caller says no length: RFC 13 has no other size for what a server hands out.
+    const bool fits = copy_out(answer.value, port, static_cast<int>(server.info().value_max)) == PMI_SUCCESS;
+    return fits ? PMI_SUCCESS : PMI_FAIL;
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,44 @@
+// What a process has of libpmi: one server, one lock, and the line between C++ and C, which no exception crosses.
+#pragma once
+
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <mutex>
+
+#include <wireup/pmi.h>
+
+#include "tools/libpmi/server.h"
+
+namespace wireup::libpmi {
+
+struct Library {
+  std::mutex mutex;
+  std::unique_ptr<Server> server;  // between PMI_Init and PMI_Finalize
+};
+
+// Never destroyed: other threads, and exit handlers, may call to the very end.
+Library& library();
+
+void complain(const char* what);  // one line on stderr
+
+// `function(library)` under the lock; PMI_FAIL where it throws.
+template <typename Function>
+int locked(Function function) noexcept {
+  try {
+    Library& state = library();
+    const std::lock_guard lock(state.mutex);
+    return function(state);
+  } catch (const std::exception& error) {
+    complain(error.what());
+    return PMI_FAIL;
+  }
+}
+
+// The same with the server; PMI_ERR_INIT where there is none.
+template <typename Function>
+int with_server(Function function) noexcept {
+  return locked([&](Library& state) { return state.server ? function(*state.server) : PMI_ERR_INIT; });
+}
+
+}  // namespace wireup::libpmi

@@ -1,0 +1,27 @@
+// The functions that RFC 13 lets a library define without effect, so that whatever links with libpmi finds them.
+#include <wireup/pmi.h>
+
+extern "C" {
+
+int PMI_Spawn_multiple(int, const char*[], const char**[], const int[], const int[], const PMI_keyval_t*[], int,
+                       const PMI_keyval_t[], int[]) {
+  return PMI_FAIL;
+}
+
+int PMI_KVS_Create(char[], int) { return PMI_FAIL; }
+
+int PMI_KVS_Destroy(const char[]) { return PMI_FAIL; }
+
+int PMI_KVS_Iter_first(const char[], char[], int, char[], int) { return PMI_FAIL; }
+
+int PMI_KVS_Iter_next(const char[], char[], int, char[], int) { return PMI_FAIL; }
+
+int PMI_Parse_option(int, char*[], int*, PMI_keyval_t**, int*) { return PMI_FAIL; }
+
+int PMI_Args_to_keyval(int*, char* ((*)[]), PMI_keyval_t**, int*) { return PMI_FAIL; }
+
+int PMI_Free_keyvals(PMI_keyval_t[], int) { return PMI_FAIL; }
+
+int PMI_Get_options(char*, int*) { return PMI_FAIL; }
+
+}  // extern "C"

@@ -1,0 +1,243 @@
+#include "tools/libpmi/server.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <utility>
+#include <variant>
+
+#include "job/job.h"
+#include "job/result_codes.h"
+#include "tools/client/connection.h"
+#include "tools/client/failure.h"
+#include "tools/client/talk.h"
+#include "wire/clique.h"
+
+namespace wireup::libpmi {
+namespace {
+
+using client::Failure;
+
+// A server under load may take seconds to accept and answer.
+constexpr std::chrono::seconds kConnectPatience{10};
+
+// Far beyond what an answer takes, and counted in slices, of which one may be a time in which this process was
+// stopped (a batch system suspends whole jobs).
+constexpr int kAnswerSlices = 60;
+constexpr int kSliceMs = 1000;
+
+const char* variable(const char* name) { return std::getenv(name); }
+
+int number(const char* name, int max) {
+  const std::string_view text = variable(name) == nullptr ? "" : variable(name);
+  int value = -1;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || stop != text.data() + text.size() || value < 0 || value > max) {
+    throw Failure(std::string(name) + "=" + (text.empty() ? "(not set)" : std::string(text)) +
+                  ": expected a whole number up to " + std::to_string(max));
+  }
+  return value;
+}
+
+// What is not a socket is somebody else's, by a stale PMI_FD, and not ours to close.
+os::UniqueFd inherited() {
+  const int fd = number("PMI_FD", std::numeric_limits<int>::max());
+  const std::string name = "PMI_FD=" + std::to_string(fd);
+  struct stat status {};
+  if (::fstat(fd, &status) < 0) throw Failure(name + ": " + std::strerror(errno) + "; was the fd closed on the way?");
+  if (!S_ISSOCK(status.st_mode)) throw Failure(name + " is no socket; was the fd closed on the way?");
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return os::UniqueFd(fd);
+}
+
+class SocketPeer final : public Peer {
+ public:
+  SocketPeer(os::UniqueFd socket, const std::string& name) : socket_(std::move(socket)), talk_(socket_.get(), name) {}
+
+  void say(std::string_view bytes) override {
+    talk_.say(bytes, client::Deadline(std::chrono::milliseconds(kAnswerSlices * kSliceMs)));
+  }
+
+  void hear(job::ClientSession& session, job::ClientEffects& effects, bool for_ever) override {
+    for (int slice = 1; !for_ever && !talk_.can_hear(kSliceMs); ++slice) {
+      if (slice == kAnswerSlices) throw Failure("the server at " + name() + " does not answer");
+    }
+    const std::string_view bytes = talk_.hear({});
+    if (bytes.empty()) {
+      session.eof(effects);
+    } else {
+      session.receive(bytes, effects);
+    }
+  }
+
+  std::string name() const override { return talk_.server(); }
+
+ private:
+  os::UniqueFd socket_;
+  client::Talk talk_;
+};
+
+// RFC 13's singleton: the engine itself, with this process for its only rank.
+class OwnPeer final : public Peer {
+ public:
+  OwnPeer() : job_(options()) { job_.open_channel(kConnection, 0); }
+
+  void say(std::string_view bytes) override { job_.receive(kConnection, bytes, answers_); }
+
+  void hear(job::ClientSession& session, job::ClientEffects& effects, bool) override {
+    for (const job::Effect& effect : answers_.list()) {
+      if (const auto* send = std::get_if<job::Send>(&effect)) session.receive(answers_.bytes(*send), effects);
+    }
+    answers_.clear();
+  }
+
+  std::string name() const override { return "singleton"; }
+
+ private:
+  static constexpr job::ConnectionId kConnection = 0;
+
+  static job::JobOptions options() {
+    job::JobOptions options;
+    options.kvsname = "singleton";
+    options.layout = job::Layout::single_node(1);
+    return options;
+  }
+
+  job::Job job_;
+  job::Effects answers_;
+};
+
+}  // namespace
+
+std::unique_ptr<Server> Server::open() {
+  job::ClientOptions options;
+  options.spawned = variable("PMI_SPAWNED") != nullptr && std::string_view(variable("PMI_SPAWNED")) == "1";
+  std::unique_ptr<Peer> peer;
+  if (variable("PMI_FD") != nullptr) {
+    const int size = number("PMI_SIZE", std::numeric_limits<int>::max());
+    options.size = static_cast<std::uint32_t>(size);
+    options.rank = static_cast<std::uint32_t>(number("PMI_RANK", size - 1));
+    peer = std::make_unique<SocketPeer>(inherited(), std::string("PMI_FD=") + variable("PMI_FD"));
+  } else if (variable("PMI_PORT") != nullptr) {
+    if (variable("PMI_ID") == nullptr) throw Failure("PMI_PORT is set, but PMI_ID is not; a launcher sets both");
+    client::Connection connection =
+        client::connect_to_server(variable("PMI_PORT"), client::Deadline(kConnectPatience));
+    options.pmi_id = variable("PMI_ID");
+    peer = std::make_unique<SocketPeer>(std::move(connection.socket), connection.address);
+  } else {
+    peer = std::make_unique<OwnPeer>();
+  }
+  return std::unique_ptr<Server>(new Server(std::move(peer), std::move(options)));
+}
+
+Server::Server(std::unique_ptr<Peer> peer, job::ClientOptions options)
+    : peer_(std::move(peer)), session_(std::move(options)) {
+  session_.start(effects_);
+  for (bool ready = false;;) {
+    for (const job::ClientEvent& event : effects_.events) {
+      if (const auto* failed = std::get_if<job::Failed>(&event)) throw Failure(peer_->name() + ": " + failed->message);
+      if (const auto* done = std::get_if<job::Ready>(&event)) {
+        info_ = done->info;
+        ready = true;
+      }
+    }
+    effects_.events.clear();
+    if (ready) break;
+    say();
+    peer_->hear(session_, effects_, false);
+  }
+}
+
+job::Answer Server::put(std::string_view key, std::string_view value) {
+  throw_if_failed();
+  return finish(session_.put(key, value, effects_));
+}
+
+job::Answer Server::get(std::string_view key) {
+  throw_if_failed();
+  return finish(session_.get(key, effects_));
+}
+
+job::Answer Server::barrier() {
+  throw_if_failed();
+  return finish(session_.barrier(effects_), true);
+}
+
+job::Answer Server::publish(std::string_view service, std::string_view port) {
+  throw_if_failed();
+  return finish(session_.publish(service, port, effects_));
+}
+
+job::Answer Server::unpublish(std::string_view service) {
+  throw_if_failed();
+  return finish(session_.unpublish(service, effects_));
+}
+
+job::Answer Server::lookup(std::string_view service) {
+  throw_if_failed();
+  return finish(session_.lookup(service, effects_));
+}
+
+job::Answer Server::finalize() {
+  throw_if_failed();
+  return finish(session_.finalize(effects_));
+}
+
+void Server::abort(int exit_code, std::string_view message) {
+  session_.abort(exit_code, message, effects_);
+  say();
+}
+
+const std::vector<std::uint32_t>& Server::clique() {
+  if (clique_.empty()) {
+    const auto value_of = [this](std::string_view key) {
+      job::Answer answer = get(key);
+      return answer.rc == job::kSuccess ? std::move(answer.value) : std::string();
+    };
+    const std::string mapping = value_of(wire::kProcessMappingKey);
+    const std::string taskmap = mapping.empty() ? value_of(wire::kFluxTaskmapKey) : std::string();
+    clique_ = wire::clique_ranks(mapping, taskmap, info_.rank, info_.size);
+  }
+  return clique_;
+}
+
+job::Answer Server::finish(job::RequestId request, bool for_ever) {
+  try {
+    for (;;) {
+      for (job::ClientEvent& event : effects_.events) {
+        if (const auto* failed = std::get_if<job::Failed>(&event)) {
+          throw Failure(peer_->name() + ": " + failed->message);
+        }
+        auto* answer = std::get_if<job::Answer>(&event);
+        if (answer != nullptr && answer->request == request) {
+          job::Answer result = std::move(*answer);
+          effects_.events.clear();
+          return result;
+        }
+      }
+      effects_.events.clear();
+      say();
+      peer_->hear(session_, effects_, for_ever);
+    }
+  } catch (const Failure& failure) {
+    failure_ = failure.what();
+    throw;
+  }
+}
+
+void Server::say() {
+  const std::string bytes = std::exchange(effects_.send, {});
+  if (!bytes.empty()) peer_->say(bytes);
+}
+
+void Server::throw_if_failed() const {
+  if (!failure_.empty()) throw Failure(failure_);
+}
+
+}  // namespace wireup::libpmi

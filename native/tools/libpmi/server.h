@@ -1,0 +1,61 @@
+// The process manager as a C program sees it: calls that block until they are answered. It stands behind a socket,
+// as the environment says, or, where the environment names none, in this very process: a job of size 1.
+//
+// Threads: one at a time; library.h holds the lock.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "job/client_session.h"
+
+namespace wireup::libpmi {
+
+// The other end of the conversation.
+class Peer {
+ public:
+  virtual ~Peer() = default;
+  // Both throw client::Failure.
+  virtual void say(std::string_view bytes) = 0;
+  // Waits for something, and hands it to the session.
+  virtual void hear(job::ClientSession& session, job::ClientEffects& effects, bool for_ever) = 0;
+  virtual std::string name() const = 0;  // for people
+};
+
+class Server {
+ public:
+  // Connects by PMI_FD or PMI_PORT and shakes hands. Throws client::Failure.
+  static std::unique_ptr<Server> open();
+
+  const job::ClientInfo& info() const { return info_; }
+
+  // Each throws client::Failure when the connection is of no more use, and ever after.
+  job::Answer put(std::string_view key, std::string_view value);
+  job::Answer get(std::string_view key);
+  job::Answer barrier();
+  job::Answer publish(std::string_view service, std::string_view port);
+  job::Answer unpublish(std::string_view service);
+  job::Answer lookup(std::string_view service);
+  job::Answer finalize();
+  void abort(int exit_code, std::string_view message);
+
+  // Asked for once.
+  const std::vector<std::uint32_t>& clique();
+
+ private:
+  Server(std::unique_ptr<Peer> peer, job::ClientOptions options);
+  void say();
+  job::Answer finish(job::RequestId request, bool for_ever = false);
+  void throw_if_failed() const;
+
+  std::unique_ptr<Peer> peer_;
+  job::ClientSession session_;
+  job::ClientEffects effects_;
+  job::ClientInfo info_;
+  std::vector<std::uint32_t> clique_;
+  std::string failure_;
+};
+
+}  // namespace wireup::libpmi

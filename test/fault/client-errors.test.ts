@@ -1,0 +1,328 @@
+// What a client's user meets when there is no server, a wrong one, or one that goes: an error that says where and why,
+// from PmiClient (behind `wireup pmi`) and from libpmi alike, and never a hang.
+
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, describe, expect, it, vi } from 'vitest';
+
+import { PmiClient, PmiError, PmiServer } from '../../dist/index.js';
+import { lines, needs, program, root, run, Run, wireup } from '../interop/helpers';
+
+vi.setConfig({ testTimeout: 45_000 });
+
+const library = join(root, 'build/Release/libpmi.so.0');
+const noMpi = needs('cc');
+
+const closers: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closers.splice(0)) close();
+});
+
+/** A server that says what it likes: the answer to each line, or undefined to hang up. Returns its PMI_PORT. */
+async function pretend(answer: (line: string) => string | undefined, path?: string): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    let rest = '';
+    socket.setEncoding('latin1');
+    socket.on('error', () => undefined);
+    socket.on('data', (text: string) => {
+      const complete = (rest + text).split('\n');
+      rest = complete.pop()!;
+      for (const line of complete) {
+        const said = answer(line);
+        if (said === undefined) socket.destroy();
+        else socket.write(said);
+      }
+    });
+  });
+  await new Promise<void>((resolve) => (path === undefined ? server.listen(0, '127.0.0.1', resolve) : server.listen(path, resolve)));
+  closers.push(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return path === undefined ? `127.0.0.1:${(server.address() as AddressInfo).port}` : `unix://${path}`;
+}
+
+/** A good server, but for what `odd` says of a line. */
+function mostly(odd: (line: string) => string | undefined | 'as ever'): (line: string) => string | undefined {
+  return (line) => {
+    const said = odd(line);
+    if (said !== 'as ever') return said;
+    const name = /^cmd=(\S+)/.exec(line)?.[1] ?? '';
+    return {
+      initack: 'cmd=initack rc=0\ncmd=set size=2\ncmd=set rank=1\ncmd=set debug=0\n',
+      init: 'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n',
+      get_maxes: 'cmd=maxes kvsname_max=256 keylen_max=64 vallen_max=1024\n',
+      get_my_kvsname: 'cmd=my_kvsname kvsname=kvs\n',
+      get_appnum: 'cmd=appnum appnum=0\n',
+      get_universe_size: 'cmd=universe_size size=2\n',
+      get: 'cmd=get_result rc=0 value=x\n',
+      finalize: 'cmd=finalize_ack\n',
+    }[name] ?? 'cmd=unknown_result rc=-1 msg=unknown\n';
+  };
+}
+
+const isCommand = (line: string, command: string): boolean => line.split(' ')[0] === `cmd=${command}`;
+
+interface Row {
+  title: string;
+  environment: () => Promise<Record<string, string>> | Record<string, string>;
+  /** Of PmiClient, of `wireup pmi`; both messages must match. */
+  code: string;
+  exitCode: number;
+  message: RegExp;
+  /** Only of a process that is started for it. */
+  ownProcess?: boolean;
+}
+
+const rows: Row[] = [
+  {
+    title: 'PMI_FD that is not open',
+    environment: () => ({ PMI_FD: '977', PMI_RANK: '0', PMI_SIZE: '1' }),
+    code: 'ERR_PMI_CONNECT',
+    exitCode: 3,
+    message: /PMI_FD=977: Bad file descriptor/,
+  },
+  {
+    title: 'PMI_FD that is no socket',
+    // Of the programs that are run here, fd 0 is /dev/null.
+    environment: () => ({ PMI_FD: '0', PMI_RANK: '0', PMI_SIZE: '1' }),
+    ownProcess: true,
+    code: 'ERR_PMI_CONNECT',
+    exitCode: 3,
+    message: /PMI_FD=0.*(no socket|non-socket)/,
+  },
+  {
+    title: 'PMI_FD without PMI_RANK',
+    environment: () => ({ PMI_FD: '977', PMI_SIZE: '1' }),
+    code: 'ERR_PMI_ENVIRONMENT',
+    exitCode: 3,
+    message: /PMI_RANK=\(not set\)/,
+  },
+  {
+    title: 'PMI_PORT without PMI_ID',
+    environment: () => ({ PMI_PORT: '127.0.0.1:1' }),
+    code: 'ERR_PMI_ENVIRONMENT',
+    exitCode: 3,
+    message: /PMI_ID is not/,
+  },
+  {
+    title: 'an address that is none',
+    environment: () => ({ PMI_PORT: 'http://127.0.0.1:80', PMI_ID: '1' }),
+    code: 'ERR_PMI_ADDRESS',
+    exitCode: 3,
+    message: /http:.*expected the scheme tcp:\/\/ or unix:\/\//,
+  },
+  {
+    title: 'a refused TCP port',
+    environment: () => ({ PMI_PORT: '127.0.0.1:1', PMI_ID: '1' }),
+    code: 'ERR_PMI_CONNECT',
+    exitCode: 3,
+    message: /tcp:\/\/127\.0\.0\.1:1: Connection refused/,
+  },
+  {
+    title: 'a host that cannot be looked up',
+    environment: () => ({ PMI_PORT: 'no-such-host.invalid:4000', PMI_ID: '1' }),
+    code: 'ERR_PMI_ADDRESS',
+    exitCode: 3,
+    message: /no-such-host\.invalid/,
+  },
+  {
+    title: 'a socket that is not there',
+    environment: () => ({ PMI_PORT: 'unix:///no/such/socket', PMI_ID: '1' }),
+    code: 'ERR_PMI_CONNECT',
+    exitCode: 3,
+    message: /unix:\/\/\/no\/such\/socket: No such file or directory/,
+  },
+  {
+    title: 'what is no PMI server',
+    environment: async () => ({ PMI_PORT: await pretend(() => 'HTTP/1.1 400 Bad Request\r\n\r\n'), PMI_ID: '1' }),
+    code: 'ERR_PMI_PROTOCOL',
+    exitCode: 3,
+    message: /tcp:\/\/127\.0\.0\.1:\d+: expected the answer to initack/,
+  },
+  {
+    title: 'a server that speaks PMI-2 only',
+    environment: async () => ({
+      PMI_PORT: await pretend(mostly((line) => (line.startsWith('cmd=init ') ? 'cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n' : 'as ever'))),
+      PMI_ID: '1',
+    }),
+    code: 'ERR_PMI_PROTOCOL',
+    exitCode: 3,
+    message: /tcp:\/\/127\.0\.0\.1:\d+: the server speaks PMI 2 only/,
+  },
+  {
+    title: 'a PMI_ID that the server does not know',
+    environment: async () => {
+      const server = await PmiServer.listen({ size: 1, address: 'unix' });
+      closers.push(() => void server.close());
+      return { PMI_PORT: server.env(0).PMI_PORT!, PMI_ID: '1' };
+    },
+    code: 'ERR_PMI_REFUSED',
+    exitCode: 3,
+    message: /unix:\/\/.*PMI_ID is wrong or used up/,
+  },
+];
+
+describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProcess = false }) => {
+  if (!ownProcess) it('PmiClient rejects', async () => {
+    const env = await environment();
+    const failure = await PmiClient.fromEnv({ env }).then(() => undefined, (error: unknown) => error);
+    expect(failure).toBeInstanceOf(PmiError);
+    expect((failure as PmiError).code).toBe(code);
+    expect((failure as PmiError).message).toMatch(message);
+  });
+
+  it('wireup pmi info says so in one line', async () => {
+    const result = await run(wireup('pmi', 'info'), { environment: await environment() });
+    expect(result).toMatchObject({ code: exitCode, signal: null, stdout: '' });
+    expect(lines(result.stderr)).toHaveLength(1);
+    expect(result.stderr).toMatch(message);
+  });
+
+  it.skipIf(noMpi.missing)(`libpmi: PMI_FAIL and one line${noMpi.note}`, async () => {
+    const result = await run([program('libpmi_calls'), library, 'init'], { environment: await environment() });
+    expect(result).toMatchObject({ code: 0, signal: null, stdout: 'ok\n' });
+    expect(lines(result.stderr)).toHaveLength(1);
+    expect(result.stderr).toMatch(/^libpmi: /);
+    // The same place and cause; the words are those of C and of the resolver.
+    const where = /PMI_FD=\d+|PMI_RANK|PMI_ID is not|no-such-host\.invalid|http:|tcp:\/\/[\d.:]+|unix:\/\/[^:;]+/;
+    expect(result.stderr).toMatch(where);
+  });
+});
+
+describe('a server that goes', () => {
+  const drop = (command: string) => pretend(mostly((line) => (isCommand(line, command) ? undefined : 'as ever')));
+
+  it.each([
+    ['get', (pmi: PmiClient) => pmi.get('key')],
+    ['get', (pmi: PmiClient) => pmi.getMany(Array.from({ length: 500 }, (_, i) => `key-${i}`))],
+    ['barrier_in', (pmi: PmiClient) => pmi.barrier()],
+    ['publish_name', (pmi: PmiClient) => pmi.publish('service', 'port')],
+    ['finalize', (pmi: PmiClient) => pmi.finalize()],
+  ] as const)('in the middle of %s', async (command, ask) => {
+    const address = await drop(command);
+    const pmi = await PmiClient.connect({ address, id: '1' });
+    await expect(ask(pmi)).rejects.toMatchObject({ code: 'ERR_PMI_HUNG_UP', rank: 1, message: expect.stringContaining(`tcp://${address}: `) });
+    await expect(pmi.get('key')).rejects.toMatchObject({ code: 'ERR_PMI_HUNG_UP' });
+    await pmi.close();
+  });
+
+  it.skipIf(noMpi.missing).each([['get', 'lost'], ['barrier_in', 'barrier']])('libpmi, in the middle of %s', async (command, mode) => {
+    const address = await drop(command!);
+    const result = await run([program('libpmi_calls'), library, mode!], { environment: { PMI_PORT: address, PMI_ID: '1' } });
+    expect(result).toMatchObject({ code: 0, stdout: 'ready\nok\n' });
+    expect(lines(result.stderr)[0]).toBe(`libpmi: tcp://${address}: the server closed the connection`);
+  });
+});
+
+describe('a server that is silent', () => {
+  it('in the handshake', async () => {
+    const address = await pretend(() => '');
+    await expect(PmiClient.connect({ address, id: '1', timeout: 100 })).rejects.toMatchObject({
+      code: 'ERR_PMI_TIMEOUT',
+      message: `tcp://${address}: no PMI answer within 100 ms`,
+    });
+    const controller = new AbortController();
+    const waiting = PmiClient.connect({ address, id: '1', timeout: 0, signal: controller.signal });
+    controller.abort(new Error('enough'));
+    await expect(waiting).rejects.toThrow('enough');
+  });
+
+  it.each([
+    ['put', (pmi: PmiClient, options: object) => pmi.put('key', 'value', options)],
+    ['put', (pmi: PmiClient, options: object) => pmi.putMany({ a: '1', b: '2' }, options)],
+    ['get', (pmi: PmiClient, options: object) => pmi.get('key', options)],
+    ['get', (pmi: PmiClient, options: object) => pmi.getMany(['a', 'b'], options)],
+    ['barrier_in', (pmi: PmiClient, options: object) => pmi.barrier(options)],
+    ['publish_name', (pmi: PmiClient, options: object) => pmi.publish('service', 'port', options)],
+    ['unpublish_name', (pmi: PmiClient, options: object) => pmi.unpublish('service', options)],
+    ['lookup_name', (pmi: PmiClient, options: object) => pmi.lookup('service', options)],
+    ['get', (pmi: PmiClient, options: object) => pmi.cliqueRanks(options)],
+    ['finalize', (pmi: PmiClient, options: object) => pmi.finalize(options)],
+  ] as const)('to %s', async (command, ask) => {
+    const address = await pretend(mostly((line) => (isCommand(line, command) ? '' : 'as ever')));
+    const pmi = await PmiClient.connect({ address, id: '1' });
+    await expect(ask(pmi, { timeout: 50 })).rejects.toMatchObject({ code: 'ERR_PMI_TIMEOUT', message: expect.stringContaining(address) });
+    const controller = new AbortController();
+    const waiting = ask(pmi, { signal: controller.signal });
+    controller.abort(new Error('enough'));
+    await expect(waiting).rejects.toThrow('enough');
+    await pmi.close();
+  });
+
+  it('wireup pmi barrier --timeout: exit code 4', async () => {
+    const address = await pretend(mostly((line) => (line.startsWith('cmd=barrier') ? '' : 'as ever')));
+    const result = await run(wireup('pmi', 'barrier', '--timeout', '1'), { environment: { PMI_PORT: address, PMI_ID: '1' } });
+    expect(result).toMatchObject({ code: 4, stdout: '' });
+    expect(result.stderr).toMatch(/^wireup: rank 1: tcp:\/\/.*: barrier: no answer within \d+ ms\n$/);
+  });
+});
+
+it('a server that knows flux.taskmap and no process mapping: the clique is of that', async () => {
+  const address = await pretend(
+    mostly((line) => {
+      if (!isCommand(line, 'get')) return 'as ever';
+      if (line.endsWith('key=PMI_process_mapping')) return 'cmd=get_result rc=0 value=\n';
+      return line.endsWith('key=flux.taskmap') ? 'cmd=get_result rc=0 value={"version":1,"map":[[0,1,2,1]]}\n' : undefined;
+    }),
+  );
+  const pmi = await PmiClient.connect({ address, id: '1' });
+  expect(await pmi.cliqueRanks()).toEqual([0, 1]);
+  await pmi.close();
+});
+
+it('a socket that this user may not connect to', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'denied-'));
+  closers.push(() => rmSync(folder, { recursive: true }));
+  const address = await pretend(() => '', join(folder, 'socket'));
+  chmodSync(folder, 0);
+  closers.unshift(() => chmodSync(folder, 0o700));
+  const script = `
+    const { PmiClient } = require(${JSON.stringify(join(root, 'dist/index.js'))});
+    if (process.getuid() === 0) process.seteuid(65534);
+    PmiClient.connect({ address: ${JSON.stringify(address)}, id: '1' }).catch(({ code, message }) => console.log(code, message));`;
+  const result = await run([process.execPath, '-e', script]);
+  expect(result).toMatchObject({ code: 0, stderr: '', stdout: `ERR_PMI_CONNECT ${address}: Permission denied\n` });
+});
+
+it.skipIf(process.getuid!() !== 0)('a server of another user, over TCP and a unix socket: PMI_ID is not sent (needs root)', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'other-'));
+  chmodSync(folder, 0o777);
+  closers.push(() => rmSync(folder, { recursive: true }));
+  for (const path of [undefined, join(folder, 'socket')]) {
+    // The kernel names the user who listened, so the server says nothing of itself.
+    const script = `
+      process.seteuid(65534);
+      const server = require('node:net').createServer((socket) => socket.on('data', (text) => console.log('heard ' + text)).on('end', () => process.exit()));
+      server.listen(${path === undefined ? '0, "127.0.0.1"' : JSON.stringify(path)}, () => console.log('port', server.address().port));`;
+    const server = new Run([process.execPath, '-e', script]);
+    await server.until(({ stdout }) => stdout.endsWith('\n'));
+    const port = /port (\d+)/.exec(server.stdout)?.[1];
+    const where = path === undefined ? `tcp://127.0.0.1:${port}` : `unix://${path}`;
+    await expect(PmiClient.connect({ address: where, id: '4711' })).rejects.toMatchObject({
+      code: 'ERR_PMI_SERVER_UID',
+      message: `${where}: it is served by uid 65534, not by us (uid 0) or root; PMI_ID was not sent`,
+    });
+    const { stdout } = await server.done;
+    expect(stdout).not.toContain('heard');
+  }
+});
+
+it('no PMI in the environment: a job of size 1, said with --verbose', async () => {
+  const quiet = await run(wireup('pmi', 'barrier'));
+  expect(quiet).toMatchObject({ code: 0, stderr: '' });
+  const verbose = await run(wireup('pmi', 'barrier', '--verbose'));
+  expect(verbose).toMatchObject({ code: 0, stderr: 'wireup: neither PMI_FD nor PMI_PORT is set: a job of size 1\n' });
+  const pmi = await PmiClient.fromEnv({ env: {} });
+  await pmi.putMany(new Map([['a', '1'], ['b', '2']]));
+  expect(await pmi.getMany(['b', 'a'])).toEqual(['2', '1']);
+  expect(await pmi.cliqueRanks()).toEqual([0]);
+  await expect(pmi.get('c')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
+  await expect(pmi.lookup('service')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
+  await pmi.finalize();
+});

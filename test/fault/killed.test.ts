@@ -1,0 +1,106 @@
+// `kill -9` of the tool, of the agent, of its guard, and `kill -STOP` of these two, at each stage of a job's life: two
+// seconds later nothing of the job is left, deaf orphans included, and whoever is left to tell says what happened.
+
+import { readFileSync } from 'node:fs';
+
+import { describe, expect, it, vi } from 'vitest';
+
+import { eventually, lines, needs, program, Run, toolLines, transports, wireupRun, type Process } from '../interop/helpers';
+
+vi.setConfig({ testTimeout: 45_000 });
+
+const ranks = 3;
+
+// The stages before a rank has said anything, by what the test then sees, and those that the ranks announce.
+const announced = ['connected', 'barrier', 'running', 'finalizing'];
+const stages = ['started', 'spawning', ...announced];
+
+type Victim = 'tool' | 'agent' | 'guard';
+
+function parentOf(process: Process): number {
+  const stat = readFileSync(`/proc/${process.pid}/stat`, 'latin1');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+// Two processes have the agent's name; the guard is the tool's child, the agent the guard's.
+function find(run: Run, victim: Victim): number | undefined {
+  if (victim === 'tool') return run.pid;
+  const agents = run.processes().filter(({ name }) => name === 'wireup-agent');
+  return agents.find((process) => {
+    try {
+      return (parentOf(process) === run.pid) === (victim === 'guard');
+    } catch {
+      return false;
+    }
+  })?.pid;
+}
+
+async function at(stage: string, transport: (typeof transports)[number]): Promise<Run> {
+  if (announced.includes(stage)) {
+    const run = new Run(wireupRun(ranks, transport, program('raw_stage'), stage), { mayLeaveFiles: true });
+    await run.until(() => lines(run.stdout).filter((line) => line === `rank at ${stage}`).length === ranks);
+    // The tool, the guard, the agent, and each rank with its orphan.
+    expect(await eventually(() => run.processes().length >= 3 + 2 * ranks, 5000)).toBe(true);
+    return run;
+  }
+  const size = stage === 'spawning' ? 150 : ranks;
+  const run = new Run(wireupRun(size, transport, 'sh', '-c', 'echo started; exec tail -f /dev/null'), { mayLeaveFiles: true });
+  if (stage === 'spawning') await run.until(() => run.stdout !== '');
+  return run;
+}
+
+async function strike(run: Run, victim: Victim, signal: NodeJS.Signals): Promise<void> {
+  let pid: number | undefined;
+  expect(await eventually(() => (pid = find(run, victim)) !== undefined, 5000)).toBe(true);
+  process.kill(pid!, signal);
+}
+
+async function nothingLeft(run: Run, milliseconds: number): Promise<void> {
+  await eventually(() => run.processes().length === 0, milliseconds);
+  expect(run.processes()).toEqual([]);
+}
+
+const limit = 2000;
+const compiler = needs('cc');
+describe.skipIf(compiler.missing)(`a job${compiler.note}`, () => {
+  describe.each(transports)('--pmi %s', (transport) => {
+    describe.each(stages)('at the stage "%s"', (stage) => {
+      it('kill -9 of the tool', async () => {
+        const run = await at(stage, transport);
+        await strike(run, 'tool', 'SIGKILL');
+        await nothingLeft(run, limit);
+        expect(await run.done).toMatchObject({ signal: 'SIGKILL' });
+      });
+
+      it('kill -9 of the agent', async () => {
+        const run = await at(stage, transport);
+        await strike(run, 'agent', 'SIGKILL');
+        await nothingLeft(run, limit);
+        const { code, stderr } = await run.done;
+        expect(code).toBe(1);
+        expect(toolLines(stderr)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /)]);
+      });
+
+      it('kill -9 of the agent’s guard', async () => {
+        const run = await at(stage, transport);
+        await strike(run, 'guard', 'SIGKILL');
+        await nothingLeft(run, limit);
+        const { code, stderr } = await run.done;
+        expect(code).toBe(1);
+        expect(toolLines(stderr)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /)]);
+      });
+    });
+  });
+
+  // What stands still has to be noticed first, at most two seconds later.
+  describe.each(stages)('at the stage "%s"', (stage) => {
+    it.each(['agent', 'guard'] as const)('kill -STOP of the %s', async (victim) => {
+      const run = await at(stage, 'fd');
+      await strike(run, victim, 'SIGSTOP');
+      await nothingLeft(run, 2 * limit);
+      const { code, stderr } = await run.done;
+      expect(code).toBe(1);
+      expect(toolLines(stderr)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was stopped by a signal/)]);
+    });
+  });
+});

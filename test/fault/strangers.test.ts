@@ -1,0 +1,203 @@
+// Only the right peer gets in: other users are refused before a byte of theirs is read, whatever they know and however
+// they go; wrong tokens, silence and noise cost nobody else anything.
+
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, describe, expect, it, vi } from 'vitest';
+
+import { PmiClient, PmiServer, type PmiEvent, type PmiServerOptions } from '../../dist/index.js';
+import { needsRoot, OTHER_UID, stranger, Stranger, targetOf, type Manner, type Target } from './strangers';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+type Rejected = PmiEvent & { type: 'rejected' };
+
+/** What a rank says first, and what would do harm at once. */
+function takeOver(server: PmiServer, rank: number): string {
+  const { PMI_ID: id } = server.env(rank);
+  return (
+    `cmd=initack pmiid=${id}\ncmd=init pmi_version=1 pmi_subversion=1\n` +
+    `cmd=put kvsname=${server.kvsname} key=stranger value=here\ncmd=barrier_in\n`
+  );
+}
+
+async function comeIn(server: PmiServer, rank: number, address = server.address!): Promise<PmiClient> {
+  return PmiClient.connect({ address, id: server.env(rank).PMI_ID! });
+}
+
+async function nextRejected(events: AsyncIterableIterator<PmiEvent>): Promise<Rejected> {
+  for await (const event of { [Symbol.asyncIterator]: () => ({ next: () => events.next() }) }) {
+    if (event.type === 'rejected') return event;
+  }
+  throw new Error('nobody was refused');
+}
+
+/** The server has let nobody in. Its own clients come after all that was accepted before them. */
+async function expectUntouched(server: PmiServer, address?: string): Promise<void> {
+  const pmi = await comeIn(server, 0, address);
+  const status = await server.status();
+  expect(status).toMatchObject({ ranks: { initialized: '0', connected: '' }, barrier: { number: 0, inside: '' }, kvsEntries: 1 });
+  await pmi.close();
+}
+
+const root = needsRoot();
+
+// A folder that everybody can pass through.
+const folder = mkdtempSync(join(tmpdir(), 'strangers-'));
+chmodSync(folder, 0o755);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const listeners: [string, PmiServerOptions['address'], (server: PmiServer) => Target[]][] = [
+  ['unix', `unix://${folder}/socket`, (server) => [targetOf(server.address!)]],
+  ['127.0.0.1', 'tcp', (server) => [targetOf(server.address!)]],
+  ['::1', 'tcp://[::1]:0', (server) => [targetOf(server.address!)]],
+  [
+    'dual-stack',
+    'tcp://[::]:0',
+    (server) => {
+      const port = Number(server.address!.split(':').pop());
+      return ['127.0.0.1', '::1', '::ffff:127.0.0.1'].map((host) => ({ host, port }));
+    },
+  ],
+];
+
+/** A socket that everybody can reach: what is left is the check of the user. */
+function loosen(server: PmiServer): void {
+  const target = targetOf(server.address!);
+  if ('path' in target) chmodSync(target.path, 0o777);
+}
+
+function uriOf(target: Target): string {
+  if ('path' in target) return `unix://${target.path}`;
+  return `tcp://${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`;
+}
+
+describe.skipIf(root.missing)(`another user, with the right PMI_ID${root.note}`, () => {
+  describe.each(listeners)('%s', (_, address, targetsOf) => {
+    it('is refused without a byte of reply, and told with uid and reason', async () => {
+      await using server = await PmiServer.listen({ size: 2, address: address! });
+      loosen(server);
+      for (const target of targetsOf(server)) {
+        const events = server.events();
+        expect(await stranger({ target, manner: 'talk', text: takeOver(server, 0) }, OTHER_UID)).toBe('');
+        const { peer, reason } = await nextRejected(events);
+        expect(peer.uid).toBe(OTHER_UID);
+        expect(peer.pid === undefined).toBe(!('path' in target));
+        expect(reason).toBe(`uid ${OTHER_UID} is not allowed`);
+      }
+      await expectUntouched(server, uriOf(targetsOf(server)[0]!));
+    });
+
+    it.each<Manner>(['shoot', 'reset'])('is refused also when it says everything and goes at once (%s)', async (manner) => {
+      await using server = await PmiServer.listen({ size: 2, address: address! });
+      loosen(server);
+      const targets = targetsOf(server);
+      for (const target of targets) {
+        if ('path' in target && manner === 'reset') continue; // there is no RST on a unix socket
+        await stranger({ target, manner, text: takeOver(server, 0), count: 100 }, OTHER_UID);
+      }
+      await expectUntouched(server, uriOf(targets[0]!));
+    });
+
+    it('comes in where it is allowed, and its server no more by itself', async () => {
+      await using server = await PmiServer.listen({ size: 1, address: address!, allowedUids: [OTHER_UID] });
+      const [target] = targetsOf(server);
+      // No loosening here: a socket for other users is one that they can reach.
+      const said = stranger({ target: target!, manner: 'talk', text: `${takeOver(server, 0)}cmd=finalize\n` }, OTHER_UID);
+      const events = server.events();
+      for await (const event of events) if (event.type === 'finalized') break;
+      await expect(comeIn(server, 0, uriOf(target!))).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED' });
+      await server.close();
+      expect(await said).toContain('cmd=finalize_ack');
+    });
+  });
+
+  it.each([
+    ['a list', [OTHER_UID - 1, OTHER_UID]],
+    ['a range, as user namespaces map', [[OTHER_UID - 10, OTHER_UID + 10] as const]],
+  ])('is allowed by %s', async (_, allowedUids) => {
+    await using server = await PmiServer.listen({ size: 1, address: 'tcp', allowedUids });
+    const events = server.events();
+    using one = new Stranger({ target: targetOf(server.address!), manner: 'idle', text: takeOver(server, 0) }, OTHER_UID);
+    await one.ready;
+    for await (const event of events) if (event.type === 'initialized') break;
+    expect((await server.status()).rejected).toBe(0);
+  });
+});
+
+describe('our own user', () => {
+  it.each(listeners)('%s: comes in', async (_, address, targetsOf) => {
+    await using server = await PmiServer.listen({ size: 1, address: address! });
+    for (const target of targetsOf(server).slice(0, 1)) {
+      const pmi = await comeIn(server, 0, uriOf(target));
+      await pmi.barrier();
+      await pmi.finalize();
+    }
+  });
+
+  it.each(['unix', 'tcp'])('%s: a wrong PMI_ID is refused, and guessing slows down nobody else', async (address) => {
+    await using server = await PmiServer.listen({ size: 2, address });
+    const events = server.events();
+    const target = targetOf(server.address!);
+    expect(await stranger({ target, manner: 'talk', text: 'cmd=initack pmiid=0\n', count: 3 })).toBe('');
+    expect((await nextRejected(events)).reason).toBe("pmiid is no rank's");
+    using guesser = new Stranger({ target, manner: 'idle', text: 'cmd=initack pmiid=0\n', count: 200 });
+    await guesser.ready;
+    const ranks = await Promise.all([comeIn(server, 0), comeIn(server, 1)]);
+    await Promise.all(ranks.map((pmi) => pmi.barrier()));
+    await Promise.all(ranks.map((pmi) => pmi.finalize()));
+    // The delays go on while the ranks come and go.
+    expect((await server.status()).unidentified).toBeGreaterThan(0);
+  });
+
+  it.each(['unix', 'tcp'])('%s: a second connection of a rank that lives is refused, the first goes on', async (address) => {
+    await using server = await PmiServer.listen({ size: 2, address });
+    const first = await comeIn(server, 0);
+    const text = takeOver(server, 0);
+    expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe('');
+    const second = await comeIn(server, 1);
+    await Promise.all([first.barrier(), second.barrier()]);
+    expect((await server.status()).barrier.number).toBe(1);
+  });
+
+  it.each([
+    ['PMI-1 before initack', 'cmd=init pmi_version=1 pmi_subversion=1\n'],
+    ['PMI-2 before fullinit', 'cmd=init pmi_version=2 pmi_subversion=0\n    32cmd=fullinit;pmijobid=x;pmirank=0;'],
+    ['a newline', '\n'],
+    ['nothing but zeros', '\0'.repeat(5000)],
+    ['a line without end', 'x'.repeat(100_000)],
+    ['two initacks at once', 'cmd=initack pmiid=1\ncmd=initack pmiid=1\n'],
+  ])('%s on a port: no reply, a refusal, and the ranks come in', async (_, text) => {
+    await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
+    const events = server.events();
+    expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe('');
+    await nextRejected(events);
+    await expectUntouched(server);
+  });
+
+  it('a silent one is gone after its time, with a refusal', async () => {
+    await using server = await PmiServer.listen({ size: 1, address: 'tcp', handshakeTimeout: 50 });
+    const events = server.events();
+    expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text: 'cmd=ini' })).toBe('');
+    expect((await nextRejected(events)).reason).toBe('no initack within 50 ms');
+    await expectUntouched(server);
+  });
+
+  it('one that never reads is hung up on, and nobody else waits for it', async () => {
+    await using server = await PmiServer.listen({ size: 2, address: 'tcp' });
+    const events = server.events();
+    using deaf = new Stranger({
+      target: targetOf(server.address!),
+      manner: 'endless',
+      text: `cmd=initack pmiid=${server.env(1).PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\n`,
+      over: `cmd=get kvsname=${server.kvsname} key=PMI_process_mapping\n`,
+    });
+    await deaf.ready;
+    const pmi = await comeIn(server, 0);
+    for (let i = 0; i < 100; i++) await pmi.put(`k${i}`, 'v');
+    for await (const event of events) if (event.type === 'disconnected' && event.rank === 1) break;
+    await pmi.finalize();
+  });
+});

@@ -1,0 +1,74 @@
+// A process that owns many jobs, for thousand-jobs.test.ts: plays 3,000, a tenth ending in each way, and prints what of
+// it is left in the process after 2,000 and after 3,000. Arguments: raw_abort, raw_drop, raw_stage. Needs --expose-gc.
+'use strict';
+const { deepEqual } = require('node:assert/strict');
+const { readdirSync, readFileSync } = require('node:fs');
+const { launch } = require('../../dist/index.js');
+
+const [rawAbort, rawDrop, rawStage] = process.argv.slice(2);
+const stay = 'exec tail -f /dev/null';
+/** Rank 1 does something, rank 0 stays. */
+const one = (what) => ({ program: 'sh', args: ['-c', `if [ $PMI_RANK = 1 ]; then ${what}; fi; ${stay}`] });
+const all = { program: 'sh', args: ['-c', stay] };
+
+const endings = [
+  { options: { program: 'true' }, reason: undefined, code: 0 },
+  { options: one('exit 3'), reason: 'exit', code: 3 },
+  { options: one('kill -KILL $$'), reason: 'signal', code: 137 },
+  { options: { program: rawAbort, args: ['1', '9'] }, reason: 'abort', code: 9 },
+  { options: { program: rawDrop, args: ['1'] }, reason: 'lost', code: 1 },
+  {
+    options: { program: 'sh', args: ['-c', 'if [ $PMI_RANK = 1 ]; then exit 0; fi; exec "$0" first-barrier', rawStage] },
+    reason: 'early',
+    code: 1,
+  },
+  { options: { program: '/no/such/program' }, reason: 'spawn', code: 127 },
+  { options: { ...all, timeout: 30 }, reason: 'timeout', code: 124 },
+  { options: all, act: (job) => void job.stop({ grace: 100 }), reason: undefined, code: 0 },
+  { options: all, act: (job) => process.kill(job.agentPid, 'SIGKILL'), reason: 'agent', code: 1 },
+];
+
+async function play({ options, act, reason, code }) {
+  const job = await launch({ ranks: 2, output: 'ignore', ...options });
+  act?.(job);
+  const { failure, exitCode } = await job.result;
+  deepEqual({ reason: failure?.reason, code: exitCode }, { reason, code });
+}
+
+/** Every job at once would only measure the machine. */
+async function playAll(count) {
+  let next = 0;
+  const worker = async () => {
+    while (next < count) await play(endings[next++ % endings.length]);
+  };
+  await Promise.all(Array.from({ length: 8 }, worker));
+}
+
+function isChild(pid) {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === process.pid;
+  } catch {
+    return false;
+  }
+}
+
+function traces() {
+  global.gc();
+  const status = readFileSync('/proc/self/status', 'utf8');
+  return {
+    fds: readdirSync('/proc/self/fd').length,
+    threads: Number(/^Threads:\s*(\d+)$/m.exec(status)[1]),
+    children: readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isChild(name)).length,
+    memory: Number(/^RssAnon:\s*(\d+) kB$/m.exec(status)[1]) * 1024,
+  };
+}
+
+async function main() {
+  // The memory of V8 and malloc grows to what the work needs, and then stays.
+  await playAll(2000);
+  const before = traces();
+  await playAll(1000);
+  console.log(JSON.stringify({ before, after: traces() }));
+}
+void main();

@@ -1,0 +1,144 @@
+// Wrong use of the tool: an exit code, one clear line on stderr, and nothing left behind (each run fails by itself if a
+// process or a file of it stays).
+
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+
+import {
+  lines,
+  needs,
+  peer,
+  run,
+  Run,
+  toolLines,
+  transports,
+  wireup,
+  wireupRun,
+  type Result,
+} from '../interop/helpers';
+
+vi.setConfig({ testTimeout: 45_000 });
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'use-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const failure = [1, 2];
+
+function expectOneLine(result: Result, code: number | number[], line: RegExp): void {
+  expect([code].flat(), result.stderr).toContain(result.code);
+  expect(result).toMatchObject({ signal: null, stdout: '' });
+  expect(lines(result.stderr), result.stderr).toHaveLength(1);
+  expect(toolLines(result.stderr), result.stderr).toHaveLength(1);
+  expect(result.stderr).toMatch(line);
+}
+
+describe.each(transports)('--pmi %s', (transport) => {
+  it.each([['a path', '/nonexistent/program'], ['a name', 'no-such-program-anywhere']])(
+    'a program that does not exist, given as %s: 127',
+    async (_, name) => {
+      expectOneLine(await run(wireupRun(2, transport, name)), 127, new RegExp(name));
+    },
+  );
+
+  it('a program that is not executable: 126', async () => {
+    const file = join(folder, 'not-executable');
+    writeFileSync(file, '#!/bin/sh\n', { mode: 0o644 });
+    expectOneLine(await run(wireupRun(2, transport, file)), 126, /not-executable/);
+  });
+
+  it('a folder: 126', async () => {
+    expectOneLine(await run(wireupRun(2, transport, folder)), 126, /use-/);
+  });
+});
+
+describe('the number of ranks', () => {
+  it.each(['0', '-1', 'x', '2x', '1.5', '', '99999999999999999999'])("-n '%s': 2", async (size) => {
+    expectOneLine(await run(wireup('run', '-n', size, 'true')), 2, /-n\b/);
+  });
+});
+
+const prlimit = needs('prlimit');
+describe.skipIf(prlimit.missing)(`the fd limit${prlimit.note}`, () => {
+  it.each(transports)('--pmi %s: more ranks than it allows, the numbers are said', async (transport) => {
+    const result = await run([peer('prlimit'), '--nofile=64:64', ...wireupRun(200, transport, 'true')]);
+    expectOneLine(result, 1, /\b200\b.*\b64\b|\b64\b.*\b200\b/);
+  });
+
+  it.each(transports)('--pmi %s: the soft limit is raised when that is enough', async (transport) => {
+    const result = await run([peer('prlimit'), '--nofile=64:1024', ...wireupRun(100, transport, 'true')]);
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+  });
+});
+
+// A server with no ranks, up and listening: its address is in what it printed.
+async function serve(address: string): Promise<{ server: Run; port: string }> {
+  const server = new Run(wireup('serve', '-n', '2', '--address', address, '--json'));
+  const parsed = (): string | undefined => {
+    try {
+      return /"PMI_PORT":"([^"]+)"/.exec(JSON.stringify(JSON.parse(server.stdout)))?.[1];
+    } catch {
+      return undefined;
+    }
+  };
+  await server.until(() => parsed() !== undefined);
+  return { server, port: parsed() ?? '' };
+}
+
+function connected(target: string): Promise<Socket> {
+  const [host, port] = target.startsWith('/') ? [] : target.split(':');
+  return new Promise((fulfil, reject) => {
+    const socket = port === undefined ? connect(target) : connect(Number(port), host);
+    socket.once('connect', () => fulfil(socket)).once('error', reject);
+  });
+}
+
+describe('serve', () => {
+  it('an address in use: a unix path', async () => {
+    const path = join(folder, 'twice.sock');
+    const { server } = await serve(`unix://${path}`);
+    expectOneLine(await run(wireup('serve', '-n', '2', '--address', `unix://${path}`)), 1, /in use/i);
+    // The first goes on, and takes its file along.
+    (await connected(path)).destroy();
+    server.kill('SIGTERM');
+    await server.done;
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it('an address in use: a TCP port', async () => {
+    const { server, port } = await serve('127.0.0.1:0');
+    expectOneLine(await run(wireup('serve', '-n', '2', '--address', port)), 1, /in use/i);
+    (await connected(port)).destroy();
+    server.kill('SIGTERM');
+    await server.done;
+  });
+
+  it('an address in use: an abstract name', async () => {
+    const address = `unix://@wrong-use-${process.pid}`;
+    const { server } = await serve(address);
+    expectOneLine(await run(wireup('serve', '-n', '2', '--address', address)), 1, /in use/i);
+    server.kill('SIGTERM');
+    await server.done;
+  });
+
+  it('a path too long for a socket', async () => {
+    const path = join(folder, 'x'.repeat(120));
+    const result = await run(wireup('serve', '-n', '2', '--address', `unix://${path}`));
+    expectOneLine(result, failure, /\b107\b|too long/i);
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it.each(['', 'nonsense', 'tcp://', 'unix://', 'http://localhost:1', '127.0.0.1:99999', '127.0.0.1:x'])(
+    "an address that is none: '%s'",
+    async (address) => {
+      const result = await run(wireup('serve', '-n', '2', '--address', address));
+      expectOneLine(result, failure, /address/);
+    },
+  );
+});

@@ -1,0 +1,285 @@
+// Fuzzes Job and its ServerSessions. What must hold for any bytes on any connections, cut in any way:
+//
+//   1. No undefined behaviour (sanitizers), no exception.
+//   2. Every line of a known rank gets a reply or an event, but for barrier_in (answered when all are in),
+//   the lines of
+//      an mcmd block (answered at its end), and what follows finalize. A stranger's first line lets it in or
+//      closes it.
+//   3. How bytes are cut does not change the effects: the same steps byte by byte give the same ones.
+//   4. What is sent is whole lines, each within the line limit, to connections that are open.
+//   5. Memory is bounded: no more entries than lines were said, and little beside what was said.
+//   6. Events are in order: barriers count up by one and complete only with every rank inside; a rank
+//   initializes only
+//      when it is connected, and is lost only between init and finalize.
+//
+// A violation aborts, with its number on stderr.
+#include <malloc.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "fuzz_input.h"
+#include "job/job.h"
+#include "job/transcript.h"
+#include "wire/codec.h"
+
+namespace wireup::fuzz {
+namespace {
+
+using job::ConnectionId;
+
+void require(bool holds, int invariant, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "invariant %d: %s\n", invariant, what);
+  std::abort();
+}
+
+job::JobOptions options() {
+  test::Transcript transcript;
+  transcript.size = kRanks;
+  transcript.port = true;
+  return test::options_of(transcript);
+}
+
+class World {
+ public:
+  explicit World(bool byte_by_byte) : byte_by_byte_(byte_by_byte), job_(options()) {}
+
+  // The effects of a step as text that does not depend on how sends were grouped. Valid until the next.
+  const std::string& run(const Step& step) {
+    trace_.clear();
+    sending_.reset();
+    switch (step.kind) {
+      case Step::Kind::tick:
+        now_ += std::chrono::seconds(step.seconds);
+        job_.tick(now_, effects_);
+        collect();
+        require(!job_.deadline() || *job_.deadline() > now_, 2, "a deadline is past after tick");
+        break;
+      case Step::Kind::hang_up:
+        open(step.connection);
+        hang_up(step.connection);
+        break;
+      case Step::Kind::receive:
+        open(step.connection);
+        if (!byte_by_byte_) {
+          job_.receive(step.connection, step.bytes, effects_);
+          collect();
+        }
+        for (std::size_t i = 0; byte_by_byte_ && i < step.bytes.size() && sides_[step.connection].open; ++i) {
+          receive_byte(step.connection, step.bytes.substr(i, 1));
+        }
+        break;
+    }
+    return trace_;
+  }
+
+  void check_status(std::size_t lines) const {
+    const job::JobStatus status = job_.status();
+    require(status.kvs_entries <= lines + 1, 5, "more entries than lines");
+    require(status.barrier.number == barriers_, 6, "the number of the barrier");
+    require(status.barrier.inside.size() < kRanks, 6, "everybody waits in a barrier");
+    require(status.rejected == rejected_, 2, "a refusal was not told");
+  }
+
+ private:
+  struct Side {
+    bool open = false;
+    std::optional<std::uint32_t> rank;
+    bool initialized = false;
+    bool finalized = false;
+    bool refused = false;  // a stranger that is heard no more and is closed later
+    bool in_block = false;
+    std::string line;
+  };
+
+  Side* side_of(std::int32_t rank) {
+    const auto side = std::ranges::find_if(sides_, [rank](const Side& side) {
+      return side.rank && static_cast<std::int32_t>(*side.rank) == rank;
+    });
+    return side == sides_.end() ? nullptr : &*side;
+  }
+
+  void open(ConnectionId connection) {
+    if (sides_[connection].open) return;
+    sides_[connection].open = true;
+    constexpr ConnectionId kChannels = 2;
+    if (connection < kChannels && side_of(static_cast<std::int32_t>(connection)) == nullptr) {
+      job_.open_channel(connection, connection);
+      sides_[connection].rank = connection;
+      // It may be one that had left.
+      stuck_ = false;
+      return;
+    }
+    job_.accept(connection, {.transport = job::Transport::tcp, .uid = 1000, .pid = {}, .address = {}}, now_,
+                effects_);
+    require(effects_.empty(), 2, "an allowed peer was refused at once");
+  }
+
+  void hang_up(ConnectionId connection) {
+    const bool ranked = sides_[connection].rank.has_value();
+    ended_ = false;
+    job_.eof(connection, effects_);
+    collect();
+    require(ended_ == ranked, 2, "the end of a rank's connection was not told");
+    sides_[connection] = {};
+  }
+
+  void receive_byte(ConnectionId connection, std::string_view byte) {
+    Side& side = sides_[connection];
+    const bool stranger = !side.rank;
+    const bool ignored = side.finalized || side.refused;
+    const bool newline = byte[0] == '\n';
+    if (!newline && !ignored) side.line += byte;
+    const std::size_t before = trace_.size();
+    const std::uint64_t rejected_before = rejected_;
+    job_.receive(connection, byte, effects_);
+    collect();
+    require(!side.refused || trace_.size() == before, 2, "a refused stranger was heard");
+    if (!newline || ignored) return;
+
+    const std::string line = std::exchange(side.line, {});
+    const bool told = trace_.size() != before;
+    if (stranger) {
+      side.refused = side.open && !side.rank;
+      require(told && (!side.refused || rejected_ > rejected_before), 2,
+              "a stranger's line neither let it in nor had it refused");
+    } else if (side.in_block) {
+      side.in_block = line != "endcmd";
+    } else if (side.open) {
+      const wire::Parsed parsed = wire::parse_v1(line, wire::Direction::to_server);
+      side.in_block = parsed.form == wire::Form::block;
+      const bool barrier = parsed.spec != nullptr && parsed.spec->id == wire::MessageId::barrier_in;
+      require(told || side.in_block || barrier, 2, "a line without reply or event");
+    }
+  }
+
+  void collect() {
+    for (const job::Effect& effect : effects_.list()) {
+      if (const auto* send = std::get_if<job::Send>(&effect)) {
+        on_send(send->connection, effects_.bytes(*send));
+      } else if (const auto* close = std::get_if<job::Close>(&effect)) {
+        require(sides_[close->connection].open, 4, "closed twice");
+        sides_[close->connection] = {};
+        trace("close " + std::to_string(close->connection));
+      } else {
+        on_event(std::get<job::Event>(effect));
+      }
+    }
+    effects_.clear();
+  }
+
+  void on_send(ConnectionId connection, std::string_view bytes) {
+    require(connection < kConnections && sides_[connection].open, 4, "sent to a connection that is not open");
+    require(bytes.ends_with('\n'), 4, "sent a part of a line");
+    require(bytes.find('\0') == std::string_view::npos, 4, "sent a NUL byte");
+    for (std::string_view rest = bytes; !rest.empty();) {
+      const std::size_t size = rest.find('\n') + 1;
+      require(size <= job::kMaxLine, 4, "sent a line over the limit");
+      require(rest.starts_with("cmd="), 4, "sent a line without a command");
+      rest.remove_prefix(size);
+    }
+    last_sent_ = connection;
+    if (sending_ != connection) trace("send " + std::to_string(connection));
+    sending_ = connection;
+    trace_ += bytes;
+  }
+
+  void on_event(const job::Event& event) {
+    Side* side = side_of(event.rank);
+    switch (event.type) {
+      case job::EventType::connected:
+        require(side == nullptr, 6, "a rank with two connections");
+        // The answer to its initack went out just before.
+        sides_[last_sent_].rank = static_cast<std::uint32_t>(event.rank);
+        break;
+      case job::EventType::initialized:
+        require(side != nullptr && !side->initialized, 6, "initialized out of order");
+        side->initialized = true;
+        break;
+      case job::EventType::barrier:
+        require(event.barrier == barriers_++, 6, "barriers out of order");
+        require(!stuck_, 6, "a barrier that could never complete did");
+        for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+          const Side* member = side_of(static_cast<std::int32_t>(rank));
+          require(member != nullptr && member->initialized && !member->finalized, 6,
+                  "a barrier without every rank");
+        }
+        break;
+      case job::EventType::finalized:
+        require(side != nullptr && side->initialized && !side->finalized, 6, "finalized out of order");
+        side->finalized = true;
+        break;
+      case job::EventType::disconnected:
+        require(side != nullptr && event.lost == (side->initialized && !side->finalized), 6, "lost is wrong");
+        ended_ = true;
+        break;
+      case job::EventType::rejected:
+        ++rejected_;
+        break;
+      case job::EventType::stuck:
+        require(!std::exchange(stuck_, true) && event.barrier == barriers_, 6, "stuck is wrong");
+        break;
+      case job::EventType::aborted:
+      case job::EventType::protocol_error:
+        require(side != nullptr, 6, "an event of a rank that is not there");
+        break;
+    }
+    trace("event " + std::to_string(static_cast<int>(event.type)) + " " + std::to_string(event.rank) + " " +
+          std::to_string(event.exit_code) + " " + event.message);
+  }
+
+  void trace(const std::string& item) {
+    sending_.reset();
+    trace_ += item + "\n";
+  }
+
+  bool byte_by_byte_;
+  job::Job job_;
+  job::Effects effects_;
+  job::TimePoint now_{};
+  std::array<Side, kConnections> sides_;
+  std::string trace_;
+  std::optional<ConnectionId> sending_;  // the trace ends in bytes for this one
+  ConnectionId last_sent_ = 0;
+  bool ended_ = false;
+  bool stuck_ = false;
+  std::uint64_t barriers_ = 0;
+  std::uint64_t rejected_ = 0;
+};
+
+// Zero under a sanitizer, whose allocator does not tell.
+std::size_t memory_in_use() { return mallinfo2().uordblks; }
+
+}  // namespace
+}  // namespace wireup::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace wireup::fuzz;
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const std::vector<Step> steps = read_steps(input);
+  const auto lines = static_cast<std::size_t>(std::ranges::count(input, '\n'));
+
+  const std::size_t before = memory_in_use();
+  const auto whole = std::make_unique<World>(false);
+  const auto bytes = std::make_unique<World>(true);
+  for (const Step& step : steps) {
+    require(whole->run(step) == bytes->run(step), 3, "the effects depend on how the bytes were cut");
+  }
+  whole->check_status(lines);
+  bytes->check_status(lines);
+  // Two worlds, each with what was put, its entries' overhead, and the lines of its connections and this
+  // harness.
+  constexpr std::size_t kFixed = 256 << 10;
+  constexpr std::size_t kEntry = 512;  // a line may be an event, and an event names a peer
+  require(memory_in_use() <= before + kFixed + 32 * size + 2 * kEntry * lines, 5,
+          "more memory than was said");
+  return 0;
+}

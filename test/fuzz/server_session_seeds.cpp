@@ -1,0 +1,31 @@
+// The golden transcripts: what clients say to a server.
+#include <string>
+#include <vector>
+
+#include "fuzz_input.h"
+#include "job/transcript.h"
+
+namespace wireup::fuzz {
+
+std::vector<std::string> seeds() {
+  std::vector<std::string> list;
+  for (const test::Transcript& transcript : test::read_all_transcripts(WIREUP_VECTORS)) {
+    std::string input;
+    for (const test::TranscriptLine& line : transcript.lines) {
+      const std::uint32_t connection = (line.connection + (transcript.port ? 2 : 0)) % kConnections;
+      if (line.kind == test::TranscriptLine::Kind::send) append_receive(input, connection, line.text);
+      if (line.kind == test::TranscriptLine::Kind::hang_up) append_hang_up(input, connection);
+    }
+    list.push_back(std::move(input));
+  }
+  // All three ranks through a barrier.
+  std::string barrier;
+  append_receive(barrier, 2, "cmd=initack pmiid=" + std::to_string(test::token_of(2)) + "\n");
+  for (std::uint32_t connection = 0; connection < kRanks; ++connection) {
+    append_receive(barrier, connection, "cmd=init pmi_version=1 pmi_subversion=1\ncmd=barrier_in\n");
+  }
+  list.push_back(std::move(barrier));
+  return list;
+}
+
+}  // namespace wireup::fuzz

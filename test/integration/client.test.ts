@@ -1,0 +1,117 @@
+// PmiClient against our own server: what the fault tests (lost, wrong and silent servers) do not reach.
+
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { PmiClient, PmiServer } from '../../dist/index.js';
+
+const root = join(__dirname, '../..');
+
+async function pair(options: { pipeline?: boolean } = {}): Promise<[PmiServer, PmiClient, PmiClient]> {
+  const server = await PmiServer.listen({ size: 2, address: 'unix' });
+  const connect = (rank: number): Promise<PmiClient> => PmiClient.fromEnv({ env: server.env(rank), ...options });
+  const [first, second] = await Promise.all([connect(0), connect(1)]);
+  return [server, first!, second!];
+}
+
+test.each([true, false])('putMany and getMany, pipeline: %s', async (pipeline) => {
+  const [server, one, two] = await pair({ pipeline });
+  const entries = Array.from({ length: 1000 }, (_, i): [string, string] => [`key-${i}`, i % 7 === 0 ? '' : `value ${i} = ${'x'.repeat(i % 900)}`]);
+  await Promise.all([one.putMany(entries.slice(0, 500)), two.putMany(Object.fromEntries(entries.slice(500)))]);
+  await Promise.all([one.barrier(), two.barrier()]);
+  const keys = entries.map(([key]) => key).reverse();
+  expect(await two.getMany(keys)).toEqual(entries.map(([, value]) => value).reverse());
+  expect(await one.getMany([])).toEqual([]);
+  await one.putMany({});
+  await Promise.all([one.finalize(), two.finalize()]);
+  await server.close();
+});
+
+test('one of many that fails rejects all, by its name, and disturbs nothing else', async () => {
+  const [server, one, two] = await pair();
+  await one.putMany({ a: '1', b: '2' });
+  const many = one.getMany(['a', 'missing', 'b', 'also-missing']);
+  const single = one.get('b');
+  await expect(many).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1, rank: 0, message: 'get missing: key_not_found' });
+  expect(await single).toBe('2');
+  await expect(one.putMany([['good', '1'], ['bad key', '2'], ['also-good', '3']])).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 4 });
+  expect(await one.getMany(['good', 'also-good'])).toEqual(['1', '3']);
+  await Promise.all([one.close(), two.close()]);
+  await server.close();
+});
+
+test('calls that were not awaited are answered in their order', async () => {
+  const [server, one, two] = await pair();
+  const order: string[] = [];
+  const note = (name: string) => (value: unknown) => order.push(`${name}:${value}`);
+  await Promise.all([
+    one.put('k', '1').then(note('put')),
+    one.get('k').then(note('get')),
+    one.barrier().then(note('barrier')),
+    two.barrier(),
+    one.put('k', '2').then(note('put')),
+    one.getMany(['k', 'k']).then(note('getMany')),
+    one.get('no').catch((error: Error) => order.push(error.message)),
+  ]);
+  expect(order).toEqual(['put:undefined', 'get:1', 'barrier:undefined', 'put:undefined', 'getMany:2,2', 'get no: key_not_found']);
+  await Promise.all([one.finalize(), two.finalize()]);
+  await server.close();
+});
+
+test('what the server says of the rank', async () => {
+  const [server, one, two] = await pair();
+  expect(two).toMatchObject({ rank: 1, size: 2, appnum: 0, universeSize: 2, spawned: false, singleton: false, version: '1.1', kvsname: server.kvsname });
+  expect(two.maxes).toEqual({ kvsname: 256, key: 64, value: 1024 });
+  expect(two.server).toBe(server.address);
+  expect(await two.cliqueRanks()).toEqual([0, 1]);
+  for (const ask of [two.publish('service', 'port'), two.lookup('service'), two.unpublish('service')]) {
+    await expect(ask).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
+  }
+  await Promise.all([one.finalize(), two.finalize()]);
+  await server.close();
+});
+
+test('PMI_SPAWNED', async () => {
+  const server = await PmiServer.listen({ size: 1, address: 'unix' });
+  const pmi = await PmiClient.fromEnv({ env: { ...server.env(0), PMI_SPAWNED: '1' } });
+  expect(pmi.spawned).toBe(true);
+  await pmi.finalize();
+  await server.close();
+});
+
+test('a name that stands for several addresses: each is tried', async () => {
+  const server = await PmiServer.listen({ size: 1, address: 'tcp' });
+  const port = server.address!.split(':').at(-1)!;
+  const pmi = await PmiClient.connect({ address: `localhost:${port}`, id: server.env(0).PMI_ID! });
+  expect(pmi.size).toBe(1);
+  await pmi.finalize();
+  await server.close();
+});
+
+test('wrong use is told at the call', async () => {
+  const [server, one, two] = await pair();
+  const wrong: [Promise<unknown>, RegExp][] = [
+    [one.getMany('key' as never), /keys: expected an array of strings/],
+    [one.getMany([1 as never]), /keys\[0\]: expected a string/],
+    [one.putMany(null as never), /entries: expected an object or pairs/],
+    [one.putMany([['a']] as never), /entries: expected pairs/],
+    [one.get('a', { timeout: -1 }), /timeout: expected a whole number/],
+    [one.get('a', { retries: 3 } as never), /options\.retries: expected one of the options signal, timeout/],
+    [PmiClient.connect({ address: 'h:1', id: '1', pipeline: 1 as never }), /pipeline: expected true or false/],
+  ];
+  for (const [call, message] of wrong) await expect(call).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(message) });
+  await Promise.all([one.close(), two.close()]);
+  await expect(one.get('a')).rejects.toMatchObject({ code: 'ERR_PMI_CLOSED' });
+  await server.close();
+});
+
+test('10,000 clients in one process exchange cards by one server in another', { timeout: 120_000 }, async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', 'test/bench/swarm.mjs', '10000'], { cwd: root });
+  expect(stdout).toMatch(/^10000 clients over unix: connected in \d+ ms, exchanged in \d+ ms, \d+\.\d KiB a client\n$/);
+});
+
+test('the benchmark of getMany prints both', { timeout: 60_000 }, async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, ['test/bench/get-many.mjs', '1000', '3'], { cwd: root });
+  expect(stdout).toMatch(/^unix: 1000 keys: one by one \d+\.\d ms, getMany \d+\.\d ms: \d+\.\d times as fast \(medians of 3\)$/m);
+});

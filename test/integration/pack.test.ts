@@ -1,0 +1,49 @@
+/** The package as others get it: packed, installed by another user into an empty folder, and used there. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = join(__dirname, '../..');
+/** Debian's `nobody`: a user who owns nothing here. */
+const NOBODY = 65534;
+const isRoot = process.getuid!() === 0;
+
+test('npm pack, install elsewhere, run', { timeout: 600_000 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'pack-test-'));
+  try {
+    const packed = spawnSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, encoding: 'utf8' });
+    const [{ filename, files }] = JSON.parse(packed.stdout) as [{ filename: string; files: { path: string }[] }];
+    const top = new Set(files.map(({ path }) => path.split('/')[0]));
+    expect([...top].sort()).toEqual(['LICENSE', 'README.md', 'binding.gyp', 'dist', 'docs', 'native', 'package.json']);
+    expect(files.map(({ path }) => path).filter((path) => /test|\.(o|node|ts)$/.test(path) && !path.endsWith('.d.ts'))).toEqual([]);
+
+    const home = join(folder, 'home');
+    const project = join(home, 'project');
+    mkdirSync(project, { recursive: true });
+    writeFileSync(join(project, 'package.json'), '{ "private": true }');
+    writeFileSync(
+      join(project, 'both.mjs'),
+      "import { launch } from 'wireup';\nimport { createRequire } from 'node:module';\n" +
+        "console.log(launch === createRequire(import.meta.url)('wireup').launch);\n",
+    );
+    chmodSync(folder, 0o755);
+    const who = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
+    if (isRoot) for (const path of [home, project, join(project, 'package.json')]) chownSync(path, NOBODY, NOBODY);
+    const env = { PATH: process.env.PATH, HOME: home, TMPDIR: home };
+    const run = (command: string, ...args: string[]): string => {
+      const { stdout, stderr, status } = spawnSync(command, args, { cwd: project, encoding: 'utf8', env, ...who });
+      expect({ args, status, said: status === 0 ? '' : stdout + stderr }).toEqual({ args, status: 0, said: '' });
+      return stdout;
+    };
+    run('npm', 'install', '--no-audit', '--no-fund', join(folder, filename));
+    expect(run('npx', 'wireup', 'run', '-n', '4', 'npx', 'wireup', 'exchange')).toMatch(/4 ranks exchanged their cards/);
+    expect(run('npx', 'wireup', 'run', '-n', '2', '--pmi', 'unix', 'npx', 'wireup', 'exchange')).toMatch(/2 ranks exchanged/);
+    expect(run('node', 'both.mjs')).toBe('true\n');
+    // No socket's folder stays behind.
+    expect(readdirSync(home).filter((name) => name.startsWith('wireup-'))).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,116 @@
+/** The tool's own commands, as a person uses them. */
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+
+const cli = join(__dirname, '../../dist/cli.js');
+const scratch = mkdtempSync(join(tmpdir(), 'tool-test-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+const wireup = (args: string[], input?: string) =>
+  spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', input, maxBuffer: 1 << 26 });
+
+async function ended(child: ChildProcess): Promise<unknown> {
+  return child.exitCode ?? child.signalCode ?? (await new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal))));
+}
+
+/** A running `wireup serve`; what it prints first is a whole document or all of its lines. */
+async function serve(...args: string[]): Promise<{ child: ChildProcess; printed: string }> {
+  const child = spawn(process.execPath, [cli, 'serve', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines = args.includes('--json') ? 1 : Number(args[args.indexOf('-n') + 1]);
+  let printed = '';
+  for await (const chunk of child.stdout!.setEncoding('utf8')) {
+    printed += chunk as string;
+    if (printed.split('\n').length > lines) break;
+  }
+  return { child, printed };
+}
+
+interface Document {
+  address: string;
+  size: number;
+  ranks: { rank: number; env: Record<string, string> }[];
+}
+
+describe('serve', () => {
+  test.each(['tcp', `unix://${scratch}/json.sock`, `unix://@tool-test-${process.pid}`])('%s, by its JSON document', async (address) => {
+    const { child, printed } = await serve('-n', '3', '--address', address, '--json');
+    const document = JSON.parse(printed) as Document;
+    expect(document.size).toBe(3);
+    expect(document.ranks.map(({ rank, env }) => [rank, env.PMI_RANK, env.PMI_SIZE])).toEqual([0, 1, 2].map((rank) => [rank, `${rank}`, '3']));
+    expect(new Set(document.ranks.map(({ env }) => env.PMI_ID)).size).toBe(3);
+    const ranks = document.ranks.map(({ env }) =>
+      spawn(process.execPath, [cli, 'exchange'], { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'ignore', 'inherit'] }),
+    );
+    expect(await Promise.all(ranks.map(ended))).toEqual([0, 0, 0]);
+    expect(await ended(child)).toBe(0);
+  });
+
+  test('by its shell lines', async () => {
+    const { child, printed } = await serve('-n', '2', '--address', `${scratch}/with 'quotes`);
+    const ranks = printed.trimEnd().split('\n').map((line) =>
+      spawn('sh', ['-c', `${line}; exec "$0" "$1" exchange`, process.execPath, cli], { stdio: ['ignore', 'ignore', 'inherit'] }),
+    );
+    expect(await Promise.all(ranks.map(ended))).toEqual([0, 0]);
+    expect(await ended(child)).toBe(0);
+    expect(readdirSync(scratch)).toEqual([]);
+  });
+
+  test('TERM ends it, and its socket is gone', async () => {
+    const { child } = await serve('-n', '2', '--address', `${scratch}/term.sock`);
+    expect(readdirSync(scratch)).toEqual(['term.sock']);
+    child.kill('SIGTERM');
+    expect(await ended(child)).toBe(143);
+    expect(readdirSync(scratch)).toEqual([]);
+  });
+});
+
+describe('run', () => {
+  test('-l labels whole lines, of both streams', () => {
+    const { stdout, stderr, status } = wireup(['run', '-n', '3', '-l', 'sh', '-c', 'echo out; echo err >&2; printf unended']);
+    expect(status).toBe(0);
+    expect(stdout.split('\n').sort()).toEqual(['', ...[0, 1, 2].flatMap((rank) => [`[${rank}] out`, `[${rank}] unended`])].sort());
+    expect(stderr.split('\n').sort()).toEqual(['', '[0] err', '[1] err', '[2] err']);
+  });
+
+  test('a megabyte of standard input goes to rank 0, and to no other', () => {
+    const input = 'line of input\n'.repeat(75_000);
+    const { stdout, status } = wireup(['run', '-n', '3', '-l', 'wc', '-c'], input);
+    expect(status).toBe(0);
+    expect(stdout.split('\n').sort()).toEqual(['', `[0] ${input.length}`, '[1] 0', '[2] 0']);
+  });
+
+  test('the options of the program are its own', () => {
+    expect(wireup(['run', 'echo', '-n', '7', '--help']).stdout).toBe('7 --help');
+  });
+
+  test('signals are passed on, and a second INT ends the job', async () => {
+    const script = "trap 'echo got INT' INT; trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done";
+    const child = spawn(process.execPath, [cli, 'run', '-n', '1', 'sh', '-c', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let heard = '';
+    for await (const chunk of child.stdout.setEncoding('utf8')) {
+      heard += chunk as string;
+      if (heard === 'ready\n') child.kill('SIGINT');
+      if (heard === 'ready\ngot INT\n') child.kill('SIGUSR1');
+    }
+    expect(heard).toBe('ready\ngot INT\n');
+    expect(await ended(child)).toBe(9);
+
+    const deaf = spawn(process.execPath, [cli, 'run', '-n', '1', 'sh', '-c', "trap '' INT; echo ready; exec tail -f /dev/null"], { stdio: ['ignore', 'pipe', 'pipe'] });
+    await new Promise((resolve) => deaf.stdout.once('data', resolve));
+    deaf.kill('SIGINT');
+    deaf.kill('SIGINT');
+    // Two signals of one kind that come together may be one: the second is sent until the tool has ended.
+    const again = setInterval(() => deaf.kill('SIGINT'), 50);
+    expect(await ended(deaf)).toBe(130);
+    clearInterval(again);
+  });
+});
+
+test('--version is the version of the package', () => {
+  const { version } = JSON.parse(execFileSync('cat', [join(__dirname, '../../package.json')], { encoding: 'utf8' })) as { version: string };
+  expect(wireup(['--version']).stdout).toBe(`${version}\n`);
+  expect(execFileSync(join(__dirname, '../../build/Release/wireup-exec'), ['--version'], { encoding: 'utf8' })).toBe(`${version}\n`);
+});

@@ -1,0 +1,221 @@
+/** Reads the golden transcripts of test/vectors (the format: test/vectors/README.md) and plays them over sockets. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { connect, Socket } from 'node:net';
+import { join } from 'node:path';
+import { PmiServer, type PmiEvent } from '../../dist/index.js';
+
+const folder = join(__dirname, '../vectors');
+
+type Line =
+  | { kind: 'send'; connection: number; text: string }
+  | { kind: 'receive'; connection: number; text: string }
+  | { kind: 'eof' | 'close'; connection: number }
+  | { kind: 'event'; text: string };
+
+export interface Transcript {
+  file: string;
+  title: string;
+  size: number;
+  transport: 'fd' | 'port';
+  lines: Line[];
+}
+
+export type Cutting = 'line by line' | 'byte by byte' | 'pipelined';
+export const cuttings: readonly Cutting[] = ['line by line', 'byte by byte', 'pipelined'];
+
+function parseLine(line: string): Line {
+  const match = /^([CSE])(\d*): ?(.*)$/.exec(line);
+  if (match === null) throw new Error(`not a line of a transcript: ${line}`);
+  const [, who, digits, text] = match as unknown as [string, string, string, string];
+  const connection = Number(digits);
+  if (who === 'E') return { kind: 'event', text };
+  if (who === 'C') return text === '[eof]' ? { kind: 'eof', connection } : { kind: 'send', connection, text };
+  return text === '[close]' ? { kind: 'close', connection } : { kind: 'receive', connection, text };
+}
+
+export function readTranscripts(): Transcript[] {
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.md') && file !== 'README.md')
+    .sort()
+    .flatMap((file) => {
+      const transcripts: Transcript[] = [];
+      let title = '';
+      let current: Transcript | undefined;
+      for (const line of readFileSync(join(folder, file), 'utf8').split('\n')) {
+        if (current === undefined) {
+          if (line.startsWith('#')) title = line.replace(/^#+ /, '');
+          if (!/^```pmi\b/.test(line)) continue;
+          const option = (name: string): string | undefined => new RegExp(`\\b${name}=(\\S+)`).exec(line)?.[1];
+          current = {
+            file,
+            title,
+            size: Number(option('size') ?? 1),
+            transport: option('transport') === 'port' ? 'port' : 'fd',
+            lines: [],
+          };
+        } else if (line === '```') {
+          transcripts.push(current);
+          current = undefined;
+        } else if (line !== '' && !line.startsWith('#')) {
+          current.lines.push(parseLine(line));
+        }
+      }
+      return transcripts;
+    });
+}
+
+/** The bytes that a text stands for, its newline included. */
+function toBytes(text: string, server: PmiServer): string {
+  const expanded = text
+    .replaceAll('{kvsname}', server.kvsname)
+    .replace(/\{token:(\d+)\}/g, (_, rank: string) => server.env(Number(rank)).PMI_ID!)
+    .replace(/\{repeat:(\d+):(.)\}/g, (_, count: string, byte: string) => byte.repeat(Number(count)));
+  const unfinished = expanded.endsWith('\\c');
+  const escapes: Record<string, string> = { '0': '\0', n: '\n', t: '\t', '\\': '\\' };
+  const bytes = (unfinished ? expanded.slice(0, -2) : expanded).replace(/\\(.)/g, (_, letter: string) => escapes[letter]!);
+  return unfinished ? bytes : `${bytes}\n`;
+}
+
+/** One connection of the player; what has come is kept until it is asked for. */
+class Peer {
+  received = '';
+  readonly #socket: Socket;
+  #ended = false;
+  #wake: () => void = () => {};
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    const end = (): void => {
+      this.#ended = true;
+      this.#wake();
+    };
+    socket.setEncoding('latin1');
+    socket.on('data', (text: string) => {
+      this.received += text;
+      this.#wake();
+    });
+    socket.on('end', end);
+    socket.on('close', end);
+    // A refused stranger's connection may be reset while it still writes; the transcript says what is expected.
+    socket.on('error', end);
+  }
+
+  async send(bytes: string, each: boolean): Promise<void> {
+    for (const part of each ? bytes : [bytes]) {
+      await new Promise<void>((resolve) => this.#socket.write(part, 'latin1', () => resolve()));
+    }
+  }
+
+  async receive(expected: string): Promise<void> {
+    while (this.received.length < expected.length && !this.#ended) await this.#change();
+    const got = this.received.slice(0, expected.length);
+    if (got !== expected) throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(this.received)}`);
+    this.received = this.received.slice(expected.length);
+  }
+
+  async hangUp(): Promise<void> {
+    this.#socket.end();
+    await this.end();
+  }
+
+  async end(): Promise<void> {
+    while (!this.#ended) await this.#change();
+    this.#socket.destroy();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => (this.#wake = resolve));
+  }
+}
+
+/** An event as the transcripts write it; undefined for those that they do not list. */
+function toText(event: PmiEvent): string | undefined {
+  switch (event.type) {
+    case 'aborted':
+      return `aborted rank=${event.rank} exit_code=${event.exitCode} message=${event.message}`;
+    case 'disconnected':
+      return event.lost ? `lost rank=${event.rank}` : undefined;
+    case 'protocol-error':
+      return event.rank === undefined ? 'protocol_error' : `protocol_error rank=${event.rank}`;
+    case 'rejected':
+      return 'rejected';
+    default:
+      return undefined;
+  }
+}
+
+/** Groups lines so that each group is one write, then what is awaited after it. */
+function* batches(lines: readonly Line[], pipelined: boolean): Generator<Line[]> {
+  let batch: Line[] = [];
+  let open: number | undefined;
+  for (const line of lines) {
+    const joins =
+      pipelined &&
+      open !== undefined &&
+      (line.kind === 'event' || (line.connection === open && (line.kind === 'send' || line.kind === 'receive')));
+    if (!joins && batch.length > 0) {
+      yield batch;
+      batch = [];
+    }
+    batch.push(line);
+    open = line.kind === 'send' || (joins && open !== undefined) ? (line.kind === 'send' ? line.connection : open) : undefined;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** Plays a transcript against a real server. Throws where what comes is not what is written. */
+export async function play(transcript: Transcript, address: string, cutting: Cutting): Promise<void> {
+  const { size, transport, lines } = transcript;
+  const server = await PmiServer.listen({ size, address });
+  const events: string[] = [];
+  const reading = (async () => {
+    for await (const event of server.events()) {
+      const text = toText(event);
+      if (text !== undefined) events.push(text);
+    }
+  })();
+  const peers = new Map<number, Peer>();
+  const peer = (connection: number): Peer => {
+    let found = peers.get(connection);
+    if (found === undefined) {
+      found = new Peer(transport === 'fd' ? new Socket({ fd: server.channel(connection).fd }) : dial(server.address!));
+      peers.set(connection, found);
+    }
+    return found;
+  };
+
+  for (const batch of batches(lines, cutting === 'pipelined')) {
+    const bytes = new Map<number, string>();
+    for (const line of batch) {
+      if (line.kind !== 'send') continue;
+      bytes.set(line.connection, (bytes.get(line.connection) ?? '') + toBytes(line.text, server));
+    }
+    for (const [connection, text] of bytes) await peer(connection).send(text, cutting === 'byte by byte');
+    for (const line of batch) {
+      if (line.kind === 'receive') await peer(line.connection).receive(toBytes(line.text, server));
+      if (line.kind === 'eof') await peer(line.connection).hangUp();
+      if (line.kind === 'close') await peer(line.connection).end();
+    }
+  }
+  // The server has answered all of it when it has answered this; what it has said is in the sockets, before their end.
+  await server.status();
+  await server.close();
+  await reading;
+  for (const [connection, { received }] of await settle(peers)) {
+    if (received !== '') throw new Error(`connection ${connection} got more: ${JSON.stringify(received)}`);
+  }
+  const expected = lines.flatMap((line) => (line.kind === 'event' ? [line.text] : []));
+  if (events.join('\n') !== expected.join('\n')) {
+    throw new Error(`events: expected ${JSON.stringify(expected)}, got ${JSON.stringify(events)}`);
+  }
+}
+
+async function settle(peers: Map<number, Peer>): Promise<Map<number, Peer>> {
+  for (const peer of peers.values()) await peer.end();
+  return peers;
+}
+
+function dial(address: string): Socket {
+  const tcp = /^tcp:\/\/(.*):(\d+)$/.exec(address);
+  return tcp === null ? connect(address.slice('unix://'.length)) : connect(Number(tcp[2]), tcp[1]!);
+}

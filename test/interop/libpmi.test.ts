@@ -1,0 +1,71 @@
+// libpmi.so.0 from C: every function of RFC 13 in good and bad ways, over every transport; what it exports, and that
+// programs can be linked with it.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, vi } from 'vitest';
+
+import { lines, needs, peer, program, root, run, transports, wireup } from './helpers';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const library = join(root, 'build/Release/libpmi.so.0');
+const calls = (what: string): string[] => [program('libpmi_calls'), library, what];
+
+const compiler = needs('cc', 'pkg-config');
+describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, () => {
+  const shims = [true, false];
+  it.each(transports)('--pmi %s', async (transport) => {
+    for (const shim of shims) {
+      const options = ['-n', '3', '--pmi', transport, ...(shim ? [] : ['--no-exec-shim'])];
+      const result = await run(wireup('run', ...options, ...calls('calls')));
+      expect(result).toMatchObject({ code: 0, stdout: 'ok\nok\nok\n', stderr: '' });
+    }
+  });
+
+  it('without a server: a job of size 1', async () => {
+    expect(await run(calls('calls'))).toMatchObject({ code: 0, stdout: 'ok\n', stderr: '' });
+  });
+
+  it('from many threads at once', async () => {
+    expect(await run(wireup('run', '-n', '2', ...calls('threads')))).toMatchObject({ code: 0, stdout: 'ok\nok\n' });
+  });
+
+  it('PMI_Abort says its message, ends the job, and exits with its code', async () => {
+    const job = await run(wireup('run', '-n', '2', ...calls('abort')));
+    expect(job.code).toBe(7);
+    expect(job.stderr).toMatch(/^farewell$/m);
+    expect(await run(calls('abort'))).toMatchObject({ code: 7, stdout: '', stderr: 'farewell\n' });
+  });
+
+  it('a program that is linked with it by pkg-config finds it where it is', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'link-'));
+    try {
+      const where = await run(wireup('libpmi-path', '--folder'));
+      const PKG_CONFIG_PATH = where.stdout.trim();
+      const flags = execFileSync(peer('pkg-config'), ['--cflags', '--libs', 'wireup-pmi'], { encoding: 'utf8', env: { ...process.env, PKG_CONFIG_PATH } });
+      expect(flags).toContain('libpmi.so.0');
+      const source = join(folder, 'linked.c');
+      writeFileSync(source, '#include <wireup/pmi.h>\nint main(void) { int s; return PMI_Init(&s) || PMI_Barrier() || PMI_Finalize(); }\n');
+      const target = join(folder, 'linked');
+      execFileSync(peer('cc'), ['-o', target, source, ...flags.trim().split(' ')]);
+      const result = await run(wireup('run', '-n', '2', target), { environment: { LD_LIBRARY_PATH: PKG_CONFIG_PATH } });
+      expect(result).toMatchObject({ code: 0, stderr: '' });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('it exports the API and nothing else, and needs a libc only', () => {
+    const symbols = lines(execFileSync('nm', ['-D', '--defined-only', library], { encoding: 'utf8' }));
+    const names = symbols.map((line) => line.split(' ').at(-1)!).sort();
+    expect(names).toHaveLength(33);
+    expect(names.filter((name) => !name.startsWith('PMI_'))).toEqual([]);
+    const dynamic = execFileSync('readelf', ['-d', library], { encoding: 'utf8' });
+    const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name!);
+    expect(needed.filter((name) => !/^(libc\.so|ld-linux)/.test(name))).toEqual([]);
+    expect(dynamic).toMatch(/\(SONAME\).*\[libpmi\.so\.0\]/);
+  });
+});

@@ -1,0 +1,36 @@
+// Unmodified MPICH over a unix socket, each rank in a sandbox with namespaces of its own that passes no fds on.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, vi } from 'vitest';
+
+import { lines, needs, peer, program, root, run, wireup } from './helpers';
+
+vi.setConfig({ testTimeout: 90_000 });
+
+const size = 8;
+const namespaces = ['user', 'pid', 'mnt'];
+// MPICH takes ranks of one node for neighbours in shared memory, so the sandboxes of a job share a /dev/shm; of their
+// own, since their pids are those of other jobs' ranks too.
+const bwrap = (shm: string): string[] =>
+  ['--unshare-user', '--unshare-pid', '--ro-bind', '/', '/', '--dev', '/dev', '--bind', shm, '/dev/shm', '--proc', '/proc'];
+const show = `${namespaces.map((name) => `echo $(readlink /proc/self/ns/${name}) of a rank`).join('; ')}; exec "$@"`;
+
+const peers = needs('bwrap', 'mpicc');
+describe.skipIf(peers.missing)(`MPICH behind wireup-exec in bwrap${peers.note}`, () => {
+  it.each(['hello', 'allreduce'])('%s', async (name) => {
+    const shim = join(root, 'build/Release/wireup-exec');
+    const shm = mkdtempSync('/dev/shm/wireup-test-');
+    const rank = [peer('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(name)];
+    const result = await run(wireup('run', '-n', String(size), '--pmi', 'unix', '--no-exec-shim', ...rank), { deadline: 60_000 }).finally(() =>
+      rmSync(shm, { recursive: true }),
+    );
+    expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
+    const finished = lines(result.stdout).filter((line) => line.endsWith(' ok'));
+    expect(finished.sort()).toEqual(Array.from({ length: size }, (_, i) => `${name}: rank ${i} of ${size} ok`));
+    for (const namespace of namespaces) {
+      const ids = lines(result.stdout).filter((line) => line.startsWith(`${namespace}:`) && line.endsWith(' of a rank'));
+      expect(new Set(ids).size, namespace).toBe(size);
+    }
+  });
+});

@@ -1,0 +1,30 @@
+// Every rank knows itself: rank and size, the same from MPI as in the environment where it has them, and the
+// host.
+#include <string.h>
+
+#include "check.h"
+
+int main(int argc, char** argv) {
+  start(&argc, &argv);
+  require(world_rank >= 0 && world_rank < world_size, "rank %d of size %d", world_rank, world_size);
+
+  const char* told_rank = getenv("PMI_RANK");
+  const char* told_size = getenv("PMI_SIZE");
+  require(told_rank == NULL || atoi(told_rank) == world_rank, "PMI_RANK is %s", told_rank);
+  require(told_size == NULL || atoi(told_size) == world_size, "PMI_SIZE is %s", told_size);
+
+  char name[MPI_MAX_PROCESSOR_NAME];
+  int length = 0;
+  MPI_Get_processor_name(name, &length);
+  require(length > 0, "no processor name");
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  require(strcmp(name, host) == 0, "processor name %s on host %s", name, host);
+
+  // Each rank once: a launcher that gave two processes the same rank fails here or hangs in MPI_Init.
+  int* ranks = calloc((size_t)world_size, sizeof *ranks);
+  MPI_Allgather(&world_rank, 1, MPI_INT, ranks, 1, MPI_INT, MPI_COMM_WORLD);
+  for (int i = 0; i < world_size; ++i) require(ranks[i] == i, "place %d holds rank %d", i, ranks[i]);
+  free(ranks);
+  return finish("hello");
+}

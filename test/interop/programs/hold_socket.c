@@ -1,0 +1,24 @@
+// hold_socket RANK CODE: that rank leaves behind a child that holds all its fds open, the PMI connection
+// among them, and dies without MPI_Finalize. A launcher that waits for the end of the connection waits for
+// ever.
+#include "check.h"
+
+int main(int argc, char** argv) {
+  start(&argc, &argv);
+  const int rank = argument(argc, argv, 1);
+  const int code = argument(argc, argv, 2);
+  announce();
+  if (world_rank == rank) {
+    const pid_t child = fork();
+    require(child >= 0, "fork failed");
+    if (child == 0) {
+      // An alarm is not inherited.
+      alarm(kLifetimeSeconds);
+      wait_for_end();
+    }
+    printf("child pid %d\n", (int)child);
+    fflush(stdout);
+    _exit(code);
+  }
+  wait_for_end();
+}

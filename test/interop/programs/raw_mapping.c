@@ -1,0 +1,15 @@
+// Prints the value of PMI_process_mapping as the server gives it to this rank.
+#include "raw_pmi.h"
+
+int main(void) {
+  const struct raw_pmi pmi = raw_start();
+  char line[kMaxLine];
+  char value[kMaxLine];
+  say(&pmi, "cmd=get kvsname=%s key=PMI_process_mapping", pmi.kvsname);
+  hear(&pmi, "cmd=get_result rc=0", line);
+  attribute(line, "value", value);
+  raw_barrier(&pmi);
+  raw_finalize(&pmi);
+  printf("rank %d of %d mapping %s\n", pmi.rank, pmi.size, value);
+  return 0;
+}

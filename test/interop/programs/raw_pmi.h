@@ -1,0 +1,148 @@
+// A PMI-1 client without MPI and without wireup's own code: the words a rank says, as plain text.
+#pragma once
+
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { kLifetimeSeconds = 120, kMaxLine = 2048 };
+
+struct raw_pmi {
+  int fd;
+  int rank;
+  int size;
+  char kvsname[kMaxLine];
+};
+
+__attribute__((format(printf, 1, 2), noreturn))
+static inline void die(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  fprintf(stderr, "raw client: ");
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+  va_end(arguments);
+  exit(90);
+}
+
+static inline const char* variable(const char* name) {
+  const char* value = getenv(name);
+  if (value == NULL) die("%s is not set", name);
+  return value;
+}
+
+static inline int number(const char* text) {
+  char* end = NULL;
+  const long value = strtol(text, &end, 10);
+  if (end == text || *end != '\0') die("'%s' is not a number", text);
+  return (int)value;
+}
+
+__attribute__((format(printf, 2, 3)))
+static inline void say(const struct raw_pmi* pmi, const char* format, ...) {
+  char line[kMaxLine];
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(line, sizeof line - 1, format, arguments);
+  va_end(arguments);
+  if (length < 0 || length >= (int)sizeof line - 1) die("line too long");
+  line[length++] = '\n';
+  for (int sent = 0; sent < length;) {
+    const ssize_t written = write(pmi->fd, line + sent, (size_t)(length - sent));
+    if (written <= 0) die("the server is gone while saying %.*s", length - 1, line);
+    sent += (int)written;
+  }
+}
+
+// One line without its newline, read byte by byte so that nothing is taken that belongs to the next.
+static inline void hear(const struct raw_pmi* pmi, const char* prefix, char line[kMaxLine]) {
+  int length = 0;
+  for (;;) {
+    if (length == kMaxLine - 1) die("the server's line has no end");
+    if (read(pmi->fd, line + length, 1) != 1) die("the server hung up; expected %s", prefix);
+    if (line[length] == '\n') break;
+    ++length;
+  }
+  line[length] = '\0';
+  if (strncmp(line, prefix, strlen(prefix)) != 0) die("expected '%s', got '%s'", prefix, line);
+}
+
+// What stands behind " name=" up to the next blank, or up to the end of the line for `value`.
+static inline void attribute(const char* line, const char* name, char value[kMaxLine]) {
+  char wanted[80];
+  snprintf(wanted, sizeof wanted, " %s=", name);
+  const char* found = strstr(line, wanted);
+  if (found == NULL) die("no %s in '%s'", name, line);
+  found += strlen(wanted);
+  const size_t length = strcmp(name, "value") == 0 ? strlen(found) : strcspn(found, " ");
+  memcpy(value, found, length);
+  value[length] = '\0';
+}
+
+static inline int connect_to(const char* address) {
+  char host[256];
+  const char* colon = strrchr(address, ':');
+  if (colon == NULL || (size_t)(colon - address) >= sizeof host) die("PMI_PORT is '%s'", address);
+  memcpy(host, address, (size_t)(colon - address));
+  host[colon - address] = '\0';
+  const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+  struct addrinfo* found = NULL;
+  if (getaddrinfo(host, colon + 1, &hints, &found) != 0) die("cannot resolve '%s'", host);
+  const int fd = socket(found->ai_family, found->ai_socktype, found->ai_protocol);
+  if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0) die("cannot connect to %s", address);
+  freeaddrinfo(found);
+  return fd;
+}
+
+// Up to the answer to init, and the name of the key-value space.
+static inline struct raw_pmi raw_start(void) {
+  alarm(kLifetimeSeconds);
+  struct raw_pmi pmi = {.fd = -1};
+  char line[kMaxLine];
+  char text[kMaxLine];
+  if (getenv("PMI_FD") != NULL) {
+    pmi.fd = number(variable("PMI_FD"));
+    pmi.rank = number(variable("PMI_RANK"));
+    pmi.size = number(variable("PMI_SIZE"));
+  } else {
+    pmi.fd = connect_to(variable("PMI_PORT"));
+    say(&pmi, "cmd=initack pmiid=%s", variable("PMI_ID"));
+    hear(&pmi, "cmd=initack", line);
+    hear(&pmi, "cmd=set size=", line);
+    attribute(line, "size", text);
+    pmi.size = number(text);
+    hear(&pmi, "cmd=set rank=", line);
+    attribute(line, "rank", text);
+    pmi.rank = number(text);
+    hear(&pmi, "cmd=set debug=", line);
+  }
+  say(&pmi, "cmd=init pmi_version=1 pmi_subversion=1");
+  hear(&pmi, "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0", line);
+  say(&pmi, "cmd=get_my_kvsname");
+  hear(&pmi, "cmd=my_kvsname ", line);
+  attribute(line, "kvsname", pmi.kvsname);
+  return pmi;
+}
+
+static inline void raw_barrier(const struct raw_pmi* pmi) {
+  char line[kMaxLine];
+  say(pmi, "cmd=barrier_in");
+  hear(pmi, "cmd=barrier_out", line);
+}
+
+static inline void raw_finalize(const struct raw_pmi* pmi) {
+  char line[kMaxLine];
+  say(pmi, "cmd=finalize");
+  hear(pmi, "cmd=finalize_ack", line);
+  close(pmi->fd);
+}
+
+static inline void raw_announce(const struct raw_pmi* pmi) {
+  printf("rank %d pid %d\n", pmi->rank, (int)getpid());
+  fflush(stdout);
+  raw_barrier(pmi);
+}

@@ -1,0 +1,235 @@
+// Drives the real wireup-agent as a launcher does: programs, ranks, signals, and nonsense.
+#include <map>
+
+#include "host/agent_driver.h"
+
+namespace {
+
+using namespace wireup;
+using namespace wireup::test;
+using msg::OutputMode;
+
+TEST_CASE("without a launcher it says what it is") {
+  os::FdPair err = os::make_pipe();
+  os::SpawnSpec spec;
+  spec.path = WIREUP_AGENT;
+  spec.args = {"wireup-agent"};
+  spec.fds = {{0, 0}, {1, 1}, {err.second.get(), 2}};
+  sigemptyset(&spec.ignored_signals);
+  const os::SpawnedProcess process = os::spawn(spec);
+  err.second.reset();
+  const auto lines = lines_of(read_all(err.first.get()));
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].starts_with("wireup-agent: "));
+  REQUIRE(wait_readable(process.pidfd.get()));
+  os::ExitStatus status;
+  REQUIRE(os::try_wait(process.pidfd.get(), status));
+  CHECK(status.value == 2);
+}
+
+TEST_CASE("exit codes and signals of ranks are told") {
+  Driver agent;
+  agent.hello();
+  agent.shell("case $RANK in 0) exit 0;; 1) exit 77;; 2) kill -9 $$;; 3) kill -15 $$;; esac");
+  std::map<std::uint32_t, msg::Exited> exits;
+  for (std::uint32_t rank = 0; rank < 4; ++rank) {
+    agent.start(rank);
+    const auto exited = agent.expect<msg::Exited>();
+    exits[exited.rank] = exited;
+  }
+  REQUIRE(exits.size() == 4);
+  CHECK_FALSE(exits[0].signaled);
+  CHECK(exits[0].value == 0);
+  CHECK_FALSE(exits[1].signaled);
+  CHECK(exits[1].value == 77);
+  CHECK(exits[2].signaled);
+  CHECK(exits[2].value == SIGKILL);
+  CHECK(exits[3].signaled);
+  CHECK(exits[3].value == SIGTERM);
+  agent.finish();
+}
+
+TEST_CASE("an end with nothing started is an orderly one") {
+  Driver agent;
+  agent.hello();
+  agent.finish();
+}
+
+TEST_CASE("a program comes in parts and runs with its directory, arguments and environment") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello();
+  agent.send(msg::Program{4, "/usr", {}, {"sh"}, {}, false});
+  agent.send(msg::Program{
+      4, "", {}, {"-c", "pwd; echo $1 $A $B $RANK; env | grep -c ^B="}, {"A=a", "B=common"}, false});
+  agent.send(msg::Program{4, "", {}, {"name", "argument"}, {"PATH=/usr/bin:/bin"}, true});
+  agent.send(msg::Spawn{4, {{9, {"B=own", "RANK=9"}, {}}}});
+  agent.expect<msg::Started>();
+  CHECK(agent.expect<msg::Exited>().value == 0);
+  agent.finish();
+  CHECK(read_all(out.first.get()) == "/usr\nargument a own 9\n1\n");
+}
+
+TEST_CASE("a prefix is executed in front of the program") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello();
+  agent.send(msg::Program{0, "", {"/bin/echo", "-n"}, {"true", "x"}, {"PATH=/usr/bin:/bin"}, true});
+  agent.start(0);
+  agent.expect<msg::Exited>();
+  agent.finish();
+  CHECK(read_all(out.first.get()) == "true x");
+}
+
+TEST_CASE("a program that is not there fails for every rank of the spawn, behind a prefix too") {
+  for (const bool with_prefix : {false, true}) {
+    Driver agent;
+    agent.hello();
+    std::vector<std::string> prefix;
+    if (with_prefix) prefix = {"/bin/echo"};
+    agent.send(msg::Program{0, "", prefix, {"no-such-program"}, {"PATH=/usr/bin:/bin"}, true});
+    for (int round = 0; round < 2; ++round) {
+      agent.send(msg::Spawn{0, {{0, {}, {}}, {1, {}, {}}}});
+      for (std::uint32_t rank = 0; rank < 2; ++rank) {
+        const auto failed = agent.expect<msg::SpawnFailed>();
+        CHECK(failed.rank == rank);
+        CHECK(failed.error == ENOENT);
+        CHECK(failed.syscall == "execve");
+        CHECK(failed.subject == "no-such-program");
+      }
+    }
+    agent.finish();
+  }
+}
+
+TEST_CASE("what cannot be executed or entered is told with its errno") {
+  Driver agent;
+  agent.hello();
+  agent.program({"/etc/passwd"}, 0);
+  agent.send(msg::Spawn{0, {{0, {}, {}}}});
+  CHECK(agent.expect<msg::SpawnFailed>().error == EACCES);
+  agent.send(msg::Program{1, "/no/such/folder", {}, {"/bin/true"}, {}, true});
+  agent.send(msg::Spawn{1, {{0, {}, {}}}});
+  const auto failed = agent.expect<msg::SpawnFailed>();
+  CHECK(failed.error == ENOENT);
+  CHECK(failed.syscall == "chdir");
+  // The same rank can be started after that.
+  agent.program({"true"}, 2);
+  agent.start(0, 2);
+  CHECK(agent.expect<msg::Exited>().value == 0);
+  agent.finish();
+}
+
+TEST_CASE("a rank has its standard fds, those attached, and no others") {
+  for (const OutputMode mode : {OutputMode::inherit, OutputMode::label}) {
+    os::FdPair out = os::make_pipe();
+    const os::UniqueFd stray(::open("/dev/null", O_RDONLY));
+    os::FdPair attached = os::stream_pair();
+    Driver agent({.out = out.second.get()});
+    out.second.reset();
+    agent.hello(mode, 0);
+    agent.program({"sh", "-c", "echo $(ls /proc/self/fd); echo hello >&7"});
+    agent.start(0, 0, {{attached.second.get(), 7}});
+    attached.second.reset();
+    CHECK(agent.expect<msg::Exited>().value == 0);
+    // The agent has closed its copy: the end of the stream is seen.
+    CHECK(read_all(attached.first.get()) == "hello\n");
+    agent.finish();
+    // 3 is the folder that ls has open itself; the shell has 7 because it was attached.
+    CHECK(read_all(out.first.get()) == (mode == OutputMode::label ? "[0] 0 1 2 3 7\n" : "0 1 2 3 7\n"));
+  }
+}
+
+TEST_CASE("signals are default in ranks, but for what was ignored when the agent was started") {
+  const auto ignored_in_rank = [](std::vector<int> ignored) {
+    os::FdPair out = os::make_pipe();
+    Driver agent({.out = out.second.get()}, std::move(ignored));
+    out.second.reset();
+    agent.hello();
+    agent.program({"grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status"});
+    agent.start(0);
+    agent.expect<msg::Exited>();
+    agent.finish();
+    return read_all(out.first.get());
+  };
+  CHECK(ignored_in_rank({}) == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+  CHECK(ignored_in_rank({SIGHUP, SIGINT}) == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000003\n");
+  // Were SIGCHLD left ignored in the agent, the kernel would take the exit status.
+  CHECK(ignored_in_rank({SIGCHLD}) == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000010000\n");
+}
+
+TEST_CASE("a signal reaches the groups of the ranks named, and no others") {
+  Driver agent;
+  agent.hello();
+  agent.program({"sleep", "1000"});
+  const pid_t first = agent.start(0);
+  const pid_t second = agent.start(1);
+  const pid_t third = agent.start(2);
+  CHECK(::getpgid(first) == first);
+  agent.send(msg::Signal{SIGUSR1, {1, 77}});
+  const auto exited = agent.expect<msg::Exited>();
+  CHECK(exited.rank == 1);
+  CHECK(exited.signaled);
+  CHECK(exited.value == SIGUSR1);
+  CHECK_FALSE(exists(second));
+  CHECK(exists(first));
+  CHECK(exists(third));
+  agent.send(msg::Signal{SIGUSR2, {}});
+  CHECK(agent.expect<msg::Exited>().value == SIGUSR2);
+  CHECK(agent.expect<msg::Exited>().value == SIGUSR2);
+  agent.send(msg::Signal{SIGUSR2, {}});
+  agent.finish();
+}
+
+TEST_CASE("the terminal's signals do not end the agent") {
+  Driver agent;
+  agent.hello();
+  for (const int number : {SIGINT, SIGQUIT, SIGTSTP, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTTIN,
+                           SIGTTOU, SIGPIPE, SIGWINCH}) {
+    ::kill(agent.pid(), number);
+    ::kill(agent.agent_pid(), number);
+  }
+  agent.finish();
+}
+
+TEST_CASE("nonsense from the launcher ends the job with one line") {
+  const auto run = [](const std::function<void(Driver&)>& speak, const std::string& word) {
+    CAPTURE(word);
+    os::FdPair err = os::make_pipe();
+    Driver agent({.err = err.second.get()});
+    err.second.reset();
+    speak(agent);
+    CHECK(agent.wait().value == 1);
+    const auto lines = lines_of(read_all(err.first.get()));
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].find(word) != std::string::npos);
+  };
+  const auto after_hello = [](auto message) {
+    return [message](Driver& agent) {
+      agent.hello();
+      agent.program({"sleep", "1000"}, 1);
+      agent.start(5, 1);
+      agent.send(message);
+    };
+  };
+  run([](Driver& agent) { agent.send_bytes("garbage"); }, "cannot be read");
+  run([](Driver& agent) { agent.send(msg::End{0}); }, "before hello");
+  run(
+      [](Driver& agent) {
+        agent.send(msg::Hello{99, OutputMode::inherit, -1});
+        CHECK(agent.expect<msg::Ready>().version == msg::kProtocolVersion);
+      },
+      "version");
+  run(after_hello(msg::Hello{}), "second hello");
+  run(after_hello(msg::Done{}), "not for an agent");
+  run(after_hello(msg::Spawn{9, {{0, {}, {}}}}), "unknown program");
+  run(after_hello(msg::Spawn{1, {{0, {}, {7}}}}), "fds");
+  run(after_hello(msg::Spawn{1, {{5, {}, {}}}}), "that runs");
+  run(after_hello(msg::Spawn{1, {{0, {}, {}}, {0, {}, {}}}}), "that runs");
+  run(after_hello(msg::Program{1, "", {}, {"x"}, {}, true}), "does not fit");
+  run(after_hello(msg::Program{2, "", {}, {}, {}, true}), "does not fit");
+}
+
+}  // namespace

@@ -1,0 +1,49 @@
+#include "host/client_host.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "host/addresses.h"
+#include "os/listener.h"
+#include "os/socket_address.h"
+#include "os/support.h"
+
+namespace wireup::host {
+
+using namespace os::test;
+
+namespace {
+
+struct Sink final : NoticeSink {
+  void notify(Handle, Payload payload) override { payloads.push_back(std::move(payload)); }
+  std::vector<Payload> payloads;
+};
+
+}  // namespace
+
+TEST_CASE("client host: closed while its connection is being refused, it ends once") {
+  os::Reactor reactor;
+  auto listener = std::make_unique<os::Listener>(reactor, *os::SocketAddress::numeric("127.0.0.1", 0), [](os::UniqueFd) {});
+  Sink sink;
+  int ends = 0;
+  ConnectOptions options;
+  options.address = to_wire_address(listener->address());
+  listener.reset();
+  options.session.pmi_id = "1";
+  std::unique_ptr<ClientHost> client;
+  client = std::make_unique<ClientHost>(reactor, options, 1, sink, [&] {
+    ++ends;
+    reactor.post([&] { client.reset(); });
+  });
+  // The refusal is there, and the fds have a turn before what is posted.
+  client->close();
+  run_until(reactor, [&] { return client == nullptr; });
+  CHECK(ends == 1);
+  REQUIRE(sink.payloads.size() == 1);
+  CHECK(std::holds_alternative<Closed>(sink.payloads[0]));
+}
+
+}  // namespace wireup::host

@@ -1,0 +1,273 @@
+#include "os/reactor.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "os/support.h"
+
+namespace wireup::os {
+
+using namespace test;
+
+namespace {
+
+struct Called final : Handler {
+  explicit Called(std::function<void(std::uint32_t)> then = {}) : then(std::move(then)) {}
+  void on_ready(std::uint32_t events) override {
+    ++calls;
+    if (then) then(events);
+  }
+  int calls = 0;
+  std::function<void(std::uint32_t)> then;
+};
+
+// A pipe whose read end is ready.
+FdPair ready_pipe() {
+  FdPair pipe = make_pipe();
+  REQUIRE(::write(pipe.second.get(), "x", 1) == 1);
+  return pipe;
+}
+
+}  // namespace
+
+TEST_CASE("reactor: posted functions run in order, also those posted before run()") {
+  Reactor reactor;
+  std::string order;
+  reactor.post([&] { order += 'a'; });
+  reactor.post([&] {
+    order += 'b';
+    reactor.post([&] {
+      order += 'd';
+      reactor.stop();
+    });
+  });
+  reactor.post([&] { order += 'c'; });
+  reactor.run();
+  CHECK(order == "abcd");
+}
+
+TEST_CASE("reactor: post from many threads loses nothing and keeps each thread's order") {
+  constexpr int kThreads = 4;
+  constexpr int kPosts = 5000;
+  Reactor reactor;
+  std::vector<int> next(kThreads, 0);
+  bool in_order = true;
+  int done = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; t++) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kPosts; i++) {
+        reactor.post([&, t, i] {
+          in_order = in_order && next[t] == i;
+          next[t] = i + 1;
+          if (++done == kThreads * kPosts) reactor.stop();
+        });
+      }
+    });
+  }
+  reactor.run();
+  for (auto& thread : threads) thread.join();
+  CHECK(in_order);
+  CHECK(done == kThreads * kPosts);
+}
+
+TEST_CASE("reactor: stop from another thread, and running again") {
+  Reactor reactor;
+  for (int i = 0; i < 100; i++) {
+    std::thread stopper([&] { reactor.stop(); });
+    reactor.run();
+    stopper.join();
+  }
+}
+
+TEST_CASE("reactor: functions that were never run are destroyed with it") {
+  auto token = std::make_shared<int>();
+  std::weak_ptr<int> watch = token;
+  {
+    Reactor reactor;
+    reactor.post([token] {});
+    reactor.after(1h, [token] {});
+    token.reset();
+    CHECK_FALSE(watch.expired());
+  }
+  CHECK(watch.expired());
+}
+
+TEST_CASE("reactor: an idle wait is woken by a post") {
+  Reactor reactor;
+  std::atomic<bool> idle = false;
+  std::thread poster;
+  reactor.after(0ms, [&] { idle = true; });
+  poster = std::thread([&] {
+    while (!idle) std::this_thread::yield();
+    reactor.post([&] { reactor.stop(); });
+  });
+  reactor.run();
+  poster.join();
+  CHECK(idle);
+}
+
+TEST_CASE("reactor: level-triggered, add before run, modify, remove") {
+  Reactor reactor;
+  FdPair pipe = ready_pipe();
+  Called handler([&](std::uint32_t events) {
+    CHECK(events == EPOLLIN);
+    if (handler.calls == 3) {
+      reactor.modify(pipe.first.get(), 0, handler);
+      reactor.stop();
+    }
+  });
+  reactor.add(pipe.first.get(), EPOLLIN, handler);
+  reactor.run();
+  CHECK(handler.calls == 3);
+  run_once(reactor);
+  CHECK(handler.calls == 3);
+  reactor.modify(pipe.first.get(), EPOLLIN, handler);
+  run_once(reactor);
+  CHECK(handler.calls == 4);
+  reactor.remove(pipe.first.get(), handler);
+  run_once(reactor);
+  CHECK(handler.calls == 4);
+}
+
+TEST_CASE("reactor: a handler removed by another is not called from the same batch") {
+  Reactor reactor;
+  FdPair pipes[2] = {ready_pipe(), ready_pipe()};
+  std::optional<Called> handlers[2];
+  for (int i = 0; i < 2; i++) {
+    handlers[i].emplace([&, i](std::uint32_t) {
+      reactor.remove(pipes[1 - i].first.get(), *handlers[1 - i]);
+      handlers[1 - i].reset();
+    });
+    reactor.add(pipes[i].first.get(), EPOLLIN, *handlers[i]);
+  }
+  run_once(reactor);
+  // Whichever came first ended the other.
+  CHECK(handlers[0].has_value() != handlers[1].has_value());
+}
+
+TEST_CASE("reactor: a number given to a new file does not get the old one's event") {
+  Reactor reactor;
+  FdPair pipes[2] = {ready_pipe(), ready_pipe()};
+  FdPair quiet = make_pipe();
+  Called fresh;
+  std::optional<Called> handlers[2];
+  for (int i = 0; i < 2; i++) {
+    handlers[i].emplace([&, i](std::uint32_t) {
+      const int other = pipes[1 - i].first.get();
+      if (!handlers[1 - i]) return;
+      reactor.remove(other, *handlers[1 - i]);
+      handlers[1 - i].reset();
+      REQUIRE(::dup3(quiet.first.get(), other, O_CLOEXEC) == other);
+      reactor.add(other, EPOLLIN, fresh);
+    });
+    reactor.add(pipes[i].first.get(), EPOLLIN, *handlers[i]);
+  }
+  run_once(reactor);
+  CHECK(fresh.calls == 0);
+  REQUIRE(::write(quiet.second.get(), "x", 1) == 1);
+  run_once(reactor);
+  CHECK(fresh.calls == 1);
+}
+
+TEST_CASE("reactor: the same handler re-added from within on_ready is called once a batch") {
+  Reactor reactor;
+  FdPair pipe = ready_pipe();
+  Called handler([&](std::uint32_t) {
+    reactor.remove(pipe.first.get(), handler);
+    reactor.add(pipe.first.get(), EPOLLIN, handler);
+  });
+  reactor.add(pipe.first.get(), EPOLLIN, handler);
+  run_once(reactor);
+  CHECK(handler.calls == 1);
+}
+
+TEST_CASE("reactor: hang-up comes together with what can still be read") {
+  Reactor reactor;
+  FdPair pipe = ready_pipe();
+  pipe.second.reset();
+  std::uint32_t seen = 0;
+  Called handler([&](std::uint32_t events) { seen = events; });
+  reactor.add(pipe.first.get(), EPOLLIN, handler);
+  run_once(reactor);
+  CHECK(seen == (EPOLLIN | EPOLLHUP));
+}
+
+TEST_CASE("reactor: wrong fds") {
+  Reactor reactor;
+  Called handler;
+  FdPair pipe = make_pipe();
+  const UniqueFd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+  CHECK(thrown_by([&] { reactor.add(file.get(), EPOLLIN, handler); }) == EPERM);
+  CHECK(thrown_by([&] { reactor.add(-1, EPOLLIN, handler); }) == EBADF);
+  CHECK(thrown_by([&] { reactor.modify(pipe.first.get(), EPOLLIN, handler); }) == ENOENT);
+  reactor.add(pipe.first.get(), EPOLLIN, handler);
+  CHECK(thrown_by([&] { reactor.add(pipe.first.get(), EPOLLIN, handler); }) == EEXIST);
+  Called other;
+  reactor.remove(pipe.first.get(), other);
+  reactor.modify(pipe.first.get(), EPOLLOUT, handler);
+}
+
+TEST_CASE("reactor: timers run in order of time, and of setting where that is the same") {
+  Reactor reactor;
+  std::string order;
+  const auto now = Reactor::Clock::now();
+  reactor.at(now + 3ms, [&] { order += 'd'; });
+  reactor.at(now + 1ms, [&] { order += 'b'; });
+  reactor.at(now + 1ms, [&] { order += 'c'; });
+  reactor.at(now - 1s, [&] { order += 'a'; });
+  run_until(reactor, [&] { return order.size() == 4; });
+  CHECK(order == "abcd");
+}
+
+TEST_CASE("reactor: a timer is not early") {
+  Reactor reactor;
+  const auto when = Reactor::Clock::now() + 2500us;
+  Reactor::Clock::time_point ran;
+  reactor.at(when, [&] {
+    ran = Reactor::Clock::now();
+    reactor.stop();
+  });
+  reactor.run();
+  CHECK(ran >= when);
+}
+
+TEST_CASE("reactor: cancelled timers do not run, also when both are due") {
+  Reactor reactor;
+  int ran = 0;
+  const auto past = Reactor::Clock::now() - 1s;
+  Reactor::TimerId second = 0;
+  reactor.at(past, [&] { reactor.cancel(second); });
+  second = reactor.at(past, [&] { ++ran; });
+  reactor.cancel(reactor.after(0ms, [&] { ++ran; }));
+  reactor.cancel(0);
+  reactor.cancel(12345);
+  run_once(reactor);
+  run_once(reactor);
+  CHECK(ran == 0);
+}
+
+TEST_CASE("reactor: a timer that sets itself for now does not starve fds or posts") {
+  Reactor reactor;
+  FdPair pipe = ready_pipe();
+  Called handler;
+  reactor.add(pipe.first.get(), EPOLLIN, handler);
+  std::function<void()> again = [&] { reactor.at(Reactor::Clock::time_point::min(), again); };
+  again();
+  int posts = 0;
+  std::function<void()> repost = [&] {
+    if (++posts == 10) reactor.stop();
+    reactor.post(repost);
+  };
+  reactor.post(repost);
+  reactor.run();
+  CHECK(posts >= 10);
+  CHECK(handler.calls >= 9);
+}
+
+}  // namespace wireup::os

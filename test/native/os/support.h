@@ -1,0 +1,108 @@
+// What the tests of os/ share: a reactor that runs until something is true, a folder that goes, fd lists.
+#pragma once
+
+#include <dirent.h>
+#include <doctest/doctest.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <string>
+
+#include "os/error.h"
+#include "os/fd.h"
+#include "os/reactor.h"
+
+namespace wireup::os::test {
+
+using namespace std::chrono_literals;
+
+inline constexpr auto kPatience = 20s;
+
+// Runs the reactor until `done` says so; fails the test after kPatience.
+inline void run_until(Reactor& reactor, const std::function<bool()>& done) {
+  const auto deadline = Reactor::Clock::now() + kPatience;
+  std::function<void()> look = [&] {
+    if (done() || Reactor::Clock::now() > deadline) {
+      reactor.stop();
+    } else {
+      reactor.after(1ms, look);
+    }
+  };
+  reactor.post(look);
+  reactor.run();
+  REQUIRE(done());
+}
+
+// One wait and what it brings.
+inline void run_once(Reactor& reactor) {
+  reactor.stop();
+  reactor.run();
+}
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() : path_("/tmp/wireup-test-XXXXXX") { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline void write_file(const std::string& path, const std::string& text, mode_t mode) {
+  std::ofstream(path) << text;
+  REQUIRE(::chmod(path.c_str(), mode) == 0);
+}
+
+inline ino_t inode(int fd) {
+  struct stat status;
+  REQUIRE(::fstat(fd, &status) == 0);
+  return status.st_ino;
+}
+
+// fd -> inode, of a process that does not change its fds meanwhile.
+inline std::map<int, ino_t> fds_of(pid_t pid) {
+  const std::string folder = "/proc/" + std::to_string(pid) + "/fd";
+  std::map<int, ino_t> fds;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    struct stat status;
+    if (::stat(entry.path().c_str(), &status) == 0) fds[std::stoi(entry.path().filename())] = status.st_ino;
+  }
+  return fds;
+}
+
+// What `call` throws: its errno and its system call; {0, ""} for nothing.
+template <typename Call>
+std::pair<int, std::string> thrown_by(Call call) {
+  try {
+    call();
+  } catch (const OsError& error) {
+    return {error.code().value(), error.syscall()};
+  }
+  return {0, ""};
+}
+
+inline bool operator==(const std::pair<int, std::string>& thrown, int error) { return thrown.first == error; }
+
+// An address of this process alone in 127.0.0.0/8: nobody else listens on it, or takes a port that was just freed.
+inline std::string own_loopback() {
+  const int pid = ::getpid();
+  return "127." + std::to_string(64 + (pid >> 16 & 63)) + "." + std::to_string(pid >> 8 & 255) + "." +
+         std::to_string(pid & 255);
+}
+
+}  // namespace wireup::os::test

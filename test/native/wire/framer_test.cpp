@@ -1,0 +1,75 @@
+#include "wire/framer.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+namespace wireup::wire {
+namespace {
+
+struct Framed {
+  std::vector<std::string> lines;
+  bool too_long = false;
+  std::size_t pending = 0;
+  bool operator==(const Framed&) const = default;
+};
+
+Framed frame(std::string_view bytes, std::size_t chunk, std::size_t limit) {
+  LineFramer framer(limit);
+  Framed framed;
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(chunk, bytes.size()))) {
+    std::string_view input = bytes.substr(0, chunk);
+    for (;;) {
+      std::string_view line;
+      const LineFramer::Result result = framer.next(input, line);
+      if (result == LineFramer::Result::more) break;
+      if (result == LineFramer::Result::too_long) {
+        framed.too_long = true;
+        return framed;
+      }
+      framed.lines.emplace_back(line);
+    }
+    CHECK(input.empty());
+  }
+  framed.pending = framer.pending();
+  return framed;
+}
+
+TEST_CASE("lines do not depend on how the bytes were cut") {
+  const struct {
+    std::string bytes;
+    Framed framed;
+  } rows[] = {
+      {"", {}},
+      {"a\n", {{"a"}}},
+      {"a\nbc\n\n", {{"a", "bc", ""}}},
+      {"a\nbc", {{"a"}, false, 2}},
+      {"1234567\n", {{"1234567"}}},
+      {"12345678\n", {{}, true}},
+      {"a\n12345678", {{"a"}, true}},
+      {"1234567", {{}, false, 7}},
+      {std::string("a\0b\n", 4), {{std::string("a\0b", 3)}}},
+  };
+  for (const auto& row : rows) {
+    for (const std::size_t chunk : {1, 2, 3, 7, 100}) {
+      CAPTURE(row.bytes);
+      CAPTURE(chunk);
+      CHECK(frame(row.bytes, chunk, 8) == row.framed);
+    }
+  }
+}
+
+TEST_CASE("a line that lies whole in the input is not copied") {
+  LineFramer framer(100);
+  const std::string bytes = "first\nsecond\n";
+  std::string_view input = bytes;
+  std::string_view line;
+  REQUIRE(framer.next(input, line) == LineFramer::Result::line);
+  CHECK(line.data() == bytes.data());
+  REQUIRE(framer.next(input, line) == LineFramer::Result::line);
+  CHECK(line.data() == bytes.data() + 6);
+}
+
+}  // namespace
+}  // namespace wireup::wire

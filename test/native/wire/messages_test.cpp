@@ -1,0 +1,75 @@
+#include "wire/messages.h"
+
+#include <doctest/doctest.h>
+
+#include <set>
+#include <string>
+#include <tuple>
+
+namespace wireup::wire {
+namespace {
+
+TEST_CASE("the table is consistent") {
+  std::set<std::string_view> names;
+  std::set<std::tuple<std::string_view, Direction, Form>> wire_names;
+  for (const MessageSpec& spec : kMessages) {
+    CAPTURE(spec.name);
+    CHECK_FALSE(spec.name.empty());
+    CHECK_FALSE(spec.source.empty());
+    CHECK(names.insert(spec.name).second);
+    CHECK(wire_names.insert({spec.v1, spec.direction, spec.form}).second);
+    CHECK(find_v1(spec.v1, spec.direction, spec.form) == &spec);
+
+    const MessageSpec& reply = spec_of(spec.reply);
+    if (spec.direction == Direction::to_client) CHECK(reply.id == spec.id);
+    if (spec.reply != spec.id) {
+      CHECK(reply.direction == Direction::to_client);
+      bool has_rc = false;
+      for (const AttributeSpec& attribute : reply.attributes) has_rc |= attribute.id == AttributeId::rc;
+      CHECK(has_rc);
+    }
+    if (spec.support == Support::refused) CHECK(spec.direction == Direction::to_server);
+
+    std::set<std::string_view> attributes;
+    for (const AttributeSpec& attribute : spec.attributes) {
+      CAPTURE(name_of(attribute.id));
+      CHECK(attributes.insert(name_of(attribute.id)).second);
+      if (!attribute.alias.empty()) CHECK(attributes.insert(attribute.alias).second);
+      // on_success speaks of an rc, which only replies have.
+      if (attribute.presence == Presence::on_success) CHECK(spec.direction == Direction::to_client);
+    }
+    // Nothing can be read behind a value that takes the rest of the line.
+    for (const AttributeSpec& attribute : spec.attributes) {
+      const bool last = &attribute == &spec.attributes.back();
+      if (attribute.type == ValueType::rest && spec.form == Form::line) CHECK(last);
+    }
+  }
+}
+
+TEST_CASE("every enumerator has a name") {
+  for (const auto type : {ValueType::integer, ValueType::word, ValueType::words, ValueType::rest}) {
+    CHECK_FALSE(to_string(type).empty());
+  }
+  for (const auto presence : {Presence::required, Presence::optional, Presence::on_success}) {
+    CHECK_FALSE(to_string(presence).empty());
+  }
+  CHECK(to_string(Direction::to_server) == "to-server");
+  CHECK(to_string(Direction::to_client) == "to-client");
+  CHECK(to_string(Form::line) == "line");
+  CHECK(to_string(Form::block) == "block");
+  CHECK(to_string(Support::full) == "full");
+  CHECK(to_string(Support::refused) == "refused");
+}
+
+TEST_CASE("names match exactly and by direction") {
+  CHECK(find_v1("get", Direction::to_server, Form::line) == &spec_of(MessageId::get));
+  for (const std::string_view name : {"", "ge", "getfoo", "GET", " get", "get "}) {
+    CAPTURE(name);
+    CHECK(find_v1(name, Direction::to_server, Form::line) == nullptr);
+  }
+  CHECK(find_v1("get", Direction::to_client, Form::line) == nullptr);
+  CHECK(find_v1("initack", Direction::to_client, Form::line) == &spec_of(MessageId::initack_reply));
+}
+
+}  // namespace
+}  // namespace wireup::wire

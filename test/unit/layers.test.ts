@@ -1,0 +1,39 @@
+/** The direction of includes in native/, as the plan has it. The CMake link graph enforces it too. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+const native = join(__dirname, '../../native');
+
+const mayInclude: Record<string, string[]> = {
+  wire: [],
+  job: ['wire'],
+  os: [],
+  host: ['wire', 'job', 'os'],
+  addon: ['wire', 'job', 'os', 'host'],
+  tools: ['wire', 'job', 'os', 'host'],
+};
+
+const sources = Object.keys(mayInclude).flatMap((layer) =>
+  readdirSync(join(native, layer), { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.(cpp|h)$/.test(file))
+    .map((file) => ({ layer, file: join(layer, file) })),
+);
+
+test.each(sources)('$file includes only what its layer may', ({ layer, file }) => {
+  const text = readFileSync(join(native, file), 'utf8');
+  const included = [...text.matchAll(/^#include "(\w+)\//gm)].map((match) => match[1]!);
+  expect(included.filter((folder) => folder !== layer && !mayInclude[layer]!.includes(folder))).toEqual([]);
+});
+
+test.each(sources.filter(({ layer }) => layer === 'wire' || layer === 'job'))('$file does no I/O', ({ file }) => {
+  const text = readFileSync(join(native, file), 'utf8');
+  const forbidden = /^#include <(sys\/|unistd|fcntl|iostream|fstream|thread|mutex|atomic|cstdio|filesystem|signal|poll)/m;
+  expect(text).not.toMatch(forbidden);
+  expect(text).not.toMatch(/\b(steady_clock|system_clock)::now|\bgetenv\b/);
+});
+
+test('every source file is in the one list, and every file of the list exists', () => {
+  const listed = Object.values(JSON.parse(readFileSync(join(native, 'sources.json'), 'utf8')) as Record<string, string[]>).flat();
+  expect(listed.toSorted()).toEqual(sources.map(({ file }) => file).filter((file) => file.endsWith('.cpp')).sort());
+});

@@ -1,0 +1,100 @@
+/** docs/pmi-port.md is true: its grammar accepts what the parsers accept, and what goes over live connections. */
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { PmiClient, PmiServer } from '../../dist/index.js';
+import type { Native } from '../../lib/native';
+import { matcher, rulesOf } from './abnf';
+import { messageTable } from './wire-table';
+
+const root = join(__dirname, '../..');
+const native = require(join(root, 'build/Release/wireup.node')) as Native;
+const text = readFileSync(join(root, 'docs/pmi-port.md'), 'utf8');
+const rules = rulesOf([...text.matchAll(/^```abnf\n([^]*?)^```/gm)].map((block) => block[1]).join('\n'));
+const is = (rule: string, value: string): boolean => matcher(rules, rule)(value);
+
+describe('addresses', () => {
+  const accepted = [
+    'localhost:5000', '127.0.0.1:0', 'tcp://127.0.0.1:65535', 'tcp://[::1]:80', '[fe80::1%eth0]:80', '[::ffff:1.2.3.4]:1',
+    'node-1.example:7', 'ƒ.example:7', '/', '/run/x.sock', 'unix:///run/x.sock', 'unix://relative', 'unix://@name', `/${'x'.repeat(106)}`,
+    `unix://@${'x'.repeat(107)}`, 'unix:///a b:c@d',
+  ];
+  const refused = [
+    '', ':5000', 'localhost', 'localhost:', 'localhost:x', '::1:5000', '[::1]', '[::1]5000', '[]:1', '[localhost]:1', 'http://x:1',
+    'tcp:///x', 'unix://', 'unix://@', 'a b:1', 'user@host:1', `/${'x'.repeat(107)}`, `unix://@${'x'.repeat(108)}`, 'localhost:-1',
+  ];
+  test.each(accepted)('%s is one, to the grammar and the parser', (address) => {
+    expect([is('pmi-port', address), 'error' in native.parseAddress(address)]).toEqual([true, false]);
+  });
+  test.each(refused)('%j is none', (address) => {
+    expect([is('pmi-port', address), 'error' in native.parseAddress(address)]).toEqual([false, true]);
+  });
+});
+
+describe('identification', () => {
+  test('names the messages and attributes of the table', () => {
+    const used = (name: string): string[] =>
+      messageTable().find((message) => message.name === name)!.attributes.map((attribute) => attribute.name);
+    const named = (rule: string): string[] => [...rules.get(rule)!.matchAll(/"(\w+)=/g)].map((match) => match[1]!);
+    expect(named('initack').filter((name) => name !== 'cmd')).toEqual(used('identify'));
+    expect(messageTable().find(({ name }) => name === 'identify')).toMatchObject({ v1: 'initack', v2: 'fullinit' });
+    expect(used('identify-reply')).toContain(named('initack-reply').find((name) => name !== 'cmd'));
+    const set = ['set-size', 'set-rank', 'set-debug'].flatMap(named).filter((name) => name !== 'cmd');
+    expect(set.toSorted()).toEqual(used('identify-set').toSorted());
+    const { limit } = messageTable().find(({ name }) => name === 'identify')!.attributes[0]!;
+    expect(rules.get('pmi-id')).toBe(`1*${limit - 1}word-char`);
+  });
+
+  test.each(['docs/pmi-port.md', 'test/vectors/handshake.md'])('is what the transcripts of %s show', (file) => {
+    const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
+    const blocks = [...filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)].map((block) => block[1]!);
+    let seen = 0;
+    for (const block of blocks.filter((each) => /^C0?: cmd=initack pmiid=/m.test(each))) {
+      const lines = block.split('\n').filter((line) => /^[CS]0?: /.test(line)).map((line) => [line[0], line.replace(/^..?: /, '')]);
+      const server = lines.filter(([side]) => side === 'S').map(([, line]) => `${line}\n`);
+      if (server[0] === '[close]\n') continue;
+      expect(is('initack', `${lines[0]![1]}\n`), block).toBe(true);
+      expect(is('accepted', server.slice(0, 4).join('')), block).toBe(true);
+      seen++;
+    }
+    expect(seen).toBeGreaterThan(0);
+  });
+
+  test('is what a server answers', async () => {
+    await using server = await PmiServer.listen({ size: 3, address: 'tcp' });
+    const talk = (line: string, complete: (heard: string) => boolean): Promise<string> =>
+      new Promise((resolve, reject) => {
+        let heard = '';
+        const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1', () => socket.write(line));
+        socket.on('error', reject).on('close', () => resolve(heard));
+        socket.on('data', (bytes) => complete((heard += bytes.toString())) && socket.destroy());
+      });
+    const initack = `cmd=initack pmiid=${server.env(2).PMI_ID}\n`;
+    expect(is('initack', initack)).toBe(true);
+    const answer = await talk(initack, (heard) => heard.split('\n').length > 4);
+    expect([answer, is('accepted', answer)]).toEqual([answer, true]);
+    const refusal = await talk('cmd=initack pmiid=0\n', () => false);
+    expect(is('refused', refusal)).toBe(true);
+  });
+
+  test('is what clients say', async () => {
+    const said: string[] = [];
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', (bytes) => {
+        said.push(bytes.toString());
+        socket.destroy();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await expect(PmiClient.connect({ address, id: '77' })).rejects.toMatchObject({ name: 'PmiError' });
+    const shim = spawn(join(root, 'build/Release/wireup-exec'), ['true'], { env: { PMI_PORT: address, PMI_ID: '78' }, stdio: 'ignore' });
+    await new Promise((resolve) => shim.on('exit', resolve));
+    server.close();
+    expect(said).toEqual(['cmd=initack pmiid=77\n', 'cmd=initack pmiid=78\n']);
+    expect(said.map((line) => is('initack', line))).toEqual([true, true]);
+  });
+});
