@@ -91,6 +91,8 @@ export function makeJobOptions(
   return {
     size,
     ranksPerNode: ranksPerNode === undefined ? size : checkInteger('ranksPerNode', ranksPerNode, 1, MAX_RANKS),
+    nodes: [],
+    appSizes: [],
     kvsname: `wireup-${randomBytes(8).toString('hex')}`,
     ...(universeSize === undefined ? {} : { universeSize }),
     allowedUids: checkUids(admission.allowedUids ?? [process.geteuid!()]),

@@ -4,17 +4,10 @@ export { type AdmissionOptions, type PmiId } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
 export { PmiClient, type Connecting, type PmiMaxes } from './client';
 export { type Waiting } from './wait';
-export {
-  launch,
-  describeFailure,
-  type Job,
-  type JobEvent,
-  type JobFailure,
-  type JobResult,
-  type LaunchOptions,
-  type PmiTransport,
-  type RankResult,
-} from './launch';
+export { launch } from './launch';
+export { type JobSettings, type LaunchApp, type LaunchOptions, type OutputTarget, type PmiTransport } from './launch-options';
+export { type Job, type JobEvent } from './job';
+export { describeFailure, type JobApp, type JobFailure, type JobResult, type RankResult } from './result';
 export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
 export { type Peer, type PmiEvent } from './events';
 export { describeStatus, type PmiStatus, type RankState } from './status';

@@ -68,7 +68,7 @@ export interface NativeResult {
   type: 'result';
   exitCode: number;
   failure?: {
-    reason: 'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'agent';
+    reason: 'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
     rank: number;
     value: number;
     message: string;
@@ -119,12 +119,13 @@ export interface NativeReady {
 export type NativeNotice = { handle: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
   | { type: 'agent'; pid: number; host: string }
-  | { type: 'started'; rank: number; pid: number }
+  | { type: 'started'; rank: number; pid: number; cpus: number[] }
   | ({ type: 'exited'; rank: number } & NativeRankOutcome)
   | { type: 'answer'; request: number; rc: number; value: string; message: string }
   /** Of requests `first`, `first + 1` and so on, all successful. */
   | { type: 'answers'; first: number; values: string[] }
   | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
+  | { type: 'printed' }
   | { type: 'closed' }
   | NativeEvent
   | NativeFault
@@ -138,8 +139,12 @@ export interface NativeJobOptions {
   kvsname: string;
   /** The job's own size when absent. */
   universeSize?: number;
-  /** Nodes are filled in the order of ranks. */
+  /** Nodes are filled in the order of ranks, where `nodes` is empty. */
   ranksPerNode: number;
+  /** The node of each rank, or nothing. */
+  nodes: number[];
+  /** How many ranks each application has, or nothing for one application. */
+  appSizes: number[];
   /** The first and the last uid of each range. */
   allowedUids: [number, number][];
   /** Addresses in digits, or such with a count of bits (CIDR). */
@@ -154,20 +159,55 @@ export interface NativeJobOptions {
 export interface NativeListenOptions {
   /** In the grammar of PMI_PORT; a TCP host in digits. */
   address?: string;
+  /** TCP: the first and the last port to choose from, where the address says 0. */
+  ports?: [number, number];
   /** Instead of an address: a unix socket in a fresh private folder in this one. */
   privateParent?: string;
+}
+
+export interface NativeProgram {
+  /** Empty: the agent's own. */
+  directory: string;
+  /** Where `prefix[0]` and `args[0]` are searched; empty: PATH of `environment`. */
+  path: string;
+  prefix: string[];
+  args: string[];
+  environment: string[];
+}
+
+export interface NativeOutputPlan {
+  mode: 'inherit' | 'merge' | 'file' | 'discard';
+  /** The pattern of its name, for `file`. */
+  file: string;
+}
+
+export interface NativeBinding {
+  unit: 'none' | 'hwthread' | 'core' | 'socket' | 'list';
+  sets: number[][];
 }
 
 export interface NativeLaunchOptions extends NativeJobOptions, NativeListenOptions {
   pmi: 'fd' | 'port';
   agent: string;
-  directory: string;
-  prefix: string[];
-  args: string[];
-  environment: string[];
-  label: boolean;
-  stdinRank: number;
-  discardOutput: boolean;
+  /** By appnum. */
+  programs: NativeProgram[];
+  /** Names of the nodes, or nothing. */
+  hosts: string[];
+  /** The ranks' gethostname() is to say them. */
+  ownHosts: boolean;
+  stdout: NativeOutputPlan;
+  stderr: NativeOutputPlan;
+  label: string;
+  binding: NativeBinding;
+  /** Of each rank, or nothing. */
+  stdinReaders: boolean[];
+  silent: boolean[];
+  /** Taken over: write ends of pipes that stand for the agent's stdout and stderr; -1: none. */
+  stdoutFd: number;
+  stderrFd: number;
+  /** Taken over: of each rank, or nothing. */
+  rankStdoutFds: number[];
+  rankStderrFds: number[];
   /** Put before the program of the ranks `debugged`. */
   debugger: string[];
   debugged: number[];
@@ -241,6 +281,10 @@ export interface Native {
   /** To all ranks when none is named. */
   signal(launch: number, signal: number, ranks: number[]): void;
   stop(launch: number, graceMs: number): void;
+  /** A line on the terminal of stderr until the ranks print; empty: none. */
+  showStatus(launch: number, line: string): void;
+  /** Read end and write end of each in turn; the caller owns them. */
+  openPipes(count: number): number[];
 
   connect(options: NativeConnectOptions): number;
   /**

@@ -25,6 +25,11 @@ export function checkStrings(name: string, value: unknown): string[] {
   return value.map((item, i) => checkString(`${name}[${i}]`, item));
 }
 
+export function checkIntegers(name: string, value: unknown, min: number, max: number): number[] {
+  if (!Array.isArray(value)) throw optionError(name, 'an array of whole numbers', value);
+  return value.map((item, i) => checkInteger(`${name}[${i}]`, item, min, max));
+}
+
 export function checkBoolean(name: string, value: unknown): boolean {
   if (typeof value !== 'boolean') throw optionError(name, 'true or false', value);
   return value;

@@ -1,10 +1,11 @@
-/** The tool: one file a subcommand. */
+/** The tool: one file a subcommand. Called as mpiexec.wireup it is `wireup run`. */
+import { basename } from 'node:path';
 import { Command } from 'commander';
 import { version } from '../../package.json';
 import { addExchange } from './exchange';
 import { addLibpmiPath } from './libpmi-path';
 import { addPmi } from './pmi';
-import { addRun } from './run';
+import { addRun, run } from './run';
 import { addServe } from './serve';
 import { fail, usageError } from './report';
 
@@ -22,4 +23,13 @@ addServe(program);
 addPmi(program);
 addLibpmiPath(program);
 
-program.parseAsync().catch(fail);
+// Who reads --help through `head` has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(128 + 13);
+});
+
+const MPIEXEC = 'mpiexec.wireup';
+
+const done = basename(process.argv[1] ?? '') === MPIEXEC ? run(MPIEXEC, process.argv.slice(2)) : program.parseAsync();
+done.catch(fail);

@@ -1,12 +1,23 @@
 /** What the tool says when something is wrong: one line on stderr, and an exit code. */
 import { InvalidArgumentError } from 'commander';
 import { MAX_MILLISECONDS, MAX_RANKS } from '../limits';
+import { UsageError } from './mpiexec-args';
 
 /** The exit code for wrong use, as the shells' own tools have it. */
 const USAGE = 2;
 
+/** Takes a line away that stands on the terminal and is not ended (ECMA-48: EL). */
+const ERASE_LINE = '\r\u001b[K';
+
+let unfinished = false;
+
+/** Whether a status line stands where `say` writes. */
+export function statusLineShown(shown: boolean): void {
+  unfinished = shown;
+}
+
 export function say(line: string): void {
-  process.stderr.write(`wireup: ${line}\n`);
+  process.stderr.write(`${unfinished ? ERASE_LINE : ''}wireup: ${line}\n`);
 }
 
 /** Wrong use that shows only when the command runs. */
@@ -15,9 +26,9 @@ export function sayUsage(fault: string): void {
   process.exitCode = USAGE;
 }
 
-/** Commander's messages begin with "error: " and end with a newline. */
+/** Commander's messages begin with "error: ", end with a newline, and suggest an option in a line of its own. */
 export function usageError(message: string): void {
-  say(`${message.replace(/^error: /, '').trimEnd()} (see --help)`);
+  say(`${message.replace(/^error: /, '').trimEnd().replaceAll('\n', ' ')} (see --help)`);
 }
 
 /** The end of a command that threw. */
@@ -28,6 +39,7 @@ export function fail(error: unknown): void {
     process.exitCode = exitCode === 0 ? 0 : USAGE;
     return;
   }
+  if (error instanceof UsageError) return sayUsage(message);
   say(message);
   process.exitCode = code === 'ERR_PMI_OPTION' || code === 'ERR_PMI_ADDRESS' ? USAGE : 1;
 }

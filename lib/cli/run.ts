@@ -1,122 +1,60 @@
 import { readlinkSync } from 'node:fs';
-import { Option, type Command } from 'commander';
-import { describeFailure, launch, type Job, type PmiTransport } from '../index';
-import { MAX_RANKS } from '../limits';
-import { addAdmissionOptions, toAdmission, type AdmissionFlags } from './admission';
+import { arch, availableParallelism, hostname, release } from 'node:os';
+import type { Command } from 'commander';
+import { version } from '../../package.json';
+import { describeFailure, formatIdset, launch, type Environment, type Job, type JobResult, type LaunchApp, type OutputTarget } from '../index';
+import { toAdmission } from './admission';
 import { takeIgnoredSignals } from './ignored-signals';
-import { JobSignals, STATUS_SIGNAL } from './job-signals';
+import { JobSignals } from './job-signals';
 import { checkFile, writeWhole } from './json-file';
+import { UsageError } from './mpiexec-args';
+import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
+import { describeExits, Progress } from './progress';
 import { RefusalReport } from './refusals';
-import { idset, say, seconds, sayUsage, wholeNumber, words } from './report';
-
-interface RunOptions extends AdmissionFlags {
-  ranks: number;
-  execShim: boolean;
-  nodePerRank: boolean;
-  pmi: PmiTransport;
-  label: boolean;
-  verbose: boolean;
-  timeout?: number;
-  wireupTimeout?: number;
-  killTimeout: number;
-  onFailure: 'kill' | 'wait';
-  onEarlyExit: 'fail' | 'wait';
-  result?: string;
-  proctable?: string;
-  debugger?: string[];
-  debugRanks: number[];
-}
+import { say } from './report';
+import { readRun, readText, type JobOptions, type RunSegment } from './run-options';
 
 /** What a shell reports for a process that ^C ended: 128 + SIGINT. */
 const INTERRUPTED = 130;
 
 export function addRun(program: Command): void {
-  addAdmissionOptions(program.command('run'))
-    .description('start a program as the ranks of one job on this machine')
-    .usage('[options] program [args...]')
-    .argument('<program>', 'what each rank runs; searched in PATH when it has no slash')
-    .argument('[args...]', 'its arguments; the options of wireup end at the program')
-    .addOption(
-      new Option('-n, --ranks <N>', 'how many ranks').argParser(wholeNumber(1, MAX_RANKS)).default(1),
-    )
-    .addOption(
-      new Option('--pmi <transport>', 'how ranks reach the PMI server: an inherited fd, TCP on 127.0.0.1, or a unix socket')
-        .choices(['fd', 'tcp', 'unix'])
-        .default('fd'),
-    )
-    .option('--no-exec-shim', 'with --pmi unix: start the program itself, which runs wireup-exec further inside (in a container)')
-    .option('--node-per-rank', 'tell ranks that each is on a node of its own: for containers with a /dev/shm each', false)
-    .option('-l, --label', 'put "[rank] " before each line of output', false)
-    .option('-v, --verbose', 'say on stderr what runs where, and how long it took', false)
-    .addOption(
-      new Option('-t, --timeout <S>', 'end the job after S seconds, with exit code 124')
-        .env('MPIEXEC_TIMEOUT')
-        .argParser(seconds(1)),
-    )
-    .addOption(
-      new Option('--wireup-timeout <S>', 'the same when not every rank has said PMI init and left the first barrier by then')
-        .argParser(seconds(1)),
-    )
-    .addOption(
-      new Option('--kill-timeout <S>', 'seconds from TERM to KILL when ranks are ended')
-        .argParser(seconds(0))
-        .default(5000, '5'),
-    )
-    .addOption(
-      new Option('--on-failure <what>', 'a rank that fails ends the others, or lets them run on')
-        .choices(['kill', 'wait'])
-        .default('kill'),
-    )
-    .addOption(
-      new Option('--on-early-exit <what>', 'a rank that leaves while others wait for it in a PMI barrier ends the job, or lets them wait')
-        .choices(['fail', 'wait'])
-        .default('fail'),
-    )
-    .option('--proctable <file>', 'write host, process id and executable of each rank to a file, as JSON, once all have been started')
-    .addOption(
-      new Option('--debugger <command>', 'put a command, split at blanks, before the program of some ranks (use it with --pmi tcp where it drops fds)').argParser(words),
-    )
-    .addOption(new Option('--debug-ranks <list>', 'which ranks, such as 0,4-7').argParser(idset).default([0], '0'))
-    .option('--result <file>', 'write how the job and each rank ended to a file, as JSON')
-    .addHelpText(
-      'after',
-      `
-The exit code is 0, or that of the first rank that failed (128 + the number of the signal that killed it), or what
-abort said; 124: a time limit passed, 127: the program was not found, 126: it is not executable, 130: ended by ^C,
-2: wrong use of wireup.
-
-Rank 0 reads standard input. INT, TERM, HUP, QUIT, USR1, USR2, ALRM, WINCH, TSTP and CONT are passed on to the ranks;
-a second INT within two seconds ends the job, a third kills it.
-
-${STATUS_SIGNAL} asks where the ranks are: kill -${STATUS_SIGNAL.slice(3)} PID (of this program) says on stderr who never
-connected, who waits in a barrier and who is missing from it.
-
-Examples:
-  wireup run -n 4 ./a.out
-  wireup run -n 64 --pmi unix -l ./a.out --its-own-option
-  wireup run -n 16 --wireup-timeout 30 --result job.json ./a.out`,
-    )
+  program
+    .command('run')
+    .description('start programs as the ranks of one job on this machine: mpiexec’s command line')
+    .helpOption(false)
+    .allowUnknownOption()
     .passThroughOptions()
-    .action(run);
+    .argument('[words...]')
+    .action((words: string[]) => run('wireup run', words));
 }
 
-async function run(program: string, args: string[], options: RunOptions): Promise<void> {
+/** `mpiexec.wireup` is `wireup run`. */
+export async function run(name: string, words: readonly string[]): Promise<void> {
+  const { job: options, segments } = readRun(name, words);
+  if (options.info) return printInfo();
   const ignoredSignals = takeIgnoredSignals();
   const signals = new JobSignals(ignoredSignals);
-  for (const name of ['result', 'proctable'] as const) {
-    const file = options[name];
+  for (const option of ['result', 'proctable'] as const) {
+    const file = options[option];
     const fault = file === undefined ? undefined : checkFile(file);
-    if (fault !== undefined) return sayUsage(`--${name} ${file}: ${fault}`);
+    if (fault !== undefined) throw new UsageError(`--${option} ${file}: ${fault}`);
   }
   const begin = performance.now();
+  const { apps, placement } = await place(options, segments);
+  const pmi = options.pmiPort ? 'tcp' : options.pmi;
+  const ports = portRange(process.env.MPIEXEC_PORT_RANGE);
   const job = await launch({
-    program,
-    args,
-    ranks: options.ranks,
-    pmi: options.pmi,
+    apps,
+    pmi,
+    ...(pmi === 'tcp' && ports !== undefined ? { ports } : {}),
     execShim: options.execShim,
-    label: options.label,
-    stdin: 0,
+    label: options.prependPattern ?? (options.label ? '[%r] ' : ''),
+    stdout: target(options.outfilePattern),
+    stderr: target(options.errfilePattern),
+    ...(options.outputFrom === undefined ? {} : { outputFrom: options.outputFrom }),
+    stdin: options.stdin,
+    bind: options.bindTo,
+    ...(options.usize === undefined ? {} : { universeSize: options.usize }),
     ignoredSignals,
     onFailure: options.onFailure,
     onEarlyExit: options.onEarlyExit,
@@ -125,15 +63,19 @@ async function run(program: string, args: string[], options: RunOptions): Promis
     ...(options.debugger === undefined ? {} : { debugger: { command: options.debugger, ranks: options.debugRanks } }),
     ...(options.wireupTimeout === undefined ? {} : { wireupTimeout: options.wireupTimeout }),
     ...toAdmission(options),
+    ...(placement === undefined ? {} : { nodes: placement.nodes, hosts: placement.hosts, pretendHosts: placement.pretended }),
     ...(options.nodePerRank ? { ranksPerNode: 1 } : {}),
   });
   void reportRefusals(job);
-  if (options.verbose) say(`${job.size} rank${job.size === 1 ? '' : 's'} of ${program} on ${job.host}, PMI over ${options.pmi}`);
+  if (options.reportBindings) void reportBindings(job);
+  const progress = startProgress(job, options.progress);
+  if (options.verbose) say(`${describeJob(job, apps)}, PMI over ${pmi}`);
   signals.attach(job);
-  if (options.proctable !== undefined) await writeProcessTable(job, options.proctable, program);
+  if (options.proctable !== undefined) await writeProcessTable(job, options.proctable, apps);
   const result = await job.result;
-  const failure = describeFailure(result);
-  if (failure !== undefined) for (const line of failure.split('\n')) say(line);
+  progress?.end();
+  sayFailure(result);
+  if (options.printAllExitcodes) say(`exit codes: ${describeExits(result.ranks)}`);
   let exitCode = result.exitCode === 0 && signals.endedJob ? INTERRUPTED : result.exitCode;
   if (options.result !== undefined) {
     const fault = writeWhole(options.result, { ...result, exitCode });
@@ -146,6 +88,90 @@ async function run(program: string, args: string[], options: RunOptions): Promis
   process.exitCode = exitCode;
 }
 
+function printInfo(): void {
+  console.log(`wireup ${version}
+Launchers: fork (ranks start on this machine, ${hostname()})
+PMI: 1.1, over an inherited fd, TCP (host:port) and unix sockets
+Binding: none, hwthread, core, socket, user (${availableParallelism()} CPUs may be used)
+System: Linux ${release()} ${arch()}, Node ${process.version}`);
+}
+
+function describeJob(job: Job, apps: readonly LaunchApp[]): string {
+  const ranks = (count: number): string => `${count} rank${count === 1 ? '' : 's'}`;
+  return `${apps.map((app) => `${ranks(app.ranks)} of ${app.program}`).join(', ')} on ${job.host}`;
+}
+
+/** When nobody reads the output any more there is nobody to be told, as with `yes | head`. */
+function sayFailure(result: JobResult): void {
+  if (result.exitCode === 128 + 13 && result.failure?.reason === 'output') return;
+  for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
+}
+
+const target = (pattern: string | undefined): OutputTarget => (pattern === undefined ? 'inherit' : { file: pattern });
+
+/** How many ranks each program has, and where they are; no placement where all share one node. */
+async function place(options: JobOptions, segments: readonly RunSegment[]): Promise<{ apps: LaunchApp[]; placement: Placement | undefined }> {
+  const shared =
+    options.hostfile === undefined ? [] : hostsOfFile(options.hostfile, readText('--hostfile', options.hostfile));
+  // What the first program says before its first colon is said for all that name no hosts of their own.
+  const first = segments[0]!.options.hosts;
+  if (first !== undefined && options.hostfile !== undefined) throw new UsageError('--hosts and --hostfile: expected one of them');
+  const hosts = segments.map(({ options: { hosts: own } }) => (own === undefined && first === undefined ? shared : hostsOfList('--hosts', own ?? first!)));
+  await checkLocal(hosts.flat());
+  const apps = segments.map((segment, i) => toApp(options, segment, hosts[i]!.reduce((sum, { count }) => sum + (options.ppn ?? count), 0) || 1));
+  const size = apps.reduce((sum, { ranks }) => sum + ranks, 0);
+  const named = hosts.some(({ length }) => length > 0);
+  const ways = [named && '--hosts', options.map !== undefined && '--map', options.nodePerRank && '--node-per-rank'].filter((way) => way !== false);
+  if (ways.length > 1) throw new UsageError(`${ways.join(' and ')}: each says where ranks are; expected one of them`);
+  if (options.map !== undefined) return { apps, placement: placeByMap(options.map, size) };
+  if (!named) return { apps, placement: undefined };
+  const here = [{ name: hostname(), count: 1 }];
+  const placement = placeOnHosts(apps.map(({ ranks }, i) => ({ ranks, hosts: hosts[i]!.length > 0 ? hosts[i]! : here })), options.ppn);
+  return { apps, placement };
+}
+
+function toApp(job: JobOptions, { program, args, options }: RunSegment, byDefault: number): LaunchApp {
+  const most = options.ranks ?? byDefault;
+  let ranks = most;
+  while (ranks > 0 && options.soft?.(ranks) === false) ranks--;
+  if (ranks === 0) throw new UsageError(`--soft allows none of 1 to ${most} ranks`);
+  return {
+    program,
+    args,
+    ranks,
+    env: environmentOf(job, options),
+    path: options.path ?? process.env.PATH ?? '',
+    ...(options.wdir === undefined ? {} : { cwd: options.wdir }),
+  };
+}
+
+function environmentOf(job: JobOptions, segment: RunSegment['options']): Environment {
+  const only = (list: string): Environment => Object.fromEntries(list.split(',').map((name) => [name, process.env[name]]));
+  const inherited = (none: boolean, list: string | undefined): Environment => {
+    if (none) return {};
+    return list === undefined ? process.env : only(list);
+  };
+  const own = segment.envall || segment.envnone || segment.envlist !== undefined;
+  const base = own ? inherited(segment.envnone, segment.envlist) : inherited(job.genvnone, job.genvlist);
+  return { ...base, ...job.genv, ...segment.env };
+}
+
+function portRange(text: string | undefined): [number, number] | undefined {
+  if (text === undefined || text === '') return undefined;
+  const match = /^(\d+):(\d+)$/.exec(text);
+  const [low, high] = [Number(match?.[1]), Number(match?.[2])];
+  if (match === null || low < 1 || high < low || high > 65_535) {
+    throw new UsageError(`MPIEXEC_PORT_RANGE=${text}: expected two ports, such as 5000:5100`);
+  }
+  return [low, high];
+}
+
+function startProgress(job: Job, how: JobOptions['progress']): Progress | undefined {
+  // One rank writes to the terminal itself, and nobody could tell when.
+  if (how === 'auto') return process.stderr.isTTY && job.size > 1 ? new Progress(job, 'line') : undefined;
+  return how === 'plain' ? new Progress(job, 'plain') : undefined;
+}
+
 async function reportRefusals(job: Job): Promise<void> {
   const report = new RefusalReport();
   for await (const event of job.events()) {
@@ -154,7 +180,13 @@ async function reportRefusals(job: Job): Promise<void> {
   report.end();
 }
 
-async function writeProcessTable(job: Job, file: string, program: string): Promise<void> {
+async function reportBindings(job: Job): Promise<void> {
+  for await (const event of job.events()) {
+    if (event.type === 'started') say(`rank ${event.rank} (pid ${event.pid}) ${event.cpus.length === 0 ? 'is not bound' : `is bound to CPU ${formatIdset(event.cpus)}`}`);
+  }
+}
+
+async function writeProcessTable(job: Job, file: string, apps: readonly LaunchApp[]): Promise<void> {
   let pids: readonly number[];
   try {
     pids = await job.started;
@@ -162,7 +194,9 @@ async function writeProcessTable(job: Job, file: string, program: string): Promi
     // Not all were started, which the result says.
     return;
   }
-  const fault = writeWhole(file, pids.map((pid, rank) => ({ rank, host: job.host, pid, executable: executableOf(pid) ?? program })));
+  const programs = apps.flatMap(({ program, ranks }) => Array<string>(ranks).fill(program));
+  const rows = pids.map((pid, rank) => ({ rank, host: job.host, pid, executable: executableOf(pid) ?? programs[rank] }));
+  const fault = writeWhole(file, rows);
   if (fault !== undefined) say(`the process table could not be written to ${file}: ${fault}`);
 }
 

@@ -97,6 +97,20 @@ void signal(const Napi::CallbackInfo& info) {
   runtime(info).signal(u32(info[0]), info[1].As<Napi::Number>().Int32Value(), std::move(ranks));
 }
 
+void show_status(const Napi::CallbackInfo& info) { runtime(info).show_status(u32(info[0]), text(info[1])); }
+
+Napi::Value open_pipes(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    std::vector<os::FdPair> pipes = host::open_output_pipes(u32(info[0]));
+    std::vector<std::uint32_t> numbers;
+    for (os::FdPair& pipe : pipes) {
+      numbers.push_back(static_cast<std::uint32_t>(pipe.first.release()));
+      numbers.push_back(static_cast<std::uint32_t>(pipe.second.release()));
+    }
+    return to_array(info.Env(), numbers);
+  });
+}
+
 void stop(const Napi::CallbackInfo& info) {
   runtime(info).stop(u32(info[0]), std::chrono::milliseconds(u32(info[1])));
 }
@@ -147,6 +161,8 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("status", status);
   define("launch", launch);
   define("signal", signal);
+  define("showStatus", show_status);
+  define("openPipes", open_pipes);
   define("stop", stop);
   define("connect", connect);
   define("request", request);

@@ -62,9 +62,31 @@ wire::HostRange host_range(const Napi::Value& value) {
 
 job::Token token(const Napi::Value& value) { return text(value); }
 
+job::Layout to_layout(const Napi::Object& object) {
+  const std::uint32_t size = u32(member(object, "size"));
+  const std::vector<std::uint32_t> nodes = list(member(object, "nodes"), u32);
+  const std::vector<std::uint32_t> app_sizes = list(member(object, "appSizes"), u32);
+  const std::uint32_t ranks_per_node = u32(member(object, "ranksPerNode"));
+  if (nodes.empty() && app_sizes.empty()) return job::Layout::by_node(size, ranks_per_node);
+  if (ranks_per_node == 0 || (!nodes.empty() && nodes.size() != size)) {
+    throw Napi::RangeError::New(object.Env(), "expected one node a rank");
+  }
+  std::vector<job::Place> places(size);
+  std::uint32_t appnum = 0;
+  std::uint32_t left = app_sizes.empty() ? size : app_sizes.front();
+  for (std::uint32_t rank = 0; rank < size; ++rank, --left) {
+    while (left == 0) {
+      if (++appnum >= app_sizes.size()) throw Napi::RangeError::New(object.Env(), "expected an application for each rank");
+      left = app_sizes[appnum];
+    }
+    places[rank] = {nodes.empty() ? rank / ranks_per_node : nodes[rank], appnum};
+  }
+  return job::Layout(std::move(places));
+}
+
 job::JobOptions to_job_options(const Napi::Object& object) {
   job::JobOptions options;
-  options.layout = job::Layout::by_node(u32(member(object, "size")), u32(member(object, "ranksPerNode")));
+  options.layout = to_layout(object);
   options.kvsname = text(member(object, "kvsname"));
   if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined()) options.universe_size = u32(size);
   options.auth.allowed_uids = list(member(object, "allowedUids"), uid_range);
@@ -87,6 +109,11 @@ wire::Address to_address(const Napi::Value& value) {
 host::ListenOptions to_listen_options(const Napi::Object& object) {
   host::ListenOptions options;
   if (const Napi::Value address = object.Get("address"); !address.IsUndefined()) options.address = to_address(address);
+  if (const Napi::Value ports = object.Get("ports"); !ports.IsUndefined()) {
+    const std::vector<std::uint32_t> ends = list(ports, u32);
+    if (ends.size() != 2 || ends[1] > 0xffff) throw Napi::RangeError::New(object.Env(), "expected two ports");
+    options.ports.emplace(static_cast<std::uint16_t>(ends[0]), static_cast<std::uint16_t>(ends[1]));
+  }
   if (const Napi::Value parent = object.Get("privateParent"); !parent.IsUndefined()) options.private_parent = text(parent);
   return options;
 }
@@ -97,19 +124,66 @@ host::ServerOptions to_server_options(const Napi::Object& object) {
   return {to_job_options(object), to_listen_options(object)};
 }
 
+namespace {
+
+wire::agent::Program to_program(const Napi::Value& value) {
+  const auto object = value.As<Napi::Object>();
+  wire::agent::Program program;
+  program.directory = text(member(object, "directory"));
+  program.path = text(member(object, "path"));
+  program.prefix = list(member(object, "prefix"), text);
+  program.args = list(member(object, "args"), text);
+  program.environment = list(member(object, "environment"), text);
+  return program;
+}
+
+wire::agent::OutputPlan to_output_plan(const Napi::Value& value) {
+  using wire::agent::OutputMode;
+  static const std::unordered_map<std::string, OutputMode> kModes{{"inherit", OutputMode::inherit},
+                                                                  {"merge", OutputMode::merge},
+                                                                  {"file", OutputMode::file},
+                                                                  {"discard", OutputMode::discard}};
+  const auto object = value.As<Napi::Object>();
+  return {kModes.at(text(member(object, "mode"))), text(member(object, "file"))};
+}
+
+wire::agent::Binding to_binding(const Napi::Value& value) {
+  using wire::agent::BindingUnit;
+  static const std::unordered_map<std::string, BindingUnit> kUnits{{"none", BindingUnit::none},
+                                                                   {"hwthread", BindingUnit::hwthread},
+                                                                   {"core", BindingUnit::core},
+                                                                   {"socket", BindingUnit::socket},
+                                                                   {"list", BindingUnit::list}};
+  const auto object = value.As<Napi::Object>();
+  return {kUnits.at(text(member(object, "unit"))),
+          list(member(object, "sets"), [](const Napi::Value& set) { return list(set, u32); })};
+}
+
+std::vector<os::UniqueFd> to_fds(const Napi::Value& value) {
+  const std::vector<std::int32_t> numbers = list(value, i32);
+  std::vector<os::UniqueFd> fds;
+  fds.reserve(numbers.size());
+  for (const std::int32_t number : numbers) fds.emplace_back(number);
+  return fds;
+}
+
+}  // namespace
+
 host::LaunchOptions to_launch_options(const Napi::Object& object) {
   host::LaunchOptions options;
   options.job = to_job_options(object);
   options.listen = to_listen_options(object);
   options.pmi = text(member(object, "pmi")) == "fd" ? host::PmiMode::fd : host::PmiMode::port;
   options.agent = text(member(object, "agent"));
-  options.program.directory = text(member(object, "directory"));
-  options.program.prefix = list(member(object, "prefix"), text);
-  options.program.args = list(member(object, "args"), text);
-  options.program.environment = list(member(object, "environment"), text);
-  options.output = boolean(member(object, "label")) ? wire::agent::OutputMode::label : wire::agent::OutputMode::inherit;
-  options.stdin_rank = i32(member(object, "stdinRank"));
-  options.discard_output = boolean(member(object, "discardOutput"));
+  options.programs = list(member(object, "programs"), to_program);
+  options.hosts = list(member(object, "hosts"), text);
+  options.own_hosts = boolean(member(object, "ownHosts"));
+  options.out = to_output_plan(member(object, "stdout"));
+  options.err = to_output_plan(member(object, "stderr"));
+  options.label = text(member(object, "label"));
+  options.binding = to_binding(member(object, "binding"));
+  options.stdin_readers = list(member(object, "stdinReaders"), boolean);
+  options.silent = list(member(object, "silent"), boolean);
   options.debugger = list(member(object, "debugger"), text);
   options.debugged = list(member(object, "debugged"), u32);
   options.ignored_signals = list(member(object, "ignoredSignals"), i32);
@@ -119,6 +193,10 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
   options.wireup_timeout = std::chrono::milliseconds(u32(member(object, "wireupTimeout")));
   options.job.auth.descendants_only = boolean(member(object, "descendantsOnly"));
+  options.pipes->out.reset(i32(member(object, "stdoutFd")));
+  options.pipes->err.reset(i32(member(object, "stderrFd")));
+  options.pipes->rank_out = to_fds(member(object, "rankStdoutFds"));
+  options.pipes->rank_err = to_fds(member(object, "rankStderrFds"));
   return options;
 }
 

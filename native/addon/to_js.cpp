@@ -14,7 +14,7 @@ constexpr std::array kEvents{"connected", "initialized",  "barrier",  "finalized
                              "aborted",   "disconnected", "rejected", "protocol_error", "stuck"};
 constexpr std::array kTransports{"fd", "unix", "tcp"};
 constexpr std::array kFailures{"exit",  "signal",  "abort",  "lost", "early",
-                               "spawn", "timeout", "wireup", "agent"};
+                               "spawn", "timeout", "wireup", "output", "agent"};
 constexpr std::array kPhases{"none", "initialized", "finalized"};
 constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
 
@@ -113,7 +113,9 @@ struct Filler {
     object.Set("type", "started");
     object.Set("rank", started.rank);
     object.Set("pid", started.pid);
+    object.Set("cpus", ranks(env, started.cpus));
   }
+  void operator()(const host::RanksPrinted&) const { object.Set("type", "printed"); }
   void operator()(const host::RankExited& exited) const {
     object.Set("type", "exited");
     object.Set("rank", exited.rank);

@@ -22,10 +22,6 @@ constexpr std::uint32_t kSpawnBatch = 64;
 // The agent finds its socket there.
 constexpr int kAgentSocket = 3;
 
-// All ranks of a job run one program; some of them under a debugger.
-constexpr std::uint32_t kProgram = 0;
-constexpr std::uint32_t kDebuggedProgram = 1;
-
 // Ranks named in one Signal: 64 KiB of a message that may hold 160.
 constexpr std::size_t kSignalBatch = 16 << 10;
 
@@ -40,8 +36,11 @@ constexpr std::size_t kSpareFds = kSpawnBatch + 16;
 void require_fds(const LaunchOptions& options) {
   const std::size_t ranks = options.job.layout.size();
   const std::size_t ours = ranks + kSpareFds;
-  // The agent holds a pidfd a rank and, for labelled output, the read ends of two pipes.
-  const std::size_t agents = ranks * (options.output == OutputMode::label ? 3 : 1) + kSpareFds;
+  // The agent holds a pidfd a rank, and the read end of each pipe that it reads.
+  const auto reads = [&](const OutputPlan& plan) {
+    return plan.mode == OutputMode::merge || (plan.mode == OutputMode::file && !options.label.empty());
+  };
+  const std::size_t agents = ranks * (1U + (reads(options.out) ? 1U : 0U) + (reads(options.err) ? 1U : 0U)) + kSpareFds;
   const os::FdLimit limit = os::make_room_for_fds(ours);
   const std::size_t here = os::open_fds() + ours;
   const std::size_t needed = std::max(here, agents);
@@ -74,6 +73,14 @@ sigset_t inherited_ignored_signals() {
 
 }  // namespace
 
+std::vector<os::FdPair> open_output_pipes(std::size_t count) {
+  os::make_room_for_fds(2 * count + kSpareFds);
+  std::vector<os::FdPair> pipes;
+  pipes.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) pipes.push_back(os::make_pipe());
+  return pipes;
+}
+
 LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handle, NoticeSink& sink,
                        std::function<void()> on_end)
     : reactor_(reactor),
@@ -86,15 +93,15 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
               [this](const job::Event& event) { on_event(event); }) {
   if (server_.address()) pmi_port_ = wire::to_pmi_port(*server_.address());
   start_agent();
-  send(Hello{kProtocolVersion, options_.output, options_.stdin_rank});
+  const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
+  send(Hello{.out = options_.out,
+             .err = options_.err,
+             .label = options_.label,
+             .stdin_readers = readers,
+             .binding = options_.binding});
   debugged_.resize(options_.job.layout.size());
   for (const std::uint32_t rank : options_.debugged) debugged_.at(rank) = true;
-  if (!options_.debugged.empty()) {
-    Program debugged = options_.program;
-    debugged.prefix.insert(debugged.prefix.begin(), options_.debugger.begin(), options_.debugger.end());
-    describe_program(kDebuggedProgram, std::move(debugged));
-  }
-  describe_program(kProgram, std::move(options_.program));
+  describe_programs();
   times_.resize(options_.job.layout.size());
   limit(options_.timeout, job::FailureReason::timeout);
   limit(options_.wireup_timeout, job::FailureReason::wireup);
@@ -106,6 +113,22 @@ LaunchHost::~LaunchHost() {
   if (timer_ != 0) reactor_.cancel(timer_);
   if (watch_ != 0) reactor_.cancel(watch_);
   for (const os::Reactor::TimerId id : limits_) reactor_.cancel(id);
+}
+
+// The program of an application, and the same under the debugger behind it.
+std::uint32_t LaunchHost::program_of(std::uint32_t rank) const {
+  return 2 * options_.job.layout.place(rank).appnum + (debugged_[rank] ? 1 : 0);
+}
+
+void LaunchHost::describe_programs() {
+  for (std::uint32_t app = 0; app < options_.programs.size(); ++app) {
+    if (!options_.debugged.empty()) {
+      Program debugged = options_.programs[app];
+      debugged.prefix.insert(debugged.prefix.begin(), options_.debugger.begin(), options_.debugger.end());
+      describe_program(2 * app + 1, std::move(debugged));
+    }
+    describe_program(2 * app, std::move(options_.programs[app]));
+  }
 }
 
 void LaunchHost::describe_program(std::uint32_t id, Program program) {
@@ -155,9 +178,10 @@ void LaunchHost::start_agent() {
   spec.path = options_.agent;
   spec.args = {"wireup-agent"};
   spec.environment = options_.agent_environment;
-  const int out = options_.discard_output ? null.get() : STDOUT_FILENO;
-  const int err = options_.discard_output ? null.get() : STDERR_FILENO;
-  spec.fds = {{options_.stdin_rank >= 0 ? STDIN_FILENO : null.get(), 0},
+  const int out = options_.pipes->out ? options_.pipes->out.get() : STDOUT_FILENO;
+  const int err = options_.pipes->err ? options_.pipes->err.get() : STDERR_FILENO;
+  const bool reads_stdin = std::ranges::count(options_.stdin_readers, true) > 0;
+  spec.fds = {{reads_stdin ? STDIN_FILENO : null.get(), 0},
               {out, 1},
               {err, 2},
               {pair.second.get(), kAgentSocket}};
@@ -165,6 +189,8 @@ void LaunchHost::start_agent() {
   for (const std::int32_t number : options_.ignored_signals) sigaddset(&spec.ignored_signals, number);
   agent_ = std::make_unique<Process>(reactor_, spec, [this](const os::ExitStatus& status) { on_agent_exit(status); });
   socket_ = std::make_unique<os::MessageSocket>(reactor_, std::move(pair.first), *this);
+  options_.pipes->out.reset();
+  options_.pipes->err.reset();
 }
 
 void LaunchHost::send(const Message& message, std::vector<os::UniqueFd> fds) {
@@ -172,55 +198,80 @@ void LaunchHost::send(const Message& message, std::vector<os::UniqueFd> fds) {
 }
 
 void LaunchHost::spawn_some() {
-  const job::Layout& layout = options_.job.layout;
-  if (outcome_.must_end() || asked_ == layout.size()) return;
-  const bool debugged = debugged_[asked_];
-  Spawn spawn{debugged ? kDebuggedProgram : kProgram, {}};
+  const std::uint32_t size = options_.job.layout.size();
+  if (outcome_.must_end() || asked_ == size) return;
+  Spawn spawn{program_of(asked_), {}};
   std::vector<os::UniqueFd> fds;
-  const std::uint32_t last = std::min(layout.size(), asked_ + kSpawnBatch);
+  const std::uint32_t last = std::min(size, asked_ + kSpawnBatch);
   // A batch has one program, so it ends where that changes.
-  for (; asked_ < last && debugged_[asked_] == debugged; ++asked_) {
-    const RankPlace place{asked_, layout.size(), layout.local_rank(asked_), layout.local_size(asked_)};
-    SpawnRank rank;
-    rank.rank = asked_;
-    if (options_.pmi == PmiMode::fd) {
-      try {
-        fds.push_back(server_.open_channel(asked_));
-      } catch (const os::OsError& error) {
-        // The owner has opened files since room was made for ours.
-        outcome_.spawn_failed(asked_, error.code().value(), error.what());
-        break;
-      }
-      rank.fds = {kChannelFd};
-      rank.environment = channel_environment(place, kChannelFd);
-    } else {
-      rank.environment = port_environment(place, pmi_port_, options_.job.auth.tokens[asked_].text);
+  for (; asked_ < last && program_of(asked_) == spawn.program; ++asked_) {
+    try {
+      spawn.ranks.push_back(describe_rank(asked_, fds));
+    } catch (const os::OsError& error) {
+      // The owner has opened files since room was made for ours.
+      outcome_.spawn_failed(asked_, error.code().value(), error.what(), false);
+      break;
     }
-    spawn.ranks.push_back(std::move(rank));
   }
   send(std::move(spawn), std::move(fds));
 }
 
+SpawnRank LaunchHost::describe_rank(std::uint32_t rank, std::vector<os::UniqueFd>& fds) {
+  const job::Layout& layout = options_.job.layout;
+  const RankPlace place{rank, layout.size(), layout.local_rank(rank), layout.local_size(rank)};
+  SpawnRank result;
+  result.rank = rank;
+  result.node = layout.place(rank).node;
+  if (options_.pmi == PmiMode::fd) {
+    fds.push_back(server_.open_channel(rank));
+    result.fds.push_back(kChannelFd);
+    result.environment = channel_environment(place, kChannelFd);
+  } else {
+    result.environment = port_environment(place, pmi_port_, options_.job.auth.tokens[rank].text);
+  }
+  const auto attach = [&](std::vector<os::UniqueFd>& pipes, int number) {
+    if (pipes.empty()) return;
+    fds.push_back(std::move(pipes[rank]));
+    result.fds.push_back(number);
+  };
+  attach(options_.pipes->rank_out, STDOUT_FILENO);
+  attach(options_.pipes->rank_err, STDERR_FILENO);
+  if (!options_.hosts.empty()) {
+    result.host = options_.hosts[result.node];
+    result.own_host = options_.own_hosts;
+    // A name that is only pretended cannot be looked up.
+    if (!options_.own_hosts) result.environment.push_back(host_environment(result.host));
+  }
+  result.reads_stdin = !options_.stdin_readers.empty() && options_.stdin_readers[rank];
+  result.silent = !options_.silent.empty() && options_.silent[rank];
+  return result;
+}
+
 void LaunchHost::on_message(std::string_view bytes, std::vector<os::UniqueFd>) {
-  const auto message = decode(bytes);
+  auto message = decode(bytes);
   const auto known = [&](std::uint32_t rank) { return rank < asked_; };
   if (!message) return on_message_end(EPROTO);
   if (const auto* ready = std::get_if<Ready>(&*message)) {
     // Not its guard, the process that we have started: that may go first.
     server_.started_by(ready->pid);
     sink_.notify(handle_, AgentReady{ready->pid, ready->host});
-  } else if (const auto* started = std::get_if<Started>(&*message); started != nullptr && known(started->rank)) {
+  } else if (auto* started = std::get_if<Started>(&*message); started != nullptr && known(started->rank)) {
     outcome_.started(started->rank, started->pid);
     times_[started->rank].started = now();
     server_.runs_as(started->rank, started->pid);
-    sink_.notify(handle_, RankStarted{started->rank, started->pid});
+    sink_.notify(handle_, RankStarted{started->rank, started->pid, std::move(started->cpus)});
     ++answered_;
   } else if (const auto* failed = std::get_if<SpawnFailed>(&*message); failed != nullptr && known(failed->rank)) {
     outcome_.spawn_failed(failed->rank, failed->error,
-                          failed->syscall + " " + failed->subject + ": " + std::strerror(failed->error));
+                          failed->syscall + " " + failed->subject + ": " + std::strerror(failed->error),
+                          failed->syscall == "execve");
     ++answered_;
   } else if (const auto* exit = std::get_if<Exited>(&*message); exit != nullptr && known(exit->rank)) {
     exited(*exit);
+  } else if (const auto* lost = std::get_if<OutputLost>(&*message)) {
+    outcome_.output_lost(lost->error, lost->subject);
+  } else if (std::holds_alternative<Printed>(*message)) {
+    sink_.notify(handle_, RanksPrinted{});
   } else if (std::holds_alternative<Done>(*message)) {
     done_ = true;
   }
@@ -314,6 +365,8 @@ void LaunchHost::signal(std::int32_t signal, const std::vector<std::uint32_t>& r
     first = last;
   }
 }
+
+void LaunchHost::show_status(std::string line) { send(Status{std::move(line)}); }
 
 void LaunchHost::stop(std::chrono::milliseconds grace) {
   outcome_.stopped();

@@ -26,6 +26,14 @@ namespace wireup::host {
 
 enum class PmiMode : std::uint8_t { fd, port };
 
+// Write ends of pipes that the owner reads, in the place of the agent's stdout and stderr or of ranks'.
+struct OutputPipes {
+  os::UniqueFd out;
+  os::UniqueFd err;
+  std::vector<os::UniqueFd> rank_out;  // by rank, or none
+  std::vector<os::UniqueFd> rank_err;
+};
+
 struct LaunchOptions {
   job::JobOptions job;
   PmiMode pmi = PmiMode::fd;
@@ -33,10 +41,17 @@ struct LaunchOptions {
   std::string agent;     // path of wireup-agent
   // The agent's, copied from the owner's on the owner's thread, which may change it (setenv) while the reactor's runs.
   std::vector<std::string> agent_environment;
-  wire::agent::Program program;
-  wire::agent::OutputMode output = wire::agent::OutputMode::inherit;
-  std::int32_t stdin_rank = -1;  // the rank that reads the owner's stdin
-  bool discard_output = false;   // ranks write to /dev/null
+  std::vector<wire::agent::Program> programs;  // by appnum
+  // Names of the nodes; empty: this host's. `own_hosts`: the ranks' gethostname() is to say them.
+  std::vector<std::string> hosts;
+  bool own_hosts = false;
+  wire::agent::OutputPlan out;
+  wire::agent::OutputPlan err;
+  std::string label;
+  wire::agent::Binding binding;
+  std::vector<bool> stdin_readers;  // by rank, those that read the owner's stdin; or none
+  std::vector<bool> silent;         // by rank, those whose output is discarded; or none
+  std::shared_ptr<OutputPipes> pipes = std::make_shared<OutputPipes>();  // shared, since posted functions are copied
   // Put before the program of these ranks: a debugger. Empty: none.
   std::vector<std::string> debugger;
   std::vector<std::uint32_t> debugged;
@@ -48,6 +63,10 @@ struct LaunchOptions {
   std::chrono::milliseconds wireup_timeout{0};
 };
 
+// For OutputPipes: `first` is the owner's end of each. Raises the soft limit of open files where that helps. Throws
+// os::OsError.
+std::vector<os::FdPair> open_output_pipes(std::size_t count);
+
 class LaunchHost final : public os::MessageSocketObserver {
  public:
   // `on_end` is called once, after the last notice; it may post this host's destruction, not destroy it.
@@ -58,6 +77,8 @@ class LaunchHost final : public os::MessageSocketObserver {
 
   // To the process groups of these ranks (all when empty) that still run.
   void signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks);
+  // A line for the terminal, until ranks write to it; empty: none.
+  void show_status(std::string line);
   // Ends the job: TERM, after the grace KILL. A second call can only shorten the grace.
   void stop(std::chrono::milliseconds grace);
   // Ends the job without grace; its processes are gone when the agent is.
@@ -67,7 +88,10 @@ class LaunchHost final : public os::MessageSocketObserver {
 
  private:
   void start_agent();
+  void describe_programs();
   void describe_program(std::uint32_t id, wire::agent::Program program);
+  std::uint32_t program_of(std::uint32_t rank) const;
+  wire::agent::SpawnRank describe_rank(std::uint32_t rank, std::vector<os::UniqueFd>& fds);
   void send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
   void spawn_some();
   void on_message(std::string_view message, std::vector<os::UniqueFd> fds) override;

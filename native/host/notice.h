@@ -42,12 +42,16 @@ struct AgentReady {
 struct RankStarted {
   std::uint32_t rank;
   std::int32_t pid;
+  std::vector<std::uint32_t> cpus;  // that it is bound to; none: it is not
 };
 
 struct RankExited {
   std::uint32_t rank;
   job::RankOutcome outcome;
 };
+
+// Ranks have written to the terminal, whose status line has gone for good.
+struct RanksPrinted {};
 
 // Milliseconds since the launch; negative: it did not happen.
 struct RankTimes {
@@ -86,8 +90,8 @@ struct Answers {
 // The handle is gone; nothing more comes for it.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, StatusReply, job::Event, AgentReady, RankStarted, RankExited, LaunchResult,
-                             job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
+using Payload = std::variant<ServerOpened, StatusReply, job::Event, AgentReady, RankStarted, RankExited, RanksPrinted,
+                             LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
 
 struct Notice {
   Handle handle;

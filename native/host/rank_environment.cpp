@@ -39,6 +39,8 @@ std::vector<std::string> port_environment(const RankPlace& place, std::string_vi
   return result;
 }
 
+std::string host_environment(std::string_view host) { return variable("MPIR_CVAR_CH3_INTERFACE_HOSTNAME", host); }
+
 bool is_stale_pmi_variable(std::string_view name) {
   static constexpr std::array<std::string_view, 5> prefixes{"PMI_", "PMI2_", "PMIX_", "HYDI_", "MPI_LOCAL"};
   return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return name.starts_with(prefix); });

@@ -27,6 +27,9 @@ std::vector<std::string> channel_environment(const RankPlace& place, int fd);
 std::vector<std::string> port_environment(const RankPlace& place, std::string_view pmi_port,
                                           std::string_view token);
 
+// By which MPICH names the interface of a rank on that host, as Hydra sets it.
+std::string host_environment(std::string_view host);
+
 // True for a variable that another process manager left behind and that a rank must not see: a stale PMI_FD
 // beside PMI_PORT makes MPICH use the dead fd, a stale PMI_SPAWNED=1 aborts MPI_Init.
 bool is_stale_pmi_variable(std::string_view name);

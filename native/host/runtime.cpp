@@ -157,6 +157,12 @@ void Runtime::signal(Handle launch, std::int32_t signal, std::vector<std::uint32
   });
 }
 
+void Runtime::show_status(Handle launch, std::string line) {
+  post([this, launch, line = std::move(line)] {
+    if (LaunchHost* host = find(launches_, launch)) host->show_status(line);
+  });
+}
+
 void Runtime::stop(Handle launch, std::chrono::milliseconds grace) {
   post([this, launch, grace] {
     if (LaunchHost* host = find(launches_, launch)) host->stop(grace);

@@ -48,6 +48,7 @@ class Runtime {
   void close_server(Handle server);
 
   void signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks);
+  void show_status(Handle launch, std::string line);
   void stop(Handle launch, std::chrono::milliseconds grace);
 
   void request(Handle client, RequestId first, ClientOperation operation, std::vector<ClientItem> items);

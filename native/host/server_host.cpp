@@ -58,11 +58,28 @@ void ServerHost::listen(const ListenOptions& options) {
   }
   if (!address) return;
   if (std::holds_alternative<wire::TcpAddress>(*address)) tcp_peers_.emplace();
-  listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(*address),
+  auto* tcp = std::get_if<wire::TcpAddress>(&*address);
+  if (tcp != nullptr && tcp->port == 0 && options.ports) {
+    const auto [first, last] = *options.ports;
+    tcp->port = first;
+    while (tcp->port < last) {
+      try {
+        return listen_at(*address);
+      } catch (const os::OsError& error) {
+        if (error.code().value() != EADDRINUSE) throw;
+        ++tcp->port;
+      }
+    }
+  }
+  listen_at(*address);
+}
+
+void ServerHost::listen_at(const wire::Address& address) {
+  listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(address),
                                              [this](os::UniqueFd socket) { accepted(std::move(socket)); },
                                              is_shared(job_.options().auth) ? kShared : os::Listener::kPrivate);
   // Only a TCP address can differ from what was asked for (port 0).
-  address_ = std::holds_alternative<wire::TcpAddress>(*address) ? to_wire_address(listener_->address()) : *address;
+  address_ = std::holds_alternative<wire::TcpAddress>(address) ? to_wire_address(listener_->address()) : address;
 }
 
 job::Peer ServerHost::identify(int socket) {

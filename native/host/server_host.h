@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "job/job.h"
@@ -24,6 +25,8 @@ namespace wireup::host {
 struct ListenOptions {
   // Where to listen; empty: nowhere, channels only. A TCP host must be an address in digits.
   std::optional<wire::Address> address;
+  // TCP: the ports to choose from, the first and the last, where the address says 0.
+  std::optional<std::pair<std::uint16_t, std::uint16_t>> ports = {};
   // Instead of an address: a unix socket in a fresh private folder made in this one.
   std::string private_parent;
 };
@@ -67,6 +70,7 @@ class ServerHost {
 
   Connection& new_connection(os::UniqueFd socket);
   void listen(const ListenOptions& options);
+  void listen_at(const wire::Address& address);
   job::Peer identify(int socket);
   void accepted(os::UniqueFd socket);
   void ended(Connection& connection);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <utility>
 
 namespace wireup::job {
@@ -47,9 +48,10 @@ void Outcome::fail_lost(std::uint32_t rank) {
   fail(of_rank(FailureReason::lost, rank, 0));
 }
 
-void Outcome::spawn_failed(std::uint32_t rank, std::int32_t error, std::string message) {
+void Outcome::spawn_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program) {
   Failure failure = of_rank(FailureReason::spawn, rank, error);
   failure.message = std::move(message);
+  failure.no_program = no_program;
   // Nobody can do without it.
   fail(std::move(failure));
   end();
@@ -150,6 +152,13 @@ void Outcome::timed_out(FailureReason reason, std::chrono::milliseconds limit) {
   end();
 }
 
+void Outcome::output_lost(std::int32_t error, std::string subject) {
+  if (!failure_ && !ending_) {
+    failure_ = Failure{.reason = FailureReason::output, .value = error, .message = std::move(subject)};
+  }
+  end();
+}
+
 void Outcome::agent_lost(std::int32_t error, std::string message) {
   if (!failure_ && !ending_) failure_ = Failure{.reason = FailureReason::agent, .value = error};
   if (failure_ && failure_->reason == FailureReason::agent && !message.empty()) {
@@ -224,11 +233,14 @@ std::int32_t Outcome::exit_code() const {
     case FailureReason::signal:
       return 128 + failure_->value;
     case FailureReason::spawn:
+      if (!failure_->no_program) return 1;
       if (failure_->value == ENOENT) return 127;
       return failure_->value == EACCES || failure_->value == ENOEXEC ? 126 : 1;
     case FailureReason::timeout:
     case FailureReason::wireup:
       return kTimedOut;
+    case FailureReason::output:
+      return failure_->value == EPIPE ? 128 + SIGPIPE : 1;
     case FailureReason::lost:
     case FailureReason::early:
     case FailureReason::agent:

@@ -34,6 +34,7 @@ enum class FailureReason : std::uint8_t {
   spawn,    // a rank could not be started
   timeout,  // the job took longer than it may
   wireup,   // the ranks did not find each other in time
+  output,   // where the ranks write takes no more
   agent,    // the agent is gone
 };
 
@@ -43,9 +44,11 @@ enum class RankPhase : std::uint8_t { none, initialized, finalized };
 struct Failure {
   FailureReason reason;
   std::int32_t rank = -1;
-  // Exit code (exit, abort, early), signal (signal), errno (spawn, agent), limit in milliseconds (timeout, wireup).
+  // Exit code (exit, abort, early), signal (signal), errno (spawn, agent, output), limit in milliseconds (timeout,
+  // wireup).
   std::int32_t value = 0;
-  std::string message = {};  // abort's message; what failed (spawn, agent)
+  std::string message = {};  // abort's message; what failed (spawn, agent, output)
+  bool no_program = false;   // spawn: it is the program that cannot be executed
   RankPhase phase = RankPhase::none;
   // The barrier that the rank itself was in (exit, signal, abort, lost), or that waits for it (early).
   std::optional<std::uint64_t> barrier = {};
@@ -71,7 +74,8 @@ class Outcome {
   explicit Outcome(std::uint32_t size, OutcomePolicy policy = {}) : policy_(policy), ranks_(size) {}
 
   void started(std::uint32_t rank, std::int32_t pid);
-  void spawn_failed(std::uint32_t rank, std::int32_t error, std::string message);
+  // `no_program`: the error says why the program cannot be executed.
+  void spawn_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   void exited(std::uint32_t rank, const RankOutcome& how, TimePoint now);
   void initialized(std::uint32_t rank) { ranks_[rank].phase = RankPhase::initialized; }
   void finalized(std::uint32_t rank);
@@ -83,6 +87,8 @@ class Outcome {
   void stuck(std::uint32_t rank, std::uint64_t barrier);
   // `reason` is timeout or wireup.
   void timed_out(FailureReason reason, std::chrono::milliseconds limit);
+  // `subject` takes no more output.
+  void output_lost(std::int32_t error, std::string subject);
   // Once the agent is gone nothing more is known of the ranks. A later call with a message completes the first.
   void agent_lost(std::int32_t error, std::string message);
   // The owner had this signal sent to ranks. A rank that hung up and dies of it is explained by it, also when the
@@ -106,8 +112,8 @@ class Outcome {
   const RankOutcome& rank(std::uint32_t rank) const { return ranks_[rank].outcome; }
   std::vector<RankOutcome> ranks() const;
   // 0; the failing rank's code or abort's (its low byte, as the shell would see it; 1 where that is 0) or
-  // 128 + signal; 124 when a time limit passed; 127 or 126 for a program not found or not executable; 1 for
-  // the rest.
+  // 128 + signal; 124 when a time limit passed; 127 or 126 for a program not found or not executable; 128 + SIGPIPE when
+  // whoever read the output has gone; 1 for the rest.
   std::int32_t exit_code() const;
 
  private:

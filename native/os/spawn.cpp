@@ -105,6 +105,16 @@ std::string subject_of(const ChildPlan& plan) {
   return {};
 }
 
+std::vector<unsigned long> cpu_mask(const std::vector<std::uint32_t>& cpus) {
+  constexpr std::size_t kBits = 8 * sizeof(unsigned long);
+  std::vector<unsigned long> mask;
+  for (const std::uint32_t cpu : cpus) {
+    if (cpu / kBits >= mask.size()) mask.resize(cpu / kBits + 1);
+    mask[cpu / kBits] |= 1UL << cpu % kBits;
+  }
+  return mask;
+}
+
 void reap(int pidfd) {
   siginfo_t info;
   // ECHILD where SIGCHLD is ignored: then it is gone already.
@@ -133,6 +143,10 @@ SpawnedProcess spawn(const SpawnSpec& spec) {
   plan.new_process_group = spec.new_process_group;
   plan.die_with_parent = spec.die_with_parent;
   plan.parent = ::getpid();
+  const std::vector<unsigned long> cpus = cpu_mask(spec.cpus);
+  plan.cpus = cpus.empty() ? nullptr : cpus.data();
+  plan.cpus_bytes = cpus.size() * sizeof(unsigned long);
+  plan.host_name = spec.host_name.empty() ? nullptr : spec.host_name.c_str();
   for (int signal = 1; signal <= kSignals; signal++) {
     if (::sigismember(&spec.ignored_signals, signal) == 1)
       plan.ignored_signals |= std::uint64_t{1} << (signal - 1);

@@ -29,6 +29,11 @@ struct SpawnSpec {
   bool new_process_group = false;
   // Killed (SIGKILL) when the thread that spawned it ends.
   bool die_with_parent = false;
+  // The CPUs that the child may run on; empty: all that the caller may.
+  std::vector<std::uint32_t> cpus;
+  // What gethostname() says in the child, at most 64 bytes; empty: the caller's. Needs CAP_SYS_ADMIN (a UTS namespace is
+  // made for it) and is passed over without.
+  std::string host_name;
   // Every signal is default and unblocked in the child, except these, which are ignored.
   sigset_t ignored_signals{};
 };

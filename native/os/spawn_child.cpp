@@ -1,6 +1,7 @@
 #include "os/spawn_child.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -63,6 +64,19 @@ WIREUP_IN_CHILD bool tie_to_parent(ChildPlan& plan) {
   return failed(plan, "getppid");
 }
 
+WIREUP_IN_CHILD bool bind_to_cpus(ChildPlan& plan) {
+  if (plan.cpus == nullptr) return true;
+  return ::syscall(SYS_sched_setaffinity, 0, plan.cpus_bytes, plan.cpus) >= 0 || failed(plan, "sched_setaffinity");
+}
+
+WIREUP_IN_CHILD bool set_host_name(ChildPlan& plan) {
+  if (plan.host_name == nullptr) return true;
+  if (::syscall(SYS_unshare, CLONE_NEWUTS) < 0) return errno == EPERM || failed(plan, "unshare");
+  std::size_t size = 0;
+  while (plan.host_name[size] != '\0') size++;
+  return ::syscall(SYS_sethostname, plan.host_name, size) >= 0 || failed(plan, "sethostname");
+}
+
 WIREUP_IN_CHILD bool close_fds(ChildPlan& plan, unsigned first, unsigned last) {
   if (first > last || ::syscall(SYS_close_range, first, last, 0) == 0) return true;
   return failed(plan, "close_range");
@@ -107,6 +121,7 @@ WIREUP_IN_CHILD int run_child(void* argument) {
     failed(plan, "chdir");
     return 127;
   }
+  if (!bind_to_cpus(plan) || !set_host_name(plan)) return 127;
   // Handlers go before the mask does: one of the parent's must not run here.
   if (!set_fds(plan) || !set_signals(plan) || !unblock_signals(plan)) return 127;
   ::syscall(SYS_execve, plan.path, plan.args, plan.environment);

@@ -31,6 +31,9 @@ struct ChildPlan {
   bool die_with_parent;
   pid_t parent;
   std::uint64_t ignored_signals;  // bit n - 1 for signal n
+  const unsigned long* cpus;      // null: all that the parent may run on
+  std::size_t cpus_bytes;
+  const char* host_name;          // null: the parent's
 
   // Written by the child: the step that failed, and the fd that it was about.
   const char* failed_step;

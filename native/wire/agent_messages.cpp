@@ -8,8 +8,8 @@ namespace wireup::wire::agent {
 namespace {
 
 constexpr std::size_t kLengthBytes = 4;
-// Kind, id, three list counts, the length of `directory`, `last`.
-constexpr std::size_t kProgramOverhead = 1 + 4 + 3 * kLengthBytes + kLengthBytes + 1;
+// Kind, id, three list counts, the lengths of `directory` and `path`, `last`.
+constexpr std::size_t kProgramOverhead = 1 + 4 + 3 * kLengthBytes + 2 * kLengthBytes + 1;
 
 class Writer {
  public:
@@ -19,13 +19,16 @@ class Writer {
   }
   void field(bool value) { u8(value ? 1 : 0); }
   void field(OutputMode value) { u8(static_cast<std::uint8_t>(value)); }
+  void field(BindingUnit value) { u8(static_cast<std::uint8_t>(value)); }
   void field(std::uint32_t value) { u32(value); }
   void field(std::int32_t value) { u32(static_cast<std::uint32_t>(value)); }
   void field(const std::string& value) {
     u32(static_cast<std::uint32_t>(value.size()));
     out_ += value;
   }
-  void field(const SpawnRank& value);
+  template <typename T>
+    requires std::is_class_v<T>
+  void field(const T& value);
   template <typename T>
   void field(const std::vector<T>& values) {
     u32(static_cast<std::uint32_t>(values.size()));
@@ -59,11 +62,8 @@ class Reader {
     if (byte > 1) fail();
     value = byte == 1;
   }
-  void field(OutputMode& value) {
-    const std::uint8_t byte = u8();
-    if (byte > static_cast<std::uint8_t>(OutputMode::label)) fail();
-    value = static_cast<OutputMode>(byte);
-  }
+  void field(OutputMode& value) { enumerator(value, OutputMode::discard); }
+  void field(BindingUnit& value) { enumerator(value, BindingUnit::list); }
   void field(std::uint32_t& value) { value = u32(); }
   void field(std::int32_t& value) { value = static_cast<std::int32_t>(u32()); }
   void field(std::string& value) {
@@ -75,7 +75,9 @@ class Reader {
     value.assign(in_.substr(0, size));
     in_.remove_prefix(size);
   }
-  void field(SpawnRank& value);
+  template <typename T>
+    requires std::is_class_v<T>
+  void field(T& value);
   template <typename T>
   void field(std::vector<T>& values) {
     const std::uint32_t count = u32();
@@ -94,6 +96,13 @@ class Reader {
   bool done() const { return ok_ && in_.empty(); }
 
  private:
+  template <typename T>
+  void enumerator(T& value, T last) {
+    const std::uint8_t byte = u8();
+    if (byte > static_cast<std::uint8_t>(last)) fail();
+    value = static_cast<T>(byte);
+  }
+
   std::uint8_t fail() {
     ok_ = false;
     in_ = {};
@@ -110,11 +119,21 @@ void fields(Codec& codec, M& m) {
   using T = std::remove_const_t<M>;
   if constexpr (std::is_same_v<T, Hello>) {
     codec.field(m.version);
-    codec.field(m.output);
-    codec.field(m.stdin_rank);
+    codec.field(m.out);
+    codec.field(m.err);
+    codec.field(m.label);
+    codec.field(m.stdin_readers);
+    codec.field(m.binding);
+  } else if constexpr (std::is_same_v<T, OutputPlan>) {
+    codec.field(m.mode);
+    codec.field(m.file);
+  } else if constexpr (std::is_same_v<T, Binding>) {
+    codec.field(m.unit);
+    codec.field(m.sets);
   } else if constexpr (std::is_same_v<T, Program>) {
     codec.field(m.id);
     codec.field(m.directory);
+    codec.field(m.path);
     codec.field(m.prefix);
     codec.field(m.args);
     codec.field(m.environment);
@@ -123,6 +142,11 @@ void fields(Codec& codec, M& m) {
     codec.field(m.rank);
     codec.field(m.environment);
     codec.field(m.fds);
+    codec.field(m.node);
+    codec.field(m.host);
+    codec.field(m.own_host);
+    codec.field(m.reads_stdin);
+    codec.field(m.silent);
   } else if constexpr (std::is_same_v<T, Spawn>) {
     codec.field(m.program);
     codec.field(m.ranks);
@@ -131,6 +155,8 @@ void fields(Codec& codec, M& m) {
     codec.field(m.ranks);
   } else if constexpr (std::is_same_v<T, End>) {
     codec.field(m.grace_ms);
+  } else if constexpr (std::is_same_v<T, Status>) {
+    codec.field(m.line);
   } else if constexpr (std::is_same_v<T, Ready>) {
     codec.field(m.version);
     codec.field(m.pid);
@@ -138,6 +164,7 @@ void fields(Codec& codec, M& m) {
   } else if constexpr (std::is_same_v<T, Started>) {
     codec.field(m.rank);
     codec.field(m.pid);
+    codec.field(m.cpus);
   } else if constexpr (std::is_same_v<T, SpawnFailed>) {
     codec.field(m.rank);
     codec.field(m.error);
@@ -149,13 +176,25 @@ void fields(Codec& codec, M& m) {
     codec.field(m.value);
     codec.field(m.core_dumped);
     codec.field(m.ended);
+  } else if constexpr (std::is_same_v<T, OutputLost>) {
+    codec.field(m.error);
+    codec.field(m.subject);
   } else {
-    static_assert(std::is_same_v<T, Done>);
+    static_assert(std::is_same_v<T, Printed> || std::is_same_v<T, Done>);
   }
 }
 
-void Writer::field(const SpawnRank& value) { fields(*this, value); }
-void Reader::field(SpawnRank& value) { fields(*this, value); }
+template <typename T>
+  requires std::is_class_v<T>
+void Writer::field(const T& value) {
+  fields(*this, value);
+}
+
+template <typename T>
+  requires std::is_class_v<T>
+void Reader::field(T& value) {
+  fields(*this, value);
+}
 
 template <std::size_t Kind = 0>
 std::optional<Message> decode_kind(std::size_t kind, Reader& reader) {
@@ -187,12 +226,14 @@ std::optional<Message> decode(std::string_view packet) {
 
 std::vector<Program> split(Program program, std::size_t limit) {
   std::vector<Program> parts;
-  if (kProgramOverhead + program.directory.size() > limit) return {};
+  const std::size_t first = kProgramOverhead + program.directory.size() + program.path.size();
+  if (first > limit) return {};
   Program part;
   part.id = program.id;
   part.last = false;
   part.directory = std::move(program.directory);
-  std::size_t size = kProgramOverhead + part.directory.size();
+  part.path = std::move(program.path);
+  std::size_t size = first;
 
   for (auto list : {&Program::prefix, &Program::args, &Program::environment}) {
     for (std::string& text : program.*list) {

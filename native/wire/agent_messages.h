@@ -2,9 +2,10 @@
 // it (SCM_RIGHTS), in the order in which the message names them. Messages name hosts, ranks and fds
 // explicitly: nothing but the fds assumes that both are on one machine.
 //
-// Launcher to agent: Hello, then Program (in as many parts as its strings need), then Spawn, then Signal,
+// Launcher to agent: Hello, then Program (in as many parts as its strings need), then Spawn, then Signal, Status,
 // End. Agent to launcher: Ready, then a Started or SpawnFailed for each rank and an Exited for each that was
-// started, then Done. When the launcher's end of the socket closes, the agent ends every process and itself.
+// started, OutputLost and Printed where that happens, then Done. When the launcher's end of the socket closes, the
+// agent ends every process and itself.
 //
 // decode() checks every length and count and refuses what is not exactly one message.
 #pragma once
@@ -19,40 +20,74 @@
 
 namespace wireup::wire::agent {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 // The agent's exit codes beside 0, an orderly end, and 1: the launcher has gone, or spoke nonsense.
 inline constexpr int kExitNoLauncher = 2;  // nobody who speaks these messages has started it
 inline constexpr int kExitStopped = 3;     // it was stopped by a signal, so all was killed
 
 enum class OutputMode : std::uint8_t {
-  inherit,  // ranks write to the agent's own stdout and stderr
-  label,    // whole lines, each behind "[rank] "
+  inherit,  // the rank writes to the agent's own stdout or stderr
+  merge,    // the agent joins the ranks' whole lines there, each behind its label
+  file,     // files named by a pattern, made anew; with a label, whole lines
+  discard,  // /dev/null
+};
+
+// Where the ranks' stdout or stderr goes.
+struct OutputPlan {
+  OutputMode mode = OutputMode::inherit;
+  std::string file = {};  // the pattern
+};
+
+enum class BindingUnit : std::uint8_t {
+  none,
+  hwthread,
+  core,
+  socket,
+  list,  // the CPU sets that are said, in turn
+};
+
+// To which CPUs ranks are bound: the n-th rank that the agent is told to start to the n-th unit, from the first again
+// when there are no more.
+struct Binding {
+  BindingUnit unit = BindingUnit::none;
+  std::vector<std::vector<std::uint32_t>> sets = {};  // of `list`
 };
 
 struct Hello {
   std::uint32_t version = kProtocolVersion;
-  OutputMode output = OutputMode::inherit;
-  // The rank that reads the agent's stdin; -1: none. All others read /dev/null.
-  std::int32_t stdin_rank = -1;
+  OutputPlan out = {};
+  OutputPlan err = {};
+  // Put before each line, where not empty. In it, and in the names of files: %r rank, %h the rank's host, %p the
+  // number of its node, %g of its group of ranks (0), %t seconds since 1970 (a label's only), %% a percent sign.
+  std::string label = {};
+  // How many ranks of this agent will read its stdin, each all of it. It is read when the last of them has started.
+  std::uint32_t stdin_readers = 0;
+  Binding binding = {};
 };
 
 // A program and the environment that its ranks share. Lists are appended part by part; `last` ends them.
-// `directory` is said in the first part only.
+// `directory` and `path` are said in the first part only.
 struct Program {
   std::uint32_t id = 0;
   std::string directory;            // empty: the agent's own
+  std::string path;                 // where `prefix[0]` and `args[0]` are searched; empty: PATH of `environment`
   std::vector<std::string> prefix;  // put before the program: the exec shim, a debugger. prefix[0] is a path
-  std::vector<std::string> args;    // args[0] is the program, searched in the PATH of `environment`
+  std::vector<std::string> args;    // args[0] is the program
   std::vector<std::string> environment;
   bool last = true;
 };
 
 struct SpawnRank {
   std::uint32_t rank = 0;
-  std::vector<std::string> environment;  // beside the program's
-  // One attached fd each, with the number that the rank is to see it under.
-  std::vector<std::int32_t> fds;
+  std::vector<std::string> environment = {};  // beside the program's
+  // One attached fd each, with the number that the rank is to see it under; 1 and 2 take the place of Hello's plans.
+  std::vector<std::int32_t> fds = {};
+  std::uint32_t node = 0;
+  std::string host = {};     // the node's name, in labels and names of files; empty: this host's
+  bool own_host = false;     // gethostname() is to say `host` too, where the kernel lets us
+  bool reads_stdin = false;  // otherwise /dev/null
+  bool silent = false;       // its output is discarded
 };
 
 struct Spawn {
@@ -72,6 +107,11 @@ struct End {
   std::uint32_t grace_ms = 0;
 };
 
+// A line for the terminal that the agent's stderr is, gone for good when the ranks write to it; empty: none.
+struct Status {
+  std::string line;
+};
+
 struct Ready {
   std::uint32_t version = kProtocolVersion;
   std::int32_t pid = 0;
@@ -81,6 +121,7 @@ struct Ready {
 struct Started {
   std::uint32_t rank = 0;
   std::int32_t pid = 0;
+  std::vector<std::uint32_t> cpus = {};  // that it is bound to; none: it is not
 };
 
 struct SpawnFailed {
@@ -98,11 +139,21 @@ struct Exited {
   bool ended = false;  // it ran when the agent began to end the job
 };
 
+// The agent's stdout or stderr takes no more (EPIPE: its reader has gone, so nobody is to be told), or a file does not.
+struct OutputLost {
+  std::int32_t error = 0;  // errno
+  std::string subject;
+};
+
+// Ranks have written to the terminal: no status line will be shown any more.
+struct Printed {};
+
 // Every rank has exited, all output is written, no descendant is left.
 struct Done {};
 
 // A message's place here is its kind on the wire.
-using Message = std::variant<Hello, Program, Spawn, Signal, End, Ready, Started, SpawnFailed, Exited, Done>;
+using Message = std::variant<Hello, Program, Spawn, Signal, End, Status, Ready, Started, SpawnFailed, Exited, OutputLost,
+                             Printed, Done>;
 
 std::string encode(const Message& message);
 std::optional<Message> decode(std::string_view packet);

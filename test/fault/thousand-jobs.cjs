@@ -29,7 +29,7 @@ const endings = [
 ];
 
 async function play({ options, act, reason, code }) {
-  const job = await launch({ ranks: 2, output: 'ignore', ...options });
+  const job = await launch({ ranks: 2, stdout: 'ignore', stderr: 'ignore', ...options });
   act?.(job);
   const { failure, exitCode } = await job.result;
   deepEqual({ reason: failure?.reason, code: exitCode }, { reason, code });

@@ -9,7 +9,7 @@ const shell = (script: string, ranks: number, more: Partial<LaunchOptions> = {})
   program: 'sh',
   args: ['-c', script],
   ranks,
-  output: 'ignore',
+  stdout: 'ignore', stderr: 'ignore',
   ...more,
 });
 /** A rank that only its being ended ends. */
@@ -17,7 +17,7 @@ const wait = 'exec tail -f /dev/null';
 
 describe.each(['fd', 'tcp', 'unix'] as const)('over %s', (pmi) => {
   test('an exchange', async () => {
-    const job = await launch({ program: process.execPath, args: [cli, 'exchange'], ranks: 4, pmi, output: 'ignore' });
+    const job = await launch({ program: process.execPath, args: [cli, 'exchange'], ranks: 4, pmi, stdout: 'ignore', stderr: 'ignore' });
     const events: JobEvent[] = [];
     const reading = (async () => {
       for await (const event of job.events()) events.push(event);
@@ -59,7 +59,7 @@ describe('how a job ends', () => {
 
   test('abort says its code and its message', async () => {
     const script = "import('" + join(__dirname, '../../dist/index.mjs') + "').then(async ({ PmiClient }) => { const pmi = await PmiClient.fromEnv(); if (pmi.rank === 1) await pmi.abort(42, 'no good reason'); else await pmi.barrier(); })";
-    const result = await (await launch({ program: process.execPath, args: ['-e', script], ranks: 3, output: 'ignore' })).result;
+    const result = await (await launch({ program: process.execPath, args: ['-e', script], ranks: 3, stdout: 'ignore', stderr: 'ignore' })).result;
     expect(result).toMatchObject({ exitCode: 42, failure: { reason: 'abort', rank: 1, code: 42, message: 'no good reason' } });
     expect(describeFailure(result)).toMatch(/rank 1 .* aborted the job with code 42: no good reason; 2 other ranks were ended/);
   });
@@ -73,7 +73,7 @@ describe('how a job ends', () => {
   test('a rank that leaves before a barrier', async () => {
     const module = join(__dirname, '../../dist/index.mjs');
     const script = `import('${module}').then(async ({ PmiClient }) => { if (process.env.PMI_RANK === '1') process.exit(0); const pmi = await PmiClient.fromEnv(); await pmi.barrier(); })`;
-    const job = await launch({ program: process.execPath, args: ['-e', script], ranks: 3, output: 'ignore' });
+    const job = await launch({ program: process.execPath, args: ['-e', script], ranks: 3, stdout: 'ignore', stderr: 'ignore' });
     const stuck: JobEvent[] = [];
     for await (const event of job.events()) if (event.type === 'stuck') stuck.push(event);
     expect(stuck).toEqual([{ type: 'stuck', rank: 1, number: 0 }]);
@@ -167,7 +167,7 @@ test('a signal that the agent has no time for is no failure', async () => {
 test('an owner that runs out of files while its ranks are started', () => {
   const owner = `
     const { launch } = require(${JSON.stringify(join(__dirname, '../../dist/index.js'))});
-    launch({ program: 'sleep', args: ['1000'], ranks: 400, output: 'ignore' }).then(async (job) => {
+    launch({ program: 'sleep', args: ['1000'], ranks: 400, stdout: 'ignore', stderr: 'ignore' }).then(async (job) => {
       try { for (;;) require('node:fs').openSync('/dev/null'); } catch {}
       console.log(JSON.stringify((await job.result).failure));
     });`;

@@ -89,7 +89,7 @@ const gdb = needs('gdb');
 const mayTrace = process.getuid?.() === 0;
 describe.skipIf(gdb.missing || !mayTrace)(`MPIR${gdb.note}${mayTrace ? '' : ' (needs root, to attach)'}`, () => {
   it('a debugger that attaches to the agent reads the table of processes', async () => {
-    const job = await launch({ program: 'sleep', args: ['1000'], ranks: 3, output: 'ignore' });
+    const job = await launch({ program: 'sleep', args: ['1000'], ranks: 3, stdout: 'ignore', stderr: 'ignore' });
     const pids = await job.started;
     // { const char* host_name; const char* executable_name; int pid; }, by rank.
     const row = (rank: number): string => `(*(char**)&MPIR_proctable + ${rank} * (2 * sizeof(char*) + 8))`;

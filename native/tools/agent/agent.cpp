@@ -1,8 +1,10 @@
 #include "tools/agent/agent.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -35,12 +37,18 @@ std::string host_name() {
   return name.data();
 }
 
+// A pipe or socket without a reader.
+bool is_broken(int fd) {
+  pollfd entry{fd, POLLOUT, 0};
+  return ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLERR) != 0;
+}
+
 }  // namespace
 
 Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored)
     : reactor_(reactor),
       ignored_(ignored),
-      dev_null_(::open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      dev_null_(::open("/dev/null", O_RDWR | O_CLOEXEC)),
       ranks_(reactor, *this),
       table_(host_name()),
       descendants_(reactor, ranks_),
@@ -77,7 +85,8 @@ void Agent::on_message(std::string_view packet, std::vector<os::UniqueFd> fds) {
                           if constexpr (std::is_same_v<T, Spawn>) {
                             return handle(known, std::move(fds));
                           } else if constexpr (std::is_same_v<T, Hello> || std::is_same_v<T, Program> ||
-                                               std::is_same_v<T, Signal> || std::is_same_v<T, End>) {
+                                               std::is_same_v<T, Signal> || std::is_same_v<T, Status> ||
+                                               std::is_same_v<T, End>) {
                             return handle(known);
                           } else {
                             return "is not for an agent";
@@ -97,7 +106,8 @@ const char* Agent::handle(Hello& hello) {
   send(Ready{kProtocolVersion, ::getpid(), host_name()});
   if (hello.version != kProtocolVersion) return "has another protocol version (launcher and agent differ)";
   hello_ = hello;
-  if (hello.output == OutputMode::label) output_ = std::make_unique<Output>(reactor_);
+  output_ = std::make_unique<Output>(reactor_, hello, static_cast<OutputObserver&>(*this));
+  if (hello.stdin_readers > 0) input_ = std::make_unique<Input>(reactor_, hello.stdin_readers);
   return nullptr;
 }
 
@@ -110,9 +120,10 @@ const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
   std::set<std::uint32_t> ranks;
   for (const SpawnRank& rank : spawn.ranks) {
     if (ranks_.running(rank.rank) || !ranks.insert(rank.rank).second) return "starts a rank that runs";
+    if (rank.reads_stdin && !input_) return "has a reader of stdin that was not announced";
     std::set<std::int32_t> numbers;
     for (const std::int32_t number : rank.fds) {
-      if (number <= STDERR_FILENO || !numbers.insert(number).second) return "has a bad fd number";
+      if (number <= STDIN_FILENO || !numbers.insert(number).second) return "has a bad fd number";
     }
     fds_named += rank.fds.size();
   }
@@ -123,6 +134,7 @@ const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
   if (phase_ == Phase::serving) {
     os::make_room_for_fds(spawn.ranks.size() * kFdsPerRank + kFdsToSpawn + os::kMaxFdsPerMessage);
     try {
+      if (!std::exchange(bound_, true)) binding_.plan(hello_->binding);
       program = programs_.find(spawn.program);
       if (program == nullptr) return "starts an unknown program";
     } catch (const os::OsError& error) {
@@ -141,6 +153,7 @@ const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
       if (failure) throw *failure;
       start(rank, *program, std::move(own));
     } catch (const os::OsError& error) {
+      if (rank.reads_stdin && input_) input_->give_up();
       send(SpawnFailed{rank.rank, error.code().value(), error.syscall(), error.subject()});
     }
   }
@@ -148,38 +161,54 @@ const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
 }
 
 void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<os::UniqueFd> fds) {
-  const bool reads_stdin =
-      hello_->stdin_rank >= 0 && rank.rank == static_cast<std::uint32_t>(hello_->stdin_rank);
+  const RankNames names{rank.rank, rank.node, rank.host.empty() ? host_name() : rank.host};
   os::FdPair input;
-  if (reads_stdin) input = os::make_pipe();
-  std::array<os::UniqueFd, 2> output;
-  if (output_) output = {output_->open(rank.rank, STDOUT_FILENO), output_->open(rank.rank, STDERR_FILENO)};
+  if (rank.reads_stdin) input = os::make_pipe();
 
   os::SpawnSpec spec;
   spec.path = program.path;
   spec.args = program.args;
   spec.environment = merge_environment(program.environment, rank.environment);
   spec.directory = program.directory;
-  spec.fds = {{reads_stdin ? input.first.get() : dev_null_.get(), STDIN_FILENO},
-              {output_ ? output[0].get() : STDOUT_FILENO, STDOUT_FILENO},
-              {output_ ? output[1].get() : STDERR_FILENO, STDERR_FILENO}};
+  spec.fds.emplace_back(rank.reads_stdin ? input.first.get() : dev_null_.get(), STDIN_FILENO);
   for (std::size_t i = 0; i < fds.size(); ++i) spec.fds.emplace_back(fds[i].get(), rank.fds[i]);
+  std::array<os::UniqueFd, 2> opened;
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    if (std::ranges::count(rank.fds, fd) > 0) continue;
+    os::UniqueFd& own = opened[static_cast<std::size_t>(fd - STDOUT_FILENO)];
+    spec.fds.emplace_back(output_of(rank, names, fd, own), fd);
+  }
   spec.new_process_group = true;
   spec.die_with_parent = true;
   spec.ignored_signals = ignored_;
+  spec.cpus = binding_.next();
+  if (rank.own_host) spec.host_name = rank.host;
 
   const pid_t pid = ranks_.start(rank.rank, spec);
   table_.add(rank.rank, pid, program.path);
-  if (reads_stdin) {
+  if (rank.reads_stdin) {
     input.first.reset();
-    input_ = std::make_unique<Input>(reactor_, std::move(input.second));
+    input_->add(rank.rank, std::move(input.second));
   }
-  send(Started{rank.rank, pid});
+  send(Started{rank.rank, pid, spec.cpus});
+}
+
+int Agent::output_of(const SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened) {
+  const OutputMode mode = rank.silent ? OutputMode::discard : (fd == STDERR_FILENO ? hello_->err : hello_->out).mode;
+  if (mode == OutputMode::inherit) return fd;
+  if (mode == OutputMode::discard) return dev_null_.get();
+  opened = output_->open(names, fd);
+  return opened.get();
 }
 
 const char* Agent::handle(const Signal& signal) {
   if (signal.ranks.empty()) ranks_.signal_all(signal.signal);
   for (const std::uint32_t rank : signal.ranks) ranks_.signal(rank, signal.signal);
+  return nullptr;
+}
+
+const char* Agent::handle(const Status& status) {
+  output_->show_status(status.line);
   return nullptr;
 }
 
@@ -207,9 +236,22 @@ const char* Agent::handle(const End& end) {
 
 void Agent::on_rank_exit(std::uint32_t rank, const os::ExitStatus& status, bool ended) {
   if (phase_ == Phase::abandoned) return;
+  // Where it writes to our stdout itself, nobody else sees that its reader has gone.
+  if (status.signaled && status.value == SIGPIPE && hello_->out.mode == OutputMode::inherit && !ended &&
+      is_broken(STDOUT_FILENO)) {
+    on_output_lost(EPIPE, "stdout");
+  }
   send(Exited{rank, status.signaled, status.value, status.core_dumped, ended});
-  if (hello_->stdin_rank >= 0 && rank == static_cast<std::uint32_t>(hello_->stdin_rank)) input_.reset();
+  if (input_) input_->remove(rank);
   if (phase_ == Phase::ending && ranks_.none_running()) sweep();
+}
+
+void Agent::on_output_lost(int error, const std::string& subject) {
+  if (phase_ != Phase::abandoned) send(OutputLost{error, subject});
+}
+
+void Agent::on_printed() {
+  if (phase_ != Phase::abandoned) send(Printed{});
 }
 
 void Agent::sweep() {
@@ -217,10 +259,7 @@ void Agent::sweep() {
   if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
   descendants_.end([this] {
     phase_ = Phase::draining;
-    if (!output_) {
-      finish();
-      return;
-    }
+    output_->show_status({});
     output_->drain([this] { finish(); });
   });
 }

@@ -20,6 +20,7 @@
 #include "os/fd.h"
 #include "os/message_socket.h"
 #include "os/reactor.h"
+#include "tools/agent/binding.h"
 #include "tools/agent/descendants.h"
 #include "tools/agent/guard.h"
 #include "tools/agent/input.h"
@@ -31,7 +32,7 @@
 
 namespace wireup::agent {
 
-class Agent final : os::MessageSocketObserver, RanksObserver {
+class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
  public:
   // `ignored` is what stays ignored in ranks. Throws OsError.
   Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored);
@@ -46,15 +47,20 @@ class Agent final : os::MessageSocketObserver, RanksObserver {
   void on_message(std::string_view packet, std::vector<os::UniqueFd> fds) override;
   void on_message_end(int error) override;
   void on_rank_exit(std::uint32_t rank, const os::ExitStatus& status, bool ended) override;
+  void on_output_lost(int error, const std::string& subject) override;
+  void on_printed() override;
 
   // Each returns what was wrong with the message, or nullptr.
   const char* handle(wire::agent::Hello& hello);
   const char* handle(wire::agent::Program& program);
   const char* handle(wire::agent::Spawn& spawn, std::vector<os::UniqueFd> fds);
   const char* handle(const wire::agent::Signal& signal);
+  const char* handle(const wire::agent::Status& status);
   const char* handle(const wire::agent::End& end);
 
   void start(const wire::agent::SpawnRank& rank, const Executable& program, std::vector<os::UniqueFd> fds);
+  // The fd that is to be the rank's stdout or stderr; `opened` holds it where it was made for that.
+  int output_of(const wire::agent::SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened);
   void send(const wire::agent::Message& message);
   void sweep();
   void finish();
@@ -68,8 +74,10 @@ class Agent final : os::MessageSocketObserver, RanksObserver {
   Ranks ranks_;
   ProcessTable table_;
   Descendants descendants_;
-  std::unique_ptr<Output> output_;  // label mode only
-  std::unique_ptr<Input> input_;    // while stdin_rank runs
+  std::unique_ptr<Output> output_;
+  std::unique_ptr<Input> input_;  // while ranks read stdin
+  Binding binding_;
+  bool bound_ = false;  // binding_ has been planned
   Phase phase_ = Phase::serving;
   os::Reactor::TimerId kill_timer_ = 0;
   os::Reactor::Clock::time_point kill_at_;

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <utility>
 
 #include "os/error.h"
 
@@ -17,11 +18,6 @@ constexpr std::size_t kChunk = 64 << 10;
 // Short beside what a person needs to type after `fg`, long enough to cost nothing.
 constexpr std::chrono::milliseconds kForegroundCheck{300};
 
-bool has_room(int pipe) {
-  pollfd entry{pipe, POLLOUT, 0};
-  return ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLOUT) != 0;
-}
-
 bool in_background(int fd) {
   const pid_t foreground = ::tcgetpgrp(fd);
   return foreground >= 0 && foreground != ::getpgrp();
@@ -29,80 +25,96 @@ bool in_background(int fd) {
 
 }  // namespace
 
-Input::Input(os::Reactor& reactor, os::UniqueFd pipe)
-    : reactor_(reactor), in_(STDIN_FILENO, Stdio::Direction::in), pipe_fd_(std::move(pipe)), buffer_(kChunk) {
-  os::set_nonblocking(pipe_fd_.get(), true);
-  reactor_.add(pipe_fd_.get(), 0, pipe_);
-  wait_for_input();
+Input::Pipe::Pipe(Input& owner, std::uint32_t number, os::UniqueFd write_end)
+    : input(owner), rank(number), fd(std::move(write_end)) {
+  os::set_nonblocking(fd.get(), true);
+  // That its reader has gone is always told.
+  input.reactor_.add(fd.get(), 0, *this);
 }
 
-Input::~Input() { stop(); }
+Input::Pipe::~Pipe() { input.reactor_.remove(fd.get(), *this); }
 
-void Input::on_source_ready() {
-  if (has_room(pipe_fd_.get())) {
-    copy_some();
-  } else {
-    wait_for_room();
-  }
-}
-
-void Input::on_pipe_ready(std::uint32_t events) {
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
-    stop();
-  } else if (!write_rest()) {
-    return;
-  } else if (always_ready_) {
-    copy_some();
-  } else {
-    wait_for_input();
-  }
-}
-
-void Input::copy_some() {
-  const ssize_t size = in_.read(buffer_.data(), buffer_.size());
-  if (size > 0) {
-    rest_ = {buffer_.data(), static_cast<std::size_t>(size)};
-    if (!write_rest() && pipe_fd_) wait_for_room();
-    return;
-  }
-  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (size < 0 && errno == EIO && in_background(in_.fd())) {
-    watch_source(false);
-    retry_ = reactor_.after(kForegroundCheck, [this] {
-      retry_ = 0;
-      wait_for_input();
-    });
-    return;
-  }
-  // Any other error means the same to the rank: there is nothing more to read.
-  stop();
-}
-
-bool Input::write_rest() {
-  while (!rest_.empty()) {
-    const ssize_t written = ::write(pipe_fd_.get(), rest_.data(), rest_.size());
+bool Input::Pipe::write_rest() {
+  while (!rest.empty()) {
+    const ssize_t written = ::write(fd.get(), rest.data(), rest.size());
     if (written >= 0) {
-      rest_.remove_prefix(static_cast<std::size_t>(written));
+      rest.remove_prefix(static_cast<std::size_t>(written));
     } else if (errno == EAGAIN) {
-      return false;
+      return true;
     } else if (errno != EINTR) {
-      stop();
       return false;
     }
   }
   return true;
 }
 
-void Input::wait_for_input() {
-  // The pipe's room is of no interest now; that its reader has gone is always told.
-  reactor_.modify(pipe_fd_.get(), 0, pipe_);
-  watch_source(true);
-  if (always_ready_) wait_for_room();
+bool Input::Pipe::ready() {
+  pollfd entry{fd.get(), POLLOUT, 0};
+  const bool room = rest.empty() && ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLOUT) != 0;
+  const std::uint32_t wanted = room ? 0U : std::uint32_t{EPOLLOUT};
+  if (wanted != watched) input.reactor_.modify(fd.get(), watched = wanted, *this);
+  return room;
 }
 
-void Input::wait_for_room() {
-  watch_source(false);
-  reactor_.modify(pipe_fd_.get(), EPOLLOUT, pipe_);
+Input::Input(os::Reactor& reactor, std::uint32_t readers)
+    : reactor_(reactor), in_(STDIN_FILENO, Stdio::Direction::in), expected_(readers), buffer_(kChunk) {}
+
+Input::~Input() { stop(); }
+
+void Input::add(std::uint32_t rank, os::UniqueFd pipe) {
+  pipes_.insert_or_assign(rank, std::make_unique<Pipe>(*this, rank, std::move(pipe)));
+  expected_one();
+}
+
+void Input::give_up() { expected_one(); }
+
+void Input::expected_one() {
+  if (expected_ == 0 || --expected_ > 0) return;
+  go_on();
+}
+
+void Input::remove(std::uint32_t rank) {
+  if (pipes_.erase(rank) > 0) go_on();
+}
+
+void Input::on_pipe_ready(Pipe& pipe, std::uint32_t events) {
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0 || !pipe.write_rest()) pipes_.erase(pipe.rank);
+  go_on();
+}
+
+void Input::go_on() {
+  if (expected_ > 0) return;
+  if (pipes_.empty()) return stop();
+  bool ready = true;
+  for (const auto& [rank, pipe] : pipes_) ready = pipe->ready() && ready;
+  watch_source(ready);
+  // Its turn comes after the loop has looked at everybody else.
+  if (ready && always_ready_ && retry_ == 0) {
+    retry_ = reactor_.after(os::Reactor::Clock::duration::zero(), [this] {
+      retry_ = 0;
+      copy_some();
+    });
+  }
+}
+
+void Input::copy_some() {
+  const ssize_t size = in_.read(buffer_.data(), buffer_.size());
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (size < 0 && errno == EIO && in_background(in_.fd())) {
+    watch_source(false);
+    retry_ = reactor_.after(kForegroundCheck, [this] {
+      retry_ = 0;
+      go_on();
+    });
+    return;
+  }
+  // Any other error means the same to the ranks: there is nothing more to read.
+  if (size <= 0) return stop();
+  std::erase_if(pipes_, [&](const auto& entry) {
+    entry.second->rest = {buffer_.data(), static_cast<std::size_t>(size)};
+    return !entry.second->write_rest();
+  });
+  go_on();
 }
 
 void Input::watch_source(bool on) {
@@ -122,11 +134,10 @@ void Input::watch_source(bool on) {
 }
 
 void Input::stop() {
-  if (!pipe_fd_) return;
-  if (retry_ != 0) reactor_.cancel(retry_);
+  if (std::exchange(ended_, true)) return;
+  reactor_.cancel(std::exchange(retry_, 0));
   watch_source(false);
-  reactor_.remove(pipe_fd_.get(), pipe_);
-  pipe_fd_.reset();
+  pipes_.clear();
 }
 
 }  // namespace wireup::agent

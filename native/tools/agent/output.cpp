@@ -1,25 +1,44 @@
 #include "tools/agent/output.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <string>
 #include <string_view>
 #include <utility>
 
+#include "os/error.h"
+
 namespace wireup::agent {
+namespace {
+
+using wire::agent::OutputMode;
+
+std::int64_t seconds_now() {
+  using namespace std::chrono;
+  return duration_cast<seconds>(system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
 
 // One pipe of one rank: cuts what it reads into lines for its sink.
-class LabelledStream final : public os::Handler {
+class OutputStream final : public os::Handler, public LineSource {
  public:
-  LabelledStream(Output& output, Sink& sink, std::uint32_t rank, os::UniqueFd pipe)
-      : output_(output), sink_(sink), label_("[" + std::to_string(rank) + "] "), pipe_(std::move(pipe)) {
+  OutputStream(Output& output, std::shared_ptr<Sink> sink, const RankNames& names, os::UniqueFd pipe)
+      : output_(output), sink_(std::move(sink)), pipe_(std::move(pipe)) {
+    if (mentions(output.label_, 't')) {
+      names_ = names;
+    } else {
+      label_ = expand(output.label_, names, 0);
+    }
     os::set_nonblocking(pipe_.get(), true);
   }
-  ~LabelledStream() override { watch(false); }
+  ~OutputStream() override { watch(false); }
 
-  Sink& sink() const { return sink_; }
+  const std::shared_ptr<Sink>& sink() const { return sink_; }
   int fd() const { return pipe_.get(); }
 
   void watch(bool on) {
@@ -32,58 +51,138 @@ class LabelledStream final : public os::Handler {
     watched_ = on;
   }
 
-  void feed(std::string_view bytes) {
-    for (;;) {
-      const std::size_t newline = bytes.find('\n');
-      if (newline == std::string_view::npos) break;
-      const std::string_view line = bytes.substr(0, newline + 1);
+  // Whether a line is left that is not ended.
+  bool feed(std::string_view bytes) {
+    last_ = os::Reactor::Clock::now();
+    const std::size_t end = bytes.rfind('\n') + 1;
+    if (end != 0) {
+      const std::string_view lines = bytes.substr(0, end);
       if (partial_.empty()) {
-        sink_.append(this, label_, line);
+        sink_->append(*this, lines);
       } else {
-        partial_ += line;
-        sink_.append(this, label_, std::exchange(partial_, {}));
+        partial_ += lines;
+        sink_->append(*this, std::exchange(partial_, {}));
       }
-      bytes.remove_prefix(newline + 1);
+      begun_ = false;
     }
-    partial_ += bytes;
-    if (partial_.size() >= kMaxLine) sink_.append(this, label_, std::exchange(partial_, {}));
+    partial_ += bytes.substr(end);
+    if (partial_.size() >= kMaxLine) write_partial();
+    return begun_ || !partial_.empty();
+  }
+
+  // It is silent: what it has begun is written, and may be cut.
+  void rest() {
+    write_partial();
+    sink_->release(*this);
+    begun_ = false;
   }
 
   void end() {
-    if (!partial_.empty()) sink_.append(this, label_, std::exchange(partial_, {}));
-    sink_.end_line(this);
+    write_partial();
+    sink_->end(*this);
   }
+
+  os::Reactor::Clock::time_point last_read() const { return last_; }
+
+  bool waiting = false;  // in Output::waiting_
 
  private:
   void on_ready(std::uint32_t) override { output_.on_stream_ready(*this); }
 
+  void append_label(std::string& out) const override {
+    out += names_ ? expand(output_.label_, *names_, seconds_now()) : label_;
+  }
+
+  void write_partial() {
+    if (partial_.empty()) return;
+    sink_->append(*this, std::exchange(partial_, {}));
+    begun_ = true;
+  }
+
   Output& output_;
-  Sink& sink_;
+  std::shared_ptr<Sink> sink_;
   std::string label_;
+  std::optional<RankNames> names_;  // where the label tells the time
   os::UniqueFd pipe_;
   std::string partial_;
+  bool begun_ = false;  // a piece of the line has been written
   bool watched_ = false;
+  os::Reactor::Clock::time_point last_;
 };
 
-Output::Output(os::Reactor& reactor)
+Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObserver& observer)
     : reactor_(reactor),
-      stdout_(std::make_unique<Sink>(reactor, STDOUT_FILENO, static_cast<SinkObserver&>(*this))),
-      stderr_(same_stream(STDOUT_FILENO, STDERR_FILENO)
-                  ? nullptr
-                  : std::make_unique<Sink>(reactor, STDERR_FILENO, static_cast<SinkObserver&>(*this))),
-      buffer_(kReadSize) {}
+      observer_(observer),
+      out_(plans.out),
+      err_(plans.err),
+      label_(plans.label),
+      buffer_(kReadSize) {
+  const auto sink = [&](int fd, const char* name) {
+    return std::make_shared<Sink>(reactor, fd, name, !label_.empty(), static_cast<SinkObserver&>(*this));
+  };
+  if (out_.mode == OutputMode::merge) stdout_ = sink(STDOUT_FILENO, "stdout");
+  if (err_.mode != OutputMode::merge) return;
+  stderr_ = stdout_ && same_stream(STDOUT_FILENO, STDERR_FILENO) ? stdout_ : sink(STDERR_FILENO, "stderr");
+}
 
-Output::~Output() = default;
+Output::~Output() {
+  if (partial_timer_ != 0) reactor_.cancel(partial_timer_);
+}
 
-os::UniqueFd Output::open(std::uint32_t rank, int fd) {
-  Sink& sink = fd == STDERR_FILENO && stderr_ ? *stderr_ : *stdout_;
+const wire::agent::OutputPlan& Output::plan(int fd) const { return fd == STDERR_FILENO ? err_ : out_; }
+
+os::UniqueFd Output::open(const RankNames& names, int fd) {
+  if (plan(fd).mode == OutputMode::file) return open_file(names, plan(fd).file);
+  return open_stream(names, fd == STDERR_FILENO ? stderr_ : stdout_);
+}
+
+os::UniqueFd Output::open_file(const RankNames& names, const std::string& pattern) {
+  const std::string name = expand(pattern, names, seconds_now());
+  // Several ranks of one file append to it: none writes over another's.
+  // A FIFO that nobody reads is an error, not a wait.
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  const auto make = [&] {
+    os::UniqueFd file(::open(name.c_str(), kFlags, 0666));
+    if (!file) throw os::OsError::last("open", name);
+    return file;
+  };
+  const bool shared = !mentions(pattern, 'r');
+  if (label_.empty()) {
+    os::UniqueFd file;
+    if (const auto known = files_.find(name); known != files_.end()) {
+      file.reset(::fcntl(known->second.get(), F_DUPFD_CLOEXEC, 0));
+      if (!file) throw os::OsError::last("fcntl", name);
+      return file;
+    }
+    file = make();
+    os::set_nonblocking(file.get(), false);
+    if (shared) {
+      files_.emplace(name, ::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
+    }
+    return file;
+  }
+  if (const auto known = file_sinks_.find(name); known != file_sinks_.end()) return open_stream(names, known->second);
+  os::UniqueFd file = make();
+  struct stat status{};
+  // What is no regular file can be full at the end of its stream, and must outlive it.
+  const bool stays = shared || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode);
+  auto sink = std::make_shared<Sink>(reactor_, std::move(file), name, true, static_cast<SinkObserver&>(*this));
+  if (stays) file_sinks_.emplace(name, sink);
+  return open_stream(names, std::move(sink));
+}
+
+os::UniqueFd Output::open_stream(const RankNames& names, std::shared_ptr<Sink> sink) {
   os::FdPair pipe = os::make_pipe();
   // Where the sink is broken the rank is to meet a pipe without a reader from its first write on.
-  if (sink.broken()) return std::move(pipe.second);
-  auto stream = std::make_unique<LabelledStream>(*this, sink, rank, std::move(pipe.first));
+  if (sink->broken()) return std::move(pipe.second);
+  auto stream = std::make_unique<OutputStream>(*this, std::move(sink), names, std::move(pipe.first));
   stream->watch(true);
   streams_.emplace(stream.get(), std::move(stream));
   return std::move(pipe.second);
+}
+
+void Output::show_status(std::string_view line) {
+  if (stderr_) stderr_->show_status(line);
 }
 
 void Output::drain(std::function<void()> done) {
@@ -93,64 +192,165 @@ void Output::drain(std::function<void()> done) {
 
 void Output::drop() {
   drained_ = nullptr;
+  partial_.clear();
+  waiting_.clear();
   streams_.clear();
 }
 
-void Output::on_stream_ready(LabelledStream& stream) {
-  if (stream.sink().blocked()) {
-    stream.watch(false);
-    return;
-  }
-  read_some(stream);
+void Output::on_stream_ready(OutputStream& stream) {
+  if (may_read(stream)) read_some(stream);
 }
 
-void Output::read_some(LabelledStream& stream) {
-  Sink& sink = stream.sink();
+bool Output::may_read(OutputStream& stream) {
+  const Sink& sink = *stream.sink();
+  if (!sink.blocked() && !sink.held_from(stream)) return true;
+  stream.watch(false);
+  if (!std::exchange(stream.waiting, true)) waiting_[&sink].push_back(&stream);
+  return false;
+}
+
+void Output::read_some(OutputStream& stream) {
+  // The stream may go, and with it the last that knows its sink.
+  const std::shared_ptr<Sink> sink = stream.sink();
   const ssize_t size = ::read(stream.fd(), buffer_.data(), buffer_.size());
+  const bool printed = sink->printed();
   if (size > 0) {
-    stream.feed({buffer_.data(), static_cast<std::size_t>(size)});
+    if (stream.feed({buffer_.data(), static_cast<std::size_t>(size)})) {
+      expect_rest(stream);
+    } else {
+      partial_.erase(&stream);
+    }
   } else if (size < 0 && (errno == EINTR || (errno == EAGAIN && !drained_))) {
     return;
   } else {
     stream.end();
+    forget(stream);
     streams_.erase(&stream);
   }
-  sink.flush();
-  if (sink.broken()) close_streams_of(sink);
+  if (!printed && sink->printed()) observer_.on_printed();
+  written(sink);
+}
+
+void Output::written(const std::shared_ptr<Sink>& sink) {
+  sink->flush();
+  if (sink->broken()) {
+    close_streams_of(*sink);
+  } else {
+    serve_waiting(*sink);
+  }
 }
 
 void Output::on_sink_ready(Sink& sink) {
-  if (sink.broken()) close_streams_of(sink);
-  if (drained_) {
-    drain_some();
-    return;
+  if (sink.broken()) {
+    close_streams_of(sink);
+  } else {
+    serve_waiting(sink);
   }
-  for (auto& [key, stream] : streams_) {
-    if (&stream->sink() == &sink) stream->watch(true);
+  if (drained_) drain_some();
+}
+
+// In turn, each one read, until the sink is full again.
+void Output::serve_waiting(Sink& sink) {
+  if (serving_ || drained_) return;
+  serving_ = true;
+  while (!sink.blocked() && !sink.broken()) {
+    const auto entry = waiting_.find(&sink);
+    if (entry == waiting_.end()) break;
+    std::deque<OutputStream*>& waiting = entry->second;
+    const auto next = std::ranges::find_if(waiting, [&](OutputStream* stream) { return !sink.held_from(*stream); });
+    if (next == waiting.end()) break;
+    OutputStream* const stream = *next;
+    waiting.erase(next);
+    if (waiting.empty()) waiting_.erase(entry);
+    stream->waiting = false;
+    const std::shared_ptr<Sink> keep = stream->sink();
+    read_some(*stream);
+    if (streams_.contains(stream) && may_read(*stream)) stream->watch(true);
   }
+  serving_ = false;
+}
+
+void Output::forget(OutputStream& stream) {
+  partial_.erase(&stream);
+  if (!stream.waiting) return;
+  const auto entry = waiting_.find(stream.sink().get());
+  if (entry != waiting_.end()) std::erase(entry->second, &stream);
 }
 
 void Output::close_streams_of(const Sink& sink) {
-  std::erase_if(streams_, [&sink](const auto& entry) { return &entry.second->sink() == &sink; });
+  std::erase_if(streams_, [&](const auto& entry) {
+    if (entry.second->sink().get() != &sink) return false;
+    partial_.erase(entry.first);
+    return true;
+  });
+  waiting_.erase(&sink);
+  if (!lost_.insert(&sink).second) return;
+  observer_.on_output_lost(sink.error(), sink.name());
+}
+
+void Output::expect_rest(OutputStream& stream) {
+  partial_.insert(&stream);
+  if (partial_timer_ != 0) return;
+  partial_timer_ = reactor_.after(kPartialDelay, [this] { flush_partials(); });
+}
+
+void Output::flush_partials() {
+  partial_timer_ = 0;
+  const auto now = os::Reactor::Clock::now();
+  std::vector<OutputStream*> silent;
+  std::optional<os::Reactor::Clock::time_point> next;
+  for (OutputStream* stream : partial_) {
+    // What waits for its sink is not silent.
+    const bool due = !stream->waiting && now - stream->last_read() >= kPartialDelay;
+    if (due && !stream->sink()->held_from(*stream) && !stream->sink()->blocked()) {
+      silent.push_back(stream);
+    } else {
+      const auto when = due || stream->waiting ? now + kPartialDelay : stream->last_read() + kPartialDelay;
+      next = next ? std::min(*next, when) : when;
+    }
+  }
+  if (next) partial_timer_ = reactor_.at(*next, [this] { flush_partials(); });
+  for (OutputStream* stream : silent) {
+    // A sink that broke, or was taken by the one before, leaves it for the next turn.
+    if (!partial_.contains(stream)) continue;
+    if (stream->sink()->held_from(*stream) || stream->sink()->blocked()) {
+      expect_rest(*stream);
+      continue;
+    }
+    partial_.erase(stream);
+    const std::shared_ptr<Sink> sink = stream->sink();
+    const bool printed = sink->printed();
+    stream->rest();
+    if (!printed && sink->printed()) observer_.on_printed();
+    written(sink);
+  }
 }
 
 // One read a pipe a turn, so that the launcher's socket is still heard.
 void Output::drain_some() {
   if (!drained_) return;
-  std::vector<LabelledStream*> readable;
+  std::vector<OutputStream*> readable;
   for (auto& [key, stream] : streams_) {
     stream->watch(false);
-    if (!stream->sink().blocked()) readable.push_back(key);
+    if (!stream->sink()->blocked()) readable.push_back(key);
   }
-  for (LabelledStream* stream : readable) {
-    // A sink that broke or filled up meanwhile takes its streams out of this turn.
-    if (streams_.contains(stream) && !stream->sink().blocked()) read_some(*stream);
+  for (OutputStream* stream : readable) {
+    // A sink that broke, filled up, or was taken by another's line meanwhile takes its streams out of this turn.
+    if (!streams_.contains(stream)) continue;
+    const Sink& sink = *stream->sink();
+    if (!sink.blocked() && !sink.held_from(*stream)) read_some(*stream);
   }
-  if (streams_.empty() && !stdout_->blocked() && !(stderr_ && stderr_->blocked())) {
+  if (all_written()) {
     std::exchange(drained_, nullptr)();
     return;
   }
   if (!readable.empty()) reactor_.post([this] { drain_some(); });
+}
+
+bool Output::all_written() const {
+  const auto done = [](const auto& sink) { return !sink || !sink->blocked(); };
+  return streams_.empty() && done(stdout_) && done(stderr_) &&
+         std::ranges::all_of(file_sinks_, [&](const auto& entry) { return done(entry.second); });
 }
 
 }  // namespace wireup::agent

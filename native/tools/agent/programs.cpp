@@ -25,7 +25,7 @@ void move_to_end(std::vector<std::string>& to, std::vector<std::string>& from) {
 
 Executable resolve(wire::agent::Program program) {
   Executable result;
-  const std::string path = path_of(program.environment);
+  const std::string path = program.path.empty() ? path_of(program.environment) : program.path;
   // Looked for even behind a prefix, so that a program that is not there is told as such, not as whatever the
   // shim or the debugger makes of it.
   result.path = os::find_program(program.args.front(), path, program.directory);
@@ -44,6 +44,7 @@ bool Programs::add(wire::agent::Program part) {
   Entry& entry = entries_[part.id];
   if (entry.complete) return false;
   if (entry.program.directory.empty()) entry.program.directory = std::move(part.directory);
+  if (entry.program.path.empty()) entry.program.path = std::move(part.path);
   move_to_end(entry.program.prefix, part.prefix);
   move_to_end(entry.program.args, part.args);
   move_to_end(entry.program.environment, part.environment);

@@ -1,52 +1,116 @@
 #include "tools/agent/sink.h"
 
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 namespace wireup::agent {
+namespace {
 
-Sink::Sink(os::Reactor& reactor, int fd, SinkObserver& observer)
-    : reactor_(reactor), observer_(observer), number_(fd), out_(fd, Stdio::Direction::out) {}
+// At the end of a line that was cut, and before its rest.
+constexpr std::string_view kCut = "...";
+
+// Back to the first column, and everything from there away (ECMA-48: EL).
+constexpr std::string_view kEraseLine = "\r\x1b[K";
+
+}  // namespace
+
+Sink::Sink(os::Reactor& reactor, int fd, std::string name, bool labelled, SinkObserver& observer)
+    : reactor_(reactor),
+      observer_(observer),
+      name_(std::move(name)),
+      out_(fd, Stdio::Direction::out),
+      labelled_(labelled),
+      terminal_(::isatty(fd) == 1) {}
+
+Sink::Sink(os::Reactor& reactor, os::UniqueFd file, std::string name, bool labelled, SinkObserver& observer)
+    : reactor_(reactor),
+      observer_(observer),
+      name_(std::move(name)),
+      file_(std::move(file)),
+      out_(file_.get(), Stdio::Direction::out),
+      labelled_(labelled),
+      terminal_(false) {}
 
 Sink::~Sink() { watch(false); }
 
-void Sink::append(const void* source, std::string_view label, std::string_view text) {
-  if (broken_) return;
-  if (open_line_ != source) {
-    if (open_line_ != nullptr) pending_ += '\n';
-    pending_ += label;
+void Sink::append(LineSource& source, std::string_view text) {
+  if (broken() || text.empty()) return;
+  if (terminal_ && !std::exchange(printed_, true) && std::exchange(status_, false)) pending_ += kEraseLine;
+  if (open_ != &source) {
+    close_line();
+    begin_line(source);
   }
-  pending_ += text;
-  open_line_ = text.ends_with('\n') ? nullptr : source;
+  if (!labelled_) {
+    pending_ += text;
+  } else {
+    for (;;) {
+      const std::size_t end = text.find('\n') + 1;
+      if (end == 0 || end == text.size()) break;
+      pending_ += text.substr(0, end);
+      text.remove_prefix(end);
+      begin_line(source);
+    }
+    pending_ += text;
+  }
+  line_open_ = !text.ends_with('\n');
+  open_ = line_open_ ? &source : nullptr;
+  held_ = line_open_;
 }
 
-void Sink::end_line(const void* source) {
-  if (open_line_ != source) return;
+void Sink::begin_line(LineSource& source) {
+  if (!labelled_) return;
+  source.append_label(pending_);
+  if (source.cut_) pending_ += kCut;
+  source.cut_ = false;
+}
+
+void Sink::close_line() {
+  if (!line_open_) return;
+  if (labelled_ && open_ != nullptr) {
+    pending_ += kCut;
+    open_->cut_ = true;
+  }
   pending_ += '\n';
-  open_line_ = nullptr;
+  line_open_ = false;
+  open_ = nullptr;
+}
+
+void Sink::release(const LineSource& source) {
+  if (open_ == &source) held_ = false;
+}
+
+void Sink::end(const LineSource& source) {
+  if (open_ != &source) return;
+  held_ = false;
+  open_ = nullptr;
+  if (labelled_) close_line();
+}
+
+void Sink::show_status(std::string_view line) {
+  if (!terminal_ || printed_ || broken()) return;
+  if (status_) pending_ += kEraseLine;
+  pending_ += line;
+  status_ = !line.empty();
+  flush();
 }
 
 void Sink::flush() {
   std::string_view rest = pending_;
   bool full = false;
-  while (!rest.empty() && !full && !broken_) {
+  while (!rest.empty() && !full && !broken()) {
     const ssize_t written = out_.write(rest.data(), rest.size());
     if (written >= 0) {
       rest.remove_prefix(static_cast<std::size_t>(written));
     } else if (errno == EAGAIN) {
       full = true;
     } else if (errno != EINTR) {
-      broken_ = true;
-      // A reader that leaves is everyday (| head); anything else explains lost output.
-      if (errno != EPIPE) {
-        complain("cannot write to %s: %s; the ranks' output to it is dropped",
-                 number_ == 1 ? "stdout" : "stderr", std::strerror(errno));
-      }
+      error_ = errno;
     }
   }
-  if (broken_) rest = {};
+  if (broken()) rest = {};
   pending_.erase(0, pending_.size() - rest.size());
   watch(full);
 }

@@ -1,6 +1,10 @@
-// The agent's stdout or stderr as the place where labelled lines of many ranks are joined. A source's line is
-// never split by another's: a line left open (a piece of a very long one) is ended with a newline before
-// somebody else's text.
+// A place where the lines of many ranks are joined: the agent's stdout, its stderr, or a file.
+//
+// A line is never split by another source's while it keeps coming: a source that has begun one holds the sink until the
+// line ends, and nobody else appends meanwhile (held_from). A source that has fallen silent in the middle of a line
+// releases it: its line stays open, and is cut by whoever comes next. With labels a cut shows: the first part ends with
+// "...", and what comes later of that line begins with "..." behind its label. Without labels nothing is added but the
+// newline.
 //
 // What the fd does not take waits here; the owner stops feeding while blocked(), which bounds the memory.
 // Threads: the reactor's.
@@ -9,12 +13,25 @@
 #include <string>
 #include <string_view>
 
+#include "os/fd.h"
 #include "os/reactor.h"
 #include "tools/agent/stdio.h"
 
 namespace wireup::agent {
 
 class Sink;
+
+// Who writes lines: one stream of one rank.
+class LineSource {
+ public:
+  virtual ~LineSource() = default;
+  // Put before each of its lines.
+  virtual void append_label(std::string& out) const = 0;
+
+ private:
+  friend class Sink;
+  bool cut_ = false;  // its last line was, and goes on
+};
 
 class SinkObserver {
  public:
@@ -25,34 +42,57 @@ class SinkObserver {
 
 class Sink final : os::Handler {
  public:
-  Sink(os::Reactor& reactor, int fd, SinkObserver& observer);
+  // The agent's own fd 1 or 2. `name` is for people.
+  Sink(os::Reactor& reactor, int fd, std::string name, bool labelled, SinkObserver& observer);
+  // A file.
+  Sink(os::Reactor& reactor, os::UniqueFd file, std::string name, bool labelled, SinkObserver& observer);
   ~Sink() override;
   Sink(const Sink&) = delete;
   Sink& operator=(const Sink&) = delete;
 
-  // `text` is one line with its newline, or a piece of one. It gets `label` unless it goes on with the line
-  // that the same source left open.
-  void append(const void* source, std::string_view label, std::string_view text);
-  // Ends the line that `source` left open, if it did.
-  void end_line(const void* source);
-  void flush();
+  // Lines with their newlines; the last may be the beginning or a piece of one, and then the source holds the sink. Not
+  // while held_from(source).
+  void append(LineSource& source, std::string_view text);
+  // The source is silent: its line may be cut.
+  void release(const LineSource& source);
+  // The source has no more to say. A line that it left open gets its newline where there are labels.
+  void end(const LineSource& source);
+  bool held_from(const LineSource& source) const { return held_ && open_ != &source; }
 
+  // A line on the terminal, taken away before the first append(); empty: taken away now. Nothing happens on what is no
+  // terminal, and after that.
+  void show_status(std::string_view line);
+  // Lines have been written to this terminal.
+  bool printed() const { return printed_; }
+
+  void flush();
   bool blocked() const { return watched_; }
   // Writing failed (EPIPE: the reader has gone); everything is dropped from then on.
-  bool broken() const { return broken_; }
+  bool broken() const { return error_ != 0; }
+  int error() const { return error_; }
+  const std::string& name() const { return name_; }
 
  private:
   void on_ready(std::uint32_t events) override;
   void watch(bool on);
+  void begin_line(LineSource& source);
+  void close_line();
 
   os::Reactor& reactor_;
   SinkObserver& observer_;
-  int number_;
+  std::string name_;
+  os::UniqueFd file_;
   Stdio out_;
+  const bool labelled_;
+  const bool terminal_;
   std::string pending_;
-  const void* open_line_ = nullptr;
+  bool line_open_ = false;
+  LineSource* open_ = nullptr;  // whose it is, while that one may go on with it
+  bool held_ = false;
+  bool status_ = false;
+  bool printed_ = false;
   bool watched_ = false;
-  bool broken_ = false;
+  int error_ = 0;
 };
 
 }  // namespace wireup::agent

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <optional>
@@ -136,8 +137,16 @@ class Driver {
     return std::get<T>(*message);
   }
 
-  void hello(msg::OutputMode mode = msg::OutputMode::inherit, std::int32_t stdin_rank = -1) {
-    send(msg::Hello{msg::kProtocolVersion, mode, stdin_rank});
+  // The ranks that start() is to give the agent's stdin.
+  std::vector<std::uint32_t> readers;
+
+  static msg::Hello labelled() {
+    return {.out = {msg::OutputMode::merge}, .err = {msg::OutputMode::merge}, .label = "[%r] "};
+  }
+
+  void hello(msg::Hello plans = {}) {
+    plans.stdin_readers = static_cast<std::uint32_t>(readers.size());
+    send(plans);
     const auto ready = expect<msg::Ready>();
     CHECK(ready.version == msg::kProtocolVersion);
     // The process that was started is the guard; the agent is its child.
@@ -149,13 +158,17 @@ class Driver {
   void program(std::vector<std::string> args, std::uint32_t id = 0,
                std::vector<std::string> environment = {}) const {
     environment.push_back("PATH=/usr/bin:/bin");
-    send(msg::Program{id, "", {}, std::move(args), std::move(environment), true});
+    send(msg::Program{.id = id, .args = std::move(args), .environment = std::move(environment)});
   }
   void shell(const std::string& script, std::uint32_t id = 0) const { program({"sh", "-c", script}, id); }
 
   // Starts one rank of a program and returns its pid. Exits that are told before that are kept for expect().
   pid_t start(std::uint32_t rank, std::uint32_t id = 0, std::vector<std::pair<int, int>> fds = {}) {
-    msg::SpawnRank entry{rank, {"RANK=" + std::to_string(rank)}, {}};
+    return start(msg::SpawnRank{.rank = rank}, id, std::move(fds)).pid;
+  }
+  msg::Started start(msg::SpawnRank entry, std::uint32_t id = 0, std::vector<std::pair<int, int>> fds = {}) {
+    entry.environment.push_back("RANK=" + std::to_string(entry.rank));
+    entry.reads_stdin = std::ranges::count(readers, entry.rank) > 0;
     std::vector<int> ours;
     for (const auto& [mine, number] : fds) {
       ours.push_back(mine);
@@ -166,8 +179,8 @@ class Driver {
       const auto message = receive();
       REQUIRE(message.has_value());
       if (const auto* started = std::get_if<msg::Started>(&*message)) {
-        CHECK(started->rank == rank);
-        return started->pid;
+        CHECK(started->rank == entry.rank);
+        return *started;
       }
       REQUIRE(std::holds_alternative<msg::Exited>(*message));
       early_.push_back(*message);

@@ -5,7 +5,6 @@ namespace {
 
 using namespace wireup;
 using namespace wireup::test;
-using msg::OutputMode;
 
 TEST_CASE("End tells what had failed by itself from what it ended") {
   os::FdPair go = os::make_pipe();

@@ -1,4 +1,4 @@
-// How wireup-agent passes its standard input on to one rank.
+// How wireup-agent passes its standard input on to ranks.
 #include <pty.h>
 #include <sys/ioctl.h>
 
@@ -10,7 +10,6 @@ namespace {
 
 using namespace wireup;
 using namespace wireup::test;
-using msg::OutputMode;
 
 // The master's end first: what is written there was typed.
 os::FdPair open_terminal() {
@@ -26,7 +25,8 @@ TEST_CASE("stdin goes to one rank, the others read nothing") {
   Driver agent({.in = in.first.get(), .out = out.second.get()});
   out.second.reset();
   in.first.reset();
-  agent.hello(OutputMode::label, 1);
+  agent.readers = {1};
+  agent.hello(Driver::labelled());
   agent.program({"cat"});
   agent.start(0);
   CHECK(agent.expect<msg::Exited>().rank == 0);
@@ -39,6 +39,62 @@ TEST_CASE("stdin goes to one rank, the others read nothing") {
   CHECK(agent.expect<msg::Exited>().rank == 1);
   agent.finish();
   CHECK(read_all(out.first.get()) == "[1] c\n");
+}
+
+TEST_CASE("several readers each get all of stdin, at the pace of the slowest, and one that leaves is not waited for") {
+  os::FdPair in = os::make_pipe();
+  os::FdPair go = os::make_pipe();
+  os::FdPair left = os::make_pipe();
+  std::vector<os::FdPair> outs;
+  for (int i = 0; i < 3; ++i) outs.push_back(os::make_pipe());
+  Driver agent({.in = in.first.get()});
+  in.first.reset();
+  agent.readers = {0, 1, 2};
+  agent.hello();
+  agent.shell("cksum", 0);
+  agent.shell("read go <&5; cksum", 1);
+  agent.shell("exec <&-; echo >&6; read go <&5", 2);
+  std::string text;
+  for (int i = 0; text.size() < 1'000'000; ++i) text += std::to_string(i) + "\n";
+  std::thread writer([&] {
+    write_all(in.second.get(), text);
+    in.second.reset();
+  });
+  agent.start(0, 0, {{outs[0].second.get(), 1}});
+  agent.start(1, 1, {{outs[1].second.get(), 1}, {go.first.get(), 5}});
+  agent.start(2, 2, {{outs[2].second.get(), 1}, {go.first.get(), 5}, {left.second.get(), 6}});
+  for (os::FdPair& out : outs) out.second.reset();
+  CHECK(read_line(left.first.get()).empty());
+  // More than pipes and agent hold: the fast one waits for the slow one.
+  CHECK(agent.silent());
+  write_all(go.second.get(), "\n\n");
+  for (int i = 0; i < 3; ++i) CHECK(agent.expect<msg::Exited>().value == 0);
+  writer.join();
+  agent.finish();
+  for (int i = 0; i < 2; ++i) {
+    CHECK(read_all(outs[static_cast<std::size_t>(i)].first.get()).find(" " + std::to_string(text.size()) + "\n") != std::string::npos);
+  }
+}
+
+TEST_CASE("stdin waits for its last reader, also when that one cannot be started") {
+  os::FdPair in = os::make_pipe();
+  os::FdPair out = os::make_pipe();
+  Driver agent({.in = in.first.get(), .out = out.second.get()});
+  out.second.reset();
+  in.first.reset();
+  agent.readers = {0, 1};
+  agent.hello();
+  agent.program({"cat"});
+  agent.program({"/no/such/program"}, 1);
+  agent.start(0);
+  write_all(in.second.get(), "early\n");
+  in.second.reset();
+  CHECK_FALSE(wait_readable(out.first.get(), 0));
+  agent.send(msg::Spawn{1, {{.rank = 1, .reads_stdin = true}}});
+  CHECK(agent.expect<msg::SpawnFailed>().error == ENOENT);
+  CHECK(read_line(out.first.get()) == "early");
+  CHECK(agent.expect<msg::Exited>().value == 0);
+  agent.finish();
 }
 
 TEST_CASE("300 kB of stdin wait for a slow reader") {
@@ -54,7 +110,8 @@ TEST_CASE("300 kB of stdin wait for a slow reader") {
     Driver agent({.in = in.first.get(), .out = out.second.get()});
     out.second.reset();
     in.first.reset();
-    agent.hello(OutputMode::inherit, 0);
+    agent.readers = {0};
+    agent.hello();
     agent.shell("read go <&5; cksum");
     const pid_t pid = agent.start(0, 0, {{go.first.get(), 5}});
     std::string text;
@@ -82,7 +139,8 @@ TEST_CASE("stdin from a file, from /dev/null and from nowhere") {
     os::FdPair out = os::make_pipe();
     Driver agent({.in = in, .out = out.second.get()});
     out.second.reset();
-    agent.hello(OutputMode::inherit, 0);
+    agent.readers = {0};
+    agent.hello();
     agent.program({"cat"});
     agent.start(0);
     CHECK(agent.expect<msg::Exited>().value == 0);
@@ -104,7 +162,8 @@ TEST_CASE("stdin from a file, from /dev/null and from nowhere") {
 TEST_CASE("stdin is left alone while the rank has no room for it, and once it has gone") {
   os::FdPair in = os::make_pipe();
   Driver agent({.in = in.first.get()});
-  agent.hello(OutputMode::inherit, 0);
+  agent.readers = {0};
+  agent.hello();
   agent.program({"sleep", "1000"});
   agent.program({"true"}, 1);
   agent.start(0);
@@ -149,7 +208,8 @@ TEST_CASE("a terminal as stdin") {
   os::FdPair out = os::make_pipe();
   Driver agent({.in = terminal.get(), .out = out.second.get()});
   out.second.reset();
-  agent.hello(OutputMode::inherit, 0);
+  agent.readers = {0};
+  agent.hello();
   agent.program({"cat"});
   agent.start(0);
   write_all(keyboard.get(), "typed\n");
@@ -184,7 +244,8 @@ TEST_CASE("a terminal that belongs to somebody else's foreground is read once it
   Driver agent(std::move(launcher.first),
                {shell, os::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, shell, 0)))});
   out.second.reset();
-  agent.hello(OutputMode::inherit, 0);
+  agent.readers = {0};
+  agent.hello();
   agent.program({"cat"}, 0);
   agent.program({"true"}, 1);
   agent.start(0);

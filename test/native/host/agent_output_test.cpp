@@ -5,6 +5,7 @@
 #include <termios.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <thread>
 
@@ -30,7 +31,7 @@ TEST_CASE("labelled output: whole lines, an unended one gets its newline, stderr
   Driver agent({.out = out.second.get(), .err = err.second.get()});
   out.second.reset();
   err.second.reset();
-  agent.hello(OutputMode::label);
+  agent.hello(Driver::labelled());
   agent.shell("printf 'one\\ntwo\\n\\npar'; printf 'tial'; printf 'oops\\n' >&2; printf 'end' >&2");
   agent.start(12);
   agent.expect<msg::Exited>();
@@ -43,7 +44,7 @@ TEST_CASE("a partial line is never joined with another rank's") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
-  agent.hello(OutputMode::label);
+  agent.hello(Driver::labelled());
   agent.shell("printf \"start of $RANK\"; read x <&5; echo \" end of $RANK\"");
   os::FdPair go0 = os::make_pipe();
   os::FdPair go1 = os::make_pipe();
@@ -58,40 +59,199 @@ TEST_CASE("a partial line is never joined with another rank's") {
   CHECK(read_all(out.first.get()) == "[0] start of 0 end of 0\n");
 }
 
-TEST_CASE("a very long line comes in pieces with one label, unless another rank's line comes between") {
+TEST_CASE("a very long line is cut by nobody while it keeps coming") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
-  agent.hello(OutputMode::label);
-  // More than a pipe holds beside one piece: when it is written, a piece has gone out.
-  agent.shell("head -c 200000 /dev/zero | tr '\\0' x; echo >&6; read go <&5; echo end", 0);
-  agent.shell("echo between", 1);
-  os::FdPair go = os::make_pipe();
-  os::FdPair written = os::make_pipe();
+  agent.hello(Driver::labelled());
+  agent.shell("echo >&6; head -c 10000000 /dev/zero | tr '\\0' $RANK; echo");
   std::string text;
   std::thread reader([&] { text = read_all(out.first.get()); });
-  agent.start(0, 0, {{go.first.get(), 5}, {written.second.get(), 6}});
-  CHECK(read_line(written.first.get()).empty());
-  agent.start(1, 1);
-  agent.expect<msg::Exited>();
-  write_all(go.second.get(), "\n");
-  agent.expect<msg::Exited>();
+  os::FdPair begun = os::make_pipe();
+  for (std::uint32_t rank = 0; rank < 3; ++rank) agent.start(rank, 0, {{begun.second.get(), 6}});
+  for (int rank = 0; rank < 3; ++rank) CHECK(agent.expect<msg::Exited>().value == 0);
   agent.finish();
   reader.join();
   const auto lines = lines_of(text);
   REQUIRE(lines.size() == 3);
-  CHECK(lines[0].starts_with("[0] xxx"));
-  CHECK(lines[1] == "[1] between");
-  CHECK(lines[2].starts_with("[0] "));
-  CHECK(lines[2].ends_with("end"));
-  CHECK(std::count(text.begin(), text.end(), 'x') == 200000);
+  for (const std::string& line : lines) {
+    REQUIRE(line.size() == 10'000'004);
+    const char rank = line[1];
+    CHECK(line.starts_with(std::string("[") + rank + "] "));
+    CHECK(std::count(line.begin() + 4, line.end(), rank) == 10'000'000);
+  }
+}
+
+TEST_CASE("a line whose writer falls silent is written, and where another cuts it both ends show it") {
+  os::FdPair out = os::make_pipe();
+  os::FdPair go0 = os::make_pipe();
+  os::FdPair go1 = os::make_pipe();
+  const auto run = [&](msg::Hello plans) {
+    Driver agent({.out = out.second.get()});
+    out.second.reset();
+    agent.hello(std::move(plans));
+    agent.shell("printf 'Your name: '; read go <&5; echo Ada; echo end", 0);
+    agent.shell("read go <&5; echo between", 1);
+    agent.start(0, 0, {{go0.first.get(), 5}});
+    agent.start(1, 1, {{go1.first.get(), 5}});
+    // It comes although the line has no end.
+    std::string text(4 + 11, '\0');
+    text.resize(plans.label.empty() ? 11 : 15);
+    for (std::size_t size = 0; size < text.size();) {
+      REQUIRE(wait_readable(out.first.get()));
+      const ssize_t more = ::read(out.first.get(), text.data() + size, text.size() - size);
+      REQUIRE(more > 0);
+      size += static_cast<std::size_t>(more);
+    }
+    write_all(go1.second.get(), "\n");
+    agent.expect<msg::Exited>();
+    write_all(go0.second.get(), "\n");
+    agent.expect<msg::Exited>();
+    agent.finish();
+    return text + read_all(out.first.get());
+  };
+  SUBCASE("with labels") {
+    CHECK(run(Driver::labelled()) == "[0] Your name: ...\n[1] between\n[0] ...Ada\n[0] end\n");
+  }
+  SUBCASE("without labels only the newline is added") {
+    CHECK(run({.out = {OutputMode::merge}}) == "Your name: \nbetween\nAda\nend\n");
+  }
+}
+
+TEST_CASE("without labels bytes are passed on as they are, and nothing is added at the end") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello({.out = {OutputMode::merge}, .err = {OutputMode::merge}});
+  agent.shell("printf 'a\\0b\\n\\001\\377no newline'", 0);
+  agent.shell(":", 1);
+  agent.start(0, 0);
+  agent.start(1, 1);
+  agent.expect<msg::Exited>();
+  agent.expect<msg::Exited>();
+  agent.finish();
+  CHECK(read_all(out.first.get()) == std::string("a\0b\n\001\377no newline", 16));
+}
+
+TEST_CASE("labels and names of files by patterns") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello({.out = {OutputMode::merge}, .label = "%r|%h|%p|%g|%%|%x|%t|"});
+  agent.program({"echo", "hi"});
+  agent.start(msg::SpawnRank{.rank = 3, .node = 7, .host = "there"});
+  agent.expect<msg::Exited>();
+  agent.finish();
+  const std::string text = read_all(out.first.get());
+  CHECK(text.starts_with("3|there|7|0|%|%x|"));
+  CHECK(std::stol(text.substr(17)) > 1'700'000'000);
+  CHECK(text.ends_with("|hi\n"));
+}
+
+class Folder {
+ public:
+  Folder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+  std::string content(const std::string& name) const {
+    const os::UniqueFd fd(::open(file(name).c_str(), O_RDONLY | O_CLOEXEC));
+    REQUIRE(fd);
+    return read_all(fd.get());
+  }
+
+ private:
+  std::string path_ = "/tmp/agent-output-XXXXXX";
+};
+
+TEST_CASE("output into files: one a rank, one for several, with labels and without, nothing old left") {
+  const Folder folder;
+  for (const std::string label : {"", "[%r] "}) {
+    CAPTURE(label);
+    const std::string front = label.empty() ? "" : "[0] ";
+    for (const char* name : {"out.0", "shared"}) {
+      const os::UniqueFd old(::open(folder.file(name).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+      write_all(old.get(), std::string(1000, 'o'));
+    }
+    Driver agent;
+    agent.hello({.out = {OutputMode::file, folder.file("out.%r")},
+                 .err = {OutputMode::file, folder.file("shared")},
+                 .label = label});
+    agent.shell("echo out; i=0; while [ $i -lt 1000 ]; do echo error >&2; i=$((i+1)); done");
+    agent.start(0);
+    agent.start(1);
+    agent.expect<msg::Exited>();
+    agent.expect<msg::Exited>();
+    agent.finish();
+    CHECK(folder.content("out.0") == front + "out\n");
+    const auto lines = lines_of(folder.content("shared"));
+    CHECK(lines.size() == 2000);
+    CHECK(std::count(lines.begin(), lines.end(), front + "error") == (label.empty() ? 2000 : 1000));
+  }
+}
+
+TEST_CASE("a file that cannot be opened, and a disk that is full") {
+  Driver agent;
+  agent.hello({.out = {OutputMode::file, "/no/such/folder/%r"}});
+  agent.program({"true"});
+  agent.send(msg::Spawn{0, {{.rank = 0}}});
+  const auto failed = agent.expect<msg::SpawnFailed>();
+  CHECK(failed.error == ENOENT);
+  CHECK(failed.syscall == "open");
+  CHECK(failed.subject == "/no/such/folder/0");
+  agent.finish();
+
+  Driver full;
+  full.hello({.out = {OutputMode::file, "/dev/full"}, .label = "[%r] "});
+  full.program({"yes"});
+  full.start(0);
+  const auto lost = full.expect<msg::OutputLost>();
+  CHECK(lost.error == ENOSPC);
+  CHECK(lost.subject == "/dev/full");
+  CHECK(full.expect<msg::Exited>().value == SIGPIPE);
+  full.finish();
+}
+
+TEST_CASE("the output of silent ranks is thrown away") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello(Driver::labelled());
+  agent.program({"echo", "said"});
+  agent.start(msg::SpawnRank{.rank = 0, .silent = true});
+  agent.start(msg::SpawnRank{.rank = 1});
+  agent.expect<msg::Exited>();
+  agent.expect<msg::Exited>();
+  agent.finish();
+  CHECK(read_all(out.first.get()) == "[1] said\n");
+}
+
+TEST_CASE("a status line on the terminal goes for good when a rank prints") {
+  int master = -1;
+  int slave = -1;
+  termios raw{};
+  ::cfmakeraw(&raw);
+  REQUIRE(::openpty(&master, &slave, nullptr, &raw, nullptr) == 0);
+  const os::UniqueFd reader(master);
+  os::UniqueFd writer(slave);
+  Driver agent({.out = writer.get(), .err = writer.get()});
+  agent.hello({.out = {OutputMode::merge}, .err = {OutputMode::merge}});
+  agent.send(msg::Status{"one"});
+  agent.send(msg::Status{"two"});
+  agent.program({"echo", "hi"});
+  agent.start(0);
+  agent.expect<msg::Printed>();
+  agent.expect<msg::Exited>();
+  agent.send(msg::Status{"three"});
+  agent.finish();
+  writer.reset();
+  CHECK(read_all(reader.get()) == "one\r\x1b[Ktwo\r\x1b[Khi\n");
 }
 
 TEST_CASE("stdout and stderr on one pipe keep their lines whole") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get(), .err = out.second.get()});
   out.second.reset();
-  agent.hello(OutputMode::label);
+  agent.hello(Driver::labelled());
   agent.shell(
       "i=0; while [ $i -lt 3000 ]; do echo oooooooooooooooooooooooooooooooo; echo eeeeeeeeeeeeeeeeeeeee >&2;"
       " i=$((i+1)); done");
@@ -111,7 +271,7 @@ TEST_CASE("a reader that stops holds the ranks up, loses nothing and delays no e
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
-  agent.hello(OutputMode::label);
+  agent.hello(Driver::labelled());
   constexpr int kLines = 400'000;
   agent.shell("seq 1 400000", 0);
   agent.shell("exit 3", 1);
@@ -133,11 +293,11 @@ TEST_CASE("a reader that stops holds the ranks up, loses nothing and delays no e
 }
 
 TEST_CASE("a reader that stops does not hold up the end when the launcher goes") {
-  for (const OutputMode mode : {OutputMode::inherit, OutputMode::label}) {
+  for (const bool labelled : {false, true}) {
     os::FdPair out = os::make_pipe();
     Driver agent({.out = out.second.get()});
     out.second.reset();
-    agent.hello(mode);
+    agent.hello(labelled ? Driver::labelled() : msg::Hello{});
     agent.program({"yes"});
     const pid_t writer = agent.start(0);
     REQUIRE(eventually([&] { return is_full(out.first.get()) && state_of(writer) == 'S'; }));
@@ -151,7 +311,7 @@ TEST_CASE("output of ranks is drained at the end however late it is read") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
-  agent.hello(OutputMode::label);
+  agent.hello(Driver::labelled());
   // A little under what a pipe holds, more than the sink takes with labels.
   agent.shell("seq 1 12000");
   for (std::uint32_t rank = 0; rank < 3; ++rank) agent.start(rank);
@@ -171,11 +331,14 @@ TEST_CASE("when the reader of labelled output has gone, ranks get SIGPIPE") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
-  agent.hello(OutputMode::label);
+  agent.hello(Driver::labelled());
   agent.program({"yes"});
   agent.start(0);
   read_line(out.first.get());
   out.first.reset();
+  const auto lost = agent.expect<msg::OutputLost>();
+  CHECK(lost.error == EPIPE);
+  CHECK(lost.subject == "stdout");
   const auto exited = agent.expect<msg::Exited>();
   CHECK(exited.signaled);
   CHECK(exited.value == SIGPIPE);
@@ -187,7 +350,7 @@ TEST_CASE("when the reader of labelled output has gone, ranks get SIGPIPE") {
 TEST_CASE("labelled output reaches files, sockets and terminals") {
   const auto run = [](int out) {
     Driver agent({.out = out});
-    agent.hello(OutputMode::label);
+    agent.hello(Driver::labelled());
     agent.shell("seq 1 1000");
     agent.start(5);
     agent.expect<msg::Exited>();
@@ -237,13 +400,13 @@ TEST_CASE("two hundred ranks, each with a line and an exit code") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
-  agent.hello(OutputMode::label);
+  agent.hello(Driver::labelled());
   agent.shell("echo rank $RANK; exit $RANK");
   msg::Spawn spawn{0, {}};
   std::vector<int> fds;
   const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   for (std::uint32_t rank = 0; rank < 200; ++rank) {
-    spawn.ranks.push_back({rank, {"RANK=" + std::to_string(rank)}, {9}});
+    spawn.ranks.push_back({.rank = rank, .environment = {"RANK=" + std::to_string(rank)}, .fds = {9}});
     fds.push_back(null.get());
   }
   agent.send(spawn, fds);

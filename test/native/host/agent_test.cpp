@@ -7,7 +7,6 @@ namespace {
 
 using namespace wireup;
 using namespace wireup::test;
-using msg::OutputMode;
 
 TEST_CASE("without a launcher it says what it is") {
   os::FdPair err = os::make_pipe();
@@ -60,10 +59,10 @@ TEST_CASE("a program comes in parts and runs with its directory, arguments and e
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello();
-  agent.send(msg::Program{4, "/usr", {}, {"sh"}, {}, false});
+  agent.send(msg::Program{4, "/usr", "", {}, {"sh"}, {}, false});
   agent.send(msg::Program{
-      4, "", {}, {"-c", "pwd; echo $1 $A $B $RANK; env | grep -c ^B="}, {"A=a", "B=common"}, false});
-  agent.send(msg::Program{4, "", {}, {"name", "argument"}, {"PATH=/usr/bin:/bin"}, true});
+      4, "", "", {}, {"-c", "pwd; echo $1 $A $B $RANK; env | grep -c ^B="}, {"A=a", "B=common"}, false});
+  agent.send(msg::Program{4, "", "", {}, {"name", "argument"}, {"PATH=/usr/bin:/bin"}, true});
   agent.send(msg::Spawn{4, {{9, {"B=own", "RANK=9"}, {}}}});
   agent.expect<msg::Started>();
   CHECK(agent.expect<msg::Exited>().value == 0);
@@ -76,7 +75,7 @@ TEST_CASE("a prefix is executed in front of the program") {
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello();
-  agent.send(msg::Program{0, "", {"/bin/echo", "-n"}, {"true", "x"}, {"PATH=/usr/bin:/bin"}, true});
+  agent.send(msg::Program{0, "", "", {"/bin/echo", "-n"}, {"true", "x"}, {"PATH=/usr/bin:/bin"}, true});
   agent.start(0);
   agent.expect<msg::Exited>();
   agent.finish();
@@ -89,7 +88,7 @@ TEST_CASE("a program that is not there fails for every rank of the spawn, behind
     agent.hello();
     std::vector<std::string> prefix;
     if (with_prefix) prefix = {"/bin/echo"};
-    agent.send(msg::Program{0, "", prefix, {"no-such-program"}, {"PATH=/usr/bin:/bin"}, true});
+    agent.send(msg::Program{0, "", "", prefix, {"no-such-program"}, {"PATH=/usr/bin:/bin"}, true});
     for (int round = 0; round < 2; ++round) {
       agent.send(msg::Spawn{0, {{0, {}, {}}, {1, {}, {}}}});
       for (std::uint32_t rank = 0; rank < 2; ++rank) {
@@ -110,7 +109,7 @@ TEST_CASE("what cannot be executed or entered is told with its errno") {
   agent.program({"/etc/passwd"}, 0);
   agent.send(msg::Spawn{0, {{0, {}, {}}}});
   CHECK(agent.expect<msg::SpawnFailed>().error == EACCES);
-  agent.send(msg::Program{1, "/no/such/folder", {}, {"/bin/true"}, {}, true});
+  agent.send(msg::Program{1, "/no/such/folder", "", {}, {"/bin/true"}, {}, true});
   agent.send(msg::Spawn{1, {{0, {}, {}}}});
   const auto failed = agent.expect<msg::SpawnFailed>();
   CHECK(failed.error == ENOENT);
@@ -123,13 +122,14 @@ TEST_CASE("what cannot be executed or entered is told with its errno") {
 }
 
 TEST_CASE("a rank has its standard fds, those attached, and no others") {
-  for (const OutputMode mode : {OutputMode::inherit, OutputMode::label}) {
+  for (const bool labelled : {false, true}) {
     os::FdPair out = os::make_pipe();
     const os::UniqueFd stray(::open("/dev/null", O_RDONLY));
     os::FdPair attached = os::stream_pair();
     Driver agent({.out = out.second.get()});
     out.second.reset();
-    agent.hello(mode, 0);
+    agent.readers = {0};
+    agent.hello(labelled ? Driver::labelled() : msg::Hello{});
     agent.program({"sh", "-c", "echo $(ls /proc/self/fd); echo hello >&7"});
     agent.start(0, 0, {{attached.second.get(), 7}});
     attached.second.reset();
@@ -138,7 +138,7 @@ TEST_CASE("a rank has its standard fds, those attached, and no others") {
     CHECK(read_all(attached.first.get()) == "hello\n");
     agent.finish();
     // 3 is the folder that ls has open itself; the shell has 7 because it was attached.
-    CHECK(read_all(out.first.get()) == (mode == OutputMode::label ? "[0] 0 1 2 3 7\n" : "0 1 2 3 7\n"));
+    CHECK(read_all(out.first.get()) == (labelled ? "[0] 0 1 2 3 7\n" : "0 1 2 3 7\n"));
   }
 }
 
@@ -218,18 +218,19 @@ TEST_CASE("nonsense from the launcher ends the job with one line") {
   run([](Driver& agent) { agent.send(msg::End{0}); }, "before hello");
   run(
       [](Driver& agent) {
-        agent.send(msg::Hello{99, OutputMode::inherit, -1});
+        agent.send(msg::Hello{.version = 99});
         CHECK(agent.expect<msg::Ready>().version == msg::kProtocolVersion);
       },
       "version");
   run(after_hello(msg::Hello{}), "second hello");
   run(after_hello(msg::Done{}), "not for an agent");
-  run(after_hello(msg::Spawn{9, {{0, {}, {}}}}), "unknown program");
-  run(after_hello(msg::Spawn{1, {{0, {}, {7}}}}), "fds");
-  run(after_hello(msg::Spawn{1, {{5, {}, {}}}}), "that runs");
-  run(after_hello(msg::Spawn{1, {{0, {}, {}}, {0, {}, {}}}}), "that runs");
-  run(after_hello(msg::Program{1, "", {}, {"x"}, {}, true}), "does not fit");
-  run(after_hello(msg::Program{2, "", {}, {}, {}, true}), "does not fit");
+  run(after_hello(msg::Spawn{9, {{.rank = 0}}}), "unknown program");
+  run(after_hello(msg::Spawn{1, {{.rank = 0, .fds = {7}}}}), "fds");
+  run(after_hello(msg::Spawn{1, {{.rank = 5}}}), "that runs");
+  run(after_hello(msg::Spawn{1, {{.rank = 0}, {.rank = 0}}}), "that runs");
+  run(after_hello(msg::Spawn{1, {{.rank = 0, .reads_stdin = true}}}), "was not announced");
+  run(after_hello(msg::Program{.id = 1, .args = {"x"}}), "does not fit");
+  run(after_hello(msg::Program{.id = 2}), "does not fit");
 }
 
 }  // namespace

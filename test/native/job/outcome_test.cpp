@@ -99,9 +99,12 @@ TEST_CASE("one rank ends, the others run") {
       {"abort", [](Story& s) { s.init(1), s.abort(1, 42); }, {true, 42, R::abort, 1, 42}},
       {"abort, read after the exit that it explains", [](Story& s) { s.init(1), s.exit(1, 9), s.abort(1, 42); },
        {true, 42, R::abort, 1, 42}},
-      {"not started", [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x"); }, {true, 127, R::spawn, 1, ENOENT}},
-      {"not executable", [](Story& s) { s.outcome.spawn_failed(1, EACCES, "x"); }, {true, 126, R::spawn, 1, EACCES}},
-      {"no memory to start", [](Story& s) { s.outcome.spawn_failed(1, ENOMEM, "x"); }, {true, 1, R::spawn, 1, ENOMEM}},
+      {"not started", [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", true); }, {true, 127, R::spawn, 1, ENOENT}},
+      {"not executable", [](Story& s) { s.outcome.spawn_failed(1, EACCES, "x", true); }, {true, 126, R::spawn, 1, EACCES}},
+      {"no such folder", [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", false); }, {true, 1, R::spawn, 1, ENOENT}},
+      {"the reader of the output has gone", [](Story& s) { s.outcome.output_lost(EPIPE, "stdout"); }, {true, 141, R::output, -1, EPIPE}},
+      {"a full disk", [](Story& s) { s.outcome.output_lost(ENOSPC, "f"); }, {true, 1, R::output, -1, ENOSPC}},
+      {"no memory to start", [](Story& s) { s.outcome.spawn_failed(1, ENOMEM, "x", false); }, {true, 1, R::spawn, 1, ENOMEM}},
   };
   for (const Row& row : rows) check(row);
 }
@@ -170,7 +173,7 @@ TEST_CASE("a failure need not end the others") {
       {"others wait for a second", [](Story& s) { s.exit(1, 3), s.init(2), s.hang_up(2), s.stuck(2), s.exit(2, 0); },
        {true, 3, R::exit, 1, 3}},
       {"abort", [](Story& s) { s.exit(1, 3), s.abort(2, 4); }, {true, 3, R::exit, 1, 3}},
-      {"one cannot be started", [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x"); },
+      {"one cannot be started", [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", true); },
        {true, 127, R::spawn, 1, ENOENT}},
       {"time", [](Story& s) { s.exit(1, 3), s.outcome.timed_out(R::timeout, milliseconds(5)); },
        {true, 3, R::exit, 1, 3}},

@@ -10,19 +10,24 @@ using namespace wireup::wire::agent;
 
 std::vector<Message> samples() {
   return {
-      Hello{3, OutputMode::label, -1},
-      Program{7, "/work", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
+      Hello{3, {OutputMode::merge}, {OutputMode::file, "err.%r"}, "[%r] ", 64, {BindingUnit::list, {{0, 2}, {1}}}},
+      Hello{},
+      Program{7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
       Program{},
-      Spawn{7, {{0, {"PMI_RANK=0"}, {3, 4}}, {4000000000u, {}, {}}}},
+      Spawn{7, {{0, {"PMI_RANK=0"}, {3, 4}, 2, "node2", true, true, false}, {.rank = 4000000000u, .silent = true}}},
       Spawn{},
       Signal{15, {1, 2, 3}},
       Signal{},
       End{2000},
+      Status{"a line"},
       Ready{1, 4711, "host"},
       Started{9, 1234},
+      Started{9, 1234, {0, 4}},
       SpawnFailed{1, 2, "execve", "./nowhere"},
       Exited{5, true, 9, true, true},
       Exited{5, false, -1, false},
+      OutputLost{28, "file"},
+      Printed{},
       Done{},
   };
 }
@@ -56,11 +61,15 @@ TEST_CASE("every message survives encode and decode") {
 }
 
 TEST_CASE("the fields come back as they were") {
-  const auto hello = std::get<Hello>(*decode(encode(Hello{3, OutputMode::label, -1})));
+  const auto hello = std::get<Hello>(*decode(encode(samples().front())));
   CHECK(hello.version == 3);
-  CHECK(hello.output == OutputMode::label);
-  CHECK(hello.stdin_rank == -1);
-  const auto spawn = std::get<Spawn>(*decode(encode(Spawn{7, {{4000000000u, {"A=b"}, {3, 4}}}})));
+  CHECK(hello.out.mode == OutputMode::merge);
+  CHECK(hello.err.mode == OutputMode::file);
+  CHECK(hello.err.file == "err.%r");
+  CHECK(hello.label == "[%r] ");
+  CHECK(hello.stdin_readers == 64);
+  CHECK(hello.binding.sets == std::vector<std::vector<std::uint32_t>>{{0, 2}, {1}});
+  const auto spawn = std::get<Spawn>(*decode(encode(Spawn{7, {{.rank = 4000000000u, .environment = {"A=b"}, .fds = {3, 4}}}})));
   REQUIRE(spawn.ranks.size() == 1);
   CHECK(spawn.program == 7);
   CHECK(spawn.ranks[0].rank == 4000000000u);
@@ -75,9 +84,9 @@ TEST_CASE("the fields come back as they were") {
 }
 
 TEST_CASE("the layout on the wire is fixed") {
-  CHECK(encode(Hello{1, OutputMode::label, -1}) == std::string("\0\1\0\0\0\1\xff\xff\xff\xff", 10));
-  CHECK(encode(Started{2, 258}) == std::string("\6\2\0\0\0\2\1\0\0", 9));
-  CHECK(encode(Done{}) == "\x09");
+  CHECK(encode(End{258}) == std::string("\4\2\1\0\0", 5));
+  CHECK(encode(Started{2, 258}) == std::string("\7\2\0\0\0\2\1\0\0\0\0\0\0", 13));
+  CHECK(encode(Done{}) == "\x0c");
 }
 
 TEST_CASE("a message cut at any byte is refused") {
@@ -96,10 +105,10 @@ TEST_CASE("bytes behind a message are refused") {
 }
 
 TEST_CASE("unknown kinds, modes and truth values are refused") {
-  CHECK_FALSE(decode("\x0a").has_value());
+  CHECK_FALSE(decode("\x0d").has_value());
   CHECK_FALSE(decode("\xff").has_value());
   std::string hello = encode(Hello{});
-  hello[5] = 2;
+  hello[5] = 4;
   CHECK_FALSE(decode(hello).has_value());
   std::string exited = encode(Exited{});
   exited[5] = 2;

@@ -1,0 +1,151 @@
+/**
+ * The grammar of mpiexec's command line, made into what commander reads.
+ *
+ *     mpiexec [option...] program [arg...] [: [option...] program [arg...]]...
+ *
+ * An option has one dash or two, its value behind a blank or `=`. Options end at the program; a lone `:` ends its
+ * arguments, as MPI has it.
+ */
+import type { Command, Option } from 'commander';
+import { parseArgsStringToArgv } from 'string-argv';
+
+/** One program with its options, as commander reads them. */
+export interface Segment {
+  options: string[];
+  program: string | undefined;
+  args: string[];
+}
+
+/** Wrong use, told in one line. */
+export class UsageError extends Error {}
+
+/** Other names that mpiexecs have for an option of ours. */
+const aliases: Readonly<Record<string, string>> = {
+  h: 'help',
+  np: 'n',
+  perhost: 'ppn',
+  'prepend-rank': 'l',
+  host: 'hosts',
+  machinefile: 'hostfile',
+  outfile: 'outfile-pattern',
+  errfile: 'errfile-pattern',
+  bootstrap: 'launcher',
+  binding: 'bind-to',
+  version: 'info',
+};
+
+/** Options of other mpiexecs that this one does not have, and why. */
+const unsupported: Readonly<Record<string, string>> = {
+  arch: 'all ranks run on this machine, so there is nothing to choose',
+  'map-by': 'use --map to place ranks on pretended nodes, --bind-to to bind them',
+  membind: 'memory is bound by the kernel’s first touch; bind ranks with --bind-to',
+  rmk: 'there is no resource manager here: ranks start on this machine',
+  iface: 'the PMI server is on this machine; MPI chooses its own interface (for MPICH: MPIR_CVAR_CH3_NETWORK_IFACE, UCX_NET_DEVICES)',
+  'launcher-exec': 'ranks are started by wireup-agent, not by a launcher’s program',
+  'bootstrap-exec': 'ranks are started by wireup-agent, not by a launcher’s program',
+  'disable-auto-cleanup': 'say --on-failure wait',
+  'enable-auto-cleanup': 'it is the default: --on-failure kill',
+  'disable-hostname-propagation': 'the host’s name is not looked up by the ranks',
+  'enable-hostname-propagation': 'the host’s name is not looked up by the ranks',
+  localhost: 'the ranks reach their server at 127.0.0.1, whatever the host is called',
+  nameserver: 'names are not kept beyond a job yet',
+  'gpus-per-proc': 'GPUs are not assigned; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
+  'gpu-subdevs-per-proc': 'GPUs are not assigned; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
+  'order-nodes': 'nodes come in the order in which they are named',
+  rankmap: 'use --map with the node of each rank',
+  'skip-launch-node': 'all ranks run on this machine',
+  topolib: 'the machine’s topology is read from /sys',
+  demux: 'output is waited for by epoll',
+  dbg: 'say --debugger',
+  'ckpoint-interval': 'there is no checkpointing here; see --reconnect',
+  'ckpoint-prefix': 'there is no checkpointing here; see --reconnect',
+  'ckpointlib': 'there is no checkpointing here; see --reconnect',
+  profile: 'see --result',
+  'memory-alloc-kinds': 'no MPI of today is told of it by its launcher',
+};
+
+function findOption(options: readonly Option[], name: string): Option | undefined {
+  return options.find(({ long, short }) => long === `--${name}` || short === `-${name}`);
+}
+
+/** Splits at each lone `:`. */
+function splitSegments(argv: readonly string[]): string[][] {
+  const segments: string[][] = [[]];
+  for (const word of argv) {
+    if (word === ':') segments.push([]);
+    else segments.at(-1)!.push(word);
+  }
+  return segments;
+}
+
+function readSegment(argv: readonly string[], options: readonly Option[], pairs: ReadonlySet<string>, wordsOf: (file: string) => string[]): Segment {
+  const words = [...argv];
+  const segment: Segment = { options: [], program: undefined, args: [] };
+  let at = 0;
+  while (at < words.length) {
+    const word = words[at]!;
+    const match = /^--?([A-Za-z][\w-]*)(?:=([^]*))?$/.exec(word);
+    if (match === null) {
+      if (word === '--') at++;
+      break;
+    }
+    at++;
+    const [, said, value] = match as unknown as [string, string, string | undefined];
+    const name = aliases[said] ?? said;
+    const why = unsupported[name];
+    if (why !== undefined) throw new UsageError(`option '${word}' is not supported: ${why}`);
+    const option = findOption(options, name);
+    const long = option?.long ?? `--${name}`;
+    if (option !== undefined && !option.required) {
+      segment.options.push(value === undefined ? long : `${long}=${value}`);
+      continue;
+    }
+    let given = value ?? (option === undefined ? undefined : words[at++]);
+    // `-env NAME VALUE`, which may also be NAME=VALUE.
+    if (given !== undefined && pairs.has(long) && !given.includes('=')) {
+      if (at >= words.length) throw new UsageError(`option '${word}': expected a name and a value`);
+      given = `${given}=${words[at++]}`;
+    }
+    if (long === '--file' && given !== undefined) {
+      words.splice(at, 0, ...wordsOf(given));
+      continue;
+    }
+    // Without a value commander says what is missing; an unknown option it compares with those that there are.
+    segment.options.push(given === undefined ? long : `${long}=${given}`);
+  }
+  segment.program = words[at];
+  segment.args = words.slice(at + 1);
+  return segment;
+}
+
+/**
+ * @param command whose options there are
+ * @param pairs the long names of options that take a name and a value
+ * @param wordsOf reads a -file, whose words stand in its place
+ * @throws {@link UsageError}
+ */
+export function readCommandLine(
+  argv: readonly string[],
+  command: Command,
+  pairs: ReadonlySet<string>,
+  wordsOf: (file: string) => string[],
+): Segment[] {
+  return splitSegments(argv).map((words) => readSegment(words, command.options, pairs, wordsOf));
+}
+
+function linesOf(text: string): string[] {
+  return text.replace(/\\\n/g, ' ').split('\n').filter((line) => !/^\s*(#|$)/.test(line));
+}
+
+/**
+ * The lines of a -configfile, each a segment of a command line, as MPI has it: a line that begins with `#` is a comment, `\`
+ * at the end of one goes on with the next. Words may be quoted.
+ */
+export function readConfigFile(text: string): string[] {
+  return linesOf(text).flatMap((line, i) => [...(i === 0 ? [] : [':']), ...parseArgsStringToArgv(line)]);
+}
+
+/** The words of a -file, in lines of the same kind. */
+export function readOptionsFile(text: string): string[] {
+  return linesOf(text).flatMap((line) => parseArgsStringToArgv(line));
+}

@@ -1,0 +1,91 @@
+/** How far the ranks are, while they are: a line on the terminal, or lines. */
+import { formatIdset, type Job, type PmiStatus } from '../index';
+import { say, statusLineShown } from './report';
+
+/** Jobs that are over by then show nothing. */
+const PATIENCE_MS = 500;
+/** Between two looks at the job. */
+const PERIOD_MS = 200;
+
+const countOf = (idset: string): number =>
+  idset === '' ? 0 : idset.split(',').reduce((sum, part) => {
+    const [first, last = first] = part.split('-').map(Number) as [number, number?];
+    return sum + last! - first + 1;
+  }, 0);
+
+/** `64 ranks: 2 not connected, 10 in init, 51 of 64 in barrier 3, 1 finalized, 0 exited`, without what is nought. */
+function describe({ size, ranks, barrier }: PmiStatus, exited: number): string {
+  const parts: [number, string][] = [
+    [countOf(ranks.absent), 'not connected'],
+    [countOf(ranks.connected), 'connected'],
+    [countOf(ranks.initialized), 'in PMI'],
+    [countOf(barrier.inside), `of ${size} in barrier ${barrier.number}`],
+    [countOf(ranks.finalized), 'finalized'],
+    [exited, 'exited'],
+  ];
+  const told = parts.flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}`]));
+  return `${size} rank${size === 1 ? '' : 's'}: ${told.join(', ') || 'starting'}`;
+}
+
+export class Progress {
+  readonly #job: Job;
+  readonly #lines: boolean;
+  readonly #exited = new Set<number>();
+  #timer: NodeJS.Timeout | undefined;
+  #last = '';
+
+  /** @param how `line` shows the last state only, `plain` writes each that differs */
+  constructor(job: Job, how: 'line' | 'plain') {
+    this.#job = job;
+    this.#lines = how === 'plain';
+    void this.#listen();
+    this.#timer = setTimeout(() => void this.#look(), PATIENCE_MS);
+    this.#timer.unref();
+  }
+
+  /** The line is gone by the time the job has ended. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    statusLineShown(false);
+  }
+
+  async #listen(): Promise<void> {
+    for await (const event of this.#job.events()) {
+      if (event.type === 'exited') this.#exited.add(event.rank);
+      if (event.type === 'printed' && !this.#lines) return this.end();
+    }
+    this.end();
+  }
+
+  async #look(): Promise<void> {
+    let text: string;
+    try {
+      text = describe(await this.#job.status(), this.#exited.size);
+    } catch {
+      return this.end();
+    }
+    if (this.#timer === undefined) return;
+    if (text !== this.#last) {
+      this.#last = text;
+      if (this.#lines) {
+        say(text);
+      } else {
+        statusLineShown(true);
+        this.#job.showStatus(`wireup: ${text}`);
+      }
+    }
+    this.#timer = setTimeout(() => void this.#look(), this.#lines ? 5 * PERIOD_MS : PERIOD_MS);
+    this.#timer.unref();
+  }
+}
+
+/** `0-2: 0; 3: SIGSEGV`: how ranks ended, those that ended alike together. */
+export function describeExits(ranks: readonly { rank: number; code?: number; signal?: string }[]): string {
+  const groups = new Map<string, number[]>();
+  for (const { rank, code, signal } of ranks) {
+    const how = signal ?? (code === undefined ? 'not started' : `${code}`);
+    groups.set(how, [...(groups.get(how) ?? []), rank]);
+  }
+  return [...groups].map(([how, members]) => `${formatIdset(members)}: ${how}`).join('; ');
+}

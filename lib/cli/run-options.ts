@@ -1,0 +1,306 @@
+/** The options of `wireup run`, which are mpiexec's, and how several segments (MPMD) are put together. */
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { PmiTransport } from '../index';
+import { MAX_RANKS } from '../limits';
+import { addAdmissionOptions, type AdmissionFlags } from './admission';
+import { STATUS_SIGNAL } from './job-signals';
+import { readCommandLine, readConfigFile, readOptionsFile, UsageError, type Segment } from './mpiexec-args';
+import { parseMap, type PlacementMap } from './placement';
+import { idset, seconds, usageError, wholeNumber, words } from './report';
+
+/** What concerns one program; what one segment says is not said for the others. */
+export interface SegmentOptions {
+  ranks?: number;
+  soft?: (count: number) => boolean;
+  wdir?: string;
+  path?: string;
+  env: Record<string, string>;
+  envall: boolean;
+  envnone: boolean;
+  envlist?: string;
+  hosts?: string;
+}
+
+/** What concerns the whole job, in whichever segment it is said. */
+export interface JobOptions extends AdmissionFlags {
+  hostfile?: string;
+  ppn?: number;
+  map?: PlacementMap;
+  nodePerRank: boolean;
+  bindTo: BindTo;
+  reportBindings: boolean;
+  genv: Record<string, string>;
+  genvall: boolean;
+  genvnone: boolean;
+  genvlist?: string;
+  usize?: number;
+  pmi: PmiTransport;
+  pmiPort: boolean;
+  execShim: boolean;
+  label: boolean;
+  prependPattern?: string;
+  outfilePattern?: string;
+  errfilePattern?: string;
+  outputFrom?: number[];
+  stdin: 'all' | 'none' | number[];
+  verbose: boolean;
+  info: boolean;
+  progress: 'auto' | 'plain' | 'none';
+  timeout?: number;
+  wireupTimeout?: number;
+  killTimeout: number;
+  onFailure: 'kill' | 'wait';
+  onEarlyExit: 'fail' | 'wait';
+  result?: string;
+  printAllExitcodes: boolean;
+  proctable?: string;
+  debugger?: string[];
+  debugRanks: number[];
+}
+
+export type BindTo = 'none' | 'hwthread' | 'core' | 'socket' | number[][];
+
+export interface RunSegment {
+  program: string;
+  args: string[];
+  options: SegmentOptions;
+}
+
+export interface RunRequest {
+  job: JobOptions;
+  segments: RunSegment[];
+}
+
+/** Options that take a name and a value, in one word or in two. */
+const pairs: ReadonlySet<string> = new Set(['--env', '--genv']);
+
+function addPair(text: string, previous: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Expected the name of a variable and its value.');
+  return { ...previous, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** `2`, `1:4`, `1:8:2`, and several of them between commas, as MPI's -soft has it: which counts are good. */
+function softCounts(text: string): (count: number) => boolean {
+  const triplets = text.split(',').map((triplet) => {
+    const match = /^(\d+)(?::(\d+))?(?::(\d+))?$/.exec(triplet);
+    if (match === null || match[3] === '0') throw new InvalidArgumentError('Expected counts such as 2, 1:4 or 1:8:2.');
+    const first = Number(match[1]);
+    return { first, last: Number(match[2] ?? first), stride: Number(match[3] ?? 1) };
+  });
+  return (count) => triplets.some(({ first, last, stride }) => count >= first && count <= last && (count - first) % stride === 0);
+}
+
+/** `none`, `hwthread`, `core`, `socket`, or `user:0,1+2,3-5`: for each rank in turn its CPUs. */
+function bindTo(text: string): BindTo {
+  if (text === 'none' || text === 'hwthread' || text === 'core' || text === 'socket') return text;
+  const list = /^(?:user|list):(.+)$/.exec(text)?.[1];
+  if (list === undefined) throw new InvalidArgumentError('Expected none, hwthread, core, socket, or user:CPU[+CPU...],... with the CPUs of each rank.');
+  return list.split(',').map((set) => set.split('+').flatMap(idset));
+}
+
+function stdinOf(text: string): 'all' | 'none' | number[] {
+  return text === 'all' || text === 'none' ? text : idset(text);
+}
+
+function launcher(text: string): string {
+  if (text !== 'fork' && text !== 'local') throw new InvalidArgumentError('Only fork is there: ranks start on this machine.');
+  return text;
+}
+
+function initialErrhandler(text: string): string {
+  if (!/^(mpi_)?errors_are_fatal$/i.test(text)) {
+    throw new InvalidArgumentError('Only mpi_errors_are_fatal, the default, is there: no MPI of today can be told another by its launcher.');
+  }
+  return text;
+}
+
+function pattern(text: string): string {
+  if (text === '') throw new InvalidArgumentError('Expected a pattern.');
+  return text;
+}
+
+function segmentOptions(command: Command): Command {
+  return command
+    .optionsGroup('For one program (said between two colons):')
+    .addOption(new Option('-n, --ranks <N>', 'how many ranks, also -np; 1 by default').argParser(wholeNumber(1, MAX_RANKS)))
+    .addOption(new Option('--soft <counts>', 'counts that will do, such as 1:8:2; as many ranks start as -n and they allow').argParser(softCounts))
+    .option('--wdir <folder>', 'the ranks’ working directory')
+    .option('--path <folders>', 'where the program is searched; PATH by default')
+    .option('--hosts <list>', 'names of this machine, name[:count] between commas, also -host: each is a node')
+    .addOption(new Option('--env <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair).default({}, 'none'))
+    .option('--envlist <names>', 'inherit these variables only')
+    .option('--envall', 'inherit all variables', false)
+    .option('--envnone', 'inherit none', false)
+    .option('--file <file>', 'more of these options, from a file');
+}
+
+function jobOptions(command: Command): Command {
+  command
+    .optionsGroup('Where ranks run:')
+    .addOption(new Option('--ppn <N>', 'ranks for each of the --hosts before the next gets some').argParser(wholeNumber(1, MAX_RANKS)))
+    .option('-f, --hostfile <file>', 'a file of hosts, name[:count] in each line')
+    .addOption(
+      new Option('--map <map>', 'pretend several nodes: block:N or cyclic:N nodes, or the node of each rank, such as 0,0,1,1').argParser(parseMap),
+    )
+    .option('--node-per-rank', 'tell ranks that each is on a node of its own: for containers with a /dev/shm each', false)
+    .addOption(
+      new Option('--bind-to <unit>', 'bind each rank to CPUs: none, hwthread, core, socket, or user:CPU[+CPU...],...').argParser(bindTo).default('none'),
+    )
+    .option('--report-bindings', 'say on stderr which rank is bound to which CPUs', false)
+    .option('--launcher <name>', 'fork, which is the only one', launcher)
+    .optionsGroup('Environment of all ranks:')
+    .addOption(new Option('--genv <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair).default({}, 'none'))
+    .option('--genvlist <names>', 'inherit these variables only')
+    .option('--genvall', 'inherit all variables (the default)', false)
+    .option('--genvnone', 'inherit none', false)
+    .optionsGroup('PMI:')
+    .addOption(
+      new Option('--pmi <transport>', 'how ranks reach the PMI server: an inherited fd, TCP on 127.0.0.1, or a unix socket')
+        .choices(['fd', 'tcp', 'unix'])
+        .default('fd'),
+    )
+    .option('--pmi-port', 'the same as --pmi tcp', false)
+    .option('--no-exec-shim', 'with --pmi unix: start the program itself, which runs wireup-exec further inside (in a container)')
+    .addOption(new Option('--usize <N>', 'the universe size; the number of ranks by default').argParser(wholeNumber(1, 2 ** 31 - 1)))
+    .option('--initial-errhandler <name>', 'mpi_errors_are_fatal', initialErrhandler);
+  addAdmissionOptions(command)
+    .optionsGroup('Output and input:')
+    .option('-l, --label', 'put "[rank] " before each line of output, also -prepend-rank', false)
+    .addOption(
+      new Option('--prepend-pattern <pattern>', 'the same with %r rank, %h host, %p node, %g group, %t seconds since 1970').argParser(pattern),
+    )
+    .addOption(new Option('--outfile-pattern <pattern>', 'write stdout to files, made anew, named by such a pattern').argParser(pattern))
+    .addOption(new Option('--errfile-pattern <pattern>', 'the same for stderr').argParser(pattern))
+    .addOption(new Option('--output-from <ranks>', 'only these ranks’ output, such as 0,4-7').argParser(idset))
+    .addOption(new Option('--stdin <ranks>', 'who reads standard input: all, none, or ranks').argParser(stdinOf).default([0], '0'))
+    .addOption(
+      new Option('--progress <how>', 'how far the ranks are, on stderr: auto shows a line on a terminal until they print; plain writes lines; or none')
+        .choices(['auto', 'plain', 'none'])
+        .default('auto'),
+    )
+    .option('-v, --verbose', 'say on stderr what runs where, and how long it took', false)
+    .optionsGroup('How the job ends:')
+    .addOption(new Option('-t, --timeout <S>', 'end the job after S seconds, with exit code 124').env('MPIEXEC_TIMEOUT').argParser(seconds(1)))
+    .addOption(
+      new Option('--wireup-timeout <S>', 'the same when not every rank has said PMI init and left the first barrier by then').argParser(seconds(1)),
+    )
+    .addOption(
+      new Option('--kill-timeout <S>', 'seconds from TERM to KILL when ranks are ended').argParser(seconds(0)).default(5000, '5'),
+    )
+    .addOption(
+      new Option('--on-failure <what>', 'a rank that fails ends the others, or lets them run on').choices(['kill', 'wait']).default('kill'),
+    )
+    .addOption(
+      new Option('--on-early-exit <what>', 'a rank that leaves while others wait for it in a PMI barrier ends the job, or lets them wait')
+        .choices(['fail', 'wait'])
+        .default('fail'),
+    )
+    .option('--result <file>', 'write how the job and each rank ended to a file, as JSON')
+    .option('--print-all-exitcodes', 'say on stderr how each rank ended', false)
+    .optionsGroup('Debuggers:')
+    .option('--proctable <file>', 'write host, process id and executable of each rank to a file, as JSON, once all have been started')
+    .addOption(
+      new Option('--debugger <command>', 'put a command, split at blanks, before the program of some ranks (use it with --pmi tcp where it drops fds)').argParser(words),
+    )
+    .addOption(new Option('--debug-ranks <list>', 'which ranks, such as 0,4-7').argParser(idset).default([0], '0'))
+    .optionsGroup('Other:')
+    .option('--configfile <file>', 'read the programs and their options from a file, a line each')
+    .option('--info', 'print the version and what there is, also -version', false);
+  return command;
+}
+
+export function makeRunCommand(name: string): Command {
+  const command = new Command(name)
+    .description('Starts programs as the ranks of one job on this machine, as mpiexec does.')
+    .usage('[options] program [args...] [: [options] program [args...]]...')
+    .exitOverride()
+    .configureOutput({ outputError: usageError })
+    .addHelpText(
+      'after',
+      `
+Options have one dash or two, and their value behind a blank or "=". They end at the program.
+
+The exit code is 0, or that of the first rank that failed (128 + the number of the signal that killed it), or what
+abort said; 124: a time limit passed, 127: the program was not found, 126: it is not executable, 130: ended by ^C,
+141: nobody reads the output any more, 2: wrong use.
+
+Rank 0 reads standard input. INT, TERM, HUP, QUIT, USR1, USR2, ALRM, WINCH, TSTP and CONT are passed on to the ranks;
+a second INT within two seconds ends the job, a third kills it. MPIEXEC_PORT_RANGE=LOW:HIGH bounds the port of --pmi tcp.
+
+${STATUS_SIGNAL} asks where the ranks are: kill -${STATUS_SIGNAL.slice(3)} PID (of this program) says on stderr who never
+connected, who waits in a barrier and who is missing from it.
+
+Examples:
+  ${name} -n 4 ./a.out
+  ${name} -n 64 -l --pmi unix ./a.out --its-own-option
+  ${name} -genv OMP_NUM_THREADS 2 -n 1 ./master : -n 3 ./worker
+  ${name} -n 16 --wireup-timeout 30 --result job.json ./a.out`,
+    );
+  return jobOptions(segmentOptions(command));
+}
+
+/** A configfile's segments stand where it is named; the options beside it go before the first of them. */
+function expandConfigFiles(segments: readonly Segment[], read: (argv: string[]) => Segment[]): Segment[] {
+  return segments.flatMap((segment) => {
+    const at = segment.options.findIndex((option) => option.startsWith('--configfile='));
+    if (at < 0) return [segment];
+    const file = segment.options[at]!.slice('--configfile='.length);
+    if (segment.program !== undefined) throw new UsageError(`--configfile ${file}: it names the programs; expected none behind it`);
+    const found = read(readConfigFile(readText('--configfile', file)));
+    if (found.some(({ options }) => options.some((option) => option.startsWith('--configfile=')))) {
+      throw new UsageError(`--configfile ${file}: a configfile cannot name another`);
+    }
+    const [first, ...rest] = found;
+    const beside = segment.options.filter((_, i) => i !== at);
+    return [{ ...first!, options: [...beside, ...first!.options] }, ...rest];
+  });
+}
+
+export function readText(option: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${option} ${file}: ${(error as Error).message}`);
+  }
+}
+
+/** Where an option was said, and not only has its default. */
+function said(command: Command, key: string): boolean {
+  return command.getOptionValueSource(key) !== 'default';
+}
+
+/**
+ * What the command line asks for.
+ *
+ * @param name how the tool was called, for its messages
+ * @throws {@link UsageError}, or what commander throws when it has printed help or its complaint
+ */
+export function readRun(name: string, argv: readonly string[]): RunRequest {
+  const grammar = makeRunCommand(name);
+  const read = (line: readonly string[]): Segment[] => readCommandLine(line, grammar, pairs, (file) => readOptionsFile(readText('--file', file)));
+  const segments = expandConfigFiles(read(argv), read);
+  let job: JobOptions | undefined;
+  const programs: RunSegment[] = [];
+  const ownKeys = new Set(segmentOptions(new Command()).options.map((option) => option.attributeName()));
+  for (const { options, program, args } of segments) {
+    const command = makeRunCommand(name);
+    command.parse(options, { from: 'user' });
+    const values = command.opts<JobOptions & SegmentOptions>();
+    if (job === undefined) {
+      job = values;
+    } else {
+      const more = Object.entries(values).filter(([key]) => !ownKeys.has(key) && said(command, key));
+      for (const [key, value] of more) {
+        job = { ...job, [key]: key === 'genv' ? { ...job.genv, ...(value as object) } : value };
+      }
+    }
+    if (job.info) break;
+    if (program === undefined) {
+      throw new UsageError(segments.length === 1 ? 'expected a program to run' : `expected a program in part ${programs.length + 1} of the command line`);
+    }
+    programs.push({ program, args, options: values });
+  }
+  return { job: job!, segments: programs };
+}

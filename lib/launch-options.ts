@@ -1,0 +1,280 @@
+/** What launch() takes, checked and made ready for the addon. */
+import { hostname } from 'node:os';
+import { toListenOptions } from './address';
+import { scrubEnvironment, toList, type Environment } from './env';
+import { makeJobOptions, type AdmissionOptions } from './identity';
+import { MAX_MILLISECONDS, MAX_RANKS } from './limits';
+import { agentPath, execPath, type NativeBinding, type NativeLaunchOptions, type NativeOutputPlan, type NativeProgram } from './native';
+import { checkBoolean, checkInteger, checkIntegers, checkOneOf, checkOptions, checkSignal, checkString, checkStrings, optionError } from './options';
+import type { JobApp } from './result';
+import { signalNumber } from './signals';
+
+/** How ranks reach their server: an inherited fd, TCP on 127.0.0.1, or a unix socket in a private folder. */
+export type PmiTransport = 'fd' | 'tcp' | 'unix';
+
+/** One program and the ranks that run it. */
+export interface LaunchApp {
+  /** What to run; searched in `path` when it has no slash. */
+  program: string;
+  args?: readonly string[];
+  /** How many ranks: 1 to 1,048,576, in all applications together. */
+  ranks: number;
+  /** The ranks' working directory; this process's own by default. */
+  cwd?: string;
+  /**
+   * The ranks' environment; `process.env` by default. What other process managers left in it is taken out, the
+   * job's own variables are put in, and what Hydra gives its ranks where it says nothing else.
+   */
+  env?: Environment;
+  /** Folders, between colons, in which `program` is searched; PATH of `env` by default. */
+  path?: string;
+}
+
+/**
+ * Where the ranks' stdout or stderr goes.
+ *
+ * `inherit`: to this process's own; several ranks are joined line by line. `pipe`: the same into a stream of the job's.
+ * `pipe-per-rank`: each rank's into a stream of its own, as it is. `{ file }`: into files whose name holds %r (rank), %h
+ * (host), %p (number of the node), %t (seconds since 1970); ranks that share a name share the file. `ignore`: nowhere.
+ */
+export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | { file: string };
+
+export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'> {
+  /** `fd` by default. */
+  pmi?: PmiTransport;
+  /** With `pmi: 'tcp'`: the ports to choose from, the first and the last; any by default. */
+  ports?: readonly [number, number];
+  /**
+   * With `pmi: 'unix'`: whether wireup-exec stands before each rank's program, which then sees PMI_FD; true by default.
+   * False for programs that read `unix://` in PMI_PORT themselves, and for container runtimes, inside which wireup-exec
+   * must stand because they drop the fd.
+   */
+  execShim?: boolean;
+  /** `inherit` by default. */
+  stdout?: OutputTarget;
+  /** `inherit` by default. */
+  stderr?: OutputTarget;
+  /**
+   * Put before every line of output (not of `pipe-per-rank`): `[%r] `. %r is the rank, %h its host, %p the number of its
+   * node, %g that of its group of ranks (0), %t seconds since 1970, %% a percent sign.
+   */
+  label?: string;
+  /** The ranks whose output is not thrown away; all by default. Not with `pipe-per-rank`. */
+  outputFrom?: readonly number[];
+  /** The ranks that read this process's standard input, each all of it; none by default. All others read /dev/null. */
+  stdin?: number | readonly number[] | 'all' | 'none';
+  /** What `get_universe_size` answers; the number of ranks by default. */
+  universeSize?: number;
+  /** How many ranks share a node; all by default. Ranks that have a /dev/shm each (containers) need 1. */
+  ranksPerNode?: number;
+  /** Instead: the node of each rank. Nodes are numbered from 0 without gaps. */
+  nodes?: readonly number[];
+  /** The name of each node, for labels, names of files, and the ranks' MPIR_CVAR_CH3_INTERFACE_HOSTNAME; the host's by default. */
+  hosts?: readonly string[];
+  /**
+   * The nodes are only pretended: gethostname() says their names in the ranks, so that MPI_Get_processor_name does too,
+   * where we may set it (CAP_SYS_ADMIN). False by default.
+   */
+  pretendHosts?: boolean;
+  /**
+   * To which CPUs ranks are bound, of those that this process may use: one hardware thread, core or socket after the
+   * other, or sets of CPUs in turn, from the first again when there are more ranks. `none` by default.
+   */
+  bind?: 'none' | 'hwthread' | 'core' | 'socket' | readonly (readonly number[])[];
+  /**
+   * A command put before the program of these ranks: a debugger, or a terminal with one in it. It is searched as
+   * `program` is. Debuggers that drop inherited fds need `pmi: 'tcp'`.
+   */
+  debugger?: { command: readonly string[]; ranks: readonly number[] };
+  /**
+   * Signals that are ignored in the ranks when they start, beside those that this process ignores natively. Node makes
+   * every signal default at its own start, so what `nohup` ignored has to be said.
+   */
+  ignoredSignals?: readonly NodeJS.Signals[];
+  /**
+   * What a rank that fails does to the others: `kill` (the default) ends them, `wait` lets them run on. A rank that
+   * cannot be started, and abort, always end the job.
+   */
+  onFailure?: 'kill' | 'wait';
+  /**
+   * What happens when a rank leaves (exits, with 0 too, or finalizes) while others wait for it in a barrier, or enter
+   * one later: `fail` (the default) ends the job at once, `wait` lets them wait.
+   */
+  onEarlyExit?: 'fail' | 'wait';
+  /** Milliseconds from TERM to KILL when the job is ended; 5,000 by default. */
+  killTimeout?: number;
+  /** Milliseconds that the job may take; no limit by default. */
+  timeout?: number;
+  /** Milliseconds until every rank must have said init and be out of the first barrier; no limit by default. */
+  wireupTimeout?: number;
+  /** Ends the job: TERM, after `killTimeout` KILL. */
+  signal?: AbortSignal;
+}
+
+/** One application, or several (MPMD), whose ranks follow one another. */
+export type LaunchOptions = JobSettings & (LaunchApp | { apps: readonly LaunchApp[] });
+
+const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'path'] as const;
+
+const settingNames: readonly (keyof JobSettings)[] = [
+  'pmi', 'ports', 'execShim', 'stdout', 'stderr', 'label', 'outputFrom', 'stdin', 'universeSize', 'ranksPerNode', 'nodes',
+  'hosts', 'pretendHosts', 'bind', 'allowedUids', 'pmiId', 'reconnect', 'debugger', 'ignoredSignals', 'onFailure',
+  'onEarlyExit', 'killTimeout', 'timeout', 'wireupTimeout', 'signal',
+];
+
+/** A launch as it is to be: all but the pipes that are opened for it. */
+export interface LaunchPlan {
+  size: number;
+  apps: JobApp[];
+  signal: AbortSignal | undefined;
+  stdout: OutputTarget;
+  stderr: OutputTarget;
+  native: Omit<NativeLaunchOptions, 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'>;
+}
+
+/** What Hydra sets for its ranks, beside PMI's own: a pipe makes gfortran's output late, and MPICH names its interface. */
+function hydraEnvironment(): Environment {
+  return { GFORTRAN_UNBUFFERED_PRECONNECTED: 'y', MPIR_CVAR_CH3_INTERFACE_HOSTNAME: hostname() };
+}
+
+function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
+  if (!('apps' in options)) {
+    checkOptions('options', options, [...appNames, ...settingNames]);
+    return [{ where: '', app: options }];
+  }
+  checkOptions('options', options, ['apps', ...settingNames]);
+  if (!Array.isArray(options.apps) || options.apps.length === 0) throw optionError('apps', 'an array of applications', options.apps);
+  return options.apps.map((app: LaunchApp, i) => ({ where: `apps[${i}].`, app: checkOptions(`apps[${i}]`, app, appNames) }));
+}
+
+function toProgram(where: string, app: LaunchApp, prefix: string[]): NativeProgram {
+  const environment = { ...hydraEnvironment(), ...scrubEnvironment(app.env ?? process.env) };
+  return {
+    directory: checkString(`${where}cwd`, app.cwd ?? ''),
+    path: checkString(`${where}path`, app.path ?? ''),
+    prefix,
+    args: [checkString(`${where}program`, app.program), ...checkStrings(`${where}args`, app.args ?? [])],
+    environment: checkStrings(`${where}env`, toList(environment)),
+  };
+}
+
+function checkTarget(name: string, value: OutputTarget): OutputTarget {
+  if (typeof value !== 'object' || value === null) return checkOneOf(name, value, ['inherit', 'pipe', 'pipe-per-rank', 'ignore'] as const);
+  checkOptions(name, value, ['file']);
+  if (checkString(`${name}.file`, value.file) === '') throw optionError(`${name}.file`, 'the name of a file', value.file);
+  return value;
+}
+
+function toOutputPlan(target: OutputTarget, joins: boolean): NativeOutputPlan {
+  if (typeof target === 'object') return { mode: 'file', file: target.file };
+  if (target === 'ignore' || target === 'pipe-per-rank') return { mode: 'discard', file: '' };
+  // One rank's output needs nobody to join it.
+  return { mode: joins ? 'merge' : 'inherit', file: '' };
+}
+
+/** Of each rank; empty where all are the same. */
+function flags(ranks: readonly number[], size: number): boolean[] {
+  const result = Array<boolean>(size).fill(false);
+  for (const rank of ranks) result[rank] = true;
+  return result;
+}
+
+function stdinReaders(value: JobSettings['stdin'], size: number): boolean[] {
+  if (value === undefined || value === 'none') return [];
+  if (value === 'all') return Array<boolean>(size).fill(true);
+  const ranks = typeof value === 'number' ? [value] : value;
+  if (!Array.isArray(ranks)) throw optionError('stdin', "a rank, an array of ranks, 'all' or 'none'", value);
+  return flags(checkIntegers('stdin', ranks, 0, size - 1), size);
+}
+
+function toBinding(value: JobSettings['bind']): NativeBinding {
+  if (!Array.isArray(value)) {
+    return { unit: checkOneOf('bind', value ?? 'none', ['none', 'hwthread', 'core', 'socket'] as const), sets: [] };
+  }
+  const sets = value.map((set: readonly number[], i) => checkIntegers(`bind[${i}]`, set, 0, 65_535));
+  if (sets.length === 0 || sets.some(({ length }) => length === 0)) throw optionError('bind', 'sets of CPUs', value);
+  return { unit: 'list', sets };
+}
+
+function nodesOf(options: JobSettings, size: number): { nodes: number[]; hosts: string[]; ownHosts: boolean } {
+  const ownHosts = checkBoolean('pretendHosts', options.pretendHosts ?? false);
+  const nodes = options.nodes === undefined ? [] : checkIntegers('nodes', options.nodes, 0, size - 1);
+  if (options.nodes !== undefined && nodes.length !== size) throw optionError('nodes', `one node for each of ${size} ranks`, nodes);
+  const count = nodes.length > 0 ? Math.max(...new Set(nodes)) + 1 : Math.ceil(size / (options.ranksPerNode ?? size));
+  if (nodes.length > 0 && new Set(nodes).size !== count) throw optionError('nodes', 'nodes that are numbered from 0 without gaps', nodes);
+  const hosts = checkStrings('hosts', options.hosts ?? []);
+  if (options.hosts !== undefined && hosts.length !== count) throw optionError('hosts', `a name for each of ${count} nodes`, hosts);
+  // HOST_NAME_MAX.
+  if (hosts.some((name) => !/^[^\s]{1,64}$/.test(name))) throw optionError('hosts', 'names of 1 to 64 letters without blanks', hosts);
+  return { nodes, hosts, ownHosts: ownHosts && hosts.length > 0 };
+}
+
+function debuggerOf(value: JobSettings['debugger'], size: number): { debugger: string[]; debugged: number[] } {
+  if (value === undefined) return { debugger: [], debugged: [] };
+  checkOptions('debugger', value, ['command', 'ranks']);
+  const command = checkStrings('debugger.command', value.command);
+  if (command.length === 0) throw optionError('debugger.command', 'a command', command);
+  return { debugger: command, debugged: checkIntegers('debugger.ranks', value.ranks, 0, size - 1) };
+}
+
+function checkPorts(value: unknown): [number, number] {
+  if (!Array.isArray(value) || value.length !== 2) throw optionError('ports', 'the first and the last port', value);
+  const first = checkInteger('ports[0]', value[0], 1, 65_535);
+  return [first, checkInteger('ports[1]', value[1], first, 65_535)];
+}
+
+/** @throws {@link PmiError} `ERR_PMI_OPTION`; rejects with `ERR_PMI_ADDRESS` */
+export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
+  const given = appsOf(options);
+  const sizes = given.map(({ where, app }) => checkInteger(`${where}ranks`, app.ranks, 1, MAX_RANKS));
+  const size = checkInteger('ranks', sizes.reduce((sum, ranks) => sum + ranks), 1, MAX_RANKS);
+  const pmi = checkOneOf('pmi', options.pmi ?? 'fd', ['fd', 'tcp', 'unix'] as const);
+  const universe = options.universeSize;
+  if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
+  const shim = checkBoolean('execShim', options.execShim ?? true) && pmi === 'unix';
+  const programs = given.map(({ where, app }) => toProgram(where, app, shim ? [execPath] : []));
+  const label = checkString('label', options.label ?? '');
+  const joins = size > 1 || label !== '';
+  const stdout = checkTarget('stdout', options.stdout ?? 'inherit');
+  const stderr = checkTarget('stderr', options.stderr ?? 'inherit');
+  if (options.outputFrom !== undefined && (stdout === 'pipe-per-rank' || stderr === 'pipe-per-rank')) {
+    throw optionError('outputFrom', "nothing beside 'pipe-per-rank'", options.outputFrom);
+  }
+  const { nodes, hosts, ownHosts } = nodesOf(options, size);
+  return {
+    size,
+    apps: programs.map(({ args }, i) => ({ program: args[0]!, ranks: sizes[i]! })),
+    signal: checkSignal(options.signal),
+    stdout,
+    stderr,
+    native: {
+      ...makeJobOptions(size, universe, options.ranksPerNode, options),
+      nodes,
+      appSizes: sizes,
+      ...(pmi === 'fd' ? {} : await toListenOptions(pmi)),
+      ...(options.ports === undefined ? {} : { ports: checkPorts(options.ports) }),
+      pmi: pmi === 'fd' ? 'fd' : 'port',
+      agent: agentPath,
+      programs,
+      hosts,
+      ownHosts,
+      // What is started further inside need not descend from the rank's process: a container's runtime may detach it.
+      descendantsOnly: shim,
+      stdout: toOutputPlan(stdout, joins),
+      stderr: toOutputPlan(stderr, joins),
+      label,
+      binding: toBinding(options.bind),
+      stdinReaders: stdinReaders(options.stdin, size),
+      silent:
+        options.outputFrom === undefined ? [] : flags(checkIntegers('outputFrom', options.outputFrom, 0, size - 1), size).map((said) => !said),
+      ...debuggerOf(options.debugger, size),
+      ignoredSignals: (options.ignoredSignals ?? []).map((signal) => signalNumber('ignoredSignals', signal)),
+      endOnFailure: checkOneOf('onFailure', options.onFailure ?? 'kill', ['kill', 'wait'] as const) === 'kill',
+      endOnEarlyExit: checkOneOf('onEarlyExit', options.onEarlyExit ?? 'fail', ['fail', 'wait'] as const) === 'fail',
+      grace: checkInteger('killTimeout', options.killTimeout ?? 5000, 0, MAX_MILLISECONDS),
+      timeout: options.timeout === undefined ? 0 : checkInteger('timeout', options.timeout, 1, MAX_MILLISECONDS),
+      wireupTimeout:
+        options.wireupTimeout === undefined ? 0 : checkInteger('wireupTimeout', options.wireupTimeout, 1, MAX_MILLISECONDS),
+    },
+  };
+}

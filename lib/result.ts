@@ -1,0 +1,190 @@
+/** How a launched job ended, as data and in words. */
+import { getSystemErrorMap } from 'node:util';
+import { formatIdset } from './idset';
+import type { NativeResult } from './native';
+import { signalName } from './signals';
+import { describeStatus, toPmiStatus, type PmiStatus, type RankState } from './status';
+
+/** Why a job failed; the first reason in time. */
+export interface JobFailure {
+  /**
+   * `exit`: a rank exited with a code other than 0. `signal`: a rank was killed. `abort`: a rank said abort.
+   * `lost`: a rank left PMI without finalize. `early`: a rank left, and others wait for it in a barrier. `spawn`: a
+   * rank could not be started. `timeout`, `wireup`: a time limit passed. `output`: where the ranks write takes no more (with
+   * EPIPE, whoever read it has gone). `agent`: wireup-agent is gone.
+   */
+  reason: 'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
+  /** Absent for `timeout`, `wireup`, `output` and `agent`. */
+  rank?: number;
+  /** Its process id, where it was started. */
+  pid?: number;
+  /** Exit code of `exit` and `abort`; of `early` where it has exited. */
+  code?: number;
+  /** Name of the signal. */
+  signal?: NodeJS.Signals;
+  /** The number of the system's error of `spawn`, `output` and `agent`. */
+  errno?: number;
+  /** What abort said; what failed. */
+  message?: string;
+  /** How far the rank had come in PMI, whatever became of its connection: before init, or past init, or finalize. */
+  phase?: 'none' | 'initialized' | 'finalized';
+  /** The barrier that the rank was in, or, for `early`, the one that waits for it. */
+  barrier?: number;
+  /** For `early`: the ranks that waited. */
+  waiting?: string;
+  /** For `early`: the ranks that had left and so will never come, as an idset. */
+  missing?: string;
+  /** For `timeout` and `wireup`: milliseconds. */
+  limit?: number;
+  /** For `early`, `timeout` and `wireup`: where the ranks were. */
+  status?: PmiStatus;
+}
+
+/** One of the programs of a job, and how many ranks run it. */
+export interface JobApp {
+  program: string;
+  ranks: number;
+}
+
+/** How one rank ended. */
+export interface RankResult {
+  rank: number;
+  /** Which of the job's applications it ran. */
+  appnum: number;
+  /** Absent when it was never started. */
+  pid?: number;
+  /** What it was to the PMI server at the end. */
+  state: RankState;
+  code?: number;
+  signal?: NodeJS.Signals;
+  coreDumped: boolean;
+  /** It ran when the job was being ended: its exit is no failure of its own. */
+  ended: boolean;
+  /**
+   * When what happened, in milliseconds since the launch. `connected` is absent with `pmi: 'fd'`, where the channel is
+   * there from the start.
+   */
+  times: { started?: number; connected?: number; initialized?: number; finalized?: number; exited?: number };
+}
+
+export interface JobResult {
+  /**
+   * What a launcher should exit with: 0; the failing rank's code, or 128 + its signal; abort's code; 124 when a time
+   * limit passed; 127 for a program that does not exist, 126 for one that cannot be executed; 141 when whoever read the output
+   * has gone; 1 for the rest.
+   */
+  exitCode: number;
+  failure?: JobFailure;
+  /** How many other ranks were ended because of the failure. */
+  ended: number;
+  /** Milliseconds from the launch to the end. */
+  duration: number;
+  /** Completed barriers, and when the first 64 of them completed, in milliseconds since the launch. */
+  barriers: { count: number; times: number[] };
+  /** The host that the ranks ran on. */
+  host: string;
+  /** By appnum. */
+  apps: JobApp[];
+  ranks: RankResult[];
+}
+
+export function exitOf(outcome: { signaled: boolean; value: number }): { code: number } | { signal: NodeJS.Signals } {
+  if (!outcome.signaled) return { code: outcome.value };
+  return { signal: signalName(outcome.value) };
+}
+
+function toJobFailure(result: NativeResult): JobFailure | undefined {
+  if (result.failure === undefined) return undefined;
+  const { reason, rank, value, message, phase, barrier } = result.failure;
+  const row = result.ranks[rank];
+  const exits = reason === 'exit' || reason === 'abort' || (reason === 'early' && row?.exited && !row.ended);
+  const status = result.status && toPmiStatus(result.status);
+  return {
+    reason,
+    ...(rank >= 0 ? { rank, phase } : {}),
+    ...(row?.pid ? { pid: row.pid } : {}),
+    ...(exits ? { code: value } : {}),
+    ...(reason === 'signal' ? exitOf({ signaled: true, value }) : {}),
+    ...((reason === 'spawn' || reason === 'output' || reason === 'agent') && value !== 0 ? { errno: value } : {}),
+    ...(reason === 'timeout' || reason === 'wireup' ? { limit: value } : {}),
+    ...(message === '' ? {} : { message }),
+    ...(barrier === undefined ? {} : { barrier }),
+    ...(reason === 'early' ? { waiting: status?.barrier.inside ?? '', missing: formatIdset(result.departed.sort((x, y) => x - y)) } : {}),
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+export function toJobResult(result: NativeResult, host: string, apps: readonly JobApp[]): JobResult {
+  const failure = toJobFailure(result);
+  const appnums = apps.flatMap(({ ranks }, appnum) => Array<number>(ranks).fill(appnum));
+  return {
+    exitCode: result.exitCode,
+    ...(failure === undefined ? {} : { failure }),
+    ended: result.victims,
+    duration: result.duration,
+    barriers: { count: result.barriers, times: result.barrierTimes },
+    host,
+    apps: [...apps],
+    ranks: result.ranks.map((row, rank) => ({
+      rank,
+      appnum: appnums[rank]!,
+      ...(row.pid === 0 ? {} : { pid: row.pid }),
+      state: row.state,
+      ...(row.exited ? exitOf(row) : {}),
+      coreDumped: row.coreDumped,
+      ended: row.ended,
+      times: row.times,
+    })),
+  };
+}
+
+/** One or two lines for people on why a job failed; absent when it did not. */
+export function describeFailure(result: JobResult): string | undefined {
+  const { failure, ended, host } = result;
+  if (failure === undefined) return undefined;
+  const { reason, rank, pid, code, signal, message, phase, barrier } = failure;
+  const others = ended === 0 ? '' : `; ${ended} ${rank === undefined ? '' : 'other '}rank${ended === 1 ? ' was' : 's were'} ended`;
+  const where = failure.status === undefined ? '' : `\n${describeStatus(failure.status)}`;
+  switch (reason) {
+    case 'agent':
+      return `${message}; the job was ended`;
+    case 'output':
+      return `nothing more can be written to ${message}: ${errorText(failure.errno)}${others}`;
+    case 'spawn':
+      return `rank ${rank} on ${host} could not be started: ${message}`;
+    case 'timeout':
+      return `the job was not over after ${seconds(failure.limit)}${others}${where}`;
+    case 'wireup':
+      return `the ranks had not found each other after ${seconds(failure.limit)}${others}${where}`;
+  }
+  // Nothing is said of PMI where no rank has used it.
+  const usesPmi = result.ranks.some(({ times }) => times.initialized !== undefined);
+  const place = { none: usesPmi ? ', before PMI init' : '', initialized: ', past PMI init', finalized: ', past PMI finalize' };
+  const program = result.apps[result.ranks[rank!]?.appnum ?? 0]?.program;
+  const inBarrier = barrier !== undefined && reason !== 'early';
+  const who = `rank ${rank} (pid ${pid}, ${program}${inBarrier ? `, in PMI barrier ${barrier}` : place[phase ?? 'none']}) on ${host}`;
+  switch (reason) {
+    case 'exit':
+      return `${who} exited with code ${code}${others}`;
+    case 'signal':
+      return `${who} was killed by ${signal}${result.ranks[rank!]?.coreDumped ? ' (core dumped)' : ''}${others}`;
+    case 'abort':
+      return `${who} aborted the job with code ${code}${message === undefined ? '' : `: ${message}`}${others}`;
+    case 'lost':
+      return `${who} left without PMI finalize${others}`;
+    case 'early': {
+      const how = code === undefined ? 'left PMI' : `exited with code ${code}`;
+      const left = phase === 'initialized' ? `${how} without finalize` : how;
+      return `${who} ${left} while others wait in PMI barrier ${barrier}: ${failure.waiting}; missing: ${failure.missing}${others}`;
+    }
+  }
+}
+
+function seconds(milliseconds = 0): string {
+  return `${milliseconds / 1000} s`;
+}
+
+function errorText(errno = 0): string {
+  const [name, message] = getSystemErrorMap().get(-errno) ?? [];
+  return name === undefined ? `error ${errno}` : `${message} (${name})`;
+}

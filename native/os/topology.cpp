@@ -1,0 +1,65 @@
+#include "os/topology.h"
+
+#include <sched.h>
+
+#include <cerrno>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <tuple>
+
+#include "os/error.h"
+
+namespace wireup::os {
+namespace {
+
+// Far more CPUs than the kernel can be built for (NR_CPUS is 8,192 at most).
+constexpr int kMostCpus = 1 << 16;
+
+std::int64_t number_in(const std::string& file, std::int64_t otherwise) {
+  std::ifstream in(file);
+  std::int64_t value = 0;
+  return in >> value ? value : otherwise;
+}
+
+}  // namespace
+
+CpuSet allowed_cpus() {
+  // The kernel refuses a mask that is smaller than its own.
+  for (int count = 1024; count <= kMostCpus; count *= 2) {
+    const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(count));
+    const auto release = [](cpu_set_t* set) { CPU_FREE(set); };
+    const std::unique_ptr<cpu_set_t, decltype(release)> mask(CPU_ALLOC(static_cast<std::size_t>(count)), release);
+    if (!mask) throw OsError(ENOMEM, "sched_getaffinity");
+    if (::sched_getaffinity(0, bytes, mask.get()) == 0) {
+      CpuSet cpus;
+      for (int cpu = 0; cpu < count; ++cpu) {
+        if (CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, mask.get())) cpus.push_back(static_cast<std::uint32_t>(cpu));
+      }
+      return cpus;
+    }
+    if (errno != EINVAL) break;
+  }
+  throw OsError::last("sched_getaffinity");
+}
+
+std::vector<CpuSet> cpu_units(CpuUnit unit, const CpuSet& allowed, const std::string& folder) {
+  // A core's number counts within its socket, and where nobody tells, each CPU is one.
+  using Place = std::tuple<std::int64_t, std::int64_t, std::uint32_t>;
+  std::map<Place, CpuSet> units;
+  for (const std::uint32_t cpu : allowed) {
+    const std::string topology = folder + "/cpu" + std::to_string(cpu) + "/topology/";
+    const std::int64_t socket = number_in(topology + "physical_package_id", 0);
+    const std::int64_t core = number_in(topology + "core_id", cpu);
+    Place place{socket, core, cpu};
+    if (unit != CpuUnit::hwthread) std::get<2>(place) = 0;
+    if (unit == CpuUnit::socket) std::get<1>(place) = 0;
+    units[place].push_back(cpu);
+  }
+  std::vector<CpuSet> result;
+  result.reserve(units.size());
+  for (auto& [place, cpus] : units) result.push_back(std::move(cpus));
+  return result;
+}
+
+}  // namespace wireup::os
