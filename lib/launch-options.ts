@@ -182,9 +182,9 @@ function flags(ranks: readonly number[], size: number): boolean[] {
 function stdinReaders(value: JobSettings['stdin'], size: number): boolean[] {
   if (value === undefined || value === 'none') return [];
   if (value === 'all') return Array<boolean>(size).fill(true);
-  const ranks = typeof value === 'number' ? [value] : value;
-  if (!Array.isArray(ranks)) throw optionError('stdin', "a rank, an array of ranks, 'all' or 'none'", value);
-  return flags(checkIntegers('stdin', ranks, 0, size - 1), size);
+  if (typeof value === 'number') return flags([checkInteger('stdin', value, 0, size - 1)], size);
+  if (!Array.isArray(value)) throw optionError('stdin', "a rank, an array of ranks, 'all' or 'none'", value);
+  return flags(checkIntegers('stdin', value, 0, size - 1), size);
 }
 
 function toBinding(value: JobSettings['bind']): NativeBinding {

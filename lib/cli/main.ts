@@ -7,7 +7,7 @@ import { addLibpmiPath } from './libpmi-path';
 import { addPmi } from './pmi';
 import { addRun, run } from './run';
 import { addServe } from './serve';
-import { fail, usageError } from './report';
+import { fail, print, usageError } from './report';
 
 const program = new Command('wireup')
   .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
@@ -15,19 +15,13 @@ const program = new Command('wireup')
   .enablePositionalOptions()
   .showHelpAfterError(false)
   .exitOverride()
-  .configureOutput({ outputError: usageError });
+  .configureOutput({ outputError: usageError, writeOut: print });
 
 addRun(program);
 addExchange(program);
 addServe(program);
 addPmi(program);
 addLibpmiPath(program);
-
-// Who reads --help through `head` has seen enough.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(128 + 13);
-});
 
 const MPIEXEC = 'mpiexec.wireup';
 

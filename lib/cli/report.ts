@@ -1,4 +1,5 @@
 /** What the tool says when something is wrong: one line on stderr, and an exit code. */
+import { writeSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
 import { MAX_MILLISECONDS, MAX_RANKS } from '../limits';
 import { UsageError } from './mpiexec-args';
@@ -16,8 +17,30 @@ export function statusLineShown(shown: boolean): void {
   unfinished = shown;
 }
 
+/**
+ * Not by process.stdout and process.stderr, which make a pipe non-blocking for all who share it: a rank that writes to it
+ * would fail where it should wait.
+ */
+function write(fd: 1 | 2, text: string): void {
+  let rest = Buffer.from(text);
+  try {
+    while (rest.length > 0) rest = rest.subarray(writeSync(fd, rest));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Somebody else has made it so; then it is no matter.
+    if (code === 'EAGAIN') (fd === 1 ? process.stdout : process.stderr).write(rest);
+    // Whoever reads help through `head` has seen enough.
+    else if (code === 'EPIPE' && fd === 1) process.exit(128 + 13);
+  }
+}
+
+/** What was asked for, on stdout. */
+export function print(text: string): void {
+  write(1, text);
+}
+
 export function say(line: string): void {
-  process.stderr.write(`${unfinished ? ERASE_LINE : ''}wireup: ${line}\n`);
+  write(2, `${unfinished ? ERASE_LINE : ''}wireup: ${line}\n`);
 }
 
 /** Wrong use that shows only when the command runs. */

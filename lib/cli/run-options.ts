@@ -7,7 +7,7 @@ import { addAdmissionOptions, type AdmissionFlags } from './admission';
 import { STATUS_SIGNAL } from './job-signals';
 import { readCommandLine, readConfigFile, readOptionsFile, UsageError, type Segment } from './mpiexec-args';
 import { parseMap, type PlacementMap } from './placement';
-import { idset, seconds, usageError, wholeNumber, words } from './report';
+import { idset, print, seconds, usageError, wholeNumber, words } from './report';
 
 /** What concerns one program; what one segment says is not said for the others. */
 export interface SegmentOptions {
@@ -216,7 +216,7 @@ export function makeRunCommand(name: string): Command {
     .description('Starts programs as the ranks of one job on this machine, as mpiexec does.')
     .usage('[options] program [args...] [: [options] program [args...]]...')
     .exitOverride()
-    .configureOutput({ outputError: usageError })
+    .configureOutput({ outputError: usageError, writeOut: print })
     .addHelpText(
       'after',
       `

@@ -1,5 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import { arch, availableParallelism, hostname, release } from 'node:os';
+import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import { version } from '../../package.json';
 import { describeFailure, formatIdset, launch, type Environment, type Job, type JobResult, type LaunchApp, type OutputTarget } from '../index';
@@ -11,7 +12,7 @@ import { UsageError } from './mpiexec-args';
 import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
 import { describeExits, Progress } from './progress';
 import { RefusalReport } from './refusals';
-import { say } from './report';
+import { print, say } from './report';
 import { readRun, readText, type JobOptions, type RunSegment } from './run-options';
 
 /** What a shell reports for a process that ^C ended: 128 + SIGINT. */
@@ -89,11 +90,12 @@ export async function run(name: string, words: readonly string[]): Promise<void>
 }
 
 function printInfo(): void {
-  console.log(`wireup ${version}
+  print(`wireup ${version}
 Launchers: fork (ranks start on this machine, ${hostname()})
 PMI: 1.1, over an inherited fd, TCP (host:port) and unix sockets
 Binding: none, hwthread, core, socket, user (${availableParallelism()} CPUs may be used)
-System: Linux ${release()} ${arch()}, Node ${process.version}`);
+System: Linux ${release()} ${arch()}, Node ${process.version}
+`);
 }
 
 function describeJob(job: Job, apps: readonly LaunchApp[]): string {
@@ -168,7 +170,7 @@ function portRange(text: string | undefined): [number, number] | undefined {
 
 function startProgress(job: Job, how: JobOptions['progress']): Progress | undefined {
   // One rank writes to the terminal itself, and nobody could tell when.
-  if (how === 'auto') return process.stderr.isTTY && job.size > 1 ? new Progress(job, 'line') : undefined;
+  if (how === 'auto') return isatty(2) && job.size > 1 ? new Progress(job, 'line') : undefined;
   return how === 'plain' ? new Progress(job, 'plain') : undefined;
 }
 

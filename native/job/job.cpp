@@ -31,8 +31,10 @@ JobOptions checked(JobOptions options) {
 
 Job::Job(JobOptions options)
     : options_(checked(std::move(options))), barrier_(size()), auth_(options_.auth, size()), ranks_(size()) {
-  // Always there: MVAPICH2 fails without it (flux-core issue 3592).
-  kvs_.put(kProcessMappingKey, options_.layout.process_mapping(kMaxValue));
+  // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that fits in no value is not there,
+  // as with Flux, and MPICH then finds nodes by their names.
+  const std::string mapping = options_.layout.process_mapping(kMaxValue);
+  if (!mapping.empty()) kvs_.put(kProcessMappingKey, mapping);
 }
 
 Job::~Job() = default;

@@ -24,7 +24,7 @@ describe.each(['fd', 'tcp', 'unix'] as const)('over %s', (pmi) => {
     })();
     const result = await job.result;
     await reading;
-    expect(result).toMatchObject({ exitCode: 0, ended: 0, program: process.execPath });
+    expect(result).toMatchObject({ exitCode: 0, ended: 0, apps: [{ program: process.execPath, ranks: 4 }] });
     expect(result.failure).toBeUndefined();
     expect(result.ranks.map(({ state, code }) => [state, code])).toEqual(Array(4).fill(['finalized', 0]));
     expect(events.filter(({ type }) => type === 'exited')).toHaveLength(4);

@@ -38,6 +38,7 @@ const packages = {
   nohup: 'coreutils',
   'pkg-config': 'pkg-config',
   prlimit: 'util-linux',
+  script: 'bsdutils',
   setsid: 'util-linux',
   unshare: 'util-linux',
 } as const;

@@ -227,7 +227,7 @@ void Output::read_some(OutputStream& stream) {
     forget(stream);
     streams_.erase(&stream);
   }
-  if (!printed && sink->printed()) observer_.on_printed();
+  if (!printed && sink->printed() && sink == stderr_) observer_.on_printed();
   written(sink);
 }
 
@@ -321,7 +321,7 @@ void Output::flush_partials() {
     const std::shared_ptr<Sink> sink = stream->sink();
     const bool printed = sink->printed();
     stream->rest();
-    if (!printed && sink->printed()) observer_.on_printed();
+    if (!printed && sink->printed() && sink == stderr_) observer_.on_printed();
     written(sink);
   }
 }

@@ -4,10 +4,10 @@
 int main(void) {
   const struct raw_pmi pmi = raw_start();
   char line[kMaxLine];
-  char value[kMaxLine];
+  char value[kMaxLine] = "none";
   say(&pmi, "cmd=get kvsname=%s key=PMI_process_mapping", pmi.kvsname);
-  hear(&pmi, "cmd=get_result rc=0", line);
-  attribute(line, "value", value);
+  hear(&pmi, "cmd=get_result rc=", line);
+  if (strncmp(line, "cmd=get_result rc=0", strlen("cmd=get_result rc=0")) == 0) attribute(line, "value", value);
   raw_barrier(&pmi);
   raw_finalize(&pmi);
   printf("rank %d of %d mapping %s\n", pmi.rank, pmi.size, value);

@@ -1,0 +1,282 @@
+// The ranks' output and input at their worst: many ranks behind a reader that pauses, bytes that are no text, readers that
+// go away, and more input than anybody holds.
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { buffer, text } from 'node:stream/consumers';
+
+import { describe, expect, it, vi } from 'vitest';
+
+import { launch, type LaunchOptions } from '../../dist/index.js';
+import { eventually, needs, program, Run, run, wireup } from '../interop/helpers';
+
+vi.setConfig({ testTimeout: 180_000 });
+
+function start(...args: string[]): ChildProcess {
+  const [node, ...words] = wireup('run', ...args);
+  return spawn(node!, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Checks that each rank's lines come whole and in order. */
+class LineCheck {
+  readonly next: number[];
+  #rest = '';
+
+  constructor(
+    private readonly name: string,
+    ranks: number,
+  ) {
+    this.next = Array<number>(ranks).fill(0);
+  }
+
+  take(chunk: string): void {
+    const lines = (this.#rest + chunk).split('\n');
+    this.#rest = lines.pop()!;
+    for (const line of lines) {
+      const [name, rank, number, ...more] = line.split(' ');
+      const expected = this.next[Number(rank)];
+      if (name !== this.name || Number(number) !== expected || more.length > 0) throw new Error(`unexpected line: ${line}`);
+      this.next[Number(rank)] = expected! + 1;
+    }
+  }
+
+  end(): void {
+    expect(this.#rest).toBe('');
+  }
+}
+
+function agentsOf(tool: number): number[] {
+  // A process's children are those of its threads.
+  const childrenOf = (pid: number): number[] =>
+    readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').split(' ').filter((word) => word !== '').map(Number),
+    );
+  const guard = childrenOf(tool)[0];
+  return guard === undefined ? [] : childrenOf(guard);
+}
+
+const compiler = needs('cc');
+describe.skipIf(compiler.missing)(`output${compiler.note}`, () => {
+  it('256 ranks print 10,000 lines each to both streams through a reader that pauses', async () => {
+    const ranks = 256;
+    const count = 10_000;
+    const tool = start('-n', String(ranks), program('print_lines'), String(count));
+    const checks = { stdout: new LineCheck('out', ranks), stderr: new LineCheck('err', ranks) };
+    let failure: unknown;
+    let heard = 0;
+    for (const name of ['stdout', 'stderr'] as const) {
+      tool[name]!.setEncoding('utf8').on('data', (chunk: string) => {
+        heard += chunk.length;
+        try {
+          checks[name].take(chunk);
+        } catch (error) {
+          failure ??= error;
+        }
+      });
+    }
+    const ended = once(tool, 'close') as Promise<[number]>;
+    // A third of it, then nothing for as long as anything still moves, then the rest.
+    expect(await eventually(() => heard > 30e6, 120_000)).toBe(true);
+    tool.stdout!.pause();
+    tool.stderr!.pause();
+    const [agent] = agentsOf(tool.pid!);
+    const written = (): string => /^wchar: (\d+)/m.exec(readFileSync(`/proc/${agent}/io`, 'latin1'))![1]!;
+    let last = '';
+    let still = 0;
+    await eventually(() => {
+      still = written() === last ? still + 1 : 0;
+      last = written();
+      return still === 30;
+    }, 60_000);
+    expect(still).toBe(30);
+    const memory = Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${agent}/status`, 'latin1'))![1]);
+    tool.stdout!.resume();
+    tool.stderr!.resume();
+    const [code] = await ended;
+    expect(failure).toBeUndefined();
+    expect(code).toBe(0);
+    for (const check of Object.values(checks)) {
+      check.end();
+      expect(check.next).toEqual(Array(ranks).fill(count));
+    }
+    console.log(`256 ranks, 5,120,000 lines: the agent never held more than ${(memory / 1024).toFixed(1)} MiB`);
+    // The bound that output.h names, 128 KiB a stream, and what the program itself takes.
+    expect(memory).toBeLessThan(ranks * 2 * 128 + 16 * 1024);
+  });
+});
+
+describe('output that is no text', () => {
+  const bytes = "printf '\\0\\1\\377a\\0'; head -c 1000000 /dev/zero; printf b";
+  const expected = Buffer.concat([Buffer.from([0, 1, 255, 97, 0]), Buffer.alloc(1_000_000), Buffer.from('b')]);
+
+  it('one rank that fills a pipe waits, also when the tool has said something there', async () => {
+    // Both streams in one pipe that is read late: what the tool does to it must not make the rank's writes fail.
+    const [node, ...words] = wireup('run', '-v', '-n', '1', 'sh', '-c', 'seq 1 200000');
+    const command = [node, ...words].map((word) => `'${word}'`).join(' ');
+    const { stdout } = await run(['sh', '-c', `{ ${command} 2>&1; } | { sleep 0.5; grep -c '^[0-9]'; }`]);
+    expect(stdout).toBe('200000\n');
+  });
+
+  it.each(['1', '4'])('NULs, no newline at all, %s ranks', async (ranks) => {
+    const tool = start('-n', ranks, 'sh', '-c', `[ $PMI_RANK = 0 ] || exit 0; ${bytes}`);
+    const [got] = await Promise.all([buffer(tool.stdout!), once(tool, 'close')]);
+    expect(got.equals(expected)).toBe(true);
+  });
+
+  it('lines of 10 MB from four ranks, each whole', async () => {
+    const script = 'head -c 10000000 /dev/zero | tr "\\0" $PMI_RANK; echo';
+    for (const label of [[], ['-l']]) {
+      const tool = start('-n', '4', ...label, 'sh', '-c', script);
+      const [got] = await Promise.all([text(tool.stdout!), once(tool, 'close')]);
+      const lines = got.split('\n');
+      expect(lines.pop()).toBe('');
+      expect(lines.map((line) => line.length)).toEqual(Array(4).fill(10_000_000 + (label.length > 0 ? 4 : 0)));
+      expect(lines.map((line) => line.at(-1)).sort()).toEqual(['0', '1', '2', '3']);
+      expect(lines.every((line) => new Set(line.slice(label.length > 0 ? 4 : 0)).size === 1)).toBe(true);
+    }
+  });
+});
+
+describe('ends of streams', () => {
+  it('a rank that closes stdout runs on', async () => {
+    const { code, stdout, stderr } = await run(wireup('run', '-n', '2', '-l', 'sh', '-c', 'echo before; exec >&-; echo after >&2'));
+    expect(code).toBe(0);
+    expect(stdout.split('\n').sort()).toEqual(['', '[0] before', '[1] before']);
+    expect(stderr.split('\n').sort()).toEqual(['', '[0] after', '[1] after']);
+  });
+
+  it.each(['1', '2', '64'])('a reader that goes away ends a job of %s ranks as `yes | head`, without a word', async (ranks) => {
+    const tool = start('-n', ranks, 'yes');
+    const said = text(tool.stderr!);
+    await once(tool.stdout!, 'data');
+    tool.stdout!.destroy();
+    const [code] = (await once(tool, 'close')) as [number];
+    expect(code).toBe(141);
+    expect(await said).toBe('');
+  });
+
+  it('a disk that is full is said, and ends the job', async () => {
+    const { code, stderr } = await run(wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'yes'));
+    expect(stderr).toMatch(/^wireup: nothing more can be written to \/dev\/full: no space left on device \(ENOSPC\); \d ranks? (was|were) ended\n$/);
+    expect(code).toBe(1);
+  });
+
+  it('files that cannot be made are said before anything runs', async () => {
+    const { code, stderr } = await run(wireup('run', '-n', '2', '-outfile-pattern', '/no/such/folder/%r', 'true'));
+    expect(stderr).toMatch(/^wireup: rank 0 on \S+ could not be started: open \/no\/such\/folder\/0: No such file or directory\n$/);
+    expect(code).toBe(1);
+  });
+});
+
+describe('standard input', () => {
+  it('1 GiB to a slow rank', async () => {
+    const size = 2 ** 30;
+    const [node, ...words] = wireup('run', '-n', '2', '--stdin', '0', 'sh', '-c', '[ $PMI_RANK = 0 ] || exit 0; read -r line; wc -c');
+    const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const block = Buffer.alloc(1 << 20, 'x');
+    // The first line, at which the rank waits, comes when what pipes and agent hold has been full for a while.
+    tool.stdin!.on('error', () => undefined);
+    let sent = 0;
+    const source = new Readable({
+      read() {
+        if (sent === 0) this.push('\n');
+        this.push(sent++ < size / block.length ? block : null);
+      },
+    });
+    source.pipe(tool.stdin!);
+    const [got, [code]] = await Promise.all([text(tool.stdout!), once(tool, 'close') as Promise<[number]>]);
+    expect(code).toBe(0);
+    expect(Number(got)).toBe(size);
+  });
+
+  it('all of it to 64 ranks', async () => {
+    const [node, ...words] = wireup('run', '-n', '64', '--stdin', 'all', 'cksum');
+    const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    tool.stdin!.end(Buffer.alloc(300_000, 'y'));
+    const [got, [code]] = await Promise.all([text(tool.stdout!), once(tool, 'close') as Promise<[number]>]);
+    expect(code).toBe(0);
+    const lines = got.trimEnd().split('\n');
+    expect(lines).toHaveLength(64);
+    expect(new Set(lines).size).toBe(1);
+    expect(lines[0]).toMatch(/ 300000$/);
+  });
+
+  it.each([
+    ['0', ['0: x', '1: ', '2: ']],
+    ['none', ['0: ', '1: ', '2: ']],
+    ['1-2', ['0: ', '1: x', '2: x']],
+    ['all', ['0: x', '1: x', '2: x']],
+  ])('--stdin %s', async (readers, expected) => {
+    const [node, ...words] = wireup('run', '-n', '3', '--stdin', readers, 'sh', '-c', 'echo "$PMI_RANK: $(cat)"');
+    const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    tool.stdin!.on('error', () => undefined).end('x\n');
+    const got = await text(tool.stdout!);
+    expect(got.split('\n').sort()).toEqual(['', ...expected]);
+  });
+});
+
+describe('the owner’s streams', () => {
+  const shell = (script: string, more: object): LaunchOptions => ({ program: 'sh', args: ['-c', script], ranks: 3, ...more });
+
+  it('of the job', async () => {
+    const job = await launch(shell('echo out; echo err >&2', { stdout: 'pipe', stderr: 'pipe', label: '[%r] ' }));
+    const [out, err, { exitCode }] = await Promise.all([text(job.stdout!), text(job.stderr!), job.result]);
+    expect(exitCode).toBe(0);
+    expect(out.split('\n').sort()).toEqual(['', '[0] out', '[1] out', '[2] out']);
+    expect(err.split('\n').sort()).toEqual(['', '[0] err', '[1] err', '[2] err']);
+    expect(job.rankStdout).toBeUndefined();
+  });
+
+  it('of each rank, as it is', async () => {
+    const job = await launch(shell("printf 'out\\0%s' $PMI_RANK; echo err >&2", { stdout: 'pipe-per-rank', stderr: 'ignore' }));
+    const outs = await Promise.all(job.rankStdout!.map((stream) => text(stream)));
+    expect(outs).toEqual(['0', '1', '2'].map((rank) => `out\0${rank}`));
+    expect((await job.result).exitCode).toBe(0);
+    expect(job.stdout).toBeUndefined();
+  });
+
+  it('a reader that stops holds the ranks up and loses nothing', async () => {
+    const job = await launch(shell('seq 1 200000', { stdout: 'pipe' }));
+    const begun = await once(job.stdout!, 'data');
+    job.stdout!.pause();
+    const rest = text(job.stdout!);
+    const got = String(begun[0]) + (await rest);
+    expect(got.split('\n')).toHaveLength(3 * 200_000 + 1);
+    expect((await job.result).exitCode).toBe(0);
+  });
+
+  it('only some ranks', async () => {
+    const job = await launch(shell('echo $PMI_RANK', { stdout: 'pipe', outputFrom: [0, 2] }));
+    expect((await text(job.stdout!)).split('\n').sort()).toEqual(['', '0', '2']);
+  });
+});
+
+const terminal = needs('script');
+describe.skipIf(terminal.missing)(`progress${terminal.note}`, () => {
+  const onTerminal = (...words: string[]): string[] => ['script', '-qec', [...wireup('run', ...words)].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' '), '/dev/null'];
+  const erase = '\r\u001b[K';
+
+  it('a line on the terminal that is gone when the ranks print', async () => {
+    // The ranks wait until the line is there, which the test sees.
+    const gate = join(tmpdir(), `progress-${process.pid}`);
+    const job = new Run(onTerminal('-n', '3', 'sh', '-c', `while [ ! -e ${gate} ]; do sleep 0.05; done; echo hi`));
+    await job.until(({ stdout }) => stdout.includes('wireup: 3 ranks: 3 connected'));
+    writeFileSync(gate, '');
+    const { stdout } = await job.done.finally(() => rmSync(gate));
+    const at = stdout.lastIndexOf(erase);
+    expect(at).toBeGreaterThan(0);
+    expect(stdout.slice(at + erase.length)).toBe('hi\r\nhi\r\nhi\r\n');
+  });
+
+  it('nothing with --progress none, lines with plain, and nothing where stderr is no terminal', async () => {
+    const slow = ['-n', '2', 'sh', '-c', 'sleep 0.8'];
+    expect((await run(onTerminal('--progress', 'none', ...slow))).stdout).toBe('');
+    const plain = await run(wireup('run', '--progress', 'plain', ...slow));
+    expect(plain.stderr).toMatch(/^(wireup: 2 ranks: .*\n)+$/);
+    expect((await run(wireup('run', ...slow))).stderr).toBe('');
+  });
+});
