@@ -2,7 +2,6 @@
 // from PmiClient (behind `wireup pmi`) and from libpmi alike, and never a hang.
 
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -10,6 +9,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { PmiClient, PmiError, PmiServer } from '../../dist/index.js';
 import { lines, needs, program, root, run, Run, wireup } from '../interop/helpers';
+import { closePretenders, isCommand, mostly, pretend } from './pretend';
 
 vi.setConfig({ testTimeout: 45_000 });
 
@@ -18,60 +18,14 @@ const noMpi = needs('cc');
 
 const closers: (() => void)[] = [];
 afterEach(() => {
+  closePretenders();
   for (const close of closers.splice(0)) close();
 });
-
-/** A server that says what it likes: the answer to each line, or undefined to hang up. Returns its PMI_PORT. */
-async function pretend(answer: (line: string) => string | undefined, path?: string): Promise<string> {
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
-    sockets.add(socket);
-    let rest = '';
-    socket.setEncoding('latin1');
-    socket.on('error', () => undefined);
-    socket.on('data', (text: string) => {
-      const complete = (rest + text).split('\n');
-      rest = complete.pop()!;
-      for (const line of complete) {
-        const said = answer(line);
-        if (said === undefined) socket.destroy();
-        else socket.write(said);
-      }
-    });
-  });
-  await new Promise<void>((resolve) => (path === undefined ? server.listen(0, '127.0.0.1', resolve) : server.listen(path, resolve)));
-  closers.push(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return path === undefined ? `127.0.0.1:${(server.address() as AddressInfo).port}` : `unix://${path}`;
-}
-
-/** A good server, but for what `odd` says of a line. */
-function mostly(odd: (line: string) => string | undefined | 'as ever'): (line: string) => string | undefined {
-  return (line) => {
-    const said = odd(line);
-    if (said !== 'as ever') return said;
-    const name = /^cmd=(\S+)/.exec(line)?.[1] ?? '';
-    return {
-      initack: 'cmd=initack rc=0\ncmd=set size=2\ncmd=set rank=1\ncmd=set debug=0\n',
-      init: 'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n',
-      get_maxes: 'cmd=maxes kvsname_max=256 keylen_max=64 vallen_max=1024\n',
-      get_my_kvsname: 'cmd=my_kvsname kvsname=kvs\n',
-      get_appnum: 'cmd=appnum appnum=0\n',
-      get_universe_size: 'cmd=universe_size size=2\n',
-      get: 'cmd=get_result rc=0 value=x\n',
-      finalize: 'cmd=finalize_ack\n',
-    }[name] ?? 'cmd=unknown_result rc=-1 msg=unknown\n';
-  };
-}
-
-const isCommand = (line: string, command: string): boolean => line.split(' ')[0] === `cmd=${command}`;
 
 interface Row {
   title: string;
   environment: () => Promise<Record<string, string>> | Record<string, string>;
-  /** Of PmiClient, of `wireup pmi`; both messages must match. */
+  /** Of PmiClient, of `wireup pmi`; the messages of both and of libpmi must match. */
   code: string;
   exitCode: number;
   message: RegExp;
@@ -189,9 +143,7 @@ describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProces
     expect(result).toMatchObject({ code: 0, signal: null, stdout: 'ok\n' });
     expect(lines(result.stderr)).toHaveLength(1);
     expect(result.stderr).toMatch(/^libpmi: /);
-    // The same place and cause; the words are those of C and of the resolver.
-    const where = /PMI_FD=\d+|PMI_RANK|PMI_ID is not|no-such-host\.invalid|http:|tcp:\/\/[\d.:]+|unix:\/\/[^:;]+/;
-    expect(result.stderr).toMatch(where);
+    expect(result.stderr).toMatch(message);
   });
 });
 
@@ -225,7 +177,8 @@ describe('a server that is silent', () => {
     const address = await pretend(() => '');
     await expect(PmiClient.connect({ address, id: '1', timeout: 100 })).rejects.toMatchObject({
       code: 'ERR_PMI_TIMEOUT',
-      message: `tcp://${address}: no PMI answer within 100 ms`,
+      // The time that the look-up of the address took is part of it.
+      message: expect.stringMatching(new RegExp(`${address}.*: no (PMI )?answer within \\d+ ms$`)) as string,
     });
     const controller = new AbortController();
     const waiting = PmiClient.connect({ address, id: '1', timeout: 0, signal: controller.signal });
