@@ -172,6 +172,16 @@ describe('a server that goes', () => {
   });
 });
 
+it.skipIf(noMpi.missing)(`libpmi: signals do not use up its patience${noMpi.note}`, async () => {
+  let answer = (_said: string): void => undefined;
+  const slow = new Promise<string>((resolve) => (answer = resolve));
+  const address = await pretend(mostly((line) => (isCommand(line, 'get') ? slow : 'as ever')));
+  const ticking = new Run([program('libpmi_calls'), library, 'timer'], { environment: { PMI_PORT: address, PMI_ID: '1' } });
+  await ticking.until(({ stdout }) => stdout === 'ticked\n');
+  answer('cmd=get_result rc=0 value=x\n');
+  expect(await ticking.done).toMatchObject({ code: 0, stdout: 'ticked\nok\n', stderr: '' });
+});
+
 describe('a server that is silent', () => {
   it('in the handshake', async () => {
     const address = await pretend(() => '');

@@ -26,7 +26,7 @@ class Job {
   readonly #gate = join(folder, `gate-${++gates}`);
 
   constructor(transport: Transport, ...options: string[]) {
-    execFileSync('mkfifo', [this.#gate]);
+    execFileSync('mkfifo', [this.#gate], { timeout: deadline });
     // With PMI over unix the ranks would be connected before they wait: the shim is part of what waits.
     const shim = transport === 'unix' ? [join(__dirname, '../../build/Release/wireup-exec')] : [];
     const noShim = transport === 'unix' ? ['--no-exec-shim'] : [];

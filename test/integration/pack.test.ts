@@ -10,10 +10,13 @@ const root = join(__dirname, '../..');
 const NOBODY = 65534;
 const isRoot = process.getuid!() === 0;
 
+/** For each step of which vitest cannot interrupt any; installing compiles. */
+const timeout = 500_000;
+
 test('npm pack, install elsewhere, run', { timeout: 600_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'pack-test-'));
   try {
-    const packed = spawnSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, encoding: 'utf8' });
+    const packed = spawnSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root, encoding: 'utf8', timeout });
     const [{ filename, files }] = JSON.parse(packed.stdout) as [{ filename: string; files: { path: string }[] }];
     const top = new Set(files.map(({ path }) => path.split('/')[0]));
     expect([...top].sort()).toEqual(['LICENSE', 'README.md', 'binding.gyp', 'dist', 'docs', 'native', 'package.json']);
@@ -33,7 +36,7 @@ test('npm pack, install elsewhere, run', { timeout: 600_000 }, () => {
     if (isRoot) for (const path of [home, project, join(project, 'package.json')]) chownSync(path, NOBODY, NOBODY);
     const env = { PATH: process.env.PATH, HOME: home, TMPDIR: home };
     const run = (command: string, ...args: string[]): string => {
-      const { stdout, stderr, status } = spawnSync(command, args, { cwd: project, encoding: 'utf8', env, ...who });
+      const { stdout, stderr, status } = spawnSync(command, args, { cwd: project, encoding: 'utf8', timeout, env, ...who });
       expect({ args, status, said: status === 0 ? '' : stdout + stderr }).toEqual({ args, status: 0, said: '' });
       return stdout;
     };

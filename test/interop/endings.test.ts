@@ -299,12 +299,12 @@ describe.skipIf(peers.missing)(`endings under mpiexec and under wireup run${peer
   });
 
   it('TSTP: mpiexec stops alone and its ranks run on; ours takes them along', async () => {
-    const ticking = ['sh', '-c', 'echo $$ "$TMPDIR/$PMI_RANK"; while :; do echo >> "$TMPDIR/$PMI_RANK"; sleep 0.05; done'];
+    const ticking = ['sh', '-c', ': > "$TMPDIR/$PMI_RANK"; echo $$ "$TMPDIR/$PMI_RANK"; while :; do echo >> "$TMPDIR/$PMI_RANK"; sleep 0.05; done'];
     const stopped = (pid: number) => /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
     for (const launcher of ['hydra', 'ours'] as const) {
       const tool = launcher === 'hydra' ? [peer('mpiexec')] : wireup('run');
       const run = new Run([...tool, '-n', '2', ...ticking], { mayLeaveFiles: true });
-      await run.until(() => lines(run.stdout).length === 2);
+      await run.until(() => run.stdout.endsWith('\n') && lines(run.stdout).length === 2);
       const ranks = lines(run.stdout).map((line) => ({ pid: Number(line.split(' ')[0]), ticks: line.split(' ')[1]! }));
       // In a session of its own TSTP has no effect by default, which is all that mpiexec knows of it.
       run.kill(launcher === 'hydra' ? 'SIGSTOP' : 'SIGTSTP');

@@ -21,6 +21,9 @@ export const root = resolve(__dirname, '../..');
 const programs = join(__dirname, 'programs');
 const compiled = join(root, 'out', 'interop');
 
+/** vitest cannot interrupt what is run synchronously. */
+const timeout = 50_000;
+
 export type Transport = 'fd' | 'tcp' | 'unix';
 export const transports: readonly Transport[] = ['fd', 'tcp', 'unix'];
 
@@ -61,10 +64,10 @@ function lookFor(peer: Peer): string | undefined {
     case 'bwrap': {
       const path = onPath(peer);
       const probe = ['--unshare-user', '--unshare-pid', '--ro-bind', '/', '/', '--proc', '/proc', 'true'];
-      return path !== undefined && spawnSync(path, probe).status === 0 ? path : undefined;
+      return path !== undefined && spawnSync(path, probe, { timeout }).status === 0 ? path : undefined;
     }
     case 'hostname':
-      return spawnSync('getent', ['hosts', hostname()]).status === 0 ? hostname() : undefined;
+      return spawnSync('getent', ['hosts', hostname()], { timeout }).status === 0 ? hostname() : undefined;
     case 'mpicc':
     case 'mpiexec':
       // The plain names may be Open MPI's, which speaks no PMI-1.
@@ -125,6 +128,7 @@ export function program(name: string): string {
     const unfinished = `${target}.${process.pid}`;
     execFileSync(compiler, [...flags, '-o', unfinished, join(programs, `${name}.c`)], {
       stdio: ['ignore', 'inherit', 'inherit'],
+      timeout,
     });
     renameSync(unfinished, target);
   }
