@@ -10,6 +10,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { PmiClient, PmiError, PmiServer } from '../../dist/index.js';
 import { lines, needs, program, root, run, Run, wireup } from '../interop/helpers';
 import { closePretenders, isCommand, mostly, pretend } from './pretend';
+import { needsRoot, OTHER_UID } from './strangers';
 
 vi.setConfig({ testTimeout: 45_000 });
 
@@ -253,7 +254,33 @@ it('a socket that this user may not connect to', async () => {
   expect(result).toMatchObject({ code: 0, stderr: '', stdout: `ERR_PMI_CONNECT ${address}: Permission denied\n` });
 });
 
-it.skipIf(process.getuid!() !== 0)('a server of another user, over TCP and a unix socket: PMI_ID is not sent (needs root)', async () => {
+const asRoot = needsRoot();
+
+describe.skipIf(asRoot.missing || noMpi.missing)(`another user where a server of ours has been${asRoot.note}${noMpi.note}`, () => {
+  it.each(['tcp', `unix://@wireup-impostor-${process.pid}`])('%s: PMI_ID is not sent', async (address) => {
+    const server = await PmiServer.listen({ size: 1, address });
+    const { PMI_PORT, PMI_ID } = server.env(0) as { PMI_PORT: string; PMI_ID: string };
+    await server.close();
+    const impostor = new Run([program('impostor'), String(OTHER_UID), address === 'tcp' ? PMI_PORT.split(':')[1]! : address.slice('unix://'.length)]);
+    await impostor.until(({ stdout }) => stdout === 'listening\n');
+    const says = new RegExp(`served by uid ${OTHER_UID}, not by us \\(uid 0\\) or root; PMI_ID was not sent`);
+    await expect(PmiClient.fromEnv({ env: { PMI_PORT, PMI_ID } })).rejects.toMatchObject({
+      code: 'ERR_PMI_SERVER_UID',
+      message: expect.stringMatching(says) as string,
+    });
+    for (const client of [[join(root, 'build/Release/wireup-exec'), 'true'], [program('libpmi_calls'), library, 'init']]) {
+      const { stderr } = await run(client, { environment: { PMI_PORT, PMI_ID } });
+      expect(stderr).toMatch(says);
+      expect(lines(stderr)).toHaveLength(1);
+    }
+    await impostor.until(({ stdout }) => lines(stdout).length === 4);
+    expect(lines(impostor.stdout).slice(1)).toEqual(Array(3).fill('heard 0 bytes'));
+    impostor.kill('SIGTERM');
+    await impostor.done;
+  });
+});
+
+it.skipIf(asRoot.missing)(`a server of another user, over TCP and a unix socket: PMI_ID is not sent${asRoot.note}`, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'other-'));
   chmodSync(folder, 0o777);
   closers.push(() => rmSync(folder, { recursive: true }));

@@ -185,6 +185,26 @@ test('an owner that runs out of files while its ranks are started', () => {
   expect(JSON.parse(out)).toMatchObject({ reason: 'spawn', errno: 24 });
 });
 
+test('more files than the process may have: ERR_PMI_FD_LIMIT, from launch() and from channel()', () => {
+  const owner = `
+    const { launch, PmiServer } = require(${JSON.stringify(join(__dirname, '../../dist/index.js'))});
+    const told = ({ name, code, errno, message }) => console.log(JSON.stringify({ name, code, errno, message }));
+    launch({ program: 'true', ranks: 400 }).catch(told).then(async () => {
+      const server = await PmiServer.listen({ size: 400 });
+      const channels = [];
+      try { for (let rank = 0; ; rank++) channels.push(server.channel(rank)); } catch (error) { told(error); }
+      // The server stands, and serves again when there is room.
+      for (const channel of channels) channel.close();
+      console.log((await server.status()).size);
+      await server.close();
+    });`;
+  const out = execFileSync('sh', ['-c', 'ulimit -n 100; exec "$0" -e "$1"', process.execPath, owner], { encoding: 'utf8', timeout });
+  const [launched, channel, status] = out.trimEnd().split('\n').map((line) => JSON.parse(line) as unknown);
+  expect(launched).toMatchObject({ name: 'PmiError', code: 'ERR_PMI_FD_LIMIT', message: expect.stringMatching(/\b400\b.*\b100\b|\b100\b.*\b400\b/) as string });
+  expect(channel).toMatchObject({ name: 'PmiError', code: 'ERR_PMI_FD_LIMIT' });
+  expect(status).toBe(400);
+});
+
 describe('wrong use', () => {
   test.each([
     [{ program: 'true', ranks: 0 }, /ranks: expected a whole number from 1/],

@@ -36,9 +36,12 @@ const packages = {
   gdb: 'gdb',
   // mpiexec -pmi-port hands its ranks the host's name, which they must be able to look up.
   hostname: 'a host name that resolves',
+  cmake: 'cmake',
+  ip: 'iproute2',
   mpicc: 'libmpich-dev',
   mpiexec: 'mpich',
   nohup: 'coreutils',
+  nsenter: 'util-linux',
   'pkg-config': 'pkg-config',
   prlimit: 'util-linux',
   setsid: 'util-linux',
