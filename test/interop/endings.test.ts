@@ -53,6 +53,7 @@ const send = (...signals: NodeJS.Signals[]) => async (run: Run): Promise<void> =
   }
 };
 const bySignal = 'a shell’s code for a signal is 128 + its number; Hydra gives the raw number, and ORs those of all ranks';
+const lostBySignal = 'Hydra passes it on too, but loses the ranks’ codes now and then';
 const lateKill = 'Hydra reports what its own KILL did to the others, so the culprit’s code is lost';
 
 const rows: Row[] = [
@@ -182,7 +183,8 @@ const rows: Row[] = [
     ready: started(2),
     act: send('SIGINT'),
     ours: 7,
-    hydra: [7],
+    hydra: [7, 0],
+    why: lostBySignal,
   },
   {
     what: '^C, ranks that end well',
@@ -207,7 +209,8 @@ const rows: Row[] = [
     ready: started(2),
     act: send('SIGTERM'),
     ours: 8,
-    hydra: [8],
+    hydra: [8, 0],
+    why: lostBySignal,
   },
   ...(['SIGUSR1', 'SIGQUIT'] as const).map((signal): Row => ({
     what: `${signal.slice(3)}, ranks that exit with 8`,
@@ -215,7 +218,8 @@ const rows: Row[] = [
     ready: started(2),
     act: send(signal),
     ours: 8,
-    hydra: [8],
+    hydra: [8, 0],
+    why: lostBySignal,
   })),
   {
     what: 'ALRM, ranks that exit with 8',
