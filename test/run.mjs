@@ -21,6 +21,7 @@ const packages = {
   gdb: 'debuggers',
   bubblewrap: 'ranks in sandboxes',
   'pkg-config': 'the calls of libpmi',
+  iproute2: 'ranks on another machine',
 };
 /** Seconds of fuzzing by target. Whoever reaches a port can say anything to a server's session. */
 const fuzzSeconds = { server_session: 60, client_session: 30 };
@@ -41,6 +42,14 @@ function step(work) {
     count.failed++;
     return false;
   }
+}
+
+/** What a build says on its standard output (ninja: the compiler's errors too) is of interest only when it fails. */
+function build(command, args) {
+  const { status, stdout } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 26 });
+  if (status === 0) return;
+  console.log(stdout ?? '');
+  throw new Error(`${command} ${args.join(' ')} failed`);
 }
 
 function missingPackages() {
@@ -64,9 +73,8 @@ function installPackages() {
 /** Builds a preset of the core and runs its tests. */
 function testCore(preset) {
   headline(`core, preset ${preset}`);
-  const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
-  run('cmake', ['--preset', preset], quiet);
-  run('cmake', ['--build', '--preset', preset, '-j', `${availableParallelism()}`], quiet);
+  build('cmake', ['--preset', preset]);
+  build('cmake', ['--build', '--preset', preset, '-j', `${availableParallelism()}`]);
   const report = join(out, `ctest-${preset}.xml`);
   const { status } = spawnSync('ctest', ['--preset', preset, '-j', `${availableParallelism()}`, '--progress', '--output-junit', report], {
     cwd: root,
@@ -96,9 +104,7 @@ function fuzz() {
 function testCmakeJs() {
   headline('the addon by cmake-js');
   const options = ['--out', 'out/cmake-js', '--config', 'RelWithDebInfo', '--CDWIREUP_WERROR=ON', '--log-level', 'error'];
-  run('npx', ['cmake-js', 'compile', ...options, '--parallel', `${availableParallelism()}`], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  build('npx', ['cmake-js', 'compile', ...options, '--parallel', `${availableParallelism()}`]);
   const { parseAddress } = createRequire(import.meta.url)('../out/cmake-js/RelWithDebInfo/wireup.node');
   deepEqual(parseAddress('[::1]:5000'), { kind: 'tcp', host: '::1', port: 5000, uri: 'tcp://[::1]:5000' });
   count.passed++;

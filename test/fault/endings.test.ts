@@ -271,15 +271,16 @@ describe('signals', () => {
   });
 
   it('TSTP stops ranks and tool, CONT lets all go on', async () => {
-    const job = new Run(wireupRun(2, 'fd', 'sh', '-c', "trap 'exit 5' USR1; echo $$; while :; do sleep 0.05; done"));
-    await job.until(() => lines(job.stdout).length === 2);
+    // A shell that starts something as it is stopped waits for what has stopped, which is another state.
+    const job = new Run(wireupRun(2, 'fd', 'sh', '-c', 'echo $$; exec tail -f /dev/null'));
+    await job.until(() => job.stdout.endsWith('\n') && lines(job.stdout).length === 2);
     const ranks = lines(job.stdout).map(Number);
     job.kill('SIGTSTP');
     expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), patience)).toBe(true);
     job.kill('SIGCONT');
     expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), patience)).toBe(true);
     job.kill('SIGUSR1');
-    expect((await job.done).code).toBe(5);
+    expect((await job.done).code).toBe(138);
   });
 });
 

@@ -302,29 +302,37 @@ describe.skipIf(peers.missing)(`endings under mpiexec and under wireup run${peer
     }
   });
 
-  it('TSTP: mpiexec stops alone and its ranks run on; ours takes them along', async () => {
-    const ticking = ['sh', '-c', ': > "$TMPDIR/$PMI_RANK"; echo $$ "$TMPDIR/$PMI_RANK"; while :; do echo >> "$TMPDIR/$PMI_RANK"; sleep 0.05; done'];
-    const stopped = (pid: number) => /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
-    for (const launcher of ['hydra', 'ours'] as const) {
-      const tool = launcher === 'hydra' ? [peer('mpiexec')] : wireup('run');
-      const run = new Run([...tool, '-n', '2', ...ticking], { mayLeaveFiles: true });
-      await run.until(() => run.stdout.endsWith('\n') && lines(run.stdout).length === 2);
-      const ranks = lines(run.stdout).map((line) => ({ pid: Number(line.split(' ')[0]), ticks: line.split(' ')[1]! }));
-      // In a session of its own TSTP has no effect by default, which is all that mpiexec knows of it.
-      run.kill(launcher === 'hydra' ? 'SIGSTOP' : 'SIGTSTP');
-      expect(await eventually(() => stopped(run.pid), patience)).toBe(true);
-      if (launcher === 'ours') {
-        expect(await eventually(() => ranks.every(({ pid }) => stopped(pid)), patience)).toBe(true);
-      } else {
-        const sizes = ranks.map(({ ticks }) => statSync(ticks).size);
-        expect(await eventually(() => ranks.every(({ ticks }, i) => statSync(ticks).size > sizes[i]!), patience)).toBe(true);
-        expect(stopped(run.pid)).toBe(true);
-      }
-      run.kill('SIGCONT');
-      expect(await eventually(() => !ranks.some(({ pid }) => stopped(pid)), patience)).toBe(true);
-      run.kill('SIGTERM');
-      // How Hydra ends is not asked here.
-      await (launcher === 'ours' ? run.done : run.done.catch(() => undefined));
-    }
+  // A shell that starts something as it is stopped waits for what has stopped, which is another state: these start nothing.
+  const idle = ['sh', '-c', 'echo $$; exec tail -f /dev/null'];
+  const ticking = ['sh', '-c', ': > "$TMPDIR/$PMI_RANK"; echo "$TMPDIR/$PMI_RANK"; while :; do echo >> "$TMPDIR/$PMI_RANK"; sleep 0.05; done'];
+  const stopped = (pid: number) => /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+  const spoken = (run: Run) => run.stdout.endsWith('\n') && lines(run.stdout).length === 2;
+
+  it('TSTP: ours takes its ranks along', async () => {
+    const run = new Run([...wireup('run'), '-n', '2', ...idle]);
+    await run.until(spoken);
+    const all = [run.pid, ...lines(run.stdout).map(Number)];
+    run.kill('SIGTSTP');
+    expect(await eventually(() => all.every(stopped), patience)).toBe(true);
+    run.kill('SIGCONT');
+    expect(await eventually(() => !all.some(stopped), patience)).toBe(true);
+    run.kill('SIGTERM');
+    expect((await run.done).code).toBe(143);
+  });
+
+  it('TSTP: mpiexec stops alone and its ranks run on', async () => {
+    const run = new Run([peer('mpiexec'), '-n', '2', ...ticking], { mayLeaveFiles: true });
+    await run.until(spoken);
+    const files = lines(run.stdout);
+    // In a session of its own TSTP has no effect by default, which is all that mpiexec knows of it.
+    run.kill('SIGSTOP');
+    expect(await eventually(() => stopped(run.pid), patience)).toBe(true);
+    const sizes = files.map((file) => statSync(file).size);
+    expect(await eventually(() => files.every((file, i) => statSync(file).size > sizes[i]!), patience)).toBe(true);
+    expect(stopped(run.pid)).toBe(true);
+    run.kill('SIGCONT');
+    run.kill('SIGTERM');
+    // How it ends is not asked here.
+    await run.done.catch(() => undefined);
   });
 });

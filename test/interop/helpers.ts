@@ -37,7 +37,7 @@ const packages = {
   // mpiexec -pmi-port hands its ranks the host's name, which they must be able to look up.
   hostname: 'a host name that resolves',
   cmake: 'cmake',
-  ip: 'iproute2',
+  ip: 'iproute2, where root can make network namespaces',
   mpicc: 'libmpich-dev',
   mpiexec: 'mpich',
   nohup: 'coreutils',
@@ -71,6 +71,11 @@ function lookFor(peer: Peer): string | undefined {
     }
     case 'hostname':
       return spawnSync('getent', ['hosts', hostname()], { timeout }).status === 0 ? hostname() : undefined;
+    case 'ip': {
+      const path = onPath(peer);
+      const probe = ['-n', path ?? '', 'link', 'add', 'one', 'type', 'veth', 'peer', 'name', 'other'];
+      return path !== undefined && spawnSync('unshare', probe, { timeout }).status === 0 ? path : undefined;
+    }
     case 'mpicc':
     case 'mpiexec':
       // The plain names may be Open MPI's, which speaks no PMI-1.
