@@ -150,9 +150,11 @@ describe('how a job ends', () => {
 });
 
 test('kill() with nobody named in its list reaches nobody', async () => {
-  const job = await launch(shell('sleep 0.3; exit 7', 1));
+  const job = await launch(shell(wait, 1));
+  await job.started;
   job.kill('SIGKILL', []);
-  expect((await job.result).exitCode).toBe(7);
+  job.kill('SIGUSR1');
+  expect((await job.result).failure).toMatchObject({ reason: 'signal', signal: 'SIGUSR1' });
 });
 
 test('kill() takes a list of any length', async () => {
