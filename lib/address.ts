@@ -31,6 +31,7 @@ export async function resolveAddresses(name: string, value: unknown): Promise<[s
 export async function toListenOptions(address: string): Promise<NativeListenOptions> {
   if (address === 'tcp') return { address: 'tcp://127.0.0.1:0' };
   if (address === 'unix') return { privateParent: process.env.XDG_RUNTIME_DIR || tmpdir() };
-  const [first] = await resolveAddresses('address', address);
-  return { address: first };
+  const found = await resolveAddresses('address', address);
+  // MPICH cannot read [::1] in PMI_PORT.
+  return { address: found.find((uri) => !uri.startsWith('tcp://[')) ?? found[0] };
 }

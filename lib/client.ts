@@ -76,7 +76,8 @@ export class PmiClient implements AsyncDisposable {
    * Connects as the environment says: PMI_FD with PMI_RANK and PMI_SIZE, else PMI_PORT (`host:port`,
    * `tcp://host:port`, `unix:///path`, `/path`, `unix://@name`) with PMI_ID, else nobody: a singleton of size 1.
    *
-   * Before PMI_ID is sent, the kernel is asked who serves the address: it must be our own user or root.
+   * Before PMI_ID is sent, the kernel is asked who serves the address: on this machine it must be our own user or root.
+   * Of a server on another machine it does not know.
    *
    * @param options.env the environment; `process.env` by default
    * @throws rejects with {@link PmiError} `ERR_PMI_ENVIRONMENT`, `ERR_PMI_ADDRESS`, `ERR_PMI_CONNECT`,

@@ -17,7 +17,9 @@ export interface PmiServerOptions extends AdmissionOptions {
   /**
    * Where ranks connect by PMI_PORT: `host:port` or `tcp://host:port` (port 0: the kernel chooses),
    * `unix:///path`, `/path`, `unix://@name`; or `tcp` (127.0.0.1, a free port) or `unix` (a socket in a fresh
-   * private folder). Absent: nowhere; ranks come by {@link PmiServer.channel} only.
+   * private folder). Absent: nowhere; ranks come by {@link PmiServer.channel} only. Of a name's addresses an IPv4 one
+   * is taken, if there is one: MPICH reads no other in PMI_PORT. On every address (`0.0.0.0:0`, `[::]:0`) ranks are
+   * handed 127.0.0.1, or, with `allowHosts`, this host's name.
    */
   address?: string;
   /** What `get_universe_size` answers; the size by default. */
@@ -128,7 +130,7 @@ export class PmiServer implements AsyncDisposable {
 
   /**
    * A new pre-connected channel for `rank`. A rank has one connection: while one stands, another channel is hung up
-   * on at once, and a `rejected` event says so.
+   * on at once, which a `rejected` event says and `status()` counts.
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_FD_LIMIT`, `ERR_PMI_CLOSED`
    */

@@ -7,11 +7,11 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
+/** Throws when it fails. */
 export function run(command, args, options = {}) {
   const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
   if (status === 0) return;
-  console.error(`wireup: ${command} ${args.join(' ')} failed (${error?.message ?? signal ?? `exit code ${status}`})`);
-  process.exit(1);
+  throw new Error(`${command} ${args.join(' ')} failed (${error?.message ?? signal ?? `exit code ${status}`})`);
 }
 
 function packagesAreCurrent() {
@@ -25,4 +25,11 @@ export function setUp() {
   run(process.execPath, ['lib/build.mjs']);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) setUp();
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    setUp();
+  } catch (error) {
+    console.error(`wireup: ${error.message}`);
+    process.exitCode = 1;
+  }
+}

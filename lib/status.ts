@@ -22,7 +22,7 @@ export interface PmiStatus {
   };
   /** Keys in the key-value space, the server's own included. */
   kvsEntries: number;
-  /** Connections that were refused. */
+  /** Connections, and channels of ranks that had a connection, that were refused. */
   rejected: number;
   /** Connections that have not yet said whose they are. */
   unidentified: number;

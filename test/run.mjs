@@ -1,7 +1,9 @@
 // `npm test`: sets everything up and runs everything, the core's tests first. Ends with one line that counts all
 // tests of all runners.
+import { deepEqual } from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +13,16 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'out');
 const inCi = process.env.CI === 'true';
 
-/** Debian packages that the tests need beside the compiler. */
-const packages = ['mpich', 'libmpich-dev', 'doctest-dev', 'gdb', 'bubblewrap', 'pkg-config'];
+/** Debian packages that the tests need beside the compiler, and what is skipped without each. */
+const packages = {
+  mpich: 'every comparison with mpiexec',
+  'libmpich-dev': 'every MPI program',
+  'doctest-dev': 'the tests of the core, and fuzzing',
+  gdb: 'debuggers',
+  bubblewrap: 'ranks in sandboxes',
+  'pkg-config': 'the calls of libpmi',
+  iproute2: 'ranks on another machine',
+};
 /** Seconds of fuzzing by target. Whoever reaches a port can say anything to a server's session. */
 const fuzzSeconds = { server_session: 60, client_session: 30 };
 
@@ -22,8 +32,28 @@ function headline(text) {
   console.log(`\n== ${text}`);
 }
 
+/** What fails is counted, and is no reason not to do the rest. */
+function step(work) {
+  try {
+    work();
+    return true;
+  } catch (error) {
+    console.error(`wireup: ${error.message}`);
+    count.failed++;
+    return false;
+  }
+}
+
+/** What a build says on its standard output (ninja: the compiler's errors too) is of interest only when it fails. */
+function build(command, args) {
+  const { status, stdout } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 26 });
+  if (status === 0) return;
+  console.log(stdout ?? '');
+  throw new Error(`${command} ${args.join(' ')} failed`);
+}
+
 function missingPackages() {
-  return packages.filter((name) => {
+  return Object.keys(packages).filter((name) => {
     const { status, stdout } = spawnSync('dpkg-query', ['-W', '-f=${Status}', name], { encoding: 'utf8' });
     return status !== 0 || !stdout.startsWith('install ok installed');
   });
@@ -33,10 +63,7 @@ function installPackages() {
   const missing = missingPackages();
   if (missing.length === 0) return;
   const canInstall = process.getuid() === 0 && spawnSync('apt-get', ['--version']).status === 0;
-  if (!canInstall) {
-    console.log(`Not installed, so the tests that need them are skipped: ${missing.join(' ')}`);
-    return;
-  }
+  if (!canInstall) return;
   headline(`installing with apt-get: ${missing.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   run('apt-get', ['update', '-q'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
@@ -46,9 +73,8 @@ function installPackages() {
 /** Builds a preset of the core and runs its tests. */
 function testCore(preset) {
   headline(`core, preset ${preset}`);
-  const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
-  run('cmake', ['--preset', preset], quiet);
-  run('cmake', ['--build', '--preset', preset, '-j', `${availableParallelism()}`], quiet);
+  build('cmake', ['--preset', preset]);
+  build('cmake', ['--build', '--preset', preset, '-j', `${availableParallelism()}`]);
   const report = join(out, `ctest-${preset}.xml`);
   const { status } = spawnSync('ctest', ['--preset', preset, '-j', `${availableParallelism()}`, '--progress', '--output-junit', report], {
     cwd: root,
@@ -74,11 +100,14 @@ function fuzz() {
   }
 }
 
+/** The addon is compiled with warnings only here: node-gyp's build is a user's. */
 function testCmakeJs() {
   headline('the addon by cmake-js');
-  run('npx', ['cmake-js', 'compile', '--out', 'out/cmake-js', '--log-level', 'error', '--parallel', `${availableParallelism()}`], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const options = ['--out', 'out/cmake-js', '--config', 'RelWithDebInfo', '--CDWIREUP_WERROR=ON', '--log-level', 'error'];
+  build('npx', ['cmake-js', 'compile', ...options, '--parallel', `${availableParallelism()}`]);
+  const { parseAddress } = createRequire(import.meta.url)('../out/cmake-js/RelWithDebInfo/wireup.node');
+  deepEqual(parseAddress('[::1]:5000'), { kind: 'tcp', host: '::1', port: 5000, uri: 'tcp://[::1]:5000' });
+  count.passed++;
 }
 
 function testJavaScript() {
@@ -97,24 +126,25 @@ function testJavaScript() {
   if (status !== 0 && numFailedTests === 0) count.failed++;
 }
 
-headline('setting up');
-mkdirSync(out, { recursive: true });
-setUp();
-installPackages();
-const missing = missingPackages();
-if (missing.length > 0 && inCi) {
-  console.error(`wireup: CI=true, but these packages are missing: ${missing.join(' ')}`);
-  process.exit(1);
+function testAll() {
+  headline('setting up');
+  mkdirSync(out, { recursive: true });
+  setUp();
+  // Without the network what is there is tried.
+  step(installPackages);
+  const missing = missingPackages();
+  for (const name of missing) console.log(`${name} is not installed; skipped without it: ${packages[name]}`);
+  if (missing.length > 0 && inCi) throw new Error(`CI=true, but these packages are missing: ${missing.join(' ')}`);
+  if (missing.includes('doctest-dev')) {
+    count.skipped++;
+  } else {
+    const built = ['dev', 'asan', 'tsan'].filter((preset) => step(() => testCore(preset)));
+    if (built.includes('asan')) fuzz();
+  }
+  step(testCmakeJs);
+  step(testJavaScript);
 }
-if (missing.includes('doctest-dev')) {
-  console.log('doctest-dev is missing: the tests of the core are skipped');
-  count.skipped++;
-} else {
-  for (const preset of ['dev', 'asan', 'tsan']) testCore(preset);
-  fuzz();
-}
-testCmakeJs();
-testJavaScript();
 
+step(testAll);
 console.log(`\n${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`);
 process.exit(count.failed === 0 ? 0 : 1);

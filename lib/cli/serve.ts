@@ -25,7 +25,7 @@ export function addServe(program: Command): void {
     )
     .option(
       '--allow-host <host>',
-      'another machine that may join over TCP, an address or a range such as 10.0.0.0/8; may be given again; none by default. What it says, PMI_ID too, travels in clear text',
+      'another machine that may join over TCP, an address or a range such as 10.0.0.0/8; may be given again; none by default. What it says, PMI_ID too, travels in clear text; where all ranks are wireup\'s own clients, give --pmi-id long too, which cannot be guessed (MPICH sends numbers only)',
       (host: string, previous: string[] | undefined) => [...(previous ?? []), host],
     )
     .option('--node-per-rank', 'tell ranks that each is on a node of its own: for containers with a /dev/shm each', false)

@@ -66,12 +66,13 @@ Handle Runtime::open_server(ServerOptions options) {
   const Handle handle = ++last_handle_;
   post([this, handle, options = std::move(options)]() mutable {
     try {
+      const bool on_other_machines = !options.job.auth.allowed_hosts.empty();
       auto server = std::make_unique<ServerHost>(
           *reactor_, std::move(options.job), options.listen,
           [this, handle](const job::Event& event) { outbox_.notify(handle, event); });
       ServerOpened opened;
       if (server->address()) {
-        opened = {wire::to_uri(*server->address()), wire::to_pmi_port(*server->address())};
+        opened = {wire::to_uri(*server->address()), pmi_port_for_ranks(*server->address(), on_other_machines)};
       }
       servers_.emplace(handle, std::move(server));
       outbox_.notify(handle, std::move(opened));
@@ -127,9 +128,7 @@ os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
     try {
       host->adopt_channel(rank, std::move(*end));
     } catch (const std::exception& refusal) {
-      job::Event event{.type = job::EventType::rejected, .message = refusal.what()};
-      event.rank = static_cast<std::int32_t>(rank);
-      outbox_.notify(server, std::move(event));
+      host->reject_channel(rank, refusal.what());
     }
   });
   return std::move(pair.second);

@@ -140,6 +140,11 @@ void ServerHost::adopt_channel(std::uint32_t rank, os::UniqueFd end) {
   }
 }
 
+void ServerHost::reject_channel(std::uint32_t rank, std::string reason) {
+  job_.reject(job::Peer{}, std::move(reason), effects_, static_cast<std::int32_t>(rank));
+  apply();
+}
+
 void ServerHost::depart(std::uint32_t rank) {
   job_.depart(rank, effects_);
   apply();
@@ -150,9 +155,14 @@ void ServerHost::accepted(os::UniqueFd socket) {
   Connection* connection = nullptr;
   try {
     peer = identify(socket.get());
-    connection = &new_connection(std::move(socket));
   } catch (const os::OsError&) {
-    return;  // it has ended already, or there is no room for it: nobody else's trouble
+    return;  // it has ended already, and the kernel says no more whose it was
+  }
+  try {
+    connection = &new_connection(std::move(socket));
+  } catch (const os::OsError& error) {
+    job_.reject(peer, std::string("there is no room for it: ") + error.what(), effects_);
+    return apply();
   }
   job_.accept(connection->id, std::move(peer), os::Reactor::Clock::now(), effects_);
   apply();

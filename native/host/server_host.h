@@ -44,6 +44,8 @@ class ServerHost {
   // The same with a pair that was made elsewhere: the server's end of it. Throws os::OsError, and std::logic_error
   // when the rank has a connection.
   void adopt_channel(std::uint32_t rank, os::UniqueFd end);
+  // Its channel has not been adopted: told and counted as a refusal.
+  void reject_channel(std::uint32_t rank, std::string reason);
 
   // The rank's process has ended.
   void depart(std::uint32_t rank);

@@ -108,10 +108,13 @@ bool Authenticator::make_room(const SourceName& name, TimePoint now, Admission& 
 
 std::string Authenticator::descent_refusal(std::uint32_t rank, const Peer& peer) const {
   if (!policy_.descendants_only || peer.lineage.empty()) return {};
-  const std::int32_t ancestor = seats_[rank].pid != 0 ? seats_[rank].pid : launcher_;
+  const std::int32_t process = seats_[rank].pid;
+  const std::int32_t ancestor = process != 0 ? process : launcher_;
   if (ancestor == 0 || std::ranges::count(peer.lineage, ancestor) > 0) return {};
-  return "pid " + std::to_string(peer.lineage.front()) + " is neither rank " + std::to_string(rank) +
-         "'s process (pid " + std::to_string(ancestor) + ") nor started by it";
+  const std::string who = "pid " + std::to_string(peer.lineage.front());
+  const std::string whose = " (pid " + std::to_string(ancestor) + ")";
+  if (process == 0) return who + " was not started by the agent" + whose;
+  return who + " is neither rank " + std::to_string(rank) + "'s process" + whose + " nor started by it";
 }
 
 bool Authenticator::missed(ConnectionId connection) {

@@ -109,9 +109,9 @@ JobStatus Job::status() const {
   return status;
 }
 
-void Job::reject(const Peer& peer, std::string reason, Effects& effects) {
+void Job::reject(const Peer& peer, std::string reason, Effects& effects, std::int32_t rank) {
   ++rejected_;
-  Event event{.type = EventType::rejected};
+  Event event{.type = EventType::rejected, .rank = rank};
   event.message = std::move(reason);
   event.peer = peer;
   effects.event(std::move(event));

@@ -67,6 +67,10 @@ class Job {
   // identity is not allowed; otherwise it must prove its rank by initack before the handshake deadline.
   void accept(ConnectionId connection, Peer peer, TimePoint now, Effects& effects);
 
+  // Tells and counts that somebody was refused. The host calls it for who does not get as far as accept() or
+  // open_channel(); `rank` is then the one whose channel it was.
+  void reject(const Peer& peer, std::string reason, Effects& effects, std::int32_t rank = -1);
+
   // Bytes of a connection that the engine has closed meanwhile are dropped.
   void receive(ConnectionId connection, std::string_view bytes, Effects& effects);
 
@@ -105,7 +109,6 @@ class Job {
 
   ServerSession* find(ConnectionId connection) const;
   ServerSession& add(ConnectionId connection, std::unique_ptr<ServerSession> session);
-  void reject(const Peer& peer, std::string reason, Effects& effects);
 
   // What a session asks of its job.
   void connected(std::uint32_t rank, ConnectionId connection);

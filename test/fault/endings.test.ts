@@ -6,12 +6,26 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
+import { describeFailure, launch } from '../../dist/index.js';
 import { eventually, lines, needs, peer, program, root, Run, run, toolLines, transports, wireup, wireupRun } from '../interop/helpers';
 
 vi.setConfig({ testTimeout: 60_000 });
 
 const folder = mkdtempSync(join(tmpdir(), 'endings-'));
 afterAll(() => rmSync(folder, { recursive: true }));
+
+/** For what is not timed here, on a machine that is busy. */
+const patience = 20_000;
+const deadline = 55_000;
+
+/** Asks where the ranks are until it is told this. */
+async function told(job: Run, line: string): Promise<void> {
+  const ask = (): boolean => {
+    job.kill('SIGURG');
+    return lines(job.stderr).includes(line);
+  };
+  expect(await eventually(ask, patience), job.stderr).toBe(true);
+}
 
 const mpich = needs('mpicc');
 const compiler = needs('cc');
@@ -21,7 +35,7 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
     it.each(['exit 0', 'sleep 1000 & exit 0'])('%s: the job ends, and the missing one is named', async (end) => {
       const script = `if [ "$PMI_RANK" = 1 ]; then ${end}; fi; exec "$0"`;
       // The limit is the test's proof that it was not that which ended the job.
-      const result = await run(wireupRun(4, transport, '-t', '20', 'sh', '-c', script, program('hello')));
+      const result = await run(wireupRun(4, transport, '-t', '50', 'sh', '-c', script, program('hello')), { deadline });
       expect(result.code).toBe(1);
       expect(toolLines(result.stderr)).toEqual([
         expect.stringMatching(/rank 1 \(pid \d+, sh, before PMI init\) on \S+ exited with code 0 while others wait in PMI barrier 0: [0-3,-]+; missing: 1; 3 other ranks were ended$/),
@@ -30,14 +44,17 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
   });
 
   it('several have left by then: all are named', async () => {
-    // Rank 0 begins when the others are zombies or gone.
+    const go = join(folder, 'several');
     const script = `case $PMI_RANK in
-      0) until [ -e left.1 ] && [ -e left.2 ] && [ -e left.4 ]; do sleep 0.01; done; sleep 0.5; rm left.*; exec "$0";;
-      3) exec sleep 1000;;
-      *) : > left.$PMI_RANK; exit 0;; esac`;
-    const result = await run(wireupRun(5, 'fd', '-t', '20', 'sh', '-c', `cd "$TMPDIR"; ${script}`, program('hello')));
-    expect(result.code).toBe(1);
-    expect(result.stderr).toMatch(/ in PMI barrier 0: 0; missing: 1-2,4; 2 other ranks were ended$/m);
+      0) until [ -e ${go} ]; do sleep 0.01; done; exec "$0";;
+      3) exec tail -f /dev/null;;
+      *) exit 0;; esac`;
+    const job = await launch({ program: 'sh', args: ['-c', script, program('hello')], ranks: 5, output: 'ignore', timeout: deadline });
+    let left = 0;
+    for await (const event of job.events()) if (event.type === 'exited' && ++left === 3) writeFileSync(go, '');
+    const result = await job.result;
+    expect(result.exitCode).toBe(1);
+    expect(describeFailure(result)).toMatch(/ in PMI barrier 0: 0; missing: 1-2,4; 2 other ranks were ended$/);
   });
 
   it('one never calls MPI_Init and stays: only a limit of time ends that', async () => {
@@ -46,22 +63,23 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([
       'wireup: the ranks had not found each other after 3 s; 3 ranks were ended',
-      'wireup: never connected: 1; initialized: 0,2; in barrier 0: 0,2; missing: 1',
+      // How far the others are by then is a matter of the machine.
+      expect.stringMatching(/^wireup: never connected: (1|0-1|1-2|0-2)(;|$)/),
     ]);
   });
 
   it('--on-early-exit wait lets them wait', async () => {
     const script = 'if [ "$PMI_RANK" = 1 ]; then exit 0; fi; exec "$0"';
-    const result = await run(wireupRun(3, 'fd', '--on-early-exit', 'wait', '-t', '2', 'sh', '-c', script, program('hello')));
-    expect(result.code).toBe(124);
-    expect(toolLines(result.stderr)).toEqual([
-      'wireup: the job was not over after 2 s; 2 ranks were ended',
-      'wireup: initialized: 0,2; left PMI: 1; in barrier 0: 0,2; missing: 1',
-    ]);
+    const job = new Run(wireupRun(3, 'fd', '--on-early-exit', 'wait', 'sh', '-c', script, program('hello')), { deadline });
+    await told(job, 'wireup: 3 ranks: initialized: 0,2; left PMI: 1; in barrier 0: 0,2; missing: 1');
+    job.kill('SIGTERM');
+    const { code, stderr } = await job.done;
+    expect(code).toBe(143);
+    expect(stderr).not.toMatch(/while others wait/);
   });
 
   it('finalizes, when the others are in a barrier', async () => {
-    const result = await run(wireupRun(3, 'fd', '-t', '20', program('raw_leave'), '1'));
+    const result = await run(wireupRun(3, 'fd', '-t', '50', program('raw_leave'), '1'), { deadline });
     expect(result.code).toBe(1);
     expect(toolLines(result.stderr)).toEqual([
       expect.stringMatching(/rank 1 \(.*, past PMI finalize\) on \S+ left PMI while others wait in PMI barrier 1: .*; missing: 1; /),
@@ -69,7 +87,7 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
   });
 
   it('64 ranks that abort at once: one is named', async () => {
-    const result = await run(wireupRun(64, 'fd', program('abort_with'), 'all', '9'), { deadline: 60_000 });
+    const result = await run(wireupRun(64, 'fd', program('abort_with'), 'all', '9'), { deadline });
     expect(result.code).toBe(9);
     expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/^wireup: rank \d+ .* aborted the job with code 9/)]);
   });
@@ -106,7 +124,7 @@ describe('--on-failure wait', () => {
     const job = new Run(wireupRun(3, 'fd', '-v', '--on-failure', 'wait', 'sh', '-c', script));
     const agents = () => job.processes().filter(({ name }) => name === 'sh').length;
     // Rank 1 has gone, and nobody was ended by that.
-    expect(await eventually(() => job.stderr.includes('PMI over') && agents() === 2, 10_000)).toBe(true);
+    expect(await eventually(() => job.stderr.includes('PMI over') && agents() === 2, patience)).toBe(true);
     writeFileSync(join(folder, 'go'), '');
     const result = await job.done;
     expect(result.code).toBe(5);
@@ -122,7 +140,8 @@ describe('limits of time', () => {
   ] as [string, string[], Record<string, string>][])('%s', async (_, options, environment) => {
     const result = await run(wireupRun(2, 'fd', ...options, 'sleep', '1000'), { environment });
     expect(result.code).toBe(124);
-    expect(toolLines(result.stderr)[0]).toBe('wireup: the job was not over after 0.5 s; 2 ranks were ended');
+    // Whoever has been started by then.
+    expect(toolLines(result.stderr)[0]).toMatch(/^wireup: the job was not over after 0\.5 s(; 1 rank was ended|; 2 ranks were ended)?$/);
   });
 
   it.each(['0', '-1', 'x', '', '1e3', '9999999999'])("-t '%s' is wrong use", async (text) => {
@@ -130,17 +149,35 @@ describe('limits of time', () => {
     expect((await run(wireup('run', '--wireup-timeout', text, 'true'))).code).toBe(2);
   });
 
-  it('--kill-timeout: KILL for who ignores TERM', async () => {
-    const script = 'trap "" TERM; echo ready; while :; do sleep 1000; done';
-    const job = new Run(wireupRun(2, 'fd', '--kill-timeout', '0.2', '-t', '2', 'sh', '-c', script));
-    expect((await job.done).code).toBe(124);
+  /** A job that is being ended: its rank has said INT, and TERM when it has heard that. */
+  async function ending(killTimeout: string, onTerm: string, ...options: string[]): Promise<Run> {
+    const script = `trap 'echo INT' INT; trap '${onTerm}' TERM; echo ready; while :; do sleep 0.05; done`;
+    const job = new Run(wireupRun(1, 'fd', '--kill-timeout', killTimeout, ...options, 'sh', '-c', script), { deadline });
+    await job.until(() => job.stdout === 'ready\n');
+    job.kill('SIGINT');
+    await job.until(() => job.stdout === 'ready\nINT\n');
+    job.kill('SIGINT');
+    return job;
+  }
+
+  it('--kill-timeout: KILL for who does not obey TERM', async () => {
+    const file = join(folder, 'killed.json');
+    const job = await ending('0.2', '', '--result', file);
+    expect((await job.done).code).toBe(130);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ ranks: [{ signal: 'SIGKILL' }] });
+  });
+
+  it('--kill-timeout: all that time for who needs it', async () => {
+    // By the rank's own count this is longer than the five seconds that it has by default, and never shorter.
+    const job = await ending('1000', 'for i in $(seq 110); do sleep 0.05; done; echo done; exit 0');
+    expect(await job.done).toMatchObject({ code: 130, stdout: 'ready\nINT\ndone\n' });
   });
 
   it.skipIf(compiler.missing)(`--wireup-timeout does not end what is wired up${compiler.note}`, async () => {
-    const job = new Run(wireupRun(2, 'fd', '--wireup-timeout', '1', '-t', '3', program('raw_stage'), 'running'));
+    const job = new Run(wireupRun(2, 'fd', '--wireup-timeout', '5', '-t', '6', program('raw_stage'), 'running'));
     const result = await job.done;
     expect(result.code).toBe(124);
-    expect(toolLines(result.stderr)[0]).toMatch(/was not over after 3 s/);
+    expect(toolLines(result.stderr)[0]).toMatch(/was not over after 6 s/);
   });
 });
 
@@ -152,20 +189,16 @@ describe.skipIf(compiler.missing)(`where the ranks are${compiler.note}`, () => {
     await job.until(() => lines(job.stdout).length === 4);
     const places = 'wireup: 4 ranks: never connected: 0; connected, no init: 1; initialized: 2-3; in barrier 0: 2-3; missing: 0-1';
     // What ranks 2 and 3 have written last may not have been read yet.
-    const told = (): boolean => {
-      job.kill('SIGURG');
-      return lines(job.stderr).includes(places);
-    };
-    expect(await eventually(told, 5000), job.stderr).toBe(true);
+    await told(job, places);
     job.kill('SIGTERM');
     expect((await job.done).code).toBe(143);
   });
 
   it('is said when wire-up takes too long', async () => {
-    const result = await run(wireupRun(4, 'tcp', '--wireup-timeout', '3', 'sh', '-c', script, program('raw_stage')));
+    const result = await run(wireupRun(4, 'tcp', '--wireup-timeout', '5', 'sh', '-c', script, program('raw_stage')));
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([
-      'wireup: the ranks had not found each other after 3 s; 4 ranks were ended',
+      'wireup: the ranks had not found each other after 5 s; 4 ranks were ended',
       'wireup: never connected: 0; connected, no init: 1; initialized: 2-3; in barrier 0: 2-3; missing: 0-1',
     ]);
   });
@@ -238,15 +271,16 @@ describe('signals', () => {
   });
 
   it('TSTP stops ranks and tool, CONT lets all go on', async () => {
-    const job = new Run(wireupRun(2, 'fd', 'sh', '-c', "trap 'exit 5' USR1; echo $$; while :; do sleep 0.05; done"));
-    await job.until(() => lines(job.stdout).length === 2);
+    // A shell that starts something as it is stopped waits for what has stopped, which is another state.
+    const job = new Run(wireupRun(2, 'fd', 'sh', '-c', 'echo $$; exec tail -f /dev/null'));
+    await job.until(() => job.stdout.endsWith('\n') && lines(job.stdout).length === 2);
     const ranks = lines(job.stdout).map(Number);
     job.kill('SIGTSTP');
-    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), 5000)).toBe(true);
+    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), patience)).toBe(true);
     job.kill('SIGCONT');
-    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), 5000)).toBe(true);
+    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), patience)).toBe(true);
     job.kill('SIGUSR1');
-    expect((await job.done).code).toBe(5);
+    expect((await job.done).code).toBe(138);
   });
 });
 

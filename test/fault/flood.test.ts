@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { eventually, lines, needs, program, Run, toolLines, wireupRun, type Transport } from '../interop/helpers';
-import { isRoot, OTHER_UID, Stranger, targetOf, type Target, type Task } from './strangers';
+import { needsRoot, OTHER_UID, Stranger, targetOf, type Target, type Task } from './strangers';
 
 vi.setConfig({ testTimeout: 150_000 });
 const deadline = 120_000;
@@ -26,7 +26,7 @@ class Job {
   readonly #gate = join(folder, `gate-${++gates}`);
 
   constructor(transport: Transport, ...options: string[]) {
-    execFileSync('mkfifo', [this.#gate]);
+    execFileSync('mkfifo', [this.#gate], { timeout: deadline });
     // With PMI over unix the ranks would be connected before they wait: the shim is part of what waits.
     const shim = transport === 'unix' ? [join(__dirname, '../../build/Release/wireup-exec')] : [];
     const noShim = transport === 'unix' ? ['--no-exec-shim'] : [];
@@ -70,9 +70,10 @@ function crowd(task: Task, uid: number | undefined): Stranger[] {
   return Array.from({ length: Math.ceil(total / each) }, (_, i) => new Stranger({ ...task, count: Math.min(each, total - i * each) }, uid));
 }
 
-const users: [string, number | undefined][] = [
-  ['our own user', undefined],
-  ...(isRoot ? [['another user', OTHER_UID] satisfies [string, number]] : []),
+const root = needsRoot();
+const users: [string, number | undefined, boolean][] = [
+  ['our own user', undefined, false],
+  [`another user${root.note}`, OTHER_UID, root.missing],
 ];
 
 const manners: [string, Omit<Task, 'target'>][] = [
@@ -86,8 +87,8 @@ const manners: [string, Omit<Task, 'target'>][] = [
 
 const mpich = needs('mpicc');
 describe.skipIf(mpich.missing)(`64 ranks of MPICH${mpich.note}`, () => {
-  describe.each(users)('against %s', (_, uid) => {
-    it.each(manners)('%s, --pmi tcp', async (_, task) => {
+  describe.each(users)('against %s', (_, uid, missing) => {
+    it.skipIf(missing).each(manners)('%s, --pmi tcp', async (_, task) => {
       const job = new Job('tcp');
       const strangers = crowd({ ...task, target: await job.target() }, uid);
       try {

@@ -136,6 +136,12 @@ export class Stranger implements Disposable {
   }
 }
 
+/**
+ * The codes of a client of ours that is refused when it connects: over TCP it may have been hung up on before it has
+ * asked who the server is, and then does not trust it.
+ */
+export const refusedCode = /^ERR_PMI_(REFUSED|SERVER_UID)$/;
+
 /** Does it and goes. */
 export async function stranger(task: Task, uid?: number): Promise<string> {
   using one = new Stranger(task, uid);

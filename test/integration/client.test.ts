@@ -3,8 +3,11 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { PmiClient, PmiServer } from '../../dist/index.js';
+import { closePretenders, isCommand, mostly, pretend } from '../fault/pretend';
+
+afterEach(closePretenders);
 
 const root = join(__dirname, '../..');
 
@@ -26,6 +29,33 @@ test.each([true, false])('putMany and getMany, pipeline: %s', async (pipeline) =
   await one.putMany({});
   await Promise.all([one.finalize(), two.finalize()]);
   await server.close();
+});
+
+test('pipeline: false asks for one thing at a time, true for many', async () => {
+  // No answer comes before that many requests have waited for one.
+  const mostInFlight = async (pipeline: boolean, hold: number): Promise<number> => {
+    const waiting: (() => void)[] = [];
+    let most = 0;
+    const answer = (text: string) => (): Promise<string> =>
+      new Promise((resolve) => {
+        waiting.push(() => resolve(text));
+        most = Math.max(most, waiting.length);
+        // What was said together with this is read by then.
+        setImmediate(() => {
+          if (most >= hold) for (const release of waiting.splice(0)) release();
+        });
+      });
+    const [put, get] = [answer('cmd=put_result rc=0\n'), answer('cmd=get_result rc=0 value=x\n')];
+    const address = await pretend(mostly((line) => (isCommand(line, 'put') ? put() : isCommand(line, 'get') ? get() : 'as ever')));
+    const pmi = await PmiClient.connect({ address, id: '1', pipeline });
+    const keys = Array.from({ length: 20 }, (_, i) => `key-${i}`);
+    const options = { timeout: 20_000 };
+    await Promise.all([pmi.putMany(keys.map((key) => [key, 'x'] as const), options), pmi.getMany(keys, options), ...keys.map((key) => pmi.get(key, options))]);
+    await pmi.close();
+    return most;
+  };
+  expect(await mostInFlight(false, 1)).toBe(1);
+  expect(await mostInFlight(true, 20)).toBeGreaterThanOrEqual(20);
 });
 
 test('one of many that fails rejects all, by its name, and disturbs nothing else', async () => {

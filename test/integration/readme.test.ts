@@ -7,6 +7,8 @@ import { expect, test } from 'vitest';
 import { readmeTable } from '../unit/wire-table';
 
 const root = join(__dirname, '../..');
+/** vitest cannot interrupt what is run synchronously. */
+const timeout = 50_000;
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 
 /** Each example, with what it is said to print. */
@@ -27,7 +29,7 @@ test.each(examples)('$title', ({ title, code, output }) => {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${title.toLowerCase().replace(/\W+/g, '-')}.mjs`);
   writeFileSync(file, transformSync(code, { loader: 'ts', format: 'esm', target: 'node20' }).code);
-  const { stdout, stderr, status } = spawnSync(process.execPath, [file], { cwd: root, encoding: 'utf8' });
+  const { stdout, stderr, status } = spawnSync(process.execPath, [file], { cwd: root, encoding: 'utf8', timeout });
   expect({ stdout: masked(stdout), stderr, status }).toEqual({ stdout: masked(output), stderr: '', status: 0 });
 });
 
@@ -38,7 +40,7 @@ test('the table of commands is the table of messages', () => {
 test('the main job prints what the README shows', () => {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { start: string } };
   const [command, ...args] = scripts.start.split('&& ')[1]!.split(' ');
-  const { stdout, stderr, status } = spawnSync(command!, args, { cwd: root, encoding: 'utf8' });
+  const { stdout, stderr, status } = spawnSync(command!, args, { cwd: root, encoding: 'utf8', timeout });
   expect(status).toBe(0);
   expect(stderr).toMatch(/^wireup: 8 ranks of node on \S+, PMI over fd\nwireup: ended after \d+\.\d\d s with exit code 0\n$/);
   const lines = stdout.trimEnd().split('\n').sort();
@@ -53,6 +55,7 @@ test.each(['', 'run', 'exchange', 'serve'])('wireup %s --help', (command) => {
   const { stdout, status } = spawnSync(process.execPath, ['dist/cli.js', ...(command === '' ? [] : [command]), '--help'], {
     cwd: root,
     encoding: 'utf8',
+    timeout,
   });
   expect(status).toBe(0);
   expect(stdout).toMatch(/^Usage: wireup/);

@@ -97,6 +97,7 @@ describe.skipIf(gdb.missing || !mayTrace)(`MPIR${gdb.note}${mayTrace ? '' : ' (n
     const output = execFileSync(peer('gdb'), ['-nx', '-batch', '-p', `${job.agentPid}`, ...expressions.flatMap((expression) => ['-ex', `output ${expression}`, '-ex', 'echo \\n'])], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 50_000,
     });
     const said = lines(output).slice(-expressions.length - 1).filter((line) => !line.startsWith('['));
     expect(said[0]).toBe('3');

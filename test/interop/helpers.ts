@@ -21,6 +21,9 @@ export const root = resolve(__dirname, '../..');
 const programs = join(__dirname, 'programs');
 const compiled = join(root, 'out', 'interop');
 
+/** vitest cannot interrupt what is run synchronously. */
+const timeout = 50_000;
+
 export type Transport = 'fd' | 'tcp' | 'unix';
 export const transports: readonly Transport[] = ['fd', 'tcp', 'unix'];
 
@@ -33,9 +36,12 @@ const packages = {
   gdb: 'gdb',
   // mpiexec -pmi-port hands its ranks the host's name, which they must be able to look up.
   hostname: 'a host name that resolves',
+  cmake: 'cmake',
+  ip: 'iproute2, where root can make network namespaces',
   mpicc: 'libmpich-dev',
   mpiexec: 'mpich',
   nohup: 'coreutils',
+  nsenter: 'util-linux',
   'pkg-config': 'pkg-config',
   prlimit: 'util-linux',
   script: 'bsdutils',
@@ -62,10 +68,15 @@ function lookFor(peer: Peer): string | undefined {
     case 'bwrap': {
       const path = onPath(peer);
       const probe = ['--unshare-user', '--unshare-pid', '--ro-bind', '/', '/', '--proc', '/proc', 'true'];
-      return path !== undefined && spawnSync(path, probe).status === 0 ? path : undefined;
+      return path !== undefined && spawnSync(path, probe, { timeout }).status === 0 ? path : undefined;
     }
     case 'hostname':
-      return spawnSync('getent', ['hosts', hostname()]).status === 0 ? hostname() : undefined;
+      return spawnSync('getent', ['hosts', hostname()], { timeout }).status === 0 ? hostname() : undefined;
+    case 'ip': {
+      const path = onPath(peer);
+      const probe = ['-n', path ?? '', 'link', 'add', 'one', 'type', 'veth', 'peer', 'name', 'other'];
+      return path !== undefined && spawnSync('unshare', probe, { timeout }).status === 0 ? path : undefined;
+    }
     case 'mpicc':
     case 'mpiexec':
       // The plain names may be Open MPI's, which speaks no PMI-1.
@@ -126,6 +137,7 @@ export function program(name: string): string {
     const unfinished = `${target}.${process.pid}`;
     execFileSync(compiler, [...flags, '-o', unfinished, join(programs, `${name}.c`)], {
       stdio: ['ignore', 'inherit', 'inherit'],
+      timeout,
     });
     renameSync(unfinished, target);
   }

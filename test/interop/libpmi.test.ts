@@ -11,6 +11,9 @@ import { lines, needs, peer, program, root, run, transports, wireup } from './he
 
 vi.setConfig({ testTimeout: 60_000 });
 
+/** vitest cannot interrupt what is run synchronously. */
+const timeout = 50_000;
+
 const library = join(root, 'build/Release/libpmi.so.0');
 const calls = (what: string): string[] => [program('libpmi_calls'), library, what];
 
@@ -40,17 +43,28 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     expect(await run(calls('abort'))).toMatchObject({ code: 7, stdout: '', stderr: 'farewell\n' });
   });
 
+  it.each([
+    ['before init', 'early', /^wireup: rank 0 \(pid \d+, \S+\) on \S+ exited with code 7$/m],
+    ['after finalize', 'late', /^wireup: rank 0 \(pid \d+, \S+, past PMI finalize\) on \S+ exited with code 7$/m],
+  ])('PMI_Abort %s says its message and exits with its code, and the server hears nothing', async (_, what, said) => {
+    const job = await run(wireup('run', ...calls(what)));
+    expect(job).toMatchObject({ code: 7, stdout: '' });
+    expect(job.stderr).toMatch(/^farewell$/m);
+    expect(job.stderr).toMatch(said);
+    expect(await run(calls(what))).toMatchObject({ code: 7, stdout: '', stderr: 'farewell\n' });
+  });
+
   it('a program that is linked with it by pkg-config finds it where it is', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'link-'));
     try {
       const where = await run(wireup('libpmi-path', '--folder'));
       const PKG_CONFIG_PATH = where.stdout.trim();
-      const flags = execFileSync(peer('pkg-config'), ['--cflags', '--libs', 'wireup-pmi'], { encoding: 'utf8', env: { ...process.env, PKG_CONFIG_PATH } });
+      const flags = execFileSync(peer('pkg-config'), ['--cflags', '--libs', 'wireup-pmi'], { encoding: 'utf8', env: { ...process.env, PKG_CONFIG_PATH }, timeout });
       expect(flags).toContain('libpmi.so.0');
       const source = join(folder, 'linked.c');
       writeFileSync(source, '#include <wireup/pmi.h>\nint main(void) { int s; return PMI_Init(&s) || PMI_Barrier() || PMI_Finalize(); }\n');
       const target = join(folder, 'linked');
-      execFileSync(peer('cc'), ['-o', target, source, ...flags.trim().split(' ')]);
+      execFileSync(peer('cc'), ['-o', target, source, ...flags.trim().split(' ')], { timeout });
       const result = await run(wireup('run', '-n', '2', target), { environment: { LD_LIBRARY_PATH: PKG_CONFIG_PATH } });
       expect(result).toMatchObject({ code: 0, stderr: '' });
     } finally {
@@ -59,11 +73,11 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
   });
 
   it('it exports the API and nothing else, and needs a libc only', () => {
-    const symbols = lines(execFileSync('nm', ['-D', '--defined-only', library], { encoding: 'utf8' }));
+    const symbols = lines(execFileSync('nm', ['-D', '--defined-only', library], { encoding: 'utf8', timeout }));
     const names = symbols.map((line) => line.split(' ').at(-1)!).sort();
     expect(names).toHaveLength(33);
     expect(names.filter((name) => !name.startsWith('PMI_'))).toEqual([]);
-    const dynamic = execFileSync('readelf', ['-d', library], { encoding: 'utf8' });
+    const dynamic = execFileSync('readelf', ['-d', library], { encoding: 'utf8', timeout });
     const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name!);
     expect(needed.filter((name) => !/^(libc\.so|ld-linux)/.test(name))).toEqual([]);
     expect(dynamic).toMatch(/\(SONAME\).*\[libpmi\.so\.0\]/);

@@ -97,6 +97,13 @@ describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 
+  it('64 ranks, --pmi unix, behind the shim, without PMI_RANK and PMI_SIZE', async () => {
+    const inside = ['env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', shim, program('hello')];
+    const result = await run(wireupRun(64, 'unix', '--no-exec-shim', ...inside), { deadline });
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(finished('hello', result.stdout)).toEqual(expected('hello', 64));
+  });
+
   it('64 ranks, --pmi tcp, without PMI_RANK and PMI_SIZE', async () => {
     const result = await run(wireupRun(64, 'tcp', 'env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', program('hello')), { deadline });
     expect(result).toMatchObject({ code: 0, stderr: '' });

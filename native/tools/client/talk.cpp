@@ -1,6 +1,5 @@
 #include "tools/client/talk.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -35,21 +34,18 @@ std::string_view Talk::hear(const std::optional<Deadline>& deadline) {
   }
 }
 
-bool Talk::can_hear(int timeout_ms) const {
-  pollfd entry{socket_, POLLIN, 0};
-  return ::poll(&entry, 1, timeout_ms) > 0;
-}
-
-void Talk::wait(short events, const std::optional<Deadline>& deadline) const {
+bool Talk::ready(short events, const std::optional<Deadline>& deadline) const {
   pollfd entry{socket_, events, 0};
   for (;;) {
     const int count = ::poll(&entry, 1, deadline ? deadline->left_ms() : -1);
-    if (count > 0) return;
-    if (count == 0) {
-      throw Failure("the server at " + server_ + " does not answer; is it a PMI server, and not stopped?");
-    }
+    if (count >= 0) return count > 0;
     if (errno != EINTR) fail();
   }
+}
+
+void Talk::wait(short events, const std::optional<Deadline>& deadline) const {
+  if (ready(events, deadline)) return;
+  throw Failure("the server at " + server_ + " does not answer; is it a PMI server, and not stopped?");
 }
 
 void Talk::fail() const {

@@ -3,6 +3,8 @@
 // which others may share.
 #pragma once
 
+#include <poll.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,12 +25,14 @@ class Talk {
   // Empty at the end. Valid until the next call.
   std::string_view hear(const std::optional<Deadline>& deadline);
 
-  // Whether hear() would return at once, or does so within the time.
-  bool can_hear(int timeout_ms) const;
+  // Whether hear() would return before the deadline.
+  bool can_hear(const Deadline& deadline) const { return ready(POLLIN, deadline); }
 
   const std::string& server() const { return server_; }
 
  private:
+  // Signals do not shorten it: a program may have a profiling timer.
+  bool ready(short events, const std::optional<Deadline>& deadline) const;
   void wait(short events, const std::optional<Deadline>& deadline) const;
   [[noreturn]] void fail() const;
 

@@ -30,7 +30,7 @@ constexpr std::chrono::seconds kConnectPatience{10};
 // Far beyond what an answer takes, and counted in slices, of which one may be a time in which this process was
 // stopped (a batch system suspends whole jobs).
 constexpr int kAnswerSlices = 60;
-constexpr int kSliceMs = 1000;
+constexpr std::chrono::seconds kSlice{1};
 
 const char* variable(const char* name) { return std::getenv(name); }
 
@@ -61,11 +61,11 @@ class SocketPeer final : public Peer {
   SocketPeer(os::UniqueFd socket, const std::string& name) : socket_(std::move(socket)), talk_(socket_.get(), name) {}
 
   void say(std::string_view bytes) override {
-    talk_.say(bytes, client::Deadline(std::chrono::milliseconds(kAnswerSlices * kSliceMs)));
+    talk_.say(bytes, client::Deadline(kAnswerSlices * kSlice));
   }
 
   void hear(job::ClientSession& session, job::ClientEffects& effects, bool for_ever) override {
-    for (int slice = 1; !for_ever && !talk_.can_hear(kSliceMs); ++slice) {
+    for (int slice = 1; !for_ever && !talk_.can_hear(client::Deadline(kSlice)); ++slice) {
       if (slice == kAnswerSlices) throw Failure("the server at " + name() + " does not answer");
     }
     const std::string_view bytes = talk_.hear({});

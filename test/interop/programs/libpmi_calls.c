@@ -3,10 +3,16 @@
 //   libpmi_calls LIBRARY calls      all of them, as any rank of any job, or without one
 //   libpmi_calls LIBRARY init       PMI_Init alone: expected to fail
 //   libpmi_calls LIBRARY abort      init, then PMI_Abort(7, "farewell")
+//   libpmi_calls LIBRARY early      PMI_Abort(7, "farewell") without init
+//   libpmi_calls LIBRARY late       the same after finalize
 //   libpmi_calls LIBRARY lost       init, says "ready", then gets until the server has gone
 //   libpmi_calls LIBRARY barrier    init, says "ready", then a barrier whose server goes
+//   libpmi_calls LIBRARY timer      init, then a get under a timer of a millisecond; says "ticked" after 200 of its signals
 //   libpmi_calls LIBRARY threads    eight threads put and get at once
 #include <pthread.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include "libpmi.h"
 
@@ -59,6 +65,15 @@ static void expect_optional(void) {
   EXPECT(PMI_FAIL, PMI_Args_to_keyval(&number, (char*((*)[]))&args, &pairs, &number));
   EXPECT(PMI_FAIL, PMI_Free_keyvals(NULL, 0));
   EXPECT(PMI_FAIL, PMI_Get_options(text, &number));
+  // Nothing is looked at, so nothing may be missing.
+  EXPECT(PMI_FAIL, PMI_Spawn_multiple(0, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL));
+  EXPECT(PMI_FAIL, PMI_KVS_Create(NULL, 0));
+  EXPECT(PMI_FAIL, PMI_KVS_Destroy(NULL));
+  EXPECT(PMI_FAIL, PMI_KVS_Iter_first(NULL, NULL, 0, NULL, 0));
+  EXPECT(PMI_FAIL, PMI_KVS_Iter_next(NULL, NULL, 0, NULL, 0));
+  EXPECT(PMI_FAIL, PMI_Parse_option(0, NULL, NULL, NULL, NULL));
+  EXPECT(PMI_FAIL, PMI_Args_to_keyval(NULL, NULL, NULL, NULL));
+  EXPECT(PMI_FAIL, PMI_Get_options(NULL, NULL));
 }
 
 static void expect_numbers(void) {
@@ -97,6 +112,8 @@ static void expect_numbers(void) {
   EXPECT(PMI_ERR_INVALID_LENGTH, PMI_Get_clique_ranks(ranks, 0));
   EXPECT(PMI_ERR_INVALID_LENGTH, PMI_Get_clique_ranks(ranks, -1));
   EXPECT(PMI_SUCCESS, PMI_Get_clique_ranks(ranks, 1024));
+  // Every rank of the job is on this node.
+  for (int i = 0; i < clique; ++i) REQUIRE(ranks[i] == i);
 }
 
 static void expect_names(void) {
@@ -157,6 +174,7 @@ static void expect_kvs(void) {
   EXPECT(PMI_ERR_INVALID_LENGTH, PMI_KVS_Get(name, key, text, -5));
   EXPECT(PMI_ERR_INVALID_LENGTH, PMI_KVS_Get(name, key, text, (int)strlen(value)));
   EXPECT(PMI_FAIL, PMI_KVS_Get(name, "no-such-key", text, sizeof text));
+  EXPECT(PMI_FAIL, PMI_KVS_Get(name, "PMI_no_such_key", text, sizeof text));
   REQUIRE(strcmp(text, "untouched") == 0);
   EXPECT(PMI_SUCCESS, PMI_KVS_Get(name, key, text, (int)strlen(value) + 1));
 
@@ -168,6 +186,9 @@ static void expect_kvs(void) {
   EXPECT(PMI_ERR_INVALID_ARG, PMI_Lookup_name(NULL, text));
   EXPECT(PMI_ERR_INVALID_ARG, PMI_Lookup_name("service", NULL));
   EXPECT(PMI_FAIL, PMI_Lookup_name("nobody-published-this", text));
+  // The server keeps no names, and says so.
+  EXPECT(PMI_FAIL, PMI_Publish_name("service", "tcp://a port = of words"));
+  EXPECT(PMI_FAIL, PMI_Unpublish_name("service"));
 }
 
 static void calls(void) {
@@ -212,6 +233,24 @@ static void threads(void) {
   EXPECT(PMI_SUCCESS, PMI_Finalize());
 }
 
+static void on_tick(int number) {
+  static volatile sig_atomic_t ticks = 0;
+  (void)number;
+  // Several times as many as there are seconds in the library's patience.
+  if (++ticks == 200) REQUIRE(write(STDOUT_FILENO, "ticked\n", 7) == 7);
+}
+
+// As a profiler does: what waits is interrupted, and not restarted.
+static void timer(void) {
+  const struct sigaction action = {.sa_handler = on_tick};
+  const struct itimerval millisecond = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
+  char value[1024];
+  REQUIRE(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &millisecond, NULL) == 0);
+  EXPECT(PMI_SUCCESS, PMI_KVS_Get(name, "slow", value, sizeof value));
+  REQUIRE(setitimer(ITIMER_REAL, &never, NULL) == 0);
+  EXPECT(PMI_SUCCESS, PMI_Finalize());
+}
+
 int main(int argc, char** argv) {
   REQUIRE(argc == 3);
   open_libpmi(argv[1]);
@@ -222,11 +261,15 @@ int main(int argc, char** argv) {
   } else if (strcmp(what, "init") == 0) {
     EXPECT(PMI_FAIL, PMI_Init(&spawned));
     expect_not_initialized();
+  } else if (strcmp(what, "early") == 0) {
+    lib.PMI_Abort(7, "farewell");
   } else {
     EXPECT(PMI_SUCCESS, PMI_Init(&spawned));
     EXPECT(PMI_SUCCESS, PMI_KVS_Get_my_name(name, sizeof name));
-    if (strcmp(what, "abort") == 0) lib.PMI_Abort(7, "farewell");
+    if (strcmp(what, "late") == 0) EXPECT(PMI_SUCCESS, PMI_Finalize());
+    if (strcmp(what, "abort") == 0 || strcmp(what, "late") == 0) lib.PMI_Abort(7, "farewell");
     if (strcmp(what, "threads") == 0) threads();
+    if (strcmp(what, "timer") == 0) timer();
     if (strcmp(what, "lost") == 0 || strcmp(what, "barrier") == 0) {
       char value[1024];
       puts("ready");

@@ -291,7 +291,7 @@ TEST_CASE("only the rank's process and what it started, where that is asked for 
   auth.leave(0);
   CHECK(auth.identify(1, "11", of({50, 40, 1})).rank == 0U);
   // Rank 1's process is not known yet, but who starts it is.
-  CHECK_FALSE(auth.identify(2, "22", of({70, 1})).rank);
+  CHECK(auth.identify(2, "22", of({70, 1})).refusal == "pid 70 was not started by the agent (pid 40)");
   CHECK(auth.identify(2, "22", of({51, 40, 1})).rank == 1U);
   auth.leave(1);
   // Where the kernel does not tell, the token decides.

@@ -465,6 +465,20 @@ TEST_CASE("the host's mistakes") {
   }
 }
 
+TEST_CASE("whom the host turns away is told and counted like whom the job refuses") {
+  Job job(options(2));
+  Effects effects;
+  job.reject(peer(1000), "there is no room", effects);
+  job.reject(Peer{}, "a channel too many", effects, 1);
+  REQUIRE(events(effects).size() == 2);
+  CHECK(events(effects)[0].type == EventType::rejected);
+  CHECK(events(effects)[0].peer.uid == 1000U);
+  CHECK(events(effects)[0].rank == -1);
+  CHECK(events(effects)[1].rank == 1);
+  CHECK(events(effects)[1].message == "a channel too many");
+  CHECK(job.status().rejected == 2);
+}
+
 TEST_CASE("an id may be used again after its connection has ended") {
   Job job(options(2));
   Effects effects;

@@ -50,7 +50,8 @@ int PMI_Get_appnum(int *appnum);
 int PMI_Get_clique_size(int *size);
 int PMI_Get_clique_ranks(int ranks[], int length);
 
-/* The key-value space. A buffer that is too short for the string is PMI_ERR_INVALID_LENGTH. */
+/* The key-value space. A buffer that is too short for the string is PMI_ERR_INVALID_LENGTH; a key that is not there,
+ * PMI_* too, is PMI_FAIL. */
 int PMI_KVS_Get_name_length_max(int *length);
 int PMI_KVS_Get_key_length_max(int *length);
 int PMI_KVS_Get_value_length_max(int *length);

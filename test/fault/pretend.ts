@@ -1,0 +1,66 @@
+// PMI servers that say what a test likes.
+
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+
+/** To a line: what is said, or undefined to hang up. A promise holds up what is said to later lines too. */
+type Said = string | undefined;
+export type Answer = (line: string) => Said | Promise<Said>;
+
+const closers: (() => void)[] = [];
+
+/** For afterEach. */
+export function closePretenders(): void {
+  for (const close of closers.splice(0)) close();
+}
+
+/** Serves until closePretenders(). Returns its PMI_PORT. */
+export async function pretend(answer: Answer, path?: string): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    let rest = '';
+    let last: Promise<void> = Promise.resolve();
+    const say = (said: Said): void => {
+      if (said === undefined) socket.destroy();
+      else socket.write(said);
+    };
+    socket.setEncoding('latin1');
+    socket.on('error', () => undefined);
+    socket.on('data', (text: string) => {
+      const complete = (rest + text).split('\n');
+      rest = complete.pop()!;
+      for (const line of complete) {
+        const said = answer(line);
+        last = last.then(() => said).then(say);
+      }
+    });
+  });
+  await new Promise<void>((resolve) => (path === undefined ? server.listen(0, '127.0.0.1', resolve) : server.listen(path, resolve)));
+  closers.push(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return path === undefined ? `127.0.0.1:${(server.address() as AddressInfo).port}` : `unix://${path}`;
+}
+
+export const isCommand = (line: string, command: string): boolean => line.split(' ')[0] === `cmd=${command}`;
+
+/** A good server of rank 1 of 2, but for what `odd` says of a line. */
+export function mostly(odd: (line: string) => Said | Promise<Said> | 'as ever'): Answer {
+  return (line) => {
+    const said = odd(line);
+    if (said !== 'as ever') return said;
+    const name = /^cmd=(\S+)/.exec(line)?.[1] ?? '';
+    return {
+      initack: 'cmd=initack rc=0\ncmd=set size=2\ncmd=set rank=1\ncmd=set debug=0\n',
+      init: 'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n',
+      get_maxes: 'cmd=maxes kvsname_max=256 keylen_max=64 vallen_max=1024\n',
+      get_my_kvsname: 'cmd=my_kvsname kvsname=kvs\n',
+      get_appnum: 'cmd=appnum appnum=0\n',
+      get_universe_size: 'cmd=universe_size size=2\n',
+      get: 'cmd=get_result rc=0 value=x\n',
+      put: 'cmd=put_result rc=0\n',
+      finalize: 'cmd=finalize_ack\n',
+    }[name] ?? 'cmd=unknown_result rc=-1 msg=unknown\n';
+  };
+}

@@ -1,0 +1,135 @@
+// --reconnect: a rank whose connection has gone comes back with its PMI_ID, through the API and `wireup serve`.
+
+import { connect, type Socket } from 'node:net';
+
+import { describe, expect, it, vi } from 'vitest';
+
+import { PmiClient, PmiServer, type PmiEvent } from '../../dist/index.js';
+import { Run, wireup } from '../interop/helpers';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+/** A client as a restored image of a rank is one: it says what it likes, line by line. */
+class Line {
+  readonly #socket: Socket;
+  readonly #heard: AsyncIterator<string>;
+
+  constructor(path: string) {
+    this.#socket = connect(path).setEncoding('latin1');
+    this.#heard = this.#lines();
+  }
+
+  async *#lines(): AsyncGenerator<string> {
+    let rest = '';
+    for await (const text of this.#socket) {
+      const complete = (rest + (text as string)).split('\n');
+      rest = complete.pop()!;
+      yield* complete;
+    }
+  }
+
+  /** Says it, and hears as many lines. */
+  async ask(line: string, answers = 1): Promise<string[]> {
+    this.#socket.write(`${line}\n`);
+    const heard: string[] = [];
+    while (heard.length < answers) {
+      const { value, done } = await this.#heard.next();
+      if (done === true) throw new Error(`hung up after '${line}'`);
+      heard.push(value);
+    }
+    return heard;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+}
+
+const accepted = (rank: number): string[] => ['cmd=initack', 'cmd=set size=2', `cmd=set rank=${rank}`, 'cmd=set debug=0'];
+
+interface Served {
+  env: (rank: number) => Record<string, string>;
+  kvsname: string;
+}
+
+/** What a rank of a job does that comes back at each of its stages. Ends with both ranks finalized. */
+async function comeAndGo({ env, kvsname }: Served): Promise<void> {
+  const start = (rank: number): Promise<PmiClient> => PmiClient.fromEnv({ env: env(rank) });
+  const path = env(1).PMI_PORT!.slice('unix://'.length);
+  const restored = async (): Promise<Line> => {
+    const line = new Line(path);
+    expect(await line.ask(`cmd=initack pmiid=${env(1).PMI_ID}`, 4)).toEqual(accepted(1));
+    return line;
+  };
+  const zero = await start(0);
+
+  // Before the first barrier it may start anew; what it has put is there.
+  const first = await start(1);
+  await first.put('early', '1');
+  await first.close();
+  const second = await start(1);
+  expect(await second.get('early')).toBe('1');
+  await Promise.all([zero.barrier(), second.barrier()]);
+
+  // While its connection stands, nobody else is it.
+  await expect(start(1)).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED' });
+  await second.put('late', '2');
+  await second.close();
+
+  // After a barrier it goes on where it was, and may not start again.
+  await expect(start(1)).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED', message: expect.stringContaining('a_rank_cannot_start_again_after_a_barrier') as string });
+  const image = await restored();
+  expect(await image.ask('cmd=init pmi_version=1 pmi_subversion=1')).toEqual([
+    'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=-1 msg=a_rank_cannot_start_again_after_a_barrier',
+  ]);
+  expect(await image.ask(`cmd=get kvsname=${kvsname} key=late`)).toEqual(['cmd=get_result rc=0 msg=success value=2']);
+
+  // In a barrier it leaves, and enters it again.
+  const waiting = zero.barrier();
+  image.close();
+  const again = await restored();
+  const out = again.ask('cmd=barrier_in');
+  await waiting;
+  expect(await out).toEqual(['cmd=barrier_out']);
+  expect(await again.ask('cmd=finalize')).toEqual(['cmd=finalize_ack']);
+  again.close();
+
+  // What has finalized does not come back.
+  await expect(start(1)).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED' });
+  await zero.finalize();
+}
+
+describe('reconnect', () => {
+  it('PmiServer', async () => {
+    await using server = await PmiServer.listen({ size: 2, address: 'unix', reconnect: true });
+    const events = server.events();
+    await comeAndGo({ env: (rank) => server.env(rank), kvsname: server.kvsname });
+    expect((await server.status()).ranks.finalized).toBe('0-1');
+    await server.close();
+    const seen: PmiEvent[] = [];
+    for await (const event of events) seen.push(event);
+    // Nobody was missed meanwhile.
+    expect(seen.filter((event) => event.type === 'disconnected' && event.lost)).toEqual([]);
+    expect(seen.filter(({ type }) => type === 'stuck')).toEqual([]);
+    expect(seen.filter(({ type }) => type === 'barrier')).toHaveLength(2);
+    expect(seen.flatMap((event) => (event.type === 'rejected' ? [event.reason] : []))).toEqual(['rank 1 has a connection already', 'rank 1 has finalized']);
+  });
+
+  it('wireup serve --reconnect', async () => {
+    const server = new Run(wireup('serve', '-n', '2', '--address', 'unix', '--reconnect', '--json'));
+    await server.until(({ stdout }) => stdout.endsWith('\n'));
+    const { ranks, kvsname } = JSON.parse(server.stdout) as { kvsname: string; ranks: { env: Record<string, string> }[] };
+    await comeAndGo({ env: (rank) => ranks[rank]!.env, kvsname });
+    expect((await server.done).code).toBe(0);
+  });
+
+  it('without it, a PMI_ID is good for one start, and a rank that goes is lost', async () => {
+    const server = new Run(wireup('serve', '-n', '2', '--address', 'unix', '--json'));
+    await server.until(({ stdout }) => stdout.endsWith('\n'));
+    const { ranks } = JSON.parse(server.stdout) as { ranks: { env: Record<string, string> }[] };
+    const pmi = await PmiClient.fromEnv({ env: ranks[1]!.env });
+    await pmi.close();
+    await expect(PmiClient.fromEnv({ env: ranks[1]!.env })).rejects.toMatchObject({ code: expect.stringMatching(/^ERR_PMI_(REFUSED|CONNECT|HUNG_UP)$/) as string });
+    expect(await server.done).toMatchObject({ code: 1, stderr: 'wireup: rank 1 left without PMI finalize\n' });
+  });
+});

@@ -1,0 +1,118 @@
+// `wireup pmi exchange|get|bench` as a person runs them: as the ranks of our launcher and of Debian's, and against
+// servers that go away or know no such key.
+
+import { afterEach, describe, expect, it, vi } from 'vitest';
+
+import { closePretenders, isCommand, mostly, pretend } from '../fault/pretend';
+import { lines, needs, peer, run, wireup, wireupRun } from './helpers';
+
+vi.setConfig({ testTimeout: 90_000 });
+afterEach(closePretenders);
+
+const size = 3;
+const peers = needs('mpiexec');
+const launchers: [string, string[], boolean, string][] = [
+  ['wireup run', wireupRun(size, 'fd'), false, ''],
+  ['wireup run --pmi tcp', wireupRun(size, 'tcp'), false, ''],
+  ['mpiexec', peers.missing ? [] : [peer('mpiexec'), '-n', String(size)], peers.missing, peers.note],
+];
+
+/** Ranks 0 to 2, in any order of their lines. */
+function sortedLines(text: string): string[] {
+  return lines(text).sort();
+}
+
+describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
+  const job = (...args: string[]) => run([...launcher, ...wireup('pmi', ...args)], { deadline: 60_000 });
+
+  it.skipIf(missing)(`exchange${note}`, async () => {
+    const plain = await job('exchange');
+    expect(plain).toMatchObject({ code: 0, stderr: '' });
+    const [all, ...ranks] = [...sortedLines(plain.stdout)];
+    expect(all).toMatch(/^3 ranks exchanged their cards in \d+\.\d ms$/);
+    expect(ranks).toEqual([0, 1, 2].map((rank) => expect.stringMatching(new RegExp(`^rank ${rank} of 3, pid \\d+ on \\S+: has the cards of all ranks$`)) as string));
+  });
+
+  it.skipIf(missing)(`exchange --json -l --no-pipeline -v${note}`, async () => {
+    const { code, stdout, stderr } = await job('exchange', '--json', '-l', '--no-pipeline', '-v');
+    expect(code).toBe(0);
+    const said = sortedLines(stdout).map((line) => {
+      const [, label, json] = /^\[(\d)\] (\{.*\})$/.exec(line) ?? [];
+      return { label: Number(label), ...(JSON.parse(json ?? '{}') as { rank: number; size: number; milliseconds: number }) };
+    });
+    expect(said).toEqual([0, 1, 2].map((rank) => ({ label: rank, rank, size, milliseconds: expect.any(Number) as number })));
+    expect(sortedLines(stderr)).toEqual([0, 1, 2].map((rank) => expect.stringMatching(new RegExp(`^wireup: rank ${rank} of 3 by (PMI_FD=\\d+|tcp://\\S+)$`)) as string));
+  });
+
+  it.skipIf(missing)(`get, a value a line${note}`, async () => {
+    const { code, stdout } = await job('get', '-l', 'PMI_process_mapping', 'PMI_process_mapping');
+    expect(code).toBe(0);
+    const [, mapping] = /^\[0\] (.*)$/.exec(sortedLines(stdout)[0]!) ?? [];
+    expect(mapping).toMatch(/^\(vector,\(0,1,\d\)\)$/);
+    expect(sortedLines(stdout)).toEqual([0, 0, 1, 1, 2, 2].map((rank) => `[${rank}] ${mapping}`));
+    const json = await job('get', '--json', 'PMI_process_mapping');
+    expect(sortedLines(json.stdout).map((line) => JSON.parse(line) as unknown)).toEqual(
+      [0, 1, 2].map((rank) => ({ rank, size, values: { PMI_process_mapping: mapping } })),
+    );
+  });
+
+  it.skipIf(missing)(`get of a key that is not there: exit code 6${note}`, async () => {
+    const { code, stdout, stderr } = await job('get', 'no-such-key');
+    // What Hydra makes of it is told in endings.test.ts.
+    if (launcher.includes('run')) expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
+    expect(stderr).toMatch(/^wireup: rank \d: get no-such-key: /m);
+  });
+
+  const measured = ['put, pipelined', 'get, one by one', 'get, pipelined', 'barrier'];
+
+  it.skipIf(missing).each([[], ['--no-pipeline']])(`bench %s${note}`, async (...options) => {
+    const plain = await job('bench', '-k', '20', ...options);
+    expect(plain).toMatchObject({ code: 0, stderr: '' });
+    expect(sortedLines(plain.stdout)).toHaveLength(measured.length * size);
+    for (const rank of [0, 1, 2]) {
+      for (const what of measured) {
+        expect(plain.stdout).toMatch(new RegExp(`^rank ${rank} of 3: ${what} +${what === 'barrier' ? 100 : 20} in \\d+\\.\\d ms, \\d+\\.\\d us each$`, 'm'));
+      }
+    }
+  });
+
+  it.skipIf(missing)(`bench --json${note}`, async () => {
+    const { code, stdout } = await job('bench', '--json', '-k', '20');
+    expect(code).toBe(0);
+    expect(sortedLines(stdout).map((line) => JSON.parse(line) as unknown)).toEqual(
+      [0, 1, 2].map((rank) => ({
+        rank,
+        size,
+        measures: measured.map((what) => ({ what, count: what === 'barrier' ? 100 : 20, milliseconds: expect.any(Number) as number })),
+      })),
+    );
+  });
+});
+
+describe('exit codes', () => {
+  const as = async (odd: Parameters<typeof mostly>[0]) => ({ environment: { PMI_PORT: await pretend(mostly(odd)), PMI_ID: '1' } });
+
+  it.each([
+    ['barrier', 'barrier_in'],
+    ['exchange', 'put'],
+    ['bench', 'barrier_in'],
+  ])('5: the server goes away in the middle of %s', async (probe, command) => {
+    const gone = await as((line) => (isCommand(line, command) ? undefined : 'as ever'));
+    const result = await run(wireup('pmi', probe), gone);
+    expect(result).toMatchObject({ code: 5, stdout: '' });
+    expect(result.stderr).toMatch(/^wireup: rank 1: tcp:\/\/\S+: the server closed the connection\n$/);
+  });
+
+  it('6: the server refuses', async () => {
+    const full = await as((line) => (isCommand(line, 'put') ? 'cmd=put_result rc=-1 msg=no_space_left\n' : 'as ever'));
+    const result = await run(wireup('pmi', 'exchange'), full);
+    expect(result).toMatchObject({ code: 6, stdout: '' });
+    expect(result.stderr).toMatch(/^wireup: rank 1: put card-1: no_space_left\n$/);
+  });
+
+  it('2: wrong use', async () => {
+    for (const args of [['get'], ['bench', '-k', '0'], ['exchange', '--timeout', 'x'], ['nonsense']]) {
+      expect((await run(wireup('pmi', ...args))).code, args.join(' ')).toBe(2);
+    }
+  });
+});
