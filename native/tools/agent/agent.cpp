@@ -40,7 +40,7 @@ std::string host_name() {
 // A pipe or socket without a reader.
 bool is_broken(int fd) {
   pollfd entry{fd, POLLOUT, 0};
-  return ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLERR) != 0;
+  return ::poll(&entry, 1, 0) == 1 && (entry.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 }  // namespace
