@@ -16,7 +16,7 @@ export {
   type RankResult,
 } from './launch';
 export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
-export { type Peer, type PmiEvent } from './events';
+export { type Peer, type PmiEvent, type SpawnCommand, type SpawnedJob, type SpawnEvent } from './events';
 export { describeStatus, type PmiStatus, type RankState } from './status';
 export { scrubEnvironment, type Environment } from './env';
 export { formatIdset } from './idset';

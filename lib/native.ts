@@ -96,6 +96,24 @@ export interface NativeJobStatus {
   unidentified: number;
 }
 
+/** A rank asks for processes: a question to the owner. */
+export interface NativeSpawn {
+  type: 'spawn';
+  id: number;
+  rank: number;
+  commands: { program: string; args: string[]; ranks: number; info: [string, string][] }[];
+  preput: [string, string][];
+}
+
+export interface NativeSpawnAnswer {
+  rc: number;
+  message: string;
+  /** Of the new job; may be empty. */
+  kvsname: string;
+  /** One a process, or none. */
+  errcodes: readonly number[];
+}
+
 export interface NativeStatus extends NativeJobStatus {
   type: 'status';
   request: number;
@@ -127,6 +145,7 @@ export type NativeNotice = { handle: number } & (
   | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
   | { type: 'closed' }
   | NativeEvent
+  | NativeSpawn
   | NativeFault
   | NativeResult
   | NativeStatus
@@ -138,6 +157,12 @@ export interface NativeJobOptions {
   kvsname: string;
   /** The job's own size when absent. */
   universeSize?: number;
+  /** Every PMI-1 client is answered with 1.2. */
+  offerPmi12?: boolean;
+  /** The kvsname of the job that has spawned this one. */
+  spawner?: string;
+  /** Keys that are there from the start. */
+  preput?: [string, string][];
   /** Nodes are filled in the order of ranks. */
   ranksPerNode: number;
   /** The first and the last uid of each range. */
@@ -223,7 +248,8 @@ export interface NativeMessage {
   /** Name of the message that answers it. */
   reply: string;
   source: string;
-  attributes: { name: string; type: string; presence: string; limit: number }[];
+  /** `v1` and `v2`: its name on the wire; empty where the version has none. */
+  attributes: { name: string; v1: string; v2: string; type: string; presence: string; limit: number }[];
 }
 
 export interface Native {
@@ -234,6 +260,7 @@ export interface Native {
   openServer(options: NativeJobOptions & NativeListenOptions): number;
   /** Returns an fd that the caller owns. */
   openChannel(server: number, rank: number): number;
+  answerSpawn(server: number, id: number, answer: NativeSpawnAnswer): void;
   closeServer(server: number): void;
   status(handle: number, request: number): void;
 

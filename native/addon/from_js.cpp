@@ -60,6 +60,12 @@ wire::HostRange host_range(const Napi::Value& value) {
   return *parsed.range;
 }
 
+std::pair<std::string, std::string> pair(const Napi::Value& value) {
+  std::vector<std::string> words = list(value, text);
+  if (words.size() != 2) throw Napi::TypeError::New(value.Env(), "expected a key and a value");
+  return {std::move(words[0]), std::move(words[1])};
+}
+
 job::Token token(const Napi::Value& value) { return text(value); }
 
 job::JobOptions to_job_options(const Napi::Object& object) {
@@ -67,6 +73,9 @@ job::JobOptions to_job_options(const Napi::Object& object) {
   options.layout = job::Layout::by_node(u32(member(object, "size")), u32(member(object, "ranksPerNode")));
   options.kvsname = text(member(object, "kvsname"));
   if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined()) options.universe_size = u32(size);
+  if (const Napi::Value offer = object.Get("offerPmi12"); !offer.IsUndefined()) options.offer_1_2 = boolean(offer);
+  if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined()) options.spawner = text(spawner);
+  if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined()) options.preput = list(preput, pair);
   options.auth.allowed_uids = list(member(object, "allowedUids"), uid_range);
   options.auth.allowed_hosts = list(member(object, "allowHosts"), host_range);
   options.auth.tokens = list(member(object, "tokens"), token);
@@ -160,6 +169,15 @@ std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Na
     items.push_back(std::move(item));
   }
   return items;
+}
+
+job::SpawnAnswer to_spawn_answer(const Napi::Object& object) {
+  job::SpawnAnswer answer;
+  answer.rc = i32(member(object, "rc"));
+  answer.message = text(member(object, "message"));
+  answer.kvsname = text(member(object, "kvsname"));
+  answer.errcodes = list(member(object, "errcodes"), i32);
+  return answer;
 }
 
 host::RankPlace to_rank_place(const Napi::Object& object) {

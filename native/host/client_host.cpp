@@ -110,7 +110,7 @@ job::RequestId ClientHost::ask(ClientOperation operation, const ClientItem& item
   switch (operation) {
     case ClientOperation::put: return session_.put(item.key, item.value, effects_);
     case ClientOperation::get: return session_.get(item.key, effects_);
-    case ClientOperation::barrier: return session_.barrier(effects_);
+    case ClientOperation::barrier: return session_.barrier(item.key, effects_);
     case ClientOperation::publish: return session_.publish(item.key, item.value, effects_);
     case ClientOperation::unpublish: return session_.unpublish(item.key, effects_);
     case ClientOperation::lookup: return session_.lookup(item.key, effects_);

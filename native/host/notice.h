@@ -86,7 +86,7 @@ struct Answers {
 // The handle is gone; nothing more comes for it.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, StatusReply, job::Event, AgentReady, RankStarted, RankExited, LaunchResult,
+using Payload = std::variant<ServerOpened, StatusReply, job::Event, job::Question, AgentReady, RankStarted, RankExited, LaunchResult,
                              job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
 
 struct Notice {

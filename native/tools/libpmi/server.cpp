@@ -166,7 +166,7 @@ job::Answer Server::get(std::string_view key) {
 
 job::Answer Server::barrier() {
   throw_if_failed();
-  return finish(session_.barrier(effects_), true);
+  return finish(session_.barrier({}, effects_), true);
 }
 
 job::Answer Server::publish(std::string_view service, std::string_view port) {
