@@ -2,7 +2,7 @@
 export { MAX_RANKS } from './limits';
 export { type AdmissionOptions, type PmiId } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
-export { PmiClient, type Connecting, type PmiMaxes } from './client';
+export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiVersion } from './client';
 export { type Waiting } from './wait';
 export {
   launch,
@@ -20,4 +20,4 @@ export { type Peer, type PmiEvent, type SpawnCommand, type SpawnedJob, type Spaw
 export { describeStatus, type PmiStatus, type RankState } from './status';
 export { scrubEnvironment, type Environment } from './env';
 export { formatIdset } from './idset';
-export { libpmiPath } from './native';
+export { libpmiPath, libpmi2Path } from './native';

@@ -215,13 +215,28 @@ export interface NativeConnectOptions {
   rank?: number;
   size?: number;
   spawned?: boolean;
+  /** PMI 1 or 2; 1 when absent. */
+  version?: number;
+  /** Of PMI 1; 1 when absent. */
+  subversion?: number;
   /** More than one put or get in flight. */
   pipeline: boolean;
   /** Milliseconds to the end of the handshake; 0 waits for ever. */
   timeout: number;
 }
 
-export type NativeOperation = 'put' | 'get' | 'barrier' | 'publish' | 'unpublish' | 'lookup' | 'finalize';
+export type NativeOperation =
+  | 'put'
+  | 'get'
+  | 'barrier'
+  | 'publish'
+  | 'unpublish'
+  | 'lookup'
+  | 'putNodeAttribute'
+  | 'getNodeAttribute'
+  | 'waitNodeAttribute'
+  | 'getJobAttribute'
+  | 'finalize';
 
 export interface NativeRankPlace {
   rank: number;
@@ -271,7 +286,8 @@ export interface Native {
 
   connect(options: NativeConnectOptions): number;
   /**
-   * `words`: keys or services; for put and publish each followed by its value or port; for barrier and finalize none.
+   * `words`: keys or services; for put, publish and putNodeAttribute each followed by its value or port; for barrier its
+   * group, or none; for finalize none.
    * The request of the first has the id `first`, the next one `first + 1`.
    */
   request(client: number, first: number, operation: NativeOperation, words: readonly string[]): void;
@@ -296,6 +312,8 @@ export const agentPath = join(folder, 'wireup-agent');
 export const execPath = join(folder, 'wireup-exec');
 /** Where libpmi.so.0 is, PMI-1 for C programs. */
 export const libpmiPath = join(folder, 'libpmi.so.0');
+/** Where libpmi2.so.0 is, PMI-2 for C programs. */
+export const libpmi2Path = join(folder, 'libpmi2.so.0');
 
 let loaded: Native | undefined;
 

@@ -12,7 +12,7 @@ const out = join(root, 'out');
 const inCi = process.env.CI === 'true';
 
 /** Debian packages that the tests need beside the compiler. */
-const packages = ['mpich', 'libmpich-dev', 'doctest-dev', 'gdb', 'bubblewrap', 'pkg-config'];
+const packages = ['mpich', 'libmpich-dev', 'doctest-dev', 'gdb', 'bubblewrap', 'pkg-config', 'libpmi2-0', 'libpmi2-0-dev'];
 /** Seconds of fuzzing by target. Whoever reaches a port can say anything to a server's session. */
 const fuzzSeconds = { server_session: 60, client_session: 30 };
 

@@ -139,6 +139,10 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
   if (const Napi::Value rank = object.Get("rank"); !rank.IsUndefined()) options.session.rank = u32(rank);
   if (const Napi::Value size = object.Get("size"); !size.IsUndefined()) options.session.size = u32(size);
   if (const Napi::Value spawned = object.Get("spawned"); !spawned.IsUndefined()) options.session.spawned = boolean(spawned);
+  if (const Napi::Value version = object.Get("version"); !version.IsUndefined()) {
+    options.session.version = u32(version) == 2 ? wire::Version::v2 : wire::Version::v1;
+  }
+  if (const Napi::Value sub = object.Get("subversion"); !sub.IsUndefined()) options.session.subversion = u32(sub);
   options.session.window = boolean(member(object, "pipeline")) ? job::kPipelineWindow : 1;
   options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
   if (options.fd < 0 && !options.address) throw Napi::TypeError::New(object.Env(), "expected fd or address");
@@ -148,6 +152,10 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
 host::ClientOperation to_operation(const Napi::Value& name) {
   static const std::unordered_map<std::string, host::ClientOperation> kOperations{
       {"put", host::ClientOperation::put},         {"get", host::ClientOperation::get},
+      {"putNodeAttribute", host::ClientOperation::put_node_attribute},
+      {"getNodeAttribute", host::ClientOperation::get_node_attribute},
+      {"waitNodeAttribute", host::ClientOperation::wait_node_attribute},
+      {"getJobAttribute", host::ClientOperation::get_job_attribute},
       {"barrier", host::ClientOperation::barrier}, {"publish", host::ClientOperation::publish},
       {"lookup", host::ClientOperation::lookup},   {"unpublish", host::ClientOperation::unpublish},
       {"finalize", host::ClientOperation::finalize}};
@@ -158,8 +166,11 @@ host::ClientOperation to_operation(const Napi::Value& name) {
 
 std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words) {
   std::vector<std::string> list = addon::list(words, text);
-  if (operation == host::ClientOperation::barrier || operation == host::ClientOperation::finalize) return {{}};
-  const bool pairs = operation == host::ClientOperation::put || operation == host::ClientOperation::publish;
+  // A barrier may name its group.
+  if (operation == host::ClientOperation::barrier && list.empty()) return {{}};
+  if (operation == host::ClientOperation::finalize) return {{}};
+  const bool pairs = operation == host::ClientOperation::put || operation == host::ClientOperation::publish ||
+                     operation == host::ClientOperation::put_node_attribute;
   if (pairs && list.size() % 2 != 0) throw Napi::TypeError::New(words.Env(), "expected pairs");
   std::vector<host::ClientItem> items;
   items.reserve(list.size());

@@ -33,6 +33,8 @@ const packages = {
   gdb: 'gdb',
   // mpiexec -pmi-port hands its ranks the host's name, which they must be able to look up.
   hostname: 'a host name that resolves',
+  // Slurm's client of PMI-2, a library.
+  libpmi2: 'libpmi2-0',
   mpicc: 'libmpich-dev',
   mpiexec: 'mpich',
   nohup: 'coreutils',
@@ -65,6 +67,10 @@ function lookFor(peer: Peer): string | undefined {
     }
     case 'hostname':
       return spawnSync('getent', ['hosts', hostname()]).status === 0 ? hostname() : undefined;
+    case 'libpmi2': {
+      const listed = spawnSync('/sbin/ldconfig', ['-p'], { encoding: 'utf8' }).stdout ?? '';
+      return /libpmi2\.so\.0 .* => (\S+)/.exec(listed)?.[1];
+    }
     case 'mpicc':
     case 'mpiexec':
       // The plain names may be Open MPI's, which speaks no PMI-1.
