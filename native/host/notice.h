@@ -86,8 +86,8 @@ struct Answers {
 // The handle is gone; nothing more comes for it.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, StatusReply, job::Event, job::Question, AgentReady, RankStarted, RankExited, LaunchResult,
-                             job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
+using Payload = std::variant<ServerOpened, StatusReply, job::Event, job::Question, AgentReady, RankStarted, RankExited,
+                             LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
 
 struct Notice {
   Handle handle;

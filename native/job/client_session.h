@@ -2,11 +2,11 @@
 //
 // start() begins the handshake (initack on a port, then init, get_maxes, get_my_kvsname, get_appnum,
 // get_universe_size unless `handshake_only`; in PMI-2 init, fullinit, job-getid and the job's attribute
-// universeSize); a `ready` answer tells its end. Requests may be made before;
-// they wait. Requests are answered in the order they were made. After `failed` nothing more is answered.
+// universeSize). A `ready` answer tells its end. Requests may be made before; they wait. Requests are answered in
+// the order they were made. After `failed` nothing more is answered.
 //
-// It says 1.1, or the version that it is told to, and takes any 1.x for an answer to 1.x. Replies are read with tolerance: attributes in any order,
-// unknown ones, extra blanks, an initack with or without rc and attributes.
+// It says 1.1, or the version that it is told to, and takes any 1.x for an answer to 1.x. Replies are read with
+// tolerance: attributes in any order, unknown ones, extra blanks, an initack with or without rc and attributes.
 //
 // RFC 13 has one request in flight. Servers that buffer their input bear more: up to `window` puts and gets are
 // sent before the first is answered. Everything else (the handshake, barrier, names, finalize) goes alone.

@@ -1,5 +1,6 @@
 // One parallel job as its PMI server knows it: layout, key-value space, barriers, names, the state of every rank
-// and the session on every connection, whichever version of PMI each speaks. Bytes and events in, effects out; no I/O, clock, thread or global.
+// and the session on every connection, whichever version of PMI each speaks. Bytes and events in, effects out; no
+// I/O, clock, thread or global.
 //
 // The host calls open_channel() or accept() for a connection, then receive() for what it reads and eof() at
 // its end (after the last bytes: drain first). Time is an input: tick(now) at or after deadline().

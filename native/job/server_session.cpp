@@ -18,7 +18,7 @@ using wire::ParseStatus;
 
 using wire::Version;
 
-// Of PMI-1: the newest, and what a client is offered that says an older one itself.
+// Of PMI-1.
 constexpr std::int32_t kNewestSubversion = 2;
 
 // A name from outside goes back into a reply only when it is surely one word of sane length.

@@ -1,5 +1,5 @@
-// Bytes to PMI-1 lines or PMI-2 frames, one framer a connection (a shared one let a stranger's half line freeze and then
-// corrupt everybody's: see the faults of Hydra's proxy).
+// Bytes to PMI-1 lines or PMI-2 frames, one framer a connection (a shared one let a stranger's half line freeze and
+// then corrupt everybody's: see the faults of Hydra's proxy).
 //
 // A line that lies whole in the input is returned as a view of the input; only one cut by a read is copied.
 // The memory of a framer never exceeds its limit. What it returns depends on the bytes alone, never on how

@@ -434,8 +434,8 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
     {M::disconnect_job_result, "disconnect-job-reply", "", "job-disconnect-response", to_client,
      M::disconnect_job_result, full, kPmi20, kResult},
     // No document names a reply to what is no command at all; a client that waits for one must get something.
-    {M::unknown_result, "unknown-reply", "unknown_result", "unknown-response", to_client, M::unknown_result, full, "wireup",
-     kResult},
+    {M::unknown_result, "unknown-reply", "unknown_result", "unknown-response", to_client, M::unknown_result,
+     full, "wireup", kResult},
 });
 }  // namespace table
 
