@@ -56,5 +56,21 @@
         "-Wl,--version-script=<(module_root_dir)/native/tools/libpmi/exports.map",
       ],
     },
+    {
+      "target_name": "pmi2",
+      "type": "shared_library",
+      "product_name": "libpmi2",
+      "product_extension": "so.0",
+      "product_dir": "<(PRODUCT_DIR)",
+      "dependencies": ["core"],
+      "sources": ["<!@(<(sources_of) client libpmi2)"],
+      "include_dirs": ["native/tools/libpmi/include"],
+      "cflags": ["-fPIC"],
+      # As libpmi.
+      "ldflags": [
+        "-static-libstdc++", "-static-libgcc", "-Wl,-z,nodelete",
+        "-Wl,--version-script=<(module_root_dir)/native/tools/libpmi2/exports.map",
+      ],
+    },
   ],
 }

@@ -9,7 +9,7 @@ export interface Ready extends Omit<NativeReady, 'type'> {
 
 /** One of the requests that were made together, for people: `get key-3`. */
 export function describeRequest(operation: NativeOperation, words: readonly string[], i: number): string {
-  const word = words[operation === 'put' || operation === 'publish' ? 2 * i : i];
+  const word = words[['put', 'publish', 'putNodeAttribute'].includes(operation) ? 2 * i : i];
   return word === undefined ? operation : `${operation} ${word}`;
 }
 
@@ -62,6 +62,11 @@ export class Singleton implements Backend {
         return [];
       case 'get':
         return words.map((key, i) => this.#values.get(key) ?? fail(i, 'no such key'));
+      case 'putNodeAttribute':
+      case 'getNodeAttribute':
+      case 'waitNodeAttribute':
+      case 'getJobAttribute':
+        return fail(0, 'there is no server that keeps attributes');
       default:
         return fail(0, 'there is no server that keeps names');
     }

@@ -23,12 +23,37 @@ export interface Connecting extends Waiting {
    * time; one that does wants `false`.
    */
   pipeline?: boolean | undefined;
+  /**
+   * What the client offers the server: PMI 1.1, 1.2 (barriers of groups; a server that knows 1.1 only may refuse it) or 2
+   * (attributes of nodes and jobs). 1.1 by default.
+   */
+  version?: PmiVersion | undefined;
 }
+
+/** 1 is 1.1. */
+export type PmiVersion = 1 | 1.1 | 1.2 | 2;
+
+/** The ranks of a barrier: those of the caller's node, or the ones that are named. */
+export type BarrierGroup = 'node' | readonly number[];
 
 /** Milliseconds for a handshake, which takes a few; a server under load may take seconds. */
 const defaultTimeout = 10_000;
 
+function checkVersion(options: Connecting): Pick<NativeConnectOptions, 'version' | 'subversion'> {
+  const version = options.version ?? 1;
+  if (![1, 1.1, 1.2, 2].includes(version)) throw optionError('version', '1, 1.1, 1.2 or 2', version);
+  return version === 2 ? { version: 2 } : { version: 1, subversion: version === 1.2 ? 2 : 1 };
+}
+
 const checkPipeline = (options: Connecting): boolean => checkBoolean('pipeline', options.pipeline ?? true);
+
+/** In the grammar of the wire. */
+function groupText(group: BarrierGroup | undefined, size: number): string {
+  if (group === undefined) return 'WORLD';
+  if (group === 'node') return 'NODE';
+  if (!Array.isArray(group) || group.length === 0) throw optionError('group', "'node' or an array of ranks", group);
+  return [...new Set(group.map((rank: unknown, i) => checkInteger(`group[${i}]`, rank, 0, size - 1)))].join(',');
+}
 
 /**
  * One rank's connection to its PMI server.
@@ -47,7 +72,7 @@ export class PmiClient implements AsyncDisposable {
   readonly universeSize: number;
   readonly kvsname: string;
   readonly maxes: PmiMaxes;
-  /** What client and server speak: `1.1`. */
+  /** What client and server speak: `1.1`, `1.2` or `2.0`. */
   readonly version: string;
   /** Where the server is, for people: `PMI_FD=3`, `tcp://127.0.0.1:4000`, `unix:///path`; undefined for a singleton. */
   readonly server: string | undefined;
@@ -84,7 +109,7 @@ export class PmiClient implements AsyncDisposable {
    * `ERR_PMI_SERVER_UID`, `ERR_PMI_TIMEOUT`, `ERR_PMI_REFUSED`, `ERR_PMI_HUNG_UP`, `ERR_PMI_PROTOCOL`
    */
   static async fromEnv(options: Connecting & { env?: Environment } = {}): Promise<PmiClient> {
-    checkOptions('options', options, ['env', 'pipeline', 'signal', 'timeout']);
+    checkOptions('options', options, ['env', 'pipeline', 'signal', 'timeout', 'version']);
     const target = readClientEnvironment(options.env ?? process.env);
     switch (target.kind) {
       case 'singleton': {
@@ -108,7 +133,7 @@ export class PmiClient implements AsyncDisposable {
    * @throws as {@link PmiClient.fromEnv}; `ERR_PMI_OPTION`
    */
   static async connect(options: Connecting & { address: string; id: string }): Promise<PmiClient> {
-    checkOptions('options', options, ['address', 'id', 'pipeline', 'signal', 'timeout']);
+    checkOptions('options', options, ['address', 'id', 'pipeline', 'signal', 'timeout', 'version']);
     const pmiId = checkString('id', options.id);
     return PmiClient.#dial('address', options.address, { pmiId }, options);
   }
@@ -117,6 +142,7 @@ export class PmiClient implements AsyncDisposable {
     checkSignal(options.signal);
     const timeout = checkTimeout(options.timeout, defaultTimeout);
     checkPipeline(options);
+    checkVersion(options);
     const begin = performance.now();
     const looking = resolveAddresses(name, address);
     const found = await waitFor(looking, { signal: options.signal, timeout }, `looking up ${name} '${address}'`);
@@ -130,9 +156,10 @@ export class PmiClient implements AsyncDisposable {
     checkSignal(options.signal)?.throwIfAborted();
     const timeout = checkTimeout(options.timeout, defaultTimeout);
     const pipeline = checkPipeline(options);
+    const version = checkVersion(options);
     let failure: unknown;
     for (const target of targets) {
-      const connection = new Connection({ ...target, timeout, pipeline });
+      const connection = new Connection({ ...target, ...version, timeout, pipeline });
       try {
         const ready = await untilAborted(connection.ready, options.signal);
         return new PmiClient(connection, { ...ready, server: target.address ?? server });
@@ -180,9 +207,47 @@ export class PmiClient implements AsyncDisposable {
     return this.#ask('get', checkStrings('keys', keys), keys.length, options);
   }
 
-  /** Resolves when every rank has called it. */
-  async barrier(options: Waiting = {}): Promise<void> {
-    await this.#ask('barrier', [], 1, options);
+  /**
+   * Resolves when every rank has called it, or every one of the group.
+   *
+   * @param options.group needs PMI 1.2 at both sides (`version`); it rejects when a rank of the group has left the job
+   * @param options.tag tells barriers of one group apart: 0 to 2^31 - 1
+   */
+  async barrier(options: Waiting & { group?: BarrierGroup | undefined; tag?: number | undefined } = {}): Promise<void> {
+    checkOptions('options', options, ['group', 'signal', 'tag', 'timeout']);
+    const { group, tag, ...waiting } = options;
+    if (group === undefined && tag === undefined) return void (await this.#ask('barrier', [], 1, waiting));
+    const number = checkInteger('tag', tag ?? 0, 0, 2 ** 31 - 1);
+    await this.#ask('barrier', [`${groupText(group, this.size)}:${number}`], 1, waiting);
+  }
+
+  /**
+   * Puts an attribute for the ranks of this rank's node to see, at once. Needs PMI 2 (`version`).
+   *
+   * @throws rejects as {@link PmiClient.put}
+   */
+  async putNodeAttribute(key: string, value: string, options: Waiting = {}): Promise<void> {
+    await this.#ask('putNodeAttribute', [checkString('key', key), checkString('value', value)], 1, options);
+  }
+
+  /**
+   * An attribute of this rank's node. Needs PMI 2 (`version`).
+   *
+   * @param options.wait until a rank of the node has put it. Nothing else is asked on this connection meanwhile.
+   * @throws rejects as {@link PmiClient.get}
+   */
+  async getNodeAttribute(key: string, options: Waiting & { wait?: boolean | undefined } = {}): Promise<string> {
+    checkOptions('options', options, ['signal', 'timeout', 'wait']);
+    const { wait, ...waiting } = options;
+    const operation = checkBoolean('wait', wait ?? false) ? 'waitNodeAttribute' : 'getNodeAttribute';
+    const [value] = await this.#ask(operation, [checkString('key', key)], 1, waiting);
+    return value!;
+  }
+
+  /** An attribute of the job: `PMI_process_mapping`, `universeSize`, ... Needs PMI 2 (`version`). */
+  async getJobAttribute(key: string, options: Waiting = {}): Promise<string> {
+    const [value] = await this.#ask('getJobAttribute', [checkString('key', key)], 1, options);
+    return value!;
   }
 
   /**

@@ -1,4 +1,5 @@
-import type { NativeEvent } from './native';
+import type { NativeEvent, NativeSpawn, NativeSpawnAnswer } from './native';
+import { checkInteger, checkOptions, checkString, optionError } from './options';
 
 /** Who is at the other end of a connection, as the kernel tells. */
 export interface Peer {
@@ -9,6 +10,41 @@ export interface Peer {
   pid?: number;
   /** For people: `127.0.0.1:40000`, or `unix` for an unnamed unix socket. */
   address: string;
+}
+
+/** One of the programs that a rank asks to be started. */
+export interface SpawnCommand {
+  program: string;
+  /** Without the program. */
+  args: string[];
+  /** How many processes of it. */
+  ranks: number;
+  /** What MPI_Info says of it: `wdir`, `path`, `host`, `soft`, ... */
+  info: Record<string, string>;
+}
+
+/** What has become of a spawn that was accepted. */
+export interface SpawnedJob {
+  /** Of the new job; PMI-2 hands it to whoever has asked. */
+  kvsname?: string;
+  /** One a process, in the order of the commands; 0 for all by default. */
+  errcodes?: readonly number[];
+}
+
+/**
+ * A rank asks for processes (MPI_Comm_spawn), and waits for the answer: one call of accept() or reject(); another does
+ * nothing. Where nobody reads the events, it is refused.
+ */
+export interface SpawnEvent {
+  type: 'spawn';
+  rank: number;
+  commands: SpawnCommand[];
+  /** Keys that the new job's server is to have from the start. */
+  preput: Record<string, string>;
+  /** The processes are started. @throws {@link PmiError} `ERR_PMI_OPTION` */
+  accept(job?: SpawnedJob): void;
+  /** They are not. `rc` is what the rank's PMI call returns, not 0. @throws {@link PmiError} `ERR_PMI_OPTION` */
+  reject(rc: number, message?: string): void;
 }
 
 /** What happens in a job, as its PMI server sees it. */
@@ -28,6 +64,7 @@ export type PmiEvent =
   | { type: 'rejected'; peer: Peer; reason: string }
   /** Ranks wait in the barrier for a rank that has left, so it can never complete; told once, unless that rank comes back. */
   | { type: 'stuck'; rank: number; number: number }
+  | SpawnEvent
   /** Bad input on a connection; `rank` is absent before it is known. The connection may live on. */
   | { type: 'protocol-error'; rank?: number; message: string };
 
@@ -53,6 +90,34 @@ export function toPmiEvent(event: NativeEvent): PmiEvent {
     case 'protocol_error':
       return { type: 'protocol-error', ...(rank >= 0 ? { rank } : {}), message: event.message };
   }
+}
+
+export function toSpawnEvent(spawn: NativeSpawn, answer: (answer: NativeSpawnAnswer) => void): SpawnEvent {
+  const { rank, commands, preput } = spawn;
+  const processes = commands.reduce((sum, command) => sum + command.ranks, 0);
+  let open = true;
+  const answerOnce = (said: NativeSpawnAnswer): void => {
+    if (open) answer(said);
+    open = false;
+  };
+  return {
+    type: 'spawn',
+    rank,
+    commands: commands.map((command) => ({ ...command, info: Object.fromEntries(command.info) })),
+    preput: Object.fromEntries(preput),
+    accept(job = {}) {
+      checkOptions('job', job, ['kvsname', 'errcodes']);
+      const kvsname = job.kvsname === undefined ? '' : checkString('kvsname', job.kvsname);
+      const { errcodes = new Array<number>(processes).fill(0) } = job;
+      if (!Array.isArray(errcodes) || errcodes.length !== processes) throw optionError('errcodes', `an array of ${processes} numbers`, errcodes);
+      for (const [i, code] of errcodes.entries()) checkInteger(`errcodes[${i}]`, code, -(2 ** 31), 2 ** 31 - 1);
+      answerOnce({ rc: 0, message: '', kvsname, errcodes });
+    },
+    reject(rc, message = '') {
+      if (checkInteger('rc', rc, -(2 ** 31), 2 ** 31 - 1) === 0) throw optionError('rc', 'a number that is not 0', rc);
+      answerOnce({ rc, message: checkString('message', message), kvsname: '', errcodes: [] });
+    },
+  };
 }
 
 /** First in, first out. Array's shift() moves all that is left: of 100,000 events, each time. */
@@ -86,8 +151,14 @@ class Queue<T> {
  */
 export class EventHub<T> {
   readonly #readers = new Set<(event: T | undefined) => void>();
+  readonly #onUnread: (event: T) => void;
   #held: (T | undefined)[] | undefined = [];
   #ended = false;
+
+  /** @param onUnread is given what no reader gets */
+  constructor(onUnread: (event: T) => void = () => {}) {
+    this.#onUnread = onUnread;
+  }
 
   open(): void {
     setImmediate(() => {
@@ -108,6 +179,7 @@ export class EventHub<T> {
   }
 
   #pass(event: T | undefined): void {
+    if (event !== undefined && this.#readers.size === 0) this.#onUnread(event);
     for (const reader of this.#readers) reader(event);
     if (event !== undefined) return;
     this.#ended = true;

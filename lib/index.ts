@@ -2,15 +2,15 @@
 export { MAX_RANKS } from './limits';
 export { type AdmissionOptions, type PmiId } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
-export { PmiClient, type Connecting, type PmiMaxes } from './client';
+export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiVersion } from './client';
 export { type Waiting } from './wait';
 export { launch } from './launch';
 export { type JobSettings, type LaunchApp, type LaunchOptions, type OutputTarget, type PmiTransport } from './launch-options';
 export { type Job, type JobEvent } from './job';
 export { describeFailure, type JobApp, type JobFailure, type JobResult, type RankResult } from './result';
 export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
-export { type Peer, type PmiEvent } from './events';
+export { type Peer, type PmiEvent, type SpawnCommand, type SpawnedJob, type SpawnEvent } from './events';
 export { describeStatus, type PmiStatus, type RankState } from './status';
 export { scrubEnvironment, type Environment } from './env';
 export { formatIdset } from './idset';
-export { libpmiPath } from './native';
+export { libpmiPath, libpmi2Path } from './native';

@@ -96,6 +96,24 @@ export interface NativeJobStatus {
   unidentified: number;
 }
 
+/** A rank asks for processes: a question to the owner. */
+export interface NativeSpawn {
+  type: 'spawn';
+  id: number;
+  rank: number;
+  commands: { program: string; args: string[]; ranks: number; info: [string, string][] }[];
+  preput: [string, string][];
+}
+
+export interface NativeSpawnAnswer {
+  rc: number;
+  message: string;
+  /** Of the new job; may be empty. */
+  kvsname: string;
+  /** One a process, or none. */
+  errcodes: readonly number[];
+}
+
 export interface NativeStatus extends NativeJobStatus {
   type: 'status';
   request: number;
@@ -128,6 +146,7 @@ export type NativeNotice = { handle: number } & (
   | { type: 'printed' }
   | { type: 'closed' }
   | NativeEvent
+  | NativeSpawn
   | NativeFault
   | NativeResult
   | NativeStatus
@@ -139,6 +158,12 @@ export interface NativeJobOptions {
   kvsname: string;
   /** The job's own size when absent. */
   universeSize?: number;
+  /** Every PMI-1 client is answered with 1.2. */
+  offerPmi12?: boolean;
+  /** The kvsname of the job that has spawned this one. */
+  spawner?: string;
+  /** Keys that are there from the start. */
+  preput?: [string, string][];
   /** Nodes are filled in the order of ranks, where `nodes` is empty. */
   ranksPerNode: number;
   /** The node of each rank, or nothing. */
@@ -230,13 +255,28 @@ export interface NativeConnectOptions {
   rank?: number;
   size?: number;
   spawned?: boolean;
+  /** PMI 1 or 2; 1 when absent. */
+  version?: number;
+  /** Of PMI 1; 1 when absent. */
+  subversion?: number;
   /** More than one put or get in flight. */
   pipeline: boolean;
   /** Milliseconds to the end of the handshake; 0 waits for ever. */
   timeout: number;
 }
 
-export type NativeOperation = 'put' | 'get' | 'barrier' | 'publish' | 'unpublish' | 'lookup' | 'finalize';
+export type NativeOperation =
+  | 'put'
+  | 'get'
+  | 'barrier'
+  | 'publish'
+  | 'unpublish'
+  | 'lookup'
+  | 'putNodeAttribute'
+  | 'getNodeAttribute'
+  | 'waitNodeAttribute'
+  | 'getJobAttribute'
+  | 'finalize';
 
 export interface NativeRankPlace {
   rank: number;
@@ -263,7 +303,8 @@ export interface NativeMessage {
   /** Name of the message that answers it. */
   reply: string;
   source: string;
-  attributes: { name: string; type: string; presence: string; limit: number }[];
+  /** `v1` and `v2`: its name on the wire; empty where the version has none. */
+  attributes: { name: string; v1: string; v2: string; type: string; presence: string; limit: number }[];
 }
 
 export interface Native {
@@ -274,6 +315,7 @@ export interface Native {
   openServer(options: NativeJobOptions & NativeListenOptions): number;
   /** Returns an fd that the caller owns. */
   openChannel(server: number, rank: number): number;
+  answerSpawn(server: number, id: number, answer: NativeSpawnAnswer): void;
   closeServer(server: number): void;
   status(handle: number, request: number): void;
 
@@ -288,7 +330,8 @@ export interface Native {
 
   connect(options: NativeConnectOptions): number;
   /**
-   * `words`: keys or services; for put and publish each followed by its value or port; for barrier and finalize none.
+   * `words`: keys or services; for put, publish and putNodeAttribute each followed by its value or port; for barrier its
+   * group, or none; for finalize none.
    * The request of the first has the id `first`, the next one `first + 1`.
    */
   request(client: number, first: number, operation: NativeOperation, words: readonly string[]): void;
@@ -313,6 +356,8 @@ export const agentPath = join(folder, 'wireup-agent');
 export const execPath = join(folder, 'wireup-exec');
 /** Where libpmi.so.0 is, PMI-1 for C programs. */
 export const libpmiPath = join(folder, 'libpmi.so.0');
+/** Where libpmi2.so.0 is, PMI-2 for C programs. */
+export const libpmi2Path = join(folder, 'libpmi2.so.0');
 
 let loaded: Native | undefined;
 

@@ -2,12 +2,12 @@ import { closeSync } from 'node:fs';
 import { toListenOptions } from './address';
 import { placeOf, toRecord } from './env';
 import { fromFault, fromThrown, PmiError } from './errors';
-import { EventHub, toPmiEvent, type PmiEvent } from './events';
+import { EventHub, toPmiEvent, toSpawnEvent, type PmiEvent } from './events';
 import { JobHandle } from './handle';
 import { admissionOptionNames, makeJobOptions, type AdmissionOptions } from './identity';
 import { MAX_RANKS } from './limits';
 import { native, type NativeJobOptions } from './native';
-import { checkInteger, checkOptions, checkSignal } from './options';
+import { checkInteger, checkOptions, checkSignal, checkString, optionError } from './options';
 import type { PmiStatus } from './status';
 import { deferred } from './wait';
 
@@ -29,6 +29,27 @@ export interface PmiServerOptions extends AdmissionOptions {
    * /dev/shm each (containers) need a node each: 1.
    */
   ranksPerNode?: number;
+  /**
+   * The newest PMI-1 that clients are offered. 1: what each says itself, 1.1 or 1.2. 2: 1.2, whatever they say:
+   * MPICH's newest client says 1.1 and uses 1.2 (barriers of groups) where the answer offers it; others (Flux's) insist
+   * on the version that they say. 1 by default.
+   */
+  pmiSubversion?: 1 | 2;
+  /** Keys that are there from the start: what {@link SpawnEvent} wants its new job to have. */
+  preput?: Record<string, string>;
+  /** The kvsname of the job whose rank has spawned this one; its ranks then know that they were spawned. */
+  spawner?: string;
+}
+
+/** What a key or a value must be to be said on the wire. */
+function checkPreput(preput: unknown): [string, string][] {
+  if (typeof preput !== 'object' || preput === null) throw optionError('preput', 'an object of strings', preput);
+  return Object.entries(preput).map(([key, value]) => {
+    if (!/^[^\0\n \t=]+$/.test(key) || Buffer.byteLength(key) > 63) throw optionError('preput', 'keys of 1 to 63 bytes without blanks and =', key);
+    checkString(`preput.${key}`, value);
+    if (/[\0\n]/.test(value) || Buffer.byteLength(value) > 1023) throw optionError(`preput.${key}`, 'at most 1023 bytes without newlines', value);
+    return [key, value];
+  });
 }
 
 /** The end of a rank's pre-connected channel that its process is to inherit. */
@@ -73,14 +94,21 @@ export class PmiServer implements AsyncDisposable {
    * `ERR_PMI_LISTEN`
    */
   static async listen(options: PmiServerOptions): Promise<PmiServer> {
-    checkOptions('options', options, ['size', 'address', 'universeSize', 'ranksPerNode', ...admissionOptionNames]);
+    checkOptions('options', options, ['size', 'address', 'universeSize', 'ranksPerNode', 'pmiSubversion', 'preput', 'spawner', ...admissionOptionNames]);
     const size = checkInteger('size', options.size, 1, MAX_RANKS);
     const universe = options.universeSize;
     if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
     const listen = options.address === undefined ? {} : await toListenOptions(options.address);
 
-    const job = makeJobOptions(size, universe, options.ranksPerNode, options);
-    const hub = new EventHub<PmiEvent>();
+    const job: NativeJobOptions = {
+      ...makeJobOptions(size, universe, options.ranksPerNode, options),
+      offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
+      preput: checkPreput(options.preput ?? {}),
+      spawner: checkString('spawner', options.spawner ?? ''),
+    };
+    const hub = new EventHub<PmiEvent>((event) => {
+      if (event.type === 'spawn') event.reject(-1, 'not_supported');
+    });
     const opened = deferred<{ address: string; pmiPort: string }>();
     let handle: JobHandle;
     try {
@@ -92,6 +120,9 @@ export class PmiServer implements AsyncDisposable {
             opened.resolve(notice);
           } else if (notice.type === 'fault') opened.reject(fromFault(notice));
           else if (notice.type === 'event') hub.push(toPmiEvent(notice));
+          else if (notice.type === 'spawn') {
+            hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, notice.id, answer)));
+          }
           else if (notice.type === 'closed') hub.end();
         },
       );
@@ -119,13 +150,14 @@ export class PmiServer implements AsyncDisposable {
     checkInteger('rank', rank, 0, this.size - 1);
     checkOptions('options', options, ['fd']);
     const place = placeOf(rank, this.size, this.#job.ranksPerNode);
+    const spawned: Record<string, string> = this.#job.spawner === '' ? {} : { PMI_SPAWNED: '1' };
     if (options.fd !== undefined) {
-      return toRecord(native.channelEnvironment(place, checkInteger('fd', options.fd, 0, 2 ** 31 - 1)));
+      return { ...toRecord(native.channelEnvironment(place, checkInteger('fd', options.fd, 0, 2 ** 31 - 1))), ...spawned };
     }
     if (this.#pmiPort === undefined) {
       throw new PmiError('ERR_PMI_OPTION', 'env: the server listens nowhere: give it an address, or { fd } here');
     }
-    return toRecord(native.portEnvironment(place, this.#pmiPort, this.#job.tokens[rank]!));
+    return { ...toRecord(native.portEnvironment(place, this.#pmiPort, this.#job.tokens[rank]!)), ...spawned };
   }
 
   /**

@@ -40,13 +40,15 @@ if (status !== 0) console.error(`${stdout}${stderr}wireup: the native parts coul
 else describeLibrary();
 process.exit(status ?? 1);
 
-/** What pkg-config says of libpmi, by paths from its own folder, so that the package can be moved. */
+/** What pkg-config says of libpmi and libpmi2, by paths from its own folder, so that the package can be moved. */
 function describeLibrary() {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const values = { version, libdir: '${pcfiledir}', includedir: '${pcfiledir}/../../native/tools/libpmi/include' };
-  const text = readFileSync(join(root, 'native/tools/libpmi/wireup-pmi.pc.in'), 'utf8');
-  writeFileSync(
-    join(root, 'build/Release/wireup-pmi.pc'),
-    text.replace(/@(\w+)@/g, (_, name) => values[name]),
-  );
+  for (const name of ['pmi', 'pmi2']) {
+    const text = readFileSync(join(root, `native/tools/lib${name}/wireup-${name}.pc.in`), 'utf8');
+    writeFileSync(
+      join(root, `build/Release/wireup-${name}.pc`),
+      text.replace(/@(\w+)@/g, (_, key) => values[key]),
+    );
+  }
 }

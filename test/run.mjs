@@ -22,6 +22,8 @@ const packages = {
   bubblewrap: 'ranks in sandboxes',
   'pkg-config': 'the calls of libpmi',
   iproute2: 'ranks on another machine',
+  'libpmi2-0': 'ranks that stand on Slurm’s PMI-2 client',
+  'libpmi2-0-dev': 'ranks that stand on Slurm’s PMI-2 client',
 };
 /** Seconds of fuzzing by target. Whoever reaches a port can say anything to a server's session. */
 const fuzzSeconds = { server_session: 60, client_session: 30 };

@@ -86,6 +86,10 @@ Napi::Value open_channel(const Napi::CallbackInfo& info) {
   });
 }
 
+void answer_spawn(const Napi::CallbackInfo& info) {
+  runtime(info).answer_spawn(u32(info[0]), request_id(info[1]), to_spawn_answer(info[2].As<Napi::Object>()));
+}
+
 void close_server(const Napi::CallbackInfo& info) { runtime(info).close_server(u32(info[0])); }
 
 void status(const Napi::CallbackInfo& info) { runtime(info).status(u32(info[0]), request_id(info[1])); }
@@ -157,6 +161,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("shutdown", shutdown);
   define("openServer", open_server);
   define("openChannel", open_channel);
+  define("answerSpawn", answer_spawn);
   define("closeServer", close_server);
   define("status", status);
   define("launch", launch);

@@ -19,6 +19,7 @@ host::ConnectOptions to_connect_options(const Napi::Object& object);
 host::ClientOperation to_operation(const Napi::Value& name);
 // Items from a flat list of strings: keys and values in turn where the operation has both.
 std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words);
+job::SpawnAnswer to_spawn_answer(const Napi::Object& object);
 host::RankPlace to_rank_place(const Napi::Object& object);
 
 Napi::Object to_object(Napi::Env env, const host::Notice& notice);

@@ -60,6 +60,12 @@ wire::HostRange host_range(const Napi::Value& value) {
   return *parsed.range;
 }
 
+std::pair<std::string, std::string> pair(const Napi::Value& value) {
+  std::vector<std::string> words = list(value, text);
+  if (words.size() != 2) throw Napi::TypeError::New(value.Env(), "expected a key and a value");
+  return {std::move(words[0]), std::move(words[1])};
+}
+
 job::Token token(const Napi::Value& value) { return text(value); }
 
 job::Layout to_layout(const Napi::Object& object) {
@@ -89,6 +95,9 @@ job::JobOptions to_job_options(const Napi::Object& object) {
   options.layout = to_layout(object);
   options.kvsname = text(member(object, "kvsname"));
   if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined()) options.universe_size = u32(size);
+  if (const Napi::Value offer = object.Get("offerPmi12"); !offer.IsUndefined()) options.offer_1_2 = boolean(offer);
+  if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined()) options.spawner = text(spawner);
+  if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined()) options.preput = list(preput, pair);
   options.auth.allowed_uids = list(member(object, "allowedUids"), uid_range);
   options.auth.allowed_hosts = list(member(object, "allowHosts"), host_range);
   options.auth.tokens = list(member(object, "tokens"), token);
@@ -208,6 +217,10 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
   if (const Napi::Value rank = object.Get("rank"); !rank.IsUndefined()) options.session.rank = u32(rank);
   if (const Napi::Value size = object.Get("size"); !size.IsUndefined()) options.session.size = u32(size);
   if (const Napi::Value spawned = object.Get("spawned"); !spawned.IsUndefined()) options.session.spawned = boolean(spawned);
+  if (const Napi::Value version = object.Get("version"); !version.IsUndefined()) {
+    options.session.version = u32(version) == 2 ? wire::Version::v2 : wire::Version::v1;
+  }
+  if (const Napi::Value sub = object.Get("subversion"); !sub.IsUndefined()) options.session.subversion = u32(sub);
   options.session.window = boolean(member(object, "pipeline")) ? job::kPipelineWindow : 1;
   options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
   if (options.fd < 0 && !options.address) throw Napi::TypeError::New(object.Env(), "expected fd or address");
@@ -217,6 +230,10 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
 host::ClientOperation to_operation(const Napi::Value& name) {
   static const std::unordered_map<std::string, host::ClientOperation> kOperations{
       {"put", host::ClientOperation::put},         {"get", host::ClientOperation::get},
+      {"putNodeAttribute", host::ClientOperation::put_node_attribute},
+      {"getNodeAttribute", host::ClientOperation::get_node_attribute},
+      {"waitNodeAttribute", host::ClientOperation::wait_node_attribute},
+      {"getJobAttribute", host::ClientOperation::get_job_attribute},
       {"barrier", host::ClientOperation::barrier}, {"publish", host::ClientOperation::publish},
       {"lookup", host::ClientOperation::lookup},   {"unpublish", host::ClientOperation::unpublish},
       {"finalize", host::ClientOperation::finalize}};
@@ -227,8 +244,11 @@ host::ClientOperation to_operation(const Napi::Value& name) {
 
 std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words) {
   std::vector<std::string> list = addon::list(words, text);
-  if (operation == host::ClientOperation::barrier || operation == host::ClientOperation::finalize) return {{}};
-  const bool pairs = operation == host::ClientOperation::put || operation == host::ClientOperation::publish;
+  // A barrier may name its group.
+  if (operation == host::ClientOperation::barrier && list.empty()) return {{}};
+  if (operation == host::ClientOperation::finalize) return {{}};
+  const bool pairs = operation == host::ClientOperation::put || operation == host::ClientOperation::publish ||
+                     operation == host::ClientOperation::put_node_attribute;
   if (pairs && list.size() % 2 != 0) throw Napi::TypeError::New(words.Env(), "expected pairs");
   std::vector<host::ClientItem> items;
   items.reserve(list.size());
@@ -238,6 +258,15 @@ std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Na
     items.push_back(std::move(item));
   }
   return items;
+}
+
+job::SpawnAnswer to_spawn_answer(const Napi::Object& object) {
+  job::SpawnAnswer answer;
+  answer.rc = i32(member(object, "rc"));
+  answer.message = text(member(object, "message"));
+  answer.kvsname = text(member(object, "kvsname"));
+  answer.errcodes = list(member(object, "errcodes"), i32);
+  return answer;
 }
 
 host::RankPlace to_rank_place(const Napi::Object& object) {

@@ -82,6 +82,10 @@ struct Filler {
   Napi::Env env;
   Napi::Object& object;
 
+  Napi::Array pairs(const job::KeyValues& values) const {
+    return list(env, values, [this](const auto& entry) { return to_array(env, {entry.first, entry.second}); });
+  }
+
   void operator()(const host::ServerOpened& opened) const {
     object.Set("type", "opened");
     object.Set("address", opened.address);
@@ -103,6 +107,20 @@ struct Filler {
     object.Set("subversion", event.subversion);
     object.Set("message", event.message);
     object.Set("peer", peer(env, event.peer));
+  }
+  void operator()(const job::Question& question) const {
+    object.Set("type", "spawn");
+    object.Set("id", static_cast<double>(question.id));
+    object.Set("rank", question.rank);
+    object.Set("commands", list(env, question.spawn.commands, [this](const job::SpawnCommand& command) {
+                 Napi::Object row = Napi::Object::New(env);
+                 row.Set("program", command.program);
+                 row.Set("args", to_array(env, command.args));
+                 row.Set("ranks", command.ranks);
+                 row.Set("info", pairs(command.info));
+                 return row;
+               }));
+    object.Set("preput", pairs(question.spawn.preput));
   }
   void operator()(const host::AgentReady& ready) const {
     object.Set("type", "agent");
@@ -225,7 +243,11 @@ Napi::Array message_table(Napi::Env env) {
     Napi::Array attributes = Napi::Array::New(env);
     for (const wire::AttributeSpec& attribute : message.attributes) {
       Napi::Object item = Napi::Object::New(env);
+      const bool v1 = attribute.is_in(wire::Version::v1) && !message.v1.empty();
+      const bool v2 = attribute.is_in(wire::Version::v2) && !message.v2.empty();
       item.Set("name", text(wire::name_of(attribute.id)));
+      item.Set("v1", text(v1 ? attribute.name(wire::Version::v1) : std::string_view()));
+      item.Set("v2", text(v2 ? attribute.name(wire::Version::v2) : std::string_view()));
       item.Set("type", text(wire::to_string(attribute.type)));
       item.Set("presence", text(wire::to_string(attribute.presence)));
       item.Set("limit", static_cast<double>(attribute.limit));

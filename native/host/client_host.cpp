@@ -110,10 +110,14 @@ job::RequestId ClientHost::ask(ClientOperation operation, const ClientItem& item
   switch (operation) {
     case ClientOperation::put: return session_.put(item.key, item.value, effects_);
     case ClientOperation::get: return session_.get(item.key, effects_);
-    case ClientOperation::barrier: return session_.barrier(effects_);
+    case ClientOperation::barrier: return session_.barrier(item.key, effects_);
     case ClientOperation::publish: return session_.publish(item.key, item.value, effects_);
     case ClientOperation::unpublish: return session_.unpublish(item.key, effects_);
     case ClientOperation::lookup: return session_.lookup(item.key, effects_);
+    case ClientOperation::put_node_attribute: return session_.put_node_attribute(item.key, item.value, effects_);
+    case ClientOperation::get_node_attribute: return session_.get_node_attribute(item.key, false, effects_);
+    case ClientOperation::wait_node_attribute: return session_.get_node_attribute(item.key, true, effects_);
+    case ClientOperation::get_job_attribute: return session_.get_job_attribute(item.key, effects_);
     case ClientOperation::finalize: break;
   }
   return session_.finalize(effects_);

@@ -27,9 +27,21 @@ struct ConnectOptions {
   job::ClientOptions session;
 };
 
-enum class ClientOperation : std::uint8_t { put, get, barrier, publish, unpublish, lookup, finalize };
+enum class ClientOperation : std::uint8_t {
+  put,
+  get,
+  barrier,
+  publish,
+  unpublish,
+  lookup,
+  put_node_attribute,
+  get_node_attribute,
+  wait_node_attribute,  // until it has been put
+  get_job_attribute,
+  finalize
+};
 
-// What one request is about: a key or a service, and a value or a port, where the operation has them.
+// What one request is about: a key, a service or a group, and a value or a port, where the operation has them.
 struct ClientItem {
   std::string key = {};
   std::string value = {};

@@ -90,8 +90,8 @@ struct Answers {
 // The handle is gone; nothing more comes for it.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, StatusReply, job::Event, AgentReady, RankStarted, RankExited, RanksPrinted,
-                             LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
+using Payload = std::variant<ServerOpened, StatusReply, job::Event, job::Question, AgentReady, RankStarted, RankExited,
+                             RanksPrinted, LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
 
 struct Notice {
   Handle handle;

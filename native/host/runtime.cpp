@@ -69,7 +69,8 @@ Handle Runtime::open_server(ServerOptions options) {
       const bool on_other_machines = !options.job.auth.allowed_hosts.empty();
       auto server = std::make_unique<ServerHost>(
           *reactor_, std::move(options.job), options.listen,
-          [this, handle](const job::Event& event) { outbox_.notify(handle, event); });
+          [this, handle](const job::Event& event) { outbox_.notify(handle, event); },
+          [this, handle](job::Question question) { outbox_.notify(handle, std::move(question)); });
       ServerOpened opened;
       if (server->address()) {
         opened = {wire::to_uri(*server->address()), pmi_port_for_ranks(*server->address(), on_other_machines)};
@@ -141,6 +142,12 @@ void Runtime::status(Handle handle, RequestId request) {
     } else if (const LaunchHost* launch = find(launches_, handle)) {
       outbox_.notify(handle, StatusReply{request, launch->job().status()});
     }
+  });
+}
+
+void Runtime::answer_spawn(Handle server, job::QuestionId id, job::SpawnAnswer answer) {
+  post([this, server, id, answer = std::move(answer)] {
+    if (ServerHost* host = find(servers_, server)) host->answer_spawn(id, answer);
   });
 }
 

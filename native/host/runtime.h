@@ -45,6 +45,8 @@ class Runtime {
   os::UniqueFd open_channel(Handle server, std::uint32_t rank);
   // Of a server or a launch.
   void status(Handle handle, RequestId request);
+  // The answer to a question of the server.
+  void answer_spawn(Handle server, job::QuestionId id, job::SpawnAnswer answer);
   void close_server(Handle server);
 
   void signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "host/addresses.h"
+#include "job/result_codes.h"
 #include "os/error.h"
 #include "os/limits.h"
 #include "os/peer.h"
@@ -41,8 +42,11 @@ job::JobOptions with_room(job::JobOptions options) {
 }  // namespace
 
 ServerHost::ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen_options,
-                       OnEvent on_event)
-    : reactor_(reactor), job_(with_room(std::move(options))), on_event_(std::move(on_event)) {
+                       OnEvent on_event, OnQuestion on_question)
+    : reactor_(reactor),
+      job_(with_room(std::move(options))),
+      on_event_(std::move(on_event)),
+      on_question_(std::move(on_question)) {
   listen(listen_options);
 }
 
@@ -150,6 +154,11 @@ void ServerHost::depart(std::uint32_t rank) {
   apply();
 }
 
+void ServerHost::answer_spawn(job::QuestionId id, const job::SpawnAnswer& answer) {
+  job_.answer_spawn(id, answer, effects_);
+  apply();
+}
+
 void ServerHost::accepted(os::UniqueFd socket) {
   job::Peer peer;
   Connection* connection = nullptr;
@@ -189,6 +198,7 @@ void ServerHost::apply() {
   // The sends of a turn go out before the owner hears of its events; the events are moved out first because
   // an owner may act on this host from within.
   std::vector<job::Event> events;
+  std::vector<job::Question> questions;
   for (const job::Effect& effect : effects_.list()) {
     if (const auto* send = std::get_if<job::Send>(&effect)) {
       if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
@@ -196,6 +206,8 @@ void ServerHost::apply() {
       Connection& connection = *connections_[close->connection];
       connection.closing = true;
       connection.stream->close_after_flush(kFlushPatience);
+    } else if (const auto* question = std::get_if<job::Question>(&effect)) {
+      questions.push_back(*question);
     } else {
       events.push_back(std::get<job::Event>(effect));
     }
@@ -203,6 +215,13 @@ void ServerHost::apply() {
   effects_.clear();
   arm_timer();
   for (const job::Event& event : events) on_event_(event);
+  for (job::Question& question : questions) {
+    if (on_question_) {
+      on_question_(std::move(question));
+    } else {
+      answer_spawn(question.id, {.rc = job::kFail, .message = "not_supported"});
+    }
+  }
 }
 
 void ServerHost::arm_timer() {

@@ -1,8 +1,8 @@
 // A job's PMI server on sockets: job::Job behind a listener and inherited channels. Carries out the engine's
 // effects and feeds it bytes, ends and time.
 //
-// Threads: the reactor's. Events go to `on_event`, called last in a turn's effects; it must not destroy the
-// host.
+// Threads: the reactor's. Events go to `on_event` and questions to `on_question`, called last in a turn's effects;
+// neither may destroy the host.
 #pragma once
 
 #include <functional>
@@ -34,9 +34,12 @@ struct ListenOptions {
 class ServerHost {
  public:
   using OnEvent = std::function<void(const job::Event&)>;
+  // Whoever is asked answers by answer_spawn(), now or later.
+  using OnQuestion = std::function<void(job::Question)>;
 
-  // Throws os::OsError when it cannot listen.
-  ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen, OnEvent on_event);
+  // Without `on_question` every spawn is refused. Throws os::OsError when it cannot listen.
+  ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen, OnEvent on_event,
+             OnQuestion on_question = nullptr);
   ~ServerHost();
 
   // Makes the channel of `rank`: keeps one end, returns the one that the rank inherits. Throws os::OsError.
@@ -49,6 +52,8 @@ class ServerHost {
 
   // The rank's process has ended.
   void depart(std::uint32_t rank);
+
+  void answer_spawn(job::QuestionId id, const job::SpawnAnswer& answer);
 
   // Where it really listens; empty when nowhere.
   const std::optional<wire::Address>& address() const { return address_; }
@@ -82,6 +87,7 @@ class ServerHost {
   os::Reactor& reactor_;
   job::Job job_;
   OnEvent on_event_;
+  OnQuestion on_question_;
   std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
   std::unique_ptr<os::Listener> listener_;
   std::optional<os::TcpPeers> tcp_peers_;  // when it listens on TCP

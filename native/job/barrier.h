@@ -1,8 +1,15 @@
-// The barrier over all ranks of a job: who is in, who is missing.
+// Barriers: the one over all ranks of a job (who is in, who is missing), and those over groups of them.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
 #include <vector>
+
+#include "job/layout.h"
+#include "wire/group.h"
 
 namespace wireup::job {
 
@@ -34,6 +41,59 @@ class Barrier {
   std::vector<bool> inside_;
   std::uint32_t count_ = 0;
   std::uint64_t number_ = 0;
+};
+
+// Barriers over groups: any number of them at once, a rank in several of them. Two ranks mean the same barrier when
+// they name the same kind of group, the same ranks and the same tag; when all of a group are in, it begins anew.
+//
+// A rank that has left for good is waited for by nobody: the barriers of its groups fail, for those inside and for
+// those who come later. No other barrier does.
+class GroupBarriers {
+ public:
+  explicit GroupBarriers(const Layout& layout) : layout_(layout) {}
+
+  enum class Entry {
+    waiting,
+    complete,    // it was the last: Result::released are out
+    not_member,  // the group is one of others
+    no_rank,     // the group names a rank that the job has not
+    twice,       // it is inside already; nothing has changed
+    failed,      // Result::gone of the group has left for good
+  };
+  struct Result {
+    Entry entry = Entry::waiting;
+    std::vector<std::uint32_t> released = {};
+    std::uint32_t gone = 0;
+  };
+  Result enter(std::uint32_t rank, const wire::Group& group);
+
+  struct Failed {
+    std::uint32_t rank;
+    std::int32_t tag;
+  };
+  // The rank is gone for good. Who waited with it.
+  std::vector<Failed> depart(std::uint32_t rank);
+  // It is back.
+  void come_back(std::uint32_t rank) { gone_.erase(rank); }
+  // It waits in none any more, but may come again.
+  void leave(std::uint32_t rank);
+
+ private:
+  struct Key {
+    wire::Group::Kind kind;
+    std::uint32_t node;  // of kind node
+    std::int32_t tag;
+    std::vector<wire::RankRange> ranks;  // of kind ranks
+    auto operator<=>(const Key&) const = default;
+  };
+
+  bool contains(const Key& key, std::uint32_t rank) const;
+  std::size_t size(const Key& key, std::uint32_t member) const;
+  std::optional<std::uint32_t> first_gone(const Key& key) const;
+
+  const Layout& layout_;
+  std::map<Key, std::set<std::uint32_t>> open_;  // who is inside
+  std::set<std::uint32_t> gone_;
 };
 
 }  // namespace wireup::job

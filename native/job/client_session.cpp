@@ -5,22 +5,38 @@
 #include <utility>
 
 #include "job/result_codes.h"
+#include "wire/group.h"
 
 namespace wireup::job {
 namespace {
 
 using wire::AttributeId;
 using wire::Direction;
-using wire::LineWriter;
 using wire::MessageId;
+using wire::MessageWriter;
 using wire::Parsed;
 using wire::ParseStatus;
 
 constexpr std::array kStartup = {MessageId::init, MessageId::get_maxes, MessageId::get_my_kvsname,
                                  MessageId::get_appnum, MessageId::get_universe_size};
+constexpr std::array kStartup2 = {MessageId::init, MessageId::initack, MessageId::get_my_kvsname,
+                                  MessageId::get_job_attribute};
+constexpr std::string_view kUniverseSize = "universeSize";
 
 constexpr std::string_view kUnsayable("\0\n", 2);
 constexpr std::string_view kUnsayableInKey("\0\n \t=", 5);
+
+std::vector<std::int32_t> to_codes(std::string_view text) {
+  std::vector<std::int32_t> codes;
+  while (!text.empty()) {
+    std::int32_t code = 0;
+    const std::string_view word = text.substr(0, text.find(','));
+    std::from_chars(word.data(), word.data() + word.size(), code);
+    codes.push_back(code);
+    text.remove_prefix(std::min(word.size() + 1, text.size()));
+  }
+  return codes;
+}
 
 void answer(Answer answer, ClientEffects& effects) {
   effects.events.emplace_back(std::in_place_type<Answer>, std::move(answer));
@@ -60,12 +76,15 @@ ClientSession::~ClientSession() = default;
 
 void ClientSession::start(ClientEffects& effects) {
   if (state_ != State::idle) return;
+  if (options_.handshake_only) options_.version = wire::Version::v1;
   if (options_.pmi_id) {
-    state_ = State::identifying;
-    if (options_.pmi_id->empty() || options_.pmi_id->find_first_of(kUnsayableInKey) != std::string::npos) {
+    if (options_.pmi_id->empty() || options_.pmi_id->find_first_of(kUnsayableInKey) != std::string::npos ||
+        (is_v2() && !wire::is_sayable_v2(*options_.pmi_id))) {
       return fail(Failed::Reason::protocol, "PMI_ID cannot be said on the wire", effects);
     }
-    LineWriter(effects.send, MessageId::initack).add(AttributeId::pmiid, *options_.pmi_id).end();
+    if (is_v2()) return begin(effects);
+    state_ = State::identifying;
+    MessageWriter(effects.send, MessageId::initack).add(AttributeId::pmiid, *options_.pmi_id).end();
     return;
   }
   if (options_.handshake_only) return on_ready(effects);
@@ -75,8 +94,14 @@ void ClientSession::start(ClientEffects& effects) {
 void ClientSession::begin(ClientEffects& effects) {
   state_ = State::starting;
   // Before what was asked for meanwhile.
-  for (auto message = kStartup.rbegin(); message != kStartup.rend(); ++message)
-    waiting_.push_front({*message});
+  const auto ask = [this](const auto& startup) {
+    for (auto message = startup.rbegin(); message != startup.rend(); ++message) waiting_.push_front({*message});
+  };
+  if (is_v2()) {
+    ask(kStartup2);
+  } else {
+    ask(kStartup);
+  }
   pump(effects);
 }
 
@@ -88,8 +113,24 @@ RequestId ClientSession::get(std::string_view key, ClientEffects& effects) {
   return enqueue({MessageId::get, ++last_id_, std::string(key)}, effects);
 }
 
-RequestId ClientSession::barrier(ClientEffects& effects) {
-  return enqueue({MessageId::barrier_in, ++last_id_}, effects);
+RequestId ClientSession::barrier(std::string_view group, ClientEffects& effects) {
+  return enqueue({MessageId::barrier_in, ++last_id_, std::string(group)}, effects);
+}
+
+RequestId ClientSession::put_node_attribute(std::string_view key, std::string_view value, ClientEffects& effects) {
+  return enqueue({MessageId::put_node_attribute, ++last_id_, std::string(key), std::string(value)}, effects);
+}
+
+RequestId ClientSession::get_node_attribute(std::string_view key, bool wait, ClientEffects& effects) {
+  return enqueue({MessageId::get_node_attribute, ++last_id_, std::string(key), wait ? "TRUE" : "FALSE"}, effects);
+}
+
+RequestId ClientSession::get_job_attribute(std::string_view key, ClientEffects& effects) {
+  return enqueue({MessageId::get_job_attribute, ++last_id_, std::string(key)}, effects);
+}
+
+RequestId ClientSession::spawn(const SpawnRequest& spawn, ClientEffects& effects) {
+  return enqueue({MessageId::spawn, ++last_id_, {}, format_spawn(spawn, options_.version)}, effects);
 }
 
 RequestId ClientSession::publish(std::string_view service, std::string_view port, ClientEffects& effects) {
@@ -116,7 +157,9 @@ void ClientSession::abort(std::int32_t exit_code, std::string_view message, Clie
   for (char& c : text) {
     if (kUnsayable.find(c) != std::string_view::npos) c = ' ';
   }
-  LineWriter line(effects.send, MessageId::abort);
+  const wire::Version version = framed_ ? wire::Version::v2 : wire::Version::v1;
+  if (framed_) std::ranges::replace(text, ';', ',');
+  MessageWriter line(effects.send, MessageId::abort, version);
   line.add(AttributeId::exitcode, exit_code);
   if (!text.empty()) line.add(AttributeId::message, text);
   line.end();
@@ -125,6 +168,17 @@ void ClientSession::abort(std::int32_t exit_code, std::string_view message, Clie
 void ClientSession::receive(std::string_view bytes, ClientEffects& effects) {
   while (state_ != State::over) {
     std::string_view line;
+    if (framed_) {
+      switch (frames_.next(bytes, line)) {
+        case wire::FrameFramer::Result::more:
+          return;
+        case wire::FrameFramer::Result::frame:
+          on_message(wire::parse_v2(line, Direction::to_client, scratch_), line, effects);
+          continue;
+        default:
+          return fail(Failed::Reason::protocol, "the server sent what is no frame of PMI-2", effects);
+      }
+    }
     switch (framer_.next(bytes, line)) {
       case wire::LineFramer::Result::more:
         return;
@@ -146,11 +200,11 @@ void ClientSession::eof(ClientEffects& effects) {
     return;
   }
   // A server refuses by closing, so that a stranger learns nothing.
-  const bool refused = state_ == State::identifying && !identified_;
+  const bool refused = options_.pmi_id && !identified_;
   fail(refused ? Failed::Reason::refused : Failed::Reason::hung_up,
-       refused ? "the server closed the connection instead of answering initack: PMI_ID is wrong or used up, "
-                 "or this "
-                 "user is not allowed"
+       refused ? "the server closed the connection instead of answering " +
+                     std::string(wire::spec_of(MessageId::initack).wire_name(options_.version)) +
+                     ": PMI_ID is wrong or used up, or this user is not allowed"
                : "the server closed the connection",
        effects);
 }
@@ -174,6 +228,19 @@ ClientSession::Refusal ClientSession::refusal_of(const Request& request) const {
   if (request.id == 0) return {};
   if (finalized_) return {kErrInit, "finalize has been called"};
   switch (request.message) {
+    case MessageId::barrier_in:
+      if (request.key.empty()) return {};
+      if (is_v2() || info_.subversion < 2) return {kFail, "barriers of groups need a server and a client of PMI 1.2"};
+      if (!wire::parse_group(request.key)) return {kInvalidArgument, "the group is none"};
+      return {};
+    case MessageId::spawn:
+      if (request.value.empty()) return {kInvalidArgument, "what is to be spawned cannot be said"};
+      return {};
+    case MessageId::put_node_attribute:
+    case MessageId::get_node_attribute:
+    case MessageId::get_job_attribute:
+      if (!is_v2()) return {kFail, "attributes need PMI 2"};
+      return unsayable(request);
     case MessageId::put:
     case MessageId::get:
     case MessageId::publish_name:
@@ -186,7 +253,8 @@ ClientSession::Refusal ClientSession::refusal_of(const Request& request) const {
 }
 
 ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
-  const bool named = !pipelines(request.message);
+  const bool named = request.message == MessageId::publish_name || request.message == MessageId::unpublish_name ||
+                     request.message == MessageId::lookup_name;
   const std::string key = named ? "the service's name" : "the key";
   const std::string value = named ? "the port" : "the value";
   const std::int32_t bad_key = named ? kInvalidArgument : kInvalidKey;
@@ -194,6 +262,7 @@ ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
   if (request.key.find_first_of(kUnsayableInKey) != std::string::npos) {
     return {bad_key, key + " holds a blank, a newline, a NUL byte or '='"};
   }
+  if (is_v2() && !wire::is_sayable_v2(request.key)) return {bad_key, key + " holds a semicolon"};
   // No server says a limit for names: ours is that of a value.
   const std::size_t key_max = named ? info_.value_max : info_.key_max;
   if (request.key.size() >= key_max) {
@@ -202,6 +271,9 @@ ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
   }
   if (request.value.find_first_of(kUnsayable) != std::string::npos) {
     return {named ? kInvalidArgument : kInvalidValue, value + " holds a newline or a NUL byte"};
+  }
+  if (is_v2() && !wire::is_sayable_v2(request.value)) {
+    return {named ? kInvalidArgument : kInvalidValue, value + " holds a semicolon"};
   }
   const std::size_t room = named ? info_.value_max - request.key.size() : info_.value_max;
   if (request.value.size() >= room) {
@@ -228,15 +300,34 @@ void ClientSession::pump(ClientEffects& effects) {
 }
 
 void ClientSession::write(const Request& request, std::string& out) const {
-  LineWriter line(out, request.message);
+  if (request.message == MessageId::spawn) {
+    out.append(request.value);
+    return;
+  }
+  MessageWriter line(out, request.message, framed_ ? wire::Version::v2 : wire::Version::v1);
   switch (request.message) {
     case MessageId::init:
-      line.add(AttributeId::pmi_version, 1).add(AttributeId::pmi_subversion, 1);
+      line.add(AttributeId::pmi_version, is_v2() ? 2 : 1)
+          .add(AttributeId::pmi_subversion, is_v2() ? 0 : options_.subversion);
+      break;
+    case MessageId::initack:
+      line.add(AttributeId::pmiid, options_.pmi_id.value_or(std::to_string(options_.rank)));
       break;
     case MessageId::put:
-      line.add(AttributeId::kvsname, info_.kvsname)
-          .add(AttributeId::key, request.key)
-          .add(AttributeId::value, request.value);
+      if (!is_v2()) line.add(AttributeId::kvsname, info_.kvsname);
+      line.add(AttributeId::key, request.key).add(AttributeId::value, request.value);
+      break;
+    case MessageId::barrier_in:
+      if (!request.key.empty()) line.add(AttributeId::group, request.key);
+      break;
+    case MessageId::put_node_attribute:
+      line.add(AttributeId::key, request.key).add(AttributeId::value, request.value);
+      break;
+    case MessageId::get_node_attribute:
+      line.add(AttributeId::key, request.key).add(AttributeId::wait, request.value);
+      break;
+    case MessageId::get_job_attribute:
+      line.add(AttributeId::key, request.id == 0 ? kUniverseSize : std::string_view(request.key));
       break;
     case MessageId::get:
       line.add(AttributeId::kvsname, info_.kvsname).add(AttributeId::key, request.key);
@@ -259,6 +350,11 @@ void ClientSession::on_line(std::string_view line, ClientEffects& effects) {
   if (line.find_first_not_of(" \t") == std::string_view::npos) return;
   const Parsed parsed = wire::parse_v1(line, Direction::to_client);
   if (state_ == State::identifying) return on_identity(parsed, effects);
+  on_message(parsed, line, effects);
+}
+
+void ClientSession::on_message(const Parsed& parsed, std::string_view text, ClientEffects& effects) {
+  const wire::Version version = framed_ ? wire::Version::v2 : wire::Version::v1;
   if (in_flight_.empty()) {
     return fail(Failed::Reason::protocol, "the server spoke unasked: " + std::string(parsed.command),
                 effects);
@@ -267,13 +363,14 @@ void ClientSession::on_line(std::string_view line, ClientEffects& effects) {
   std::int32_t rc = parsed.integer(AttributeId::rc).value_or(kSuccess);
   std::string message(parsed.text(AttributeId::msg));
   const bool is_expected = parsed.spec != nullptr && parsed.spec->id == expected;
-  if (!is_expected && parsed.command == wire::spec_of(MessageId::unknown_result).v1 && rc != kSuccess) {
+  if (!is_expected && parsed.command == wire::spec_of(MessageId::unknown_result).wire_name(version) &&
+      rc != kSuccess) {
     // Our own server's answer to what it could not read at all.
   } else if (!is_expected || parsed.status != ParseStatus::ok) {
-    const std::string wanted(wire::spec_of(expected).v1);
+    const std::string wanted(wire::spec_of(expected).wire_name(version));
     return fail(Failed::Reason::protocol,
                 "expected " + wanted + ", the server sent " +
-                    (is_expected ? wire::describe(parsed) : std::string(line.substr(0, kMaxKey))),
+                    (is_expected ? wire::describe(parsed) : std::string(text.substr(0, kMaxKey))),
                 effects);
   }
   const Request request = std::move(in_flight_.front());
@@ -282,9 +379,18 @@ void ClientSession::on_line(std::string_view line, ClientEffects& effects) {
     on_startup_reply(request.message, parsed, rc == kSuccess, effects);
   } else {
     if (request.message == MessageId::finalize && rc == kSuccess) finalized_ = true;
-    const AttributeId wanted = request.message == MessageId::lookup_name ? AttributeId::port : AttributeId::value;
+    // In PMI-2, not to find it is no error of the request.
+    if (rc == kSuccess && parsed.text(AttributeId::found) == "FALSE") {
+      rc = kFail;
+      message = "not_found";
+    }
+    const AttributeId wanted = request.message == MessageId::lookup_name ? AttributeId::port
+                               : request.message == MessageId::spawn     ? AttributeId::kvsname
+                                                                         : AttributeId::value;
     std::string value(rc == kSuccess ? parsed.text(wanted) : std::string_view());
-    answer({request.id, rc, std::move(value), rc == kSuccess ? std::string() : std::move(message)}, effects);
+    answer({request.id, rc, std::move(value), rc == kSuccess ? std::string() : std::move(message),
+            to_codes(parsed.text(AttributeId::errcodes))},
+           effects);
   }
   pump(effects);
 }
@@ -325,18 +431,9 @@ void ClientSession::on_set(const Parsed& parsed, ClientEffects& effects) {
 void ClientSession::on_startup_reply(MessageId asked, const Parsed& parsed, bool ok, ClientEffects& effects) {
   switch (asked) {
     case MessageId::init:
-      if (parsed.integer(AttributeId::pmi_version).value_or(1) > 1) {
-        return fail(Failed::Reason::protocol,
-                    "the server speaks PMI " + std::string(parsed.text(AttributeId::pmi_version)) +
-                        " only, this client PMI 1",
-                    effects);
-      }
-      if (!ok) return fail(Failed::Reason::refused, "the server refused init" + said(parsed), effects);
-      if (!set_unsigned(parsed, AttributeId::pmi_version, info_.version) || info_.version != 1 ||
-          !set_unsigned(parsed, AttributeId::pmi_subversion, info_.subversion)) {
-        fail(Failed::Reason::protocol, "the server does not speak PMI 1", effects);
-      }
-      return;
+      return on_init_reply(parsed, ok, effects);
+    case MessageId::initack:
+      return on_fullinit_reply(parsed, ok, effects);
     case MessageId::get_maxes:
       if (!ok || !set_limits(parsed)) {
         fail(Failed::Reason::protocol, "the server does not say its limits" + said(parsed), effects);
@@ -348,7 +445,14 @@ void ClientSession::on_startup_reply(MessageId asked, const Parsed& parsed, bool
         fail(Failed::Reason::protocol, "the server does not say its kvsname" + said(parsed), effects);
       }
       return;
-    // A server that cannot tell these two is still of use.
+    // A server that cannot tell these is still of use.
+    case MessageId::get_job_attribute: {
+      std::int32_t size = -1;
+      const std::string_view text = parsed.text(AttributeId::value);
+      if (ok) std::from_chars(text.data(), text.data() + text.size(), size);
+      info_.universe_size = size;
+      return on_ready(effects);
+    }
     case MessageId::get_appnum:
       if (ok) info_.appnum = parsed.integer(AttributeId::appnum).value_or(0);
       return;
@@ -356,6 +460,37 @@ void ClientSession::on_startup_reply(MessageId asked, const Parsed& parsed, bool
       if (ok) info_.universe_size = parsed.integer(AttributeId::size).value_or(-1);
       return on_ready(effects);
   }
+}
+
+void ClientSession::on_init_reply(const Parsed& parsed, bool ok, ClientEffects& effects) {
+  const std::uint32_t wanted = is_v2() ? 2 : 1;
+  const std::string version(parsed.text(AttributeId::pmi_version));
+  if (parsed.integer(AttributeId::pmi_version).value_or(static_cast<std::int32_t>(wanted)) >
+      static_cast<std::int32_t>(wanted)) {
+    return fail(Failed::Reason::protocol,
+                "the server speaks PMI " + version + " only, this client PMI " + std::to_string(wanted), effects);
+  }
+  if (!ok) return fail(Failed::Reason::refused, "the server refused init" + said(parsed), effects);
+  if (!set_unsigned(parsed, AttributeId::pmi_version, info_.version) || info_.version != wanted ||
+      !set_unsigned(parsed, AttributeId::pmi_subversion, info_.subversion)) {
+    return fail(Failed::Reason::protocol, "the server does not speak PMI " + std::to_string(wanted), effects);
+  }
+  framed_ = is_v2();
+}
+
+void ClientSession::on_fullinit_reply(const Parsed& parsed, bool ok, ClientEffects& effects) {
+  if (!ok) return fail(Failed::Reason::refused, "the server refused fullinit" + said(parsed), effects);
+  if (!set_unsigned(parsed, AttributeId::rank, info_.rank) || !set_unsigned(parsed, AttributeId::size, info_.size) ||
+      info_.rank >= info_.size) {
+    return fail(Failed::Reason::protocol, "the server does not say which rank of how many this is", effects);
+  }
+  identified_ = true;
+  info_.appnum = parsed.integer(AttributeId::appnum).value_or(0);
+  info_.spawned = info_.spawned || !parsed.text(AttributeId::spawner_jobid).empty();
+  // PMI-2 has them in its header file.
+  info_.kvsname_max = kMaxKvsname;
+  info_.key_max = kMaxKey;
+  info_.value_max = kMaxValue;
 }
 
 bool ClientSession::set_limits(const Parsed& parsed) {

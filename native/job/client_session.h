@@ -1,11 +1,12 @@
-// The client's half of PMI-1 on one connection, without I/O: requests and bytes in, bytes and answers out.
+// The client's half of PMI on one connection, without I/O: requests and bytes in, bytes and answers out.
 //
 // start() begins the handshake (initack on a port, then init, get_maxes, get_my_kvsname, get_appnum,
-// get_universe_size unless `handshake_only`); a `ready` answer tells its end. Requests may be made before;
-// they wait. Requests are answered in the order they were made. After `failed` nothing more is answered.
+// get_universe_size unless `handshake_only`; in PMI-2 init, fullinit, job-getid and the job's attribute
+// universeSize). A `ready` answer tells its end. Requests may be made before; they wait. Requests are answered in
+// the order they were made. After `failed` nothing more is answered.
 //
-// It says 1.1 and takes any 1.x for an answer. Replies are read with tolerance: attributes in any order,
-// unknown ones, extra blanks, an initack with or without rc and attributes.
+// It says 1.1, or the version that it is told to, and takes any 1.x for an answer to 1.x. Replies are read with
+// tolerance: attributes in any order, unknown ones, extra blanks, an initack with or without rc and attributes.
 //
 // RFC 13 has one request in flight. Servers that buffer their input bear more: up to `window` puts and gets are
 // sent before the first is answered. Everything else (the handshake, barrier, names, finalize) goes alone.
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "job/limits.h"
+#include "job/spawn.h"
 #include "wire/codec.h"
 #include "wire/framer.h"
 
@@ -35,6 +37,8 @@ struct ClientOptions {
   bool handshake_only = false;  // stop after initack: what wireup-exec needs before it execs
   bool spawned = false;         // PMI_SPAWNED
   std::size_t window = 1;       // puts and gets in flight; 1 is lock-step, which every server bears
+  wire::Version version = wire::Version::v1;
+  std::uint32_t subversion = 1;  // of PMI-1: 2 offers barriers of groups, where the server takes it
 };
 
 // The window for servers that buffer: enough to hide the way to the server, and at most 256 KiB in flight. Only for
@@ -60,8 +64,9 @@ struct ClientInfo {
 struct Answer {
   RequestId request;
   std::int32_t rc = 0;
-  std::string value;    // of a get; the port of a lookup
+  std::string value;    // of a get; the port of a lookup; the new job's kvsname, where a server of PMI-2 says it
   std::string message;  // the server's msg= where rc is not 0
+  std::vector<std::int32_t> errcodes = {};  // of a spawn: one a process, or none, which is all 0
 };
 
 struct Ready {
@@ -101,10 +106,16 @@ class ClientSession {
   // for it and a message, and nothing is sent.
   RequestId put(std::string_view key, std::string_view value, ClientEffects& effects);
   RequestId get(std::string_view key, ClientEffects& effects);
-  RequestId barrier(ClientEffects& effects);
+  // `group`: of PMI-1.2, in its grammar (wire/group.h); empty: all ranks.
+  RequestId barrier(std::string_view group, ClientEffects& effects);
   RequestId publish(std::string_view service, std::string_view port, ClientEffects& effects);
   RequestId unpublish(std::string_view service, ClientEffects& effects);
   RequestId lookup(std::string_view service, ClientEffects& effects);
+  RequestId spawn(const SpawnRequest& spawn, ClientEffects& effects);
+  // Of PMI-2 only. `wait`: until some rank of the node has put it.
+  RequestId put_node_attribute(std::string_view key, std::string_view value, ClientEffects& effects);
+  RequestId get_node_attribute(std::string_view key, bool wait, ClientEffects& effects);
+  RequestId get_job_attribute(std::string_view key, ClientEffects& effects);
   RequestId finalize(ClientEffects& effects);
   // Sent at once, before whatever waits; there is no answer on the wire.
   void abort(std::int32_t exit_code, std::string_view message, ClientEffects& effects);
@@ -118,8 +129,8 @@ class ClientSession {
   struct Request {
     wire::MessageId message;
     RequestId id = 0;  // 0: of the handshake
-    std::string key = {};    // the service, of what is about names
-    std::string value = {};  // the port, of publish
+    std::string key = {};    // the service, of what is about names; the group, of a barrier
+    std::string value = {};  // the port, of publish; the whole message, of a spawn
   };
 
   // Why a request cannot be sent; rc 0: it can.
@@ -137,7 +148,11 @@ class ClientSession {
   Refusal unsayable(const Request& request) const;
   void write(const Request& request, std::string& out) const;
 
+  bool is_v2() const { return options_.version == wire::Version::v2; }
   void on_line(std::string_view line, ClientEffects& effects);
+  void on_message(const wire::Parsed& parsed, std::string_view text, ClientEffects& effects);
+  void on_init_reply(const wire::Parsed& parsed, bool ok, ClientEffects& effects);
+  void on_fullinit_reply(const wire::Parsed& parsed, bool ok, ClientEffects& effects);
   void on_identity(const wire::Parsed& parsed, ClientEffects& effects);
   void on_set(const wire::Parsed& parsed, ClientEffects& effects);
   void on_startup_reply(wire::MessageId asked, const wire::Parsed& parsed, bool ok, ClientEffects& effects);
@@ -157,6 +172,9 @@ class ClientSession {
   std::deque<Request> waiting_;
   std::deque<Request> in_flight_;
   wire::LineFramer framer_{kMaxLine};
+  wire::FrameFramer frames_{kMaxFrame};
+  bool framed_ = false;  // PMI-2 is agreed on
+  std::string scratch_;
 };
 
 }  // namespace wireup::job

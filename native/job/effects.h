@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "job/peer.h"
+#include "job/spawn.h"
 
 namespace wireup::job {
 
@@ -59,7 +60,16 @@ struct Event {
   Peer peer = {};
 };
 
-using Effect = std::variant<Send, Close, Event>;
+// What only the host can do. It is asked once, and goes on when the host answers: Job::answer_spawn.
+using QuestionId = std::uint64_t;
+
+struct Question {
+  QuestionId id;
+  std::uint32_t rank;
+  SpawnRequest spawn;
+};
+
+using Effect = std::variant<Send, Close, Event, Question>;
 
 class Effects {
  public:
@@ -82,6 +92,7 @@ class Effects {
   // Everything appended to buffer() since `offset` goes to `connection`.
   void share(ConnectionId connection, std::size_t offset);
   void close(ConnectionId connection) { list_.emplace_back(std::in_place_type<Close>, Close{connection}); }
+  void ask(Question question) { list_.emplace_back(std::in_place_type<Question>, std::move(question)); }
   void event(Event event) { list_.emplace_back(std::in_place_type<Event>, std::move(event)); }
 
  private:

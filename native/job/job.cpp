@@ -15,29 +15,36 @@ bool is_kvsname(std::string_view name) {
   if (name.empty() || name.size() >= kMaxKvsname) return false;
   for (const char c : name) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte <= ' ' || byte == 0x7f || c == '=') return false;
+    if (byte <= ' ' || byte == 0x7f || c == '=' || c == ';') return false;
   }
   return true;
 }
 
 JobOptions checked(JobOptions options) {
   if (!is_kvsname(options.kvsname)) {
-    throw std::invalid_argument("kvsname: expected 1 to 255 bytes without blanks, control bytes or '='");
+    throw std::invalid_argument("kvsname: expected 1 to 255 bytes without blanks, control bytes, '=' or ';'");
   }
+  if (!options.names) options.names = std::make_shared<Names>();
   return options;
 }
 
 }  // namespace
 
 Job::Job(JobOptions options)
-    : options_(checked(std::move(options))), barrier_(size()), auth_(options_.auth, size()), ranks_(size()) {
+    : options_(checked(std::move(options))),
+      barrier_(size()),
+      groups_(options_.layout),
+      name_owner_(options_.names->join()),
+      auth_(options_.auth, size()),
+      ranks_(size()) {
+  for (const auto& [key, value] : options_.preput) kvs_.put(key, value);
   // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that fits in no value is not there,
   // as with Flux, and MPICH then finds nodes by their names.
   const std::string mapping = options_.layout.process_mapping(kMaxValue);
   if (!mapping.empty()) kvs_.put(kProcessMappingKey, mapping);
 }
 
-Job::~Job() = default;
+Job::~Job() { options_.names->leave(name_owner_); }
 
 ServerSession* Job::find(ConnectionId connection) const {
   return connection < sessions_.size() ? sessions_[connection].get() : nullptr;
@@ -121,6 +128,7 @@ void Job::connected(std::uint32_t rank, ConnectionId connection) {
   // The host may give a rank that has left a new channel: it is back then.
   if (ranks_[rank].departed) {
     std::erase(departed_, rank);
+    groups_.come_back(rank);
     told_stuck_ = false;
     ranks_[rank].departed = false;
   }
@@ -130,32 +138,102 @@ void Job::connected(std::uint32_t rank, ConnectionId connection) {
 
 bool Job::goes_on(std::uint32_t rank) const { return options_.auth.reconnect && ranks_[rank].in_barrier; }
 
-void Job::enter_barrier(std::uint32_t rank, ConnectionId connection, Effects& effects) {
+Barrier::Entry Job::enter_barrier(std::uint32_t rank, Effects& effects) {
   const std::uint64_t number = barrier_.number();
   const Barrier::Entry entry = barrier_.enter(rank);
-  if (entry == Barrier::Entry::waiting) return look_for_stuck(effects);
+  if (entry == Barrier::Entry::waiting) look_for_stuck(effects);
+  if (entry == Barrier::Entry::complete) {
+    release_all(effects);
+    effects.event({.type = EventType::barrier, .barrier = number});
+  }
+  return entry;
+}
+
+void Job::release_all(Effects& effects) {
+  // One text for all whose answers are the same.
+  using Form = ServerSession::BarrierForm;
+  std::size_t left = ranks_.size();
+  for (const Form form : {Form::plain, Form::tagged, Form::frame, Form::own}) {
+    const std::size_t offset = effects.mark();
+    bool written = false;
+    for (Rank& released : ranks_) {
+      const ServerSession& session = *find(*released.connection);
+      if (session.barrier_form() != form) continue;
+      --left;
+      released.in_barrier = true;
+      if (form == Form::own) {
+        session.write_barrier_out(effects);
+        continue;
+      }
+      if (!std::exchange(written, true)) session.append_barrier_out(effects);
+      effects.share(*released.connection, offset);
+    }
+    if (left == 0) return;
+  }
+}
+
+GroupBarriers::Result Job::enter_group(std::uint32_t rank, const wire::Group& group, Effects& effects) {
+  GroupBarriers::Result result = groups_.enter(rank, group);
+  if (result.entry != GroupBarriers::Entry::complete) return result;
   const std::size_t offset = effects.mark();
-  wire::LineWriter line(effects.buffer(), wire::MessageId::barrier_out);
-  if (entry == Barrier::Entry::twice) {
-    line.add(wire::AttributeId::rc, kFail).add(wire::AttributeId::msg, "already_in_barrier").end();
-    effects.share(connection, offset);
-    Event event{.type = EventType::protocol_error, .rank = static_cast<std::int32_t>(rank)};
-    event.message = "barrier_in: already_in_barrier";
-    effects.event(std::move(event));
-    return;
+  wire::MessageWriter(effects.buffer(), wire::MessageId::barrier_out)
+      .add(wire::AttributeId::rc, kSuccess)
+      .add(wire::AttributeId::tag, group.tag)
+      .end();
+  for (const std::uint32_t released : result.released) {
+    Rank& member = ranks_[released];
+    member.in_barrier = true;
+    if (released != rank) find(*member.connection)->answered();
+    effects.share(*member.connection, offset);
   }
-  line.end();
-  for (Rank& released : ranks_) {
-    released.in_barrier = true;
-    effects.share(*released.connection, offset);
+  return result;
+}
+
+void Job::put_node_attribute(std::uint32_t rank, std::string_view key, std::string_view value, Effects& effects) {
+  for (const auto& waiter : attributes_.put(options_.layout.place(rank).node, key, value)) {
+    ServerSession& session = *find(waiter.connection);
+    session.answered();
+    session.write_attribute(wire::MessageId::get_node_attribute_result, waiter.thrid, value, effects);
   }
-  effects.event({.type = EventType::barrier, .barrier = number});
+}
+
+void Job::ask_spawn(std::uint32_t rank, ConnectionId connection, std::string_view thrid, SpawnRequest request,
+                    Effects& effects) {
+  std::uint64_t processes = 0;
+  for (const SpawnCommand& command : request.commands) processes += command.ranks;
+  const QuestionId id = ++last_question_;
+  questions_.emplace(id, Asked{connection, std::string(thrid), processes});
+  effects.ask({id, rank, std::move(request)});
+}
+
+void Job::answer_spawn(QuestionId id, const SpawnAnswer& answer, Effects& effects) {
+  const auto entry = questions_.find(id);
+  if (entry == questions_.end()) return;
+  const Asked asked = std::move(entry->second);
+  questions_.erase(entry);
+  ServerSession& session = *find(asked.connection);
+  session.answered();
+  SpawnAnswer said = answer;
+  if (said.rc == kSuccess && !said.kvsname.empty() && !is_kvsname(said.kvsname)) {
+    said = {.rc = kFail, .message = "bad_kvsname"};
+  }
+  if (said.rc == kSuccess && !said.errcodes.empty() && said.errcodes.size() != asked.processes) {
+    said = {.rc = kFail, .message = "wrong_count_of_errcodes"};
+  }
+  session.write_spawn_result(asked.thrid, said, effects);
+}
+
+void Job::forget_deferred(std::uint32_t rank, ConnectionId connection) {
+  groups_.leave(rank);
+  attributes_.forget(connection);
+  std::erase_if(questions_, [&](const auto& entry) { return entry.second.connection == connection; });
 }
 
 void Job::rank_ended(std::uint32_t rank, Effects& effects) {
   Rank& entry = ranks_[rank];
   const bool lost = entry.state == RankState::initialized && !options_.auth.reconnect;
   if (entry.state != RankState::finalized) entry.state = RankState::disconnected;
+  if (find(*entry.connection)->has_deferred()) forget_deferred(rank, *entry.connection);
   entry.connection.reset();
   const bool in_barrier = barrier_.leave(rank);
   auth_.leave(rank);
@@ -168,14 +246,23 @@ void Job::rank_ended(std::uint32_t rank, Effects& effects) {
 }
 
 void Job::finalized(std::uint32_t rank, Effects& effects) {
-  ranks_[rank].state = RankState::finalized;
+  Rank& entry = ranks_[rank];
+  entry.state = RankState::finalized;
+  if (find(*entry.connection)->has_deferred()) forget_deferred(rank, *entry.connection);
   effects.event({.type = EventType::finalized, .rank = static_cast<std::int32_t>(rank)});
   depart(rank, effects);
 }
 
 void Job::depart(std::uint32_t rank, Effects& effects) {
   barrier_.leave(rank);
-  if (!std::exchange(ranks_[rank].departed, true)) departed_.push_back(rank);
+  if (!std::exchange(ranks_[rank].departed, true)) {
+    departed_.push_back(rank);
+    for (const auto& [waiting, tag] : groups_.depart(rank)) {
+      ServerSession& session = *find(*ranks_[waiting].connection);
+      session.answered();
+      session.write_group_failure(rank, tag, effects);
+    }
+  }
   look_for_stuck(effects);
 }
 

@@ -1,10 +1,10 @@
-// One parallel job as its PMI server knows it: layout, key-value space, barrier, the state of every rank and
-// the session on every connection. Bytes and events in, effects out; no I/O, clock, thread or global.
+// One parallel job as its PMI server knows it: layout, key-value space, barriers, names, the state of every rank
+// and the session on every connection, whichever version of PMI each speaks. Bytes and events in, effects out; no
+// I/O, clock, thread or global.
 //
 // The host calls open_channel() or accept() for a connection, then receive() for what it reads and eof() at
 // its end (after the last bytes: drain first). Time is an input: tick(now) at or after deadline().
-// A key that is not here, a spawn, a name lookup elsewhere will be questions to the host, answered later; in
-// this version they are answered by the job itself with rc=-1.
+// A spawn is a question to the host, which answers it later: answer_spawn().
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "job/auth.h"
@@ -20,6 +21,8 @@
 #include "job/kvs.h"
 #include "job/layout.h"
 #include "job/limits.h"
+#include "job/names.h"
+#include "job/node_attributes.h"
 #include "job/peer.h"
 #include "job/time.h"
 
@@ -39,6 +42,14 @@ struct JobOptions {
   std::string kvsname;  // at most kMaxKvsname - 1 bytes
   Layout layout = Layout::single_node(1);
   std::optional<std::uint32_t> universe_size;  // absent: the job's own size
+  // Answer every PMI-1 client with 1.2, not only one that says so itself: MPICH's newest client says 1.1, and uses
+  // 1.2 where the answer offers it.
+  bool offer_1_2 = false;
+  // Shared with other jobs; null: names of its own.
+  std::shared_ptr<Names> names = {};
+  // Of a job that another one has spawned: that one's kvsname, and the keys that are there from the start.
+  std::string spawner = {};
+  KeyValues preput = {};
   AuthPolicy auth;
 };
 
@@ -52,7 +63,7 @@ struct JobStatus {
 
 class Job {
  public:
-  // Throws std::invalid_argument: a kvsname that no line can carry, more tokens than ranks, a token given
+  // Throws std::invalid_argument: a kvsname that no message can carry, more tokens than ranks, a token given
   // twice.
   explicit Job(JobOptions options);
   ~Job();
@@ -85,6 +96,10 @@ class Job {
   void runs_as(std::uint32_t rank, std::int32_t pid) { auth_.runs_as(rank, pid); }
   void started_by(std::int32_t pid) { auth_.started_by(pid); }
 
+  // The answer to a question. Nothing comes of it when the connection of who asked is gone; a kvsname that cannot be
+  // said, or codes that are not one for each process, fail the spawn.
+  void answer_spawn(QuestionId id, const SpawnAnswer& answer, Effects& effects);
+
   void tick(TimePoint now, Effects& effects);
   std::optional<TimePoint> deadline() const;
 
@@ -106,6 +121,11 @@ class Job {
     bool departed = false;
     bool in_barrier = false;  // has been in a barrier that was completed
   };
+  struct Asked {
+    ConnectionId connection;
+    std::string thrid;
+    std::uint64_t processes;
+  };
 
   ServerSession* find(ConnectionId connection) const;
   ServerSession& add(ConnectionId connection, std::unique_ptr<ServerSession> session);
@@ -114,7 +134,13 @@ class Job {
   void connected(std::uint32_t rank, ConnectionId connection);
   // Whether a rank that comes back goes on where it was: what the others have from it stands since a barrier.
   bool goes_on(std::uint32_t rank) const;
-  void enter_barrier(std::uint32_t rank, ConnectionId connection, Effects& effects);
+  Barrier::Entry enter_barrier(std::uint32_t rank, Effects& effects);
+  GroupBarriers::Result enter_group(std::uint32_t rank, const wire::Group& group, Effects& effects);
+  void put_node_attribute(std::uint32_t rank, std::string_view key, std::string_view value, Effects& effects);
+  void ask_spawn(std::uint32_t rank, ConnectionId connection, std::string_view thrid, SpawnRequest request,
+                 Effects& effects);
+  void release_all(Effects& effects);
+  void forget_deferred(std::uint32_t rank, ConnectionId connection);
   void rank_ended(std::uint32_t rank, Effects& effects);
   void finalized(std::uint32_t rank, Effects& effects);
   // Told after every event that may have made a barrier hopeless.
@@ -123,6 +149,11 @@ class Job {
   JobOptions options_;
   Kvs kvs_;
   Barrier barrier_;
+  GroupBarriers groups_;
+  NodeAttributes attributes_;
+  Names::Owner name_owner_;
+  QuestionId last_question_ = 0;
+  std::unordered_map<QuestionId, Asked> questions_;
   Authenticator auth_;
   std::vector<Rank> ranks_;
   std::vector<std::uint32_t> departed_;

@@ -1,4 +1,4 @@
-// rc= values: the return codes of the PMI-1 API (RFC 13), which clients hand through to their callers.
+// rc= values: the return codes of the PMI APIs (RFC 13), which clients hand through to their callers.
 #pragma once
 
 namespace wireup::job {
@@ -6,6 +6,7 @@ namespace wireup::job {
 inline constexpr int kSuccess = 0;
 inline constexpr int kFail = -1;
 inline constexpr int kErrInit = 1;  // not initialized, or no longer
+inline constexpr int kNameFault = 1;  // MPICH's, for names that are taken or not there
 inline constexpr int kInvalidArgument = 3;
 inline constexpr int kInvalidKey = 4;
 inline constexpr int kInvalidKeyLength = 5;

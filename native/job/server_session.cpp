@@ -1,7 +1,6 @@
 #include "job/server_session.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "job/job.h"
@@ -12,13 +11,15 @@ namespace {
 
 using wire::AttributeId;
 using wire::Direction;
-using wire::LineWriter;
 using wire::MessageId;
+using wire::MessageWriter;
 using wire::Parsed;
 using wire::ParseStatus;
 
-constexpr std::int32_t kVersion = 1;
-constexpr std::int32_t kSubversion = 1;
+using wire::Version;
+
+// Of PMI-1.
+constexpr std::int32_t kNewestSubversion = 2;
 
 // A name from outside goes back into a reply only when it is surely one word of sane length.
 bool is_plain_name(std::string_view name) {
@@ -27,10 +28,11 @@ bool is_plain_name(std::string_view name) {
   });
 }
 
-std::string reply_name(const Parsed& parsed) {
-  if (parsed.spec != nullptr) return std::string(wire::spec_of(parsed.spec->reply).v1);
-  if (is_plain_name(parsed.command)) return std::string(parsed.command) + "_result";
-  return std::string(wire::spec_of(MessageId::unknown_result).v1);
+std::string reply_name(const Parsed& parsed, Version version) {
+  if (parsed.spec != nullptr) return std::string(wire::spec_of(parsed.spec->reply).wire_name(version));
+  const std::string_view ending = version == Version::v2 ? "-response" : "_result";
+  if (is_plain_name(parsed.command)) return std::string(parsed.command).append(ending);
+  return std::string(wire::spec_of(MessageId::unknown_result).wire_name(version));
 }
 
 // PMI_KVS_Put's own codes for what is over its limit.
@@ -51,22 +53,7 @@ ServerSession::ServerSession(Job& job, ConnectionId connection, std::uint32_t ra
 
 bool ServerSession::receive(std::string_view bytes, Effects& effects) {
   while (!bytes.empty() && state_ != State::closed && state_ != State::finalized && state_ != State::refused) {
-    std::string_view line;
-    switch (framer_.next(bytes, line)) {
-      case wire::LineFramer::Result::more:
-        return true;
-      case wire::LineFramer::Result::too_long:
-        if (state_ == State::stranger) {
-          reject("a line over " + std::to_string(kMaxLine) + " bytes before initack", effects);
-        } else {
-          protocol_error("a line is over " + std::to_string(kMaxLine) + " bytes", effects);
-          close(effects);
-        }
-        return false;
-      case wire::LineFramer::Result::line:
-        on_line(line, effects);
-        break;
-    }
+    if (!(is_v2() ? on_frame_bytes(bytes, effects) : on_bytes(bytes, effects))) break;
   }
   if (state_ == State::finalized && !bytes.empty() && !std::exchange(told_after_finalize_, true)) {
     protocol_error("bytes after finalize are ignored", effects);
@@ -74,18 +61,60 @@ bool ServerSession::receive(std::string_view bytes, Effects& effects) {
   return state_ != State::closed;
 }
 
+bool ServerSession::on_bytes(std::string_view& bytes, Effects& effects) {
+  std::string_view line;
+  switch (framer_.next(bytes, line)) {
+    case wire::LineFramer::Result::more:
+      return false;
+    case wire::LineFramer::Result::too_long:
+      unreadable("a line over " + std::to_string(kMaxLine) + " bytes", effects);
+      return false;
+    case wire::LineFramer::Result::line:
+      break;
+  }
+  on_line(line, effects);
+  return true;
+}
+
+bool ServerSession::on_frame_bytes(std::string_view& bytes, Effects& effects) {
+  std::string_view frame;
+  switch (frames_.next(bytes, frame)) {
+    case wire::FrameFramer::Result::more:
+      return false;
+    case wire::FrameFramer::Result::too_long:
+      unreadable("a frame over its limit", effects);
+      return false;
+    case wire::FrameFramer::Result::bad_length:
+      unreadable("a frame without a length", effects);
+      return false;
+    case wire::FrameFramer::Result::frame:
+      break;
+  }
+  on_frame(frame, effects);
+  thrid_ = {};
+  return true;
+}
+
+// The stream cannot be read on.
+void ServerSession::unreadable(const std::string& what, Effects& effects) {
+  if (state_ == State::stranger) return reject(what + " before " + (is_v2() ? "fullinit" : "initack"), effects);
+  protocol_error(what, effects);
+  close(effects);
+}
+
 void ServerSession::eof(Effects& effects) {
+  const bool pending = (is_v2() ? frames_.pending() : framer_.pending()) > 0;
   if (state_ == State::stranger || state_ == State::refused) {
-    if (state_ == State::stranger && framer_.pending() > 0) {
+    if (state_ == State::stranger && pending) {
       job_.reject(peer_, "hung up in the middle of its first line", effects);
     }
     job_.auth_.forget(connection_);
     return;
   }
-  if (state_ != State::finalized && (framer_.pending() > 0 || block_)) {
-    protocol_error(
-        block_ ? "the connection ended inside an mcmd block" : "the connection ended in the middle of a line",
-        effects);
+  if (state_ != State::finalized && (pending || block_)) {
+    protocol_error(block_ ? "the connection ended inside an mcmd block"
+                          : "the connection ended in the middle of a " + std::string(is_v2() ? "frame" : "line"),
+                   effects);
   }
   job_.rank_ended(rank_, effects);
 }
@@ -95,78 +124,125 @@ void ServerSession::on_line(std::string_view line, Effects& effects) {
   const Parsed parsed = wire::parse_v1(line, Direction::to_server);
   if (state_ == State::stranger) return on_stranger(parsed, effects);
 
+  const bool is_spawn = parsed.form == wire::Form::block && parsed.spec != nullptr;
+  if (spawn_ && !is_spawn) leave_spawn(effects);
   if (parsed.form == wire::Form::block) {
-    block_ = Block{parsed.spec, reply_name(parsed)};
+    block_ = Block{parsed.spec, reply_name(parsed, version_)};
+    if (!spawn_) spawn_.emplace();
+    spawn_->bytes += line.size() + 1;
+    spawn_->reader.begin_command();
     return;
-  }
-  if (blocks_seen_ > 0) {
-    blocks_seen_ = 0;
-    protocol_error("a spawn was left unfinished", effects);
   }
   if (parsed.status != ParseStatus::ok) return on_malformed(parsed, effects);
   on_command(parsed, effects);
 }
 
+void ServerSession::on_frame(std::string_view frame, Effects& effects) {
+  const Parsed parsed = wire::parse_v2(frame, Direction::to_server, scratch_);
+  thrid_ = parsed.thrid;
+  if (state_ == State::stranger) return on_stranger(parsed, effects);
+  if (parsed.status != ParseStatus::ok) return on_malformed(parsed, effects);
+  if (parsed.form != wire::Form::block) return on_command(parsed, effects);
+  SpawnReader reader(Version::v2);
+  wire::FieldReader fields(frame, scratch_);
+  for (wire::FieldReader::Field field; fields.next(field);) reader.field(field.name, field.value);
+  on_spawn(reader, effects);
+}
+
+// A stranger says whose it is. In PMI-2 that comes after an init, which tells nobody anything.
 void ServerSession::on_stranger(const Parsed& parsed, Effects& effects) {
-  if (parsed.spec == nullptr || parsed.spec->id != MessageId::initack) {
-    return reject("spoke before initack", effects);
+  const MessageId said = parsed.spec == nullptr ? MessageId::unknown_result : parsed.spec->id;
+  if (said == MessageId::init && !is_v2() && parsed.status == ParseStatus::ok &&
+      parsed.integer(AttributeId::pmi_version) == 2) {
+    return begin_v2(effects);
   }
-  if (parsed.status != ParseStatus::ok) return reject("initack: " + wire::describe(parsed), effects);
+  const std::string_view wanted = wire::spec_of(MessageId::initack).wire_name(version_);
+  if (said != MessageId::initack) return reject("spoke before " + std::string(wanted), effects);
+  if (parsed.status != ParseStatus::ok) {
+    return reject(std::string(wanted) + ": " + wire::describe(parsed), effects);
+  }
+  if (!identify(parsed, effects)) return;
+  if (is_v2()) {
+    frames_.set_limit(kMaxFrame);
+    write_fullinit(effects);
+    tell_connected(effects);
+    return initialized(2, 0, effects);
+  }
+  const std::size_t offset = effects.mark();
+  std::string& out = effects.buffer();
+  MessageWriter initack(out, MessageId::initack_reply);
+  if (!job_.options().spawner.empty()) initack.add(AttributeId::spawner_jobid, job_.options().spawner);
+  initack.end();
+  MessageWriter(out, MessageId::set).add(AttributeId::size, job_.size()).end();
+  MessageWriter(out, MessageId::set).add(AttributeId::rank, rank_).end();
+  MessageWriter(out, MessageId::set).add(AttributeId::debug, 0).end();
+  effects.share(connection_, offset);
+  tell_connected(effects);
+}
+
+bool ServerSession::identify(const Parsed& parsed, Effects& effects) {
   const Authenticator::Identity identity =
       job_.auth_.identify(connection_, parsed.text(AttributeId::pmiid), peer_);
   if (identity.hold) {
     state_ = State::refused;
-    return job_.reject(peer_, identity.refusal, effects);
+    job_.reject(peer_, identity.refusal, effects);
+    return false;
   }
-  if (!identity.rank) return reject(identity.refusal, effects);
-
+  if (!identity.rank) {
+    reject(identity.refusal, effects);
+    return false;
+  }
   rank_ = *identity.rank;
   goes_on_ = job_.goes_on(rank_);
+  if (goes_on_ && is_v2()) {
+    // fullinit says no more than that it starts: whether it goes on where it was, it cannot say.
+    job_.auth_.leave(rank_);
+    reject("rank " + std::to_string(rank_) + " cannot start again after a barrier", effects);
+    return false;
+  }
   state_ = goes_on_ ? State::initialized : State::identified;
   job_.connected(rank_, connection_);
-  const std::size_t offset = effects.mark();
-  std::string& out = effects.buffer();
-  LineWriter(out, MessageId::initack_reply).end();
-  LineWriter(out, MessageId::set).add(AttributeId::size, job_.size()).end();
-  LineWriter(out, MessageId::set).add(AttributeId::rank, rank_).end();
-  LineWriter(out, MessageId::set).add(AttributeId::debug, 0).end();
-  effects.share(connection_, offset);
+  return true;
+}
+
+void ServerSession::tell_connected(Effects& effects) {
   Event event{.type = EventType::connected, .rank = static_cast<std::int32_t>(rank_)};
   event.peer = peer_;
   effects.event(std::move(event));
 }
 
 void ServerSession::on_block_line(std::string_view line, Effects& effects) {
-  block_->bytes += line.size() + 1;
-  if (block_->bytes > kMaxBlock) {
-    protocol_error("an mcmd block is over " + std::to_string(kMaxBlock) + " bytes", effects);
+  spawn_->bytes += line.size() + 1;
+  if (spawn_->bytes > kMaxBlock) {
+    protocol_error("an mcmd command is over " + std::to_string(kMaxBlock) + " bytes", effects);
     return close(effects);
   }
   if (line == "endcmd") return end_block(effects);
-  constexpr std::string_view kTotal = "totspawns=";
-  if (line.starts_with(kTotal)) {
-    std::int32_t total = 0;
-    const char* end = line.data() + line.size();
-    const auto [stop, error] = std::from_chars(line.data() + kTotal.size(), end, total);
-    if (error == std::errc() && stop == end) block_->total = total;
-  }
+  const std::size_t equals = line.find('=');
+  if (block_->spec == nullptr || equals == std::string_view::npos) return;
+  spawn_->reader.field(line.substr(0, equals), line.substr(equals + 1));
 }
 
 void ServerSession::end_block(Effects& effects) {
   const Block block = *std::exchange(block_, std::nullopt);
   if (block.spec == nullptr) {
+    spawn_.reset();
     protocol_error("unknown_command in an mcmd block", effects);
     return reply_error(block.reply, kFail, "unknown_command", effects);
   }
+  spawn_->reader.end_command();
   // A client writes one block for each command of a spawn and then waits for a single reply. Counted here,
   // not by spawnssofar: MPICH counts that from 1, others from 0.
-  if (++blocks_seen_ < block.total) return;
-  blocks_seen_ = 0;
-  if (state_ == State::identified) {
-    protocol_error("spawn before init", effects);
-    return reply_error(block.reply, kFail, "not_initialized", effects);
-  }
-  reply_error(block.reply, kFail, "not_supported", effects);
+  if (++spawn_->blocks < spawn_->reader.total()) return;
+  SpawnReader reader = std::move(spawn_->reader);
+  spawn_.reset();
+  on_spawn(reader, effects);
+}
+
+// What follows is no block of it: it will never be whole.
+void ServerSession::leave_spawn(Effects& effects) {
+  spawn_.reset();
+  fault(wire::spec_of(MessageId::spawn), kFail, "unfinished_spawn", effects);
 }
 
 void ServerSession::on_malformed(const Parsed& parsed, Effects& effects) {
@@ -174,148 +250,94 @@ void ServerSession::on_malformed(const Parsed& parsed, Effects& effects) {
   const std::string said = is_plain_name(parsed.command) ? std::string(parsed.command) + ": " : std::string();
   protocol_error(said + fault, effects);
   if (parsed.spec != nullptr && parsed.spec->id == MessageId::abort) return on_abort(parsed, effects);
-  reply_error(reply_name(parsed), code_of(parsed), fault, effects);
+  reply_error(reply_name(parsed, version_), code_of(parsed), fault, effects);
 }
 
 void ServerSession::on_command(const Parsed& parsed, Effects& effects) {
   const wire::MessageSpec& spec = *parsed.spec;
   if (spec.id == MessageId::abort) return on_abort(parsed, effects);
   if (spec.id == MessageId::init) return on_init(parsed, effects);
-  if (spec.id == MessageId::initack) {
-    const std::string_view why = peer_.transport == Transport::inherited_fd
-                                     ? "initack_is_not_for_an_inherited_channel"
-                                     : "already_identified";
-    protocol_error("initack: " + std::string(why), effects);
-    return refuse(spec, kFail, why, effects);
-  }
+  if (spec.id == MessageId::initack) return on_initack(parsed, effects);
   if (state_ != State::initialized) {
-    protocol_error(std::string(spec.v1) + " before init", effects);
+    protocol_error(std::string(spec.wire_name(version_)) + " before init", effects);
     return refuse(spec, kFail, "not_initialized", effects);
   }
   if (spec.support == wire::Support::refused) return refuse(spec, kFail, "not_supported", effects);
-
-  const std::size_t offset = effects.mark();
-  std::string& out = effects.buffer();
-  switch (spec.id) {
-    case MessageId::put:
-      return on_put(parsed, effects);
-    case MessageId::get:
-      return on_get(parsed, effects);
-    case MessageId::barrier_in:
-      return job_.enter_barrier(rank_, connection_, effects);
-    case MessageId::finalize:
-      return on_finalize(effects);
-    case MessageId::get_maxes:
-      LineWriter(out, MessageId::maxes)
-          .add(AttributeId::kvsname_max, kMaxKvsname)
-          .add(AttributeId::keylen_max, kMaxKey)
-          .add(AttributeId::vallen_max, kMaxValue)
-          .end();
-      break;
-    case MessageId::get_universe_size:
-      LineWriter(out, MessageId::universe_size)
-          .add(AttributeId::size, job_.options().universe_size.value_or(job_.size()))
-          .end();
-      break;
-    case MessageId::get_appnum:
-      LineWriter(out, MessageId::appnum)
-          .add(AttributeId::appnum, job_.options().layout.place(rank_).appnum)
-          .end();
-      break;
-    case MessageId::get_my_kvsname:
-      LineWriter(out, MessageId::my_kvsname).add(AttributeId::kvsname, job_.options().kvsname).end();
-      break;
-    default:
-      return refuse(spec, kFail, "not_supported", effects);
-  }
-  effects.share(connection_, offset);
+  on_request(parsed, effects);
 }
 
 void ServerSession::on_init(const Parsed& parsed, Effects& effects) {
   const std::int32_t version = parsed.integer(AttributeId::pmi_version).value_or(0);
   const std::int32_t subversion = parsed.integer(AttributeId::pmi_subversion).value_or(0);
   std::string_view refusal;
-  if (version != kVersion || subversion < 0) {
+  if ((version != 1 && version != 2) || subversion < 0) {
     refusal = "pmi_version_not_supported";
-  } else if (state_ == State::initialized) {
+  } else if (state_ == State::initialized || is_v2()) {
     // What others have got of it since the barrier, a process that starts again would not stand by.
     refusal = goes_on_ ? "a_rank_cannot_start_again_after_a_barrier" : "already_initialized";
+  } else if (version == 2) {
+    frames_.set_limit(kMaxFrame);
+    return begin_v2(effects);
   }
   // The smaller of both versions: a client may insist on exactly its own (Flux: 1.1).
-  const std::int32_t agreed = refusal.empty() ? std::min(subversion, kSubversion) : kSubversion;
-  const std::size_t offset = effects.mark();
-  LineWriter line(effects.buffer(), MessageId::init_reply);
-  line.add(AttributeId::pmi_version, kVersion).add(AttributeId::pmi_subversion, agreed);
-  if (!refusal.empty()) {
-    protocol_error("init: " + std::string(refusal), effects);
-    line.add(AttributeId::rc, kFail).add(AttributeId::msg, refusal).end();
-    return effects.share(connection_, offset);
-  }
-  line.add(AttributeId::rc, kSuccess).end();
-  effects.share(connection_, offset);
+  const bool newest = !refusal.empty() || job_.options().offer_1_2;
+  const std::int32_t agreed = newest ? kNewestSubversion : std::min(subversion, kNewestSubversion);
+  reply(MessageId::init_reply, effects, [&](MessageWriter& message) {
+    if (!is_v2()) message.add(AttributeId::pmi_version, 1).add(AttributeId::pmi_subversion, agreed);
+    message.add(AttributeId::rc, refusal.empty() ? kSuccess : kFail);
+    if (!refusal.empty()) message.add(AttributeId::msg, refusal);
+  });
+  if (!refusal.empty()) return protocol_error("init: " + std::string(refusal), effects);
+  initialized(1, static_cast<std::uint32_t>(agreed), effects);
+}
+
+// The answer is the last line; frames follow.
+void ServerSession::begin_v2(Effects& effects) {
+  reply(MessageId::init_reply, effects, [](MessageWriter& message) {
+    message.add(AttributeId::pmi_version, 2).add(AttributeId::pmi_subversion, 0).add(AttributeId::rc, kSuccess);
+  });
+  version_ = Version::v2;
+}
+
+void ServerSession::initialized(std::uint32_t version, std::uint32_t subversion, Effects& effects) {
   state_ = State::initialized;
+  subversion_ = subversion;
   job_.auth_.spend(rank_);
   job_.ranks_[rank_].state = RankState::initialized;
   effects.event({.type = EventType::initialized,
                  .rank = static_cast<std::int32_t>(rank_),
-                 .version = kVersion,
-                 .subversion = static_cast<std::uint32_t>(agreed)});
+                 .version = version,
+                 .subversion = subversion});
 }
 
-bool ServerSession::own_kvs(const Parsed& parsed) const {
-  return !parsed.attributes.has(AttributeId::kvsname) ||
-         parsed.text(AttributeId::kvsname) == job_.options().kvsname;
-}
-
-void ServerSession::on_put(const Parsed& parsed, Effects& effects) {
-  const std::string_view key = parsed.text(AttributeId::key);
-  std::string_view fault;
-  int rc = kInvalidKey;
-  if (!own_kvs(parsed)) {
-    fault = "unknown_kvsname";
-    rc = kInvalidArgument;
-  } else if (key.empty()) {
-    fault = "empty_key";
-  } else if (key.starts_with(kReservedPrefix)) {
-    fault = "reserved_key";
+// Of a rank that is known already: in PMI-2, and on a channel, it is still to say which one it is.
+void ServerSession::on_initack(const Parsed& parsed, Effects& effects) {
+  std::string_view why = "already_identified";
+  if (is_v2() && state_ == State::identified) {
+    if (parsed.text(AttributeId::pmiid) == std::to_string(rank_)) {
+      write_fullinit(effects);
+      return initialized(2, 0, effects);
+    }
+    why = "pmirank_is_not_that_of_the_channel";
+  } else if (!is_v2() && peer_.transport == Transport::inherited_fd) {
+    why = "initack_is_not_for_an_inherited_channel";
   }
-  if (!fault.empty()) {
-    protocol_error("put: " + std::string(fault), effects);
-    return refuse(*parsed.spec, rc, fault, effects);
-  }
-  job_.kvs_.put(key, parsed.text(AttributeId::value));
-  const std::size_t offset = effects.mark();
-  LineWriter(effects.buffer(), MessageId::put_result)
-      .add(AttributeId::rc, kSuccess)
-      .add(AttributeId::msg, "success")
-      .end();
-  effects.share(connection_, offset);
+  fault(*parsed.spec, kFail, why, effects);
 }
 
-void ServerSession::on_get(const Parsed& parsed, Effects& effects) {
-  if (!own_kvs(parsed)) {
-    protocol_error("get: unknown_kvsname", effects);
-    return refuse(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
-  }
-  const std::string* value = job_.kvs_.get(parsed.text(AttributeId::key));
-  // To ask for a key that is not there is no fault of the client's.
-  if (value == nullptr) return refuse(*parsed.spec, kFail, "key_not_found", effects);
-  const std::size_t offset = effects.mark();
-  LineWriter(effects.buffer(), MessageId::get_result)
-      .add(AttributeId::rc, kSuccess)
-      .add(AttributeId::msg, "success")
-      .add(AttributeId::value, *value)
-      .end();
-  effects.share(connection_, offset);
-}
-
-void ServerSession::on_finalize(Effects& effects) {
-  state_ = State::finalized;
-  job_.auth_.retire(rank_);
-  const std::size_t offset = effects.mark();
-  LineWriter(effects.buffer(), MessageId::finalize_ack).end();
-  effects.share(connection_, offset);
-  job_.finalized(rank_, effects);
+void ServerSession::write_fullinit(Effects& effects) {
+  reply(MessageId::initack_reply, effects, [this](MessageWriter& message) {
+    message.add(AttributeId::rc, kSuccess)
+        .add(AttributeId::server_version, 2)
+        .add(AttributeId::server_subversion, 0)
+        .add(AttributeId::rank, rank_)
+        .add(AttributeId::size, job_.size())
+        .add(AttributeId::appnum, job_.options().layout.place(rank_).appnum)
+        .add(AttributeId::debugged, "FALSE")
+        .add(AttributeId::pmiverbose, "FALSE");
+    // Whoever hears of one takes itself for spawned.
+    if (!job_.options().spawner.empty()) message.add(AttributeId::spawner_jobid, job_.options().spawner);
+  });
 }
 
 void ServerSession::on_abort(const Parsed& parsed, Effects& effects) {
@@ -329,15 +351,26 @@ void ServerSession::on_abort(const Parsed& parsed, Effects& effects) {
                  .message = std::string(parsed.text(AttributeId::message))});
 }
 
+void ServerSession::reply_success(const wire::MessageSpec& request, Effects& effects) {
+  reply(request.reply, effects, [](MessageWriter& message) { message.add(AttributeId::rc, kSuccess); });
+}
+
 void ServerSession::refuse(const wire::MessageSpec& request, int rc, std::string_view message,
                            Effects& effects) {
-  reply_error(wire::spec_of(request.reply).v1, rc, message, effects);
+  reply_error(wire::spec_of(request.reply).wire_name(version_), rc, message, effects);
+}
+
+void ServerSession::fault(const wire::MessageSpec& request, int rc, std::string_view message, Effects& effects) {
+  protocol_error(std::string(request.wire_name(version_)) + ": " + std::string(message), effects);
+  refuse(request, rc, message, effects);
 }
 
 void ServerSession::reply_error(std::string_view reply, int rc, std::string_view message, Effects& effects) {
   const std::size_t offset = effects.mark();
-  effects.buffer().append("cmd=").append(reply).append(" rc=").append(std::to_string(rc));
-  effects.buffer().append(" msg=").append(message).append("\n");
+  MessageWriter(effects.buffer(), reply, version_, thrid_)
+      .add(AttributeId::rc, rc)
+      .add(AttributeId::msg, message)
+      .end();
   effects.share(connection_, offset);
 }
 

@@ -1,5 +1,7 @@
 #include "wire/codec.h"
 
+#include <algorithm>
+
 namespace wireup::wire {
 namespace {
 
@@ -26,39 +28,14 @@ std::string_view next_word(std::string_view& rest) {
   return word;
 }
 
-const AttributeSpec* find_attribute(const MessageSpec& spec, std::string_view name) {
-  for (const AttributeSpec& attribute : spec.attributes) {
-    if (name == name_of(attribute.id) || (!attribute.alias.empty() && name == attribute.alias))
-      return &attribute;
-  }
-  return nullptr;
-}
+bool is_boolean(std::string_view text) { return text == "TRUE" || text == "FALSE"; }
 
-class LineParser {
+// What both versions demand of the attributes once they are read.
+class Checker {
  public:
-  LineParser(std::string_view line, Direction direction)
-      : rest_(line), direction_(direction), strict_(direction == Direction::to_server) {}
+  Checker(Parsed& parsed, Direction direction, Version version)
+      : parsed_(parsed), strict_(direction == Direction::to_server), version_(version) {}
 
-  void parse() {
-    if (rest_.find('\0') != std::string_view::npos) return fail(ParseStatus::nul_byte);
-    const std::string_view word = next_word(rest_);
-    if (word.starts_with("mcmd=")) {
-      parsed_.form = Form::block;
-    } else if (!word.starts_with("cmd=")) {
-      return fail(ParseStatus::no_command);
-    }
-    parsed_.command = word.substr(word.find('=') + 1);
-    parsed_.spec = find_v1(parsed_.command, direction_, parsed_.form);
-    if (parsed_.spec == nullptr) return fail(ParseStatus::unknown_command);
-    parsed_.status = ParseStatus::ok;
-    if (parsed_.form == Form::block) return;
-    read_attributes();
-    check();
-  }
-
-  const Parsed& parsed() const { return parsed_; }
-
- private:
   // The first fault is the one that is told.
   void fail(ParseStatus status, std::optional<AttributeId> attribute = std::nullopt) {
     if (parsed_.status != ParseStatus::ok && parsed_.status != ParseStatus::no_command) return;
@@ -66,20 +43,82 @@ class LineParser {
     parsed_.attribute = attribute;
   }
 
+  bool is_strict() const { return strict_; }
+
+  void check() {
+    for (const AttributeSpec& attribute : parsed_.spec->attributes) {
+      if (!attribute.is_in(version_)) continue;
+      if (!parsed_.attributes.has(attribute.id)) {
+        if (attribute.presence == Presence::required) fail(ParseStatus::missing_attribute, attribute.id);
+        continue;
+      }
+      const std::string_view value = parsed_.attributes.text(attribute.id);
+      std::int32_t number = 0;
+      if (attribute.type == ValueType::integer && !to_integer(value, number))
+        fail(ParseStatus::bad_number, attribute.id);
+      if (attribute.type == ValueType::boolean && !is_boolean(value)) fail(ParseStatus::bad_boolean, attribute.id);
+      if (version_ == Version::v2 && value.find('\n') != std::string_view::npos)
+        fail(ParseStatus::newline, attribute.id);
+      if (strict_ && attribute.limit != 0 && value.size() + 1 > attribute.limit)
+        fail(ParseStatus::too_long, attribute.id);
+    }
+    if (parsed_.status != ParseStatus::ok || parsed_.integer(AttributeId::rc).value_or(0) != 0 ||
+        parsed_.text(AttributeId::found) == "FALSE") {
+      return;
+    }
+    for (const AttributeSpec& attribute : parsed_.spec->attributes) {
+      if (attribute.presence == Presence::on_success && attribute.is_in(version_) &&
+          !parsed_.attributes.has(attribute.id)) {
+        fail(ParseStatus::missing_attribute, attribute.id);
+      }
+    }
+  }
+
+ private:
+  Parsed& parsed_;
+  bool strict_;
+  Version version_;
+};
+
+class LineParser {
+ public:
+  LineParser(std::string_view line, Direction direction)
+      : rest_(line), direction_(direction), checker_(parsed_, direction, Version::v1) {}
+
+  void parse() {
+    if (rest_.find('\0') != std::string_view::npos) return checker_.fail(ParseStatus::nul_byte);
+    const std::string_view word = next_word(rest_);
+    if (word.starts_with("mcmd=")) {
+      parsed_.form = Form::block;
+    } else if (!word.starts_with("cmd=")) {
+      return checker_.fail(ParseStatus::no_command);
+    }
+    parsed_.command = word.substr(word.find('=') + 1);
+    parsed_.spec = find_v1(parsed_.command, direction_, parsed_.form);
+    if (parsed_.spec == nullptr) return checker_.fail(ParseStatus::unknown_command);
+    parsed_.status = ParseStatus::ok;
+    if (parsed_.form == Form::block) return;
+    read_attributes();
+    checker_.check();
+  }
+
+  const Parsed& parsed() const { return parsed_; }
+
+ private:
   void read_attributes() {
     const AttributeSpec* last = nullptr;
     for (std::string_view word = next_word(rest_); !word.empty(); word = next_word(rest_)) {
       const std::size_t equals = word.find('=');
       if (equals == std::string_view::npos) {
-        if (strict_) {
-          fail(ParseStatus::stray_word);
+        if (checker_.is_strict()) {
+          checker_.fail(ParseStatus::stray_word);
         } else if (last != nullptr && last->type == ValueType::words) {
           const std::string_view begun = parsed_.attributes.text(last->id);
           parsed_.attributes.set(last->id, {begun.data(), word.data() + word.size()});
         }
         continue;
       }
-      last = find_attribute(*parsed_.spec, word.substr(0, equals));
+      last = find_attribute(*parsed_.spec, word.substr(0, equals), Version::v1);
       if (last == nullptr) continue;
       std::string_view value = word.substr(equals + 1);
       if (last->type == ValueType::rest) {
@@ -90,40 +129,18 @@ class LineParser {
       }
       if (!parsed_.attributes.has(last->id)) {
         parsed_.attributes.set(last->id, value);
-      } else if (strict_) {
-        fail(ParseStatus::duplicate, last->id);
+      } else if (checker_.is_strict()) {
+        checker_.fail(ParseStatus::duplicate, last->id);
       } else {
         last = nullptr;
       }
     }
   }
 
-  void check() {
-    for (const AttributeSpec& attribute : parsed_.spec->attributes) {
-      if (!parsed_.attributes.has(attribute.id)) {
-        if (attribute.presence == Presence::required) fail(ParseStatus::missing_attribute, attribute.id);
-        continue;
-      }
-      const std::string_view value = parsed_.attributes.text(attribute.id);
-      std::int32_t number = 0;
-      if (attribute.type == ValueType::integer && !to_integer(value, number)) {
-        fail(ParseStatus::bad_number, attribute.id);
-      }
-      if (strict_ && attribute.limit != 0 && value.size() + 1 > attribute.limit)
-        fail(ParseStatus::too_long, attribute.id);
-    }
-    if (parsed_.status != ParseStatus::ok || parsed_.integer(AttributeId::rc).value_or(0) != 0) return;
-    for (const AttributeSpec& attribute : parsed_.spec->attributes) {
-      if (attribute.presence == Presence::on_success && !parsed_.attributes.has(attribute.id)) {
-        fail(ParseStatus::missing_attribute, attribute.id);
-      }
-    }
-  }
-
   std::string_view rest_;
   Direction direction_;
-  bool strict_;
   Parsed parsed_;
+  Checker checker_;
 };
 
 }  // namespace
@@ -134,10 +151,121 @@ std::optional<std::int32_t> Attributes::integer(AttributeId id) const {
   return value;
 }
 
+bool FieldReader::next(Field& field) {
+  if (rest_.empty()) return false;
+  // A semicolon ends the field, unless another follows it within a value.
+  std::size_t equals = std::string_view::npos;
+  std::size_t end = 0;
+  bool doubled = false;
+  for (; end < rest_.size(); ++end) {
+    if (rest_[end] == '=' && equals == std::string_view::npos) equals = end;
+    if (rest_[end] != ';') continue;
+    if (equals == std::string_view::npos || end + 1 == rest_.size() || rest_[end + 1] != ';') break;
+    doubled = true;
+    ++end;
+  }
+  const std::string_view text = rest_.substr(0, end);
+  field.has_value = equals != std::string_view::npos;
+  field.name = text.substr(0, equals);
+  field.raw = field.has_value ? text.substr(equals + 1) : std::string_view();
+  field.value = doubled ? unescaped(field.raw) : field.raw;
+  rest_.remove_prefix(std::min(end + 1, rest_.size()));
+  return true;
+}
+
+std::string_view FieldReader::unescaped(std::string_view raw) {
+  // Reserved once, so that the views of earlier values stay.
+  if (scratch_.empty()) scratch_.reserve(raw.size() + rest_.size());
+  const std::size_t begin = scratch_.size();
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    scratch_.push_back(raw[i]);
+    if (raw[i] == ';') ++i;
+  }
+  return std::string_view(scratch_).substr(begin);
+}
+
 Parsed parse_v1(std::string_view line, Direction direction) {
   LineParser parser(line, direction);
   parser.parse();
   return parser.parsed();
+}
+
+Parsed parse_v2(std::string_view frame, Direction direction, std::string& scratch) {
+  Parsed parsed;
+  Checker checker(parsed, direction, Version::v2);
+  FieldReader reader(frame, scratch);
+  FieldReader::Field field;
+  if (frame.find('\0') != std::string_view::npos) {
+    checker.fail(ParseStatus::nul_byte);
+    return parsed;
+  }
+  if (!reader.next(field) || field.name != "cmd" || !field.has_value) return parsed;
+  parsed.command = field.value;
+  parsed.spec = find_v2(parsed.command, direction);
+  if (parsed.spec == nullptr) {
+    parsed.status = ParseStatus::unknown_command;
+  } else {
+    parsed.status = ParseStatus::ok;
+    parsed.form = parsed.spec->form;
+  }
+  while (reader.next(field)) {
+    if (field.has_value && field.name == name_of(AttributeId::thrid)) {
+      const bool sayable = field.raw.size() < kThrid.limit && field.raw.find('\n') == std::string_view::npos;
+      if (!parsed.thrid.empty()) {
+        if (checker.is_strict()) checker.fail(ParseStatus::duplicate, AttributeId::thrid);
+      } else if (sayable) {
+        parsed.thrid = field.raw;
+      } else {
+        checker.fail(ParseStatus::too_long, AttributeId::thrid);
+      }
+      continue;
+    }
+    if (parsed.spec == nullptr || parsed.form == Form::block) continue;
+    if (!field.has_value) {
+      if (checker.is_strict()) checker.fail(ParseStatus::stray_word);
+      continue;
+    }
+    const AttributeSpec* attribute = find_attribute(*parsed.spec, field.name, Version::v2);
+    if (attribute == nullptr) continue;
+    if (!parsed.attributes.has(attribute->id)) {
+      parsed.attributes.set(attribute->id, field.value);
+    } else if (checker.is_strict()) {
+      checker.fail(ParseStatus::duplicate, attribute->id);
+    }
+  }
+  if (parsed.spec != nullptr && parsed.form == Form::line) checker.check();
+  return parsed;
+}
+
+MessageWriter::MessageWriter(std::string& out, std::string_view name, Version version, std::string_view thrid)
+    : out_(out), begin_(out.size()), version_(version) {
+  if (version_ == Version::v1) {
+    out_.append("cmd=").append(name);
+    return;
+  }
+  out_.append(kFrameHeader, ' ').append("cmd=").append(name).append(1, ';');
+  if (!thrid.empty()) out_.append(name_of(AttributeId::thrid)).append(1, '=').append(thrid).append(1, ';');
+}
+
+void MessageWriter::end() {
+  if (version_ == Version::v1) {
+    out_.push_back('\n');
+    return;
+  }
+  // The number stands at the right end of its six bytes, blanks before it.
+  std::array<char, kFrameHeader> digits;
+  const char* end =
+      std::to_chars(digits.data(), digits.data() + digits.size(), out_.size() - begin_ - kFrameHeader).ptr;
+  const auto count = static_cast<std::size_t>(end - digits.data());
+  std::copy_n(digits.data(), count, out_.data() + begin_ + kFrameHeader - count);
+}
+
+std::string_view MessageWriter::name_in_v2(AttributeId id) const {
+  if (spec_ == nullptr) return id == AttributeId::msg ? table::kMsg.v2 : name_of(id);
+  for (const AttributeSpec& attribute : spec_->attributes) {
+    if (attribute.id == id) return attribute.name(Version::v2);
+  }
+  return name_of(id);
 }
 
 std::string describe(const Parsed& parsed) {
@@ -147,6 +275,9 @@ std::string describe(const Parsed& parsed) {
       return "ok";
     case ParseStatus::nul_byte:
       return "NUL_byte_in_line";
+    case ParseStatus::newline:
+      text = "newline_in_";
+      break;
     case ParseStatus::no_command:
       return "no_command_in_line";
     case ParseStatus::unknown_command:
@@ -161,6 +292,9 @@ std::string describe(const Parsed& parsed) {
       break;
     case ParseStatus::bad_number:
       text = "bad_number_in_";
+      break;
+    case ParseStatus::bad_boolean:
+      text = "neither_TRUE_nor_FALSE_in_";
       break;
     case ParseStatus::too_long:
       text = "too_long_";

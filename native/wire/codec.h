@@ -1,4 +1,4 @@
-// PMI-1 lines to messages and back, generic over the message table.
+// PMI-1 lines and PMI-2 frames to messages and back, generic over the message table.
 //
 // The command comes first on the line, as every definition writes it; its attributes follow in any order,
 // with any number of blanks between them, and unknown ones are passed over. Names match exactly. A value of
@@ -7,6 +7,10 @@
 // What a client asks must be exact: a word without '=', an attribute said twice, or a number that is none is
 // an error, and limits hold. What a server answers is read with more tolerance: the first of two counts, a
 // stray word extends the attribute before it where that may hold several, and limits are the server's own.
+//
+// A frame of PMI-2 is "cmd=name;attribute=value;..." without its length. A value may hold blanks and '='; two
+// semicolons in it are one that is part of it, as Slurm's library writes them. MPICH's cannot read that, so nothing
+// written here holds a semicolon, nor, since PMI-1 ranks may come to read it, is a newline taken in.
 #pragma once
 
 #include <array>
@@ -22,7 +26,7 @@
 
 namespace wireup::wire {
 
-// Attribute values by id, as views of the line that was parsed.
+// Attribute values by id, as views of what was parsed.
 class Attributes {
  public:
   bool has(AttributeId id) const { return present_[index(id)]; }
@@ -43,22 +47,25 @@ class Attributes {
 enum class ParseStatus : std::uint8_t {
   ok,
   nul_byte,
-  no_command,  // the line does not begin with cmd= or mcmd=
+  newline,     // in a value of PMI-2
+  no_command,  // it does not begin with cmd= or mcmd=
   unknown_command,
   stray_word,  // a word without '='
   duplicate,   // attribute said twice
   missing_attribute,
   bad_number,
+  bad_boolean,
   too_long,  // over the attribute's limit
 };
 
 struct Parsed {
   ParseStatus status = ParseStatus::no_command;
-  Form form = Form::line;                // block: mcmd=
+  Form form = Form::line;                // block: mcmd=, or its like in PMI-2
   std::string_view command;              // as it was said; empty when there is none
   const MessageSpec* spec = nullptr;     // null when there is no such command
   std::optional<AttributeId> attribute;  // which one is wrong
   Attributes attributes;                 // complete when ok; otherwise what could be read
+  std::string_view thrid;                // of PMI-2, as it was said; empty where it cannot be said back
 
   std::string_view text(AttributeId id) const { return attributes.text(id); }
   std::optional<std::int32_t> integer(AttributeId id) const { return attributes.integer(id); }
@@ -68,27 +75,71 @@ struct Parsed {
 // own.
 Parsed parse_v1(std::string_view line, Direction direction);
 
+// The fields of a PMI-2 frame, one after the other.
+class FieldReader {
+ public:
+  struct Field {
+    std::string_view name;
+    std::string_view value;
+    std::string_view raw;  // the value as it was said, its semicolons doubled
+    bool has_value = false;  // false: a word without '='
+  };
+
+  // `scratch` is cleared, and holds the values that were not said as they are. It grows to the frame's size at most.
+  FieldReader(std::string_view frame, std::string& scratch) : rest_(frame), scratch_(scratch) { scratch_.clear(); }
+
+  // False at the end. The views are valid as long as the frame and, untouched, the scratch are.
+  bool next(Field& field);
+
+ private:
+  std::string_view unescaped(std::string_view raw);
+
+  std::string_view rest_;
+  std::string& scratch_;
+};
+
+// Of Form::block only the command and the thrid: its attributes are read field by field.
+Parsed parse_v2(std::string_view frame, Direction direction, std::string& scratch);
+
+// Whether a value of PMI-2 can be said.
+inline bool is_sayable_v2(std::string_view value) { return value.find_first_of(";\n") == std::string_view::npos; }
+
 // What is wrong, as one word for msg= and for people: "missing_attribute_key".
 std::string describe(const Parsed& parsed);
 
-// Writes one line: the command, then attributes in the order they are added, then the newline.
+// Writes one message, in either version: the command, then attributes in the order they are added, then its end.
 // Values are written as they are; the caller has checked what came from outside.
-class LineWriter {
+class MessageWriter {
  public:
-  LineWriter(std::string& out, MessageId id) : out_(out) { out_.append("cmd=").append(spec_of(id).v1); }
-  LineWriter& add(AttributeId id, std::string_view value) {
-    out_.append(1, ' ').append(name_of(id)).append(1, '=').append(value);
+  MessageWriter(std::string& out, MessageId id, Version version = Version::v1, std::string_view thrid = {})
+      : MessageWriter(out, spec_of(id).wire_name(version), version, thrid) {
+    spec_ = &spec_of(id);
+  }
+  // A message that is not in the table: its attributes have their names of PMI-1, but for rc's companion.
+  MessageWriter(std::string& out, std::string_view name, Version version, std::string_view thrid = {});
+
+  MessageWriter& add(AttributeId id, std::string_view value) {
+    if (version_ == Version::v1) {
+      out_.append(1, ' ').append(name_of(id)).append(1, '=').append(value);
+    } else {
+      out_.append(name_in_v2(id)).append(1, '=').append(value).append(1, ';');
+    }
     return *this;
   }
-  LineWriter& add(AttributeId id, std::integral auto value) {
+  MessageWriter& add(AttributeId id, std::integral auto value) {
     std::array<char, 24> digits;
     const char* end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
     return add(id, std::string_view(digits.data(), end));
   }
-  void end() { out_.push_back('\n'); }
+  void end();
 
  private:
+  std::string_view name_in_v2(AttributeId id) const;
+
   std::string& out_;
+  std::size_t begin_;
+  Version version_;
+  const MessageSpec* spec_ = nullptr;
 };
 
 }  // namespace wireup::wire

@@ -1,4 +1,4 @@
-// Limits of the PMI-1 wire. All sizes in bytes, with the terminator that a C client needs.
+// Limits of the wire. All sizes in bytes, with the terminator that a C client needs.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,12 @@ inline constexpr std::size_t kMaxValue = 1024;
 // One PMI-1 line with its newline: the longest a client may say is a put of the three limits and its words.
 inline constexpr std::size_t kMaxLine = 2048;
 
-// All lines of one `mcmd=` block. A spawn carries the arguments and info of a program: generous for those,
+// All blocks of one `mcmd=` command. A spawn carries the arguments and info of a program: generous for those,
 // small enough that a block without end is noticed.
-inline constexpr std::size_t kMaxBlock = 1 << 20;
+inline constexpr std::size_t kMaxBlock = 4 << 20;
+
+// A PMI-2 frame begins with its length in six characters, so no frame is longer than they can say.
+inline constexpr std::size_t kFrameHeader = 6;
+inline constexpr std::size_t kMaxFrame = 999'999;
 
 }  // namespace wireup::wire

@@ -1,5 +1,7 @@
 #include "wire/messages.h"
 
+#include <charconv>
+
 namespace wireup::wire {
 namespace {
 
@@ -11,11 +13,41 @@ constexpr bool rows_in_order() {
 }
 static_assert(rows_in_order());
 
+// `pattern` is a name of the table, perhaps with a '#' for the digits of a number.
+bool matches(std::string_view pattern, std::string_view name, std::uint32_t* number) {
+  const std::size_t place = number == nullptr ? std::string_view::npos : pattern.find('#');
+  if (place == std::string_view::npos) return name == pattern;
+  if (name.size() <= place || !name.starts_with(pattern.substr(0, place))) return false;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + place, end, *number);
+  return error == std::errc() && stop == end;
+}
+
 }  // namespace
 
 const MessageSpec* find_v1(std::string_view name, Direction direction, Form form) {
+  if (name.empty()) return nullptr;
   for (const MessageSpec& spec : kMessages) {
     if (spec.v1 == name && spec.direction == direction && spec.form == form) return &spec;
+  }
+  return nullptr;
+}
+
+const MessageSpec* find_v2(std::string_view name, Direction direction) {
+  if (name.empty()) return nullptr;
+  for (const MessageSpec& spec : kMessages) {
+    if (spec.v2 == name && spec.direction == direction) return &spec;
+  }
+  return nullptr;
+}
+
+const AttributeSpec* find_attribute(const MessageSpec& spec, std::string_view name, Version version,
+                                    std::uint32_t* number) {
+  for (const AttributeSpec& attribute : spec.attributes) {
+    if (!attribute.is_in(version)) continue;
+    if (matches(attribute.name(version), name, number)) return &attribute;
+    const std::string_view alias = version == Version::v2 ? attribute.v2_alias : attribute.alias;
+    if (!alias.empty() && name == alias) return &attribute;
   }
   return nullptr;
 }
@@ -24,6 +56,8 @@ std::string_view to_string(ValueType type) {
   switch (type) {
     case ValueType::integer:
       return "integer";
+    case ValueType::boolean:
+      return "boolean";
     case ValueType::word:
       return "word";
     case ValueType::words:

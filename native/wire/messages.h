@@ -2,8 +2,12 @@
 // documents are checked against it. A quirk of a named peer is a field of a row here, with its issue, not a
 // branch in the code.
 //
+// A row is one message over all versions: its names in PMI-1 and PMI-2 differ, and some attributes belong to one
+// version only.
+//
 // Sources: RFC 13 = flux-framework rfc spec_13; pmi-1.1 = mpich src/pmi/maint/pmi-1.1.txt (names of version
-// 2: pmi-2.0.txt beside it); gforker = mpich src/pm/util/pmiserv.c, commands older than both.
+// 2, and what only it has: pmi-2.0.txt beside it); gforker = mpich src/pm/util/pmiserv.c, commands older than
+// both. What Slurm's library (contribs/pmi2) says or wants otherwise stands at its attribute.
 #pragma once
 
 #include <array>
@@ -22,9 +26,12 @@ enum class AttributeId : std::uint8_t {
   argcnt,
   authtype,
   debug,
+  debugged,
   errcodes,
   execname,
   exitcode,
+  found,
+  group,
   idx,
   info,
   info_key,
@@ -41,40 +48,51 @@ enum class AttributeId : std::uint8_t {
   pmi_subversion,
   pmi_version,
   pmiid,
+  pmiverbose,
   port,
   preput_key,
   preput_num,
   preput_val,
   rank,
   rc,
+  server_subversion,
+  server_version,
   service,
   size,
   spawner_jobid,
   spawnssofar,
+  srcid,
   stdio,
+  tag,
+  thrid,
   totspawns,
   val,
   vallen_max,
   value,
-  versionok
+  versionok,
+  wait
 };
 
 // By AttributeId. A '#' stands for the number of an element.
 inline constexpr auto kAttributeNames = std::to_array<std::string_view>(
-    {"appnum",     "arg#",         "argcnt",        "authtype",       "debug",       "errcodes",
-     "execname",   "exitcode",     "idx",           "info",           "info_key_#",  "info_num",
-     "info_val_#", "key",          "keylen_max",    "kvsname",        "kvsname_max", "message",
-     "msg",        "nextidx",      "nprocs",        "pmi_subversion", "pmi_version", "pmiid",
-     "port",       "preput_key_#", "preput_num",    "preput_val_#",   "rank",        "rc",
-     "service",    "size",         "spawner-jobid", "spawnssofar",    "stdio",       "totspawns",
-     "val",        "vallen_max",   "value",         "versionok"});
+    {"appnum",     "arg#",         "argcnt",        "authtype",       "debug",       "debugged",
+     "errcodes",   "execname",     "exitcode",      "found",          "group",       "idx",
+     "info",       "info_key_#",   "info_num",      "info_val_#",     "key",         "keylen_max",
+     "kvsname",    "kvsname_max",  "message",       "msg",            "nextidx",     "nprocs",
+     "pmi_subversion", "pmi_version", "pmiid",      "pmiverbose",     "port",        "preput_key_#",
+     "preput_num", "preput_val_#", "rank",          "rc",             "pmi-subversion", "pmi-version",
+     "service",    "size",         "spawner-jobid", "spawnssofar",    "srcid",       "stdio",
+     "tag",        "thrid",        "totspawns",     "val",            "vallen_max",  "value",
+     "versionok",  "wait"});
 inline constexpr std::size_t kAttributeCount = kAttributeNames.size();
-static_assert(static_cast<std::size_t>(AttributeId::versionok) + 1 == kAttributeCount);
+static_assert(static_cast<std::size_t>(AttributeId::wait) + 1 == kAttributeCount);
 
 constexpr std::string_view name_of(AttributeId id) { return kAttributeNames[static_cast<std::size_t>(id)]; }
 
+// In PMI-2 every value ends at its semicolon, whatever its type.
 enum class ValueType : std::uint8_t {
   integer,  // decimal, 32 bits, may be signed
+  boolean,  // TRUE or FALSE
   word,     // up to the next blank
   words,    // a word; readers also take the words after it that are no attributes (RFC 13: "msg=" string)
   rest,     // everything up to the end of the line: it may hold blanks and '='
@@ -83,8 +101,13 @@ enum class ValueType : std::uint8_t {
 enum class Presence : std::uint8_t {
   required,
   optional,
-  on_success,  // required in a reply whose rc is absent or 0
+  on_success,  // required in a reply whose rc is absent or 0, but for one that says found=FALSE
 };
+
+enum class Version : std::uint8_t { v1, v2 };
+
+// The versions that have an attribute.
+enum class Versions : std::uint8_t { both, v1_only, v2_only };
 
 struct AttributeSpec {
   AttributeId id;
@@ -95,6 +118,15 @@ struct AttributeSpec {
   std::string_view alias = {};    // another name that some peer uses
   std::string_view v2 = {};       // its name in PMI-2, where that differs
   std::string_view trailer = {};  // cut from the end when reading: what some servers say after the value
+  std::string_view v2_alias = {};  // another name of it in PMI-2
+  Versions versions = Versions::both;
+
+  constexpr bool is_in(Version version) const {
+    return versions == Versions::both || (versions == Versions::v2_only) == (version == Version::v2);
+  }
+  constexpr std::string_view name(Version version) const {
+    return version == Version::v2 && !v2.empty() ? v2 : name_of(id);
+  }
 };
 
 enum class Direction : std::uint8_t { to_server, to_client };
@@ -148,20 +180,32 @@ enum class MessageId : std::uint8_t {
   kvs_destroyed,
   getbyidx,
   getbyidx_results,
+  put_node_attribute,
+  put_node_attribute_result,
+  get_node_attribute,
+  get_node_attribute_result,
+  get_job_attribute,
+  get_job_attribute_result,
+  connect_job,
+  connect_job_result,
+  disconnect_job,
+  disconnect_job_result,
   unknown_result
 };
 
 struct MessageSpec {
   MessageId id;
   std::string_view name;  // ours, over all versions
-  std::string_view v1;    // on the wire after cmd= or mcmd=
-  std::string_view v2;    // empty where PMI-2 has no such message
+  std::string_view v1;    // on the wire after cmd= or mcmd=; empty where PMI-1 has no such message
+  std::string_view v2;    // the same of PMI-2
   Direction direction;
   MessageId reply;  // of a request; a message that has no reply, and every reply, names itself
   Support support;
   std::string_view source;
   std::span<const AttributeSpec> attributes;
   Form form = Form::line;
+
+  constexpr std::string_view wire_name(Version version) const { return version == Version::v2 ? v2 : v1; }
 };
 
 namespace table {
@@ -172,13 +216,15 @@ using enum ValueType;
 using enum Presence;
 using enum Direction;
 using enum Support;
+using enum Versions;
 
 inline constexpr AttributeSpec kRc{.id = A::rc, .type = integer, .presence = optional, .default_value = "0"};
 inline constexpr AttributeSpec kMsg{.id = A::msg, .type = words, .presence = optional, .v2 = "errmsg"};
 inline constexpr AttributeSpec kKvsname{
     .id = A::kvsname, .presence = optional, .limit = kMaxKvsname, .v2 = "jobid"};
 inline constexpr AttributeSpec kKey{.id = A::key, .limit = kMaxKey};
-inline constexpr AttributeSpec kService{.id = A::service, .type = word, .v2 = "name"};
+// No document has a limit for names and ports; a client's buffer is one for values.
+inline constexpr AttributeSpec kService{.id = A::service, .type = word, .limit = kMaxValue, .v2 = "name"};
 
 inline constexpr AttributeSpec kVersions[] = {{.id = A::pmi_version, .type = integer},
                                               {.id = A::pmi_subversion, .type = integer}};
@@ -188,7 +234,9 @@ inline constexpr AttributeSpec kVersionsReply[] = {
     kRc,
     kMsg};
 // MPICH sends atoi(PMI_ID); other clients may say whatever PMI_ID holds.
-inline constexpr AttributeSpec kInitack[] = {{.id = A::pmiid, .limit = kMaxKey, .v2 = "pmirank"}};
+// Slurm's library says PMI_ID, where that is set, as srcid.
+inline constexpr AttributeSpec kInitack[] = {
+    {.id = A::pmiid, .limit = kMaxKey, .v2 = "pmirank", .v2_alias = "srcid"}};
 inline constexpr AttributeSpec kInitackReply[] = {
     kRc,
     kMsg,
@@ -196,7 +244,12 @@ inline constexpr AttributeSpec kInitackReply[] = {
     {.id = A::size, .type = integer, .presence = optional},
     {.id = A::appnum, .type = integer, .presence = optional, .default_value = "-1"},
     {.id = A::spawner_jobid, .presence = optional},
-    {.id = A::debug, .type = integer, .presence = optional, .v2 = "pmiverbose"}};
+    {.id = A::debug, .type = integer, .presence = optional, .versions = v1_only},
+    // Slurm's library wants both numbers, and takes TRUE and FALSE for the other two only; MPICH says a number.
+    {.id = A::server_version, .type = integer, .presence = optional, .versions = v2_only},
+    {.id = A::server_subversion, .type = integer, .presence = optional, .versions = v2_only},
+    {.id = A::debugged, .presence = optional, .versions = v2_only},
+    {.id = A::pmiverbose, .presence = optional, .versions = v2_only}};
 inline constexpr AttributeSpec kSet[] = {{.id = A::size, .type = integer, .presence = optional},
                                          {.id = A::rank, .type = integer, .presence = optional},
                                          {.id = A::debug, .type = integer, .presence = optional}};
@@ -211,26 +264,44 @@ inline constexpr AttributeSpec kAppnum[] = {
     {.id = A::appnum, .type = integer, .presence = on_success}, kRc, kMsg};
 inline constexpr AttributeSpec kMyKvsname[] = {
     {.id = A::kvsname, .presence = on_success, .limit = kMaxKvsname, .v2 = "jobid"}, kRc, kMsg};
-inline constexpr AttributeSpec kPut[] = {{.id = A::kvsname, .presence = optional, .limit = kMaxKvsname},
-                                         kKey,
-                                         {.id = A::value, .type = rest, .limit = kMaxValue}};
-inline constexpr AttributeSpec kGet[] = {kKvsname, kKey};
+inline constexpr AttributeSpec kPut[] = {
+    kKvsname, kKey, {.id = A::value, .type = rest, .limit = kMaxValue}};
+// srcid: a hint which rank has put it.
+inline constexpr AttributeSpec kGet[] = {
+    kKvsname, kKey, {.id = A::srcid, .type = integer, .presence = optional, .versions = v2_only}};
+inline constexpr AttributeSpec kFound{
+    .id = A::found, .type = boolean, .presence = optional, .default_value = "TRUE", .versions = v2_only};
 // MPICH 4.1.1 to 4.2 say " found=TRUE" behind the value, where nothing may follow (flux-core issue 6072,
 // fixed by mpich pull request 7056).
 inline constexpr AttributeSpec kGetResult[] = {
-    kRc, kMsg, {.id = A::value, .type = rest, .presence = on_success, .trailer = " found=TRUE"}};
+    kRc, kMsg, kFound, {.id = A::value, .type = rest, .presence = on_success, .trailer = " found=TRUE"}};
 inline constexpr AttributeSpec kResult[] = {kRc, kMsg};
-inline constexpr AttributeSpec kNameResult[] = {kRc, kMsg, {.id = A::info, .presence = optional}};
+inline constexpr AttributeSpec kAttributeResult[] = {
+    kRc, kMsg, kFound, {.id = A::value, .type = rest, .presence = on_success}};
+// PMI-1.2: WORLD, NODE or ranks ("0,2-4"), and behind a colon a number that tells barriers of one group apart.
+inline constexpr AttributeSpec kBarrier[] = {{.id = A::group, .presence = optional, .versions = v1_only}};
+inline constexpr AttributeSpec kBarrierResult[] = {
+    kRc,
+    kMsg,
+    {.id = A::tag, .type = integer, .presence = optional, .default_value = "0", .versions = v1_only}};
+inline constexpr AttributeSpec kPutAttribute[] = {kKey, {.id = A::value, .type = rest, .limit = kMaxValue}};
+inline constexpr AttributeSpec kGetNodeAttribute[] = {
+    kKey, {.id = A::wait, .type = boolean, .presence = optional, .default_value = "FALSE"}};
+inline constexpr AttributeSpec kGetJobAttribute[] = {kKvsname, kKey};
+inline constexpr AttributeSpec kConnect[] = {{.id = A::kvsname, .limit = kMaxKvsname, .v2 = "jobid"}};
+inline constexpr AttributeSpec kNameResult[] = {
+    kRc, kMsg, {.id = A::info, .presence = optional, .versions = v1_only}};
 // exit_code and error_msg: flux-core's older clients.
 inline constexpr AttributeSpec kAbort[] = {
     {.id = A::exitcode, .type = integer, .presence = optional, .default_value = "1", .alias = "exit_code"},
-    {.id = A::message, .type = rest, .presence = optional, .alias = "error_msg"}};
+    // Slurm's library says isworld and msg.
+    {.id = A::message, .type = rest, .presence = optional, .alias = "error_msg", .v2_alias = "msg"}};
 inline constexpr AttributeSpec kSpawn[] = {
     {.id = A::totspawns, .type = integer, .presence = optional, .default_value = "1", .v2 = "ncmds"},
-    {.id = A::spawnssofar, .type = integer, .presence = optional},
+    {.id = A::spawnssofar, .type = integer, .presence = optional, .versions = v1_only},
     {.id = A::execname, .type = rest, .v2 = "subcmd"},
     {.id = A::nprocs, .type = integer, .v2 = "maxprocs"},
-    {.id = A::argcnt, .type = integer, .v2 = "argc"},
+    {.id = A::argcnt, .type = integer, .presence = optional, .default_value = "0", .v2 = "argc"},
     {.id = A::arg, .type = rest, .presence = optional, .v2 = "argv#"},
     {.id = A::preput_num, .type = integer, .presence = optional, .default_value = "0", .v2 = "preputcount"},
     {.id = A::preput_key, .presence = optional, .limit = kMaxKey, .v2 = "ppkey#"},
@@ -238,11 +309,20 @@ inline constexpr AttributeSpec kSpawn[] = {
     {.id = A::info_num, .type = integer, .presence = optional, .default_value = "0", .v2 = "infokeycount"},
     {.id = A::info_key, .type = rest, .presence = optional, .v2 = "infokey#"},
     {.id = A::info_val, .type = rest, .presence = optional, .v2 = "infoval#"}};
-inline constexpr AttributeSpec kSpawnResult[] = {kRc, kMsg, {.id = A::errcodes, .presence = optional}};
-inline constexpr AttributeSpec kPublish[] = {kService, {.id = A::port, .type = rest}};
+// errcodes: one a process, with commas between them.
+inline constexpr AttributeSpec kSpawnResult[] = {
+    kRc,
+    kMsg,
+    {.id = A::kvsname, .presence = optional, .v2 = "jobid", .versions = v2_only},
+    {.id = A::errcodes, .presence = optional}};
+inline constexpr AttributeSpec kPublish[] = {kService, {.id = A::port, .type = rest, .limit = kMaxValue}};
 inline constexpr AttributeSpec kNamed[] = {kService};
 inline constexpr AttributeSpec kLookupResult[] = {
-    kRc, kMsg, {.id = A::info, .presence = optional}, {.id = A::port, .type = rest, .presence = on_success}};
+    kRc,
+    kMsg,
+    {.id = A::info, .presence = optional, .versions = v1_only},
+    // Slurm's library and server say value.
+    {.id = A::port, .type = rest, .presence = on_success, .v2_alias = "value"}};
 inline constexpr AttributeSpec kSinginit[] = {
     {.id = A::pmi_version, .type = integer},
     {.id = A::pmi_subversion, .type = integer},
@@ -267,6 +347,7 @@ inline constexpr AttributeSpec kGetbyidxResults[] = {
 inline constexpr std::span<const AttributeSpec> kNone{};
 inline constexpr std::string_view kRfc = "RFC 13";
 inline constexpr std::string_view kPmi11 = "pmi-1.1";
+inline constexpr std::string_view kPmi20 = "pmi-2.0";
 inline constexpr std::string_view kGforker = "gforker";
 
 // By MessageId.
@@ -296,26 +377,26 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
     {M::get, "get", "get", "kvs-get", to_server, M::get_result, full, kRfc, kGet},
     {M::get_result, "get-reply", "get_result", "kvs-get-response", to_client, M::get_result, full, kRfc,
      kGetResult},
-    {M::barrier_in, "barrier", "barrier_in", "kvs-fence", to_server, M::barrier_out, full, kRfc, kNone},
+    {M::barrier_in, "barrier", "barrier_in", "kvs-fence", to_server, M::barrier_out, full, kRfc, kBarrier},
     {M::barrier_out, "barrier-reply", "barrier_out", "kvs-fence-response", to_client, M::barrier_out, full,
-     kRfc, kResult},
+     kRfc, kBarrierResult},
     {M::finalize, "finalize", "finalize", "finalize", to_server, M::finalize_ack, full, kRfc, kNone},
     {M::finalize_ack, "finalize-reply", "finalize_ack", "finalize-response", to_client, M::finalize_ack, full,
      kRfc, kResult},
     // RFC 13 answers abort with an empty line, MPICH with nothing, and no client reads either.
     {M::abort, "abort", "abort", "abort", to_server, M::abort, full, kPmi11, kAbort},
-    {M::spawn, "spawn", "spawn", "spawn", to_server, M::spawn_result, refused, kRfc, kSpawn, Form::block},
+    {M::spawn, "spawn", "spawn", "spawn", to_server, M::spawn_result, full, kRfc, kSpawn, Form::block},
     {M::spawn_result, "spawn-reply", "spawn_result", "spawn-response", to_client, M::spawn_result, full, kRfc,
      kSpawnResult},
-    {M::publish_name, "publish", "publish_name", "name-publish", to_server, M::publish_result, refused, kRfc,
+    {M::publish_name, "publish", "publish_name", "name-publish", to_server, M::publish_result, full, kRfc,
      kPublish},
     {M::publish_result, "publish-reply", "publish_result", "name-publish-response", to_client,
      M::publish_result, full, kRfc, kNameResult},
     {M::unpublish_name, "unpublish", "unpublish_name", "name-unpublish", to_server, M::unpublish_result,
-     refused, kRfc, kNamed},
+     full, kRfc, kNamed},
     {M::unpublish_result, "unpublish-reply", "unpublish_result", "name-unpublish-response", to_client,
      M::unpublish_result, full, kRfc, kNameResult},
-    {M::lookup_name, "lookup", "lookup_name", "name-lookup", to_server, M::lookup_result, refused, kRfc,
+    {M::lookup_name, "lookup", "lookup_name", "name-lookup", to_server, M::lookup_result, full, kRfc,
      kNamed},
     {M::lookup_result, "lookup-reply", "lookup_result", "name-lookup-response", to_client, M::lookup_result,
      full, kRfc, kLookupResult},
@@ -332,9 +413,29 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
      kGetbyidx},
     {M::getbyidx_results, "get-by-index-reply", "getbyidx_results", "", to_client, M::getbyidx_results, full,
      kGforker, kGetbyidxResults},
+    {M::put_node_attribute, "put-node-attribute", "", "info-putnodeattr", to_server,
+     M::put_node_attribute_result, full, kPmi20, kPutAttribute},
+    {M::put_node_attribute_result, "put-node-attribute-reply", "", "info-putnodeattr-response", to_client,
+     M::put_node_attribute_result, full, kPmi20, kResult},
+    {M::get_node_attribute, "get-node-attribute", "", "info-getnodeattr", to_server,
+     M::get_node_attribute_result, full, kPmi20, kGetNodeAttribute},
+    {M::get_node_attribute_result, "get-node-attribute-reply", "", "info-getnodeattr-response", to_client,
+     M::get_node_attribute_result, full, kPmi20, kAttributeResult},
+    {M::get_job_attribute, "get-job-attribute", "", "info-getjobattr", to_server, M::get_job_attribute_result,
+     full, kPmi20, kGetJobAttribute},
+    {M::get_job_attribute_result, "get-job-attribute-reply", "", "info-getjobattr-response", to_client,
+     M::get_job_attribute_result, full, kPmi20, kAttributeResult},
+    {M::connect_job, "connect-job", "", "job-connect", to_server, M::connect_job_result, refused, kPmi20,
+     kConnect},
+    {M::connect_job_result, "connect-job-reply", "", "job-connect-response", to_client, M::connect_job_result,
+     full, kPmi20, kResult},
+    {M::disconnect_job, "disconnect-job", "", "job-disconnect", to_server, M::disconnect_job_result, refused,
+     kPmi20, kConnect},
+    {M::disconnect_job_result, "disconnect-job-reply", "", "job-disconnect-response", to_client,
+     M::disconnect_job_result, full, kPmi20, kResult},
     // No document names a reply to what is no command at all; a client that waits for one must get something.
-    {M::unknown_result, "unknown-reply", "unknown_result", "", to_client, M::unknown_result, full, "wireup",
-     kResult},
+    {M::unknown_result, "unknown-reply", "unknown_result", "unknown-response", to_client, M::unknown_result,
+     full, "wireup", kResult},
 });
 }  // namespace table
 
@@ -344,8 +445,18 @@ static_assert(static_cast<std::size_t>(MessageId::unknown_result) + 1 == kMessag
 
 constexpr const MessageSpec& spec_of(MessageId id) { return kMessages[static_cast<std::size_t>(id)]; }
 
-// By its name on the wire in version 1, exactly; null when there is none.
+// What a message of PMI-2 may say beside its own: an answer has it back as it was said.
+inline constexpr AttributeSpec kThrid{
+    .id = AttributeId::thrid, .presence = Presence::optional, .limit = kMaxKey, .versions = Versions::v2_only};
+
+// By its name on the wire, exactly; null when there is none. In PMI-2 a block is a frame like any other.
 const MessageSpec* find_v1(std::string_view name, Direction direction, Form form);
+const MessageSpec* find_v2(std::string_view name, Direction direction);
+
+// The attribute of a message by its name on the wire. For a name with a '#' in the table, `number` is what stands
+// in its place. Null when the version has none of that name.
+const AttributeSpec* find_attribute(const MessageSpec& spec, std::string_view name, Version version,
+                                    std::uint32_t* number = nullptr);
 
 std::string_view to_string(ValueType type);
 std::string_view to_string(Presence presence);

@@ -41,7 +41,7 @@ const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.le
 async function wireUp(program, folder, manner) {
   const gate = join(folder, 'gate');
   execFileSync('mkfifo', [gate]);
-  const job = await launch({ program: 'sh', args: ['-c', `: < ${gate}; exec "$0"`, program], ranks, pmi: 'tcp', output: 'ignore' });
+  const job = await launch({ program: 'sh', args: ['-c', `: < ${gate}; exec "$0"`, program], ranks, pmi: 'tcp', stdout: 'ignore', stderr: 'ignore' });
   const events = job.events();
   const [pid] = await job.started;
   const port = /PMI_PORT=127\.0\.0\.1:(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, 'latin1'))[1];

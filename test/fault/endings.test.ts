@@ -49,7 +49,7 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
       0) until [ -e ${go} ]; do sleep 0.01; done; exec "$0";;
       3) exec tail -f /dev/null;;
       *) exit 0;; esac`;
-    const job = await launch({ program: 'sh', args: ['-c', script, program('hello')], ranks: 5, output: 'ignore', timeout: deadline });
+    const job = await launch({ program: 'sh', args: ['-c', script, program('hello')], ranks: 5, stdout: 'ignore', stderr: 'ignore', timeout: deadline });
     let left = 0;
     for await (const event of job.events()) if (event.type === 'exited' && ++left === 3) writeFileSync(go, '');
     const result = await job.result;

@@ -22,6 +22,7 @@
 
 #include "fuzz_input.h"
 #include "job/client_session.h"
+#include "wire/framer.h"
 
 namespace wireup::fuzz {
 namespace {
@@ -38,6 +39,8 @@ job::ClientOptions options_of(unsigned kind) {
   if ((kind & 1) != 0) options.pmi_id = "7";
   options.handshake_only = (kind & 6) == 6;
   options.window = (kind & 8) != 0 ? 3 : 1;
+  if ((kind & 16) != 0 && !options.handshake_only) options.version = wire::Version::v2;
+  if ((kind & 32) != 0) options.subversion = 2;
   return options;
 }
 
@@ -76,14 +79,18 @@ class Client {
     // Keys of any bytes: what cannot be said must not be.
     const std::string_view key = text.substr(0, std::min<std::size_t>(text.size(), 70));
     job::RequestId id = 0;
-    switch ((which + text.size()) % 8) {
+    switch ((which + text.size()) % 12) {
       case 0: id = session_.get(key, effects_); break;
       case 1: id = session_.put("k", text, effects_); break;
       case 2: id = session_.get("k", effects_); break;
-      case 3: id = session_.barrier(effects_); break;
+      case 3: id = session_.barrier(text.size() % 2 == 0 ? std::string_view() : "0,1:1", effects_); break;
       case 4: id = session_.publish(key, text, effects_); break;
       case 5: id = session_.lookup(key, effects_); break;
       case 6: id = session_.finalize(effects_); break;
+      case 7: id = session_.get_node_attribute(key, true, effects_); break;
+      case 8: id = session_.put_node_attribute("k", text, effects_); break;
+      case 9: id = session_.get_job_attribute(key, effects_); break;
+      case 10: id = session_.spawn({{{std::string(key), {std::string(text)}, 2, {}}}, {{"k", "v"}}}, effects_); break;
       default: session_.abort(3, text, effects_); break;
     }
     // An answer may be among the effects by now; once over, there is none.
@@ -94,16 +101,28 @@ class Client {
   void check() {
     const std::string& said = effects_.send;
     require(!over_ || said.empty(), 2, "something is said after the end");
-    require(said.empty() || said.back() == '\n', 2, "half a line is said");
     for (std::size_t begin = 0; begin < said.size();) {
+      std::string_view rest = std::string_view(said).substr(begin);
+      if (!in_block_ && !rest.starts_with("cmd=") && !rest.starts_with("mcmd=")) {
+        std::string_view frame;
+        wire::FrameFramer framer(wire::kMaxFrame);
+        require(framer.next(rest, frame) == wire::FrameFramer::Result::frame, 2, "half a frame is said");
+        require(frame.starts_with("cmd=") && frame.ends_with(';'), 2, "what is said is no command");
+        begin = said.size() - rest.size();
+        continue;
+      }
+      require(said.find('\n', begin) != std::string::npos, 2, "half a line is said");
       const std::size_t end = said.find('\n', begin);
       const std::string_view line = std::string_view(said).substr(begin, end - begin);
       require(line.size() < job::kMaxLine, 2, "a line is over the limit");
-      require(line.starts_with("cmd="), 2, "what is said is no command");
-      if (!line.starts_with("cmd=abort")) ++said_;
+      in_block_ = in_block_ || line.starts_with("mcmd=");
+      require(in_block_ || line.starts_with("cmd="), 2, "what is said is no command");
+      if (line == "endcmd") in_block_ = false;
+      if (!in_block_ && !line.starts_with("cmd=abort")) ++said_;
       begin = end + 1;
     }
-    require(said_ <= heard_ + options_.window, 4, "more is in flight than the window allows");
+    // Frames are not counted.
+    require(said_ <= heard_ + options_.window || options_.version == wire::Version::v2, 4, "more is in flight than the window allows");
     sent_ += said;
     for (const job::ClientEvent& event : effects_.events) on_event(event);
     over_ = over_ || effects_.close;
@@ -132,6 +151,7 @@ class Client {
   std::deque<job::RequestId> asked_;
   std::string sent_;
   std::string told_;
+  bool in_block_ = false;  // of an mcmd
   std::size_t said_ = 0;
   std::size_t heard_ = 0;  // lines
   bool ready_ = false;

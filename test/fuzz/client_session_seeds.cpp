@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "fuzz_input.h"
+#include "job/transcript.h"
 
 namespace wireup::fuzz {
 
@@ -23,6 +24,29 @@ std::vector<std::string> seeds() {
     if ((kind & 1) != 0) append_receive(input, 2, identity);
     append_receive(input, 1, start);
     for (std::uint32_t which = 0; const std::string_view answer : answers) append_receive(input, which++ % 4, answer);
+    append_hang_up(input, 0);
+    list.push_back(std::move(input));
+  }
+  // PMI-2, on a channel and on a port.
+  constexpr std::string_view frames[] = {
+      "cmd=fullinit-response;rc=0;pmi-version=2;pmi-subversion=0;rank=1;size=2;appnum=0;pmiverbose=FALSE;",
+      "cmd=job-getid-response;rc=0;jobid=kvs;",
+      "cmd=info-getjobattr-response;rc=0;found=TRUE;value=2;",
+      "cmd=kvs-get-response;rc=0;found=FALSE;",
+      "cmd=kvs-put-response;rc=0;",
+      "cmd=kvs-get-response;thrid=1;rc=0;found=TRUE;value=a;;b;",
+      "cmd=kvs-fence-response;rc=0;",
+      "cmd=spawn-response;rc=0;jobid=child;errcodes=0,1;",
+      "cmd=info-getnodeattr-response;rc=0;found=TRUE;value=v;",
+      "cmd=name-lookup-response;rc=0;value=port;",
+      "cmd=unknown-response;rc=-1;errmsg=no;",
+      "cmd=finalize-response;rc=0;"};
+  for (char kind : {16, 17, 24, 25}) {
+    std::string input(1, kind);
+    append_receive(input, 1, "cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n");
+    for (std::uint32_t which = 0; const std::string_view frame : frames) {
+      append_receive(input, which++ % 4, test::resolve_frame(frame));
+    }
     append_hang_up(input, 0);
     list.push_back(std::move(input));
   }

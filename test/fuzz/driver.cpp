@@ -27,6 +27,7 @@
 
 #include "fuzz_input.h"
 #include "job/transcript.h"
+#include "wire/codec.h"
 #include "wire/messages.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -44,6 +45,18 @@ void keep_failed_input(int) {
     std::fwrite(current.data(), 1, current.size(), file);
     std::fclose(file);
   }
+}
+
+// A frame of PMI-2 that says each attribute of a message, so that what is made of it is well framed at least.
+std::string frame_of(const wire::MessageSpec& spec) {
+  std::string out;
+  wire::MessageWriter frame(out, spec.id, wire::Version::v2, "1");
+  for (const wire::AttributeSpec& attribute : spec.attributes) {
+    if (!attribute.is_in(wire::Version::v2)) continue;
+    frame.add(attribute.id, attribute.type == wire::ValueType::boolean ? "TRUE" : "1");
+  }
+  frame.end();
+  return out;
 }
 
 std::vector<std::string> words() {
@@ -64,16 +77,29 @@ std::vector<std::string> words() {
                                    " value="};
   for (const wire::MessageSpec& spec : wire::kMessages) {
     list.push_back((spec.form == wire::Form::block ? "mcmd=" : "cmd=") + std::string(spec.v1));
+    if (!spec.v2.empty()) list.push_back(frame_of(spec));
     for (const wire::AttributeSpec& attribute : spec.attributes) {
       list.push_back(" " + std::string(wire::name_of(attribute.id)) + "=");
+      list.push_back(";" + std::string(attribute.name(wire::Version::v2)) + "=");
       if (!attribute.alias.empty()) list.push_back(" " + std::string(attribute.alias) + "=");
+      if (!attribute.v2_alias.empty()) list.push_back(";" + std::string(attribute.v2_alias) + "=");
     }
   }
   for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
     list.push_back("cmd=initack pmiid=" + std::to_string(test::token_of(rank)) + "\n");
+    list.push_back(test::resolve_frame("cmd=fullinit;pmirank=" + std::to_string(test::token_of(rank)) + ";"));
+    list.push_back(test::resolve_frame("cmd=fullinit;pmirank=" + std::to_string(rank) + ";"));
   }
   list.push_back(" kvsname=" + std::string(test::kKvsname));
   list.emplace_back("cmd=init pmi_version=1 pmi_subversion=1\n");
+  list.emplace_back("cmd=init pmi_version=1 pmi_subversion=2\n");
+  list.emplace_back("cmd=init pmi_version=2 pmi_subversion=0\n");
+  for (const char* group : {"WORLD", "WORLD:1", "NODE:2", "0,1:3", "0-2"}) {
+    list.push_back("cmd=barrier_in group=" + std::string(group) + "\n");
+  }
+  list.emplace_back(";;");
+  list.emplace_back(";thrid=");
+  list.emplace_back("subcmd=a;maxprocs=1;argc=1;argv0=b;");
   std::ranges::sort(list);
   const auto repeated = std::ranges::unique(list);
   list.erase(repeated.begin(), repeated.end());

@@ -1,13 +1,13 @@
 // Fuzzes Job and its ServerSessions. What must hold for any bytes on any connections, cut in any way:
 //
 //   1. No undefined behaviour (sanitizers), no exception.
-//   2. Every line of a known rank gets a reply or an event, but for barrier_in (answered when all are in),
-//   the lines of
-//      an mcmd block (answered at its end), and what follows finalize. A stranger's first line lets it in or
-//      closes it.
+//   2. Every line or frame of a known rank gets a reply, an event or a question, but for barriers and attributes that
+//      it waits for (answered later), the lines of an mcmd block (answered at its end), and what follows finalize.
+//      A stranger's first line, or its first frame after an init of PMI-2, lets it in or closes it.
 //   3. How bytes are cut does not change the effects: the same steps byte by byte give the same ones.
-//   4. What is sent is whole lines, each within the line limit, to connections that are open.
-//   5. Memory is bounded: no more entries than lines were said, and little beside what was said.
+//   4. What is sent is whole lines, each within the line limit, or, after an init of PMI-2, whole frames, to
+//      connections that are open.
+//   5. Memory is bounded: no more entries than lines or frames were said, and little beside what was said.
 //   6. Events are in order: barriers count up by one and complete only with every rank inside; a rank
 //   initializes only
 //      when it is connected, and is lost only between init and finalize.
@@ -24,11 +24,13 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "fuzz_input.h"
 #include "job/job.h"
 #include "job/transcript.h"
 #include "wire/codec.h"
+#include "wire/framer.h"
 
 namespace wireup::fuzz {
 namespace {
@@ -78,12 +80,24 @@ class World {
         }
         break;
     }
+    // The host takes its time, and is of two minds.
+    for (const auto& [id, processes] : std::exchange(questions_, {})) {
+      job::SpawnAnswer answer;
+      if (id % 2 == 0) {
+        answer = {.rc = 1, .message = "a reason;\n"};
+      } else if (processes < 5000) {
+        answer.kvsname = "child";
+        answer.errcodes.assign(processes, static_cast<std::int32_t>(id % 3));
+      }
+      job_.answer_spawn(id, answer, effects_);
+      collect();
+    }
     return trace_;
   }
 
-  void check_status(std::size_t lines) const {
+  void check_status(std::size_t messages) const {
     const job::JobStatus status = job_.status();
-    require(status.kvs_entries <= lines + 1, 5, "more entries than lines");
+    require(status.kvs_entries <= messages + 1, 5, "more entries than messages");
     require(status.barrier.number == barriers_, 6, "the number of the barrier");
     require(status.barrier.inside.size() < kRanks, 6, "everybody waits in a barrier");
     require(status.rejected == rejected_, 2, "a refusal was not told");
@@ -97,7 +111,9 @@ class World {
     bool finalized = false;
     bool refused = false;  // a stranger that is heard no more and is closed later
     bool in_block = false;
+    bool v2 = false;  // frames, from here on
     std::string line;
+    wire::FrameFramer frames{wire::kMaxFrame};
   };
 
   Side* side_of(std::int32_t rank) {
@@ -136,6 +152,7 @@ class World {
     Side& side = sides_[connection];
     const bool stranger = !side.rank;
     const bool ignored = side.finalized || side.refused;
+    if (side.v2) return receive_frame_byte(connection, byte);
     const bool newline = byte[0] == '\n';
     if (!newline && !ignored) side.line += byte;
     const std::size_t before = trace_.size();
@@ -148,7 +165,7 @@ class World {
     const std::string line = std::exchange(side.line, {});
     const bool told = trace_.size() != before;
     if (stranger) {
-      side.refused = side.open && !side.rank;
+      side.refused = side.open && !side.rank && !side.v2;
       require(told && (!side.refused || rejected_ > rejected_before), 2,
               "a stranger's line neither let it in nor had it refused");
     } else if (side.in_block) {
@@ -161,6 +178,36 @@ class World {
     }
   }
 
+  void receive_frame_byte(ConnectionId connection, std::string_view byte) {
+    Side& side = sides_[connection];
+    const bool stranger = !side.rank;
+    const bool ignored = side.finalized || side.refused;
+    std::string_view input = byte;
+    std::string_view view;
+    const wire::FrameFramer::Result result =
+        ignored ? wire::FrameFramer::Result::more : side.frames.next(input, view);
+    const std::string frame(view);
+    const std::size_t before = trace_.size();
+    const std::uint64_t rejected_before = rejected_;
+    job_.receive(connection, byte, effects_);
+    collect();
+    require(!side.refused || trace_.size() == before, 2, "a refused stranger was heard");
+    if (result == wire::FrameFramer::Result::more) return;
+    if (result != wire::FrameFramer::Result::frame) return require(!side.open, 2, "what is no frame was read on");
+    const bool told = trace_.size() != before;
+    if (stranger) {
+      side.refused = side.open && !side.rank;
+      require(told && (!side.refused || rejected_ > rejected_before), 2,
+              "a stranger's frame neither let it in nor had it refused");
+      return;
+    }
+    std::string scratch;
+    const wire::Parsed parsed = wire::parse_v2(frame, wire::Direction::to_server, scratch);
+    const bool waits = parsed.spec != nullptr && (parsed.spec->id == wire::MessageId::barrier_in ||
+                                                  parsed.spec->id == wire::MessageId::get_node_attribute);
+    require(told || waits || !side.open, 2, "a frame without reply, event or question");
+  }
+
   void collect() {
     for (const job::Effect& effect : effects_.list()) {
       if (const auto* send = std::get_if<job::Send>(&effect)) {
@@ -169,6 +216,8 @@ class World {
         require(sides_[close->connection].open, 4, "closed twice");
         sides_[close->connection] = {};
         trace("close " + std::to_string(close->connection));
+      } else if (const auto* question = std::get_if<job::Question>(&effect)) {
+        on_question(*question);
       } else {
         on_event(std::get<job::Event>(effect));
       }
@@ -178,18 +227,41 @@ class World {
 
   void on_send(ConnectionId connection, std::string_view bytes) {
     require(connection < kConnections && sides_[connection].open, 4, "sent to a connection that is not open");
-    require(bytes.ends_with('\n'), 4, "sent a part of a line");
     require(bytes.find('\0') == std::string_view::npos, 4, "sent a NUL byte");
+    bool& v2 = sides_[connection].v2;
     for (std::string_view rest = bytes; !rest.empty();) {
+      if (v2) {
+        wire::FrameFramer framer(wire::kMaxFrame);
+        std::string_view frame;
+        require(framer.next(rest, frame) == wire::FrameFramer::Result::frame, 4, "sent a part of a frame");
+        require(frame.starts_with("cmd=") && frame.ends_with(';'), 4, "sent a frame without a command");
+        require(frame.find('\n') == std::string_view::npos, 4, "sent a newline in a frame");
+        continue;
+      }
+      require(rest.find('\n') != std::string_view::npos, 4, "sent a part of a line");
       const std::size_t size = rest.find('\n') + 1;
       require(size <= job::kMaxLine, 4, "sent a line over the limit");
       require(rest.starts_with("cmd="), 4, "sent a line without a command");
+      v2 = rest.starts_with("cmd=response_to_init pmi_version=2 ");
       rest.remove_prefix(size);
     }
     last_sent_ = connection;
     if (sending_ != connection) trace("send " + std::to_string(connection));
     sending_ = connection;
     trace_ += bytes;
+  }
+
+  void on_question(const job::Question& question) {
+    const Side* side = side_of(static_cast<std::int32_t>(question.rank));
+    require(side != nullptr && side->initialized && !side->finalized, 6, "a question of nobody");
+    std::size_t processes = 0;
+    for (const job::SpawnCommand& command : question.spawn.commands) {
+      require(!command.program.empty() && command.ranks > 0, 6, "a spawn of nothing");
+      processes += command.ranks;
+    }
+    require(processes > 0, 6, "a spawn without commands");
+    questions_.emplace_back(question.id, processes);
+    trace(test::text_of(question));
   }
 
   void on_event(const job::Event& event) {
@@ -249,6 +321,7 @@ class World {
   std::string trace_;
   std::optional<ConnectionId> sending_;  // the trace ends in bytes for this one
   ConnectionId last_sent_ = 0;
+  std::vector<std::pair<job::QuestionId, std::size_t>> questions_;
   bool ended_ = false;
   bool stuck_ = false;
   std::uint64_t barriers_ = 0;
@@ -265,7 +338,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace wireup::fuzz;
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   const std::vector<Step> steps = read_steps(input);
-  const auto lines = static_cast<std::size_t>(std::ranges::count(input, '\n'));
+  constexpr std::size_t kShortestPut = 31;  // as a frame
+  const std::size_t lines = static_cast<std::size_t>(std::ranges::count(input, '\n')) + size / kShortestPut;
 
   const std::size_t before = memory_in_use();
   const auto whole = std::make_unique<World>(false);

@@ -34,7 +34,8 @@ test.each(examples)('$title', ({ title, code, output }) => {
 });
 
 test('the table of commands is the table of messages', () => {
-  expect(readme).toContain(`\n${readmeTable()}\n`);
+  expect(readme).toContain(`\n${readmeTable('v1')}\n`);
+  expect(readme).toContain(`\n${readmeTable('v2')}\n`);
 });
 
 test('the main job prints what the README shows', () => {

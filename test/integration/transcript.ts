@@ -2,13 +2,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect, Socket } from 'node:net';
 import { join } from 'node:path';
-import { PmiServer, type PmiEvent } from '../../dist/index.js';
+import { PmiServer, type PmiEvent, type SpawnEvent } from '../../dist/index.js';
 
 const folder = join(__dirname, '../vectors');
 
 type Line =
-  | { kind: 'send'; connection: number; text: string }
-  | { kind: 'receive'; connection: number; text: string }
+  | { kind: 'send'; connection: number; text: string; framed: boolean }
+  | { kind: 'receive'; connection: number; text: string; framed: boolean }
   | { kind: 'eof' | 'close'; connection: number }
   | { kind: 'event'; text: string };
 
@@ -16,6 +16,9 @@ export interface Transcript {
   file: string;
   title: string;
   size: number;
+  perNode: number | undefined;
+  offer: boolean;
+  lockstep: boolean;
   transport: 'fd' | 'port';
   lines: Line[];
 }
@@ -24,13 +27,14 @@ export type Cutting = 'line by line' | 'byte by byte' | 'pipelined';
 export const cuttings: readonly Cutting[] = ['line by line', 'byte by byte', 'pipelined'];
 
 function parseLine(line: string): Line {
-  const match = /^([CSE])(\d*): ?(.*)$/.exec(line);
+  const match = /^([CSE])(\d*)([:>]) ?(.*)$/.exec(line);
   if (match === null) throw new Error(`not a line of a transcript: ${line}`);
-  const [, who, digits, text] = match as unknown as [string, string, string, string];
+  const [, who, digits, mark, text] = match as unknown as [string, string, string, string, string];
   const connection = Number(digits);
+  const framed = mark === '>';
   if (who === 'E') return { kind: 'event', text };
-  if (who === 'C') return text === '[eof]' ? { kind: 'eof', connection } : { kind: 'send', connection, text };
-  return text === '[close]' ? { kind: 'close', connection } : { kind: 'receive', connection, text };
+  if (who === 'C') return text === '[eof]' ? { kind: 'eof', connection } : { kind: 'send', connection, text, framed };
+  return text === '[close]' ? { kind: 'close', connection } : { kind: 'receive', connection, text, framed };
 }
 
 export function readTranscripts(): Transcript[] {
@@ -50,6 +54,9 @@ export function readTranscripts(): Transcript[] {
             file,
             title,
             size: Number(option('size') ?? 1),
+            perNode: option('per_node') === undefined ? undefined : Number(option('per_node')),
+            offer: option('offer') === '1.2',
+            lockstep: /\blockstep\b/.test(line),
             transport: option('transport') === 'port' ? 'port' : 'fd',
             lines: [],
           };
@@ -64,8 +71,8 @@ export function readTranscripts(): Transcript[] {
     });
 }
 
-/** The bytes that a text stands for, its newline included. */
-function toBytes(text: string, server: PmiServer): string {
+/** The bytes that a text stands for, its newline, or the length of its frame, included. */
+function toBytes({ text, framed }: { text: string; framed: boolean }, server: PmiServer): string {
   const expanded = text
     .replaceAll('{kvsname}', server.kvsname)
     .replace(/\{token:(\d+)\}/g, (_, rank: string) => server.env(Number(rank)).PMI_ID!)
@@ -73,6 +80,7 @@ function toBytes(text: string, server: PmiServer): string {
   const unfinished = expanded.endsWith('\\c');
   const escapes: Record<string, string> = { '0': '\0', n: '\n', t: '\t', '\\': '\\' };
   const bytes = (unfinished ? expanded.slice(0, -2) : expanded).replace(/\\(.)/g, (_, letter: string) => escapes[letter]!);
+  if (framed) return `${String(bytes.length).padStart(6)}${bytes}`;
   return unfinished ? bytes : `${bytes}\n`;
 }
 
@@ -139,9 +147,23 @@ function toText(event: PmiEvent): string | undefined {
       return event.rank === undefined ? 'protocol_error' : `protocol_error rank=${event.rank}`;
     case 'rejected':
       return 'rejected';
+    case 'spawn': {
+      const commands = event.commands.map(({ ranks, program, args, info }) => {
+        const pairs = Object.entries(info).map(([key, value]) => ` ${key}=${value}`);
+        return ` [${[ranks, program, ...args].join(' ')}${pairs.length > 0 ? ` |${pairs.join('')}` : ''}]`;
+      });
+      const preput = Object.entries(event.preput).map(([key, value]) => ` +${key}=${value}`);
+      return `spawn rank=${event.rank}${commands.join('')}${preput.join('')}`;
+    }
     default:
       return undefined;
   }
+}
+
+/** As the host of a transcript does: it starts `accepted` and knows no other program. */
+function answer(spawn: SpawnEvent): void {
+  if (spawn.commands.every(({ program }) => program === 'accepted')) spawn.accept({ kvsname: 'kvs_child' });
+  else spawn.reject(1, 'no such program');
 }
 
 /** Groups lines so that each group is one write, then what is awaited after it. */
@@ -165,13 +187,19 @@ function* batches(lines: readonly Line[], pipelined: boolean): Generator<Line[]>
 
 /** Plays a transcript against a real server. Throws where what comes is not what is written. */
 export async function play(transcript: Transcript, address: string, cutting: Cutting): Promise<void> {
-  const { size, transport, lines } = transcript;
-  const server = await PmiServer.listen({ size, address });
+  const { size, transport, lines, perNode, offer } = transcript;
+  const server = await PmiServer.listen({
+    size,
+    address,
+    ...(perNode === undefined ? {} : { ranksPerNode: perNode }),
+    pmiSubversion: offer ? 2 : 1,
+  });
   const events: string[] = [];
   const reading = (async () => {
     for await (const event of server.events()) {
       const text = toText(event);
       if (text !== undefined) events.push(text);
+      if (event.type === 'spawn') answer(event);
     }
   })();
   const peers = new Map<number, Peer>();
@@ -184,15 +212,15 @@ export async function play(transcript: Transcript, address: string, cutting: Cut
     return found;
   };
 
-  for (const batch of batches(lines, cutting === 'pipelined')) {
+  for (const batch of batches(lines, cutting === 'pipelined' && !transcript.lockstep)) {
     const bytes = new Map<number, string>();
     for (const line of batch) {
       if (line.kind !== 'send') continue;
-      bytes.set(line.connection, (bytes.get(line.connection) ?? '') + toBytes(line.text, server));
+      bytes.set(line.connection, (bytes.get(line.connection) ?? '') + toBytes(line, server));
     }
     for (const [connection, text] of bytes) await peer(connection).send(text, cutting === 'byte by byte');
     for (const line of batch) {
-      if (line.kind === 'receive') await peer(line.connection).receive(toBytes(line.text, server));
+      if (line.kind === 'receive') await peer(line.connection).receive(toBytes(line, server));
       if (line.kind === 'eof') await peer(line.connection).hangUp();
       if (line.kind === 'close') await peer(line.connection).end();
     }

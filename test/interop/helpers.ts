@@ -38,6 +38,8 @@ const packages = {
   hostname: 'a host name that resolves',
   cmake: 'cmake',
   ip: 'iproute2, where root can make network namespaces',
+  // Slurm's client of PMI-2, a library.
+  libpmi2: 'libpmi2-0',
   mpicc: 'libmpich-dev',
   mpiexec: 'mpich',
   nohup: 'coreutils',
@@ -76,6 +78,10 @@ function lookFor(peer: Peer): string | undefined {
       const path = onPath(peer);
       const probe = ['-n', path ?? '', 'link', 'add', 'one', 'type', 'veth', 'peer', 'name', 'other'];
       return path !== undefined && spawnSync('unshare', probe, { timeout }).status === 0 ? path : undefined;
+    }
+    case 'libpmi2': {
+      const listed = spawnSync('/sbin/ldconfig', ['-p'], { encoding: 'utf8', timeout }).stdout ?? '';
+      return /libpmi2\.so\.0 .* => (\S+)/.exec(listed)?.[1];
     }
     case 'mpicc':
     case 'mpiexec':

@@ -47,6 +47,46 @@ describe('identification', () => {
     expect(rules.get('pmi-id')).toBe(`1*${limit - 1}word-char`);
   });
 
+  test('names the messages and attributes of PMI-2 too', () => {
+    const used = (name: string): string[] =>
+      messageTable().find((message) => message.name === name)!.attributes.map((attribute) => attribute.v2).filter((each) => each !== '');
+    expect([...rules.get('fullinit')!.matchAll(/"(\w+)=/g)].map((match) => match[1])).toEqual(['cmd', 'pmirank', 'srcid']);
+    expect(used('identify')).toEqual(['pmirank']);
+    const section = text.slice(text.indexOf('## PMI-2'), text.indexOf('## Coming back'));
+    for (const name of used('identify-reply').filter((each) => each !== 'errmsg')) expect(section).toContain(`\`${name}\``);
+    expect(rules.get('pmi-id-2')).toBe(rules.get('pmi-id')!.replace('word-char', 'value-char'));
+  });
+
+  test.each(['docs/pmi-port.md', 'test/vectors/pmi-2.md'])('is what the transcripts of PMI-2 in %s show', (file) => {
+    const framed = (line: string): string => {
+      const [, mark, said] = /^..?([:>]) (.*)$/.exec(line)!;
+      return mark === '>' ? `${String(said!.length).padStart(6)}${said}` : /^ *\d+ *cmd=/.test(said!) ? said! : `${said}\n`;
+    };
+    const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
+    let seen = 0;
+    for (const [, block] of filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)) {
+      const lines = block!.split('\n').filter((line) => /^[CS]0?[:>] /.test(line)).slice(0, 4);
+      if (!lines[0]?.includes('cmd=init ') || !lines[3]?.includes('cmd=')) continue;
+      expect(is('identification-2', lines.map(framed).join('')), block).toBe(true);
+      seen++;
+    }
+    expect(seen).toBeGreaterThan(0);
+  });
+
+  test('is what a server of PMI-2 answers', async () => {
+    await using server = await PmiServer.listen({ size: 3, address: 'tcp' });
+    const said = `cmd=fullinit;pmirank=${server.env(2).PMI_ID};`;
+    const exchange = ['cmd=init pmi_version=2 pmi_subversion=0\n', `${String(said.length).padStart(6)}${said}`];
+    const heard = await new Promise<string>((resolve, reject) => {
+      let bytes = '';
+      const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1', () => socket.write(exchange.join('')));
+      socket.on('error', reject).on('close', () => resolve(bytes));
+      socket.on('data', (part) => (bytes += part.toString()).endsWith(';') && socket.destroy());
+    });
+    const [reply, ...rest] = heard.split('\n');
+    expect([heard, is('init-2-reply', `${reply}\n`), is('accepted-2', rest.join('\n'))]).toEqual([heard, true, true]);
+  });
+
   test.each(['docs/pmi-port.md', 'test/vectors/handshake.md'])('is what the transcripts of %s show', (file) => {
     const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
     const blocks = [...filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)].map((block) => block[1]!);

@@ -7,15 +7,17 @@ export function messageTable(): NativeMessage[] {
   return (require(path) as { messageTable(): NativeMessage[] }).messageTable();
 }
 
-/** The README's table of commands: every request, what it takes, and what becomes of it. */
-export function readmeTable(): string {
+/** The README's table of a version's commands: every request, what it takes, and what becomes of it. */
+export function readmeTable(version: 'v1' | 'v2'): string {
   const rows = messageTable()
-    .filter(({ direction }) => direction === 'to-server')
-    .map(({ v1, attributes, reply, name, support, source, form }) => {
-      const takes = attributes.map((attribute) => (attribute.presence === 'required' ? attribute.name : `[${attribute.name}]`));
-      const answer = reply === name ? '-' : messageTable().find((message) => message.name === reply)!.v1;
-      const command = form === 'block' ? `mcmd=${v1}` : `cmd=${v1}`;
-      return `| \`${command}\` | ${takes.join(' ')} | ${answer === '-' ? '-' : `\`${answer}\``} | ${support === 'full' ? 'yes' : 'refused, rc=-1'} | ${source} |`;
+    .filter((message) => message.direction === 'to-server' && message[version] !== '')
+    .map(({ [version]: command, attributes, reply, name, support, source, form }) => {
+      const takes = attributes
+        .filter((attribute) => attribute[version] !== '')
+        .map((attribute) => (attribute.presence === 'required' ? attribute[version] : `[${attribute[version]}]`));
+      const answer = reply === name ? '-' : `\`${messageTable().find((message) => message.name === reply)![version]}\``;
+      const key = form === 'block' && version === 'v1' ? 'mcmd' : 'cmd';
+      return `| \`${key}=${command}\` | ${takes.join(' ')} | ${answer} | ${support === 'full' ? 'yes' : 'refused, rc=-1'} | ${version === 'v2' ? 'pmi-2.0' : source} |`;
     });
   return ['| command | takes | answer | supported | defined by |', '| --- | --- | --- | --- | --- |', ...rows].join('\n');
 }

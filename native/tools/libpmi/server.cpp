@@ -88,9 +88,20 @@ class OwnPeer final : public Peer {
  public:
   OwnPeer() : job_(options()) { job_.open_channel(kConnection, 0); }
 
-  void say(std::string_view bytes) override { job_.receive(kConnection, bytes, answers_); }
+  void say(std::string_view bytes) override {
+    job_.receive(kConnection, bytes, answers_);
+    std::vector<job::QuestionId> questions;
+    for (const job::Effect& effect : answers_.list()) {
+      if (const auto* question = std::get_if<job::Question>(&effect)) questions.push_back(question->id);
+    }
+    for (const job::QuestionId id : questions) {
+      job_.answer_spawn(id, {.rc = job::kFail, .message = "not_supported"}, answers_);
+    }
+  }
 
   void hear(job::ClientSession& session, job::ClientEffects& effects, bool) override {
+    // It would wait for itself.
+    if (answers_.empty()) throw Failure("nobody can put what is waited for: this process is alone");
     for (const job::Effect& effect : answers_.list()) {
       if (const auto* send = std::get_if<job::Send>(&effect)) session.receive(answers_.bytes(*send), effects);
     }
@@ -115,8 +126,9 @@ class OwnPeer final : public Peer {
 
 }  // namespace
 
-std::unique_ptr<Server> Server::open() {
+std::unique_ptr<Server> Server::open(wire::Version version) {
   job::ClientOptions options;
+  options.version = version;
   options.spawned = variable("PMI_SPAWNED") != nullptr && std::string_view(variable("PMI_SPAWNED")) == "1";
   std::unique_ptr<Peer> peer;
   if (variable("PMI_FD") != nullptr) {
@@ -166,7 +178,7 @@ job::Answer Server::get(std::string_view key) {
 
 job::Answer Server::barrier() {
   throw_if_failed();
-  return finish(session_.barrier(effects_), true);
+  return finish(session_.barrier({}, effects_), true);
 }
 
 job::Answer Server::publish(std::string_view service, std::string_view port) {
@@ -182,6 +194,26 @@ job::Answer Server::unpublish(std::string_view service) {
 job::Answer Server::lookup(std::string_view service) {
   throw_if_failed();
   return finish(session_.lookup(service, effects_));
+}
+
+job::Answer Server::spawn(const job::SpawnRequest& request) {
+  throw_if_failed();
+  return finish(session_.spawn(request, effects_), true);
+}
+
+job::Answer Server::put_node_attribute(std::string_view key, std::string_view value) {
+  throw_if_failed();
+  return finish(session_.put_node_attribute(key, value, effects_));
+}
+
+job::Answer Server::get_node_attribute(std::string_view key, bool wait) {
+  throw_if_failed();
+  return finish(session_.get_node_attribute(key, wait, effects_), wait);
+}
+
+job::Answer Server::get_job_attribute(std::string_view key) {
+  throw_if_failed();
+  return finish(session_.get_job_attribute(key, effects_));
 }
 
 job::Answer Server::finalize() {

@@ -27,7 +27,7 @@ class Peer {
 class Server {
  public:
   // Connects by PMI_FD or PMI_PORT and shakes hands. Throws client::Failure.
-  static std::unique_ptr<Server> open();
+  static std::unique_ptr<Server> open(wire::Version version = wire::Version::v1);
 
   const job::ClientInfo& info() const { return info_; }
 
@@ -38,6 +38,11 @@ class Server {
   job::Answer publish(std::string_view service, std::string_view port);
   job::Answer unpublish(std::string_view service);
   job::Answer lookup(std::string_view service);
+  job::Answer spawn(const job::SpawnRequest& request);
+  // Of PMI-2 only.
+  job::Answer put_node_attribute(std::string_view key, std::string_view value);
+  job::Answer get_node_attribute(std::string_view key, bool wait);
+  job::Answer get_job_attribute(std::string_view key);
   job::Answer finalize();
   void abort(int exit_code, std::string_view message);
 

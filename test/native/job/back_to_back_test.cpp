@@ -53,8 +53,8 @@ class World {
           moved = true;
         } else if (const auto* close = std::get_if<Close>(&effect)) {
           clients_[close->connection]->eof(seen_[close->connection]);
-        } else if (std::get<Event>(effect).type == EventType::protocol_error) {
-          ++protocol_errors;
+        } else if (const auto* event = std::get_if<Event>(&effect)) {
+          protocol_errors += event->type == EventType::protocol_error ? 1 : 0;
         }
       }
       effects_.clear();
@@ -89,7 +89,7 @@ TEST_CASE("an exchange, client and server back to back") {
         ClientSession& client = world.client(rank);
         ClientEffects& effects = world.effects(rank);
         client.put("card-" + std::to_string(rank), "of " + std::to_string(rank), effects);
-        client.barrier(effects);
+        client.barrier({}, effects);
         for (std::uint32_t other = 0; other < size; ++other)
           client.get("card-" + std::to_string(other), effects);
         client.finalize(effects);

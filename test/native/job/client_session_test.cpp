@@ -243,7 +243,7 @@ TEST_CASE("what does not pipeline goes alone") {
     std::string_view said;
     std::string_view reply;
   } rows[] = {
-      {[](Pipelined& c) { c.session.barrier(c.effects); }, "cmd=barrier_in\n", "cmd=barrier_out rc=0 tag=1\n"},
+      {[](Pipelined& c) { c.session.barrier({}, c.effects); }, "cmd=barrier_in\n", "cmd=barrier_out rc=0 tag=1\n"},
       {[](Pipelined& c) { c.session.publish("s", "a port", c.effects); },
        "cmd=publish_name service=s port=a port\n", "cmd=publish_result rc=0 info=ok\n"},
       {[](Pipelined& c) { c.session.unpublish("s", c.effects); }, "cmd=unpublish_name service=s\n",
@@ -341,7 +341,7 @@ TEST_CASE("a PMI_ID of 128 bits is said as it is") {
 
 TEST_CASE("abort goes before what waits, on one line") {
   Started client;
-  client.session.barrier(client.effects);
+  client.session.barrier({}, client.effects);
   client.session.get("k", client.effects);
   client.effects.clear();
   client.session.abort(42, "out of\nmemory", client.effects);
@@ -394,6 +394,195 @@ TEST_CASE("a server out of step") {
   idle.effects.clear();
   idle.session.receive("cmd=barrier_out\n", idle.effects);
   CHECK(all<Failed>(idle.effects).size() == 1);
+}
+
+std::string frame(std::string_view text) {
+  const std::string length = std::to_string(text.size());
+  return std::string(wire::kFrameHeader - length.size(), ' ') + length + std::string(text);
+}
+
+const std::string kStart2 =
+    "cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n" +
+    frame("cmd=fullinit-response;rc=0;pmi-version=2;pmi-subversion=0;rank=1;size=2;appnum=3;pmiverbose=0;") +
+    frame("cmd=job-getid-response;rc=0;jobid=kvs;") + frame("cmd=info-getjobattr-response;rc=0;found=TRUE;value=8;");
+
+ClientOptions version_2(bool port) {
+  ClientOptions options;
+  options.version = wire::Version::v2;
+  options.rank = 1;
+  options.size = 2;
+  if (port) options.pmi_id = "77";
+  return options;
+}
+
+TEST_CASE("the handshake of PMI-2") {
+  for (const bool port : {false, true}) {
+    CAPTURE(port);
+    ClientSession session(version_2(port));
+    ClientEffects effects;
+    session.start(effects);
+    CHECK(effects.send == "cmd=init pmi_version=2 pmi_subversion=0\n");
+    session.receive(kStart2, effects);
+    CHECK(effects.send == "cmd=init pmi_version=2 pmi_subversion=0\n" +
+                              frame(port ? "cmd=fullinit;pmirank=77;" : "cmd=fullinit;pmirank=1;") +
+                              frame("cmd=job-getid;") + frame("cmd=info-getjobattr;key=universeSize;"));
+    REQUIRE(all<Ready>(effects).size() == 1);
+    const ClientInfo info = all<Ready>(effects)[0].info;
+    CHECK(info.rank == 1);
+    CHECK(info.size == 2);
+    CHECK(info.appnum == 3);
+    CHECK(info.universe_size == 8);
+    CHECK(info.kvsname == "kvs");
+    CHECK(info.version == 2);
+    CHECK(info.value_max == 1024);
+  }
+}
+
+TEST_CASE("failures of the handshake of PMI-2") {
+  using Reason = Failed::Reason;
+  const std::string init = "cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n";
+  const struct {
+    std::string script;
+    bool eof;
+    Reason reason;
+  } rows[] = {
+      {"", true, Reason::refused},
+      {init, true, Reason::refused},
+      {"cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=-1\n", false, Reason::refused},
+      {"cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n", false, Reason::protocol},
+      {init + "cmd=no frame\n", false, Reason::protocol},
+      {init + frame("cmd=fullinit-response;rc=1;errmsg=no;"), false, Reason::refused},
+      {init + frame("cmd=fullinit-response;rc=0;rank=2;size=2;"), false, Reason::protocol},
+      {init + frame("cmd=kvs-get-response;rc=0;found=FALSE;"), false, Reason::protocol},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.script);
+    ClientSession session(version_2(true));
+    ClientEffects effects;
+    session.start(effects);
+    session.receive(row.script, effects);
+    if (row.eof) session.eof(effects);
+    REQUIRE(all<Failed>(effects).size() == 1);
+    CHECK(all<Failed>(effects)[0].reason == row.reason);
+    CHECK(effects.close);
+  }
+}
+
+TEST_CASE("requests of PMI-2") {
+  using Ask = void (*)(ClientSession&, ClientEffects&);
+  const struct {
+    Ask ask;
+    std::string said;  // empty: nothing is
+    std::string reply;
+    std::int32_t rc;
+    std::string value;
+  } rows[] = {
+      {[](ClientSession& c, ClientEffects& e) { c.put("k", "a=b c", e); }, "cmd=kvs-put;key=k;value=a=b c;",
+       "cmd=kvs-put-response;rc=0;", 0, ""},
+      {[](ClientSession& c, ClientEffects& e) { c.put("k", "a;b", e); }, "", "", 6, ""},
+      {[](ClientSession& c, ClientEffects& e) { c.put("k;", "a", e); }, "", "", 4, ""},
+      {[](ClientSession& c, ClientEffects& e) { c.get("k", e); }, "cmd=kvs-get;jobid=kvs;key=k;",
+       "cmd=kvs-get-response;rc=0;found=TRUE;value=a;;b;", 0, "a;b"},
+      {[](ClientSession& c, ClientEffects& e) { c.get("k", e); }, "cmd=kvs-get;jobid=kvs;key=k;",
+       "cmd=kvs-get-response;rc=0;found=FALSE;", -1, ""},
+      {[](ClientSession& c, ClientEffects& e) { c.barrier({}, e); }, "cmd=kvs-fence;", "cmd=kvs-fence-response;rc=0;", 0,
+       ""},
+      {[](ClientSession& c, ClientEffects& e) { c.barrier("0,1", e); }, "", "", -1, ""},
+      {[](ClientSession& c, ClientEffects& e) { c.get_node_attribute("a", true, e); },
+       "cmd=info-getnodeattr;key=a;wait=TRUE;", "cmd=info-getnodeattr-response;rc=0;found=TRUE;value=v;", 0, "v"},
+      {[](ClientSession& c, ClientEffects& e) { c.put_node_attribute("a", "v", e); }, "cmd=info-putnodeattr;key=a;value=v;",
+       "cmd=info-putnodeattr-response;rc=0;", 0, ""},
+      {[](ClientSession& c, ClientEffects& e) { c.get_job_attribute("a", e); }, "cmd=info-getjobattr;key=a;",
+       "cmd=info-getjobattr-response;rc=1;errmsg=no;", 1, ""},
+      {[](ClientSession& c, ClientEffects& e) { c.publish("s", "p", e); }, "cmd=name-publish;name=s;port=p;",
+       "cmd=name-publish-response;rc=1;errmsg=taken;", 1, ""},
+      // Slurm's server says it so.
+      {[](ClientSession& c, ClientEffects& e) { c.lookup("s", e); }, "cmd=name-lookup;name=s;",
+       "cmd=name-lookup-response;rc=0;value=p;", 0, "p"},
+      {[](ClientSession& c, ClientEffects& e) { c.spawn({{{"a", {"b", "c"}, 2, {{"wdir", "/"}}}}, {{"k", "v"}}}, e); },
+       "cmd=spawn;ncmds=1;preputcount=1;ppkey0=k;ppval0=v;subcmd=a;maxprocs=2;argc=2;argv0=b;argv1=c;infokeycount=1;"
+       "infokey0=wdir;infoval0=/;",
+       "cmd=spawn-response;rc=0;jobid=child;errcodes=0,1;", 0, "child"},
+      {[](ClientSession& c, ClientEffects& e) { c.spawn({}, e); }, "", "", 3, ""},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.said);
+    ClientSession session(version_2(false));
+    ClientEffects effects;
+    session.start(effects);
+    session.receive(kStart2, effects);
+    effects.clear();
+    row.ask(session, effects);
+    CHECK(effects.send == (row.said.empty() ? "" : frame(row.said)));
+    if (!row.reply.empty()) session.receive(frame(row.reply), effects);
+    REQUIRE(all<Answer>(effects).size() == 1);
+    const Answer answer = all<Answer>(effects)[0];
+    CHECK(answer.rc == row.rc);
+    CHECK(answer.value == row.value);
+    CHECK(answer.message.empty() == (row.rc == 0));
+    if (answer.value == "child") CHECK(answer.errcodes == std::vector<std::int32_t>{0, 1});
+  }
+}
+
+TEST_CASE("groups need PMI-1.2, and attributes PMI-2") {
+  ClientOptions options;
+  options.size = 2;
+  options.subversion = 2;
+  ClientSession session(options);
+  ClientEffects effects;
+  session.start(effects);
+  CHECK(effects.send == "cmd=init pmi_version=1 pmi_subversion=2\n");
+  std::string script(kFdStart);
+  script.replace(script.find("subversion=1"), 12, "subversion=2");
+  session.receive(script, effects);
+  effects.clear();
+  session.barrier("0,1:5", effects);
+  CHECK(effects.send == "cmd=barrier_in group=0,1:5\n");
+  session.receive("cmd=barrier_out rc=0 tag=5\n", effects);
+  session.barrier("nobody", effects);
+  session.get_node_attribute("a", false, effects);
+  Started older;
+  older.effects.clear();
+  older.session.barrier("WORLD", older.effects);
+  CHECK(older.effects.send.empty());
+  const std::vector<Answer> answers = all<Answer>(effects);
+  REQUIRE(answers.size() == 3);
+  CHECK(answers[0].rc == 0);
+  CHECK(answers[1].rc == 3);
+  CHECK(answers[2].rc == -1);
+  REQUIRE(all<Answer>(older.effects).size() == 1);
+  CHECK(all<Answer>(older.effects)[0].rc == -1);
+}
+
+TEST_CASE("a spawn in PMI-1 is what a server reads of it") {
+  const SpawnRequest request{{{"a", {"b c", ""}, 2, {{"wdir", "/tmp"}}}, {"d", {}, 1, {}}}, {{"k", "v"}}};
+  for (const wire::Version version : {wire::Version::v1, wire::Version::v2}) {
+    const std::string text = format_spawn(request, version);
+    SpawnReader reader(version);
+    std::string scratch;
+    if (version == wire::Version::v2) {
+      wire::FieldReader fields(std::string_view(text).substr(wire::kFrameHeader), scratch);
+      for (wire::FieldReader::Field field; fields.next(field);) reader.field(field.name, field.value);
+    } else {
+      for (std::string_view rest = text; !rest.empty(); rest.remove_prefix(rest.find('\n') + 1)) {
+        const std::string_view line = rest.substr(0, rest.find('\n'));
+        if (line == "mcmd=spawn") reader.begin_command();
+        if (line == "endcmd") reader.end_command();
+        if (line.find('=') != std::string_view::npos) {
+          reader.field(line.substr(0, line.find('=')), line.substr(line.find('=') + 1));
+        }
+      }
+    }
+    CHECK(reader.finish().empty());
+    const SpawnRequest read = reader.take();
+    REQUIRE(read.commands.size() == 2);
+    CHECK(read.commands[0].args == request.commands[0].args);
+    CHECK(read.commands[0].info == request.commands[0].info);
+    CHECK(read.commands[1].ranks == 1);
+    CHECK(read.preput == request.preput);
+  }
+  CHECK(format_spawn({{{"a", {"b\nc"}, 1, {}}}, {}}, wire::Version::v1).empty());
+  CHECK(format_spawn({{{"a", {"b;c"}, 1, {}}}, {}}, wire::Version::v2).empty());
 }
 
 }  // namespace

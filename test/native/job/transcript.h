@@ -26,7 +26,10 @@ struct TranscriptLine {
 struct Transcript {
   std::string name;  // file, heading, line
   std::uint32_t size = 1;
+  std::uint32_t per_node = 0;  // 0: all ranks
   bool port = false;
+  bool offer_1_2 = false;
+  bool lockstep = false;
   std::vector<TranscriptLine> lines;
 };
 
@@ -53,8 +56,8 @@ inline std::string placeholder(std::string_view name) {
   throw std::runtime_error("unknown placeholder: " + std::string(name));
 }
 
-// With its newline, unless \c takes it away.
-inline std::string resolve(std::string_view text) {
+// Without a newline behind it.
+inline std::string resolve_text(std::string_view text, bool& unfinished) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '{') {
@@ -79,6 +82,7 @@ inline std::string resolve(std::string_view text) {
           break;
         case 'c':
           if (i + 1 != text.size()) throw std::runtime_error("\\c not at the end");
+          unfinished = true;
           return out;
         default:
           throw std::runtime_error("unknown escape");
@@ -87,14 +91,33 @@ inline std::string resolve(std::string_view text) {
       out.push_back(text[i]);
     }
   }
-  return out + "\n";
+  return out;
+}
+
+// With its newline, unless \c takes it away.
+inline std::string resolve(std::string_view text) {
+  bool unfinished = false;
+  std::string out = resolve_text(text, unfinished);
+  if (!unfinished) out.push_back('\n');
+  return out;
+}
+
+// A frame of PMI-2, its length before it.
+inline std::string resolve_frame(std::string_view text) {
+  bool unfinished = false;
+  const std::string out = resolve_text(text, unfinished);
+  std::string length = std::to_string(out.size());
+  return std::string(wire::kFrameHeader - length.size(), ' ') + length + out;
 }
 
 inline TranscriptLine parse_line(std::string_view text, int number) {
-  const std::size_t colon = text.find(':');
-  if (colon == std::string_view::npos || !text.substr(colon).starts_with(": ")) {
+  const std::size_t colon = text.find_first_of(":>");
+  if (colon == std::string_view::npos || !text.substr(colon + 1).starts_with(' ')) {
     throw std::runtime_error("line " + std::to_string(number) + ": expected \"C0: \", \"S0: \" or \"E: \"");
   }
+  const auto resolved = [&](std::string_view said) {
+    return text[colon] == '>' ? resolve_frame(said) : resolve(said);
+  };
   const std::string_view who = text.substr(0, colon);
   const std::string_view what = text.substr(colon + 2);
   using Kind = TranscriptLine::Kind;
@@ -102,12 +125,12 @@ inline TranscriptLine parse_line(std::string_view text, int number) {
   const std::uint32_t connection = who.size() > 1 ? to_number(who.substr(1)) : 0;
   if (who.starts_with("C")) {
     if (what == "[eof]") return {Kind::hang_up, connection, {}, number};
-    return {Kind::send, connection, resolve(what), number};
+    return {Kind::send, connection, resolved(what), number};
   }
   if (!who.starts_with("S"))
     throw std::runtime_error("line " + std::to_string(number) + ": expected C, S or E");
   if (what == "[close]") return {Kind::closed, connection, {}, number};
-  return {Kind::receive, connection, resolve(what), number};
+  return {Kind::receive, connection, resolved(what), number};
 }
 
 inline std::vector<Transcript> read_transcripts(const std::filesystem::path& file) {
@@ -136,6 +159,12 @@ inline std::vector<Transcript> read_transcripts(const std::filesystem::path& fil
       options.remove_prefix(option.size());
       if (option.starts_with("size=")) {
         transcript.size = to_number(option.substr(5));
+      } else if (option.starts_with("per_node=")) {
+        transcript.per_node = to_number(option.substr(9));
+      } else if (option == "offer=1.2") {
+        transcript.offer_1_2 = true;
+      } else if (option == "lockstep") {
+        transcript.lockstep = true;
       } else if (option == "transport=port" || option == "transport=fd") {
         transcript.port = option == "transport=port";
       } else {
@@ -164,12 +193,37 @@ inline std::vector<Transcript> read_all_transcripts(const std::filesystem::path&
 inline job::JobOptions options_of(const Transcript& transcript) {
   job::JobOptions options;
   options.kvsname = kKvsname;
-  options.layout = job::Layout::single_node(transcript.size);
+  options.layout = transcript.per_node == 0 ? job::Layout::single_node(transcript.size)
+                                            : job::Layout::by_node(transcript.size, transcript.per_node);
+  options.offer_1_2 = transcript.offer_1_2;
   options.auth.allowed_uids = {1000};
   for (std::uint32_t rank = 0; transcript.port && rank < transcript.size; ++rank) {
     options.auth.tokens.push_back(token_of(rank));
   }
   return options;
+}
+
+// How the host of a transcript answers a spawn: it starts `accepted` and knows no other program.
+inline job::SpawnAnswer answer_to(const job::SpawnRequest& request) {
+  std::uint32_t processes = 0;
+  for (const job::SpawnCommand& command : request.commands) {
+    if (command.program != "accepted") return {.rc = 1, .message = "no such program", .kvsname = {}, .errcodes = {}};
+    processes += command.ranks;
+  }
+  return {.rc = 0, .message = {}, .kvsname = "kvs_child", .errcodes = std::vector<std::int32_t>(processes, 0)};
+}
+
+inline std::string text_of(const job::Question& question) {
+  std::string text = "spawn rank=" + std::to_string(question.rank);
+  for (const job::SpawnCommand& command : question.spawn.commands) {
+    text += " [" + std::to_string(command.ranks) + " " + command.program;
+    for (const std::string& arg : command.args) text += " " + arg;
+    if (!command.info.empty()) text += " |";
+    for (const auto& [key, value] : command.info) text += " " + key + "=" + value;
+    text += "]";
+  }
+  for (const auto& [key, value] : question.spawn.preput) text += " +" + key + "=" + value;
+  return text;
 }
 
 }  // namespace wireup::test

@@ -100,17 +100,25 @@ class Runner {
   }
 
   void collect() {
+    std::vector<job::Question> questions;
     for (const job::Effect& effect : effects_.list()) {
       if (const auto* send = std::get_if<job::Send>(&effect)) {
         CHECK_FALSE(received_[send->connection].closed);
         received_[send->connection].text += effects_.bytes(*send);
       } else if (const auto* close = std::get_if<job::Close>(&effect)) {
         received_[close->connection].closed = true;
+      } else if (const auto* question = std::get_if<job::Question>(&effect)) {
+        events_.push_back(text_of(*question));
+        questions.push_back(*question);
       } else {
         add_event(std::get<job::Event>(effect));
       }
     }
     effects_.clear();
+    for (const job::Question& question : questions) {
+      job_.answer_spawn(question.id, answer_to(question.spawn), effects_);
+      collect();
+    }
   }
 
   void add_event(const job::Event& event) {
@@ -157,6 +165,7 @@ TEST_CASE("golden transcripts") {
   REQUIRE(transcripts.size() > 30);
   for (const Transcript& transcript : transcripts) {
     for (const Mode mode : {Mode::lines, Mode::bytes, Mode::pipelined}) {
+      if (mode == Mode::pipelined && transcript.lockstep) continue;
       CAPTURE(static_cast<int>(mode));
       Runner(transcript, mode).run();
     }

@@ -107,9 +107,135 @@ TEST_CASE("replies are read with tolerance") {
 
 TEST_CASE("written lines") {
   std::string out;
-  LineWriter(out, MessageId::get_result).add(A::rc, 0).add(A::msg, "success").add(A::value, "v").end();
-  LineWriter(out, MessageId::initack).add(A::pmiid, 4294967295U).end();
+  MessageWriter(out, MessageId::get_result).add(A::rc, 0).add(A::msg, "success").add(A::value, "v").end();
+  MessageWriter(out, MessageId::initack).add(A::pmiid, 4294967295U).end();
   CHECK(out == "cmd=get_result rc=0 msg=success value=v\ncmd=initack pmiid=4294967295\n");
+}
+
+TEST_CASE("requests of PMI-2") {
+  const struct {
+    std::string frame;
+    S status;
+    std::string fault;
+  } rows[] = {
+      {"cmd=kvs-get;key=a;", S::ok, "ok"},
+      {"cmd=kvs-get;jobid=j;srcid=-1;key=a;", S::ok, "ok"},
+      {"cmd=kvs-get;key=a", S::ok, "ok"},
+      {"cmd=kvs-get;key=a b=c;unknown=1;", S::ok, "ok"},
+      {"cmd=fullinit;pmirank=3;threaded=FALSE;", S::ok, "ok"},
+      {"cmd=fullinit;srcid=3;", S::ok, "ok"},
+      {"cmd=spawn;ncmds=1;subcmd=a;subcmd=b;word;", S::ok, "ok"},
+      {"", S::no_command, "no_command_in_line"},
+      {";", S::no_command, "no_command_in_line"},
+      {"key=a;cmd=kvs-get;", S::no_command, "no_command_in_line"},
+      {"mcmd=spawn;", S::no_command, "no_command_in_line"},
+      {"cmd;", S::no_command, "no_command_in_line"},
+      {"cmd=;;", S::unknown_command, "unknown_command"},
+      {"cmd=get;key=a;", S::unknown_command, "unknown_command"},
+      {"cmd=kvs-get-response;rc=0;", S::unknown_command, "unknown_command"},
+      {"cmd=kvs-get;", S::missing_attribute, "missing_attribute_key"},
+      {"cmd=kvs-get;key=a;key=b;", S::duplicate, "duplicate_attribute_key"},
+      {"cmd=fullinit;pmirank=0;srcid=0;", S::duplicate, "duplicate_attribute_pmiid"},
+      {"cmd=kvs-get;key=a;thrid=1;thrid=1;", S::duplicate, "duplicate_attribute_thrid"},
+      {"cmd=kvs-get;key=a;thrid=" + std::string(64, 't') + ";", S::too_long, "too_long_thrid"},
+      {"cmd=kvs-get;key=a;word;", S::stray_word, "word_without_value"},
+      {"cmd=kvs-get;srcid=x;key=a;", S::bad_number, "bad_number_in_srcid"},
+      {"cmd=info-getnodeattr;key=a;wait=yes;", S::bad_boolean, "neither_TRUE_nor_FALSE_in_wait"},
+      {"cmd=kvs-put;key=a;value=b\nc;", S::newline, "newline_in_value"},
+      {"cmd=kvs-get;key=" + std::string(64, 'k') + ";", S::too_long, "too_long_key"},
+      {std::string("cmd=kvs-get;key=\0;", 18), S::nul_byte, "NUL_byte_in_line"},
+      // Of PMI-1 only.
+      {"cmd=kvs-fence;group=a;group=b;", S::ok, "ok"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.frame);
+    std::string scratch;
+    const Parsed parsed = parse_v2(row.frame, Direction::to_server, scratch);
+    CHECK(parsed.status == row.status);
+    CHECK(describe(parsed) == row.fault);
+  }
+}
+
+TEST_CASE("semicolons in values of PMI-2") {
+  const struct {
+    std::string_view frame;
+    std::string_view key;
+    std::string_view value;
+    std::string_view thrid;
+  } rows[] = {
+      {"cmd=kvs-put;key=k;value=a b=c;", "k", "a b=c", ""},
+      {"cmd=kvs-put;key=k;value=;", "k", "", ""},
+      {"cmd=kvs-put;value=;key=k;", "k", "", ""},
+      {"cmd=kvs-put;key=a;;b;value=;;;;c;;;", "a;b", ";;c;", ""},
+      {"cmd=kvs-put;thrid=a;;b;value=;;;key=a;;;;b;", "a;;b", ";", "a;;b"},
+      {"cmd=kvs-put;thrid=0x7f;key=k;value=v;;", "k", "v;", "0x7f"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.frame);
+    std::string scratch = "left from before";
+    const Parsed parsed = parse_v2(row.frame, Direction::to_server, scratch);
+    CHECK(parsed.status == S::ok);
+    CHECK(parsed.text(A::key) == row.key);
+    CHECK(parsed.text(A::value) == row.value);
+    CHECK(parsed.thrid == row.thrid);
+  }
+}
+
+TEST_CASE("replies of PMI-2 are read with tolerance") {
+  std::string scratch;
+  const auto read = [&](std::string_view frame) { return parse_v2(frame, Direction::to_client, scratch); };
+  CHECK(read("cmd=kvs-get-response;rc=0;found=TRUE;value=v;").text(A::value) == "v");
+  CHECK(read("cmd=kvs-get-response;rc=0;found=FALSE;").status == S::ok);
+  CHECK(read("cmd=kvs-get-response;rc=0;found=TRUE;").status == S::missing_attribute);
+  CHECK(read("cmd=kvs-get-response;rc=1;errmsg=not found;").text(A::msg) == "not found");
+  CHECK(read("cmd=name-lookup-response;rc=0;value=p;").text(A::port) == "p");
+  CHECK(read("cmd=name-lookup-response;rc=0;port=p;value=q;").text(A::port) == "p");
+  CHECK(read("cmd=kvs-put-response;rc=0;rc=1;word;").integer(A::rc) == 0);
+  const Parsed hydra = read("cmd=fullinit-response;rank=1;size=2;appnum=0;pmiverbose=0;rc=0;");
+  CHECK(hydra.integer(A::size) == 2);
+}
+
+TEST_CASE("written frames") {
+  std::string out = "before";
+  MessageWriter(out, MessageId::get_result, Version::v2, "0x1").add(A::rc, 0).add(A::value, "v").end();
+  MessageWriter(out, MessageId::kvs_destroyed).add(A::rc, 0).end();
+  MessageWriter(out, MessageId::put_result, Version::v2).add(A::rc, -1).add(A::msg, "no").end();
+  MessageWriter(out, "ring-response", Version::v2).add(A::rc, -1).add(A::msg, "no").end();
+  CHECK(out ==
+        "before    44cmd=kvs-get-response;thrid=0x1;rc=0;value=v;cmd=kvs_destroyed rc=0\n"
+        "    37cmd=kvs-put-response;rc=-1;errmsg=no;    34cmd=ring-response;rc=-1;errmsg=no;");
+}
+
+TEST_CASE("names with a number in them") {
+  const MessageSpec& spawn = spec_of(MessageId::spawn);
+  const struct {
+    std::string_view name;
+    Version version;
+    std::optional<A> attribute;
+    std::uint32_t number;
+  } rows[] = {
+      {"arg1", Version::v1, A::arg, 1},
+      {"arg100000", Version::v1, A::arg, 100000},
+      {"argv0", Version::v2, A::arg, 0},
+      {"infokey12", Version::v2, A::info_key, 12},
+      {"argcnt", Version::v1, A::argcnt, 0},
+      {"argc", Version::v2, A::argcnt, 0},
+      {"arg", Version::v1, std::nullopt, 0},
+      {"arg#", Version::v1, std::nullopt, 0},
+      {"arg-1", Version::v1, std::nullopt, 0},
+      {"arg1x", Version::v1, std::nullopt, 0},
+      {"arg99999999999", Version::v1, std::nullopt, 0},
+      {"arg1", Version::v2, std::nullopt, 0},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.name);
+    std::uint32_t number = 0;
+    const AttributeSpec* attribute = find_attribute(spawn, row.name, row.version, &number);
+    REQUIRE((attribute != nullptr) == row.attribute.has_value());
+    if (attribute == nullptr) continue;
+    CHECK(attribute->id == *row.attribute);
+    CHECK(number == row.number);
+  }
 }
 
 }  // namespace

@@ -12,17 +12,27 @@ namespace {
 TEST_CASE("the table is consistent") {
   std::set<std::string_view> names;
   std::set<std::tuple<std::string_view, Direction, Form>> wire_names;
+  std::set<std::tuple<std::string_view, Direction>> wire_names_v2;
   for (const MessageSpec& spec : kMessages) {
     CAPTURE(spec.name);
     CHECK_FALSE(spec.name.empty());
     CHECK_FALSE(spec.source.empty());
     CHECK(names.insert(spec.name).second);
-    CHECK(wire_names.insert({spec.v1, spec.direction, spec.form}).second);
-    CHECK(find_v1(spec.v1, spec.direction, spec.form) == &spec);
+    CHECK_FALSE((spec.v1.empty() && spec.v2.empty()));
+    if (!spec.v1.empty()) {
+      CHECK(wire_names.insert({spec.v1, spec.direction, spec.form}).second);
+      CHECK(find_v1(spec.v1, spec.direction, spec.form) == &spec);
+    }
+    if (!spec.v2.empty()) {
+      CHECK(wire_names_v2.insert({spec.v2, spec.direction}).second);
+      CHECK(find_v2(spec.v2, spec.direction) == &spec);
+    }
 
     const MessageSpec& reply = spec_of(spec.reply);
     if (spec.direction == Direction::to_client) CHECK(reply.id == spec.id);
     if (spec.reply != spec.id) {
+      CHECK(spec.v1.empty() == reply.v1.empty());
+      CHECK(spec.v2.empty() == reply.v2.empty());
       CHECK(reply.direction == Direction::to_client);
       bool has_rc = false;
       for (const AttributeSpec& attribute : reply.attributes) has_rc |= attribute.id == AttributeId::rc;
@@ -30,24 +40,28 @@ TEST_CASE("the table is consistent") {
     }
     if (spec.support == Support::refused) CHECK(spec.direction == Direction::to_server);
 
-    std::set<std::string_view> attributes;
-    for (const AttributeSpec& attribute : spec.attributes) {
-      CAPTURE(name_of(attribute.id));
-      CHECK(attributes.insert(name_of(attribute.id)).second);
-      if (!attribute.alias.empty()) CHECK(attributes.insert(attribute.alias).second);
-      // on_success speaks of an rc, which only replies have.
-      if (attribute.presence == Presence::on_success) CHECK(spec.direction == Direction::to_client);
+    for (const Version version : {Version::v1, Version::v2}) {
+      std::set<std::string_view> attributes;
+      for (const AttributeSpec& attribute : spec.attributes) {
+        CAPTURE(name_of(attribute.id));
+        if (!attribute.is_in(version)) continue;
+        CHECK(attributes.insert(attribute.name(version)).second);
+        const std::string_view alias = version == Version::v2 ? attribute.v2_alias : attribute.alias;
+        if (!alias.empty()) CHECK(attributes.insert(alias).second);
+        // on_success speaks of an rc, which only replies have.
+        if (attribute.presence == Presence::on_success) CHECK(spec.direction == Direction::to_client);
+      }
     }
     // Nothing can be read behind a value that takes the rest of the line.
     for (const AttributeSpec& attribute : spec.attributes) {
       const bool last = &attribute == &spec.attributes.back();
-      if (attribute.type == ValueType::rest && spec.form == Form::line) CHECK(last);
+      if (attribute.type == ValueType::rest && spec.form == Form::line && !spec.v1.empty()) CHECK(last);
     }
   }
 }
 
 TEST_CASE("every enumerator has a name") {
-  for (const auto type : {ValueType::integer, ValueType::word, ValueType::words, ValueType::rest}) {
+  for (const auto type : {ValueType::integer, ValueType::boolean, ValueType::word, ValueType::words, ValueType::rest}) {
     CHECK_FALSE(to_string(type).empty());
   }
   for (const auto presence : {Presence::required, Presence::optional, Presence::on_success}) {
@@ -68,6 +82,11 @@ TEST_CASE("names match exactly and by direction") {
     CHECK(find_v1(name, Direction::to_server, Form::line) == nullptr);
   }
   CHECK(find_v1("get", Direction::to_client, Form::line) == nullptr);
+  CHECK(find_v2("kvs-get", Direction::to_server) == &spec_of(MessageId::get));
+  for (const std::string_view name : {"", "get", "kvs-ge", "kvs-get-response", "KVS-GET"}) {
+    CAPTURE(name);
+    CHECK(find_v2(name, Direction::to_server) == nullptr);
+  }
   CHECK(find_v1("initack", Direction::to_client, Form::line) == &spec_of(MessageId::initack_reply));
 }
 

@@ -1,0 +1,37 @@
+// PMI-2's attributes of a node: what its ranks tell one another, and who waits for what nobody has put yet. A second
+// put replaces the first.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "job/effects.h"
+
+namespace wireup::job {
+
+class NodeAttributes {
+ public:
+  struct Waiter {
+    ConnectionId connection;
+    std::string thrid;
+  };
+
+  // Who has waited for it, in the order of their coming.
+  std::vector<Waiter> put(std::uint32_t node, std::string_view key, std::string_view value);
+  // Null when there is none; valid until the next put.
+  const std::string* get(std::uint32_t node, std::string_view key) const;
+  void wait(std::uint32_t node, std::string_view key, Waiter waiter);
+  // The connection waits for nothing any more.
+  void forget(ConnectionId connection);
+
+ private:
+  using Name = std::pair<std::uint32_t, std::string>;
+  std::map<Name, std::string> values_;
+  std::map<Name, std::vector<Waiter>> waiters_;
+};
+
+}  // namespace wireup::job

@@ -1,0 +1,321 @@
+// What an initialized rank may say, in either version of PMI.
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "job/job.h"
+#include "job/result_codes.h"
+#include "job/server_session.h"
+
+namespace wireup::job {
+namespace {
+
+using wire::AttributeId;
+using wire::MessageId;
+using wire::MessageWriter;
+using wire::Parsed;
+
+// What a host gives as a reason, as one word.
+std::string to_word(std::string_view text) {
+  std::string word(text.substr(0, kMaxValue / 2));
+  for (char& c : word) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= ' ' || byte == 0x7f || c == ';' || c == '=') c = '_';
+  }
+  return word.empty() ? "failed" : word;
+}
+
+// One code a process. Without any a client takes all for 0, so those need not be said where they are many; empty where
+// others would not fit in a client's buffer.
+std::optional<std::string> errcodes_text(const std::vector<std::int32_t>& codes) {
+  std::string text;
+  for (const std::int32_t code : codes) {
+    if (!text.empty()) text += ',';
+    text += std::to_string(code);
+  }
+  if (text.size() < kMaxValue) return text;
+  if (std::ranges::all_of(codes, [](std::int32_t code) { return code == 0; })) return std::string();
+  return std::nullopt;
+}
+
+}  // namespace
+
+void ServerSession::on_request(const Parsed& parsed, Effects& effects) {
+  const JobOptions& options = job_.options();
+  switch (parsed.spec->id) {
+    case MessageId::put:
+      return on_put(parsed, effects);
+    case MessageId::get:
+    case MessageId::get_job_attribute:
+      return on_get(parsed, effects);
+    case MessageId::barrier_in:
+      return on_barrier(parsed, effects);
+    case MessageId::finalize:
+      return on_finalize(effects);
+    case MessageId::publish_name:
+    case MessageId::unpublish_name:
+    case MessageId::lookup_name:
+      return on_name(parsed, effects);
+    case MessageId::put_node_attribute:
+      return on_put_attribute(parsed, effects);
+    case MessageId::get_node_attribute:
+      return on_get_attribute(parsed, effects);
+    case MessageId::get_maxes:
+      return reply(MessageId::maxes, effects, [](MessageWriter& message) {
+        message.add(AttributeId::kvsname_max, kMaxKvsname)
+            .add(AttributeId::keylen_max, kMaxKey)
+            .add(AttributeId::vallen_max, kMaxValue);
+      });
+    case MessageId::get_universe_size:
+      return reply(MessageId::universe_size, effects, [&](MessageWriter& message) {
+        message.add(AttributeId::size, options.universe_size.value_or(job_.size()));
+      });
+    case MessageId::get_appnum:
+      return reply(MessageId::appnum, effects, [&](MessageWriter& message) {
+        message.add(AttributeId::appnum, options.layout.place(rank_).appnum);
+      });
+    case MessageId::get_my_kvsname:
+      return reply(MessageId::my_kvsname, effects, [&](MessageWriter& message) {
+        if (is_v2()) message.add(AttributeId::rc, kSuccess);
+        message.add(AttributeId::kvsname, options.kvsname);
+      });
+    default:
+      return refuse(*parsed.spec, kFail, "not_supported", effects);
+  }
+}
+
+bool ServerSession::own_kvs(const Parsed& parsed) const {
+  const std::string_view name = parsed.text(AttributeId::kvsname);
+  // Slurm's library says an empty one where its caller gives none.
+  if (!parsed.attributes.has(AttributeId::kvsname) || (is_v2() && name.empty())) return true;
+  return name == job_.options().kvsname;
+}
+
+void ServerSession::on_put(const Parsed& parsed, Effects& effects) {
+  const std::string_view key = parsed.text(AttributeId::key);
+  if (!own_kvs(parsed)) return fault(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
+  if (key.empty()) return fault(*parsed.spec, kInvalidKey, "empty_key", effects);
+  if (key.starts_with(kReservedPrefix)) return fault(*parsed.spec, kInvalidKey, "reserved_key", effects);
+  job_.kvs_.put(key, parsed.text(AttributeId::value));
+  reply(MessageId::put_result, effects, [this](MessageWriter& message) {
+    message.add(AttributeId::rc, kSuccess);
+    if (!is_v2()) message.add(AttributeId::msg, "success");
+  });
+}
+
+// A job's attributes are its numbers, and of its key-value space what the server itself has put there.
+std::optional<std::string> ServerSession::job_attribute(std::string_view key) const {
+  if (key == "universeSize") return std::to_string(job_.options().universe_size.value_or(job_.size()));
+  if (key == "hasNameServ") return "TRUE";
+  const std::string* value = key.starts_with(kReservedPrefix) ? job_.kvs_.get(key) : nullptr;
+  return value == nullptr ? std::nullopt : std::optional(*value);
+}
+
+void ServerSession::on_get(const Parsed& parsed, Effects& effects) {
+  if (!own_kvs(parsed)) return fault(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
+  const std::string_view key = parsed.text(AttributeId::key);
+  std::optional<std::string> attribute;
+  if (parsed.spec->id == MessageId::get_job_attribute) attribute = job_attribute(key);
+  const std::string* value = parsed.spec->id == MessageId::get ? job_.kvs_.get(key) : nullptr;
+  if (attribute) value = &*attribute;
+  // To ask for a key that is not there is no fault of the client's.
+  if (value == nullptr && !is_v2()) return refuse(*parsed.spec, kFail, "key_not_found", effects);
+  if (value == nullptr) {
+    return reply(parsed.spec->reply, effects, [](MessageWriter& message) {
+      message.add(AttributeId::rc, kSuccess).add(AttributeId::found, "FALSE");
+    });
+  }
+  if (is_v2()) return write_attribute(parsed.spec->reply, thrid_, *value, effects);
+  reply(MessageId::get_result, effects, [&](MessageWriter& message) {
+    message.add(AttributeId::rc, kSuccess).add(AttributeId::msg, "success").add(AttributeId::value, *value);
+  });
+}
+
+void ServerSession::write_attribute(MessageId id, std::string_view thrid, std::string_view value,
+                                    Effects& effects) const {
+  const std::size_t offset = effects.mark();
+  MessageWriter message(effects.buffer(), id, version_, thrid);
+  if (wire::is_sayable_v2(value)) {
+    message.add(AttributeId::rc, kSuccess).add(AttributeId::found, "TRUE").add(AttributeId::value, value).end();
+  } else {
+    message.add(AttributeId::rc, kInvalidValue).add(AttributeId::msg, "semicolon_in_value").end();
+  }
+  effects.share(connection_, offset);
+}
+
+void ServerSession::on_barrier(const Parsed& parsed, Effects& effects) {
+  const wire::MessageSpec& request = *parsed.spec;
+  if (parsed.attributes.has(AttributeId::group)) {
+    const std::string_view group = parsed.text(AttributeId::group);
+    if (subversion_ < 2) return fault(request, kFail, "groups_need_PMI_1.2", effects);
+    return on_group_barrier(request, group, effects);
+  }
+  if (!job_.barrier_.inside(rank_)) fence_thrid_ = thrid_;
+  if (job_.enter_barrier(rank_, effects) == Barrier::Entry::twice) {
+    fault(request, kFail, "already_in_barrier", effects);
+  }
+}
+
+void ServerSession::on_group_barrier(const wire::MessageSpec& request, std::string_view text, Effects& effects) {
+  const auto refused = [&](std::int32_t tag, std::string_view why) {
+    protocol_error(std::string(request.v1) + ": " + std::string(why), effects);
+    reply(MessageId::barrier_out, effects, [&](MessageWriter& message) {
+      message.add(AttributeId::rc, kFail).add(AttributeId::msg, why).add(AttributeId::tag, tag);
+    });
+  };
+  const std::optional<wire::Group> group = wire::parse_group(text);
+  if (!group) return refused(0, "bad_group");
+  const bool of_all = group->kind == wire::Group::Kind::world && group->tag == 0;
+  if (of_all) {
+    if (job_.enter_barrier(rank_, effects) == Barrier::Entry::twice) refused(0, "already_in_barrier");
+    return;
+  }
+  if (deferred_ >= kMaxDeferred) return refused(group->tag, "too_many_barriers_at_once");
+  const GroupBarriers::Result result = job_.enter_group(rank_, *group, effects);
+  switch (result.entry) {
+    case GroupBarriers::Entry::waiting:
+      ++deferred_;
+      return;
+    case GroupBarriers::Entry::complete:
+      return;
+    case GroupBarriers::Entry::not_member:
+      return refused(group->tag, "not_in_group");
+    case GroupBarriers::Entry::no_rank:
+      return refused(group->tag, "no_such_rank_in_job");
+    case GroupBarriers::Entry::twice:
+      return refused(group->tag, "already_in_barrier");
+    case GroupBarriers::Entry::failed:
+      return write_group_failure(result.gone, group->tag, effects);
+  }
+}
+
+void ServerSession::write_group_failure(std::uint32_t gone, std::int32_t tag, Effects& effects) const {
+  const std::size_t offset = effects.mark();
+  MessageWriter(effects.buffer(), MessageId::barrier_out)
+      .add(AttributeId::rc, kFail)
+      .add(AttributeId::msg, "rank_" + std::to_string(gone) + "_has_left")
+      .add(AttributeId::tag, tag)
+      .end();
+  effects.share(connection_, offset);
+}
+
+ServerSession::BarrierForm ServerSession::barrier_form() const {
+  if (!is_v2()) return subversion_ < 2 ? BarrierForm::plain : BarrierForm::tagged;
+  return fence_thrid_.empty() ? BarrierForm::frame : BarrierForm::own;
+}
+
+void ServerSession::append_barrier_out(Effects& effects) const {
+  MessageWriter message(effects.buffer(), MessageId::barrier_out, version_, fence_thrid_);
+  if (is_v2() || subversion_ >= 2) message.add(AttributeId::rc, kSuccess);
+  if (!is_v2() && subversion_ >= 2) message.add(AttributeId::tag, 0);
+  message.end();
+}
+
+void ServerSession::write_barrier_out(Effects& effects) const {
+  const std::size_t offset = effects.mark();
+  append_barrier_out(effects);
+  effects.share(connection_, offset);
+}
+
+// False: it has been refused.
+bool ServerSession::defer(const wire::MessageSpec& request, Effects& effects) {
+  if (deferred_ >= kMaxDeferred) {
+    fault(request, kFail, "too_many_requests_at_once", effects);
+    return false;
+  }
+  ++deferred_;
+  return true;
+}
+
+void ServerSession::on_put_attribute(const Parsed& parsed, Effects& effects) {
+  const std::string_view key = parsed.text(AttributeId::key);
+  if (key.empty()) return fault(*parsed.spec, kInvalidKey, "empty_key", effects);
+  reply_success(*parsed.spec, effects);
+  job_.put_node_attribute(rank_, key, parsed.text(AttributeId::value), effects);
+}
+
+void ServerSession::on_get_attribute(const Parsed& parsed, Effects& effects) {
+  const std::uint32_t node = job_.options().layout.place(rank_).node;
+  const std::string_view key = parsed.text(AttributeId::key);
+  if (const std::string* value = job_.attributes_.get(node, key)) {
+    return write_attribute(parsed.spec->reply, thrid_, *value, effects);
+  }
+  if (parsed.text(AttributeId::wait) == "TRUE") {
+    if (defer(*parsed.spec, effects)) job_.attributes_.wait(node, key, {connection_, std::string(thrid_)});
+    return;
+  }
+  reply(parsed.spec->reply, effects, [](MessageWriter& message) {
+    message.add(AttributeId::rc, kSuccess).add(AttributeId::found, "FALSE");
+  });
+}
+
+void ServerSession::on_name(const Parsed& parsed, Effects& effects) {
+  const std::string_view service = parsed.text(AttributeId::service);
+  const std::string_view port = parsed.text(AttributeId::port);
+  Names& names = *job_.options().names;
+  if (service.empty()) return fault(*parsed.spec, kInvalidArgument, "empty_name", effects);
+  const std::string* found = nullptr;
+  std::string_view refusal;
+  switch (parsed.spec->id) {
+    case MessageId::publish_name:
+      if (!names.publish(job_.name_owner_, service, port)) refusal = "key_already_present";
+      break;
+    case MessageId::unpublish_name:
+      if (!names.unpublish(job_.name_owner_, service)) refusal = "service_not_found";
+      break;
+    default:
+      found = names.lookup(service);
+      if (found == nullptr) refusal = "service_not_found";
+      if (found != nullptr && is_v2() && !wire::is_sayable_v2(*found)) refusal = "semicolon_in_value";
+      break;
+  }
+  // Neither is a fault of the client's. MPICH's older clients look at info, the others at rc.
+  reply(parsed.spec->reply, effects, [&](MessageWriter& message) {
+    message.add(AttributeId::rc, refusal.empty() ? kSuccess : kNameFault);
+    if (!is_v2()) message.add(AttributeId::info, refusal.empty() ? "ok" : "notok");
+    if (!refusal.empty()) {
+      message.add(AttributeId::msg, refusal);
+    } else if (found != nullptr) {
+      message.add(AttributeId::port, *found);
+      if (is_v2()) message.add(AttributeId::value, *found);
+    }
+  });
+}
+
+void ServerSession::on_finalize(Effects& effects) {
+  state_ = State::finalized;
+  job_.auth_.retire(rank_);
+  reply(MessageId::finalize_ack, effects, [this](MessageWriter& message) {
+    if (is_v2()) message.add(AttributeId::rc, kSuccess);
+  });
+  job_.finalized(rank_, effects);
+}
+
+void ServerSession::on_spawn(SpawnReader& reader, Effects& effects) {
+  const wire::MessageSpec& request = wire::spec_of(MessageId::spawn);
+  if (state_ != State::initialized) {
+    protocol_error("spawn before init", effects);
+    return refuse(request, kFail, "not_initialized", effects);
+  }
+  if (const std::string& wrong = reader.finish(); !wrong.empty()) return fault(request, kFail, wrong, effects);
+  if (defer(request, effects)) job_.ask_spawn(rank_, connection_, thrid_, reader.take(), effects);
+}
+
+void ServerSession::write_spawn_result(std::string_view thrid, const SpawnAnswer& answer, Effects& effects) const {
+  const auto errcodes = errcodes_text(answer.errcodes);
+  const std::size_t offset = effects.mark();
+  MessageWriter message(effects.buffer(), MessageId::spawn_result, version_, thrid);
+  if (answer.rc != kSuccess) {
+    message.add(AttributeId::rc, answer.rc).add(AttributeId::msg, to_word(answer.message));
+  } else if (!errcodes) {
+    message.add(AttributeId::rc, kFail).add(AttributeId::msg, "errcodes_are_too_many_to_say");
+  } else {
+    message.add(AttributeId::rc, kSuccess);
+    if (is_v2() && !answer.kvsname.empty()) message.add(AttributeId::kvsname, answer.kvsname);
+    if (!errcodes->empty()) message.add(AttributeId::errcodes, *errcodes);
+  }
+  message.end();
+  effects.share(connection_, offset);
+}
+
+}  // namespace wireup::job

@@ -1,0 +1,12 @@
+#include "tools/libpmi/library.h"
+
+namespace wireup::libpmi {
+
+Library& library() {
+  static auto* const state = new Library;
+  return *state;
+}
+
+void complain(const char* what) { std::fprintf(stderr, "libpmi2: %s\n", what); }
+
+}  // namespace wireup::libpmi

@@ -1,0 +1,90 @@
+// PMI-2 by a client that nobody here wrote (Slurm's libpmi2) and by libpmi2.so.0: each function of its API, and jobs
+// whose ranks speak different versions.
+
+import { execFileSync, spawn as spawnChild } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { describe, expect, it as base, vi } from 'vitest';
+
+import { PmiServer, scrubEnvironment } from '../../dist/index.js';
+import { lines, needs, peer, program, root, run, wireup } from './helpers';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const ours = join(root, 'build/Release/libpmi2.so.0');
+const compiler = needs('cc');
+const slurm = needs('cc', 'libpmi2');
+const libraries = [
+  { name: `Slurm's libpmi2${slurm.note}`, missing: slurm.missing, path: () => peer('libpmi2') },
+  { name: `libpmi2.so.0${compiler.note}`, missing: compiler.missing, path: () => ours },
+];
+
+describe.each(libraries)('$name', ({ missing, path }) => {
+  const it = base.skipIf(missing);
+  const calls = (what: string): string[] => [program('pmi2_calls'), path(), what];
+
+  it.each([['--pmi', 'fd'], ['--pmi', 'tcp'], ['--pmi', 'unix']])('every function, 16 ranks, %s %s', async (...options) => {
+    const result = await run(wireup('run', '-n', '16', ...options, ...calls('calls')));
+    expect(result).toMatchObject({ code: 0, stdout: 'ok\n'.repeat(16), stderr: '' });
+  });
+
+  it('abort ends the job', async () => {
+    const job = await run(wireup('run', '-n', '3', ...calls('abort')));
+    expect(job.code).toBe(1);
+    expect(job.stderr).toMatch(/rank 1 .*farewell/);
+  });
+
+  it('a spawn is asked of the owner of the server', async () => {
+    await using server = await PmiServer.listen({ size: 1 });
+    const asked = (async () => {
+      for await (const event of server.events()) {
+        if (event.type !== 'spawn') continue;
+        event.accept({ kvsname: 'kvs_of_the_child' });
+        return event;
+      }
+      return undefined;
+    })();
+    const [command, ...args] = calls('spawn');
+    using channel = server.channel(0);
+    const child = spawnChild(command!, args, {
+      env: { ...scrubEnvironment(process.env), ...server.env(0, { fd: 3 }) },
+      stdio: ['ignore', 'pipe', 'inherit', channel.fd],
+    });
+    let said = '';
+    child.stdout!.on('data', (bytes) => (said += bytes));
+    const [code] = (await once(child, 'close')) as [number];
+    expect([code, said]).toEqual([0, 'kvs_of_the_child\n']);
+    expect(await asked).toMatchObject({
+      rank: 0,
+      commands: [
+        { program: 'one', args: ['a', 'b c'], ranks: 2, info: {} },
+        { program: 'two', args: [], ranks: 1, info: {} },
+      ],
+      preput: {},
+    });
+  });
+
+  it('a job of ranks that speak 1.1, 1.2 and 2.0', async () => {
+    const result = await run(wireup('run', '-n', '12', program('mixed'), path()));
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(lines(result.stdout)).toEqual(new Array(12).fill('ok'));
+  });
+});
+
+describe.skipIf(compiler.missing)(`libpmi2.so.0 itself${compiler.note}`, () => {
+  base('without a server: a job of size 1', async () => {
+    const result = await run([program('pmi2_calls'), ours, 'calls']);
+    expect(result).toMatchObject({ code: 0, stdout: 'ok\n', stderr: '' });
+  });
+
+  base('it exports the API and nothing else, and needs a libc only', () => {
+    const symbols = lines(execFileSync('nm', ['-D', '--defined-only', ours], { encoding: 'utf8' }));
+    const names = symbols.map((line) => line.split(' ').at(-1)!).sort();
+    expect(names).toHaveLength(21);
+    expect(names.filter((name) => !name.startsWith('PMI2_'))).toEqual([]);
+    const dynamic = execFileSync('readelf', ['-d', ours], { encoding: 'utf8' });
+    const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name!);
+    expect(needed.filter((name) => !/^(libc\.so|ld-linux)/.test(name))).toEqual([]);
+    expect(dynamic).toMatch(/\(SONAME\).*\[libpmi2\.so\.0\]/);
+  });
+});
