@@ -1,7 +1,7 @@
 /** What a ^C means depends on how soon it comes after the last; the clock is the test's. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { JobSignals } from '../../lib/cli/job-signals';
-import type { Job } from '../../lib/launch';
+import type { Job } from '../../lib/job';
 
 const handlers = new Map<string | symbol, () => void>();
 beforeEach(() => {
