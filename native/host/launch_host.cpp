@@ -98,7 +98,8 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
              .err = options_.err,
              .label = options_.label,
              .stdin_readers = readers,
-             .binding = options_.binding});
+             .binding = options_.binding,
+             .socket_folder = server_.private_folder()});
   debugged_.resize(options_.job.layout.size());
   for (const std::uint32_t rank : options_.debugged) debugged_.at(rank) = true;
   describe_programs();

@@ -57,6 +57,8 @@ class ServerHost {
 
   // Where it really listens; empty when nowhere.
   const std::optional<wire::Address>& address() const { return address_; }
+  // The private folder of its socket; empty where there is none.
+  std::string private_folder() const { return directory_ ? directory_->path() : std::string(); }
   const job::Job& job() const { return job_; }
 
   // Which process a rank is, and which one starts ranks that are not known yet.

@@ -16,11 +16,21 @@ namespace {
 constexpr const char* kPrefix = "wireup-";
 constexpr const char* kSocket = "/pmi";
 
+void remove_dead_ones(const std::string& parent) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(parent, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().filename().string().starts_with(kPrefix)) remove_dead_directory(entry->path().string());
+  }
+}
+
+}  // namespace
+
 // Only a folder of ours with a dead socket: one without any may just have been made by another starter.
-void remove_if_dead(const std::string& folder) {
+void remove_dead_directory(const std::string& path) {
   struct stat status;
-  if (::lstat(folder.c_str(), &status) < 0 || !S_ISDIR(status.st_mode)) return;
-  const std::string socket = folder + kSocket;
+  if (::lstat(path.c_str(), &status) < 0 || !S_ISDIR(status.st_mode)) return;
+  const std::string socket = path + kSocket;
   if (status.st_uid != ::geteuid() || ::lstat(socket.c_str(), &status) < 0) return;
   try {
     const PathLock lock(socket);
@@ -29,18 +39,8 @@ void remove_if_dead(const std::string& folder) {
   } catch (const OsError&) {
     return;  // not ours to clean, or in use
   }
-  ::rmdir(folder.c_str());
+  ::rmdir(path.c_str());
 }
-
-void remove_dead_ones(const std::string& parent) {
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(parent, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->path().filename().string().starts_with(kPrefix)) remove_if_dead(entry->path().string());
-  }
-}
-
-}  // namespace
 
 PrivateDirectory::PrivateDirectory(const std::string& parent, bool passable)
     : path_(parent + "/" + kPrefix + "XXXXXX") {

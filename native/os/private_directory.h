@@ -1,5 +1,5 @@
 // A folder of our own for one socket: mode 0700 under a fresh name, removed with its owner. What a killed
-// owner has left is removed by the next that is made in the same place.
+// owner has left is removed by the next that is made in the same place, if nobody does so before.
 #pragma once
 
 #include <string>
@@ -21,5 +21,8 @@ class PrivateDirectory {
  private:
   std::string path_;
 };
+
+// Removes one that a killed owner has left, with its dead socket; nothing else.
+void remove_dead_directory(const std::string& path);
 
 }  // namespace wireup::os

@@ -143,6 +143,7 @@ SpawnedProcess spawn(const SpawnSpec& spec) {
   plan.new_process_group = spec.new_process_group;
   plan.die_with_parent = spec.die_with_parent;
   plan.parent = ::getpid();
+  plan.join_fd = spec.join_fd;
   const std::vector<unsigned long> cpus = cpu_mask(spec.cpus);
   plan.cpus = cpus.empty() ? nullptr : cpus.data();
   plan.cpus_bytes = cpus.size() * sizeof(unsigned long);

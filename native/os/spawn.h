@@ -34,6 +34,9 @@ struct SpawnSpec {
   // What gethostname() says in the child, at most 64 bytes; empty: the caller's. Needs CAP_SYS_ADMIN (a UTS namespace is
   // made for it) and is passed over without.
   std::string host_name;
+  // cgroup.procs of a cgroup that the child is to be in from its first instruction on, where the kernel lets it; -1: the
+  // caller's.
+  int join_fd = -1;
   // Every signal is default and unblocked in the child, except these, which are ignored.
   sigset_t ignored_signals{};
 };

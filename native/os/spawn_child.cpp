@@ -69,6 +69,10 @@ WIREUP_IN_CHILD bool bind_to_cpus(ChildPlan& plan) {
   return ::syscall(SYS_sched_setaffinity, 0, plan.cpus_bytes, plan.cpus) >= 0 || failed(plan, "sched_setaffinity");
 }
 
+WIREUP_IN_CHILD void join_cgroup(const ChildPlan& plan) {
+  if (plan.join_fd >= 0) ::syscall(SYS_write, plan.join_fd, "0", 1);
+}
+
 WIREUP_IN_CHILD bool set_host_name(ChildPlan& plan) {
   if (plan.host_name == nullptr) return true;
   if (::syscall(SYS_unshare, CLONE_NEWUTS) < 0) return errno == EPERM || failed(plan, "unshare");
@@ -121,6 +125,7 @@ WIREUP_IN_CHILD int run_child(void* argument) {
     failed(plan, "chdir");
     return 127;
   }
+  join_cgroup(plan);
   if (!bind_to_cpus(plan) || !set_host_name(plan)) return 127;
   // Handlers go before the mask does: one of the parent's must not run here.
   if (!set_fds(plan) || !set_signals(plan) || !unblock_signals(plan)) return 127;

@@ -34,6 +34,7 @@ struct ChildPlan {
   const unsigned long* cpus;      // null: all that the parent may run on
   std::size_t cpus_bytes;
   const char* host_name;          // null: the parent's
+  int join_fd;                    // -1: none; "0" is written to it
 
   // Written by the child: the step that failed, and the fd that it was about.
   const char* failed_step;

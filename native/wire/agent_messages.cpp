@@ -124,6 +124,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.label);
     codec.field(m.stdin_readers);
     codec.field(m.binding);
+    codec.field(m.socket_folder);
   } else if constexpr (std::is_same_v<T, OutputPlan>) {
     codec.field(m.mode);
     codec.field(m.file);

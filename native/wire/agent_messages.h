@@ -64,6 +64,8 @@ struct Hello {
   // How many ranks of this agent will read its stdin, each all of it. It is read when the last of them has started.
   std::uint32_t stdin_readers = 0;
   Binding binding = {};
+  // A folder with the PMI server's socket, which the agent removes when its launcher was killed; empty: none.
+  std::string socket_folder = {};
 };
 
 // A program and the environment that its ranks share. Lists are appended part by part; `last` ends them.

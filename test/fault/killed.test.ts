@@ -50,14 +50,17 @@ function verdict(stderr: string, stage: string, transport: string): string[] {
 
 async function at(stage: string, transport: (typeof transports)[number]): Promise<Run> {
   if (announced.includes(stage)) {
-    const run = new Run(wireupRun(ranks, transport, program('raw_stage'), stage), { mayLeaveFiles: true });
+    const run = new Run(wireupRun(ranks, transport, program('raw_stage'), stage));
     await run.until(() => lines(run.stdout).filter((line) => line === `rank at ${stage}`).length === ranks);
     // The tool, the guard, the agent, and each rank with its orphan.
     expect(await eventually(() => run.processes().length >= 3 + 2 * ranks, patience)).toBe(true);
     return run;
   }
   const size = stage === 'spawning' ? 150 : ranks;
-  const run = new Run(wireupRun(size, transport, 'sh', '-c', 'echo started; exec tail -f /dev/null'), { mayLeaveFiles: true });
+  const run = new Run(wireupRun(size, transport, 'sh', '-c', 'echo started; exec tail -f /dev/null'), {
+    // A tool that dies between making its socket's folder and telling its agent leaves it.
+    mayLeaveFiles: stage === 'started',
+  });
   // Before a rank has been started, or between the first and the last.
   if (stage === 'spawning') await run.until(() => run.stdout !== '');
   else expect(await eventually(() => find(run, 'agent') !== undefined, patience)).toBe(true);

@@ -22,7 +22,7 @@ const limit = 2000;
 
 // Starts a job, kills the tool once every rank has printed its line of pids, and looks.
 async function expectNothingLeft(argv: string[]): Promise<void> {
-  const job = new Run(argv, { mayLeaveFiles: true });
+  const job = new Run(argv);
   const printed = () => lines(job.stdout).filter((line) => /^(\[\d+\] )?rank /.test(line));
   await job.until(() => job.stdout.endsWith('\n') && printed().length === ranks);
 

@@ -16,6 +16,7 @@
 
 #include "os/error.h"
 #include "os/limits.h"
+#include "os/private_directory.h"
 
 namespace wireup::agent {
 namespace {
@@ -45,9 +46,10 @@ bool is_broken(int fd) {
 
 }  // namespace
 
-Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored)
+Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored, Cgroup& cgroup)
     : reactor_(reactor),
       ignored_(ignored),
+      cgroup_(cgroup),
       dev_null_(::open("/dev/null", O_RDWR | O_CLOEXEC)),
       ranks_(reactor, *this),
       table_(host_name()),
@@ -69,6 +71,9 @@ int Agent::run() {
     abandon();
     reactor_.run();
   }
+  // The guard does that too, when it is there.
+  cgroup_.remove();
+  if (phase_ == Phase::abandoned && hello_) os::remove_dead_directory(hello_->socket_folder);
   return exit_code_;
 }
 
@@ -182,6 +187,7 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
   spec.die_with_parent = true;
   spec.ignored_signals = ignored_;
   spec.cpus = binding_.next();
+  spec.join_fd = cgroup_.joining();
   if (rank.own_host) spec.host_name = rank.host;
 
   const pid_t pid = ranks_.start(rank.rank, spec);
@@ -257,6 +263,7 @@ void Agent::on_printed() {
 void Agent::sweep() {
   phase_ = Phase::sweeping;
   if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
+  cgroup_.kill();
   descendants_.end([this] {
     phase_ = Phase::draining;
     output_->show_status({});
@@ -288,6 +295,7 @@ void Agent::abandon() {
   phase_ = Phase::abandoned;
   if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
   ranks_.signal_all(SIGKILL);
+  cgroup_.kill();
   input_.reset();
   if (output_) output_->drop();
   reactor_.after(kAbandonLimit, [this] { reactor_.stop(); });

@@ -21,6 +21,7 @@
 #include "os/message_socket.h"
 #include "os/reactor.h"
 #include "tools/agent/binding.h"
+#include "tools/agent/cgroup.h"
 #include "tools/agent/descendants.h"
 #include "tools/agent/guard.h"
 #include "tools/agent/input.h"
@@ -35,7 +36,7 @@ namespace wireup::agent {
 class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
  public:
   // `ignored` is what stays ignored in ranks. Throws OsError.
-  Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored);
+  Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored, Cgroup& cgroup);
   ~Agent() override;
 
   // Until everything is over. Returns the exit code.
@@ -68,6 +69,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
 
   os::Reactor& reactor_;
   sigset_t ignored_;
+  Cgroup& cgroup_;
   os::UniqueFd dev_null_;
   std::optional<wire::agent::Hello> hello_;
   Programs programs_;

@@ -28,13 +28,14 @@ constexpr int kSweeps = 150;
 void close_all_fds() { ::syscall(SYS_close_range, 0U, ~0U, 0U); }
 
 // Ends with no child left, as far as the kernel lets us.
-void sweep() {
+void sweep(const Cgroup& cgroup) {
   for (int i = 0; i < kSweeps; ++i) {
+    cgroup.kill();
     for (const pid_t child : children()) ::kill(child, SIGKILL);
     siginfo_t info{};
     int result = 0;
     while ((result = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG)) == 0 && info.si_pid != 0) info = {};
-    if (result != 0 && errno == ECHILD) return;
+    if (result != 0 && errno == ECHILD && cgroup.remove()) return;
     ::nanosleep(&kSweepDelay, nullptr);
   }
 }
@@ -53,7 +54,7 @@ bool still_stopped(pid_t agent) {
   ::_exit(1);
 }
 
-[[noreturn]] void guard(pid_t agent) {
+[[noreturn]] void guard(pid_t agent, const Cgroup& cgroup) {
   // Every fd is the agent's alone: its end must be seen at the other ends.
   close_all_fds();
   bool stopped = false;
@@ -74,7 +75,7 @@ bool still_stopped(pid_t agent) {
     siginfo_t reaped{};
     ::waitid(P_PID, static_cast<id_t>(info.si_pid), &reaped, WEXITED | WNOHANG);
     if (reaped.si_pid != agent) continue;
-    sweep();
+    sweep(cgroup);
     if (stopped) ::_exit(wire::agent::kExitStopped);
     end_like(reaped);
   }
@@ -82,12 +83,12 @@ bool still_stopped(pid_t agent) {
 
 }  // namespace
 
-pid_t start_guard() {
+pid_t start_guard(const Cgroup& cgroup) {
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw os::OsError::last("prctl", "PR_SET_CHILD_SUBREAPER");
   const pid_t self = ::getpid();
   const pid_t agent = ::fork();
   if (agent < 0) throw os::OsError::last("fork");
-  if (agent > 0) guard(agent);
+  if (agent > 0) guard(agent, cgroup);
   // The end of the guard lets a stopped agent go on, which then sees it.
   if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
   if (::getppid() != self) throw os::OsError(ESRCH, "getppid");

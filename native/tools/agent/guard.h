@@ -14,12 +14,13 @@
 
 #include "os/fd.h"
 #include "os/reactor.h"
+#include "tools/agent/cgroup.h"
 
 namespace wireup::agent {
 
 // Splits the process in two. Returns in the child, the agent, with the guard's process id; the parent stays in
-// here as the guard and exits. Call while there is one thread and nothing is opened. Throws OsError.
-pid_t start_guard();
+// here as the guard and exits; it removes the job's cgroup. Call while there is one thread and nothing is opened. Throws OsError.
+pid_t start_guard(const Cgroup& cgroup);
 
 // Calls `gone` when the guard has ended. In the agent. Throws OsError, also when it has ended by now.
 class GuardWatch final : os::Handler {

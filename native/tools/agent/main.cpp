@@ -68,9 +68,10 @@ int main() {
     ::fcntl(kLauncherFd, F_SETFD, FD_CLOEXEC);
     fill_standard_fds();
     ignore_signals();
-    const pid_t guard = wireup::agent::start_guard();
+    wireup::agent::Cgroup cgroup;
+    const pid_t guard = wireup::agent::start_guard(cgroup);
     wireup::os::Reactor reactor;
-    wireup::agent::Agent agent(reactor, guard, std::move(launcher), ignored);
+    wireup::agent::Agent agent(reactor, guard, std::move(launcher), ignored, cgroup);
     return agent.run();
   } catch (const std::exception& error) {
     wireup::agent::complain("%s", error.what());

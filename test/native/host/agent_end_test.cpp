@@ -1,4 +1,6 @@
 // How wireup-agent ends a job, and what is left when it, its guard or its launcher goes: nothing.
+#include <filesystem>
+
 #include "host/agent_driver.h"
 
 namespace {
@@ -119,6 +121,56 @@ TEST_CASE("when the launcher goes, every process goes within two seconds") {
     for (const pid_t pid : pids) CHECK_FALSE(exists(pid));
     CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
     CHECK(read_all(out.first.get()).empty());
+  }
+}
+
+// The job's cgroup as a rank sees it; empty where none could be made.
+std::string cgroup_of_job(Driver& agent, int out) {
+  agent.shell("grep ^0:: /proc/self/cgroup", 9);
+  agent.start(9, 9);
+  agent.expect<msg::Exited>();
+  const std::string line = read_line(out);
+  return line.find("/wireup-") == std::string::npos ? std::string() : line.substr(line.rfind('/') + 1);
+}
+
+// Where version 2 is mounted, alone or beside version 1.
+std::vector<std::string> cgroups_named(const std::string& name) {
+  std::vector<std::string> found;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(
+           "/sys/fs/cgroup", std::filesystem::directory_options::skip_permission_denied, none)) {
+    if (entry.path().filename() == name) found.push_back(entry.path());
+  }
+  return found;
+}
+
+TEST_CASE("a job that forks faster than it can be looked for is ended in one stroke, where it has a cgroup") {
+  for (const bool hang_up : {false, true}) {
+    CAPTURE(hang_up);
+    os::FdPair out = os::make_pipe();
+    Driver agent({.out = out.second.get()});
+    out.second.reset();
+    agent.hello();
+    const std::string cgroup = cgroup_of_job(agent, out.first.get());
+    if (cgroup.empty()) {
+      MESSAGE("no cgroup can be made here");
+      return;
+    }
+    CHECK(cgroups_named(cgroup).size() == 1);
+    // One after the other: each starts the next in a session of its own and ends.
+    agent.shell("export s='setsid sh -c \"$s\" & exit 0'; echo; sh -c \"$s\"");
+    agent.start(0);
+    agent.expect<msg::Exited>();
+    CHECK(read_line(out.first.get()).empty());
+    if (hang_up) {
+      agent.hang_up();
+      agent.wait();
+    } else {
+      agent.finish();
+    }
+    // Each of them held it open.
+    CHECK(read_all(out.first.get()).empty());
+    CHECK(cgroups_named(cgroup).empty());
   }
 }
 

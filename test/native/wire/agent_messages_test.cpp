@@ -10,7 +10,7 @@ using namespace wireup::wire::agent;
 
 std::vector<Message> samples() {
   return {
-      Hello{3, {OutputMode::merge}, {OutputMode::file, "err.%r"}, "[%r] ", 64, {BindingUnit::list, {{0, 2}, {1}}}},
+      Hello{3, {OutputMode::merge}, {OutputMode::file, "err.%r"}, "[%r] ", 64, {BindingUnit::list, {{0, 2}, {1}}}, "/tmp/folder"},
       Hello{},
       Program{7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
       Program{},
