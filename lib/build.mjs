@@ -2,7 +2,7 @@
 // share one native side), the tool, and the declarations.
 import { build } from 'esbuild';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,6 +29,18 @@ await build({
   ],
 });
 chmodSync(join(dist, 'cli.js'), 0o755);
+linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");
 writeFileSync(join(dist, 'index.d.mts'), "export * from './index.js';\n");
 execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(lib, 'tsconfig.json')], { stdio: 'inherit' });
+
+/** `npx wireup` in the checkout: without links npm would install the checkout, and so compile it anew, to have them. */
+function linkBins() {
+  const bins = join(root, 'node_modules/.bin');
+  if (!existsSync(bins)) return;
+  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const [name, file] of Object.entries(bin)) {
+    rmSync(join(bins, name), { force: true });
+    symlinkSync(join('../..', file), join(bins, name));
+  }
+}

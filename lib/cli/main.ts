@@ -7,7 +7,7 @@ import { addLibpmiPath } from './libpmi-path';
 import { addPmi } from './pmi';
 import { addRun, run } from './run';
 import { addServe } from './serve';
-import { fail, print, usageError } from './report';
+import { fail, helpStyle, print, usageError } from './report';
 
 const program = new Command('wireup')
   .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
@@ -15,7 +15,8 @@ const program = new Command('wireup')
   .enablePositionalOptions()
   .showHelpAfterError(false)
   .exitOverride()
-  .configureOutput({ outputError: usageError, writeOut: print });
+  .configureOutput({ outputError: usageError, writeOut: print })
+  .configureHelp(helpStyle);
 
 addRun(program);
 addExchange(program);

@@ -1,6 +1,6 @@
 /** What the tool says when something is wrong: one line on stderr, and an exit code. */
 import { writeSync } from 'node:fs';
-import { InvalidArgumentError } from 'commander';
+import { Help, InvalidArgumentError, type HelpConfiguration, type Option } from 'commander';
 import { MAX_MILLISECONDS, MAX_RANKS } from '../limits';
 import { UsageError } from './mpiexec-args';
 
@@ -53,6 +53,13 @@ export function sayUsage(fault: string): void {
 export function usageError(message: string): void {
   say(`${message.replace(/^error: /, '').trimEnd().replaceAll('\n', ' ')} (see --help)`);
 }
+
+const plainHelp = new Help();
+
+/** That a flag is off unless it is given need not be said. */
+export const helpStyle: HelpConfiguration = {
+  optionDescription: (option: Option) => plainHelp.optionDescription(option).replace(/ ?\(default: false\)$/, ''),
+};
 
 /** The end of a command that threw. */
 export function fail(error: unknown): void {

@@ -7,7 +7,7 @@ import { addAdmissionOptions, type AdmissionFlags } from './admission';
 import { STATUS_SIGNAL } from './job-signals';
 import { readCommandLine, readConfigFile, readOptionsFile, UsageError, type Segment } from './mpiexec-args';
 import { parseMap, type PlacementMap } from './placement';
-import { idset, print, seconds, usageError, wholeNumber, words } from './report';
+import { helpStyle, idset, print, seconds, usageError, wholeNumber, words } from './report';
 
 /** What concerns one program; what one segment says is not said for the others. */
 export interface SegmentOptions {
@@ -15,7 +15,7 @@ export interface SegmentOptions {
   soft?: (count: number) => boolean;
   wdir?: string;
   path?: string;
-  env: Record<string, string>;
+  env?: Record<string, string>;
   envall: boolean;
   envnone: boolean;
   envlist?: string;
@@ -30,7 +30,7 @@ export interface JobOptions extends AdmissionFlags {
   nodePerRank: boolean;
   bindTo: BindTo;
   reportBindings: boolean;
-  genv: Record<string, string>;
+  genv?: Record<string, string>;
   genvall: boolean;
   genvnone: boolean;
   genvlist?: string;
@@ -129,7 +129,7 @@ function segmentOptions(command: Command): Command {
     .option('--wdir <folder>', 'the ranks’ working directory')
     .option('--path <folders>', 'where the program is searched; PATH by default')
     .option('--hosts <list>', 'names of this machine, name[:count] between commas, also -host: each is a node')
-    .addOption(new Option('--env <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair).default({}, 'none'))
+    .addOption(new Option('--env <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair))
     .option('--envlist <names>', 'inherit these variables only')
     .option('--envall', 'inherit all variables', false)
     .option('--envnone', 'inherit none', false)
@@ -151,7 +151,7 @@ function jobOptions(command: Command): Command {
     .option('--report-bindings', 'say on stderr which rank is bound to which CPUs', false)
     .option('--launcher <name>', 'fork, which is the only one', launcher)
     .optionsGroup('Environment of all ranks:')
-    .addOption(new Option('--genv <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair).default({}, 'none'))
+    .addOption(new Option('--genv <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair))
     .option('--genvlist <names>', 'inherit these variables only')
     .option('--genvall', 'inherit all variables (the default)', false)
     .option('--genvnone', 'inherit none', false)
@@ -217,6 +217,7 @@ export function makeRunCommand(name: string): Command {
     .usage('[options] program [args...] [: [options] program [args...]]...')
     .exitOverride()
     .configureOutput({ outputError: usageError, writeOut: print })
+    .configureHelp(helpStyle)
     .addHelpText(
       'after',
       `

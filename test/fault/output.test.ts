@@ -109,6 +109,22 @@ describe.skipIf(compiler.missing)(`output${compiler.note}`, () => {
   });
 });
 
+it('PMI goes on however much is printed', async () => {
+  const cli = wireup().join(' ');
+  const tool = start('-n', '4', 'sh', '-c', `yes & exec ${cli} exchange`);
+  let exchanged = '';
+  let bytes = 0;
+  tool.stdout!.setEncoding('latin1').on('data', (chunk: string) => {
+    bytes += chunk.length;
+    const at = chunk.indexOf(' ranks exchanged');
+    if (at >= 0) exchanged = chunk.slice(Math.max(0, at - 1), at + 16);
+  });
+  const [code] = (await once(tool, 'close')) as [number];
+  expect(code).toBe(0);
+  expect(exchanged).toBe('4 ranks exchanged');
+  expect(bytes).toBeGreaterThan(1e6);
+});
+
 describe('output that is no text', () => {
   const bytes = "printf '\\0\\1\\377a\\0'; head -c 1000000 /dev/zero; printf b";
   const expected = Buffer.concat([Buffer.from([0, 1, 255, 97, 0]), Buffer.alloc(1_000_000), Buffer.from('b')]);
