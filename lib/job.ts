@@ -103,7 +103,8 @@ export class Job {
    * @param line without control characters; empty to take it away
    */
   showStatus(line: string): void {
-    native.showStatus(this.#handle.id, checkString('line', line));
+    if (/[\u0000-\u001f\u007f]/.test(checkString('line', line))) throw optionError('line', 'a line without control characters', line);
+    native.showStatus(this.#handle.id, line);
   }
 
   /**

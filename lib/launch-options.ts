@@ -114,6 +114,13 @@ export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmi
 /** One application, or several (MPMD), whose ranks follow one another. */
 export type LaunchOptions = JobSettings & (LaunchApp | { apps: readonly LaunchApp[] });
 
+/** PATH_MAX, and far more than a label needs. */
+const MAX_PATTERN = 4096;
+const MAX_LABEL = 1024;
+
+/** CPUs of all sets together: what one message to the agent holds. */
+const MAX_CPUS = 16_384;
+
 const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'path'] as const;
 
 const settingNames: readonly (keyof JobSettings)[] = [
@@ -138,30 +145,48 @@ function hydraEnvironment(): Environment {
 }
 
 function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
+  if (typeof options !== 'object' || options === null) throw optionError('options', 'an object', options);
   if (!('apps' in options)) {
     checkOptions('options', options, [...appNames, ...settingNames]);
     return [{ where: '', app: options }];
   }
   checkOptions('options', options, ['apps', ...settingNames]);
   if (!Array.isArray(options.apps) || options.apps.length === 0) throw optionError('apps', 'an array of applications', options.apps);
-  return options.apps.map((app: LaunchApp, i) => ({ where: `apps[${i}].`, app: checkOptions(`apps[${i}]`, app, appNames) }));
+  return Array.from(options.apps, (app: LaunchApp, i) => ({ where: `apps[${i}].`, app: checkOptions(`apps[${i}]`, app, appNames) }));
 }
 
 function toProgram(where: string, app: LaunchApp, prefix: string[]): NativeProgram {
-  const environment = { ...hydraEnvironment(), ...scrubEnvironment(app.env ?? process.env) };
+  const environment = { ...hydraEnvironment(), ...scrubEnvironment(checkEnvironment(`${where}env`, app.env ?? process.env)) };
   return {
     directory: checkString(`${where}cwd`, app.cwd ?? ''),
     path: checkString(`${where}path`, app.path ?? ''),
     prefix,
-    args: [checkString(`${where}program`, app.program), ...checkStrings(`${where}args`, app.args ?? [])],
-    environment: checkStrings(`${where}env`, toList(environment)),
+    args: [checkProgram(`${where}program`, app.program), ...checkStrings(`${where}args`, app.args ?? [])],
+    environment: toList(environment),
   };
+}
+
+function checkProgram(name: string, value: unknown): string {
+  if (value === '') throw optionError(name, 'the name of a program', value);
+  return checkString(name, value);
+}
+
+function checkEnvironment(name: string, value: Environment): Environment {
+  const prototype: unknown = typeof value === 'object' && value !== null ? Object.getPrototypeOf(value) : undefined;
+  // process.env has a prototype of its own.
+  if (prototype === undefined || Array.isArray(value) || value instanceof Map) throw optionError(name, 'an object of strings', value);
+  for (const [variable, text] of Object.entries(value)) {
+    if (variable === '' || variable.includes('=')) throw optionError(name, "names that are not empty and have no '='", variable);
+    if (text !== undefined) checkString(`${name}.${variable}`, text);
+  }
+  return value;
 }
 
 function checkTarget(name: string, value: OutputTarget): OutputTarget {
   if (typeof value !== 'object' || value === null) return checkOneOf(name, value, ['inherit', 'pipe', 'pipe-per-rank', 'ignore'] as const);
   checkOptions(name, value, ['file']);
-  if (checkString(`${name}.file`, value.file) === '') throw optionError(`${name}.file`, 'the name of a file', value.file);
+  const file = checkString(`${name}.file`, value.file);
+  if (file === '' || file.length > MAX_PATTERN) throw optionError(`${name}.file`, `the name of a file, up to ${MAX_PATTERN} letters`, file);
   return value;
 }
 
@@ -193,6 +218,7 @@ function toBinding(value: JobSettings['bind']): NativeBinding {
   }
   const sets = value.map((set: readonly number[], i) => checkIntegers(`bind[${i}]`, set, 0, 65_535));
   if (sets.length === 0 || sets.some(({ length }) => length === 0)) throw optionError('bind', 'sets of CPUs', value);
+  if (sets.length + sets.flat().length > MAX_CPUS) throw optionError('bind', `up to ${MAX_CPUS} CPUs in all`, value);
   return { unit: 'list', sets };
 }
 
@@ -200,12 +226,13 @@ function nodesOf(options: JobSettings, size: number): { nodes: number[]; hosts: 
   const ownHosts = checkBoolean('pretendHosts', options.pretendHosts ?? false);
   const nodes = options.nodes === undefined ? [] : checkIntegers('nodes', options.nodes, 0, size - 1);
   if (options.nodes !== undefined && nodes.length !== size) throw optionError('nodes', `one node for each of ${size} ranks`, nodes);
-  const count = nodes.length > 0 ? Math.max(...new Set(nodes)) + 1 : Math.ceil(size / (options.ranksPerNode ?? size));
+  if (options.nodes !== undefined && options.ranksPerNode !== undefined) throw optionError('ranksPerNode', 'nothing beside nodes', options.ranksPerNode);
+  const count = nodes.length > 0 ? nodes.reduce((most, node) => Math.max(most, node), 0) + 1 : Math.ceil(size / (options.ranksPerNode ?? size));
   if (nodes.length > 0 && new Set(nodes).size !== count) throw optionError('nodes', 'nodes that are numbered from 0 without gaps', nodes);
   const hosts = checkStrings('hosts', options.hosts ?? []);
   if (options.hosts !== undefined && hosts.length !== count) throw optionError('hosts', `a name for each of ${count} nodes`, hosts);
   // HOST_NAME_MAX.
-  if (hosts.some((name) => !/^[^\s]{1,64}$/.test(name))) throw optionError('hosts', 'names of 1 to 64 letters without blanks', hosts);
+  if (hosts.some((name) => !/^\S+$/.test(name) || Buffer.byteLength(name) > 64)) throw optionError('hosts', 'names of 1 to 64 bytes without blanks', hosts);
   return { nodes, hosts, ownHosts: ownHosts && hosts.length > 0 };
 }
 
@@ -234,6 +261,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   const shim = checkBoolean('execShim', options.execShim ?? true) && pmi === 'unix';
   const programs = given.map(({ where, app }) => toProgram(where, app, shim ? [execPath] : []));
   const label = checkString('label', options.label ?? '');
+  if (label.length > MAX_LABEL) throw optionError('label', `up to ${MAX_LABEL} letters`, label);
   const joins = size > 1 || label !== '';
   const stdout = checkTarget('stdout', options.stdout ?? 'inherit');
   const stderr = checkTarget('stderr', options.stderr ?? 'inherit');
@@ -268,7 +296,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       silent:
         options.outputFrom === undefined ? [] : flags(checkIntegers('outputFrom', options.outputFrom, 0, size - 1), size).map((said) => !said),
       ...debuggerOf(options.debugger, size),
-      ignoredSignals: (options.ignoredSignals ?? []).map((signal) => signalNumber('ignoredSignals', signal)),
+      ignoredSignals: checkStrings('ignoredSignals', options.ignoredSignals ?? []).map((signal) => signalNumber('ignoredSignals', signal as NodeJS.Signals)),
       endOnFailure: checkOneOf('onFailure', options.onFailure ?? 'kill', ['kill', 'wait'] as const) === 'kill',
       endOnEarlyExit: checkOneOf('onEarlyExit', options.onEarlyExit ?? 'fail', ['fail', 'wait'] as const) === 'fail',
       grace: checkInteger('killTimeout', options.killTimeout ?? 5000, 0, MAX_MILLISECONDS),

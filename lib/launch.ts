@@ -1,11 +1,13 @@
+import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import { fromFault, fromThrown, PmiError } from './errors';
 import { EventHub, toPmiEvent } from './events';
 import { JobHandle } from './handle';
 import { Job, type JobEvent, type JobStreams } from './job';
 import { planLaunch, type LaunchOptions, type LaunchPlan, type OutputTarget } from './launch-options';
-import { native, type NativeLaunchOptions } from './native';
+import { native } from './native';
 import { exitOf, toJobResult, type JobResult } from './result';
 import { deferred } from './wait';
 
@@ -26,23 +28,38 @@ function openPipes(count: number): Pipes {
 
 /** Opens the pipes that the plan asks for, and starts it. Returns the native handle. */
 function start({ size, stdout, stderr, native: options }: LaunchPlan, streams: JobStreams): number {
-  const each = (target: OutputTarget): number => (target === 'pipe-per-rank' ? size : 0);
-  const one = (target: OutputTarget): number => (target === 'pipe' ? 1 : 0);
-  const out = openPipes(one(stdout));
-  const err = openPipes(one(stderr));
-  const rankOut = openPipes(each(stdout));
-  const rankErr = openPipes(each(stderr));
-  streams.stdout = out.streams[0];
-  streams.stderr = err.streams[0];
-  if (stdout === 'pipe-per-rank') streams.rankStdout = rankOut.streams;
-  if (stderr === 'pipe-per-rank') streams.rankStderr = rankErr.streams;
-  const fds: Pick<NativeLaunchOptions, 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'> = {
-    stdoutFd: out.fds[0] ?? -1,
-    stderrFd: err.fds[0] ?? -1,
-    rankStdoutFds: rankOut.fds,
-    rankStderrFds: rankErr.fds,
+  const opened: Pipes[] = [];
+  let given = false;
+  const open = (target: OutputTarget, kind: OutputTarget, count: number): Pipes => {
+    const pipes = openPipes(target === kind ? count : 0);
+    opened.push(pipes);
+    return pipes;
   };
-  return native.launch({ ...options, ...fds });
+  try {
+    const out = open(stdout, 'pipe', 1);
+    const err = open(stderr, 'pipe', 1);
+    const rankOut = open(stdout, 'pipe-per-rank', size);
+    const rankErr = open(stderr, 'pipe-per-rank', size);
+    given = true;
+    const handle = native.launch({
+      ...options,
+      stdoutFd: out.fds[0] ?? -1,
+      stderrFd: err.fds[0] ?? -1,
+      rankStdoutFds: rankOut.fds,
+      rankStderrFds: rankErr.fds,
+    });
+    streams.stdout = out.streams[0];
+    streams.stderr = err.streams[0];
+    if (stdout === 'pipe-per-rank') streams.rankStdout = rankOut.streams;
+    if (stderr === 'pipe-per-rank') streams.rankStderr = rankErr.streams;
+    return handle;
+  } catch (error) {
+    for (const { streams: ours, fds } of opened) {
+      for (const stream of ours) stream.destroy();
+      if (!given) for (const fd of fds) closeSync(fd);
+    }
+    throw error;
+  }
 }
 
 /**
@@ -100,7 +117,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
       },
     );
   } catch (error) {
-    throw fromThrown('ERR_PMI_LAUNCH', error);
+    throw fromThrown((error as { errno?: number }).errno === constants.errno.EMFILE ? 'ERR_PMI_FD_LIMIT' : 'ERR_PMI_LAUNCH', error);
   }
   const job = new Job(handle, hub, await ready.promise, { size, grace: plan.native.grace, streams, started: started.promise, result: result.promise });
   if (signal !== undefined) {

@@ -227,7 +227,7 @@ export interface NativeLaunchOptions extends NativeJobOptions, NativeListenOptio
   /** Of each rank, or nothing. */
   stdinReaders: boolean[];
   silent: boolean[];
-  /** Taken over: write ends of pipes that stand for the agent's stdout and stderr; -1: none. */
+  /** Taken over, also when the call throws: write ends of pipes that stand for the agent's stdout and stderr; -1: none. */
   stdoutFd: number;
   stderrFd: number;
   /** Taken over: of each rank, or nothing. */

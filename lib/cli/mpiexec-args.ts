@@ -68,54 +68,83 @@ function findOption(options: readonly Option[], name: string): Option | undefine
   return options.find(({ long, short }) => long === `--${name}` || short === `-${name}`);
 }
 
-/** Splits at each lone `:`. */
-function splitSegments(argv: readonly string[]): string[][] {
-  const segments: string[][] = [[]];
-  for (const word of argv) {
-    if (word === ':') segments.push([]);
-    else segments.at(-1)!.push(word);
-  }
-  return segments;
-}
+class Reader {
+  readonly #words: string[];
+  #at = 0;
+  /** Where the words of a -file end. */
+  #fileEnd = 0;
 
-function readSegment(argv: readonly string[], options: readonly Option[], pairs: ReadonlySet<string>, wordsOf: (file: string) => string[]): Segment {
-  const words = [...argv];
-  const segment: Segment = { options: [], program: undefined, args: [] };
-  let at = 0;
-  while (at < words.length) {
-    const word = words[at]!;
-    const match = /^--?([A-Za-z][\w-]*)(?:=([^]*))?$/.exec(word);
-    if (match === null) {
-      if (word === '--') at++;
-      break;
+  constructor(
+    argv: readonly string[],
+    private readonly options: readonly Option[],
+    private readonly pairs: ReadonlySet<string>,
+    private readonly wordsOf: (file: string) => string[],
+  ) {
+    this.#words = [...argv];
+  }
+
+  segments(): Segment[] {
+    const found = [this.#segment()];
+    while (this.#words[this.#at] === ':') {
+      this.#at++;
+      found.push(this.#segment());
     }
-    at++;
+    return found;
+  }
+
+  #segment(): Segment {
+    const segment: Segment = { options: [], program: undefined, args: [] };
+    while (this.#at < this.#words.length && this.#words[this.#at] !== ':') {
+      const word = this.#words[this.#at]!;
+      if (word === '--') {
+        this.#at++;
+        break;
+      }
+      if (!word.startsWith('-') || word === '-') break;
+      this.#at++;
+      this.#option(word, segment);
+    }
+    if (this.#at < this.#words.length && this.#words[this.#at] !== ':') segment.program = this.#words[this.#at++];
+    // Only a lone `:` ends arguments.
+    const colon = this.#words.indexOf(':', this.#at);
+    const end = colon < 0 ? this.#words.length : colon;
+    segment.args = this.#words.slice(this.#at, end);
+    this.#at = end;
+    return segment;
+  }
+
+  #option(word: string, segment: Segment): void {
+    const match = /^--?([A-Za-z][\w-]*)(?:=([^]*))?$/.exec(word);
+    if (match === null) throw new UsageError(`unknown option '${word}'`);
     const [, said, value] = match as unknown as [string, string, string | undefined];
     const name = aliases[said] ?? said;
     const why = unsupported[name];
     if (why !== undefined) throw new UsageError(`option '${word}' is not supported: ${why}`);
-    const option = findOption(options, name);
+    const option = findOption(this.options, name);
     const long = option?.long ?? `--${name}`;
     if (option !== undefined && !option.required) {
-      segment.options.push(value === undefined ? long : `${long}=${value}`);
-      continue;
+      if (value !== undefined) throw new UsageError(`option '${word}' takes no value`);
+      segment.options.push(long);
+      return;
     }
-    let given = value ?? (option === undefined ? undefined : words[at++]);
+    let given = value ?? (option === undefined ? undefined : this.#words[this.#at++]);
     // `-env NAME VALUE`, which may also be NAME=VALUE.
-    if (given !== undefined && pairs.has(long) && !given.includes('=')) {
-      if (at >= words.length) throw new UsageError(`option '${word}': expected a name and a value`);
-      given = `${given}=${words[at++]}`;
+    if (given !== undefined && this.pairs.has(long) && !given.includes('=')) {
+      if (this.#at >= this.#words.length) throw new UsageError(`option '${word}': expected a name and a value`);
+      given = `${given}=${this.#words[this.#at++]}`;
     }
-    if (long === '--file' && given !== undefined) {
-      words.splice(at, 0, ...wordsOf(given));
-      continue;
-    }
+    if (long === '--file' && given !== undefined) return this.#insert(given);
     // Without a value commander says what is missing; an unknown option it compares with those that there are.
     segment.options.push(given === undefined ? long : `${long}=${given}`);
   }
-  segment.program = words[at];
-  segment.args = words.slice(at + 1);
-  return segment;
+
+  #insert(file: string): void {
+    if (this.#at <= this.#fileEnd && this.#fileEnd > 0) throw new UsageError(`--file ${file}: a file of options cannot name another`);
+    const words = this.wordsOf(file);
+    if (words.includes(':')) throw new UsageError(`--file ${file}: it has the options of one program; expected no ':'`);
+    this.#words.splice(this.#at, 0, ...words);
+    this.#fileEnd = this.#at + words.length;
+  }
 }
 
 /**
@@ -130,7 +159,7 @@ export function readCommandLine(
   pairs: ReadonlySet<string>,
   wordsOf: (file: string) => string[],
 ): Segment[] {
-  return splitSegments(argv).map((words) => readSegment(words, command.options, pairs, wordsOf));
+  return new Reader(argv, command.options, pairs, wordsOf).segments();
 }
 
 function linesOf(text: string): string[] {

@@ -111,6 +111,7 @@ export function placeByMap(map: PlacementMap, size: number): Placement {
       map.kind === 'cyclic' ? rank % map.nodes : Math.floor((rank * map.nodes) / size),
     );
   }
-  const count = Math.max(...new Set(nodes)) + 1;
+  const count = nodes.reduce((most, node) => Math.max(most, node), 0) + 1;
+  if (new Set(nodes).size !== count) throw new UsageError(`--map: expected nodes that are numbered from 0 without gaps, up to ${count - 1}`);
   return { nodes, hosts: Array.from({ length: count }, (_, node) => `node${node}`), pretended: true };
 }

@@ -31,7 +31,6 @@ export interface JobOptions extends AdmissionFlags {
   bindTo: BindTo;
   reportBindings: boolean;
   genv?: Record<string, string>;
-  genvall: boolean;
   genvnone: boolean;
   genvlist?: string;
   usize?: number;
@@ -97,7 +96,11 @@ function bindTo(text: string): BindTo {
   if (text === 'none' || text === 'hwthread' || text === 'core' || text === 'socket') return text;
   const list = /^(?:user|list):(.+)$/.exec(text)?.[1];
   if (list === undefined) throw new InvalidArgumentError('Expected none, hwthread, core, socket, or user:CPU[+CPU...],... with the CPUs of each rank.');
-  return list.split(',').map((set) => set.split('+').flatMap(idset));
+  try {
+    return list.split(',').map((set) => set.split('+').flatMap(idset));
+  } catch {
+    throw new InvalidArgumentError('Expected the CPUs of each rank, such as user:0,1+2,3-5.');
+  }
 }
 
 function stdinOf(text: string): 'all' | 'none' | number[] {
@@ -131,8 +134,8 @@ function segmentOptions(command: Command): Command {
     .option('--hosts <list>', 'names of this machine, name[:count] between commas, also -host: each is a node')
     .addOption(new Option('--env <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair))
     .option('--envlist <names>', 'inherit these variables only')
-    .option('--envall', 'inherit all variables', false)
-    .option('--envnone', 'inherit none', false)
+    .addOption(new Option('--envall', 'inherit all variables').default(false).conflicts(['envnone', 'envlist']))
+    .addOption(new Option('--envnone', 'inherit none').default(false).conflicts('envlist'))
     .option('--file <file>', 'more of these options, from a file');
 }
 
@@ -153,13 +156,14 @@ function jobOptions(command: Command): Command {
     .optionsGroup('Environment of all ranks:')
     .addOption(new Option('--genv <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair))
     .option('--genvlist <names>', 'inherit these variables only')
-    .option('--genvall', 'inherit all variables (the default)', false)
-    .option('--genvnone', 'inherit none', false)
+    .addOption(new Option('--genvall', 'inherit all variables, as by default').default(false).conflicts(['genvnone', 'genvlist']))
+    .addOption(new Option('--genvnone', 'inherit none').default(false).conflicts('genvlist'))
     .optionsGroup('PMI:')
     .addOption(
       new Option('--pmi <transport>', 'how ranks reach the PMI server: an inherited fd, TCP on 127.0.0.1, or a unix socket')
         .choices(['fd', 'tcp', 'unix'])
-        .default('fd'),
+        .default('fd')
+        .conflicts('pmiPort'),
     )
     .option('--pmi-port', 'the same as --pmi tcp', false)
     .option('--no-exec-shim', 'with --pmi unix: start the program itself, which runs wireup-exec further inside (in a container)')
@@ -182,7 +186,7 @@ function jobOptions(command: Command): Command {
     )
     .option('-v, --verbose', 'say on stderr what runs where, and how long it took', false)
     .optionsGroup('How the job ends:')
-    .addOption(new Option('-t, --timeout <S>', 'end the job after S seconds, with exit code 124').env('MPIEXEC_TIMEOUT').argParser(seconds(1)))
+    .addOption(new Option('-t, --timeout <S>', 'end the job after S seconds, with exit code 124; MPIEXEC_TIMEOUT by default').argParser(seconds(1)))
     .addOption(
       new Option('--wireup-timeout <S>', 'the same when not every rank has said PMI init and left the first barrier by then').argParser(seconds(1)),
     )
@@ -245,8 +249,10 @@ Examples:
 /** A configfile's segments stand where it is named; the options beside it go before the first of them. */
 function expandConfigFiles(segments: readonly Segment[], read: (argv: string[]) => Segment[]): Segment[] {
   return segments.flatMap((segment) => {
-    const at = segment.options.findIndex((option) => option.startsWith('--configfile='));
-    if (at < 0) return [segment];
+    const files = segment.options.filter((option) => option.startsWith('--configfile='));
+    if (files.length === 0) return [segment];
+    if (files.length > 1) throw new UsageError('--configfile: expected one file');
+    const at = segment.options.indexOf(files[0]!);
     const file = segment.options[at]!.slice('--configfile='.length);
     if (segment.program !== undefined) throw new UsageError(`--configfile ${file}: it names the programs; expected none behind it`);
     const found = read(readConfigFile(readText('--configfile', file)));
@@ -267,9 +273,9 @@ export function readText(option: string, file: string): string {
   }
 }
 
-/** Where an option was said, and not only has its default. */
+/** Where an option was said, and does not only have its default. */
 function said(command: Command, key: string): boolean {
-  return command.getOptionValueSource(key) !== 'default';
+  return command.getOptionValueSource(key) === 'cli';
 }
 
 /**

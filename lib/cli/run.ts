@@ -12,7 +12,7 @@ import { UsageError } from './mpiexec-args';
 import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
 import { describeExits, Progress } from './progress';
 import { RefusalReport } from './refusals';
-import { print, say } from './report';
+import { print, say, seconds } from './report';
 import { readRun, readText, type JobOptions, type RunSegment } from './run-options';
 
 /** What a shell reports for a process that ^C ended: 128 + SIGINT. */
@@ -44,6 +44,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
   const { apps, placement } = await place(options, segments);
   const pmi = options.pmiPort ? 'tcp' : options.pmi;
   const ports = portRange(process.env.MPIEXEC_PORT_RANGE);
+  const timeout = options.timeout ?? timeoutOf(process.env.MPIEXEC_TIMEOUT);
   const job = await launch({
     apps,
     pmi,
@@ -60,7 +61,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
     onFailure: options.onFailure,
     onEarlyExit: options.onEarlyExit,
     killTimeout: options.killTimeout,
-    ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
+    ...(timeout === undefined ? {} : { timeout }),
     ...(options.debugger === undefined ? {} : { debugger: { command: options.debugger, ranks: options.debugRanks } }),
     ...(options.wireupTimeout === undefined ? {} : { wireupTimeout: options.wireupTimeout }),
     ...toAdmission(options),
@@ -74,7 +75,8 @@ export async function run(name: string, words: readonly string[]): Promise<void>
   signals.attach(job);
   if (options.proctable !== undefined) await writeProcessTable(job, options.proctable, apps);
   const result = await job.result;
-  progress?.end();
+  // An agent that is gone has taken no line away.
+  if (result.failure?.reason !== 'agent') progress?.end();
   sayFailure(result);
   if (options.printAllExitcodes) say(`exit codes: ${describeExits(result.ranks)}`);
   let exitCode = result.exitCode === 0 && signals.endedJob ? INTERRUPTED : result.exitCode;
@@ -92,7 +94,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
 function printInfo(): void {
   print(`wireup ${version}
 Launchers: fork (ranks start on this machine, ${hostname()})
-PMI: 1.1, over an inherited fd, TCP (host:port) and unix sockets
+PMI: 1.1, 1.2 and 2.0, over an inherited fd, TCP (host:port) and unix sockets
 Binding: none, hwthread, core, socket, user (${availableParallelism()} CPUs may be used)
 System: Linux ${release()} ${arch()}, Node ${process.version}
 `);
@@ -124,6 +126,7 @@ async function place(options: JobOptions, segments: readonly RunSegment[]): Prom
   const size = apps.reduce((sum, { ranks }) => sum + ranks, 0);
   const named = hosts.some(({ length }) => length > 0);
   const ways = [named && '--hosts', options.map !== undefined && '--map', options.nodePerRank && '--node-per-rank'].filter((way) => way !== false);
+  if (options.ppn !== undefined && options.map !== undefined) ways.push('--ppn');
   if (ways.length > 1) throw new UsageError(`${ways.join(' and ')}: each says where ranks are; expected one of them`);
   if (options.map !== undefined) return { apps, placement: placeByMap(options.map, size) };
   if (!named) return { apps, placement: undefined };
@@ -156,6 +159,16 @@ function environmentOf(job: JobOptions, segment: RunSegment['options']): Environ
   const own = segment.envall || segment.envnone || segment.envlist !== undefined;
   const base = own ? inherited(segment.envnone, segment.envlist) : inherited(job.genvnone, job.genvlist);
   return { ...base, ...job.genv, ...segment.env };
+}
+
+/** As Hydra has it, what is not more than 0 is no limit. */
+function timeoutOf(text: string | undefined): number | undefined {
+  if (text === undefined || /^\s*(-\d+|0*)\s*$/.test(text)) return undefined;
+  try {
+    return seconds(1)(text);
+  } catch (error) {
+    throw new UsageError(`MPIEXEC_TIMEOUT=${text}: ${(error as Error).message}`);
+  }
 }
 
 function portRange(text: string | undefined): [number, number] | undefined {

@@ -180,6 +180,11 @@ std::vector<os::UniqueFd> to_fds(const Napi::Value& value) {
 
 host::LaunchOptions to_launch_options(const Napi::Object& object) {
   host::LaunchOptions options;
+  // First, so that they are closed whatever else is wrong.
+  options.pipes->out.reset(i32(member(object, "stdoutFd")));
+  options.pipes->err.reset(i32(member(object, "stderrFd")));
+  options.pipes->rank_out = to_fds(member(object, "rankStdoutFds"));
+  options.pipes->rank_err = to_fds(member(object, "rankStderrFds"));
   options.job = to_job_options(object);
   options.listen = to_listen_options(object);
   options.pmi = text(member(object, "pmi")) == "fd" ? host::PmiMode::fd : host::PmiMode::port;
@@ -202,10 +207,6 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
   options.wireup_timeout = std::chrono::milliseconds(u32(member(object, "wireupTimeout")));
   options.job.auth.descendants_only = boolean(member(object, "descendantsOnly"));
-  options.pipes->out.reset(i32(member(object, "stdoutFd")));
-  options.pipes->err.reset(i32(member(object, "stderrFd")));
-  options.pipes->rank_out = to_fds(member(object, "rankStdoutFds"));
-  options.pipes->rank_err = to_fds(member(object, "rankStderrFds"));
   return options;
 }
 

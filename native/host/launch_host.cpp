@@ -25,6 +25,9 @@ constexpr int kAgentSocket = 3;
 // Ranks named in one Signal: 64 KiB of a message that may hold 160.
 constexpr std::size_t kSignalBatch = 16 << 10;
 
+// Of a status line: wider than any terminal, and far below what a message may hold.
+constexpr std::size_t kMaxStatus = 1000;
+
 // How often we look whether a signal has stopped the agent. It is killed when two looks see it so: one may come
 // when both were stopped together and only we have been let go on so far.
 constexpr std::chrono::milliseconds kAgentCheck{500};
@@ -149,6 +152,8 @@ void LaunchHost::limit(std::chrono::milliseconds delay, job::FailureReason reaso
     if (reason == job::FailureReason::wireup && wired_up()) return;
     outcome_.timed_out(reason, delay);
     judge();
+    // Output that nobody takes does not hold it up for longer.
+    limits_.push_back(reactor_.after(options_.grace, [this] { send_end(std::chrono::milliseconds::zero()); }));
   }));
 }
 
@@ -367,7 +372,10 @@ void LaunchHost::signal(std::int32_t signal, const std::vector<std::uint32_t>& r
   }
 }
 
-void LaunchHost::show_status(std::string line) { send(Status{std::move(line)}); }
+void LaunchHost::show_status(std::string line) {
+  line.resize(std::min(line.size(), kMaxStatus));
+  send(Status{std::move(line)});
+}
 
 void LaunchHost::stop(std::chrono::milliseconds grace) {
   outcome_.stopped();

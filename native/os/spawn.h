@@ -32,7 +32,7 @@ struct SpawnSpec {
   // The CPUs that the child may run on; empty: all that the caller may.
   std::vector<std::uint32_t> cpus;
   // What gethostname() says in the child, at most 64 bytes; empty: the caller's. Needs CAP_SYS_ADMIN (a UTS namespace is
-  // made for it) and is passed over without.
+  // made for it) and is passed over where none can be made.
   std::string host_name;
   // cgroup.procs of a cgroup that the child is to be in from its first instruction on, where the kernel lets it; -1: the
   // caller's.

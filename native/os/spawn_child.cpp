@@ -75,7 +75,8 @@ WIREUP_IN_CHILD void join_cgroup(const ChildPlan& plan) {
 
 WIREUP_IN_CHILD bool set_host_name(ChildPlan& plan) {
   if (plan.host_name == nullptr) return true;
-  if (::syscall(SYS_unshare, CLONE_NEWUTS) < 0) return errno == EPERM || failed(plan, "unshare");
+  // Not allowed, or no more namespaces: the name stays as it is.
+  if (::syscall(SYS_unshare, CLONE_NEWUTS) < 0) return true;
   std::size_t size = 0;
   while (plan.host_name[size] != '\0') size++;
   return ::syscall(SYS_sethostname, plan.host_name, size) >= 0 || failed(plan, "sethostname");

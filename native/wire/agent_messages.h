@@ -104,7 +104,8 @@ struct Signal {
 };
 
 // End the job: TERM to what still runs, KILL after the grace; the agent answers Done and leaves.
-// With nothing running it ends what the ranks left behind.
+// With nothing running it ends what the ranks left behind. Output that is not taken holds up the Done of the first End; a
+// further one says how long it may.
 struct End {
   std::uint32_t grace_ms = 0;
 };

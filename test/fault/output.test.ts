@@ -175,6 +175,22 @@ describe('ends of streams', () => {
     expect(await said).toBe('');
   });
 
+  it('a reader that stands still does not hold up a time limit, nor the third ^C', async () => {
+    const limited = start('-t', '1', '--kill-timeout', '0.1', '-n', '2', 'yes');
+    limited.stdout!.pause();
+    expect(await once(limited, 'exit')).toEqual([124, null]);
+
+    const interrupted = start('-n', '2', 'sh', '-c', "trap '' INT; echo ready >&2; exec yes");
+    interrupted.stdout!.pause();
+    let ready = '';
+    interrupted.stderr!.setEncoding('utf8').on('data', (chunk: string) => (ready += chunk));
+    expect(await eventually(() => ready.split('ready').length === 3, 20_000)).toBe(true);
+    const ended = once(interrupted, 'exit');
+    // Two of a kind that come together are one, so they are said until they have been heard.
+    const again = setInterval(() => interrupted.kill('SIGINT'), 50);
+    expect(await ended.finally(() => clearInterval(again))).toEqual([130, null]);
+  });
+
   it('a disk that is full is said, and ends the job', async () => {
     const { code, stderr } = await run(wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'yes'));
     expect(stderr).toMatch(/^wireup: nothing more can be written to \/dev\/full: no space left on device \(ENOSPC\); \d ranks? (was|were) ended\n$/);

@@ -218,12 +218,15 @@ const char* Agent::handle(const Status& status) {
   return nullptr;
 }
 
-// A second End can only shorten the grace.
+// A second End can only shorten the grace; when the ranks are gone it is the time that output still has that nobody takes.
 const char* Agent::handle(const End& end) {
   const auto when = os::Reactor::Clock::now() + std::chrono::milliseconds(end.grace_ms);
   if (phase_ == Phase::serving) {
     ranks_.end_all();
     phase_ = Phase::ending;
+  } else if (phase_ == Phase::sweeping || phase_ == Phase::draining) {
+    drop_output_at(when);
+    return nullptr;
   } else if (phase_ != Phase::ending || when >= kill_at_) {
     return nullptr;
   }
@@ -267,7 +270,17 @@ void Agent::sweep() {
   descendants_.end([this] {
     phase_ = Phase::draining;
     output_->show_status({});
+    if (drops_output_) output_->drop();
     output_->drain([this] { finish(); });
+  });
+}
+
+void Agent::drop_output_at(os::Reactor::Clock::time_point when) {
+  reactor_.at(when, [this] {
+    drops_output_ = true;
+    if (phase_ != Phase::draining) return;
+    output_->drop();
+    finish();
   });
 }
 

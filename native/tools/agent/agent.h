@@ -64,6 +64,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   int output_of(const wire::agent::SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened);
   void send(const wire::agent::Message& message);
   void sweep();
+  void drop_output_at(os::Reactor::Clock::time_point when);
   void finish();
   void abandon();
 
@@ -83,6 +84,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   Phase phase_ = Phase::serving;
   os::Reactor::TimerId kill_timer_ = 0;
   os::Reactor::Clock::time_point kill_at_;
+  bool drops_output_ = false;
   int exit_code_ = 1;
   os::MessageSocket launcher_;
   GuardWatch guard_;

@@ -1,10 +1,12 @@
 #include "tools/agent/cgroup.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -33,7 +35,7 @@ std::string own_cgroup() {
     std::string point;
     if (!(words >> skipped >> skipped >> skipped >> root >> point)) continue;
     if (root == "/") return point + own;
-    if (own.starts_with(root)) return point + own.substr(root.size());
+    if (own == root || own.starts_with(root + "/")) return point + own.substr(root.size());
   }
   return {};
 }
@@ -60,9 +62,12 @@ bool remove_tree(const std::string& path) {
 Cgroup::Cgroup() {
   const std::string own = own_cgroup();
   if (own.empty()) return;
-  const std::string path = own + (own.ends_with('/') ? "" : "/") + "wireup-" + std::to_string(::getpid());
-  // One of that name is left of a job whose agent and guard were killed together.
-  if (::mkdir(path.c_str(), 0755) == 0 || errno == EEXIST) path_ = path;
+  // A process id alone is not unique: other pid namespaces may share the tree.
+  std::uint64_t salt = 0;
+  if (::getrandom(&salt, sizeof salt, 0) != static_cast<ssize_t>(sizeof salt)) return;
+  const std::string path = own + (own.ends_with('/') ? "" : "/") + "wireup-" + std::to_string(salt);
+  // What stands there is somebody else's.
+  if (::mkdir(path.c_str(), 0755) == 0) path_ = path;
 }
 
 int Cgroup::joining() {

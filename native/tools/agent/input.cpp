@@ -98,8 +98,11 @@ void Input::go_on() {
 }
 
 void Input::copy_some() {
-  const ssize_t size = in_.read(buffer_.data(), buffer_.size());
-  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  ssize_t size = 0;
+  do {
+    size = in_.read(buffer_.data(), buffer_.size());
+  } while (size < 0 && errno == EINTR);
+  if (size < 0 && errno == EAGAIN) return;
   if (size < 0 && errno == EIO && in_background(in_.fd())) {
     watch_source(false);
     retry_ = reactor_.after(kForegroundCheck, [this] {

@@ -65,12 +65,13 @@ class OutputStream final : public os::Handler, public LineSource {
       }
       begun_ = false;
     }
+    if (partial_.empty()) since_ = last_;
     partial_ += bytes.substr(end);
     if (partial_.size() >= kMaxLine) write_partial();
     return begun_ || !partial_.empty();
   }
 
-  // It is silent: what it has begun is written, and may be cut.
+  // What it has begun is written, and may be cut.
   void rest() {
     write_partial();
     sink_->release(*this);
@@ -82,7 +83,10 @@ class OutputStream final : public os::Handler, public LineSource {
     sink_->end(*this);
   }
 
-  os::Reactor::Clock::time_point last_read() const { return last_; }
+  // When what it has begun has waited long enough, or it has been silent for long enough.
+  os::Reactor::Clock::time_point due() const {
+    return (partial_.empty() ? last_ : since_) + kPartialDelay;
+  }
 
   bool waiting = false;  // in Output::waiting_
 
@@ -107,7 +111,8 @@ class OutputStream final : public os::Handler, public LineSource {
   std::string partial_;
   bool begun_ = false;  // a piece of the line has been written
   bool watched_ = false;
-  os::Reactor::Clock::time_point last_;
+  os::Reactor::Clock::time_point last_;   // read
+  os::Reactor::Clock::time_point since_;  // the first byte of partial_
 };
 
 Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObserver& observer)
@@ -116,7 +121,8 @@ Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObse
       out_(plans.out),
       err_(plans.err),
       label_(plans.label),
-      buffer_(kReadSize) {
+      // Labels that are long beside the lines make many bytes of few.
+      buffer_(std::max(kReadSize / (1 + label_.size() / 16), kReadSize / 16)) {
   const auto sink = [&](int fd, const char* name) {
     return std::make_shared<Sink>(reactor, fd, name, !label_.empty(), static_cast<SinkObserver&>(*this));
   };
@@ -195,6 +201,10 @@ void Output::drop() {
   partial_.clear();
   waiting_.clear();
   streams_.clear();
+  for (const auto& sink : {stdout_, stderr_}) {
+    if (sink) sink->drop();
+  }
+  for (const auto& [name, sink] : file_sinks_) sink->drop();
 }
 
 void Output::on_stream_ready(OutputStream& stream) {
@@ -284,7 +294,7 @@ void Output::close_streams_of(const Sink& sink) {
     return true;
   });
   waiting_.erase(&sink);
-  if (!lost_.insert(&sink).second) return;
+  if (!lost_.insert(sink.name()).second) return;
   observer_.on_output_lost(sink.error(), sink.name());
 }
 
@@ -301,11 +311,11 @@ void Output::flush_partials() {
   std::optional<os::Reactor::Clock::time_point> next;
   for (OutputStream* stream : partial_) {
     // What waits for its sink is not silent.
-    const bool due = !stream->waiting && now - stream->last_read() >= kPartialDelay;
+    const bool due = !stream->waiting && now >= stream->due();
     if (due && !stream->sink()->held_from(*stream) && !stream->sink()->blocked()) {
       silent.push_back(stream);
     } else {
-      const auto when = due || stream->waiting ? now + kPartialDelay : stream->last_read() + kPartialDelay;
+      const auto when = due || stream->waiting ? now + kPartialDelay : stream->due();
       next = next ? std::min(*next, when) : when;
     }
   }

@@ -2,13 +2,15 @@
 // behind its label, and files that ranks write to directly.
 //
 // Whole lines are passed on at once. The beginning of one waits for its rest, for 200 ms and as long as it is no longer
-// than kMaxLine; then it is written as it is (see sink.h for what becomes of it). A line that a rank never ended is
+// than kMaxLine; then it is written as it is (see sink.h for what becomes of it). A long line holds its sink while at least
+// kMaxLine of it come in that time. A line that a rank never ended is
 // written when its pipe ends.
 //
 // A sink that is full stops the reading of every pipe that leads to it: the ranks wait, nothing is lost. Where a sink
 // is broken the pipes to it are closed: the ranks get SIGPIPE, as they would from the reader itself.
 //
-// Memory: at most kReadSize + kMaxLine for each stream that is in the middle of a line, and one labelled read a sink.
+// Memory: at most kReadSize + kMaxLine for each stream that is in the middle of a line, and one read with its labels a
+// sink.
 //
 // Threads: the reactor's. Streams live until their pipe ends, however long the rank is gone.
 #pragma once
@@ -72,7 +74,6 @@ class Output final : SinkObserver {
   friend class OutputStream;
 
   const wire::agent::OutputPlan& plan(int fd) const;
-  std::shared_ptr<Sink> sink_of(int fd);
   os::UniqueFd open_file(const RankNames& names, const std::string& pattern);
   os::UniqueFd open_stream(const RankNames& names, std::shared_ptr<Sink> sink);
 
@@ -104,7 +105,7 @@ class Output final : SinkObserver {
   std::unordered_map<OutputStream*, std::unique_ptr<OutputStream>> streams_;
   std::unordered_map<const Sink*, std::deque<OutputStream*>> waiting_;  // for their sink, longest first
   std::unordered_set<OutputStream*> partial_;                           // in the middle of a line
-  std::unordered_set<const Sink*> lost_;                                // that the observer was told of
+  std::unordered_set<std::string> lost_;                                // names that the observer was told of
   os::Reactor::TimerId partial_timer_ = 0;
   bool serving_ = false;
   std::vector<char> buffer_;

@@ -1,6 +1,7 @@
 #include "tools/agent/sink.h"
 
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -92,6 +93,9 @@ void Sink::end(const LineSource& source) {
 void Sink::show_status(std::string_view line) {
   if (!terminal_ || printed_ || broken()) return;
   if (status_) pending_ += kEraseLine;
+  // What is broken into two rows could not be taken away.
+  winsize size{};
+  if (::ioctl(out_.fd(), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) line = line.substr(0, size.ws_col - 1U);
   pending_ += line;
   status_ = !line.empty();
   flush();
@@ -113,6 +117,11 @@ void Sink::flush() {
   if (broken()) rest = {};
   pending_.erase(0, pending_.size() - rest.size());
   watch(full);
+}
+
+void Sink::drop() {
+  pending_.clear();
+  watch(false);
 }
 
 void Sink::on_ready(std::uint32_t) {

@@ -66,6 +66,8 @@ class Sink final : os::Handler {
   bool printed() const { return printed_; }
 
   void flush();
+  // What has not been written yet is given up.
+  void drop();
   bool blocked() const { return watched_; }
   // Writing failed (EPIPE: the reader has gone); everything is dropped from then on.
   bool broken() const { return error_ != 0; }

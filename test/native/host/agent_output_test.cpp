@@ -118,6 +118,41 @@ TEST_CASE("a line whose writer falls silent is written, and where another cuts i
   }
 }
 
+TEST_CASE("a line that comes letter by letter is passed on after a while, though its writer is never silent for long") {
+  os::FdPair out = os::make_pipe();
+  os::FdPair go = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello({.out = {OutputMode::merge}});
+  agent.program({"bash", "-c", "while ! read -t 0 go <&5; do printf .; sleep 0.05; done; echo end"}, 1);
+  agent.start(0, 1, {{go.first.get(), 5}});
+  char dot = 0;
+  REQUIRE(wait_readable(out.first.get()));
+  REQUIRE(::read(out.first.get(), &dot, 1) == 1);
+  CHECK(dot == '.');
+  write_all(go.second.get(), "\n");
+  agent.expect<msg::Exited>();
+  agent.finish();
+  const std::string rest = read_all(out.first.get());
+  CHECK(rest.ends_with(".end\n"));
+}
+
+TEST_CASE("output that nobody takes holds up the end until a second End says how long it may") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello({.out = {OutputMode::merge}});
+  agent.program({"yes"});
+  agent.start(0);
+  REQUIRE(eventually([&] { return is_full(out.first.get()); }));
+  agent.end();
+  CHECK(agent.expect<msg::Exited>().ended);
+  CHECK(agent.silent());
+  agent.end(10);
+  agent.expect<msg::Done>();
+  CHECK(agent.wait().value == 0);
+}
+
 TEST_CASE("without labels bytes are passed on as they are, and nothing is added at the end") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
