@@ -42,9 +42,10 @@ export function hostsOfList(option: string, list: string): Host[] {
   return parseHosts(option, list.split(',').filter((item) => item !== ''));
 }
 
-/** A host in each line, as Hydra reads it; what stands behind it (user=, binding=) is for other machines. */
+/** A host in each line, as Hydra reads it. */
 export function hostsOfFile(file: string, text: string): Host[] {
-  const items = text.split('\n').flatMap((line) => line.replace(/#.*/, '').trim().split(/\s+/)[0] || []);
+  const items = text.split('\n').map((line) => line.replace(/#.*/, '').trim()).filter((line) => line !== '');
+  if (items.length === 0) throw new UsageError(`--hostfile ${file}: there is no host in it`);
   return parseHosts(`--hostfile ${file}:`, items);
 }
 

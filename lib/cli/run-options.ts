@@ -126,17 +126,17 @@ function pattern(text: string): string {
 
 function segmentOptions(command: Command): Command {
   return command
-    .optionsGroup('For one program (said between two colons):')
-    .addOption(new Option('-n, --ranks <N>', 'how many ranks, also -np; 1 by default').argParser(wholeNumber(1, MAX_RANKS)))
+    .optionsGroup('For the program that follows (in each part of an MPMD line):')
+    .addOption(new Option('-n, --ranks <N>', 'how many ranks, also -np; 1 by default, or as many as the hosts have').argParser(wholeNumber(1, MAX_RANKS)))
     .addOption(new Option('--soft <counts>', 'counts that will do, such as 1:8:2; as many ranks start as -n and they allow').argParser(softCounts))
-    .option('--wdir <folder>', 'the ranks’ working directory')
+    .option('--wdir <folder>', 'the ranks\' working directory')
     .option('--path <folders>', 'where the program is searched; PATH by default')
     .option('--hosts <list>', 'names of this machine, name[:count] between commas, also -host: each is a node')
     .addOption(new Option('--env <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair))
     .option('--envlist <names>', 'inherit these variables only')
     .addOption(new Option('--envall', 'inherit all variables').default(false).conflicts(['envnone', 'envlist']))
     .addOption(new Option('--envnone', 'inherit none').default(false).conflicts('envlist'))
-    .option('--file <file>', 'more of these options, from a file');
+    .option('--file <file>', 'options of this program from a file, as on the command line');
 }
 
 function jobOptions(command: Command): Command {
@@ -165,7 +165,7 @@ function jobOptions(command: Command): Command {
         .default('fd')
         .conflicts('pmiPort'),
     )
-    .option('--pmi-port', 'the same as --pmi tcp', false)
+    .option('--pmi-port', 'the same as --pmi tcp, for scripts that say it', false)
     .option('--no-exec-shim', 'with --pmi unix: start the program itself, which runs wireup-exec further inside (in a container)')
     .addOption(new Option('--usize <N>', 'the universe size; the number of ranks by default').argParser(wholeNumber(1, 2 ** 31 - 1)))
     .option('--initial-errhandler <name>', 'mpi_errors_are_fatal', initialErrhandler);
@@ -177,7 +177,7 @@ function jobOptions(command: Command): Command {
     )
     .addOption(new Option('--outfile-pattern <pattern>', 'write stdout to files, made anew, named by such a pattern').argParser(pattern))
     .addOption(new Option('--errfile-pattern <pattern>', 'the same for stderr').argParser(pattern))
-    .addOption(new Option('--output-from <ranks>', 'only these ranks’ output, such as 0,4-7').argParser(idset))
+    .addOption(new Option('--output-from <ranks>', 'only these ranks\' output, such as 0,4-7').argParser(idset))
     .addOption(new Option('--stdin <ranks>', 'who reads standard input: all, none, or ranks').argParser(stdinOf).default([0], '0'))
     .addOption(
       new Option('--progress <how>', 'how far the ranks are, on stderr: auto shows a line on a terminal until they print; plain writes lines; or none')
@@ -215,16 +215,9 @@ function jobOptions(command: Command): Command {
   return command;
 }
 
-export function makeRunCommand(name: string): Command {
-  const command = new Command(name)
-    .description('Starts programs as the ranks of one job on this machine, as mpiexec does.')
-    .usage('[options] program [args...] [: [options] program [args...]]...')
-    .exitOverride()
-    .configureOutput({ outputError: usageError, writeOut: print })
-    .configureHelp(helpStyle)
-    .addHelpText(
-      'after',
-      `
+/** What stands below the options. */
+export function helpBelow(name: string): string {
+  return `
 Options have one dash or two, and their value behind a blank or "=". They end at the program.
 
 The exit code is 0, or that of the first rank that failed (128 + the number of the signal that killed it), or what
@@ -241,8 +234,17 @@ Examples:
   ${name} -n 4 ./a.out
   ${name} -n 64 -l --pmi unix ./a.out --its-own-option
   ${name} -genv OMP_NUM_THREADS 2 -n 1 ./master : -n 3 ./worker
-  ${name} -n 16 --wireup-timeout 30 --result job.json ./a.out`,
-    );
+  ${name} -n 16 --wireup-timeout 30 --result job.json ./a.out`;
+}
+
+export function makeRunCommand(name: string): Command {
+  const command = new Command(name)
+    .description('Starts programs as the ranks of one job on this machine, as mpiexec does.')
+    .usage('[options] program [args...] [: [options] program [args...]]...')
+    .exitOverride()
+    .configureOutput({ outputError: usageError, writeOut: print })
+    .configureHelp(helpStyle)
+    .addHelpText('after', () => helpBelow(name));
   return jobOptions(segmentOptions(command));
 }
 

@@ -13,20 +13,25 @@ import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Pl
 import { describeExits, Progress } from './progress';
 import { RefusalReport } from './refusals';
 import { print, say, seconds } from './report';
-import { readRun, readText, type JobOptions, type RunSegment } from './run-options';
+import { helpBelow, makeRunCommand, readRun, readText, type JobOptions, type RunSegment } from './run-options';
+
+const RUN = 'wireup run';
 
 /** What a shell reports for a process that ^C ended: 128 + SIGINT. */
 const INTERRUPTED = 130;
 
 export function addRun(program: Command): void {
-  program
+  const command = program
     .command('run')
-    .description('start programs as the ranks of one job on this machine: mpiexec’s command line')
+    .description('start programs as the ranks of one job on this machine: mpiexec\'s command line')
     .helpOption(false)
     .allowUnknownOption()
     .passThroughOptions()
     .argument('[words...]')
-    .action((words: string[]) => run('wireup run', words));
+    .action((words: string[]) => run(RUN, words))
+    .addHelpText('after', () => helpBelow(RUN));
+  // `wireup help run` is `wireup run --help`.
+  command.helpInformation = () => makeRunCommand(RUN).helpInformation();
 }
 
 /** `mpiexec.wireup` is `wireup run`. */
@@ -122,7 +127,7 @@ async function place(options: JobOptions, segments: readonly RunSegment[]): Prom
   if (first !== undefined && options.hostfile !== undefined) throw new UsageError('--hosts and --hostfile: expected one of them');
   const hosts = segments.map(({ options: { hosts: own } }) => (own === undefined && first === undefined ? shared : hostsOfList('--hosts', own ?? first!)));
   await checkLocal(hosts.flat());
-  const apps = segments.map((segment, i) => toApp(options, segment, hosts[i]!.reduce((sum, { count }) => sum + (options.ppn ?? count), 0) || 1));
+  const apps = segments.map((segment, i) => toApp(options, segment, ranksByDefault(options, hosts[i]!, segments.length === 1)));
   const size = apps.reduce((sum, { ranks }) => sum + ranks, 0);
   const named = hosts.some(({ length }) => length > 0);
   const ways = [named && '--hosts', options.map !== undefined && '--map', options.nodePerRank && '--node-per-rank'].filter((way) => way !== false);
@@ -133,6 +138,13 @@ async function place(options: JobOptions, segments: readonly RunSegment[]): Prom
   const here = [{ name: hostname(), count: 1 }];
   const placement = placeOnHosts(apps.map(({ ranks }, i) => ({ ranks, hosts: hosts[i]!.length > 0 ? hosts[i]! : here })), options.ppn);
   return { apps, placement };
+}
+
+/** How many ranks a program has for which none are said. */
+function ranksByDefault(options: JobOptions, hosts: readonly { count: number }[], alone: boolean): number {
+  if (alone && options.map?.kind === 'list') return options.map.nodes.length;
+  if (hosts.length === 0) return options.ppn ?? 1;
+  return hosts.reduce((sum, { count }) => sum + (options.ppn ?? count), 0);
 }
 
 function toApp(job: JobOptions, { program, args, options }: RunSegment, byDefault: number): LaunchApp {

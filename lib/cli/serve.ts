@@ -41,6 +41,7 @@ An MPI that knows only host:port reaches a unix socket behind wireup-exec.
 
 Example:
   wireup serve -n 2 --address unix:///tmp/job.sock > ranks &
+  until [ "$(wc -l < ranks)" = 2 ]; do sleep 0.1; done
   ( eval "$(sed -n 1p ranks)"; wireup exchange ) &
   ( eval "$(sed -n 2p ranks)"; wireup exchange )`,
     )

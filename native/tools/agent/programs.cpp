@@ -1,5 +1,7 @@
 #include "tools/agent/programs.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <iterator>
 #include <string_view>
@@ -25,6 +27,10 @@ void move_to_end(std::vector<std::string>& to, std::vector<std::string>& from) {
 
 Executable resolve(wire::agent::Program program) {
   Executable result;
+  struct stat folder {};
+  if (!program.directory.empty() && ::stat(program.directory.c_str(), &folder) != 0) {
+    throw os::OsError::last("chdir", program.directory);
+  }
   const std::string path = program.path.empty() ? path_of(program.environment) : program.path;
   // Looked for even behind a prefix, so that a program that is not there is told as such, not as whatever the
   // shim or the debugger makes of it.
