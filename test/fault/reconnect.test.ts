@@ -80,7 +80,7 @@ async function comeAndGo({ env, kvsname }: Served): Promise<void> {
   await expect(start(1)).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED', message: expect.stringContaining('a_rank_cannot_start_again_after_a_barrier') as string });
   const image = await restored();
   expect(await image.ask('cmd=init pmi_version=1 pmi_subversion=1')).toEqual([
-    'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=-1 msg=a_rank_cannot_start_again_after_a_barrier',
+    'cmd=response_to_init pmi_version=1 pmi_subversion=2 rc=-1 msg=a_rank_cannot_start_again_after_a_barrier',
   ]);
   expect(await image.ask(`cmd=get kvsname=${kvsname} key=late`)).toEqual(['cmd=get_result rc=0 msg=success value=2']);
 

@@ -186,9 +186,15 @@ static void expect_kvs(void) {
   EXPECT(PMI_ERR_INVALID_ARG, PMI_Lookup_name(NULL, text));
   EXPECT(PMI_ERR_INVALID_ARG, PMI_Lookup_name("service", NULL));
   EXPECT(PMI_FAIL, PMI_Lookup_name("nobody-published-this", text));
-  // The server keeps no names, and says so.
-  EXPECT(PMI_FAIL, PMI_Publish_name("service", "tcp://a port = of words"));
-  EXPECT(PMI_FAIL, PMI_Unpublish_name("service"));
+
+  snprintf(key, sizeof key, "service-%d", rank);
+  EXPECT(PMI_SUCCESS, PMI_Publish_name(key, "tcp://a port = of words"));
+  EXPECT(PMI_FAIL, PMI_Publish_name(key, "taken"));
+  EXPECT(PMI_SUCCESS, PMI_Lookup_name(key, text));
+  REQUIRE(strcmp(text, "tcp://a port = of words") == 0);
+  EXPECT(PMI_SUCCESS, PMI_Unpublish_name(key));
+  EXPECT(PMI_FAIL, PMI_Lookup_name(key, text));
+  EXPECT(PMI_FAIL, PMI_Unpublish_name(key));
 }
 
 static void calls(void) {
