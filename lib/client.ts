@@ -19,8 +19,8 @@ export interface Connecting extends Waiting {
   timeout?: number | undefined;
   /**
    * Says puts and gets that are under way at once (getMany, putMany, calls that were not awaited) without waiting for
-   * the answer to each: a bounded number of them, in order. True by default. RFC 13 lets a server insist on one at a
-   * time; one that does wants `false`.
+   * the answer to each: a bounded number of them, in order. By default it does so with servers that are known to bear
+   * it, wireup's and Hydra's. RFC 13 lets a server insist on one at a time, and with Slurm's a second one hangs.
    */
   pipeline?: boolean | undefined;
   /**
@@ -45,7 +45,10 @@ function checkVersion(options: Connecting): Pick<NativeConnectOptions, 'version'
   return version === 2 ? { version: 2 } : { version: 1, subversion: version === 1.2 ? 2 : 1 };
 }
 
-const checkPipeline = (options: Connecting): boolean => checkBoolean('pipeline', options.pipeline ?? true);
+function checkPipeline(options: Connecting): NativeConnectOptions['pipeline'] {
+  if (options.pipeline === undefined) return 'auto';
+  return checkBoolean('pipeline', options.pipeline) ? 'always' : 'never';
+}
 
 /** In the grammar of the wire. */
 function groupText(group: BarrierGroup | undefined, size: number): string {

@@ -260,7 +260,7 @@ export interface NativeConnectOptions {
   /** Of PMI 1; 1 when absent. */
   subversion?: number;
   /** More than one put or get in flight. */
-  pipeline: boolean;
+  pipeline: 'auto' | 'always' | 'never';
   /** Milliseconds to the end of the handshake; 0 waits for ever. */
   timeout: number;
 }

@@ -102,7 +102,7 @@ async function run(options: ProbeOptions, work: (client: PmiClient, waiting: () 
     options.timeout === undefined ? {} : { timeout: Math.max(1, Math.ceil(end - performance.now())) };
   let client: PmiClient | undefined;
   try {
-    client = await PmiClient.fromEnv({ ...waiting(), pipeline: options.pipeline });
+    client = await PmiClient.fromEnv({ ...waiting(), ...(options.pipeline ? {} : { pipeline: false }) });
     if (options.verbose) {
       say(client.singleton ? 'neither PMI_FD nor PMI_PORT is set: a job of size 1' : `rank ${client.rank} of ${client.size} by ${client.server!}`);
     }

@@ -222,7 +222,9 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
     options.session.version = u32(version) == 2 ? wire::Version::v2 : wire::Version::v1;
   }
   if (const Napi::Value sub = object.Get("subversion"); !sub.IsUndefined()) options.session.subversion = u32(sub);
-  options.session.window = boolean(member(object, "pipeline")) ? job::kPipelineWindow : 1;
+  const std::string pipeline = text(member(object, "pipeline"));
+  options.session.window = pipeline == "never" ? 1 : job::kPipelineWindow;
+  options.session.cautious = pipeline == "auto";
   options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
   if (options.fd < 0 && !options.address) throw Napi::TypeError::New(object.Env(), "expected fd or address");
   return options;

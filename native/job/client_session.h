@@ -8,7 +8,7 @@
 // It says 1.1, or the version that it is told to, and takes any 1.x for an answer to 1.x. Replies are read with
 // tolerance: attributes in any order, unknown ones, extra blanks, an initack with or without rc and attributes.
 //
-// RFC 13 has one request in flight. Servers that buffer their input bear more: up to `window` puts and gets are
+// RFC 13 has one request in flight, and with Slurm's server a second one hangs. Servers that buffer their input bear more: up to `window` puts and gets are
 // sent before the first is answered. Everything else (the handshake, barrier, names, finalize) goes alone.
 #pragma once
 
@@ -37,6 +37,7 @@ struct ClientOptions {
   bool handshake_only = false;  // stop after initack: what wireup-exec needs before it execs
   bool spawned = false;         // PMI_SPAWNED
   std::size_t window = 1;       // puts and gets in flight; 1 is lock-step, which every server bears
+  bool cautious = false;        // only with a server that is known to bear it; with any other in lock-step
   wire::Version version = wire::Version::v1;
   std::uint32_t subversion = 1;  // of PMI-1: 2 offers barriers of groups, where the server takes it
 };

@@ -31,9 +31,9 @@ test.each([true, false])('putMany and getMany, pipeline: %s', async (pipeline) =
   await server.close();
 });
 
-test('pipeline: false asks for one thing at a time, true for many', async () => {
+test('pipeline: false asks for one thing at a time, true for many; by default only servers that are known are asked for many', async () => {
   // No answer comes before that many requests have waited for one.
-  const mostInFlight = async (pipeline: boolean, hold: number): Promise<number> => {
+  const mostInFlight = async (pipeline: boolean | undefined, hold: number, kvsname = 'kvs'): Promise<number> => {
     const waiting: (() => void)[] = [];
     let most = 0;
     const answer = (text: string) => (): Promise<string> =>
@@ -46,7 +46,7 @@ test('pipeline: false asks for one thing at a time, true for many', async () => 
         });
       });
     const [put, get] = [answer('cmd=put_result rc=0\n'), answer('cmd=get_result rc=0 value=x\n')];
-    const address = await pretend(mostly((line) => (isCommand(line, 'put') ? put() : isCommand(line, 'get') ? get() : 'as ever')));
+    const address = await pretend(mostly((line) => (isCommand(line, 'put') ? put() : isCommand(line, 'get') ? get() : isCommand(line, 'get_my_kvsname') ? `cmd=my_kvsname kvsname=${kvsname}\n` : 'as ever')));
     const pmi = await PmiClient.connect({ address, id: '1', pipeline });
     const keys = Array.from({ length: 20 }, (_, i) => `key-${i}`);
     const options = { timeout: 20_000 };
@@ -56,6 +56,10 @@ test('pipeline: false asks for one thing at a time, true for many', async () => 
   };
   expect(await mostInFlight(false, 1)).toBe(1);
   expect(await mostInFlight(true, 20)).toBeGreaterThanOrEqual(20);
+  // Slurm's, Hydra's and wireup's names.
+  expect(await mostInFlight(undefined, 1, '12.0')).toBe(1);
+  expect(await mostInFlight(undefined, 20, 'kvs_4711_0_1_host')).toBeGreaterThanOrEqual(20);
+  expect(await mostInFlight(undefined, 20, 'wireup-0123')).toBeGreaterThanOrEqual(20);
 });
 
 test('one of many that fails rejects all, by its name, and disturbs nothing else', async () => {
