@@ -35,5 +35,6 @@ test.each(sources.filter(({ layer }) => layer === 'wire' || layer === 'job'))('$
 
 test('every source file is in the one list, and every file of the list exists', () => {
   const listed = Object.values(JSON.parse(readFileSync(join(native, 'sources.json'), 'utf8')) as Record<string, string[]>).flat();
-  expect(listed.toSorted()).toEqual(sources.map(({ file }) => file).filter((file) => file.endsWith('.cpp')).sort());
+  // Some are parts of two libraries.
+  expect([...new Set(listed)].sort()).toEqual(sources.map(({ file }) => file).filter((file) => file.endsWith('.cpp')).sort());
 });
