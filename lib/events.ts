@@ -68,7 +68,7 @@ export type PmiEvent =
   /** Bad input on a connection; `rank` is absent before it is known. The connection may live on. */
   | { type: 'protocol-error'; rank?: number; message: string };
 
-export function toPmiEvent(event: NativeEvent): PmiEvent {
+export function toPmiEvent(event: NativeEvent): Exclude<PmiEvent, SpawnEvent> {
   const { rank } = event;
   switch (event.event) {
     case 'connected':

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { EventHub, PmiEvent } from './events';
+import type { EventHub, PmiEvent, SpawnEvent } from './events';
 import type { JobHandle } from './handle';
 import { MAX_MILLISECONDS } from './limits';
 import { native } from './native';
@@ -10,7 +10,7 @@ import type { PmiStatus } from './status';
 
 /** What happens in a launched job: the PMI server's events, and each rank's start and end. */
 export type JobEvent =
-  | PmiEvent
+  | Exclude<PmiEvent, SpawnEvent>
   /** `cpus`: those that the rank is bound to; none when it is not. */
   | { type: 'started'; rank: number; pid: number; cpus: number[] }
   | { type: 'exited'; rank: number; code?: number; signal?: NodeJS.Signals }

@@ -172,9 +172,7 @@ function checkProgram(name: string, value: unknown): string {
 }
 
 function checkEnvironment(name: string, value: Environment): Environment {
-  const prototype: unknown = typeof value === 'object' && value !== null ? Object.getPrototypeOf(value) : undefined;
-  // process.env has a prototype of its own.
-  if (prototype === undefined || Array.isArray(value) || value instanceof Map) throw optionError(name, 'an object of strings', value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map) throw optionError(name, 'an object of strings', value);
   for (const [variable, text] of Object.entries(value)) {
     if (variable === '' || variable.includes('=')) throw optionError(name, "names that are not empty and have no '='", variable);
     if (text !== undefined) checkString(`${name}.${variable}`, text);

@@ -1,17 +1,13 @@
 /** How far the ranks are, while they are: a line on the terminal, or lines. */
-import { formatIdset, type Job, type PmiStatus } from '../index';
-import { say, statusLineShown } from './report';
+import type { Job, PmiStatus } from '../index';
+import { idset, say, statusLineShown } from './report';
 
 /** Jobs that are over by then show nothing. */
 const PATIENCE_MS = 500;
 /** Between two looks at the job. */
 const PERIOD_MS = 200;
 
-const countOf = (idset: string): number =>
-  idset === '' ? 0 : idset.split(',').reduce((sum, part) => {
-    const [first, last = first] = part.split('-').map(Number) as [number, number?];
-    return sum + last! - first + 1;
-  }, 0);
+const countOf = (ranks: string): number => (ranks === '' ? 0 : idset(ranks).length);
 
 /** `64 ranks: 2 not connected, 10 in init, 51 of 64 in barrier 3, 1 finalized, 0 exited`, without what is nought. */
 function describe({ size, ranks, barrier }: PmiStatus, exited: number): string {
@@ -78,14 +74,4 @@ export class Progress {
     this.#timer = setTimeout(() => void this.#look(), this.#lines ? 5 * PERIOD_MS : PERIOD_MS);
     this.#timer.unref();
   }
-}
-
-/** `0-2: 0; 3: SIGSEGV`: how ranks ended, those that ended alike together. */
-export function describeExits(ranks: readonly { rank: number; code?: number; signal?: string }[]): string {
-  const groups = new Map<string, number[]>();
-  for (const { rank, code, signal } of ranks) {
-    const how = signal ?? (code === undefined ? 'not started' : `${code}`);
-    groups.set(how, [...(groups.get(how) ?? []), rank]);
-  }
-  return [...groups].map(([how, members]) => `${formatIdset(members)}: ${how}`).join('; ');
 }

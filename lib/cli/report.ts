@@ -1,8 +1,12 @@
 /** What the tool says when something is wrong: one line on stderr, and an exit code. */
 import { writeSync } from 'node:fs';
+import { constants } from 'node:os';
 import { Help, InvalidArgumentError, type HelpConfiguration, type Option } from 'commander';
 import { MAX_MILLISECONDS, MAX_RANKS } from '../limits';
 import { UsageError } from './mpiexec-args';
+
+/** What a shell reports for a process that SIGPIPE ended. */
+export const NO_READER = 128 + constants.signals.SIGPIPE;
 
 /** The exit code for wrong use, as the shells' own tools have it. */
 const USAGE = 2;
@@ -30,7 +34,7 @@ function write(fd: 1 | 2, text: string): void {
     // Somebody else has made it so; then it is no matter.
     if (code === 'EAGAIN') (fd === 1 ? process.stdout : process.stderr).write(rest);
     // Whoever reads help through `head` has seen enough.
-    else if (code === 'EPIPE' && fd === 1) process.exit(128 + 13);
+    else if (code === 'EPIPE' && fd === 1) process.exit(NO_READER);
   }
 }
 

@@ -10,9 +10,9 @@ import { JobSignals } from './job-signals';
 import { checkFile, writeWhole } from './json-file';
 import { UsageError } from './mpiexec-args';
 import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
-import { describeExits, Progress } from './progress';
+import { Progress } from './progress';
 import { RefusalReport } from './refusals';
-import { print, say, seconds } from './report';
+import { NO_READER, print, say, seconds } from './report';
 import { helpBelow, makeRunCommand, readRun, readText, type JobOptions, type RunSegment } from './run-options';
 
 const RUN = 'wireup run';
@@ -112,7 +112,7 @@ function describeJob(job: Job, apps: readonly LaunchApp[]): string {
 
 /** When nobody reads the output any more there is nobody to be told, as with `yes | head`. */
 function sayFailure(result: JobResult): void {
-  if (result.exitCode === 128 + 13 && result.failure?.reason === 'output') return;
+  if (result.exitCode === NO_READER && result.failure?.reason === 'output') return;
   for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
 }
 
@@ -181,6 +181,16 @@ function timeoutOf(text: string | undefined): number | undefined {
   } catch (error) {
     throw new UsageError(`MPIEXEC_TIMEOUT=${text}: ${(error as Error).message}`);
   }
+}
+
+/** `0-2: 0; 3: SIGSEGV`: how ranks ended, those that ended alike together. */
+function describeExits(ranks: readonly { rank: number; code?: number; signal?: string }[]): string {
+  const groups = new Map<string, number[]>();
+  for (const { rank, code, signal } of ranks) {
+    const how = signal ?? (code === undefined ? 'not started' : `${code}`);
+    groups.set(how, [...(groups.get(how) ?? []), rank]);
+  }
+  return [...groups].map(([how, members]) => `${formatIdset(members)}: ${how}`).join('; ');
 }
 
 function portRange(text: string | undefined): [number, number] | undefined {
