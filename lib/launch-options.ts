@@ -234,6 +234,12 @@ function nodesOf(options: JobSettings, size: number): { nodes: number[]; hosts: 
   return { nodes, hosts, ownHosts: ownHosts && hosts.length > 0 };
 }
 
+/** Nodes filled in the order of ranks, rank by rank: what is said where there are several applications. */
+function nodesInOrder(size: number, ranksPerNode: number | undefined): number[] {
+  const each = checkInteger('ranksPerNode', ranksPerNode ?? size, 1, MAX_RANKS);
+  return Array.from({ length: size }, (_, rank) => Math.floor(rank / each));
+}
+
 function debuggerOf(value: JobSettings['debugger'], size: number): { debugger: string[]; debugged: number[] } {
   if (value === undefined) return { debugger: [], debugged: [] };
   checkOptions('debugger', value, ['command', 'ranks']);
@@ -275,7 +281,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     stderr,
     native: {
       ...makeJobOptions(size, universe, options.ranksPerNode, options),
-      nodes,
+      nodes: nodes.length === 0 && sizes.length > 1 ? nodesInOrder(size, options.ranksPerNode) : nodes,
       appSizes: sizes,
       ...(pmi === 'fd' ? {} : await toListenOptions(pmi)),
       ...(options.ports === undefined ? {} : { ports: checkPorts(options.ports) }),

@@ -166,9 +166,9 @@ export interface NativeJobOptions {
   preput?: [string, string][];
   /** Nodes are filled in the order of ranks, where `nodes` is empty. */
   ranksPerNode: number;
-  /** The node of each rank, or nothing. */
+  /** The node of each rank, or nothing: one application. */
   nodes: number[];
-  /** How many ranks each application has, or nothing for one application. */
+  /** How many ranks each application has, where `nodes` says where they are. */
   appSizes: number[];
   /** The first and the last uid of each range. */
   allowedUids: [number, number][];

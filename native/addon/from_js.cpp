@@ -71,23 +71,8 @@ job::Token token(const Napi::Value& value) { return text(value); }
 job::Layout to_layout(const Napi::Object& object) {
   const std::uint32_t size = u32(member(object, "size"));
   const std::vector<std::uint32_t> nodes = list(member(object, "nodes"), u32);
-  const std::vector<std::uint32_t> app_sizes = list(member(object, "appSizes"), u32);
-  const std::uint32_t ranks_per_node = u32(member(object, "ranksPerNode"));
-  if (nodes.empty() && app_sizes.empty()) return job::Layout::by_node(size, ranks_per_node);
-  if (ranks_per_node == 0 || (!nodes.empty() && nodes.size() != size)) {
-    throw Napi::RangeError::New(object.Env(), "expected one node a rank");
-  }
-  std::vector<job::Place> places(size);
-  std::uint32_t appnum = 0;
-  std::uint32_t left = app_sizes.empty() ? size : app_sizes.front();
-  for (std::uint32_t rank = 0; rank < size; ++rank, --left) {
-    while (left == 0) {
-      if (++appnum >= app_sizes.size()) throw Napi::RangeError::New(object.Env(), "expected an application for each rank");
-      left = app_sizes[appnum];
-    }
-    places[rank] = {nodes.empty() ? rank / ranks_per_node : nodes[rank], appnum};
-  }
-  return job::Layout(std::move(places));
+  if (nodes.empty()) return job::Layout::by_node(size, u32(member(object, "ranksPerNode")));
+  return job::Layout::of_apps(list(member(object, "appSizes"), u32), nodes);
 }
 
 job::JobOptions to_job_options(const Napi::Object& object) {

@@ -17,6 +17,17 @@ Layout Layout::by_node(std::uint32_t size, std::uint32_t ranks_per_node) {
   return Layout(std::move(places));
 }
 
+Layout Layout::of_apps(const std::vector<std::uint32_t>& app_sizes, const std::vector<std::uint32_t>& nodes) {
+  std::vector<Place> places;
+  places.reserve(nodes.size());
+  for (std::uint32_t app = 0; app < app_sizes.size(); ++app) {
+    if (app_sizes[app] > nodes.size() - places.size()) throw std::invalid_argument("fewer nodes than ranks are given");
+    for (std::uint32_t i = 0; i < app_sizes[app]; ++i) places.push_back({nodes[places.size()], app});
+  }
+  if (places.size() != nodes.size()) throw std::invalid_argument("more nodes than ranks are given");
+  return Layout(std::move(places));
+}
+
 Layout::Layout(std::vector<Place> places) : places_(std::move(places)) {
   if (places_.empty()) throw std::invalid_argument("a layout has at least one rank");
   // Without gaps there are no more nodes than ranks, so that a wild number cannot ask for a huge table.

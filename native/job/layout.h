@@ -23,6 +23,10 @@ class Layout {
   // ranks, in the job or on a node.
   static Layout by_node(std::uint32_t size, std::uint32_t ranks_per_node);
 
+  // Applications one after the other, each with so many ranks; the node of each rank. Throws std::invalid_argument when
+  // these are not as many, and as below.
+  static Layout of_apps(const std::vector<std::uint32_t>& app_sizes, const std::vector<std::uint32_t>& nodes);
+
   // One entry a rank. Nodes are numbered from 0 without gaps (std::invalid_argument otherwise).
   explicit Layout(std::vector<Place> places);
 

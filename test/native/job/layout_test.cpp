@@ -41,6 +41,17 @@ TEST_CASE("nodes filled in the order of ranks") {
   CHECK_THROWS_AS(Layout::by_node(3, 0), std::invalid_argument);
 }
 
+TEST_CASE("applications one after the other, on the nodes that are said") {
+  const Layout layout = Layout::of_apps({1, 2}, {0, 1, 0});
+  CHECK(layout.place(0) == Place{0, 0});
+  CHECK(layout.place(1) == Place{1, 1});
+  CHECK(layout.place(2) == Place{0, 1});
+  CHECK(layout.local_rank(2) == 1);
+  CHECK_THROWS_AS(Layout::of_apps({2, 2}, {0, 0, 0}), std::invalid_argument);
+  CHECK_THROWS_AS(Layout::of_apps({2}, {0, 0, 0}), std::invalid_argument);
+  CHECK_THROWS_AS(Layout::of_apps({2}, {0, 2}), std::invalid_argument);
+}
+
 TEST_CASE("a mapping that does not fit is empty") {
   const Layout layout = Layout::single_node(3);
   CHECK(layout.process_mapping(17) == "(vector,(0,1,3))");
