@@ -93,6 +93,10 @@ struct ClientEffects {
   }
 };
 
+// What no line can carry, and no key or other word.
+inline constexpr std::string_view kUnsayable("\0\n", 2);
+inline constexpr std::string_view kUnsayableInKey("\0\n \t=", 5);
+
 class ClientSession {
  public:
   explicit ClientSession(ClientOptions options);

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "job/frame.h"
 #include "job/job.h"
 
 namespace wireup::test {
@@ -105,9 +106,7 @@ inline std::string resolve(std::string_view text) {
 // A frame of PMI-2, its length before it.
 inline std::string resolve_frame(std::string_view text) {
   bool unfinished = false;
-  const std::string out = resolve_text(text, unfinished);
-  std::string length = std::to_string(out.size());
-  return std::string(wire::kFrameHeader - length.size(), ' ') + length + out;
+  return job::frame(resolve_text(text, unfinished));
 }
 
 inline TranscriptLine parse_line(std::string_view text, int number) {
