@@ -56,7 +56,7 @@ async function at(stage: string, transport: (typeof transports)[number]): Promis
     expect(await eventually(() => run.processes().length >= 3 + 2 * ranks, patience)).toBe(true);
     return run;
   }
-  const size = stage === 'spawning' ? 150 : ranks;
+  const size = stage === 'spawning' ? 80 : ranks; // more than the owner asks for at once
   const run = new Run(wireupRun(size, transport, 'sh', '-c', 'echo started; exec tail -f /dev/null'), {
     // A tool that dies between making its socket's folder and telling its agent leaves it.
     mayLeaveFiles: stage === 'started',
@@ -94,18 +94,18 @@ describe.skipIf(compiler.missing)(`a job${compiler.note}`, () => {
         const run = await at(stage, transport);
         await strike(run, 'agent', 'SIGKILL');
         await nothingLeft(run, limit);
-        const { code, stderr } = await run.done;
-        expect(code).toBe(1);
-        expect(verdict(stderr, stage, transport)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /)]);
+        const result = await run.done;
+        expect(result).toMatchObject({ code: 1 });
+        expect(verdict(result.stderr, stage, transport)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /)]);
       });
 
       it('kill -9 of the agent’s guard', async () => {
         const run = await at(stage, transport);
         await strike(run, 'guard', 'SIGKILL');
         await nothingLeft(run, limit);
-        const { code, stderr } = await run.done;
-        expect(code).toBe(1);
-        expect(verdict(stderr, stage, transport)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /)]);
+        const result = await run.done;
+        expect(result).toMatchObject({ code: 1 });
+        expect(verdict(result.stderr, stage, transport)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /)]);
       });
     });
   });
@@ -116,9 +116,9 @@ describe.skipIf(compiler.missing)(`a job${compiler.note}`, () => {
       const run = await at(stage, 'fd');
       await strike(run, victim, 'SIGSTOP');
       await nothingLeft(run, victim === 'agent' ? limit : 2 * limit);
-      const { code, stderr } = await run.done;
-      expect(code).toBe(1);
-      expect(toolLines(stderr)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was stopped by a signal/)]);
+      const result = await run.done;
+      expect(result).toMatchObject({ code: 1 });
+      expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was stopped by a signal/)]);
     });
   });
 });

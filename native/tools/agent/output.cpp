@@ -223,7 +223,6 @@ void Output::read_some(OutputStream& stream) {
   // The stream may go, and with it the last that knows its sink.
   const std::shared_ptr<Sink> sink = stream.sink();
   const ssize_t size = ::read(stream.fd(), buffer_.data(), buffer_.size());
-  const bool printed = sink->printed();
   if (size > 0) {
     if (stream.feed({buffer_.data(), static_cast<std::size_t>(size)})) {
       expect_rest(stream);
@@ -237,11 +236,11 @@ void Output::read_some(OutputStream& stream) {
     forget(stream);
     streams_.erase(&stream);
   }
-  if (!printed && sink->printed() && sink == stderr_) observer_.on_printed();
   written(sink);
 }
 
 void Output::written(const std::shared_ptr<Sink>& sink) {
+  if (sink == stderr_ && sink->printed() && !std::exchange(told_printed_, true)) observer_.on_printed();
   sink->flush();
   if (sink->broken()) {
     close_streams_of(*sink);
@@ -329,9 +328,7 @@ void Output::flush_partials() {
     }
     partial_.erase(stream);
     const std::shared_ptr<Sink> sink = stream->sink();
-    const bool printed = sink->printed();
     stream->rest();
-    if (!printed && sink->printed() && sink == stderr_) observer_.on_printed();
     written(sink);
   }
 }

@@ -108,6 +108,7 @@ class Output final : SinkObserver {
   std::unordered_set<std::string> lost_;                                // names that the observer was told of
   os::Reactor::TimerId partial_timer_ = 0;
   bool serving_ = false;
+  bool told_printed_ = false;
   std::vector<char> buffer_;
   std::function<void()> drained_;
 };
