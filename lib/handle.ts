@@ -4,6 +4,12 @@ import { native, type NativeNotice, type NativeStatus } from './native';
 import { toPmiStatus, type PmiStatus } from './status';
 import { deferred, type Deferred } from './wait';
 
+function withSpawned(notice: NativeStatus): PmiStatus {
+  const status = toPmiStatus(notice);
+  if (notice.spawned.length === 0) return status;
+  return { ...status, spawned: notice.spawned.map((group) => ({ ...toPmiStatus(group), group: group.group })) };
+}
+
 /** The part that servers and launches share: a native handle, questions for its status, and its end. */
 export class JobHandle {
   readonly id: number;
@@ -44,7 +50,7 @@ export class JobHandle {
   }
 
   #answer(notice: NativeStatus): void {
-    this.#questions.get(notice.request)?.resolve(toPmiStatus(notice));
+    this.#questions.get(notice.request)?.resolve(withSpawned(notice));
     this.#questions.delete(notice.request);
   }
 }

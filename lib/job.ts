@@ -8,12 +8,21 @@ import type { JobResult } from './result';
 import { signalNumber } from './signals';
 import type { PmiStatus } from './status';
 
-/** What happens in a launched job: the PMI server's events, and each rank's start and end. */
+/**
+ * What happens in a launched job: the PMI server's events, each rank's start and end, and what ranks spawn. What is of a
+ * spawned group has its number as `group`.
+ */
 export type JobEvent =
-  | Exclude<PmiEvent, SpawnEvent>
+  | (Exclude<PmiEvent, SpawnEvent> & { group?: number })
   /** `cpus`: those that the rank is bound to; none when it is not. */
-  | { type: 'started'; rank: number; pid: number; cpus: number[] }
-  | { type: 'exited'; rank: number; code?: number; signal?: NodeJS.Signals }
+  | { type: 'started'; rank: number; pid: number; cpus: number[]; group?: number }
+  | { type: 'exited'; rank: number; code?: number; signal?: NodeJS.Signals; group?: number }
+  /** A rank has spawned a group, all of which has been started. `ignoredInfo`: keys of MPI_Info that nothing is made of. */
+  | { type: 'spawned'; group: number; by: { group: number; rank: number }; size: number; programs: string[]; ignoredInfo: string[] }
+  /** A rank got no processes. */
+  | { type: 'spawn-refused'; by: { group: number; rank: number }; reason: string }
+  /** No rank of a spawned group runs any more. */
+  | { type: 'group-ended'; group: number }
   /** Ranks have written to the terminal that showStatus() writes to. */
   | { type: 'printed' };
 

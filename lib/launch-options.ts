@@ -4,10 +4,11 @@ import { toListenOptions } from './address';
 import { scrubEnvironment, toList, type Environment } from './env';
 import { makeJobOptions, type AdmissionOptions } from './identity';
 import { MAX_MILLISECONDS, MAX_RANKS } from './limits';
-import { agentPath, execPath, type NativeBinding, type NativeLaunchOptions, type NativeOutputPlan, type NativeProgram } from './native';
+import { agentPath, execPath, type NativeBinding, type NativeGroupOptions, type NativeLaunchOptions, type NativeOutputPlan, type NativeProgram } from './native';
 import { checkBoolean, checkInteger, checkIntegers, checkOneOf, checkOptions, checkSignal, checkString, checkStrings, optionError } from './options';
 import type { JobApp } from './result';
 import { signalNumber } from './signals';
+import { checkSpawnLimit } from './spawn';
 
 /** How ranks reach their server: an inherited fd, TCP on 127.0.0.1, or a unix socket in a private folder. */
 export type PmiTransport = 'fd' | 'tcp' | 'unix';
@@ -56,7 +57,8 @@ export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmi
   stderr?: OutputTarget;
   /**
    * Put before every line of output (not of `pipe-per-rank`): `[%r] `. %r is the rank, %h its host, %p the number of its
-   * node, %g that of its group of ranks (0), %t seconds since 1970, %% a percent sign.
+   * node, %g that of its group of ranks (0; spawned ones from 1), %t seconds since 1970, %% a percent sign. Where there is
+   * no %g, a spawned group's %r is group and rank: `[1:0] `.
    */
   label?: string;
   /** The ranks whose output is not thrown away; all by default. Not with `pipe-per-rank`. */
@@ -65,6 +67,12 @@ export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmi
   stdin?: number | readonly number[] | 'all' | 'none';
   /** What `get_universe_size` answers; the number of ranks by default. */
   universeSize?: number;
+  /**
+   * How many processes the groups that ranks spawn (MPI_Comm_spawn) may have at a time; 0: ranks may not spawn. By default
+   * what `universeSize` leaves where it is given, otherwise 1,024. A spawned group runs as its parent does. When one of its
+   * ranks fails, that is the job's failure as any rank's is; when it could not be started, only who asked for it is told.
+   */
+  maxSpawn?: number;
   /** How many ranks share a node; all by default. Ranks that have a /dev/shm each (containers) need 1. */
   ranksPerNode?: number;
   /** Instead: the node of each rank. Nodes are numbered from 0 without gaps. */
@@ -124,7 +132,7 @@ const MAX_CPUS = 16_384;
 const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'path'] as const;
 
 const settingNames: readonly (keyof JobSettings)[] = [
-  'pmi', 'ports', 'execShim', 'stdout', 'stderr', 'label', 'outputFrom', 'stdin', 'universeSize', 'ranksPerNode', 'nodes',
+  'pmi', 'ports', 'execShim', 'stdout', 'stderr', 'label', 'outputFrom', 'stdin', 'universeSize', 'maxSpawn', 'ranksPerNode', 'nodes',
   'hosts', 'pretendHosts', 'bind', 'allowedUids', 'pmiId', 'reconnect', 'debugger', 'ignoredSignals', 'onFailure',
   'onEarlyExit', 'killTimeout', 'timeout', 'wireupTimeout', 'signal',
 ];
@@ -136,6 +144,9 @@ export interface LaunchPlan {
   signal: AbortSignal | undefined;
   stdout: OutputTarget;
   stderr: OutputTarget;
+  maxSpawn: number;
+  /** Of a group of its own with so many ranks: all but its programs and their places. */
+  makeGroup(size: number): Omit<NativeGroupOptions, 'programs' | 'hosts' | 'nodeNumbers'>;
   native: Omit<NativeLaunchOptions, 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'>;
 }
 
@@ -273,28 +284,38 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     throw optionError('outputFrom', "nothing beside 'pipe-per-rank'", options.outputFrom);
   }
   const { nodes, hosts, ownHosts } = nodesOf(options, size);
+  const listen = {
+    ...(pmi === 'fd' ? {} : await toListenOptions(pmi)),
+    ...(options.ports === undefined ? {} : { ports: checkPorts(options.ports) }),
+  };
+  const makeGroup: LaunchPlan['makeGroup'] = (ranks) => ({
+    ...makeJobOptions(ranks, universe, options.ranksPerNode, options),
+    ...listen,
+    pmi: pmi === 'fd' ? 'fd' : 'port',
+    ownHosts,
+    // What is started further inside need not descend from the rank's process: a container's runtime may detach it.
+    descendantsOnly: shim,
+  });
   return {
     size,
     apps: programs.map(({ args }, i) => ({ program: args[0]!, ranks: sizes[i]! })),
     signal: checkSignal(options.signal),
     stdout,
     stderr,
+    maxSpawn: checkSpawnLimit(options.maxSpawn, universe, size),
+    makeGroup,
     native: {
-      ...makeJobOptions(size, universe, options.ranksPerNode, options),
+      ...makeGroup(size),
       nodes: nodes.length === 0 && sizes.length > 1 ? nodesInOrder(size, options.ranksPerNode) : nodes,
       appSizes: sizes,
-      ...(pmi === 'fd' ? {} : await toListenOptions(pmi)),
-      ...(options.ports === undefined ? {} : { ports: checkPorts(options.ports) }),
-      pmi: pmi === 'fd' ? 'fd' : 'port',
       agent: agentPath,
       programs,
       hosts,
-      ownHosts,
-      // What is started further inside need not descend from the rank's process: a container's runtime may detach it.
-      descendantsOnly: shim,
+      nodeNumbers: [],
       stdout: toOutputPlan(stdout, joins),
       stderr: toOutputPlan(stderr, joins),
       label,
+      spawnedLabel: label.includes('%g') ? label : label.replaceAll('%r', '%g:%r'),
       binding: toBinding(options.bind),
       stdinReaders: stdinReaders(options.stdin, size),
       silent:

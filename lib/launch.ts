@@ -9,6 +9,7 @@ import { Job, type JobEvent, type JobStreams } from './job';
 import { planLaunch, type LaunchOptions, type LaunchPlan, type OutputTarget } from './launch-options';
 import { native } from './native';
 import { exitOf, toJobResult, type JobResult } from './result';
+import { Spawner } from './spawn';
 import { deferred } from './wait';
 
 interface Pipes {
@@ -62,6 +63,8 @@ function start({ size, stdout, stderr, native: options }: LaunchPlan, streams: J
   }
 }
 
+const groupOf = ({ group }: { group: number }): { group?: number } => (group === 0 ? {} : { group });
+
 /**
  * Starts a job: a PMI server here, wireup-agent as this process's child, the ranks as the agent's.
  *
@@ -82,6 +85,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const result = deferred<JobResult>();
   const started = deferred<readonly number[]>();
   const streams: JobStreams = {};
+  const spawner = new Spawner(plan, (event) => hub.push(event));
   const pids: number[] = [];
   let running = 0;
   let host = '';
@@ -98,19 +102,26 @@ export async function launch(options: LaunchOptions): Promise<Job> {
           case 'fault':
             return ready.reject(fromFault(notice));
           case 'event':
-            return hub.push(toPmiEvent(notice));
+            return hub.push({ ...toPmiEvent(notice), ...groupOf(notice) });
           case 'started':
-            pids[notice.rank] = notice.pid;
-            if (++running === size) started.resolve(pids);
-            return hub.push({ type: 'started', rank: notice.rank, pid: notice.pid, cpus: notice.cpus });
+            if (notice.group === 0) {
+              pids[notice.rank] = notice.pid;
+              if (++running === size) started.resolve(pids);
+            }
+            return hub.push({ type: 'started', rank: notice.rank, pid: notice.pid, cpus: notice.cpus, ...groupOf(notice) });
           case 'exited':
-            return hub.push({ type: 'exited', rank: notice.rank, ...exitOf(notice) });
+            return hub.push({ type: 'exited', rank: notice.rank, ...exitOf(notice), ...groupOf(notice) });
+          case 'spawn':
+          case 'spawned':
+          case 'spawnFailed':
+          case 'groupEnded':
+            return spawner.heard(handle.id, notice);
           case 'printed':
             return hub.push({ type: 'printed' });
           case 'result':
             ready.reject(fromFault({ type: 'fault', code: 'ERR_PMI_LAUNCH', message: notice.failure?.message || 'wireup-agent ended before it was ready' }));
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
-            return result.resolve(toJobResult(notice, host, apps));
+            return result.resolve(toJobResult(notice, host, apps, spawner));
           case 'closed':
             return hub.end();
         }

@@ -74,6 +74,9 @@ export interface NativeResult {
     message: string;
     phase: 'none' | 'initialized' | 'finalized';
     barrier?: number;
+    group: number;
+    /** Of the rank, where there is one. */
+    outcome?: NativeRankOutcome;
   };
   /** The ranks when it failed, for `early`, `timeout` and `wireup`. */
   status?: NativeJobStatus;
@@ -117,6 +120,7 @@ export interface NativeSpawnAnswer {
 export interface NativeStatus extends NativeJobStatus {
   type: 'status';
   request: number;
+  spawned: (NativeJobStatus & { group: number })[];
 }
 
 export interface NativeReady {
@@ -134,7 +138,8 @@ export interface NativeReady {
   valueMax: number;
 }
 
-export type NativeNotice = { handle: number } & (
+/** `group`: of a launch, whose ranks it is about; 0 for its own, and for all else. */
+export type NativeNotice = { handle: number; group: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
   | { type: 'agent'; pid: number; host: string }
   | { type: 'started'; rank: number; pid: number; cpus: number[] }
@@ -143,6 +148,12 @@ export type NativeNotice = { handle: number } & (
   /** Of requests `first`, `first + 1` and so on, all successful. */
   | { type: 'answers'; first: number; values: string[] }
   | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
+  /** The group has been started as a whole. */
+  | { type: 'spawned' }
+  /** It could not be. */
+  | { type: 'spawnFailed'; message: string }
+  /** None of its ranks runs any more. */
+  | { type: 'groupEnded' }
   | { type: 'printed' }
   | { type: 'closed' }
   | NativeEvent
@@ -211,18 +222,27 @@ export interface NativeBinding {
   sets: number[][];
 }
 
-export interface NativeLaunchOptions extends NativeJobOptions, NativeListenOptions {
+export interface NativeGroupOptions extends NativeJobOptions, NativeListenOptions {
   pmi: 'fd' | 'port';
-  agent: string;
   /** By appnum. */
   programs: NativeProgram[];
   /** Names of the nodes, or nothing. */
   hosts: string[];
   /** The ranks' gethostname() is to say them. */
   ownHosts: boolean;
+  /** The nodes' numbers in labels and names of files, or nothing: their own. */
+  nodeNumbers: number[];
+  /** A rank's connection must come from its process or a descendant of it, as far as the kernel tells. */
+  descendantsOnly: boolean;
+}
+
+export interface NativeLaunchOptions extends NativeGroupOptions {
+  agent: string;
   stdout: NativeOutputPlan;
   stderr: NativeOutputPlan;
   label: string;
+  /** Of spawned groups. */
+  spawnedLabel: string;
   binding: NativeBinding;
   /** Of each rank, or nothing. */
   stdinReaders: boolean[];
@@ -244,8 +264,6 @@ export interface NativeLaunchOptions extends NativeJobOptions, NativeListenOptio
   /** Milliseconds; 0: no limit. */
   timeout: number;
   wireupTimeout: number;
-  /** A rank's connection must come from its process or a descendant of it, as far as the kernel tells. */
-  descendantsOnly: boolean;
 }
 
 export interface NativeConnectOptions {
@@ -315,7 +333,13 @@ export interface Native {
   openServer(options: NativeJobOptions & NativeListenOptions): number;
   /** Returns an fd that the caller owns. */
   openChannel(server: number, rank: number): number;
-  answerSpawn(server: number, id: number, answer: NativeSpawnAnswer): void;
+  /** Of a server, or a launch and one of its groups. */
+  answerSpawn(handle: number, group: number, id: number, answer: NativeSpawnAnswer): void;
+  /**
+   * Answers a question of a launch's group `asker` with a group of its own, whose number is new; `errcodes` are said when it
+   * has been started.
+   */
+  spawn(launch: number, group: number, asker: number, id: number, options: NativeGroupOptions, errcodes: readonly number[]): void;
   closeServer(server: number): void;
   status(handle: number, request: number): void;
 

@@ -3,6 +3,7 @@ import { getSystemErrorMap } from 'node:util';
 import { formatIdset } from './idset';
 import type { NativeResult } from './native';
 import { signalName } from './signals';
+import type { Spawner } from './spawn';
 import { describeStatus, toPmiStatus, type PmiStatus, type RankState } from './status';
 
 /** Why a job failed; the first reason in time. */
@@ -16,12 +17,17 @@ export interface JobFailure {
   reason: 'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
   /** Absent for `timeout`, `wireup`, `output` and `agent`. */
   rank?: number;
+  /** The number of the spawned group that the rank is of, and what it ran; absent for the ranks of the launch itself. */
+  group?: number;
+  program?: string;
   /** Its process id, where it was started. */
   pid?: number;
   /** Exit code of `exit` and `abort`; of `early` where it has exited. */
   code?: number;
   /** Name of the signal. */
   signal?: NodeJS.Signals;
+  /** True where the signal left a core. */
+  coreDumped?: boolean;
   /** The number of the system's error of `spawn`, `output` and `agent`. */
   errno?: number;
   /** What abort said; what failed. */
@@ -86,6 +92,8 @@ export interface JobResult {
   /** By appnum. */
   apps: JobApp[];
   ranks: RankResult[];
+  /** How many groups ranks have spawned. */
+  spawned: number;
 }
 
 export function exitOf(outcome: { signaled: boolean; value: number }): { code: number } | { signal: NodeJS.Signals } {
@@ -93,16 +101,19 @@ export function exitOf(outcome: { signaled: boolean; value: number }): { code: n
   return { signal: signalName(outcome.value) };
 }
 
-function toJobFailure(result: NativeResult): JobFailure | undefined {
+function toJobFailure(result: NativeResult, spawner: Spawner): JobFailure | undefined {
   if (result.failure === undefined) return undefined;
-  const { reason, rank, value, message, phase, barrier } = result.failure;
-  const row = result.ranks[rank];
+  const { reason, rank, value, message, phase, barrier, group, outcome: row } = result.failure;
+  const program = group === 0 ? undefined : spawner.programOf(group, rank);
   const exits = reason === 'exit' || reason === 'abort' || (reason === 'early' && row?.exited && !row.ended);
   const status = result.status && toPmiStatus(result.status);
   return {
     reason,
     ...(rank >= 0 ? { rank, phase } : {}),
+    ...(group === 0 ? {} : { group }),
+    ...(program === undefined ? {} : { program }),
     ...(row?.pid ? { pid: row.pid } : {}),
+    ...(row?.coreDumped ? { coreDumped: true } : {}),
     ...(exits ? { code: value } : {}),
     ...(reason === 'signal' ? exitOf({ signaled: true, value }) : {}),
     ...((reason === 'spawn' || reason === 'output' || reason === 'agent') && value !== 0 ? { errno: value } : {}),
@@ -114,8 +125,8 @@ function toJobFailure(result: NativeResult): JobFailure | undefined {
   };
 }
 
-export function toJobResult(result: NativeResult, host: string, apps: readonly JobApp[]): JobResult {
-  const failure = toJobFailure(result);
+export function toJobResult(result: NativeResult, host: string, apps: readonly JobApp[], spawner: Spawner): JobResult {
+  const failure = toJobFailure(result, spawner);
   const appnums = apps.flatMap(({ ranks }, appnum) => Array<number>(ranks).fill(appnum));
   return {
     exitCode: result.exitCode,
@@ -135,6 +146,7 @@ export function toJobResult(result: NativeResult, host: string, apps: readonly J
       ended: row.ended,
       times: row.times,
     })),
+    spawned: spawner.spawned,
   };
 }
 
@@ -142,7 +154,7 @@ export function toJobResult(result: NativeResult, host: string, apps: readonly J
 export function describeFailure(result: JobResult): string | undefined {
   const { failure, ended, host } = result;
   if (failure === undefined) return undefined;
-  const { reason, rank, pid, code, signal, message, phase, barrier } = failure;
+  const { reason, rank, group, pid, code, signal, message, phase, barrier } = failure;
   const others = ended === 0 ? '' : `; ${ended} ${rank === undefined ? '' : 'other '}rank${ended === 1 ? ' was' : 's were'} ended`;
   const where = failure.status === undefined ? '' : `\n${describeStatus(failure.status)}`;
   switch (reason) {
@@ -158,16 +170,16 @@ export function describeFailure(result: JobResult): string | undefined {
       return `the ranks had not found each other after ${seconds(failure.limit)}${others}${where}`;
   }
   // Nothing is said of PMI where no rank has used it.
-  const usesPmi = result.ranks.some(({ times }) => times.initialized !== undefined);
+  const usesPmi = group !== undefined || result.ranks.some(({ times }) => times.initialized !== undefined);
   const place = { none: usesPmi ? ', before PMI init' : '', initialized: ', past PMI init', finalized: ', past PMI finalize' };
-  const program = result.apps[result.ranks[rank!]?.appnum ?? 0]?.program;
+  const program = failure.program ?? result.apps[result.ranks[rank!]?.appnum ?? 0]?.program;
   const inBarrier = barrier !== undefined && reason !== 'early';
-  const who = `rank ${rank} (pid ${pid}, ${program}${inBarrier ? `, in PMI barrier ${barrier}` : place[phase ?? 'none']}) on ${host}`;
+  const who = `rank ${rank}${group === undefined ? '' : ` of spawned group ${group}`} (pid ${pid}, ${program}${inBarrier ? `, in PMI barrier ${barrier}` : place[phase ?? 'none']}) on ${host}`;
   switch (reason) {
     case 'exit':
       return `${who} exited with code ${code}${others}`;
     case 'signal':
-      return `${who} was killed by ${signal}${result.ranks[rank!]?.coreDumped ? ' (core dumped)' : ''}${others}`;
+      return `${who} was killed by ${signal}${failure.coreDumped ? ' (core dumped)' : ''}${others}`;
     case 'abort':
       return `${who} aborted the job with code ${code}${message === undefined ? '' : `: ${message}`}${others}`;
     case 'lost':

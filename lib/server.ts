@@ -121,7 +121,7 @@ export class PmiServer implements AsyncDisposable {
           } else if (notice.type === 'fault') opened.reject(fromFault(notice));
           else if (notice.type === 'event') hub.push(toPmiEvent(notice));
           else if (notice.type === 'spawn') {
-            hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, notice.id, answer)));
+            hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)));
           }
           else if (notice.type === 'closed') hub.end();
         },

@@ -26,6 +26,8 @@ export interface PmiStatus {
   rejected: number;
   /** Connections that have not yet said whose they are. */
   unidentified: number;
+  /** Of a launched job: the groups that ranks have spawned and that still run. */
+  spawned?: (PmiStatus & { group: number })[];
 }
 
 const states: readonly RankState[] = ['absent', 'connected', 'initialized', 'finalized', 'disconnected'];

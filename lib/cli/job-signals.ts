@@ -67,7 +67,9 @@ export class JobSignals {
     if (this.#job === undefined) return say('the job has not been started yet');
     try {
       const status = await this.#job.status();
-      say(`${status.size} rank${status.size === 1 ? '' : 's'}: ${describeStatus(status)}`);
+      const ranks = (size: number): string => `${size} rank${size === 1 ? '' : 's'}`;
+      say(`${ranks(status.size)}: ${describeStatus(status)}`);
+      for (const group of status.spawned ?? []) say(`spawned group ${group.group}, ${ranks(group.size)}: ${describeStatus(group)}`);
     } catch {
       // It has just ended, which is said anyway.
     }

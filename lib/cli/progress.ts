@@ -48,7 +48,7 @@ export class Progress {
 
   async #listen(): Promise<void> {
     for await (const event of this.#job.events()) {
-      if (event.type === 'exited') this.#exited.add(event.rank);
+      if (event.type === 'exited' && event.group === undefined) this.#exited.add(event.rank);
       if (event.type === 'printed' && !this.#lines) return this.end();
     }
     this.end();

@@ -87,7 +87,13 @@ Napi::Value open_channel(const Napi::CallbackInfo& info) {
 }
 
 void answer_spawn(const Napi::CallbackInfo& info) {
-  runtime(info).answer_spawn(u32(info[0]), request_id(info[1]), to_spawn_answer(info[2].As<Napi::Object>()));
+  runtime(info).answer_spawn(u32(info[0]), {u32(info[1]), request_id(info[2]), {}},
+                             to_spawn_answer(info[3].As<Napi::Object>()));
+}
+
+void spawn(const Napi::CallbackInfo& info) {
+  runtime(info).spawn(u32(info[0]), u32(info[1]),
+                      {{u32(info[2]), request_id(info[3]), to_numbers(info[5])}, to_group_options(info[4].As<Napi::Object>())});
 }
 
 void close_server(const Napi::CallbackInfo& info) { runtime(info).close_server(u32(info[0])); }
@@ -162,6 +168,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("openServer", open_server);
   define("openChannel", open_channel);
   define("answerSpawn", answer_spawn);
+  define("spawn", spawn);
   define("closeServer", close_server);
   define("status", status);
   define("launch", launch);

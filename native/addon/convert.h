@@ -15,10 +15,12 @@ namespace wireup::addon {
 
 host::ServerOptions to_server_options(const Napi::Object& object);
 host::LaunchOptions to_launch_options(const Napi::Object& object);
+host::GroupOptions to_group_options(const Napi::Object& object);
 host::ConnectOptions to_connect_options(const Napi::Object& object);
 host::ClientOperation to_operation(const Napi::Value& name);
 // Items from a flat list of strings: keys and values in turn where the operation has both.
 std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words);
+std::vector<std::int32_t> to_numbers(const Napi::Value& value);
 job::SpawnAnswer to_spawn_answer(const Napi::Object& object);
 host::RankPlace to_rank_place(const Napi::Object& object);
 

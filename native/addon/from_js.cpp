@@ -163,6 +163,21 @@ std::vector<os::UniqueFd> to_fds(const Napi::Value& value) {
 
 }  // namespace
 
+std::vector<std::int32_t> to_numbers(const Napi::Value& value) { return list(value, i32); }
+
+host::GroupOptions to_group_options(const Napi::Object& object) {
+  host::GroupOptions options;
+  options.job = to_job_options(object);
+  options.job.auth.descendants_only = boolean(member(object, "descendantsOnly"));
+  options.listen = to_listen_options(object);
+  options.pmi = text(member(object, "pmi")) == "fd" ? host::PmiMode::fd : host::PmiMode::port;
+  options.programs = list(member(object, "programs"), to_program);
+  options.hosts = list(member(object, "hosts"), text);
+  options.own_hosts = boolean(member(object, "ownHosts"));
+  options.nodes = list(member(object, "nodeNumbers"), u32);
+  return options;
+}
+
 host::LaunchOptions to_launch_options(const Napi::Object& object) {
   host::LaunchOptions options;
   // First, so that they are closed whatever else is wrong.
@@ -170,16 +185,12 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.pipes->err.reset(i32(member(object, "stderrFd")));
   options.pipes->rank_out = to_fds(member(object, "rankStdoutFds"));
   options.pipes->rank_err = to_fds(member(object, "rankStderrFds"));
-  options.job = to_job_options(object);
-  options.listen = to_listen_options(object);
-  options.pmi = text(member(object, "pmi")) == "fd" ? host::PmiMode::fd : host::PmiMode::port;
+  options.group = to_group_options(object);
   options.agent = text(member(object, "agent"));
-  options.programs = list(member(object, "programs"), to_program);
-  options.hosts = list(member(object, "hosts"), text);
-  options.own_hosts = boolean(member(object, "ownHosts"));
   options.out = to_output_plan(member(object, "stdout"));
   options.err = to_output_plan(member(object, "stderr"));
   options.label = text(member(object, "label"));
+  options.spawned_label = text(member(object, "spawnedLabel"));
   options.binding = to_binding(member(object, "binding"));
   options.stdin_readers = list(member(object, "stdinReaders"), boolean);
   options.silent = list(member(object, "silent"), boolean);
@@ -191,7 +202,6 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.grace = std::chrono::milliseconds(u32(member(object, "grace")));
   options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
   options.wireup_timeout = std::chrono::milliseconds(u32(member(object, "wireupTimeout")));
-  options.job.auth.descendants_only = boolean(member(object, "descendantsOnly"));
   return options;
 }
 

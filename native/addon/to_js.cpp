@@ -94,7 +94,16 @@ struct Filler {
   void operator()(const host::StatusReply& reply) const {
     object.Set("type", "status");
     object.Set("request", static_cast<double>(reply.request));
-    set_status(env, object, reply.status);
+    set_status(env, object, reply.groups.at(0));
+    Napi::Array spawned = Napi::Array::New(env);
+    for (const auto& [group, status] : reply.groups) {
+      if (group == 0) continue;
+      Napi::Object row = Napi::Object::New(env);
+      row.Set("group", group);
+      set_status(env, row, status);
+      spawned.Set(spawned.Length(), row);
+    }
+    object.Set("spawned", spawned);
   }
   void operator()(const job::Event& event) const {
     object.Set("type", "event");
@@ -133,6 +142,12 @@ struct Filler {
     object.Set("pid", started.pid);
     object.Set("cpus", ranks(env, started.cpus));
   }
+  void operator()(const host::GroupSpawned&) const { object.Set("type", "spawned"); }
+  void operator()(const host::SpawnFailure& failure) const {
+    object.Set("type", "spawnFailed");
+    object.Set("message", failure.message);
+  }
+  void operator()(const host::GroupEnded&) const { object.Set("type", "groupEnded"); }
   void operator()(const host::RanksPrinted&) const { object.Set("type", "printed"); }
   void operator()(const host::RankExited& exited) const {
     object.Set("type", "exited");
@@ -150,6 +165,12 @@ struct Filler {
       failure.Set("message", result.failure->message);
       failure.Set("phase", name(kPhases, result.failure->phase));
       if (result.failure->barrier) failure.Set("barrier", static_cast<double>(*result.failure->barrier));
+      failure.Set("group", result.failed_group);
+      if (result.failure->rank >= 0) {
+        Napi::Object outcome = Napi::Object::New(env);
+        set_outcome(outcome, result.failed_rank);
+        failure.Set("outcome", outcome);
+      }
       object.Set("failure", failure);
     }
     if (result.status) {
@@ -219,6 +240,7 @@ struct Filler {
 Napi::Object to_object(Napi::Env env, const host::Notice& notice) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("handle", notice.handle);
+  object.Set("group", notice.group);
   std::visit(Filler{env, object}, notice.payload);
   return object;
 }

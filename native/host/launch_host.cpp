@@ -4,9 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 
-#include "host/rank_environment.h"
+#include "job/result_codes.h"
 #include "os/error.h"
 #include "os/limits.h"
 
@@ -37,7 +38,7 @@ constexpr std::size_t kSpareFds = kSpawnBatch + 16;
 
 // Makes room for what the job needs open, or says by how much the limit is too low.
 void require_fds(const LaunchOptions& options) {
-  const std::size_t ranks = options.job.layout.size();
+  const std::size_t ranks = options.group.job.layout.size();
   const std::size_t ours = ranks + kSpareFds;
   // The agent holds a pidfd a rank, and the read end of each pipe that it reads.
   const auto reads = [&](const OutputPlan& plan) {
@@ -90,23 +91,19 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
       options_(checked(std::move(options))),
       handle_(handle),
       sink_(sink),
-      on_end_(std::move(on_end)),
-      outcome_(options_.job.layout.size(), options_.policy),
-      server_(reactor, options_.job, options_.pmi == PmiMode::port ? options_.listen : ListenOptions{},
-              [this](const job::Event& event) { on_event(event); }) {
-  if (server_.address()) pmi_port_ = wire::to_pmi_port(*server_.address());
+      on_end_(std::move(on_end)) {
+  RankGroup& group = add_group(0, std::move(options_.group));
   start_agent();
   const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
   send(Hello{.out = options_.out,
              .err = options_.err,
              .label = options_.label,
+             .spawned_label = options_.spawned_label,
              .stdin_readers = readers,
-             .binding = options_.binding,
-             .socket_folder = server_.private_folder()});
-  debugged_.resize(options_.job.layout.size());
+             .binding = options_.binding});
+  debugged_.resize(group.size());
   for (const std::uint32_t rank : options_.debugged) debugged_.at(rank) = true;
-  describe_programs();
-  times_.resize(options_.job.layout.size());
+  describe_programs(group);
   limit(options_.timeout, job::FailureReason::timeout);
   limit(options_.wireup_timeout, job::FailureReason::wireup);
   watch_agent();
@@ -115,26 +112,65 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
 
 LaunchHost::~LaunchHost() {
   if (timer_ != 0) reactor_.cancel(timer_);
+  if (forget_timer_ != 0) reactor_.cancel(forget_timer_);
   if (watch_ != 0) reactor_.cancel(watch_);
   for (const os::Reactor::TimerId id : limits_) reactor_.cancel(id);
 }
 
-// The program of an application, and the same under the debugger behind it.
-std::uint32_t LaunchHost::program_of(std::uint32_t rank) const {
-  return 2 * options_.job.layout.place(rank).appnum + (debugged_[rank] ? 1 : 0);
+// Throws os::OsError.
+RankGroup& LaunchHost::add_group(std::uint32_t number, GroupOptions options) {
+  const auto first = static_cast<std::uint32_t>(next_process_);
+  auto group = std::make_unique<RankGroup>(
+      reactor_, number, first, std::move(options), options_.policy, begin_,
+      [this](const RankGroup& from, const job::Event& event) {
+        sink_.notify(handle_, event, from.number());
+        judge();
+      },
+      [this](const RankGroup& from, job::Question question) {
+        sink_.notify(handle_, std::move(question), from.number());
+      });
+  if (agent_pid_ != 0) group->server().started_by(agent_pid_);
+  next_process_ += group->size();
+  return *groups_.emplace(first, std::move(group)).first->second;
 }
 
-void LaunchHost::describe_programs() {
-  for (std::uint32_t app = 0; app < options_.programs.size(); ++app) {
-    if (!options_.debugged.empty()) {
-      Program debugged = options_.programs[app];
+RankGroup* LaunchHost::find_group(std::uint32_t number) {
+  for (const auto& [first, group] : groups_) {
+    if (group->number() == number) return group.get();
+  }
+  return nullptr;
+}
+
+RankGroup* LaunchHost::group_of(std::uint32_t process) {
+  const auto next = groups_.upper_bound(process);
+  if (next == groups_.begin()) return nullptr;
+  RankGroup& group = *std::prev(next)->second;
+  return group.has(process) && process - group.first_process() < group.asked() ? &group : nullptr;
+}
+
+// The program of an application, and the same under the debugger behind it.
+std::uint32_t LaunchHost::program_of(const RankGroup& group, std::uint32_t rank) const {
+  const bool debugged = group.number() == 0 && debugged_[rank];
+  return group.first_program + 2 * group.options().job.layout.place(rank).appnum + (debugged ? 1 : 0);
+}
+
+void LaunchHost::describe_programs(RankGroup& group) {
+  std::vector<Program> programs = std::move(group.options().programs);
+  group.first_program = next_program_;
+  // The agent removes what we leave when we are killed.
+  if (const std::string folder = group.server().private_folder(); !folder.empty()) send(SocketFolder{folder});
+  for (Program& program : programs) {
+    if (group.number() == 0 && !options_.debugged.empty()) {
+      Program debugged = program;
       debugged.prefix.insert(debugged.prefix.begin(), options_.debugger.begin(), options_.debugger.end());
-      describe_program(2 * app + 1, std::move(debugged));
+      describe_program(next_program_ + 1, std::move(debugged));
     }
-    describe_program(2 * app, std::move(options_.programs[app]));
+    describe_program(next_program_, std::move(program));
+    next_program_ += 2;
   }
 }
 
+// Throws os::OsError when one of its strings is too long for any program.
 void LaunchHost::describe_program(std::uint32_t id, Program program) {
   program.id = id;
   std::vector<Program> parts = split(std::move(program), os::kMaxMessage);
@@ -149,21 +185,12 @@ double LaunchHost::now() const {
 void LaunchHost::limit(std::chrono::milliseconds delay, job::FailureReason reason) {
   if (delay == std::chrono::milliseconds::zero()) return;
   limits_.push_back(reactor_.after(delay, [this, delay, reason] {
-    if (reason == job::FailureReason::wireup && wired_up()) return;
-    outcome_.timed_out(reason, delay);
+    if (reason == job::FailureReason::wireup && first().wired_up()) return;
+    first().outcome().timed_out(reason, delay);
     judge();
     // Output that nobody takes does not hold it up for longer.
     limits_.push_back(reactor_.after(options_.grace, [this] { send_end(std::chrono::milliseconds::zero()); }));
   }));
-}
-
-// Whoever has come past its first barrier has been let go by all others.
-bool LaunchHost::wired_up() const {
-  const job::Job& job = server_.job();
-  for (const RankTimes& times : times_) {
-    if (times.initialized < 0) return false;
-  }
-  return job.barrier().number() > 0 || !job.barrier().under_way();
 }
 
 void LaunchHost::watch_agent() {
@@ -203,38 +230,41 @@ void LaunchHost::send(const Message& message, std::vector<os::UniqueFd> fds) {
   if (socket_) socket_->send(encode(message), std::move(fds));
 }
 
+// The next batch is asked for when the agent has started the last: its fds are then out of the socket's queue, whose
+// bound on fds in flight is the file limit.
 void LaunchHost::spawn_some() {
-  const std::uint32_t size = options_.job.layout.size();
-  if (outcome_.must_end() || asked_ == size) return;
-  Spawn spawn{program_of(asked_), {}};
+  for (const auto& [first, group] : groups_) {
+    if (!group->all_answered()) return;
+  }
+  for (const auto& [first, group] : groups_) {
+    if (!group->all_asked()) return spawn_some(*group);
+  }
+}
+
+void LaunchHost::spawn_some(RankGroup& group) {
+  Spawn spawn{program_of(group, group.asked()), {}};
   std::vector<os::UniqueFd> fds;
-  const std::uint32_t last = std::min(size, asked_ + kSpawnBatch);
+  const std::uint32_t last = std::min(group.size(), group.asked() + kSpawnBatch);
   // A batch has one program, so it ends where that changes.
-  for (; asked_ < last && program_of(asked_) == spawn.program; ++asked_) {
+  while (group.asked() < last && program_of(group, group.asked()) == spawn.program) {
+    const std::uint32_t rank = group.asked();
+    group.ask();
     try {
-      spawn.ranks.push_back(describe_rank(asked_, fds));
+      spawn.ranks.push_back(describe_rank(group, rank, fds));
     } catch (const os::OsError& error) {
       // The owner has opened files since room was made for ours.
-      outcome_.spawn_failed(asked_, error.code().value(), error.what(), false);
+      group.spawn_failed(rank, error.code().value(), error.what(), false);
       break;
     }
   }
+  // Ranks under a debugger have programs of their own among the others.
+  spawn.last = group.number() != 0 && (group.all_asked() || program_of(group, group.asked()) != spawn.program);
   send(std::move(spawn), std::move(fds));
 }
 
-SpawnRank LaunchHost::describe_rank(std::uint32_t rank, std::vector<os::UniqueFd>& fds) {
-  const job::Layout& layout = options_.job.layout;
-  const RankPlace place{rank, layout.size(), layout.local_rank(rank), layout.local_size(rank)};
-  SpawnRank result;
-  result.rank = rank;
-  result.node = layout.place(rank).node;
-  if (options_.pmi == PmiMode::fd) {
-    fds.push_back(server_.open_channel(rank));
-    result.fds.push_back(kChannelFd);
-    result.environment = channel_environment(place, kChannelFd);
-  } else {
-    result.environment = port_environment(place, pmi_port_, options_.job.auth.tokens[rank].text);
-  }
+SpawnRank LaunchHost::describe_rank(RankGroup& group, std::uint32_t rank, std::vector<os::UniqueFd>& fds) {
+  SpawnRank result = group.describe(rank, fds);
+  if (group.number() != 0) return result;
   const auto attach = [&](std::vector<os::UniqueFd>& pipes, int number) {
     if (pipes.empty()) return;
     fds.push_back(std::move(pipes[rank]));
@@ -242,115 +272,145 @@ SpawnRank LaunchHost::describe_rank(std::uint32_t rank, std::vector<os::UniqueFd
   };
   attach(options_.pipes->rank_out, STDOUT_FILENO);
   attach(options_.pipes->rank_err, STDERR_FILENO);
-  if (!options_.hosts.empty()) {
-    result.host = options_.hosts[result.node];
-    result.own_host = options_.own_hosts;
-    // A name that is only pretended cannot be looked up.
-    if (!options_.own_hosts) result.environment.push_back(host_environment(result.host));
-  }
   result.reads_stdin = !options_.stdin_readers.empty() && options_.stdin_readers[rank];
   result.silent = !options_.silent.empty() && options_.silent[rank];
   return result;
 }
 
+void LaunchHost::spawn(std::uint32_t number, SpawnOptions options) {
+  const auto fail = [&](std::string why) {
+    answer_spawn(options.spawner, {.rc = job::kFail, .message = "cannot_start_processes"});
+    sink_.notify(handle_, SpawnFailure{std::move(why)}, number);
+  };
+  if (end_sent_) return fail("the job is ending");
+  constexpr std::uint64_t kProcesses = std::uint64_t{1} << 32;
+  if (next_process_ + options.group.job.layout.size() > kProcesses) return fail("no number is left for its processes");
+  RankGroup* group = nullptr;
+  try {
+    os::make_room_for_fds(options.group.job.layout.size() + kSpareFds);
+    group = &add_group(number, std::move(options.group));
+    group->spawner = options.spawner;
+    describe_programs(*group);
+  } catch (const os::OsError& error) {
+    if (group != nullptr) groups_.erase(group->first_process());
+    return fail(error.what());
+  }
+  spawn_some();
+  judge();
+}
+
+void LaunchHost::answer_spawn(const Spawner& spawner, const job::SpawnAnswer& answer) {
+  if (RankGroup* group = find_group(spawner.group)) group->server().answer_spawn(spawner.question, answer);
+}
+
+// The group has been started as a whole, or it has not and will not be.
+void LaunchHost::answer_spawner(RankGroup& group) {
+  const Spawner spawner = *std::exchange(group.spawner, std::nullopt);
+  const auto& failure = group.outcome().failure();
+  group.stillborn = failure && failure->reason == job::FailureReason::spawn;
+  if (!group.stillborn) {
+    sink_.notify(handle_, GroupSpawned{}, group.number());
+    return answer_spawn(spawner, {.kvsname = group.options().job.kvsname, .errcodes = spawner.errcodes});
+  }
+  Signal kill{SIGKILL, {}};
+  for (std::uint32_t rank = 0; rank < group.asked(); ++rank) kill.processes.push_back(group.first_process() + rank);
+  send(kill);
+  sink_.notify(handle_, SpawnFailure{failure->message}, group.number());
+  answer_spawn(spawner, {.rc = job::kFail,
+                         .message = failure->no_program ? "no_such_program" : "cannot_start_processes",
+                         .errcodes = std::vector<std::int32_t>(spawner.errcodes.size(), job::kFail)});
+}
+
 void LaunchHost::on_message(std::string_view bytes, std::vector<os::UniqueFd>) {
   auto message = decode(bytes);
-  const auto known = [&](std::uint32_t rank) { return rank < asked_; };
   if (!message) return on_message_end(EPROTO);
   if (const auto* ready = std::get_if<Ready>(&*message)) {
     // Not its guard, the process that we have started: that may go first.
-    server_.started_by(ready->pid);
+    agent_pid_ = ready->pid;
+    for (const auto& [first, group] : groups_) group->server().started_by(agent_pid_);
     sink_.notify(handle_, AgentReady{ready->pid, ready->host});
-  } else if (auto* started = std::get_if<Started>(&*message); started != nullptr && known(started->rank)) {
-    outcome_.started(started->rank, started->pid);
-    times_[started->rank].started = now();
-    server_.runs_as(started->rank, started->pid);
-    sink_.notify(handle_, RankStarted{started->rank, started->pid, std::move(started->cpus)});
-    ++answered_;
-  } else if (const auto* failed = std::get_if<SpawnFailed>(&*message); failed != nullptr && known(failed->rank)) {
-    outcome_.spawn_failed(failed->rank, failed->error,
+  } else if (auto* started = std::get_if<Started>(&*message)) {
+    if (RankGroup* group = group_of(started->process)) {
+      const std::uint32_t rank = started->process - group->first_process();
+      group->started(rank, started->pid);
+      sink_.notify(handle_, RankStarted{rank, started->pid, std::move(started->cpus)}, group->number());
+    }
+  } else if (const auto* failed = std::get_if<SpawnFailed>(&*message)) {
+    if (RankGroup* group = group_of(failed->process)) {
+      group->spawn_failed(failed->process - group->first_process(), failed->error,
                           failed->syscall + " " + failed->subject + ": " + std::strerror(failed->error),
                           failed->syscall == "execve");
-    ++answered_;
-  } else if (const auto* exit = std::get_if<Exited>(&*message); exit != nullptr && known(exit->rank)) {
-    exited(*exit);
+    }
+  } else if (const auto* exit = std::get_if<Exited>(&*message)) {
+    if (RankGroup* group = group_of(exit->process)) {
+      const std::uint32_t rank = exit->process - group->first_process();
+      job::RankOutcome how;
+      how.signaled = exit->signaled;
+      how.value = exit->value;
+      how.core_dumped = exit->core_dumped;
+      how.ended = exit->ended;
+      sink_.notify(handle_, RankExited{rank, group->exited(rank, how)}, group->number());
+    }
   } else if (const auto* lost = std::get_if<OutputLost>(&*message)) {
-    outcome_.output_lost(lost->error, lost->subject);
+    first().outcome().output_lost(lost->error, lost->subject);
   } else if (std::holds_alternative<Printed>(*message)) {
     sink_.notify(handle_, RanksPrinted{});
   } else if (std::holds_alternative<Done>(*message)) {
     done_ = true;
   }
-  // The next batch is asked for when the agent has started the last: its fds are then out of the socket's
-  // queue, whose bound on fds in flight is the file limit.
-  if (answered_ == asked_) spawn_some();
-  judge();
-}
-
-void LaunchHost::exited(const Exited& message) {
-  job::RankOutcome how;
-  how.signaled = message.signaled;
-  how.value = message.value;
-  how.core_dumped = message.core_dumped;
-  how.ended = message.ended;
-  times_[message.rank].exited = now();
-  outcome_.exited(message.rank, how, os::Reactor::Clock::now());
-  how = outcome_.rank(message.rank);
-  sink_.notify(handle_, RankExited{message.rank, how});
-}
-
-void LaunchHost::on_event(const job::Event& event) {
-  const auto rank = static_cast<std::uint32_t>(event.rank);
-  switch (event.type) {
-    case job::EventType::connected:
-      times_[rank].connected = now();
-      break;
-    case job::EventType::initialized:
-      times_[rank].initialized = now();
-      outcome_.initialized(rank);
-      break;
-    case job::EventType::barrier:
-      ++barriers_;
-      if (barrier_times_.size() < kMaxBarrierTimes) barrier_times_.push_back(now());
-      break;
-    case job::EventType::finalized:
-      times_[rank].finalized = now();
-      outcome_.finalized(rank);
-      break;
-    case job::EventType::aborted:
-      outcome_.aborted(rank, event.exit_code, event.message,
-                       event.in_barrier ? std::optional(event.barrier) : std::nullopt);
-      break;
-    case job::EventType::disconnected:
-      outcome_.disconnected(rank, event.lost, event.in_barrier ? std::optional(event.barrier) : std::nullopt,
-                            os::Reactor::Clock::now());
-      break;
-    case job::EventType::stuck:
-      outcome_.stuck(rank, event.barrier);
-      break;
-    case job::EventType::rejected:
-    case job::EventType::protocol_error:
-      break;
-  }
-  sink_.notify(handle_, event);
+  spawn_some();
   judge();
 }
 
 void LaunchHost::judge() {
-  for (const std::uint32_t rank : outcome_.take_departed()) server_.depart(rank);
-  const auto& failure = outcome_.failure();
-  if (failure && !failure_status_ &&
-      (failure->reason == job::FailureReason::early || failure->reason == job::FailureReason::timeout ||
-       failure->reason == job::FailureReason::wireup)) {
-    failure_status_ = server_.job().status();
-    departed_ = server_.job().departed();
+  // Telling a server of those who have left may bring us here again.
+  if (std::exchange(judging_, true)) {
+    judge_again_ = true;
+    return;
   }
-  if (outcome_.must_end()) {
-    end(options_.grace);
-  } else if (asked_ == options_.job.layout.size() && answered_ == asked_ && outcome_.settled()) {
-    end(std::chrono::milliseconds::zero());
-  }
+  do {
+    judge_again_ = false;
+    bool ends = false;
+    bool over = true;
+    for (const auto& [first, group] : groups_) {
+      group->settle();
+      if (group->spawner && group->all_asked() && group->all_answered()) answer_spawner(*group);
+      // A group that is being started as a whole or not at all fails nobody yet.
+      const bool counts = !group->spawner && !group->stillborn;
+      if (counts && group->outcome().failure() && !failed_) failed_ = group->number();
+      ends = ends || (counts && group->outcome().must_end());
+      over = over && group->over() && !group->spawner;
+    }
+    if (ends) {
+      for (const auto& [first, group] : groups_) group->outcome().stopped();
+      end(options_.grace);
+    } else if (over) {
+      end(std::chrono::milliseconds::zero());
+    }
+  } while (judge_again_);
+  judging_ = false;
+  forget_groups();
   arm_timer();
+}
+
+// Not at once: we may have been called by what is to go.
+void LaunchHost::forget_groups() {
+  if (forget_timer_ != 0) return;
+  const auto is_past = [this](const RankGroup& group) {
+    return group.number() != 0 && group.number() != failed_ && !group.spawner && group.over();
+  };
+  if (std::ranges::none_of(groups_, [&](const auto& entry) { return is_past(*entry.second); })) return;
+  forget_timer_ = reactor_.after(std::chrono::milliseconds::zero(), [this, is_past] {
+    forget_timer_ = 0;
+    for (auto entry = groups_.begin(); entry != groups_.end();) {
+      if (is_past(*entry->second)) {
+        sink_.notify(handle_, GroupEnded{}, entry->second->number());
+        entry = groups_.erase(entry);
+      } else {
+        ++entry;
+      }
+    }
+  });
 }
 
 void LaunchHost::end(std::chrono::milliseconds grace) {
@@ -362,7 +422,7 @@ void LaunchHost::send_end(std::chrono::milliseconds grace) {
 }
 
 void LaunchHost::signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks) {
-  outcome_.forwarded(signal);
+  for (const auto& [number, group] : groups_) group->outcome().forwarded(signal);
   if (ranks.empty()) return send(Signal{signal, {}});
   for (auto first = ranks.begin(); first != ranks.end();) {
     const auto left = static_cast<std::size_t>(ranks.end() - first);
@@ -377,15 +437,21 @@ void LaunchHost::show_status(std::string line) {
   send(Status{std::move(line)});
 }
 
+std::map<std::uint32_t, job::JobStatus> LaunchHost::status() const {
+  std::map<std::uint32_t, job::JobStatus> result;
+  for (const auto& [first, group] : groups_) result.emplace(group->number(), group->server().job().status());
+  return result;
+}
+
 void LaunchHost::stop(std::chrono::milliseconds grace) {
-  outcome_.stopped();
+  for (const auto& [first, group] : groups_) group->outcome().stopped();
   // Said again even where the job is ending: the agent takes the shorter grace.
   end_sent_ = true;
   send_end(grace);
 }
 
 void LaunchHost::abandon() {
-  outcome_.stopped();
+  for (const auto& [first, group] : groups_) group->outcome().stopped();
   if (!socket_) return;
   socket_.reset();
   if (!agent_) finish();
@@ -394,31 +460,35 @@ void LaunchHost::abandon() {
 void LaunchHost::arm_timer() {
   if (timer_ != 0) reactor_.cancel(timer_);
   timer_ = 0;
-  const auto due = outcome_.deadline();
+  std::optional<job::TimePoint> due;
+  for (const auto& [first, group] : groups_) {
+    const auto next = group->outcome().deadline();
+    if (next && (!due || *next < *due)) due = next;
+  }
   if (!due) return;
   timer_ = reactor_.at(*due, [this] {
     timer_ = 0;
-    outcome_.tick(os::Reactor::Clock::now());
+    for (const auto& [first, group] : groups_) group->outcome().tick(os::Reactor::Clock::now());
     judge();
   });
 }
 
 void LaunchHost::on_message_end(int error) {
   socket_.reset();
-  if (!done_) outcome_.agent_lost(error, {});
-  arm_timer();
+  if (!done_) first().outcome().agent_lost(error, {});
+  judge();
   if (!agent_) finish();
 }
 
 void LaunchHost::on_agent_exit(const os::ExitStatus& status) {
   const std::string who = "wireup-agent (pid " + std::to_string(agent_->pid()) + ") ";
   if (status.signaled ? agent_stopped_ : status.value == kExitStopped) {
-    outcome_.agent_lost(0, who + "was stopped by a signal and had to be killed");
+    first().outcome().agent_lost(0, who + "was stopped by a signal and had to be killed");
   } else if (status.signaled) {
-    outcome_.agent_lost(0, who + "was killed by signal " + std::to_string(status.value) + " (" +
+    first().outcome().agent_lost(0, who + "was killed by signal " + std::to_string(status.value) + " (" +
                                strsignal(status.value) + ")");
   } else if (status.value != 0) {
-    outcome_.agent_lost(0, who + "ended with code " + std::to_string(status.value));
+    first().outcome().agent_lost(0, who + "ended with code " + std::to_string(status.value));
   }
   agent_.reset();
   // Its last messages may still lie in the socket: the end of that decides.
@@ -426,24 +496,20 @@ void LaunchHost::on_agent_exit(const os::ExitStatus& status) {
 }
 
 void LaunchHost::finish() {
-  if (outcome_.failure() && outcome_.failure()->reason == job::FailureReason::agent) {
+  judge();
+  const job::Outcome& own = first().outcome();
+  if (own.failure() && own.failure()->reason == job::FailureReason::agent && own.failure()->message.empty()) {
     // It ended before the job did, and its exit says nothing of it.
-    if (outcome_.failure()->message.empty()) outcome_.agent_lost(0, "wireup-agent left before the job had ended");
+    first().outcome().agent_lost(0, "wireup-agent left before the job had ended");
   }
-  const job::Job& job = server_.job();
-  std::vector<job::RankState> states;
-  for (std::uint32_t rank = 0; rank < job.size(); ++rank) states.push_back(job.rank_state(rank));
-  sink_.notify(handle_, LaunchResult{.exit_code = outcome_.exit_code(),
-                                     .failure = outcome_.failure(),
-                                     .status = failure_status_,
-                                     .departed = departed_,
-                                     .duration = now(),
-                                     .barriers = barriers_,
-                                     .barrier_times = barrier_times_,
-                                     .victims = outcome_.victims(),
-                                     .ranks = outcome_.ranks(),
-                                     .states = std::move(states),
-                                     .times = times_});
+  LaunchResult result;
+  if (failed_) {
+    find_group(*failed_)->describe_failure(result);
+    for (const auto& [process, group] : groups_) result.victims += group->outcome().victims();
+  }
+  first().describe_ranks(result);
+  result.duration = now();
+  sink_.notify(handle_, std::move(result));
   on_end_();
 }
 

@@ -1,14 +1,17 @@
-// One launched job: its PMI server, the agent that holds its ranks, and the verdict on how it ends.
+// A launch: the group of ranks that it was asked for and those that ranks have spawned, the agent that holds the
+// processes of all of them, and the verdict on how it ends. The first failure of any group that could be started is the
+// launch's, whose processes are then ended together.
 //
 // The agent is a child of the owner; the ranks are the agent's. It is told to spawn in batches, the next only
 // when the socket took the last, so that PMI traffic is served between them. Events go to `sink` under
-// `handle`; the last is a LaunchResult or a Fault, when no process of the job is left.
+// `handle` and the group's number; the last is a LaunchResult or a Fault, when no process of the launch is left.
 //
 // Threads: the reactor's.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,15 +19,13 @@
 
 #include "host/notice.h"
 #include "host/process.h"
-#include "host/server_host.h"
+#include "host/rank_group.h"
 #include "job/outcome.h"
 #include "os/message_socket.h"
 #include "os/reactor.h"
 #include "wire/agent_messages.h"
 
 namespace wireup::host {
-
-enum class PmiMode : std::uint8_t { fd, port };
 
 // Write ends of pipes that the owner reads, in the place of the agent's stdout and stderr or of ranks'.
 struct OutputPipes {
@@ -35,19 +36,14 @@ struct OutputPipes {
 };
 
 struct LaunchOptions {
-  job::JobOptions job;
-  PmiMode pmi = PmiMode::fd;
-  ListenOptions listen;  // used when pmi is port
-  std::string agent;     // path of wireup-agent
+  GroupOptions group;
+  std::string agent;  // path of wireup-agent
   // The agent's, copied from the owner's on the owner's thread, which may change it (setenv) while the reactor's runs.
   std::vector<std::string> agent_environment;
-  std::vector<wire::agent::Program> programs;  // by appnum
-  // Names of the nodes; empty: this host's. `own_hosts`: the ranks' gethostname() is to say them.
-  std::vector<std::string> hosts;
-  bool own_hosts = false;
   wire::agent::OutputPlan out;
   wire::agent::OutputPlan err;
   std::string label;
+  std::string spawned_label;  // of spawned groups
   wire::agent::Binding binding;
   std::vector<bool> stdin_readers;  // by rank, those that read the owner's stdin; or none
   std::vector<bool> silent;         // by rank, those whose output is discarded; or none
@@ -61,6 +57,12 @@ struct LaunchOptions {
   // Zero: no limit. The job, from its launch; and until every rank has said init and is out of the first barrier.
   std::chrono::milliseconds timeout{0};
   std::chrono::milliseconds wireup_timeout{0};
+};
+
+// The answer to a question of a rank: the group that it has spawned.
+struct SpawnOptions {
+  Spawner spawner;  // with the errcodes that it is told when all of them have been started
+  GroupOptions group;
 };
 
 // For OutputPipes: `first` is the owner's end of each. Raises the soft limit of open files where that helps. Throws
@@ -79,61 +81,72 @@ class LaunchHost final : public os::MessageSocketObserver {
   void signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks);
   // A line for the terminal, until ranks write to it; empty: none.
   void show_status(std::string line);
+  // Starts a group under `number`, which no other has had, and answers who asked for it when all its ranks have been
+  // started, or one could not be: then those that were are ended, and a SpawnFailure tells the owner why.
+  void spawn(std::uint32_t number, SpawnOptions options);
+  // Answers a question otherwise.
+  void answer_spawn(const Spawner& spawner, const job::SpawnAnswer& answer);
   // Ends the job: TERM, after the grace KILL. A second call can only shorten the grace.
   void stop(std::chrono::milliseconds grace);
   // Ends the job without grace; its processes are gone when the agent is.
   void abandon();
 
-  const job::Job& job() const { return server_.job(); }
+  // The status of each group, by number.
+  std::map<std::uint32_t, job::JobStatus> status() const;
 
  private:
+  RankGroup& add_group(std::uint32_t number, GroupOptions options);
+  RankGroup& first() { return *groups_.begin()->second; }
+  RankGroup* find_group(std::uint32_t number);
+  RankGroup* group_of(std::uint32_t process);
   void start_agent();
-  void describe_programs();
+  void describe_programs(RankGroup& group);
   void describe_program(std::uint32_t id, wire::agent::Program program);
-  std::uint32_t program_of(std::uint32_t rank) const;
-  wire::agent::SpawnRank describe_rank(std::uint32_t rank, std::vector<os::UniqueFd>& fds);
+  std::uint32_t program_of(const RankGroup& group, std::uint32_t rank) const;
+  wire::agent::SpawnRank describe_rank(RankGroup& group, std::uint32_t rank, std::vector<os::UniqueFd>& fds);
   void send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
   void spawn_some();
+  void spawn_some(RankGroup& group);
   void on_message(std::string_view message, std::vector<os::UniqueFd> fds) override;
   void on_message_end(int error) override;
-  void on_event(const job::Event& event);
   void on_agent_exit(const os::ExitStatus& status);
-  void exited(const wire::agent::Exited& message);
   void judge();
+  void answer_spawner(RankGroup& group);
+  void forget_groups();
   void limit(std::chrono::milliseconds delay, job::FailureReason reason);
   void watch_agent();
-  bool wired_up() const;
   double now() const;
   void end(std::chrono::milliseconds grace);
   void send_end(std::chrono::milliseconds grace);
   void arm_timer();
   void finish();
 
+  // By first process: ranks have the numbers of their processes one after the other.
+  using Groups = std::map<std::uint32_t, std::unique_ptr<RankGroup>>;
+
   os::Reactor& reactor_;
   LaunchOptions options_;
   Handle handle_;
   NoticeSink& sink_;
   std::function<void()> on_end_;
-  job::Outcome outcome_;
-  std::string pmi_port_;
-  ServerHost server_;
+  os::Reactor::Clock::time_point begin_ = os::Reactor::Clock::now();
+  Groups groups_;
+  std::uint64_t next_process_ = 0;
+  std::uint32_t next_program_ = 0;
+  std::optional<std::uint32_t> failed_;  // the number of the group that failed first
   std::unique_ptr<Process> agent_;
   std::unique_ptr<os::MessageSocket> socket_;
-  std::uint32_t asked_ = 0;     // ranks the agent was asked to spawn
-  std::uint32_t answered_ = 0;  // of those: started or failed
+  std::int32_t agent_pid_ = 0;  // 0: it has not said it yet
+  bool judging_ = false;
+  bool judge_again_ = false;
   bool end_sent_ = false;
   bool done_ = false;           // the agent said that nothing of the job is left
   os::Reactor::TimerId timer_ = 0;
+  os::Reactor::TimerId forget_timer_ = 0;
   std::vector<os::Reactor::TimerId> limits_;
   os::Reactor::TimerId watch_ = 0;
-  std::vector<bool> debugged_;
+  std::vector<bool> debugged_;  // of the first group
   bool agent_stopped_ = false;  // at the last look
-  os::Reactor::Clock::time_point begin_ = os::Reactor::Clock::now();
-  std::vector<RankTimes> times_;
-  std::uint64_t barriers_ = 0;
-  std::vector<double> barrier_times_;
-  std::optional<job::JobStatus> failure_status_;
-  std::vector<std::uint32_t> departed_;  // then
 };
 
 }  // namespace wireup::host

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -31,7 +33,7 @@ struct ServerOpened {
 
 struct StatusReply {
   RequestId request;
-  job::JobStatus status;
+  std::map<std::uint32_t, job::JobStatus> groups;  // by number; a server has but group 0
 };
 
 struct AgentReady {
@@ -50,6 +52,17 @@ struct RankExited {
   job::RankOutcome outcome;
 };
 
+// All ranks of a spawned group have been started.
+struct GroupSpawned {};
+
+// A group could not be started: why. Nothing of it is left, or will be.
+struct SpawnFailure {
+  std::string message;
+};
+
+// No rank of a spawned group runs any more.
+struct GroupEnded {};
+
 // Ranks have written to the terminal, whose status line has gone for good.
 struct RanksPrinted {};
 
@@ -66,16 +79,19 @@ struct RankTimes {
 inline constexpr std::size_t kMaxBarrierTimes = 64;
 
 struct LaunchResult {
-  std::int32_t exit_code;
+  std::int32_t exit_code = 0;
   std::optional<job::Failure> failure;
+  std::uint32_t failed_group = 0;
+  job::RankOutcome failed_rank = {};  // the outcome of the rank that the failure names
   // The ranks when it failed, where the failure is that some were not there; and of those who are missing, those
   // that had left.
   std::optional<job::JobStatus> status;
   std::vector<std::uint32_t> departed;
-  double duration;  // milliseconds
-  std::uint64_t barriers;
+  double duration = 0;        // milliseconds
+  std::uint32_t victims = 0;  // in all groups
+  // Of the launch's own group.
+  std::uint64_t barriers = 0;
   std::vector<double> barrier_times;  // of the first ones
-  std::uint32_t victims;
   std::vector<job::RankOutcome> ranks;
   std::vector<job::RankState> states;
   std::vector<RankTimes> times;
@@ -91,18 +107,19 @@ struct Answers {
 struct Closed {};
 
 using Payload = std::variant<ServerOpened, StatusReply, job::Event, job::Question, AgentReady, RankStarted, RankExited,
-                             RanksPrinted, LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
+                             GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
 
 struct Notice {
   Handle handle;
   Payload payload;
+  std::uint32_t group = 0;  // of a launch, whose ranks the notice is about
 };
 
 // Where the parts of host/ put their notices. Called on the reactor thread.
 class NoticeSink {
  public:
   virtual ~NoticeSink() = default;
-  virtual void notify(Handle handle, Payload payload) = 0;
+  virtual void notify(Handle handle, Payload payload, std::uint32_t group = 0) = 0;
 };
 
 }  // namespace wireup::host

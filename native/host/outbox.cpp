@@ -2,12 +2,12 @@
 
 namespace wireup::host {
 
-void Outbox::notify(Handle handle, Payload payload) {
+void Outbox::notify(Handle handle, Payload payload, std::uint32_t group) {
   bool was_empty;
   {
     std::lock_guard lock(mutex_);
     was_empty = queue_.empty();
-    queue_.push_back({handle, std::move(payload)});
+    queue_.push_back({handle, std::move(payload), group});
   }
   if (was_empty) wake_();
 }

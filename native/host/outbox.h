@@ -15,7 +15,7 @@ class Outbox final : public NoticeSink {
   // `wake` is called on the reactor thread.
   explicit Outbox(std::function<void()> wake) : wake_(std::move(wake)) {}
 
-  void notify(Handle handle, Payload payload) override;
+  void notify(Handle handle, Payload payload, std::uint32_t group = 0) override;
 
   // Any thread.
   std::vector<Notice> take();

@@ -138,16 +138,26 @@ os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
 void Runtime::status(Handle handle, RequestId request) {
   post([this, handle, request] {
     if (const ServerHost* server = find(servers_, handle)) {
-      outbox_.notify(handle, StatusReply{request, server->job().status()});
+      outbox_.notify(handle, StatusReply{request, {{0, server->job().status()}}});
     } else if (const LaunchHost* launch = find(launches_, handle)) {
-      outbox_.notify(handle, StatusReply{request, launch->job().status()});
+      outbox_.notify(handle, StatusReply{request, launch->status()});
     }
   });
 }
 
-void Runtime::answer_spawn(Handle server, job::QuestionId id, job::SpawnAnswer answer) {
-  post([this, server, id, answer = std::move(answer)] {
-    if (ServerHost* host = find(servers_, server)) host->answer_spawn(id, answer);
+void Runtime::answer_spawn(Handle handle, Spawner spawner, job::SpawnAnswer answer) {
+  post([this, handle, spawner, answer = std::move(answer)] {
+    if (ServerHost* server = find(servers_, handle)) {
+      server->answer_spawn(spawner.question, answer);
+    } else if (LaunchHost* launch = find(launches_, handle)) {
+      launch->answer_spawn(spawner, answer);
+    }
+  });
+}
+
+void Runtime::spawn(Handle launch, std::uint32_t number, SpawnOptions options) {
+  post([this, launch, number, options = std::move(options)]() mutable {
+    if (LaunchHost* host = find(launches_, launch)) host->spawn(number, std::move(options));
   });
 }
 

@@ -45,8 +45,10 @@ class Runtime {
   os::UniqueFd open_channel(Handle server, std::uint32_t rank);
   // Of a server or a launch.
   void status(Handle handle, RequestId request);
-  // The answer to a question of the server.
-  void answer_spawn(Handle server, job::QuestionId id, job::SpawnAnswer answer);
+  // The answer to a question of the server, or of a launch's group: one that says why not.
+  void answer_spawn(Handle handle, Spawner spawner, job::SpawnAnswer answer);
+  // Of a launch, the answer that starts a group: LaunchHost::spawn().
+  void spawn(Handle launch, std::uint32_t number, SpawnOptions options);
   void close_server(Handle server);
 
   void signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks);

@@ -205,12 +205,11 @@ void Outcome::close(std::uint32_t rank) {
 }
 
 std::uint32_t Outcome::victims() const {
-  if (!failure_) return 0;
   std::uint32_t count = 0;
   for (std::uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     const RankOutcome& how = ranks_[rank].outcome;
-    const bool ended = how.pid != 0 && (how.ended || !how.exited);
-    if (ended && static_cast<std::int32_t>(rank) != failure_->rank) ++count;
+    const bool ended = how.pid != 0 && (how.ended || (ending_ && !how.exited));
+    if (ended && !(failure_ && static_cast<std::int32_t>(rank) == failure_->rank)) ++count;
   }
   return count;
 }

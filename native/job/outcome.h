@@ -107,7 +107,7 @@ class Outcome {
   bool settled() const { return running_ == 0 && !oldest_suspect(); }
 
   const std::optional<Failure>& failure() const { return failure_; }
-  // How many ranks, beside the one that failed, were ended because of the failure.
+  // How many ranks, beside one that failed, ran when the job was ended.
   std::uint32_t victims() const;
   const RankOutcome& rank(std::uint32_t rank) const { return ranks_[rank].outcome; }
   std::vector<RankOutcome> ranks() const;

@@ -122,9 +122,11 @@ void fields(Codec& codec, M& m) {
     codec.field(m.out);
     codec.field(m.err);
     codec.field(m.label);
+    codec.field(m.spawned_label);
     codec.field(m.stdin_readers);
     codec.field(m.binding);
-    codec.field(m.socket_folder);
+  } else if constexpr (std::is_same_v<T, SocketFolder>) {
+    codec.field(m.path);
   } else if constexpr (std::is_same_v<T, OutputPlan>) {
     codec.field(m.mode);
     codec.field(m.file);
@@ -140,6 +142,8 @@ void fields(Codec& codec, M& m) {
     codec.field(m.environment);
     codec.field(m.last);
   } else if constexpr (std::is_same_v<T, SpawnRank>) {
+    codec.field(m.process);
+    codec.field(m.group);
     codec.field(m.rank);
     codec.field(m.environment);
     codec.field(m.fds);
@@ -151,9 +155,10 @@ void fields(Codec& codec, M& m) {
   } else if constexpr (std::is_same_v<T, Spawn>) {
     codec.field(m.program);
     codec.field(m.ranks);
+    codec.field(m.last);
   } else if constexpr (std::is_same_v<T, Signal>) {
     codec.field(m.signal);
-    codec.field(m.ranks);
+    codec.field(m.processes);
   } else if constexpr (std::is_same_v<T, End>) {
     codec.field(m.grace_ms);
   } else if constexpr (std::is_same_v<T, Status>) {
@@ -163,16 +168,16 @@ void fields(Codec& codec, M& m) {
     codec.field(m.pid);
     codec.field(m.host);
   } else if constexpr (std::is_same_v<T, Started>) {
-    codec.field(m.rank);
+    codec.field(m.process);
     codec.field(m.pid);
     codec.field(m.cpus);
   } else if constexpr (std::is_same_v<T, SpawnFailed>) {
-    codec.field(m.rank);
+    codec.field(m.process);
     codec.field(m.error);
     codec.field(m.syscall);
     codec.field(m.subject);
   } else if constexpr (std::is_same_v<T, Exited>) {
-    codec.field(m.rank);
+    codec.field(m.process);
     codec.field(m.signaled);
     codec.field(m.value);
     codec.field(m.core_dumped);

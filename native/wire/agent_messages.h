@@ -1,9 +1,12 @@
 // What a launcher and wireup-agent say to each other, as bytes. One message is one packet; fds travel beside
-// it (SCM_RIGHTS), in the order in which the message names them. Messages name hosts, ranks and fds
+// it (SCM_RIGHTS), in the order in which the message names them. Messages name hosts, processes and fds
 // explicitly: nothing but the fds assumes that both are on one machine.
 //
-// Launcher to agent: Hello, then Program (in as many parts as its strings need), then Spawn, then Signal, Status,
-// End. Agent to launcher: Ready, then a Started or SpawnFailed for each rank and an Exited for each that was
+// A launch may have several groups of ranks: the first, 0, and those that ranks have spawned. Beside its group and
+// rank, which are for names, each process has a number of the launcher's that no other in the launch has.
+//
+// Launcher to agent: Hello, then SocketFolder, then Program (in as many parts as its strings need), then Spawn, for each
+// group, then Signal, Status, End. Agent to launcher: Ready, then a Started or SpawnFailed for each process and an Exited for each that was
 // started, OutputLost and Printed where that happens, then Done. When the launcher's end of the socket closes, the
 // agent ends every process and itself.
 //
@@ -20,7 +23,7 @@
 
 namespace wireup::wire::agent {
 
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 
 // The agent's exit codes beside 0, an orderly end, and 1: the launcher has gone, or spoke nonsense.
 inline constexpr int kExitNoLauncher = 2;  // nobody who speaks these messages has started it
@@ -59,13 +62,17 @@ struct Hello {
   OutputPlan out = {};
   OutputPlan err = {};
   // Put before each line, where not empty. In it, and in the names of files: %r rank, %h the rank's host, %p the
-  // number of its node, %g of its group of ranks (0), %t seconds since 1970 (a label's only), %% a percent sign.
+  // number of its node, %g of its group, %t seconds since 1970 (a label's only), %% a percent sign.
   std::string label = {};
+  std::string spawned_label = {};  // of the groups beside the first
   // How many ranks of this agent will read its stdin, each all of it. It is read when the last of them has started.
   std::uint32_t stdin_readers = 0;
   Binding binding = {};
-  // A folder with the PMI server's socket, which the agent removes when its launcher was killed; empty: none.
-  std::string socket_folder = {};
+};
+
+// A folder with the socket of a PMI server, which the agent removes when its launcher was killed.
+struct SocketFolder {
+  std::string path;
 };
 
 // A program and the environment that its ranks share. Lists are appended part by part; `last` ends them.
@@ -81,6 +88,8 @@ struct Program {
 };
 
 struct SpawnRank {
+  std::uint32_t process = 0;
+  std::uint32_t group = 0;
   std::uint32_t rank = 0;
   std::vector<std::string> environment = {};  // beside the program's
   // One attached fd each, with the number that the rank is to see it under; 1 and 2 take the place of Hello's plans.
@@ -95,12 +104,13 @@ struct SpawnRank {
 struct Spawn {
   std::uint32_t program = 0;
   std::vector<SpawnRank> ranks;
+  bool last = false;  // of this program, which the agent may forget
 };
 
-// A signal for the process groups of the ranks named; an empty list means all.
+// A signal for the process groups of the processes named; an empty list means all.
 struct Signal {
   std::int32_t signal = 0;
-  std::vector<std::uint32_t> ranks;
+  std::vector<std::uint32_t> processes;
 };
 
 // End the job: TERM to what still runs, KILL after the grace; the agent answers Done and leaves.
@@ -122,20 +132,20 @@ struct Ready {
 };
 
 struct Started {
-  std::uint32_t rank = 0;
+  std::uint32_t process = 0;
   std::int32_t pid = 0;
   std::vector<std::uint32_t> cpus = {};  // that it is bound to; none: it is not
 };
 
 struct SpawnFailed {
-  std::uint32_t rank = 0;
+  std::uint32_t process = 0;
   std::int32_t error = 0;  // errno
   std::string syscall;
   std::string subject;
 };
 
 struct Exited {
-  std::uint32_t rank = 0;
+  std::uint32_t process = 0;
   bool signaled = false;
   std::int32_t value = 0;  // exit code or signal
   bool core_dumped = false;
@@ -155,7 +165,7 @@ struct Printed {};
 struct Done {};
 
 // A message's place here is its kind on the wire.
-using Message = std::variant<Hello, Program, Spawn, Signal, End, Status, Ready, Started, SpawnFailed, Exited, OutputLost,
+using Message = std::variant<Hello, SocketFolder, Program, Spawn, Signal, End, Status, Ready, Started, SpawnFailed, Exited, OutputLost,
                              Printed, Done>;
 
 std::string encode(const Message& message);

@@ -73,7 +73,9 @@ int Agent::run() {
   }
   // The guard does that too, when it is there.
   cgroup_.remove();
-  if (phase_ == Phase::abandoned && hello_) os::remove_dead_directory(hello_->socket_folder);
+  if (phase_ == Phase::abandoned) {
+    for (const std::string& folder : socket_folders_) os::remove_dead_directory(folder);
+  }
   return exit_code_;
 }
 
@@ -89,8 +91,8 @@ void Agent::on_message(std::string_view packet, std::vector<os::UniqueFd> fds) {
                           using T = std::decay_t<decltype(known)>;
                           if constexpr (std::is_same_v<T, Spawn>) {
                             return handle(known, std::move(fds));
-                          } else if constexpr (std::is_same_v<T, Hello> || std::is_same_v<T, Program> ||
-                                               std::is_same_v<T, Signal> || std::is_same_v<T, Status> ||
+                          } else if constexpr (std::is_same_v<T, Hello> || std::is_same_v<T, SocketFolder> ||
+                                               std::is_same_v<T, Program> || std::is_same_v<T, Signal> || std::is_same_v<T, Status> ||
                                                std::is_same_v<T, End>) {
                             return handle(known);
                           } else {
@@ -116,15 +118,20 @@ const char* Agent::handle(Hello& hello) {
   return nullptr;
 }
 
+const char* Agent::handle(SocketFolder& folder) {
+  socket_folders_.push_back(std::move(folder.path));
+  return nullptr;
+}
+
 const char* Agent::handle(Program& program) {
   return programs_.add(std::move(program)) ? nullptr : "has a part of a program that does not fit";
 }
 
 const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
   std::size_t fds_named = 0;
-  std::set<std::uint32_t> ranks;
+  std::set<std::uint32_t> processes;
   for (const SpawnRank& rank : spawn.ranks) {
-    if (ranks_.running(rank.rank) || !ranks.insert(rank.rank).second) return "starts a rank that runs";
+    if (ranks_.running(rank.process) || !processes.insert(rank.process).second) return "starts a rank that runs";
     if (rank.reads_stdin && !input_) return "has a reader of stdin that was not announced";
     std::set<std::int32_t> numbers;
     for (const std::int32_t number : rank.fds) {
@@ -159,14 +166,15 @@ const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
       start(rank, *program, std::move(own));
     } catch (const os::OsError& error) {
       if (rank.reads_stdin && input_) input_->give_up();
-      send(SpawnFailed{rank.rank, error.code().value(), error.syscall(), error.subject()});
+      send(SpawnFailed{rank.process, error.code().value(), error.syscall(), error.subject()});
     }
   }
+  if (spawn.last) programs_.forget(spawn.program);
   return nullptr;
 }
 
 void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<os::UniqueFd> fds) {
-  const RankNames names{rank.rank, rank.node, rank.host.empty() ? host_name() : rank.host};
+  const RankNames names{rank.group, rank.rank, rank.node, rank.host.empty() ? host_name() : rank.host};
   os::FdPair input;
   if (rank.reads_stdin) input = os::make_pipe();
 
@@ -190,26 +198,28 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
   spec.join_fd = cgroup_.joining();
   if (rank.own_host) spec.host_name = rank.host;
 
-  const pid_t pid = ranks_.start(rank.rank, spec);
-  table_.add(rank.rank, pid, program.path);
+  const pid_t pid = ranks_.start(rank.process, spec);
+  // The interface knows no spawned groups.
+  if (rank.group == 0) table_.add(rank.rank, pid, program.path);
   if (rank.reads_stdin) {
     input.first.reset();
-    input_->add(rank.rank, std::move(input.second));
+    input_->add(rank.process, std::move(input.second));
   }
-  send(Started{rank.rank, pid, spec.cpus});
+  send(Started{rank.process, pid, spec.cpus});
 }
 
 int Agent::output_of(const SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened) {
   const OutputMode mode = rank.silent ? OutputMode::discard : (fd == STDERR_FILENO ? hello_->err : hello_->out).mode;
-  if (mode == OutputMode::inherit) return fd;
+  // Those of a spawned group are never alone.
+  if (mode == OutputMode::inherit && rank.group == 0) return fd;
   if (mode == OutputMode::discard) return dev_null_.get();
   opened = output_->open(names, fd);
   return opened.get();
 }
 
 const char* Agent::handle(const Signal& signal) {
-  if (signal.ranks.empty()) ranks_.signal_all(signal.signal);
-  for (const std::uint32_t rank : signal.ranks) ranks_.signal(rank, signal.signal);
+  if (signal.processes.empty()) ranks_.signal_all(signal.signal);
+  for (const std::uint32_t process : signal.processes) ranks_.signal(process, signal.signal);
   return nullptr;
 }
 
@@ -243,15 +253,15 @@ const char* Agent::handle(const End& end) {
   return nullptr;
 }
 
-void Agent::on_rank_exit(std::uint32_t rank, const os::ExitStatus& status, bool ended) {
+void Agent::on_rank_exit(std::uint32_t process, const os::ExitStatus& status, bool ended) {
   if (phase_ == Phase::abandoned) return;
   // Where it writes to our stdout itself, nobody else sees that its reader has gone.
   if (status.signaled && status.value == SIGPIPE && hello_->out.mode == OutputMode::inherit && !ended &&
       is_broken(STDOUT_FILENO)) {
     on_output_lost(EPIPE, "stdout");
   }
-  send(Exited{rank, status.signaled, status.value, status.core_dumped, ended});
-  if (input_) input_->remove(rank);
+  send(Exited{process, status.signaled, status.value, status.core_dumped, ended});
+  if (input_) input_->remove(process);
   if (phase_ == Phase::ending && ranks_.none_running()) sweep();
 }
 

@@ -47,12 +47,13 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
 
   void on_message(std::string_view packet, std::vector<os::UniqueFd> fds) override;
   void on_message_end(int error) override;
-  void on_rank_exit(std::uint32_t rank, const os::ExitStatus& status, bool ended) override;
+  void on_rank_exit(std::uint32_t process, const os::ExitStatus& status, bool ended) override;
   void on_output_lost(int error, const std::string& subject) override;
   void on_printed() override;
 
   // Each returns what was wrong with the message, or nullptr.
   const char* handle(wire::agent::Hello& hello);
+  const char* handle(wire::agent::SocketFolder& folder);
   const char* handle(wire::agent::Program& program);
   const char* handle(wire::agent::Spawn& spawn, std::vector<os::UniqueFd> fds);
   const char* handle(const wire::agent::Signal& signal);
@@ -73,6 +74,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   Cgroup& cgroup_;
   os::UniqueFd dev_null_;
   std::optional<wire::agent::Hello> hello_;
+  std::vector<std::string> socket_folders_;
   Programs programs_;
   Ranks ranks_;
   ProcessTable table_;

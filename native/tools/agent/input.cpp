@@ -26,7 +26,7 @@ bool in_background(int fd) {
 }  // namespace
 
 Input::Pipe::Pipe(Input& owner, std::uint32_t number, os::UniqueFd write_end)
-    : input(owner), rank(number), fd(std::move(write_end)) {
+    : input(owner), process(number), fd(std::move(write_end)) {
   os::set_nonblocking(fd.get(), true);
   // That its reader has gone is always told.
   input.reactor_.add(fd.get(), 0, *this);
@@ -61,8 +61,8 @@ Input::Input(os::Reactor& reactor, std::uint32_t readers)
 
 Input::~Input() { stop(); }
 
-void Input::add(std::uint32_t rank, os::UniqueFd pipe) {
-  pipes_.insert_or_assign(rank, std::make_unique<Pipe>(*this, rank, std::move(pipe)));
+void Input::add(std::uint32_t process, os::UniqueFd pipe) {
+  pipes_.insert_or_assign(process, std::make_unique<Pipe>(*this, process, std::move(pipe)));
   expected_one();
 }
 
@@ -73,12 +73,12 @@ void Input::expected_one() {
   go_on();
 }
 
-void Input::remove(std::uint32_t rank) {
-  if (pipes_.erase(rank) > 0) go_on();
+void Input::remove(std::uint32_t process) {
+  if (pipes_.erase(process) > 0) go_on();
 }
 
 void Input::on_pipe_ready(Pipe& pipe, std::uint32_t events) {
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0 || !pipe.write_rest()) pipes_.erase(pipe.rank);
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0 || !pipe.write_rest()) pipes_.erase(pipe.process);
   go_on();
 }
 
@@ -86,7 +86,7 @@ void Input::go_on() {
   if (expected_ > 0) return;
   if (pipes_.empty()) return stop();
   bool ready = true;
-  for (const auto& [rank, pipe] : pipes_) ready = pipe->ready() && ready;
+  for (const auto& [process, pipe] : pipes_) ready = pipe->ready() && ready;
   watch_source(ready);
   // Its turn comes after the loop has looked at everybody else.
   if (ready && always_ready_ && retry_ == 0) {

@@ -1,6 +1,6 @@
 // Carries the agent's stdin to the ranks that read it, each of which gets all of it, until it or all of them end. Reads
-// only when every rank's pipe has taken what was read before: the slowest sets the pace, and what is not read stays with
-// whoever writes it. A rank that closes its stdin, or ends, is waited for no more.
+// only when every process's pipe has taken what was read before: the slowest sets the pace, and what is not read stays with
+// whoever writes it. A process that closes its stdin, or ends, is waited for no more.
 //
 // The end of the input closes the ranks' stdin. A terminal whose foreground belongs to somebody else cannot
 // be read (EIO): their stdin stays open meanwhile, and we look again from time to time, since the kernel
@@ -29,12 +29,12 @@ class Input final {
   Input(const Input&) = delete;
   Input& operator=(const Input&) = delete;
 
-  // `pipe` is the write end of the rank's stdin.
-  void add(std::uint32_t rank, os::UniqueFd pipe);
+  // `pipe` is the write end of the process's stdin.
+  void add(std::uint32_t process, os::UniqueFd pipe);
   // It could not be started.
   void give_up();
   // It has ended.
-  void remove(std::uint32_t rank);
+  void remove(std::uint32_t process);
   void stop();
 
  private:
@@ -53,7 +53,7 @@ class Input final {
     bool ready();
 
     Input& input;
-    std::uint32_t rank;
+    std::uint32_t process;
     os::UniqueFd fd;
     std::string_view rest;  // of the buffer
     std::uint32_t watched = 0;

@@ -29,10 +29,10 @@ class OutputStream final : public os::Handler, public LineSource {
  public:
   OutputStream(Output& output, std::shared_ptr<Sink> sink, const RankNames& names, os::UniqueFd pipe)
       : output_(output), sink_(std::move(sink)), pipe_(std::move(pipe)) {
-    if (mentions(output.label_, 't')) {
+    if (mentions(output.label_of(names), 't')) {
       names_ = names;
     } else {
-      label_ = expand(output.label_, names, 0);
+      label_ = expand(output.label_of(names), names, 0);
     }
     os::set_nonblocking(pipe_.get(), true);
   }
@@ -94,7 +94,7 @@ class OutputStream final : public os::Handler, public LineSource {
   void on_ready(std::uint32_t) override { output_.on_stream_ready(*this); }
 
   void append_label(std::string& out) const override {
-    out += names_ ? expand(output_.label_, *names_, seconds_now()) : label_;
+    out += names_ ? expand(output_.label_of(*names_), *names_, seconds_now()) : label_;
   }
 
   void write_partial() {
@@ -121,14 +121,23 @@ Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObse
       out_(plans.out),
       err_(plans.err),
       label_(plans.label),
+      spawned_label_(plans.spawned_label),
       // Labels that are long beside the lines make many bytes of few.
-      buffer_(std::max(kReadSize / (1 + label_.size() / 16), kReadSize / 16)) {
-  const auto sink = [&](int fd, const char* name) {
-    return std::make_shared<Sink>(reactor, fd, name, !label_.empty(), static_cast<SinkObserver&>(*this));
-  };
-  if (out_.mode == OutputMode::merge) stdout_ = sink(STDOUT_FILENO, "stdout");
-  if (err_.mode != OutputMode::merge) return;
-  stderr_ = stdout_ && same_stream(STDOUT_FILENO, STDERR_FILENO) ? stdout_ : sink(STDERR_FILENO, "stderr");
+      buffer_(std::max(kReadSize / (1 + std::max(label_.size(), spawned_label_.size()) / 16), kReadSize / 16)) {
+  if (out_.mode == OutputMode::merge) joined(STDOUT_FILENO);
+  if (err_.mode == OutputMode::merge) joined(STDERR_FILENO);
+}
+
+// Made when it is first needed.
+std::shared_ptr<Sink> Output::joined(int fd) {
+  std::shared_ptr<Sink>& sink = fd == STDERR_FILENO ? stderr_ : stdout_;
+  const std::shared_ptr<Sink>& other = fd == STDERR_FILENO ? stdout_ : stderr_;
+  if (!sink && other && same_stream(STDOUT_FILENO, STDERR_FILENO)) sink = other;
+  if (!sink) {
+    sink = std::make_shared<Sink>(reactor_, fd, fd == STDERR_FILENO ? "stderr" : "stdout", !label_.empty(),
+                                  static_cast<SinkObserver&>(*this));
+  }
+  return sink;
 }
 
 Output::~Output() {
@@ -139,7 +148,7 @@ const wire::agent::OutputPlan& Output::plan(int fd) const { return fd == STDERR_
 
 os::UniqueFd Output::open(const RankNames& names, int fd) {
   if (plan(fd).mode == OutputMode::file) return open_file(names, plan(fd).file);
-  return open_stream(names, fd == STDERR_FILENO ? stderr_ : stdout_);
+  return open_stream(names, joined(fd));
 }
 
 os::UniqueFd Output::open_file(const RankNames& names, const std::string& pattern) {

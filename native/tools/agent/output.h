@@ -57,7 +57,8 @@ class Output final : SinkObserver {
   Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObserver& observer);
   ~Output() override;
 
-  // What the rank is to have as `fd`, 1 or 2, for which Hello plans merge or file. Throws OsError.
+  // What the rank is to have as `fd`, 1 or 2, which Hello does not plan to discard: where ranks of the first group
+  // inherit it, those of others are joined. Throws OsError.
   os::UniqueFd open(const RankNames& names, int fd);
 
   // On the terminal that stderr is, until a rank writes to it.
@@ -74,6 +75,8 @@ class Output final : SinkObserver {
   friend class OutputStream;
 
   const wire::agent::OutputPlan& plan(int fd) const;
+  const std::string& label_of(const RankNames& names) const { return names.group == 0 ? label_ : spawned_label_; }
+  std::shared_ptr<Sink> joined(int fd);
   os::UniqueFd open_file(const RankNames& names, const std::string& pattern);
   os::UniqueFd open_stream(const RankNames& names, std::shared_ptr<Sink> sink);
 
@@ -97,6 +100,7 @@ class Output final : SinkObserver {
   wire::agent::OutputPlan out_;
   wire::agent::OutputPlan err_;
   std::string label_;
+  std::string spawned_label_;
   std::shared_ptr<Sink> stdout_;
   std::shared_ptr<Sink> stderr_;  // the same as stdout_ where both lead to one pipe or terminal
   // Files that several ranks share, by name.

@@ -34,7 +34,7 @@ std::string expand(std::string_view pattern, const RankNames& names, std::int64_
         result += std::to_string(names.node);
         break;
       case 'g':
-        result += '0';
+        result += std::to_string(names.group);
         break;
       case 't':
         result += std::to_string(seconds);

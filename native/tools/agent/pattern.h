@@ -9,6 +9,7 @@
 namespace wireup::agent {
 
 struct RankNames {
+  std::uint32_t group = 0;
   std::uint32_t rank = 0;
   std::uint32_t node = 0;
   std::string host;

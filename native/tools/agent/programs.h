@@ -29,6 +29,8 @@ class Programs {
   // prefix names, cannot be found or executed, again at every call.
   const Executable* find(std::uint32_t id);
 
+  void forget(std::uint32_t id) { entries_.erase(id); }
+
  private:
   struct Entry {
     wire::agent::Program program;

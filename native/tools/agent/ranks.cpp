@@ -12,8 +12,8 @@
 namespace wireup::agent {
 
 struct Ranks::Process final : os::Handler {
-  Process(Ranks& owner, std::uint32_t number, os::SpawnedProcess started)
-      : ranks(owner), rank(number), child(std::move(started)) {
+  Process(Ranks& owner, std::uint32_t own_number, os::SpawnedProcess started)
+      : ranks(owner), number(own_number), child(std::move(started)) {
     try {
       ranks.reactor_.add(child.pidfd.get(), EPOLLIN, *this);
     } catch (const os::OsError&) {
@@ -26,7 +26,7 @@ struct Ranks::Process final : os::Handler {
   void on_ready(std::uint32_t) override { ranks.reap(*this); }
 
   Ranks& ranks;
-  std::uint32_t rank;
+  std::uint32_t number;
   os::SpawnedProcess child;
   bool ended = false;
 };
@@ -34,41 +34,41 @@ struct Ranks::Process final : os::Handler {
 Ranks::Ranks(os::Reactor& reactor, RanksObserver& observer) : reactor_(reactor), observer_(observer) {}
 Ranks::~Ranks() = default;
 
-pid_t Ranks::start(std::uint32_t rank, const os::SpawnSpec& spec) {
-  auto process = std::make_unique<Process>(*this, rank, os::spawn(spec));
+pid_t Ranks::start(std::uint32_t number, const os::SpawnSpec& spec) {
+  auto process = std::make_unique<Process>(*this, number, os::spawn(spec));
   const pid_t pid = process->child.pid;
   by_pid_.emplace(pid, process.get());
-  by_rank_.emplace(rank, std::move(process));
+  by_number_.emplace(number, std::move(process));
   return pid;
 }
 
 void Ranks::reap(Process& process) {
   os::ExitStatus status;
   if (!os::try_wait(process.child.pidfd.get(), status)) return;
-  const std::uint32_t rank = process.rank;
+  const std::uint32_t number = process.number;
   const bool ended = process.ended;
   by_pid_.erase(process.child.pid);
-  by_rank_.erase(rank);
-  observer_.on_rank_exit(rank, status, ended);
+  by_number_.erase(number);
+  observer_.on_rank_exit(number, status, ended);
 }
 
-void Ranks::signal(std::uint32_t rank, int number) const {
-  const auto found = by_rank_.find(rank);
-  if (found == by_rank_.end()) return;
+void Ranks::signal(std::uint32_t process, int number) const {
+  const auto found = by_number_.find(process);
+  if (found == by_number_.end()) return;
   const pid_t pid = found->second->child.pid;
   // A rank may have left its group for another and so have ended it.
   if (::kill(-pid, number) != 0 && errno == ESRCH) ::kill(pid, number);
 }
 
 void Ranks::signal_all(int number) const {
-  for (const auto& [rank, process] : by_rank_) signal(rank, number);
+  for (const auto& [process, running] : by_number_) signal(process, number);
 }
 
 void Ranks::end_all() {
   std::vector<Process*> running;
-  for (const auto& [rank, process] : by_rank_) running.push_back(process.get());
+  for (const auto& [number, process] : by_number_) running.push_back(process.get());
   for (Process* process : running) reap(*process);
-  for (const auto& [rank, process] : by_rank_) process->ended = true;
+  for (const auto& [number, process] : by_number_) process->ended = true;
   signal_all(SIGTERM);
   // A stopped process takes TERM only when it goes on.
   signal_all(SIGCONT);

@@ -1,4 +1,5 @@
-// The running ranks: children of the agent, each in a process group of its own, waited for by pidfd.
+// The running ranks of all groups, by the launcher's number of the process: children of the agent, each in a process
+// group of its own, waited for by pidfd.
 //
 // A rank is signalled only until it has been reaped, so that no signal ever reaches a stranger with its
 // number. Threads: the reactor's.
@@ -20,7 +21,7 @@ class RanksObserver {
   virtual ~RanksObserver() = default;
   // The rank has been reaped and is not among the running ones any more.
   // `ended`: it ran when end_all() was called.
-  virtual void on_rank_exit(std::uint32_t rank, const os::ExitStatus& status, bool ended) = 0;
+  virtual void on_rank_exit(std::uint32_t process, const os::ExitStatus& status, bool ended) = 0;
 };
 
 class Ranks final {
@@ -31,14 +32,14 @@ class Ranks final {
   Ranks& operator=(const Ranks&) = delete;
 
   // Not while the rank runs. Throws OsError.
-  pid_t start(std::uint32_t rank, const os::SpawnSpec& spec);
+  pid_t start(std::uint32_t process, const os::SpawnSpec& spec);
 
-  bool running(std::uint32_t rank) const { return by_rank_.contains(rank); }
-  bool none_running() const { return by_rank_.empty(); }
+  bool running(std::uint32_t process) const { return by_number_.contains(process); }
+  bool none_running() const { return by_number_.empty(); }
   bool is_rank(pid_t pid) const { return by_pid_.contains(pid); }
 
   // To the rank's process group, if it runs.
-  void signal(std::uint32_t rank, int number) const;
+  void signal(std::uint32_t process, int number) const;
   void signal_all(int number) const;
   // Tells of those that have exited by themselves already, then TERM for the rest.
   void end_all();
@@ -50,7 +51,7 @@ class Ranks final {
 
   os::Reactor& reactor_;
   RanksObserver& observer_;
-  std::unordered_map<std::uint32_t, std::unique_ptr<Process>> by_rank_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<Process>> by_number_;
   std::unordered_map<pid_t, Process*> by_pid_;
 };
 
