@@ -34,6 +34,8 @@ export interface JobOptions extends AdmissionFlags {
   genvnone: boolean;
   genvlist?: string;
   usize?: number;
+  maxSpawn?: number;
+  spawn: boolean;
   pmi: PmiTransport;
   pmiPort: boolean;
   execShim: boolean;
@@ -168,6 +170,12 @@ function jobOptions(command: Command): Command {
     .option('--pmi-port', 'the same as --pmi tcp, for scripts that say it', false)
     .option('--no-exec-shim', 'with --pmi unix: start the program itself, which runs wireup-exec further inside (in a container)')
     .addOption(new Option('--usize <N>', 'the universe size; the number of ranks by default').argParser(wholeNumber(1, 2 ** 31 - 1)))
+    .addOption(
+      new Option('--max-spawn <N>', 'how many processes ranks may spawn that run at a time; 1024, or what --usize leaves, by default')
+        .argParser(wholeNumber(0, MAX_RANKS))
+        .conflicts('spawn'),
+    )
+    .option('--no-spawn', 'ranks may not spawn')
     .option('--initial-errhandler <name>', 'mpi_errors_are_fatal', initialErrhandler);
   addAdmissionOptions(command)
     .optionsGroup('Output and input:')
@@ -223,6 +231,10 @@ Options have one dash or two, and their value behind a blank or "=". They end at
 The exit code is 0, or that of the first rank that failed (128 + the number of the signal that killed it), or what
 abort said; 124: a time limit passed, 127: the program was not found, 126: it is not executable, 130: ended by ^C,
 141: nobody reads the output any more, 2: wrong use.
+
+What ranks spawn (MPI_Comm_spawn) runs as they do, in groups of their own: group 1, 2, ... A rank of a spawned group that
+fails is a failure of the job, which ends all its groups and gives the exit code; a group that cannot be started is told
+to the rank that asked for it, and on stderr. The job is over when all groups are.
 
 Rank 0 reads standard input. INT, TERM, HUP, QUIT, USR1, USR2, ALRM, WINCH, TSTP and CONT are passed on to the ranks;
 a second INT within two seconds ends the job, a third kills it. MPIEXEC_PORT_RANGE=LOW:HIGH bounds the port of --pmi tcp.

@@ -62,6 +62,8 @@ export async function run(name: string, words: readonly string[]): Promise<void>
     stdin: options.stdin,
     bind: options.bindTo,
     ...(options.usize === undefined ? {} : { universeSize: options.usize }),
+    ...(options.spawn ? {} : { maxSpawn: 0 }),
+    ...(options.maxSpawn === undefined ? {} : { maxSpawn: options.maxSpawn }),
     ignoredSignals,
     onFailure: options.onFailure,
     onEarlyExit: options.onEarlyExit,
@@ -74,6 +76,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
     ...(options.nodePerRank ? { ranksPerNode: 1 } : {}),
   });
   void reportRefusals(job);
+  void reportSpawns(job, options.verbose);
   if (options.reportBindings) void reportBindings(job);
   const progress = startProgress(job, options.progress);
   if (options.verbose) say(`${describeJob(job, apps)}, PMI over ${pmi}`);
@@ -215,6 +218,20 @@ async function reportRefusals(job: Job): Promise<void> {
     if (event.type === 'rejected') report.add(event);
   }
   report.end();
+}
+
+async function reportSpawns(job: Job, verbose: boolean): Promise<void> {
+  const who = ({ group, rank }: { group: number; rank: number }): string => `rank ${rank}${group === 0 ? '' : ` of spawned group ${group}`}`;
+  for await (const event of job.events()) {
+    // MPICH's ranks may wait for ever after that, so it is always said.
+    if (event.type === 'spawn-refused') say(`${who(event.by)} could not spawn: ${event.reason}`);
+    if (!verbose) continue;
+    if (event.type === 'spawned') {
+      const ignored = event.ignoredInfo.length === 0 ? '' : `; info ignored: ${event.ignoredInfo.join(', ')}`;
+      say(`${who(event.by)} spawned group ${event.group}: ${event.size} rank${event.size === 1 ? '' : 's'} of ${event.programs.join(', ')}${ignored}`);
+    }
+    if (event.type === 'group-ended') say(`spawned group ${event.group} has ended`);
+  }
 }
 
 async function reportBindings(job: Job): Promise<void> {
