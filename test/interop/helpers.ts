@@ -14,7 +14,7 @@ import {
   renameSync,
   rmSync,
 } from 'node:fs';
-import { hostname, tmpdir } from 'node:os';
+import { homedir, hostname, tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 
 export const root = resolve(__dirname, '../..');
@@ -119,17 +119,32 @@ export function needs(...names: Peer[]): { missing: boolean; note: string } {
   return { missing: true, note: ` (needs ${missing.join(', ')})` };
 }
 
+/**
+ * mpicc of the MPICH that build-mpich.sh has built, which can spawn, open ports and connect. It is no package, so that
+ * nothing fails where it is missing; the title says so.
+ */
+export function dynamicMpich(): { missing: boolean; note: string; mpicc: string } {
+  const cache = process.env['WIREUP_TEST_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'wireup');
+  const mpicc = join(cache, 'mpich-4.0.2-3-ch3-nemesis/bin/mpicc');
+  const missing = !existsSync(mpicc);
+  return { missing, note: missing ? ' (needs test/interop/build-mpich.sh to have been run)' : '', mpicc };
+}
+
 // ---- Programs ----------------------------------------------------------------------------------------------------
 
 const built = new Map<string, string>();
 
 /** The path of the compiled programs/NAME.c. */
 export function program(name: string): string {
+  const isMpi = readFileSync(join(programs, `${name}.c`)).includes('"check.h"');
+  return compile(name, isMpi ? peer('mpicc') : peer('cc'));
+}
+
+/** The compiled programs/NAME.c. */
+export function compile(name: string, compiler: string): string {
   const known = built.get(name);
   if (known !== undefined) return known;
   const source = readFileSync(join(programs, `${name}.c`));
-  const isMpi = source.includes('"check.h"');
-  const compiler = isMpi ? peer('mpicc') : peer('cc');
   const include = join(root, 'native/tools/libpmi/include');
   const flags = ['-std=gnu17', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-I', include];
   const hash = createHash('sha256').update(source).update(compiler).update(flags.join(' '));

@@ -164,11 +164,11 @@ class Driver {
 
   // Starts one rank of a program and returns its pid. Exits that are told before that are kept for expect().
   pid_t start(std::uint32_t rank, std::uint32_t id = 0, std::vector<std::pair<int, int>> fds = {}) {
-    return start(msg::SpawnRank{.rank = rank}, id, std::move(fds)).pid;
+    return start(msg::SpawnRank{.process = rank, .rank = rank}, id, std::move(fds)).pid;
   }
   msg::Started start(msg::SpawnRank entry, std::uint32_t id = 0, std::vector<std::pair<int, int>> fds = {}) {
     entry.environment.push_back("RANK=" + std::to_string(entry.rank));
-    entry.reads_stdin = std::ranges::count(readers, entry.rank) > 0;
+    entry.reads_stdin = std::ranges::count(readers, entry.process) > 0;
     std::vector<int> ours;
     for (const auto& [mine, number] : fds) {
       ours.push_back(mine);
@@ -179,7 +179,7 @@ class Driver {
       const auto message = receive();
       REQUIRE(message.has_value());
       if (const auto* started = std::get_if<msg::Started>(&*message)) {
-        CHECK(started->rank == entry.rank);
+        CHECK(started->process == entry.process);
         return *started;
       }
       REQUIRE(std::holds_alternative<msg::Exited>(*message));

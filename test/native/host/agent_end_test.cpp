@@ -24,10 +24,10 @@ TEST_CASE("End tells what had failed by itself from what it ended") {
   agent.end(10'000);
   ::kill(agent.agent_pid(), SIGCONT);
   const auto first = agent.expect<msg::Exited>();
-  CHECK(first.rank == 1);
+  CHECK(first.process == 1);
   CHECK_FALSE(first.ended);
   const auto second = agent.expect<msg::Exited>();
-  CHECK(second.rank == 0);
+  CHECK(second.process == 0);
   CHECK(second.value == SIGTERM);
   CHECK(second.ended);
   agent.expect<msg::Done>();
@@ -48,10 +48,10 @@ TEST_CASE("End: TERM for what runs, a stopped one too, and KILL after the grace"
   REQUIRE(eventually([&] { return state_of(stopped) == 'T'; }));
   agent.end(300);
   const auto first = agent.expect<msg::Exited>();
-  CHECK(first.rank == 0);
+  CHECK(first.process == 0);
   CHECK(first.value == SIGTERM);
   const auto second = agent.expect<msg::Exited>();
-  CHECK(second.rank == 1);
+  CHECK(second.process == 1);
   CHECK(second.value == SIGKILL);
   agent.expect<msg::Done>();
   CHECK(agent.wait().value == 0);
@@ -66,7 +66,7 @@ TEST_CASE("a second End can shorten the grace, and nothing is started after the 
   agent.start(0);
   CHECK(read_line(out.first.get()) == "ready");
   agent.end(3'600'000);
-  agent.send(msg::Spawn{0, {{1, {}, {}}}});
+  agent.send(msg::Spawn{0, {{.process = 1}}});
   CHECK(agent.expect<msg::SpawnFailed>().error == ECANCELED);
   agent.end(0);
   CHECK(agent.expect<msg::Exited>().value == SIGKILL);

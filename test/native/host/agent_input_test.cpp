@@ -29,14 +29,14 @@ TEST_CASE("stdin goes to one rank, the others read nothing") {
   agent.hello(Driver::labelled());
   agent.program({"cat"});
   agent.start(0);
-  CHECK(agent.expect<msg::Exited>().rank == 0);
+  CHECK(agent.expect<msg::Exited>().process == 0);
   agent.start(1);
   write_all(in.second.get(), "a\nb\n");
   CHECK(read_line(out.first.get()) == "[1] a");
   CHECK(read_line(out.first.get()) == "[1] b");
   write_all(in.second.get(), "c");
   in.second.reset();
-  CHECK(agent.expect<msg::Exited>().rank == 1);
+  CHECK(agent.expect<msg::Exited>().process == 1);
   agent.finish();
   CHECK(read_all(out.first.get()) == "[1] c\n");
 }
@@ -90,7 +90,7 @@ TEST_CASE("stdin waits for its last reader, also when that one cannot be started
   write_all(in.second.get(), "early\n");
   in.second.reset();
   CHECK_FALSE(wait_readable(out.first.get(), 0));
-  agent.send(msg::Spawn{1, {{.rank = 1, .reads_stdin = true}}});
+  agent.send(msg::Spawn{1, {{.process = 1, .reads_stdin = true}}});
   CHECK(agent.expect<msg::SpawnFailed>().error == ENOENT);
   CHECK(read_line(out.first.get()) == "early");
   CHECK(agent.expect<msg::Exited>().value == 0);
@@ -123,7 +123,7 @@ TEST_CASE("300 kB of stdin wait for a slow reader") {
     // The agent goes on with its work meanwhile.
     agent.program({"true"}, 1);
     agent.start(1, 1);
-    CHECK(agent.expect<msg::Exited>().rank == 1);
+    CHECK(agent.expect<msg::Exited>().process == 1);
     CHECK(exists(pid));
     write_all(go.second.get(), "\n");
     CHECK(agent.expect<msg::Exited>().value == 0);
@@ -252,13 +252,13 @@ TEST_CASE("a terminal that belongs to somebody else's foreground is read once it
   write_all(keyboard.get(), "typed\n");
   for (int i = 0; i < 5; ++i) {
     agent.start(1, 1);
-    CHECK(agent.expect<msg::Exited>().rank == 1);
+    CHECK(agent.expect<msg::Exited>().process == 1);
   }
   CHECK_FALSE(wait_readable(out.first.get(), 0));
   write_all(go.second.get(), "\n");
   CHECK(read_line(out.first.get()) == "typed");
   write_all(keyboard.get(), "\x04");
-  CHECK(agent.expect<msg::Exited>().rank == 0);
+  CHECK(agent.expect<msg::Exited>().process == 0);
   agent.end();
   agent.expect<msg::Done>();
   CHECK(agent.wait().value == 0);

@@ -174,7 +174,7 @@ TEST_CASE("labels and names of files by patterns") {
   out.second.reset();
   agent.hello({.out = {OutputMode::merge}, .label = "%r|%h|%p|%g|%%|%x|%t|"});
   agent.program({"echo", "hi"});
-  agent.start(msg::SpawnRank{.rank = 3, .node = 7, .host = "there"});
+  agent.start(msg::SpawnRank{.process = 3, .rank = 3, .node = 7, .host = "there"});
   agent.expect<msg::Exited>();
   agent.finish();
   const std::string text = read_all(out.first.get());
@@ -228,7 +228,7 @@ TEST_CASE("a file that cannot be opened, and a disk that is full") {
   Driver agent;
   agent.hello({.out = {OutputMode::file, "/no/such/folder/%r"}});
   agent.program({"true"});
-  agent.send(msg::Spawn{0, {{.rank = 0}}});
+  agent.send(msg::Spawn{0, {{.process = 0}}});
   const auto failed = agent.expect<msg::SpawnFailed>();
   CHECK(failed.error == ENOENT);
   CHECK(failed.syscall == "open");
@@ -253,7 +253,7 @@ TEST_CASE("the output of silent ranks is thrown away") {
   agent.hello(Driver::labelled());
   agent.program({"echo", "said"});
   agent.start(msg::SpawnRank{.rank = 0, .silent = true});
-  agent.start(msg::SpawnRank{.rank = 1});
+  agent.start(msg::SpawnRank{.process = 1, .rank = 1});
   agent.expect<msg::Exited>();
   agent.expect<msg::Exited>();
   agent.finish();
@@ -318,7 +318,7 @@ TEST_CASE("a reader that stops holds the ranks up, loses nothing and delays no e
   CHECK(agent.silent());
   std::string text;
   std::thread reader([&] { text = read_all(out.first.get()); });
-  CHECK(agent.expect<msg::Exited>().rank == 0);
+  CHECK(agent.expect<msg::Exited>().process == 0);
   agent.finish();
   reader.join();
   const auto lines = lines_of(text);
@@ -441,7 +441,7 @@ TEST_CASE("two hundred ranks, each with a line and an exit code") {
   std::vector<int> fds;
   const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   for (std::uint32_t rank = 0; rank < 200; ++rank) {
-    spawn.ranks.push_back({.rank = rank, .environment = {"RANK=" + std::to_string(rank)}, .fds = {9}});
+    spawn.ranks.push_back({.process = rank, .rank = rank, .environment = {"RANK=" + std::to_string(rank)}, .fds = {9}});
     fds.push_back(null.get());
   }
   agent.send(spawn, fds);
@@ -450,7 +450,7 @@ TEST_CASE("two hundred ranks, each with a line and an exit code") {
   while (exits.size() < 200) {
     const auto message = agent.receive();
     REQUIRE(message.has_value());
-    if (const auto* exited = std::get_if<msg::Exited>(&*message)) exits[exited->rank] = exited->value;
+    if (const auto* exited = std::get_if<msg::Exited>(&*message)) exits[exited->process] = exited->value;
     if (std::holds_alternative<msg::Started>(*message)) ++started;
   }
   CHECK(started == 200);
@@ -464,6 +464,34 @@ TEST_CASE("two hundred ranks, each with a line and an exit code") {
   }
   std::sort(expected.begin(), expected.end());
   CHECK(lines == expected);
+}
+
+TEST_CASE("the groups that ranks spawn have labels of their own") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello({.out = {msg::OutputMode::merge}, .label = "[%r] ", .spawned_label = "[%g:%r] "});
+  agent.shell("echo $RANK");
+  agent.start(0);
+  agent.expect<msg::Exited>();
+  agent.start(msg::SpawnRank{.process = 1, .group = 1, .rank = 0});
+  agent.expect<msg::Exited>();
+  agent.finish();
+  CHECK(read_all(out.first.get()) == "[0] 0\n[1:0] 0\n");
+}
+
+TEST_CASE("the ranks of a spawned group are joined where the first group inherits its output") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello();
+  agent.shell("[ -p /dev/stdout ] && printf 'unended %s' $RANK");
+  for (std::uint32_t rank = 0; rank < 2; ++rank) {
+    agent.start(msg::SpawnRank{.process = rank, .group = 1, .rank = rank});
+    agent.expect<msg::Exited>();
+  }
+  agent.finish();
+  CHECK(read_all(out.first.get()) == "unended 0\nunended 1");
 }
 
 }  // namespace

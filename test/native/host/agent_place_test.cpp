@@ -24,7 +24,7 @@ TEST_CASE("ranks are bound in turn, from the first unit again when there are no 
   agent.shell("grep Cpus_allowed_list: /proc/self/status");
   for (std::uint32_t rank = 0; rank <= cores.size(); ++rank) {
     const os::CpuSet& expected = cores[rank % cores.size()];
-    const auto started = agent.start(msg::SpawnRank{.rank = rank});
+    const auto started = agent.start(msg::SpawnRank{.process = rank, .rank = rank});
     CHECK(started.cpus == expected);
     const std::string line = read_line(out.first.get());
     if (expected.size() == 1) CHECK(line == "Cpus_allowed_list:\t" + list(expected));
@@ -37,7 +37,7 @@ TEST_CASE("a CPU that is not there") {
   Driver agent;
   agent.hello({.binding = {msg::BindingUnit::list, {{60'000}}}});
   agent.program({"true"});
-  agent.send(msg::Spawn{0, {{.rank = 0}}});
+  agent.send(msg::Spawn{0, {{.process = 0}}});
   const auto failed = agent.expect<msg::SpawnFailed>();
   CHECK(failed.error == EINVAL);
   CHECK(failed.syscall == "sched_setaffinity");
@@ -53,7 +53,7 @@ TEST_CASE("a pretended node has its name where we may give it, and else this mac
   agent.program({"uname", "-n"});
   agent.start(msg::SpawnRank{.rank = 0, .host = "pretended", .own_host = true});
   agent.expect<msg::Exited>();
-  agent.start(msg::SpawnRank{.rank = 1, .host = "pretended"});
+  agent.start(msg::SpawnRank{.process = 1, .rank = 1, .host = "pretended"});
   agent.expect<msg::Exited>();
   agent.finish();
   utsname own{};

@@ -34,7 +34,7 @@ TEST_CASE("exit codes and signals of ranks are told") {
   for (std::uint32_t rank = 0; rank < 4; ++rank) {
     agent.start(rank);
     const auto exited = agent.expect<msg::Exited>();
-    exits[exited.rank] = exited;
+    exits[exited.process] = exited;
   }
   REQUIRE(exits.size() == 4);
   CHECK_FALSE(exits[0].signaled);
@@ -63,7 +63,7 @@ TEST_CASE("a program comes in parts and runs with its directory, arguments and e
   agent.send(msg::Program{
       4, "", "", {}, {"-c", "pwd; echo $1 $A $B $RANK; env | grep -c ^B="}, {"A=a", "B=common"}, false});
   agent.send(msg::Program{4, "", "", {}, {"name", "argument"}, {"PATH=/usr/bin:/bin"}, true});
-  agent.send(msg::Spawn{4, {{9, {"B=own", "RANK=9"}, {}}}});
+  agent.send(msg::Spawn{4, {{.process = 9, .environment = {"B=own", "RANK=9"}}}});
   agent.expect<msg::Started>();
   CHECK(agent.expect<msg::Exited>().value == 0);
   agent.finish();
@@ -90,10 +90,10 @@ TEST_CASE("a program that is not there fails for every rank of the spawn, behind
     if (with_prefix) prefix = {"/bin/echo"};
     agent.send(msg::Program{0, "", "", prefix, {"no-such-program"}, {"PATH=/usr/bin:/bin"}, true});
     for (int round = 0; round < 2; ++round) {
-      agent.send(msg::Spawn{0, {{0, {}, {}}, {1, {}, {}}}});
+      agent.send(msg::Spawn{0, {{.process = 0}, {.process = 1}}});
       for (std::uint32_t rank = 0; rank < 2; ++rank) {
         const auto failed = agent.expect<msg::SpawnFailed>();
-        CHECK(failed.rank == rank);
+        CHECK(failed.process == rank);
         CHECK(failed.error == ENOENT);
         CHECK(failed.syscall == "execve");
         CHECK(failed.subject == "no-such-program");
@@ -107,10 +107,10 @@ TEST_CASE("what cannot be executed or entered is told with its errno") {
   Driver agent;
   agent.hello();
   agent.program({"/etc/passwd"}, 0);
-  agent.send(msg::Spawn{0, {{0, {}, {}}}});
+  agent.send(msg::Spawn{0, {{.process = 0}}});
   CHECK(agent.expect<msg::SpawnFailed>().error == EACCES);
   agent.send(msg::Program{1, "/no/such/folder", "", {}, {"/bin/true"}, {}, true});
-  agent.send(msg::Spawn{1, {{0, {}, {}}}});
+  agent.send(msg::Spawn{1, {{.process = 0}}});
   const auto failed = agent.expect<msg::SpawnFailed>();
   CHECK(failed.error == ENOENT);
   CHECK(failed.syscall == "chdir");
@@ -170,7 +170,7 @@ TEST_CASE("a signal reaches the groups of the ranks named, and no others") {
   CHECK(::getpgid(first) == first);
   agent.send(msg::Signal{SIGUSR1, {1, 77}});
   const auto exited = agent.expect<msg::Exited>();
-  CHECK(exited.rank == 1);
+  CHECK(exited.process == 1);
   CHECK(exited.signaled);
   CHECK(exited.value == SIGUSR1);
   CHECK_FALSE(exists(second));
@@ -224,13 +224,28 @@ TEST_CASE("nonsense from the launcher ends the job with one line") {
       "version");
   run(after_hello(msg::Hello{}), "second hello");
   run(after_hello(msg::Done{}), "not for an agent");
-  run(after_hello(msg::Spawn{9, {{.rank = 0}}}), "unknown program");
-  run(after_hello(msg::Spawn{1, {{.rank = 0, .fds = {7}}}}), "fds");
-  run(after_hello(msg::Spawn{1, {{.rank = 5}}}), "that runs");
-  run(after_hello(msg::Spawn{1, {{.rank = 0}, {.rank = 0}}}), "that runs");
-  run(after_hello(msg::Spawn{1, {{.rank = 0, .reads_stdin = true}}}), "was not announced");
+  run(after_hello(msg::Spawn{9, {{.process = 0}}}), "unknown program");
+  run(after_hello(msg::Spawn{1, {{.process = 0, .fds = {7}}}}), "fds");
+  run(after_hello(msg::Spawn{1, {{.process = 5}}}), "that runs");
+  run(after_hello(msg::Spawn{1, {{.process = 0}, {.process = 0}}}), "that runs");
+  run(after_hello(msg::Spawn{1, {{.process = 0, .reads_stdin = true}}}), "was not announced");
   run(after_hello(msg::Program{.id = 1, .args = {"x"}}), "does not fit");
   run(after_hello(msg::Program{.id = 2}), "does not fit");
+}
+
+TEST_CASE("a program whose last spawn has been said is forgotten, and its number may be used again") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello();
+  for (const char* word : {"one", "two"}) {
+    agent.program({"echo", word}, 3);
+    agent.send(msg::Spawn{3, {{.process = 0}}, true});
+    agent.expect<msg::Started>();
+    agent.expect<msg::Exited>();
+  }
+  agent.finish();
+  CHECK(read_all(out.first.get()) == "one\ntwo\n");
 }
 
 }  // namespace

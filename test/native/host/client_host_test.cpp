@@ -18,7 +18,7 @@ using namespace os::test;
 namespace {
 
 struct Sink final : NoticeSink {
-  void notify(Handle, Payload payload) override { payloads.push_back(std::move(payload)); }
+  void notify(Handle, Payload payload, std::uint32_t = 0) override { payloads.push_back(std::move(payload)); }
   std::vector<Payload> payloads;
 };
 

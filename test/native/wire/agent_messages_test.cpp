@@ -10,11 +10,12 @@ using namespace wireup::wire::agent;
 
 std::vector<Message> samples() {
   return {
-      Hello{3, {OutputMode::merge}, {OutputMode::file, "err.%r"}, "[%r] ", 64, {BindingUnit::list, {{0, 2}, {1}}}, "/tmp/folder"},
+      Hello{3, {OutputMode::merge}, {OutputMode::file, "err.%r"}, "[%r] ", "[%g:%r] ", 64, {BindingUnit::list, {{0, 2}, {1}}}},
       Hello{},
+      SocketFolder{"/tmp/folder"},
       Program{7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
       Program{},
-      Spawn{7, {{0, {"PMI_RANK=0"}, {3, 4}, 2, "node2", true, true, false}, {.rank = 4000000000u, .silent = true}}},
+      Spawn{7, {{9, 1, 0, {"PMI_RANK=0"}, {3, 4}, 2, "node2", true, true, false}, {.rank = 4000000000u, .silent = true}}, true},
       Spawn{},
       Signal{15, {1, 2, 3}},
       Signal{},
@@ -67,16 +68,19 @@ TEST_CASE("the fields come back as they were") {
   CHECK(hello.err.mode == OutputMode::file);
   CHECK(hello.err.file == "err.%r");
   CHECK(hello.label == "[%r] ");
+  CHECK(hello.spawned_label == "[%g:%r] ");
   CHECK(hello.stdin_readers == 64);
   CHECK(hello.binding.sets == std::vector<std::vector<std::uint32_t>>{{0, 2}, {1}});
-  const auto spawn = std::get<Spawn>(*decode(encode(Spawn{7, {{.rank = 4000000000u, .environment = {"A=b"}, .fds = {3, 4}}}})));
+  const auto spawn = std::get<Spawn>(*decode(encode(Spawn{7, {{.process = 5, .group = 2, .rank = 4000000000u, .environment = {"A=b"}, .fds = {3, 4}}}})));
   REQUIRE(spawn.ranks.size() == 1);
   CHECK(spawn.program == 7);
+  CHECK(spawn.ranks[0].process == 5);
+  CHECK(spawn.ranks[0].group == 2);
   CHECK(spawn.ranks[0].rank == 4000000000u);
   CHECK(spawn.ranks[0].environment == std::vector<std::string>{"A=b"});
   CHECK(spawn.ranks[0].fds == std::vector<std::int32_t>{3, 4});
   const auto exited = std::get<Exited>(*decode(encode(Exited{5, true, 9, true, true})));
-  CHECK(exited.rank == 5);
+  CHECK(exited.process == 5);
   CHECK(exited.signaled);
   CHECK(exited.value == 9);
   CHECK(exited.core_dumped);
@@ -84,9 +88,9 @@ TEST_CASE("the fields come back as they were") {
 }
 
 TEST_CASE("the layout on the wire is fixed") {
-  CHECK(encode(End{258}) == std::string("\4\2\1\0\0", 5));
-  CHECK(encode(Started{2, 258}) == std::string("\7\2\0\0\0\2\1\0\0\0\0\0\0", 13));
-  CHECK(encode(Done{}) == "\x0c");
+  CHECK(encode(End{258}) == std::string("\5\2\1\0\0", 5));
+  CHECK(encode(Started{2, 258}) == std::string("\10\2\0\0\0\2\1\0\0\0\0\0\0", 13));
+  CHECK(encode(Done{}) == "\x0d");
 }
 
 TEST_CASE("a message cut at any byte is refused") {
@@ -105,7 +109,7 @@ TEST_CASE("bytes behind a message are refused") {
 }
 
 TEST_CASE("unknown kinds, modes and truth values are refused") {
-  CHECK_FALSE(decode("\x0d").has_value());
+  CHECK_FALSE(decode("\x0e").has_value());
   CHECK_FALSE(decode("\xff").has_value());
   std::string hello = encode(Hello{});
   hello[5] = 4;

@@ -1,0 +1,139 @@
+// MPI programs that spawn, under `wireup run`: with an MPICH that can, which test/interop/build-mpich.sh builds.
+
+import { readdirSync } from 'node:fs';
+
+import { describe, expect, it, vi } from 'vitest';
+
+import { compile, dynamicMpich, eventually, lines, run, Run, toolLines, transports, wireupRun } from './helpers';
+
+vi.setConfig({ testTimeout: 100_000 });
+const deadline = 90_000;
+
+const mpich = dynamicMpich();
+const spawn = (): string => compile('spawn', mpich.mpicc);
+
+/** Of tool and agent. */
+function openFiles(job: Run): number {
+  const ours = job.processes().filter(({ name }) => name === 'wireup-agent' || name === 'node');
+  return ours.reduce((sum, { pid }) => sum + readdirSync(`/proc/${pid}/fd`).length, 0);
+}
+
+describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
+  describe.each(transports)('--pmi %s', (transport) => {
+    const spawns = (ranks: number, ...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> =>
+      run(wireupRun(ranks, transport, '-l', spawn(), ...args), { deadline });
+
+    it('one child', async () => {
+      expect(await spawns(1, 'one', '1')).toMatchObject({ code: 0, stderr: '', stdout: '[0] 1 children answered 100\n[0] one done\n' });
+    });
+
+    it('many children of several ranks', async () => {
+      expect(await spawns(3, 'one', '8')).toMatchObject({ code: 0, stderr: '', stdout: '[0] 8 children answered 828\n[0] one done\n' });
+    });
+
+    it('joined into one communicator', async () => {
+      const { code, stdout, stderr } = await spawns(2, 'merge', '2');
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(lines(stdout).sort()).toEqual(
+        ['[0] 2 children answered 201', '[0] merge done', '[0] merged: 4', '[1:0] child: 4 of 4', '[1:1] child: 4 of 4'].sort(),
+      );
+    });
+
+    it('spawn_multiple with arguments and info, unknown keys ignored', async () => {
+      const { code, stdout, stderr } = await run(wireupRun(2, transport, '-l', '-v', spawn(), 'multiple'), { deadline });
+      expect(code).toBe(0);
+      expect(lines(stdout).sort()).toEqual(
+        [
+          `[1:0] child of 3, appnum 0, argument with blank, in ${process.cwd()}`,
+          '[1:1] child of 3, appnum 1, argument second, in /',
+          '[1:2] child of 3, appnum 1, argument second, in /',
+          '[0] 3 children answered 303',
+          '[0] codes 0 0 0',
+          '[0] multiple done',
+        ].sort(),
+      );
+      expect(toolLines(stderr)).toContain(`wireup: rank 0 spawned group 1: 3 ranks of ${spawn()}, ${spawn()}; info ignored: unheard_of`);
+      expect(toolLines(stderr)).toContain('wireup: spawned group 1 has ended');
+    });
+
+    it('every rank in turn', async () => {
+      const { code, stdout } = await spawns(3, 'each');
+      expect(code).toBe(0);
+      expect(lines(stdout)).toEqual(['[0] 2 children answered 201', '[1] 2 children answered 201', '[2] 2 children answered 201', '[0] each done']);
+    });
+
+    it('twice', async () => {
+      expect(await spawns(2, 'again', '2')).toMatchObject({ code: 0, stderr: '' });
+    });
+
+    it('a spawned rank spawns, four deep', async () => {
+      const { code, stdout } = await spawns(1, 'deep', '4');
+      expect(code).toBe(0);
+      expect(lines(stdout)).toContain('[3:0] 1 children answered 100');
+    });
+
+    it('a program that does not exist: the parent gets an error and lives', async () => {
+      const { code, stdout, stderr } = await run(wireupRun(1, transport, spawn(), 'missing'), { deadline });
+      expect({ code, stdout }).toEqual({ code: 0, stdout: 'spawn failed\nmissing done\n' });
+      expect(toolLines(stderr)).toEqual(['wireup: rank 0 could not spawn: execve /nonexistent/program: No such file or directory']);
+    });
+
+    it('a child that aborts ends the job with its code', async () => {
+      const { code, stderr } = await spawns(2, 'abort');
+      expect(code).toBe(7);
+      expect(toolLines(stderr)).toEqual([
+        expect.stringMatching(/^wireup: rank 1 of spawned group 1 \(pid \d+, .*spawn-.*, past PMI init\) on \S+ aborted the job with code 7; 3 other ranks were ended$/),
+      ]);
+    });
+
+    it('a child that exits with an error ends the job with its code', async () => {
+      const { code, stderr } = await spawns(2, 'exit');
+      expect(code).toBe(3);
+      expect(toolLines(stderr)).toEqual([expect.stringMatching(/^wireup: rank [01] of spawned group 1 .* exited with code 3; [23] other ranks were ended$/)]);
+    });
+
+    it('kill -9 of the tool leaves nothing of either group', async () => {
+      const job = new Run(wireupRun(2, transport, spawn(), 'hang'));
+      await job.until(({ stdout }) => lines(stdout).filter((line) => line === 'child hangs').length === 2);
+      job.kill('SIGKILL');
+      expect(await eventually(() => job.processes().length === 0, 2000)).toBe(true);
+      await job.done;
+    });
+
+    it('the status tells of both groups', async () => {
+      const job = new Run(wireupRun(2, transport, spawn(), 'hang'));
+      await job.until(({ stdout }) => lines(stdout).filter((line) => line === 'child hangs').length === 2);
+      job.kill('SIGURG');
+      await job.until(({ stderr }) => toolLines(stderr).length === 2);
+      job.kill('SIGTERM');
+      const { stderr } = await job.done;
+      expect(toolLines(stderr).slice(0, 2)).toEqual(['wireup: 2 ranks: initialized: 0-1', 'wireup: spawned group 1, 2 ranks: initialized: 0-1']);
+    });
+  });
+
+  it('100 spawns in a row leave nothing: no fd and no process in tool and agent while they run', async () => {
+    const job = new Run(wireupRun(1, 'unix', spawn(), 'again', '100'), { deadline });
+    const open: number[] = [];
+    await job.until(({ stdout }) => {
+      const turns = lines(stdout).length;
+      while (open.length < turns) open.push(openFiles(job));
+      return turns >= 100;
+    });
+    // One group may be coming or going at each look.
+    expect(Math.min(...open.slice(90))).toBeLessThanOrEqual(Math.max(...open.slice(5, 15)));
+    expect(await job.done).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it('--no-spawn and --max-spawn refuse, and say why', async () => {
+    const refused = (...options: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> =>
+      run(wireupRun(1, 'fd', ...options, spawn(), 'refused'), { deadline });
+    expect(await refused('--no-spawn')).toMatchObject({ code: 0, stdout: 'spawn failed\nrefused done\n', stderr: 'wireup: rank 0 could not spawn: this job may not spawn\n' });
+    for (const option of [['--max-spawn', '1'], ['--usize', '2']]) {
+      expect(await refused(...option)).toMatchObject({
+        code: 0,
+        stdout: 'spawn failed\nrefused done\n',
+        stderr: 'wireup: rank 0 could not spawn: 2 more beside 0 spawned processes would be more than the 1 that this job may have\n',
+      });
+    }
+  });
+});
