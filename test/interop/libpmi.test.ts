@@ -36,6 +36,28 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     expect(await run(wireup('run', '-n', '2', ...calls('threads')))).toMatchObject({ code: 0, stdout: 'ok\nok\n' });
   });
 
+  it.each(transports)('PMI_Spawn_multiple, --pmi %s', async (transport) => {
+    const spawn = (what: string, ...options: string[]): string[] => wireup('run', '--pmi', transport, '-l', ...options, program('libpmi_spawn'), library, what);
+    const result = await run(spawn('all'));
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(lines(result.stdout).sort()).toEqual([
+      '[0] spawn 0, errors 0 0 0',
+      `[1:0] child 0 of 3, appnum 0, first word, in ${process.cwd()}, FROM=`,
+      '[1:1] child 1 of 3, appnum 1, second, in /, FROM=info',
+      '[1:2] child 2 of 3, appnum 1, second, in /, FROM=info',
+    ]);
+    // What is there of a group that cannot be had as a whole is ended.
+    expect(await run(spawn('missing'))).toMatchObject({
+      code: 0,
+      stdout: '[0] spawn -1, errors -1 -1 -1\n',
+      stderr: 'wireup: rank 0 could not spawn: execve /nonexistent/program: No such file or directory\n',
+    });
+    expect(await run(spawn('all', '--no-spawn'))).toMatchObject({ code: 0, stdout: '[0] spawn -1, errors -1 -1 -1\n' });
+    const failed = await run(spawn('fails'));
+    expect(failed.code).toBe(3);
+    expect(failed.stderr).toMatch(/^wireup: rank 0 of spawned group 1 \(pid \d+, \S+, past PMI finalize\) on \S+ exited with code 3/m);
+  });
+
   it('PMI_Abort says its message, ends the job, and exits with its code', async () => {
     const job = await run(wireup('run', '-n', '2', ...calls('abort')));
     expect(job.code).toBe(7);

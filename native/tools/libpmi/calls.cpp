@@ -56,6 +56,15 @@ int name_length_max(int* length) noexcept {
   return tell<std::size_t>(length, [](Server& server) { return server.info().kvsname_max; });
 }
 
+bool to_pairs(const PMI_keyval_t* pairs, int count, wireup::job::KeyValues& list) {
+  if (count > 0 && pairs == nullptr) return false;
+  for (int i = 0; i < count; ++i) {
+    if (pairs[i].key == nullptr || pairs[i].val == nullptr) return false;
+    list.emplace_back(pairs[i].key, pairs[i].val);
+  }
+  return true;
+}
+
 }  // namespace
 
 extern "C" {
@@ -198,6 +207,35 @@ int PMI_Lookup_name(const char service_name[], char port[]) {
     // The caller says no length: RFC 13 has no other size for what a server hands out.
     const bool fits = copy_out(answer.value, port, static_cast<int>(server.info().value_max)) == PMI_SUCCESS;
     return fits ? PMI_SUCCESS : PMI_FAIL;
+  });
+}
+
+int PMI_Spawn_multiple(int count, const char* cmds[], const char** argvs[], const int maxprocs[],
+                       const int info_keyval_sizesp[], const PMI_keyval_t* info_keyval_vectors[],
+                       int preput_keyval_size, const PMI_keyval_t preput_keyval_vector[], int errors[]) {
+  return with_server([&](Server& server) {
+    if (count <= 0 || cmds == nullptr || maxprocs == nullptr || errors == nullptr) return PMI_ERR_INVALID_ARG;
+    wireup::job::SpawnRequest request;
+    std::size_t processes = 0;
+    for (int i = 0; i < count; ++i) {
+      if (cmds[i] == nullptr || maxprocs[i] < 1) return PMI_ERR_INVALID_ARG;
+      wireup::job::SpawnCommand command{cmds[i], {}, static_cast<std::uint32_t>(maxprocs[i]), {}};
+      for (const char** arg = argvs == nullptr ? nullptr : argvs[i]; arg != nullptr && *arg != nullptr; ++arg) {
+        command.args.emplace_back(*arg);
+      }
+      const int infos = info_keyval_sizesp == nullptr ? 0 : info_keyval_sizesp[i];
+      const PMI_keyval_t* pairs = info_keyval_vectors == nullptr ? nullptr : info_keyval_vectors[i];
+      if (!to_pairs(pairs, infos, command.info)) return PMI_ERR_INVALID_KEYVALP;
+      processes += command.ranks;
+      request.commands.push_back(std::move(command));
+    }
+    if (!to_pairs(preput_keyval_vector, preput_keyval_size, request.preput)) return PMI_ERR_INVALID_KEYVALP;
+    const wireup::job::Answer answer = server.spawn(request);
+    // Nothing said is all well, or all lost.
+    for (std::size_t i = 0; i < processes; ++i) {
+      errors[i] = i < answer.errcodes.size() ? answer.errcodes[i] : answer.rc;
+    }
+    return code_of(answer);
   });
 }
 

@@ -3,11 +3,6 @@
 
 extern "C" {
 
-int PMI_Spawn_multiple(int, const char*[], const char**[], const int[], const int[], const PMI_keyval_t*[], int,
-                       const PMI_keyval_t[], int[]) {
-  return PMI_FAIL;
-}
-
 int PMI_KVS_Create(char[], int) { return PMI_FAIL; }
 
 int PMI_KVS_Destroy(const char[]) { return PMI_FAIL; }
