@@ -115,6 +115,12 @@ export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmi
   timeout?: number;
   /** Milliseconds until every rank must have said init and be out of the first barrier; no limit by default. */
   wireupTimeout?: number;
+  /**
+   * Instead of starting a rank: the program that listens on this port of 127.0.0.1, as MPICH does when it was started
+   * without a launcher and spawns (`mpiexec -pmi_args PORT INTERFACE KEY PID`), is rank 0 of 1. `program` and the rest
+   * say how what it spawns is started. Not with `debugger`.
+   */
+  singleton?: { port: number; pid: number };
   /** Ends the job: TERM, after `killTimeout` KILL. */
   signal?: AbortSignal;
 }
@@ -134,7 +140,7 @@ const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'path'] as const;
 const settingNames: readonly (keyof JobSettings)[] = [
   'pmi', 'ports', 'execShim', 'stdout', 'stderr', 'label', 'outputFrom', 'stdin', 'universeSize', 'maxSpawn', 'ranksPerNode', 'nodes',
   'hosts', 'pretendHosts', 'bind', 'allowedUids', 'pmiId', 'reconnect', 'debugger', 'ignoredSignals', 'onFailure',
-  'onEarlyExit', 'killTimeout', 'timeout', 'wireupTimeout', 'signal',
+  'onEarlyExit', 'killTimeout', 'timeout', 'wireupTimeout', 'singleton', 'signal',
 ];
 
 /** A launch as it is to be: all but the pipes that are opened for it. */
@@ -147,7 +153,9 @@ export interface LaunchPlan {
   maxSpawn: number;
   /** Of a group of its own with so many ranks: all but its programs and their places. */
   makeGroup(size: number): Omit<NativeGroupOptions, 'programs' | 'hosts' | 'nodeNumbers'>;
-  native: Omit<NativeLaunchOptions, 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'>;
+  /** The port of the singleton, and the process. */
+  singleton: { port: number; pid: number } | undefined;
+  native: Omit<NativeLaunchOptions, 'singletonFd' | 'singletonPid' | 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'>;
 }
 
 /** What Hydra sets for its ranks, beside PMI's own: a pipe makes gfortran's output late, and MPICH names its interface. */
@@ -259,6 +267,13 @@ function debuggerOf(value: JobSettings['debugger'], size: number): { debugger: s
   return { debugger: command, debugged: checkIntegers('debugger.ranks', value.ranks, 0, size - 1) };
 }
 
+function singletonOf(value: JobSettings['singleton'], size: number): LaunchPlan['singleton'] {
+  if (value === undefined) return undefined;
+  checkOptions('singleton', value, ['port', 'pid']);
+  if (size !== 1) throw optionError('ranks', '1 beside singleton', size);
+  return { port: checkInteger('singleton.port', value.port, 1, 65_535), pid: checkInteger('singleton.pid', value.pid, 1, 2 ** 31 - 1) };
+}
+
 function checkPorts(value: unknown): [number, number] {
   if (!Array.isArray(value) || value.length !== 2) throw optionError('ports', 'the first and the last port', value);
   const first = checkInteger('ports[0]', value[0], 1, 65_535);
@@ -302,6 +317,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     signal: checkSignal(options.signal),
     stdout,
     stderr,
+    singleton: singletonOf(options.singleton, size),
     maxSpawn: checkSpawnLimit(options.maxSpawn, universe, size),
     makeGroup,
     native: {

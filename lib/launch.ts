@@ -28,7 +28,7 @@ function openPipes(count: number): Pipes {
 }
 
 /** Opens the pipes that the plan asks for, and starts it. Returns the native handle. */
-function start({ size, stdout, stderr, native: options }: LaunchPlan, streams: JobStreams): number {
+function start({ size, stdout, stderr, singleton, native: options }: LaunchPlan, streams: JobStreams): number {
   const opened: Pipes[] = [];
   let given = false;
   const open = (target: OutputTarget, kind: OutputTarget, count: number): Pipes => {
@@ -41,9 +41,12 @@ function start({ size, stdout, stderr, native: options }: LaunchPlan, streams: J
     const err = open(stderr, 'pipe', 1);
     const rankOut = open(stdout, 'pipe-per-rank', size);
     const rankErr = open(stderr, 'pipe-per-rank', size);
+    const singletonFd = singleton === undefined ? -1 : native.joinSingleton(singleton.port, options.kvsname);
     given = true;
     const handle = native.launch({
       ...options,
+      singletonFd,
+      singletonPid: singleton?.pid ?? 0,
       stdoutFd: out.fds[0] ?? -1,
       stderrFd: err.fds[0] ?? -1,
       rankStdoutFds: rankOut.fds,

@@ -237,6 +237,9 @@ export interface NativeGroupOptions extends NativeJobOptions, NativeListenOption
 }
 
 export interface NativeLaunchOptions extends NativeGroupOptions {
+  /** Taken over, also when the call throws: the connection of a rank that runs, instead of one to start; -1: none. */
+  singletonFd: number;
+  singletonPid: number;
   agent: string;
   stdout: NativeOutputPlan;
   stderr: NativeOutputPlan;
@@ -349,6 +352,8 @@ export interface Native {
   stop(launch: number, graceMs: number): void;
   /** A line on the terminal of stderr until the ranks print; empty: none. */
   showStatus(launch: number, line: string): void;
+  /** Waits up to 10 seconds; returns an fd that the caller owns. */
+  joinSingleton(port: number, kvsname: string): number;
   /** Read end and write end of each in turn; the caller owns them. */
   openPipes(count: number): number[];
 

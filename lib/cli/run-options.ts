@@ -242,6 +242,9 @@ a second INT within two seconds ends the job, a third kills it. MPIEXEC_PORT_RAN
 ${STATUS_SIGNAL} asks where the ranks are: kill -${STATUS_SIGNAL.slice(3)} PID (of this program) says on stderr who never
 connected, who waits in a barrier and who is missing from it.
 
+A program that was started without a launcher and spawns runs "mpiexec -pmi_args ...": a link of that name to
+mpiexec.wireup in PATH serves it.
+
 Examples:
   ${name} -n 4 ./a.out
   ${name} -n 64 -l --pmi unix ./a.out --its-own-option

@@ -36,6 +36,7 @@ export function addRun(program: Command): void {
 
 /** `mpiexec.wireup` is `wireup run`. */
 export async function run(name: string, words: readonly string[]): Promise<void> {
+  if (words[0] === '-pmi_args') return runSingleton(words.slice(1));
   const { job: options, segments } = readRun(name, words);
   if (options.info) return printInfo();
   const ignoredSignals = takeIgnoredSignals();
@@ -97,6 +98,30 @@ export async function run(name: string, words: readonly string[]): Promise<void>
   }
   if (options.verbose) say(`ended after ${((performance.now() - begin) / 1000).toFixed(2)} s with exit code ${exitCode}`);
   process.exitCode = exitCode;
+}
+
+/**
+ * `mpiexec -pmi_args PORT INTERFACE KEY PID`, which an MPI program runs that was started without a launcher and now needs
+ * one. It is our parent, has our standard streams and terminal, and nobody to read our messages but its user.
+ */
+async function runSingleton(words: readonly string[]): Promise<void> {
+  const [port, , , said] = words.map(Number);
+  // MPICH says the process that it has forked, which is this one.
+  const pid = said === process.pid ? process.ppid : said;
+  if (words.length !== 4 || !Number.isInteger(port) || !Number.isInteger(pid)) {
+    throw new UsageError('-pmi_args: expected PORT INTERFACE KEY PID, as an MPI program says them that was started without a launcher');
+  }
+  const ignoredSignals = takeIgnoredSignals();
+  const signals = new JobSignals(ignoredSignals);
+  const job = await launch({ singleton: { port: port!, pid: pid! }, program: executableOf(pid!) ?? `process ${pid}`, ranks: 1, path: process.env.PATH ?? '', ignoredSignals });
+  void reportRefusals(job);
+  void reportSpawns(job, false);
+  signals.attach(job);
+  const result = await job.result;
+  sayFailure(result);
+  // It is a rank of the job that has failed, though no child of ours.
+  if (result.failure !== undefined && process.ppid === pid) process.kill(pid!, 'SIGTERM');
+  process.exitCode = result.exitCode;
 }
 
 function printInfo(): void {

@@ -6,6 +6,7 @@
 #include "addon/convert.h"
 #include "addon/environment.h"
 #include "host/rank_environment.h"
+#include "host/singleton.h"
 #include "os/error.h"
 #include "wire/clique.h"
 
@@ -109,6 +110,13 @@ void signal(const Napi::CallbackInfo& info) {
 
 void show_status(const Napi::CallbackInfo& info) { runtime(info).show_status(u32(info[0]), text(info[1])); }
 
+Napi::Value join_singleton(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    return Napi::Number::New(
+        info.Env(), host::join_singleton(static_cast<std::uint16_t>(u32(info[0])), text(info[1])).release());
+  });
+}
+
 Napi::Value open_pipes(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     std::vector<os::FdPair> pipes = host::open_output_pipes(u32(info[0]));
@@ -175,6 +183,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("signal", signal);
   define("showStatus", show_status);
   define("openPipes", open_pipes);
+  define("joinSingleton", join_singleton);
   define("stop", stop);
   define("connect", connect);
   define("request", request);

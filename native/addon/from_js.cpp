@@ -186,6 +186,10 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.pipes->rank_out = to_fds(member(object, "rankStdoutFds"));
   options.pipes->rank_err = to_fds(member(object, "rankStderrFds"));
   options.group = to_group_options(object);
+  if (const std::int32_t fd = i32(member(object, "singletonFd")); fd >= 0) {
+    options.singleton = std::make_shared<os::UniqueFd>(fd);
+    options.singleton_pid = i32(member(object, "singletonPid"));
+  }
   options.agent = text(member(object, "agent"));
   options.out = to_output_plan(member(object, "stdout"));
   options.err = to_output_plan(member(object, "stderr"));

@@ -103,7 +103,11 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
              .binding = options_.binding});
   debugged_.resize(group.size());
   for (const std::uint32_t rank : options_.debugged) debugged_.at(rank) = true;
-  describe_programs(group);
+  if (options_.singleton) {
+    adopt_singleton(group);
+  } else {
+    describe_programs(group);
+  }
   limit(options_.timeout, job::FailureReason::timeout);
   limit(options_.wireup_timeout, job::FailureReason::wireup);
   watch_agent();
@@ -122,16 +126,29 @@ RankGroup& LaunchHost::add_group(std::uint32_t number, GroupOptions options) {
   const auto first = static_cast<std::uint32_t>(next_process_);
   auto group = std::make_unique<RankGroup>(
       reactor_, number, first, std::move(options), options_.policy, begin_,
-      [this](const RankGroup& from, const job::Event& event) {
-        sink_.notify(handle_, event, from.number());
-        judge();
-      },
+      [this](RankGroup& from, const job::Event& event) { on_event(from, event); },
       [this](const RankGroup& from, job::Question question) {
         sink_.notify(handle_, std::move(question), from.number());
       });
   if (agent_pid_ != 0) group->server().started_by(agent_pid_);
   next_process_ += group->size();
   return *groups_.emplace(first, std::move(group)).first->second;
+}
+
+void LaunchHost::adopt_singleton(RankGroup& group) {
+  group.ask();
+  group.server().adopt_channel(0, std::move(*options_.singleton));
+  group.started(0, options_.singleton_pid);
+  sink_.notify(handle_, RankStarted{0, options_.singleton_pid, {}});
+}
+
+void LaunchHost::on_event(RankGroup& group, const job::Event& event) {
+  sink_.notify(handle_, event, group.number());
+  // How it ended only its parent can know.
+  if (options_.singleton && group.number() == 0 && event.type == job::EventType::disconnected) {
+    sink_.notify(handle_, RankExited{0, group.exited(0, {})});
+  }
+  judge();
 }
 
 RankGroup* LaunchHost::find_group(std::uint32_t number) {

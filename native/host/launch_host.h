@@ -37,6 +37,10 @@ struct OutputPipes {
 
 struct LaunchOptions {
   GroupOptions group;
+  // Instead of a rank to start: the connection of one that runs, and its process id (host/singleton.h). It has ended when
+  // its connection has.
+  std::shared_ptr<os::UniqueFd> singleton = {};
+  std::int32_t singleton_pid = 0;
   std::string agent;  // path of wireup-agent
   // The agent's, copied from the owner's on the owner's thread, which may change it (setenv) while the reactor's runs.
   std::vector<std::string> agent_environment;
@@ -100,6 +104,8 @@ class LaunchHost final : public os::MessageSocketObserver {
   RankGroup* find_group(std::uint32_t number);
   RankGroup* group_of(std::uint32_t process);
   void start_agent();
+  void adopt_singleton(RankGroup& group);
+  void on_event(RankGroup& group, const job::Event& event);
   void describe_programs(RankGroup& group);
   void describe_program(std::uint32_t id, wire::agent::Program program);
   std::uint32_t program_of(const RankGroup& group, std::uint32_t rank) const;

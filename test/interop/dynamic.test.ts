@@ -1,10 +1,12 @@
 // MPI programs that spawn, under `wireup run`: with an MPICH that can, which test/interop/build-mpich.sh builds.
 
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
-import { describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import { compile, dynamicMpich, eventually, lines, run, Run, toolLines, transports, wireupRun } from './helpers';
+import { compile, dynamicMpich, eventually, lines, run, Run, toolLines, transports, wireup, wireupRun } from './helpers';
 
 vi.setConfig({ testTimeout: 100_000 });
 const deadline = 90_000;
@@ -136,4 +138,41 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       });
     }
   });
+});
+
+describe.skipIf(mpich.missing)(`a singleton that spawns${mpich.note}`, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'singleton-'));
+  const [node, cli] = wireup();
+  writeFileSync(join(folder, 'mpiexec'), `#!/bin/sh\nexec ${node} ${cli} run "$@"\n`, { mode: 0o755 });
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const alone = (what: string, ...args: string[]): Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }> =>
+    run([spawn(), what, ...args], { deadline, environment: { PATH: `${folder}:${process.env['PATH']}` } });
+
+  it('gets what it asks for, with its own standard streams', async () => {
+    expect(await alone('one', '3')).toMatchObject({ code: 0, stdout: '3 children answered 303\none done\n', stderr: '' });
+    expect(await alone('again', '5')).toMatchObject({ code: 0, stderr: '' });
+    expect((await alone('multiple')).stdout).toContain('child of 3, appnum 1, argument second, in /\n');
+  });
+
+  it('is told why not', async () => {
+    expect(await alone('missing')).toMatchObject({
+      code: 0,
+      stdout: 'spawn failed\nmissing done\n',
+      stderr: 'wireup: rank 0 could not spawn: execve /nonexistent/program: No such file or directory\n',
+    });
+  });
+
+  it('ends with what it has spawned', async () => {
+    const { signal, stderr } = await alone('abort');
+    expect(signal).toBe('SIGTERM');
+    expect(toolLines(stderr)).toEqual([expect.stringMatching(/^wireup: rank 1 of spawned group 1 .* aborted the job with code 7; \d other ranks? (was|were) ended$/)]);
+  });
+});
+
+it('-pmi_args with nobody there, or wrong words', async () => {
+  expect(await run(wireup('run', '-pmi_args', '1', 'default_interface', 'default_key', '1'))).toMatchObject({
+    code: 1,
+    stderr: 'wireup: connect 127.0.0.1:1: Connection refused\n',
+  });
+  expect(await run(wireup('run', '-pmi_args', 'x'))).toMatchObject({ code: 2 });
 });
