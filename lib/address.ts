@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { tmpdir } from 'node:os';
 import { PmiError } from './errors';
 import { native, type NativeListenOptions } from './native';
-import { checkString } from './options';
+import { checkString, optionError } from './options';
 
 /** The same address with its host in digits: one for each that the name stands for, in the resolver's order. */
 export async function resolveAddresses(name: string, value: unknown): Promise<[string, ...string[]]> {
@@ -24,13 +24,25 @@ export async function resolveAddresses(name: string, value: unknown): Promise<[s
   }
 }
 
+/** The user's own folder for sockets, where the system made one. */
+export function runtimeFolder(): string | undefined {
+  return process.env.XDG_RUNTIME_DIR || undefined;
+}
+
+/** The URI of an address that must be a unix one. */
+export async function resolveUnixAddress(name: string, value: unknown): Promise<string> {
+  const parsed = native.parseAddress(checkString(name, value));
+  if ('kind' in parsed && parsed.kind === 'tcp') throw optionError(name, 'a unix address: unix:///path, /path or unix://@name', value);
+  return (await resolveAddresses(name, value))[0];
+}
+
 /**
  * Where a server listens. `tcp`: 127.0.0.1 and a port that the kernel chooses. `unix`: a socket in a fresh folder
  * of mode 0700 in $XDG_RUNTIME_DIR, else in the folder for temporary files. Anything else is an address.
  */
 export async function toListenOptions(address: string): Promise<NativeListenOptions> {
   if (address === 'tcp') return { address: 'tcp://127.0.0.1:0' };
-  if (address === 'unix') return { privateParent: process.env.XDG_RUNTIME_DIR || tmpdir() };
+  if (address === 'unix') return { privateParent: runtimeFolder() ?? tmpdir() };
   const found = await resolveAddresses('address', address);
   // MPICH cannot read [::1] in PMI_PORT.
   return { address: found.find((uri) => !uri.startsWith('tcp://[')) ?? found[0] };

@@ -14,6 +14,7 @@ import type { NativeFault } from './native';
  * | `ERR_PMI_ENVIRONMENT` | PMI variables of the environment make no sense |
  * | `ERR_PMI_CONNECT` | the client cannot reach its server (see `errno`) |
  * | `ERR_PMI_SERVER_UID` | the server's socket belongs to another user |
+ * | `ERR_PMI_NAME_SERVER` | the name server cannot be reached, or what answers there is none |
  * | `ERR_PMI_TIMEOUT` | the server did not complete the handshake, or did not answer, in time |
  * | `ERR_PMI_REFUSED` | the server closed the connection during the handshake |
  * | `ERR_PMI_HUNG_UP` | the server closed the connection later |
@@ -31,6 +32,7 @@ export type PmiErrorCode =
   | 'ERR_PMI_ENVIRONMENT'
   | 'ERR_PMI_CONNECT'
   | 'ERR_PMI_SERVER_UID'
+  | 'ERR_PMI_NAME_SERVER'
   | 'ERR_PMI_TIMEOUT'
   | 'ERR_PMI_REFUSED'
   | 'ERR_PMI_HUNG_UP'

@@ -64,6 +64,8 @@ export type PmiEvent =
   | { type: 'rejected'; peer: Peer; reason: string }
   /** Ranks wait in the barrier for a rank that has left, so it can never complete; told once, unless that rank comes back. */
   | { type: 'stuck'; rank: number; number: number }
+  /** The name server has gone: what ranks publish or look up from now on fails, and what they had published is gone. */
+  | { type: 'name-server-lost' }
   | SpawnEvent
   /** Bad input on a connection; `rank` is absent before it is known. The connection may live on. */
   | { type: 'protocol-error'; rank?: number; message: string };

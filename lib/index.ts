@@ -4,6 +4,7 @@ export { type AdmissionOptions, type PmiId } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
 export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiVersion } from './client';
 export { type Waiting } from './wait';
+export { listNames, NameServer, type NameServerEvent, type NameServerOptions, type PublishedName } from './names';
 export { launch } from './launch';
 export { type JobSettings, type LaunchApp, type LaunchOptions, type OutputTarget, type PmiTransport } from './launch-options';
 export { type Job, type JobEvent } from './job';

@@ -1,6 +1,6 @@
 /** What launch() takes, checked and made ready for the addon. */
 import { hostname } from 'node:os';
-import { toListenOptions } from './address';
+import { resolveUnixAddress, toListenOptions } from './address';
 import { scrubEnvironment, toList, type Environment } from './env';
 import { makeJobOptions, type AdmissionOptions } from './identity';
 import { MAX_MILLISECONDS, MAX_RANKS } from './limits';
@@ -73,6 +73,11 @@ export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmi
    * ranks fails, that is the job's failure as any rank's is; when it could not be started, only who asked for it is told.
    */
   maxSpawn?: number;
+  /**
+   * The unix address of a {@link NameServer}: names that ranks publish (MPI_Publish_name) are kept there and seen by other
+   * launches; without it only by this one. They go when the job ends, however it ends.
+   */
+  nameServer?: string;
   /** How many ranks share a node; all by default. Ranks that have a /dev/shm each (containers) need 1. */
   ranksPerNode?: number;
   /** Instead: the node of each rank. Nodes are numbered from 0 without gaps. */
@@ -138,7 +143,7 @@ const MAX_CPUS = 16_384;
 const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'path'] as const;
 
 const settingNames: readonly (keyof JobSettings)[] = [
-  'pmi', 'ports', 'execShim', 'stdout', 'stderr', 'label', 'outputFrom', 'stdin', 'universeSize', 'maxSpawn', 'ranksPerNode', 'nodes',
+  'pmi', 'ports', 'execShim', 'stdout', 'stderr', 'label', 'outputFrom', 'stdin', 'universeSize', 'maxSpawn', 'nameServer', 'ranksPerNode', 'nodes',
   'hosts', 'pretendHosts', 'bind', 'allowedUids', 'pmiId', 'reconnect', 'debugger', 'ignoredSignals', 'onFailure',
   'onEarlyExit', 'killTimeout', 'timeout', 'wireupTimeout', 'singleton', 'signal',
 ];
@@ -324,6 +329,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       ...makeGroup(size),
       nodes: nodes.length === 0 && sizes.length > 1 ? nodesInOrder(size, options.ranksPerNode) : nodes,
       appSizes: sizes,
+      ...(options.nameServer === undefined ? {} : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) }),
       agent: agentPath,
       programs,
       hosts,

@@ -76,7 +76,7 @@ const groupOf = ({ group }: { group: number }): { group?: number } => (group ===
  *
  * @returns when the agent runs; the ranks are being started
  * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_FD_LIMIT`, `ERR_PMI_LAUNCH`, `ERR_PMI_LISTEN`,
- * `ERR_PMI_ADDRESS`, or with the signal's reason. A program that cannot be started is no rejection but a result.
+ * `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, or with the signal's reason. A program that cannot be started is no rejection but a result.
  */
 export async function launch(options: LaunchOptions): Promise<Job> {
   const plan = await planLaunch(options);
@@ -121,6 +121,8 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             return spawner.heard(handle.id, notice);
           case 'printed':
             return hub.push({ type: 'printed' });
+          case 'namesLost':
+            return hub.push({ type: 'name-server-lost' });
           case 'result':
             ready.reject(fromFault({ type: 'fault', code: 'ERR_PMI_LAUNCH', message: notice.failure?.message || 'wireup-agent ended before it was ready' }));
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));

@@ -139,6 +139,14 @@ export interface NativeReady {
 }
 
 /** `group`: of a launch, whose ranks it is about; 0 for its own, and for all else. */
+/** A published name, and who published it. */
+export interface NativeName {
+  service: string;
+  port: string;
+  kvsname: string;
+  pid?: number;
+}
+
 export type NativeNotice = { handle: number; group: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
   | { type: 'agent'; pid: number; host: string }
@@ -155,6 +163,8 @@ export type NativeNotice = { handle: number; group: number } & (
   /** None of its ranks runs any more. */
   | { type: 'groupEnded' }
   | { type: 'printed' }
+  | { type: 'names'; names: NativeName[] }
+  | { type: 'namesLost' }
   | { type: 'closed' }
   | NativeEvent
   | NativeSpawn
@@ -201,6 +211,11 @@ export interface NativeListenOptions {
   privateParent?: string;
 }
 
+export interface NativeNameOptions {
+  /** The unix address of a name server; without one, names are the job's own. */
+  nameServer?: string;
+}
+
 export interface NativeProgram {
   /** Empty: the agent's own. */
   directory: string;
@@ -236,7 +251,7 @@ export interface NativeGroupOptions extends NativeJobOptions, NativeListenOption
   descendantsOnly: boolean;
 }
 
-export interface NativeLaunchOptions extends NativeGroupOptions {
+export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions {
   /** Taken over, also when the call throws: the connection of a rank that runs, instead of one to start; -1: none. */
   singletonFd: number;
   singletonPid: number;
@@ -333,7 +348,7 @@ export interface Native {
   /** Ends everything at once and waits for that. Nothing is told any more. */
   shutdown(): void;
 
-  openServer(options: NativeJobOptions & NativeListenOptions): number;
+  openServer(options: NativeJobOptions & NativeListenOptions & NativeNameOptions): number;
   /** Returns an fd that the caller owns. */
   openChannel(server: number, rank: number): number;
   /** Of a server, or a launch and one of its groups. */
@@ -343,7 +358,10 @@ export interface Native {
    * has been started.
    */
   spawn(launch: number, group: number, asker: number, id: number, options: NativeGroupOptions, errcodes: readonly number[]): void;
+  /** Of a PMI server or a name server. */
   closeServer(server: number): void;
+  openNameServer(options: NativeListenOptions): number;
+  listNames(address: string): number;
   status(handle: number, request: number): void;
 
   launch(options: NativeLaunchOptions): number;

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { toListenOptions } from './address';
+import { resolveUnixAddress, toListenOptions } from './address';
 import { placeOf, toRecord } from './env';
 import { fromFault, fromThrown, PmiError } from './errors';
 import { EventHub, toPmiEvent, toSpawnEvent, type PmiEvent } from './events';
@@ -35,6 +35,11 @@ export interface PmiServerOptions extends AdmissionOptions {
    * on the version that they say. 1 by default.
    */
   pmiSubversion?: 1 | 2;
+  /**
+   * The unix address of a {@link NameServer}: names that ranks publish are kept there and seen by other jobs; without it
+   * they are this job's own. They go when the server is closed, or this process ends.
+   */
+  nameServer?: string;
   /** Keys that are there from the start: what {@link SpawnEvent} wants its new job to have. */
   preput?: Record<string, string>;
   /** The kvsname of the job whose rank has spawned this one; its ranks then know that they were spawned. */
@@ -91,14 +96,15 @@ export class PmiServer implements AsyncDisposable {
    * Starts a server.
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`; rejects with `ERR_PMI_ADDRESS`, `ERR_PMI_ADDRESS_IN_USE`,
-   * `ERR_PMI_LISTEN`
+   * `ERR_PMI_LISTEN`, `ERR_PMI_NAME_SERVER`
    */
   static async listen(options: PmiServerOptions): Promise<PmiServer> {
-    checkOptions('options', options, ['size', 'address', 'universeSize', 'ranksPerNode', 'pmiSubversion', 'preput', 'spawner', ...admissionOptionNames]);
+    checkOptions('options', options, ['size', 'address', 'universeSize', 'ranksPerNode', 'pmiSubversion', 'nameServer', 'preput', 'spawner', ...admissionOptionNames]);
     const size = checkInteger('size', options.size, 1, MAX_RANKS);
     const universe = options.universeSize;
     if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
     const listen = options.address === undefined ? {} : await toListenOptions(options.address);
+    const names = options.nameServer === undefined ? {} : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) };
 
     const job: NativeJobOptions = {
       ...makeJobOptions(size, universe, options.ranksPerNode, options),
@@ -113,13 +119,14 @@ export class PmiServer implements AsyncDisposable {
     let handle: JobHandle;
     try {
       handle = new JobHandle(
-        () => native.openServer({ ...job, ...listen }),
+        () => native.openServer({ ...job, ...listen, ...names }),
         (notice) => {
           if (notice.type === 'opened') {
             hub.open();
             opened.resolve(notice);
           } else if (notice.type === 'fault') opened.reject(fromFault(notice));
           else if (notice.type === 'event') hub.push(toPmiEvent(notice));
+          else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost' });
           else if (notice.type === 'spawn') {
             hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)));
           }

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { version } from '../../package.json';
 import { addExchange } from './exchange';
 import { addLibpmiPath } from './libpmi-path';
+import { addNames } from './names';
 import { addPmi } from './pmi';
 import { addRun, run } from './run';
 import { addServe } from './serve';
@@ -22,6 +23,7 @@ addRun(program);
 addExchange(program);
 addServe(program);
 addPmi(program);
+addNames(program);
 addLibpmiPath(program);
 
 const MPIEXEC = 'mpiexec.wireup';

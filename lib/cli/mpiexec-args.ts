@@ -48,7 +48,7 @@ const unsupported: Readonly<Record<string, string>> = {
   'disable-hostname-propagation': 'the host\'s name is not looked up by the ranks',
   'enable-hostname-propagation': 'the host\'s name is not looked up by the ranks',
   localhost: 'the ranks reach their server at 127.0.0.1, whatever the host is called',
-  nameserver: 'names are not kept beyond a job yet',
+  nameserver: 'its host and port are another launcher\'s; start `wireup names serve` and say --name-server with its address',
   'gpus-per-proc': 'GPUs are not assigned; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
   'gpu-subdevs-per-proc': 'GPUs are not assigned; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
   'order-nodes': 'nodes come in the order in which they are named',

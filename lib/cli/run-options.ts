@@ -36,6 +36,7 @@ export interface JobOptions extends AdmissionFlags {
   usize?: number;
   maxSpawn?: number;
   spawn: boolean;
+  nameServer?: string;
   pmi: PmiTransport;
   pmiPort: boolean;
   execShim: boolean;
@@ -176,6 +177,7 @@ function jobOptions(command: Command): Command {
         .conflicts('spawn'),
     )
     .option('--no-spawn', 'ranks may not spawn')
+    .option('--name-server <address>', 'share published names (MPI_Publish_name) with other launches: what wireup names serve prints; WIREUP_NAME_SERVER by default')
     .option('--initial-errhandler <name>', 'mpi_errors_are_fatal', initialErrhandler);
   addAdmissionOptions(command)
     .optionsGroup('Output and input:')

@@ -9,6 +9,7 @@ import { takeIgnoredSignals } from './ignored-signals';
 import { JobSignals } from './job-signals';
 import { checkFile, writeWhole } from './json-file';
 import { UsageError } from './mpiexec-args';
+import { nameServerOfEnvironment } from './names';
 import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
 import { Progress } from './progress';
 import { RefusalReport } from './refusals';
@@ -50,6 +51,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
   const { apps, placement } = await place(options, segments);
   const pmi = options.pmiPort ? 'tcp' : options.pmi;
   const ports = portRange(process.env.MPIEXEC_PORT_RANGE);
+  const nameServer = options.nameServer ?? nameServerOfEnvironment();
   const timeout = options.timeout ?? timeoutOf(process.env.MPIEXEC_TIMEOUT);
   const job = await launch({
     apps,
@@ -65,6 +67,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
     ...(options.usize === undefined ? {} : { universeSize: options.usize }),
     ...(options.spawn ? {} : { maxSpawn: 0 }),
     ...(options.maxSpawn === undefined ? {} : { maxSpawn: options.maxSpawn }),
+    ...(nameServer === undefined ? {} : { nameServer }),
     ignoredSignals,
     onFailure: options.onFailure,
     onEarlyExit: options.onEarlyExit,
@@ -78,6 +81,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
   });
   void reportRefusals(job);
   void reportSpawns(job, options.verbose);
+  void reportLostNames(job, nameServer);
   if (options.reportBindings) void reportBindings(job);
   const progress = startProgress(job, options.progress);
   if (options.verbose) say(`${describeJob(job, apps)}, PMI over ${pmi}`);
@@ -256,6 +260,13 @@ async function reportSpawns(job: Job, verbose: boolean): Promise<void> {
       say(`${who(event.by)} spawned group ${event.group}: ${event.size} rank${event.size === 1 ? '' : 's'} of ${event.programs.join(', ')}${ignored}`);
     }
     if (event.type === 'group-ended') say(`spawned group ${event.group} has ended`);
+  }
+}
+
+async function reportLostNames(job: Job, nameServer: string | undefined): Promise<void> {
+  if (nameServer === undefined) return;
+  for await (const event of job.events()) {
+    if (event.type === 'name-server-lost') say(`the name server ${nameServer} has gone: ranks can neither publish nor look up names any more`);
   }
 }
 

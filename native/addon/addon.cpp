@@ -81,6 +81,21 @@ Napi::Value connect(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value open_name_server(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    Environment& env = environment(info);
+    return Napi::Number::New(
+        info.Env(), env.opened(env.runtime().open_name_server(to_listen_options(info[0].As<Napi::Object>()))));
+  });
+}
+
+Napi::Value list_names(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    Environment& env = environment(info);
+    return Napi::Number::New(info.Env(), env.opened(env.runtime().list_names(to_unix_address(info[0]))));
+  });
+}
+
 Napi::Value open_channel(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     return Napi::Number::New(info.Env(), runtime(info).open_channel(u32(info[0]), u32(info[1])).release());
@@ -178,6 +193,8 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("answerSpawn", answer_spawn);
   define("spawn", spawn);
   define("closeServer", close_server);
+  define("openNameServer", open_name_server);
+  define("listNames", list_names);
   define("status", status);
   define("launch", launch);
   define("signal", signal);

@@ -16,6 +16,8 @@ namespace wireup::addon {
 host::ServerOptions to_server_options(const Napi::Object& object);
 host::LaunchOptions to_launch_options(const Napi::Object& object);
 host::GroupOptions to_group_options(const Napi::Object& object);
+host::ListenOptions to_listen_options(const Napi::Object& object);
+wire::UnixAddress to_unix_address(const Napi::Value& value);
 host::ConnectOptions to_connect_options(const Napi::Object& object);
 host::ClientOperation to_operation(const Napi::Value& name);
 // Items from a flat list of strings: keys and values in turn where the operation has both.

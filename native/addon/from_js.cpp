@@ -100,6 +100,21 @@ wire::Address to_address(const Napi::Value& value) {
   return *parsed.address;
 }
 
+// Of a name server, where one is named.
+std::optional<wire::UnixAddress> to_name_server(const Napi::Object& object) {
+  const Napi::Value address = object.Get("nameServer");
+  return address.IsUndefined() ? std::nullopt : std::optional(to_unix_address(address));
+}
+
+}  // namespace
+
+wire::UnixAddress to_unix_address(const Napi::Value& value) {
+  const wire::Address address = to_address(value);
+  const auto* local = std::get_if<wire::UnixAddress>(&address);
+  if (local == nullptr) throw Napi::RangeError::New(value.Env(), "expected a unix address");
+  return *local;
+}
+
 host::ListenOptions to_listen_options(const Napi::Object& object) {
   host::ListenOptions options;
   if (const Napi::Value address = object.Get("address"); !address.IsUndefined()) options.address = to_address(address);
@@ -112,10 +127,8 @@ host::ListenOptions to_listen_options(const Napi::Object& object) {
   return options;
 }
 
-}  // namespace
-
 host::ServerOptions to_server_options(const Napi::Object& object) {
-  return {to_job_options(object), to_listen_options(object)};
+  return {to_job_options(object), to_listen_options(object), to_name_server(object)};
 }
 
 namespace {
@@ -186,6 +199,7 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.pipes->rank_out = to_fds(member(object, "rankStdoutFds"));
   options.pipes->rank_err = to_fds(member(object, "rankStderrFds"));
   options.group = to_group_options(object);
+  options.name_server = to_name_server(object);
   if (const std::int32_t fd = i32(member(object, "singletonFd")); fd >= 0) {
     options.singleton = std::make_shared<os::UniqueFd>(fd);
     options.singleton_pid = i32(member(object, "singletonPid"));

@@ -91,6 +91,18 @@ struct Filler {
     object.Set("address", opened.address);
     object.Set("pmiPort", opened.pmi_port);
   }
+  void operator()(const host::NamesListed& listed) const {
+    object.Set("type", "names");
+    object.Set("names", list(env, listed.rows, [this](const wire::names::Row& name) {
+                 Napi::Object row = Napi::Object::New(env);
+                 row.Set("service", name.service);
+                 row.Set("port", name.port);
+                 row.Set("kvsname", name.kvsname);
+                 if (name.pid != 0) row.Set("pid", name.pid);
+                 return row;
+               }));
+  }
+  void operator()(const host::NamesLost&) const { object.Set("type", "namesLost"); }
   void operator()(const host::StatusReply& reply) const {
     object.Set("type", "status");
     object.Set("request", static_cast<double>(reply.request));

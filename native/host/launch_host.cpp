@@ -86,12 +86,13 @@ std::vector<os::FdPair> open_output_pipes(std::size_t count) {
 }
 
 LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handle, NoticeSink& sink,
-                       std::function<void()> on_end)
+                       std::function<void()> on_end, NameClient* names)
     : reactor_(reactor),
       options_(checked(std::move(options))),
       handle_(handle),
       sink_(sink),
-      on_end_(std::move(on_end)) {
+      on_end_(std::move(on_end)),
+      name_client_(names) {
   RankGroup& group = add_group(0, std::move(options_.group));
   start_agent();
   const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
@@ -124,6 +125,8 @@ LaunchHost::~LaunchHost() {
 // Throws os::OsError.
 RankGroup& LaunchHost::add_group(std::uint32_t number, GroupOptions options) {
   const auto first = static_cast<std::uint32_t>(next_process_);
+  options.names = name_client_;
+  options.job.names = names_;
   auto group = std::make_unique<RankGroup>(
       reactor_, number, first, std::move(options), options_.policy, begin_,
       [this](RankGroup& from, const job::Event& event) { on_event(from, event); },

@@ -41,7 +41,8 @@ struct LaunchOptions {
   // its connection has.
   std::shared_ptr<os::UniqueFd> singleton = {};
   std::int32_t singleton_pid = 0;
-  std::string agent;  // path of wireup-agent
+  std::optional<wire::UnixAddress> name_server;  // that of other launches; absent: names are the launch's own
+  std::string agent;                             // path of wireup-agent
   // The agent's, copied from the owner's on the owner's thread, which may change it (setenv) while the reactor's runs.
   std::vector<std::string> agent_environment;
   wire::agent::OutputPlan out;
@@ -76,9 +77,10 @@ std::vector<os::FdPair> open_output_pipes(std::size_t count);
 class LaunchHost final : public os::MessageSocketObserver {
  public:
   // `on_end` is called once, after the last notice; it may post this host's destruction, not destroy it.
-  // Throws os::OsError, or Fault where the file limit is too low.
+  // `names`: a client of the name server, where there is one; it outlives this host. Throws os::OsError, or Fault
+  // where the file limit is too low.
   LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handle, NoticeSink& sink,
-             std::function<void()> on_end);
+             std::function<void()> on_end, NameClient* names = nullptr);
   ~LaunchHost() override;
 
   // To the process groups of these ranks (all when empty) that still run.
@@ -135,6 +137,8 @@ class LaunchHost final : public os::MessageSocketObserver {
   Handle handle_;
   NoticeSink& sink_;
   std::function<void()> on_end_;
+  NameClient* name_client_;
+  std::shared_ptr<job::Names> names_ = std::make_shared<job::Names>();  // of all groups, without a name server
   os::Reactor::Clock::time_point begin_ = os::Reactor::Clock::now();
   Groups groups_;
   std::uint64_t next_process_ = 0;

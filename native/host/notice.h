@@ -12,6 +12,7 @@
 #include "job/effects.h"
 #include "job/job.h"
 #include "job/outcome.h"
+#include "wire/name_messages.h"
 
 namespace wireup::host {
 
@@ -30,6 +31,13 @@ struct ServerOpened {
   std::string address;   // as a URI; empty when it listens nowhere
   std::string pmi_port;  // what ranks are handed
 };
+
+struct NamesListed {
+  std::vector<wire::names::Row> rows;
+};
+
+// The name server has gone: no name will be published or looked up any more.
+struct NamesLost {};
 
 struct StatusReply {
   RequestId request;
@@ -106,7 +114,7 @@ struct Answers {
 // The handle is gone; nothing more comes for it.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, StatusReply, job::Event, job::Question, AgentReady, RankStarted, RankExited,
+using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, job::Event, job::Question, AgentReady, RankStarted, RankExited,
                              GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
 
 struct Notice {

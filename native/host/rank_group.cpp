@@ -18,7 +18,8 @@ RankGroup::RankGroup(os::Reactor& reactor, std::uint32_t number, std::uint32_t f
       outcome_(options_.job.layout.size(), policy),
       server_(reactor, options_.job, options_.pmi == PmiMode::port ? options_.listen : ListenOptions{},
               [this](const job::Event& event) { this->on_event(event); },
-              [this, ask = std::move(on_question)](job::Question question) { ask(*this, std::move(question)); }),
+              [this, ask = std::move(on_question)](job::Question question) { ask(*this, std::move(question)); },
+              options_.names),
       times_(options_.job.layout.size()) {
   if (server_.address()) pmi_port_ = wire::to_pmi_port(*server_.address());
 }

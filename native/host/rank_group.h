@@ -30,6 +30,7 @@ struct GroupOptions {
   std::vector<std::string> hosts;
   std::vector<std::uint32_t> nodes;  // the numbers that labels and names of files say; empty: the layout's own
   bool own_hosts = false;
+  NameClient* names = nullptr;  // the launch's
 };
 
 // Of which group a rank has asked for another, and the question by which it did.

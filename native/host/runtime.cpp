@@ -59,28 +59,63 @@ void Runtime::post(std::function<void()> function) {
 void Runtime::drop(Handle handle) {
   launches_.erase(handle);
   clients_.erase(handle);
+  name_clients_.erase(handle);
   if (stopping_ && launches_.empty()) reactor_->stop();
+}
+
+void Runtime::fail(Handle handle, Fault fault) {
+  outbox_.notify(handle, std::move(fault));
+  outbox_.notify(handle, Closed{});
+  // Not at once: it may be a name client that calls us.
+  reactor_->post([this, handle] { drop(handle); });
+}
+
+// What starts `handle`; `code` is that of a system call that fails in it.
+void Runtime::start(Handle handle, const char* code, const std::function<void()>& function) {
+  try {
+    function();
+  } catch (const os::OsError& error) {
+    fail(handle, to_fault(error, code));
+  } catch (Fault& fault) {
+    fail(handle, std::move(fault));
+  }
+}
+
+// Goes on when the name server has answered, or at once with null where there is none.
+void Runtime::with_names(Handle handle, const std::optional<wire::UnixAddress>& address, std::string kvsname,
+                         std::function<void(NameClient*)> then) {
+  if (!address) return then(nullptr);
+  NameClient* client =
+      name_clients_.emplace(handle, std::make_unique<NameClient>(*reactor_, *address, std::move(kvsname)))
+          .first->second.get();
+  client->open(
+      [this, handle, client, then = std::move(then)](std::optional<Fault> fault) {
+        if (stopping_) return;
+        if (fault) return fail(handle, *std::move(fault));
+        then(client);
+      },
+      [this, handle] { outbox_.notify(handle, NamesLost{}); });
 }
 
 Handle Runtime::open_server(ServerOptions options) {
   const Handle handle = ++last_handle_;
-  post([this, handle, options = std::move(options)]() mutable {
-    try {
-      const bool on_other_machines = !options.job.auth.allowed_hosts.empty();
-      auto server = std::make_unique<ServerHost>(
-          *reactor_, std::move(options.job), options.listen,
-          [this, handle](const job::Event& event) { outbox_.notify(handle, event); },
-          [this, handle](job::Question question) { outbox_.notify(handle, std::move(question)); });
-      ServerOpened opened;
-      if (server->address()) {
-        opened = {wire::to_uri(*server->address()), pmi_port_for_ranks(*server->address(), on_other_machines)};
-      }
-      servers_.emplace(handle, std::move(server));
-      outbox_.notify(handle, std::move(opened));
-    } catch (const os::OsError& error) {
-      outbox_.notify(handle, to_fault(error, "ERR_PMI_LISTEN"));
-      outbox_.notify(handle, Closed{});
-    }
+  post([this, handle, options = std::move(options)] {
+    const std::string kvsname = options.job.kvsname;
+    with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
+      start(handle, "ERR_PMI_LISTEN", [&] {
+        const bool on_other_machines = !options.job.auth.allowed_hosts.empty();
+        auto server = std::make_unique<ServerHost>(
+            *reactor_, options.job, options.listen,
+            [this, handle](const job::Event& event) { outbox_.notify(handle, event); },
+            [this, handle](job::Question question) { outbox_.notify(handle, std::move(question)); }, names);
+        ServerOpened opened;
+        if (server->address()) {
+          opened = {wire::to_uri(*server->address()), pmi_port_for_ranks(*server->address(), on_other_machines)};
+        }
+        servers_.emplace(handle, std::move(server));
+        outbox_.notify(handle, std::move(opened));
+      });
+    });
   });
   return handle;
 }
@@ -88,22 +123,58 @@ Handle Runtime::open_server(ServerOptions options) {
 Handle Runtime::launch(LaunchOptions options) {
   options.agent_environment = own_environment();
   const Handle handle = ++last_handle_;
-  post([this, handle, options = std::move(options)]() mutable {
-    try {
-      launches_.emplace(handle, std::make_unique<LaunchHost>(*reactor_, std::move(options), handle, outbox_,
-                                                             [this, handle] {
-                                                               outbox_.notify(handle, Closed{});
-                                                               reactor_->post([this, handle] { drop(handle); });
-                                                             }));
-    } catch (const os::OsError& error) {
-      outbox_.notify(handle, to_fault(error, "ERR_PMI_LAUNCH"));
-      outbox_.notify(handle, Closed{});
-    } catch (Fault& fault) {
-      outbox_.notify(handle, std::move(fault));
-      outbox_.notify(handle, Closed{});
-    }
+  post([this, handle, options = std::move(options)] {
+    const std::string kvsname = options.group.job.kvsname;
+    with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
+      start(handle, "ERR_PMI_LAUNCH", [&] {
+        launches_.emplace(handle, std::make_unique<LaunchHost>(
+                                      *reactor_, options, handle, outbox_,
+                                      [this, handle] {
+                                        outbox_.notify(handle, Closed{});
+                                        reactor_->post([this, handle] { drop(handle); });
+                                      },
+                                      names));
+      });
+    });
   });
   return handle;
+}
+
+Handle Runtime::open_name_server(ListenOptions options) {
+  const Handle handle = ++last_handle_;
+  post([this, handle, options = std::move(options)] {
+    start(handle, "ERR_PMI_LISTEN", [&] {
+      auto server = std::make_unique<NameServer>(*reactor_, options, [this, handle](job::Peer peer, std::string reason) {
+        job::Event event{.type = job::EventType::rejected};
+        event.message = std::move(reason);
+        event.peer = std::move(peer);
+        outbox_.notify(handle, std::move(event));
+      });
+      outbox_.notify(handle, ServerOpened{wire::to_uri(server->address()), {}});
+      name_servers_.emplace(handle, std::move(server));
+    });
+  });
+  return handle;
+}
+
+Handle Runtime::list_names(wire::UnixAddress address) {
+  const Handle handle = ++last_handle_;
+  post([this, handle, address = std::move(address)] {
+    with_names(handle, address, {}, [this, handle](NameClient*) { list_page(handle, {}); });
+  });
+  return handle;
+}
+
+void Runtime::list_page(Handle handle, NamesListed listed) {
+  const std::string after = listed.rows.empty() ? std::string() : listed.rows.back().service;
+  find(name_clients_, handle)->list(after, [this, handle, listed = std::move(listed)](const wire::names::Page* page) mutable {
+    if (page == nullptr) return fail(handle, Fault{"ERR_PMI_NAME_SERVER", "the name server has gone", ECONNRESET});
+    listed.rows.insert(listed.rows.end(), page->rows.begin(), page->rows.end());
+    if (!page->last) return list_page(handle, std::move(listed));
+    outbox_.notify(handle, std::move(listed));
+    outbox_.notify(handle, Closed{});
+    reactor_->post([this, handle] { drop(handle); });
+  });
 }
 
 Handle Runtime::connect(ConnectOptions options) {
@@ -163,7 +234,9 @@ void Runtime::spawn(Handle launch, std::uint32_t number, SpawnOptions options) {
 
 void Runtime::close_server(Handle server) {
   post([this, server] {
-    if (servers_.erase(server) > 0) outbox_.notify(server, Closed{});
+    if (servers_.erase(server) + name_servers_.erase(server) == 0) return;
+    name_clients_.erase(server);
+    outbox_.notify(server, Closed{});
   });
 }
 
@@ -210,6 +283,7 @@ void Runtime::shutdown() {
       stopping_ = true;
       clients_.clear();
       servers_.clear();
+      name_servers_.clear();
       for (auto& [handle, launch] : launches_) launch->abandon();
       if (launches_.empty()) return reactor_->stop();
       reactor_->after(kAgentPatience, [this] {

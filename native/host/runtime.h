@@ -1,5 +1,5 @@
 // Everything native that one owner (a Node environment) has: the reactor thread, started with the first handle,
-// and the servers, launches and clients that live on it.
+// and the servers, launches, clients and name servers that live on it.
 //
 // Threads: the public methods belong to the owner's thread and never wait for the reactor, but for shutdown().
 // They post to the reactor; what comes of it is told through the outbox, in order, ending with Closed for each
@@ -16,6 +16,8 @@
 
 #include "host/client_host.h"
 #include "host/launch_host.h"
+#include "host/name_client.h"
+#include "host/name_server.h"
 #include "host/outbox.h"
 #include "host/server_host.h"
 #include "os/reactor.h"
@@ -25,6 +27,7 @@ namespace wireup::host {
 struct ServerOptions {
   job::JobOptions job;
   ListenOptions listen;
+  std::optional<wire::UnixAddress> name_server;
 };
 
 class Runtime {
@@ -39,6 +42,9 @@ class Runtime {
   Handle open_server(ServerOptions options);
   Handle launch(LaunchOptions options);
   Handle connect(ConnectOptions options);
+  Handle open_name_server(ListenOptions options);
+  // NamesListed, or a Fault; then Closed.
+  Handle list_names(wire::UnixAddress address);
 
   // The end of a new channel that the child of `rank` is to inherit; the caller owns it. Throws os::OsError. When
   // the rank has a connection already, the channel is closed at the other end, and a `rejected` event says so.
@@ -49,6 +55,7 @@ class Runtime {
   void answer_spawn(Handle handle, Spawner spawner, job::SpawnAnswer answer);
   // Of a launch, the answer that starts a group: LaunchHost::spawn().
   void spawn(Handle launch, std::uint32_t number, SpawnOptions options);
+  // Of a PMI server or a name server.
   void close_server(Handle server);
 
   void signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks);
@@ -65,6 +72,11 @@ class Runtime {
  private:
   void post(std::function<void()> function);
   void drop(Handle handle);
+  void fail(Handle handle, Fault fault);
+  void start(Handle handle, const char* code, const std::function<void()>& function);
+  void with_names(Handle handle, const std::optional<wire::UnixAddress>& address, std::string kvsname,
+                  std::function<void(NameClient*)> then);
+  void list_page(Handle handle, NamesListed listed);
 
   Outbox outbox_;
   std::unique_ptr<os::Reactor> reactor_;
@@ -74,6 +86,8 @@ class Runtime {
 
   // Owned by the reactor thread.
   bool stopping_ = false;
+  std::unordered_map<Handle, std::unique_ptr<NameServer>> name_servers_;
+  std::unordered_map<Handle, std::unique_ptr<NameClient>> name_clients_;  // of the server or launch of that handle
   std::unordered_map<Handle, std::unique_ptr<ServerHost>> servers_;
   std::unordered_map<Handle, std::unique_ptr<LaunchHost>> launches_;
   std::unordered_map<Handle, std::unique_ptr<ClientHost>> clients_;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "host/addresses.h"
+#include "host/name_client.h"
 #include "job/result_codes.h"
 #include "os/error.h"
 #include "os/limits.h"
@@ -31,7 +32,8 @@ bool is_shared(const job::AuthPolicy& policy) {
 
 // Strangers together may hold half of the files that can still be opened: they never take the last, which the
 // ranks need.
-job::JobOptions with_room(job::JobOptions options) {
+job::JobOptions prepared(job::JobOptions options, bool names_elsewhere) {
+  options.names_elsewhere = names_elsewhere;
   const std::size_t limit = os::fd_limit().soft;
   const std::size_t room = limit - std::min(limit, os::open_fds());
   options.auth.total_slots = std::min(options.auth.total_slots, room / 2);
@@ -42,11 +44,12 @@ job::JobOptions with_room(job::JobOptions options) {
 }  // namespace
 
 ServerHost::ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen_options,
-                       OnEvent on_event, OnQuestion on_question)
+                       OnEvent on_event, OnQuestion on_question, NameClient* names)
     : reactor_(reactor),
-      job_(with_room(std::move(options))),
+      job_(prepared(std::move(options), names != nullptr)),
       on_event_(std::move(on_event)),
-      on_question_(std::move(on_question)) {
+      on_question_(std::move(on_question)),
+      names_(names) {
   listen(listen_options);
 }
 
@@ -199,6 +202,7 @@ void ServerHost::apply() {
   // an owner may act on this host from within.
   std::vector<job::Event> events;
   std::vector<job::Question> questions;
+  std::vector<job::NameQuestion> name_questions;
   for (const job::Effect& effect : effects_.list()) {
     if (const auto* send = std::get_if<job::Send>(&effect)) {
       if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
@@ -208,6 +212,8 @@ void ServerHost::apply() {
       connection.stream->close_after_flush(kFlushPatience);
     } else if (const auto* question = std::get_if<job::Question>(&effect)) {
       questions.push_back(*question);
+    } else if (const auto* question = std::get_if<job::NameQuestion>(&effect)) {
+      name_questions.push_back(*question);
     } else {
       events.push_back(std::get<job::Event>(effect));
     }
@@ -215,6 +221,7 @@ void ServerHost::apply() {
   effects_.clear();
   arm_timer();
   for (const job::Event& event : events) on_event_(event);
+  for (job::NameQuestion& question : name_questions) ask(std::move(question));
   for (job::Question& question : questions) {
     if (on_question_) {
       on_question_(std::move(question));
@@ -222,6 +229,15 @@ void ServerHost::apply() {
       answer_spawn(question.id, {.rc = job::kFail, .message = "not_supported"});
     }
   }
+}
+
+void ServerHost::ask(job::NameQuestion question) {
+  names_->ask(std::move(question.request),
+              [this, id = question.id, watch = os::Lifetime::Watch(lifetime_)](const job::NameAnswer& answer) {
+                if (watch.gone()) return;
+                job_.answer_name(id, answer, effects_);
+                apply();
+              });
 }
 
 void ServerHost::arm_timer() {

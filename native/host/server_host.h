@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "job/job.h"
+#include "os/lifetime.h"
 #include "os/listener.h"
 #include "os/private_directory.h"
 #include "os/reactor.h"
@@ -21,6 +22,8 @@
 #include "wire/address.h"
 
 namespace wireup::host {
+
+class NameClient;
 
 struct ListenOptions {
   // Where to listen; empty: nowhere, channels only. A TCP host must be an address in digits.
@@ -37,9 +40,10 @@ class ServerHost {
   // Whoever is asked answers by answer_spawn(), now or later.
   using OnQuestion = std::function<void(job::Question)>;
 
-  // Without `on_question` every spawn is refused. Throws os::OsError when it cannot listen.
+  // Without `on_question` every spawn is refused. With `names`, which outlives the host, that is whom ranks' names are
+  // asked of. Throws os::OsError when it cannot listen.
   ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen, OnEvent on_event,
-             OnQuestion on_question = nullptr);
+             OnQuestion on_question = nullptr, NameClient* names = nullptr);
   ~ServerHost();
 
   // Makes the channel of `rank`: keeps one end, returns the one that the rank inherits. Throws os::OsError.
@@ -84,12 +88,15 @@ class ServerHost {
   void accepted(os::UniqueFd socket);
   void ended(Connection& connection);
   void apply();
+  void ask(job::NameQuestion question);
   void arm_timer();
 
   os::Reactor& reactor_;
   job::Job job_;
   OnEvent on_event_;
   OnQuestion on_question_;
+  NameClient* names_;
+  os::Lifetime lifetime_;
   std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
   std::unique_ptr<os::Listener> listener_;
   std::optional<os::TcpPeers> tcp_peers_;  // when it listens on TCP

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "job/names.h"
 #include "job/peer.h"
 #include "job/spawn.h"
 
@@ -69,7 +70,14 @@ struct Question {
   SpawnRequest spawn;
 };
 
-using Effect = std::variant<Send, Close, Event, Question>;
+// The same, where the names are kept elsewhere (JobOptions::names_elsewhere): Job::answer_name.
+struct NameQuestion {
+  QuestionId id;
+  std::uint32_t rank;
+  NameRequest request;
+};
+
+using Effect = std::variant<Send, Close, Event, Question, NameQuestion>;
 
 class Effects {
  public:
@@ -93,6 +101,7 @@ class Effects {
   void share(ConnectionId connection, std::size_t offset);
   void close(ConnectionId connection) { list_.emplace_back(std::in_place_type<Close>, Close{connection}); }
   void ask(Question question) { list_.emplace_back(std::in_place_type<Question>, std::move(question)); }
+  void ask(NameQuestion question) { list_.emplace_back(std::in_place_type<NameQuestion>, std::move(question)); }
   void event(Event event) { list_.emplace_back(std::in_place_type<Event>, std::move(event)); }
 
  private:

@@ -203,7 +203,7 @@ void Job::ask_spawn(std::uint32_t rank, ConnectionId connection, std::string_vie
   for (const SpawnCommand& command : request.commands) processes += command.ranks;
   const QuestionId id = ++last_question_;
   questions_.emplace(id, Asked{connection, std::string(thrid), processes});
-  effects.ask({id, rank, std::move(request)});
+  effects.ask(Question{id, rank, std::move(request)});
 }
 
 void Job::answer_spawn(QuestionId id, const SpawnAnswer& answer, Effects& effects) {
@@ -223,10 +223,29 @@ void Job::answer_spawn(QuestionId id, const SpawnAnswer& answer, Effects& effect
   session.write_spawn_result(asked.thrid, said, effects);
 }
 
+void Job::ask_name(std::uint32_t rank, ConnectionId connection, std::string_view thrid, wire::MessageId reply,
+                   NameRequest request, Effects& effects) {
+  const QuestionId id = ++last_question_;
+  name_questions_.emplace(id, NameAsked{connection, std::string(thrid), reply});
+  effects.ask(NameQuestion{id, rank, std::move(request)});
+}
+
+void Job::answer_name(QuestionId id, const NameAnswer& answer, Effects& effects) {
+  const auto entry = name_questions_.find(id);
+  if (entry == name_questions_.end()) return;
+  const NameAsked asked = std::move(entry->second);
+  name_questions_.erase(entry);
+  ServerSession& session = *find(asked.connection);
+  session.answered();
+  session.write_name_result(asked.reply, asked.thrid, answer, effects);
+}
+
 void Job::forget_deferred(std::uint32_t rank, ConnectionId connection) {
   groups_.leave(rank);
   attributes_.forget(connection);
-  std::erase_if(questions_, [&](const auto& entry) { return entry.second.connection == connection; });
+  const auto is_its_own = [&](const auto& entry) { return entry.second.connection == connection; };
+  std::erase_if(questions_, is_its_own);
+  std::erase_if(name_questions_, is_its_own);
 }
 
 void Job::rank_ended(std::uint32_t rank, Effects& effects) {

@@ -4,7 +4,8 @@
 //
 // The host calls open_channel() or accept() for a connection, then receive() for what it reads and eof() at
 // its end (after the last bytes: drain first). Time is an input: tick(now) at or after deadline().
-// A spawn is a question to the host, which answers it later: answer_spawn().
+// A spawn is a question to the host, which answers it later: answer_spawn(); so are names, where JobOptions says so:
+// answer_name().
 #pragma once
 
 #include <cstdint>
@@ -47,6 +48,8 @@ struct JobOptions {
   bool offer_1_2 = false;
   // Shared with other jobs; null: names of its own.
   std::shared_ptr<Names> names = {};
+  // Instead: what ranks do with names is a question to the host.
+  bool names_elsewhere = false;
   // Of a job that another one has spawned: that one's kvsname, and the keys that are there from the start.
   std::string spawner = {};
   KeyValues preput = {};
@@ -100,6 +103,9 @@ class Job {
   // said, or codes that are not one for each process, fail the spawn.
   void answer_spawn(QuestionId id, const SpawnAnswer& answer, Effects& effects);
 
+  // The same; a port that the rank cannot be told fails the look-up.
+  void answer_name(QuestionId id, const NameAnswer& answer, Effects& effects);
+
   void tick(TimePoint now, Effects& effects);
   std::optional<TimePoint> deadline() const;
 
@@ -126,6 +132,11 @@ class Job {
     std::string thrid;
     std::uint64_t processes;
   };
+  struct NameAsked {
+    ConnectionId connection;
+    std::string thrid;
+    wire::MessageId reply;
+  };
 
   ServerSession* find(ConnectionId connection) const;
   ServerSession& add(ConnectionId connection, std::unique_ptr<ServerSession> session);
@@ -139,6 +150,8 @@ class Job {
   void put_node_attribute(std::uint32_t rank, std::string_view key, std::string_view value, Effects& effects);
   void ask_spawn(std::uint32_t rank, ConnectionId connection, std::string_view thrid, SpawnRequest request,
                  Effects& effects);
+  void ask_name(std::uint32_t rank, ConnectionId connection, std::string_view thrid, wire::MessageId reply,
+                NameRequest request, Effects& effects);
   void release_all(Effects& effects);
   void forget_deferred(std::uint32_t rank, ConnectionId connection);
   void rank_ended(std::uint32_t rank, Effects& effects);
@@ -154,6 +167,7 @@ class Job {
   Names::Owner name_owner_;
   QuestionId last_question_ = 0;
   std::unordered_map<QuestionId, Asked> questions_;
+  std::unordered_map<QuestionId, NameAsked> name_questions_;
   Authenticator auth_;
   std::vector<Rank> ranks_;
   std::vector<std::uint32_t> departed_;

@@ -15,7 +15,10 @@ using wire::kMaxKvsname;
 using wire::kMaxLine;
 using wire::kMaxValue;
 
-// What one connection may have asked without an answer: group barriers, attributes that it waits for, spawns.
+// Published names of all jobs that share them, each with a name and a port of up to kMaxValue: 32 MiB at most.
+inline constexpr std::size_t kMaxNames = 16'384;
+
+// What one connection may have asked without an answer: group barriers, attributes that it waits for, spawns, names.
 inline constexpr std::size_t kMaxDeferred = 64;
 
 }  // namespace wireup::job

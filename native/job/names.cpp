@@ -1,25 +1,33 @@
 #include "job/names.h"
 
+#include "job/limits.h"
+
 namespace wireup::job {
 
 void Names::leave(Owner owner) {
   std::erase_if(entries_, [owner](const auto& entry) { return entry.second.owner == owner; });
 }
 
-bool Names::publish(Owner owner, std::string_view service, std::string_view port) {
-  return entries_.try_emplace(std::string(service), Entry{owner, std::string(port)}).second;
+NameAnswer Names::carry_out(Owner owner, const NameRequest& request) {
+  if (request.operation == NameOperation::publish) return {publish(owner, request)};
+  if (request.operation == NameOperation::unpublish) return {unpublish(owner, request.service)};
+  const auto entry = entries_.find(request.service);
+  if (entry == entries_.end()) return {NameFault::not_found};
+  return {NameFault::none, entry->second.port};
 }
 
-bool Names::unpublish(Owner owner, std::string_view service) {
+NameFault Names::publish(Owner owner, const NameRequest& request) {
+  if (entries_.contains(request.service)) return NameFault::taken;
+  if (entries_.size() >= kMaxNames) return NameFault::full;
+  entries_.emplace(request.service, Entry{owner, request.port});
+  return NameFault::none;
+}
+
+NameFault Names::unpublish(Owner owner, const std::string& service) {
   const auto entry = entries_.find(service);
-  if (entry == entries_.end() || entry->second.owner != owner) return false;
+  if (entry == entries_.end() || entry->second.owner != owner) return NameFault::not_found;
   entries_.erase(entry);
-  return true;
-}
-
-const std::string* Names::lookup(std::string_view service) const {
-  const auto entry = entries_.find(service);
-  return entry == entries_.end() ? nullptr : &entry->second.port;
+  return NameFault::none;
 }
 
 }  // namespace wireup::job

@@ -8,31 +8,38 @@
 #include <functional>
 #include <map>
 #include <string>
-#include <string_view>
+
+#include "wire/name_messages.h"
 
 namespace wireup::job {
+
+using NameAnswer = wire::names::Answer;
+using NameFault = wire::names::Fault;
+using NameOperation = wire::names::Operation;
+using NameRequest = wire::names::Request;
 
 class Names {
  public:
   using Owner = std::uint64_t;
-
-  Owner join() { return ++last_owner_; }
-  void leave(Owner owner);
-
-  // False: the name is taken.
-  bool publish(Owner owner, std::string_view service, std::string_view port);
-  // False: no such name of this owner's.
-  bool unpublish(Owner owner, std::string_view service);
-  // Null when there is none; valid until the next change.
-  const std::string* lookup(std::string_view service) const;
-
- private:
   struct Entry {
     Owner owner;
     std::string port;
   };
+  using Entries = std::map<std::string, Entry, std::less<>>;
+
+  Owner join() { return ++last_owner_; }
+  void leave(Owner owner);
+
+  NameAnswer carry_out(Owner owner, const NameRequest& request);
+
+  const Entries& entries() const { return entries_; }
+
+ private:
+  NameFault publish(Owner owner, const NameRequest& request);
+  NameFault unpublish(Owner owner, const std::string& service);
+
   Owner last_owner_ = 0;
-  std::map<std::string, Entry, std::less<>> entries_;
+  Entries entries_;
 };
 
 }  // namespace wireup::job

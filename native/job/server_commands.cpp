@@ -38,6 +38,23 @@ std::optional<std::string> errcodes_text(const std::vector<std::int32_t>& codes)
   return std::nullopt;
 }
 
+NameOperation operation_of(MessageId command) {
+  if (command == MessageId::publish_name) return NameOperation::publish;
+  return command == MessageId::unpublish_name ? NameOperation::unpublish : NameOperation::lookup;
+}
+
+// As MPICH's servers say it; empty for what is none.
+std::string_view describe(NameFault fault) {
+  switch (fault) {
+    case NameFault::none: return {};
+    case NameFault::taken: return "key_already_present";
+    case NameFault::not_found: return "service_not_found";
+    case NameFault::full: return "too_many_names";
+    case NameFault::gone: return "name_server_has_gone";
+  }
+  return {};
+}
+
 }  // namespace
 
 void ServerSession::on_request(const Parsed& parsed, Effects& effects) {
@@ -250,36 +267,35 @@ void ServerSession::on_get_attribute(const Parsed& parsed, Effects& effects) {
 }
 
 void ServerSession::on_name(const Parsed& parsed, Effects& effects) {
-  const std::string_view service = parsed.text(AttributeId::service);
-  const std::string_view port = parsed.text(AttributeId::port);
-  Names& names = *job_.options().names;
-  if (service.empty()) return fault(*parsed.spec, kInvalidArgument, "empty_name", effects);
-  const std::string* found = nullptr;
-  std::string_view refusal;
-  switch (parsed.spec->id) {
-    case MessageId::publish_name:
-      if (!names.publish(job_.name_owner_, service, port)) refusal = "key_already_present";
-      break;
-    case MessageId::unpublish_name:
-      if (!names.unpublish(job_.name_owner_, service)) refusal = "service_not_found";
-      break;
-    default:
-      found = names.lookup(service);
-      if (found == nullptr) refusal = "service_not_found";
-      if (found != nullptr && is_v2() && !wire::is_sayable_v2(*found)) refusal = "semicolon_in_value";
-      break;
+  const wire::MessageSpec& spec = *parsed.spec;
+  NameRequest request{operation_of(spec.id), std::string(parsed.text(AttributeId::service)),
+                      std::string(parsed.text(AttributeId::port))};
+  if (request.service.empty()) return fault(spec, kInvalidArgument, "empty_name", effects);
+  if (!job_.options().names_elsewhere) {
+    const NameAnswer answer = job_.options().names->carry_out(job_.name_owner_, request);
+    return write_name_result(spec.reply, thrid_, answer, effects);
   }
-  // Neither is a fault of the client's. MPICH's older clients look at info, the others at rc.
-  reply(parsed.spec->reply, effects, [&](MessageWriter& message) {
-    message.add(AttributeId::rc, refusal.empty() ? kSuccess : kNameFault);
-    if (!is_v2()) message.add(AttributeId::info, refusal.empty() ? "ok" : "notok");
-    if (!refusal.empty()) {
-      message.add(AttributeId::msg, refusal);
-    } else if (found != nullptr) {
-      message.add(AttributeId::port, *found);
-      if (is_v2()) message.add(AttributeId::value, *found);
-    }
-  });
+  if (defer(spec, effects)) job_.ask_name(rank_, connection_, thrid_, spec.reply, std::move(request), effects);
+}
+
+// Nothing of it is a fault of the client's. MPICH's older clients look at info, the others at rc.
+void ServerSession::write_name_result(MessageId reply, std::string_view thrid, const NameAnswer& answer,
+                                      Effects& effects) const {
+  const bool looked_up = reply == MessageId::lookup_result && answer.fault == NameFault::none;
+  std::string_view refusal = describe(answer.fault);
+  if (looked_up && is_v2() && !wire::is_sayable_v2(answer.port)) refusal = "semicolon_in_value";
+  const std::size_t offset = effects.mark();
+  MessageWriter message(effects.buffer(), reply, version_, thrid);
+  message.add(AttributeId::rc, refusal.empty() ? kSuccess : kNameFault);
+  if (!is_v2()) message.add(AttributeId::info, refusal.empty() ? "ok" : "notok");
+  if (!refusal.empty()) {
+    message.add(AttributeId::msg, refusal);
+  } else if (looked_up) {
+    message.add(AttributeId::port, answer.port);
+    if (is_v2()) message.add(AttributeId::value, answer.port);
+  }
+  message.end();
+  effects.share(connection_, offset);
 }
 
 void ServerSession::on_finalize(Effects& effects) {

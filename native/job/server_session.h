@@ -7,7 +7,7 @@
 // and its connection lives: only a line, a frame or an mcmd block without end, or what is no frame, closes it.
 //
 // Some answers come later than those of what is asked next: a barrier's, an attribute's that nobody has put yet, a
-// spawn's. A rank inside a barrier may go on asking; a second barrier_in of the same group is answered at once with
+// spawn's, a name's that is kept elsewhere. A rank inside a barrier may go on asking; a second barrier_in of the same group is answered at once with
 // rc=-1 and counts for nothing. abort is obeyed before init too: a rank that fails to start wants its job ended.
 //
 // server_commands.cpp has what an initialized rank may say, server_session.cpp the rest.
@@ -56,6 +56,8 @@ class ServerSession {
   void write_attribute(wire::MessageId reply, std::string_view thrid, std::string_view value,
                        Effects& effects) const;
   void write_spawn_result(std::string_view thrid, const SpawnAnswer& answer, Effects& effects) const;
+  void write_name_result(wire::MessageId reply, std::string_view thrid, const NameAnswer& answer,
+                         Effects& effects) const;
 
  private:
   // refused: a stranger that is heard no more and is closed when its time is over.

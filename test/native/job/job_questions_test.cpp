@@ -125,6 +125,61 @@ TEST_CASE("names are shared by jobs, and go with the job that published them") {
   CHECK(sent(effects, 0) == "cmd=lookup_result rc=1 info=notok msg=service_not_found\n");
 }
 
+TEST_CASE("names that are kept elsewhere are questions, answered in either version of PMI") {
+  JobOptions elsewhere = options(2);
+  elsewhere.names_elsewhere = true;
+  Job job(elsewhere);
+  Effects effects;
+  job.open_channel(0, 0);
+  job.open_channel(1, 1);
+  job.receive(0, kInit, effects);
+  job.receive(1, std::string(kInit2) + frame("cmd=fullinit;pmirank=1;"), effects);
+  effects.clear();
+  job.receive(0, "cmd=publish_name service=s port=a b\n", effects);
+  job.receive(1, frame("cmd=name-lookup;thrid=t;name=s;") + frame("cmd=name-lookup;name=u;"), effects);
+  job.receive(1, frame("cmd=name-unpublish;name=v;") + frame("cmd=name-lookup;name=w;"), effects);
+  const std::vector<NameQuestion> asked = questions<NameQuestion>(effects);
+  REQUIRE(asked.size() == 5);
+  CHECK(sent(effects, 0) + sent(effects, 1) == "");
+  CHECK(asked[0].rank == 0);
+  CHECK(asked[0].request.operation == NameOperation::publish);
+  CHECK(asked[0].request.service == "s");
+  CHECK(asked[0].request.port == "a b");
+  CHECK(asked[1].rank == 1);
+  CHECK(asked[1].request.operation == NameOperation::lookup);
+  CHECK(asked[3].request.operation == NameOperation::unpublish);
+  effects.clear();
+
+  job.answer_name(asked[4].id, {NameFault::gone}, effects);
+  job.answer_name(asked[3].id, {}, effects);
+  job.answer_name(asked[2].id, {NameFault::none, "a;b"}, effects);
+  job.answer_name(asked[1].id, {NameFault::none, "a b"}, effects);
+  job.answer_name(asked[0].id, {NameFault::full}, effects);
+  CHECK(sent(effects, 0) == "cmd=publish_result rc=1 info=notok msg=too_many_names\n");
+  CHECK(sent(effects, 1) == frame("cmd=name-lookup-response;rc=1;errmsg=name_server_has_gone;") +
+                                frame("cmd=name-unpublish-response;rc=0;") +
+                                frame("cmd=name-lookup-response;rc=1;errmsg=semicolon_in_value;") +
+                                frame("cmd=name-lookup-response;thrid=t;rc=0;port=a b;value=a b;"));
+}
+
+TEST_CASE("an answer on a name for a rank that has gone is dropped, and what waits for one is bounded") {
+  JobOptions elsewhere = options(1);
+  elsewhere.names_elsewhere = true;
+  Job job(elsewhere);
+  Effects effects;
+  job.open_channel(0, 0);
+  job.receive(0, kInit, effects);
+  effects.clear();
+  for (std::size_t i = 0; i <= kMaxDeferred; ++i) job.receive(0, "cmd=lookup_name service=s\n", effects);
+  const std::vector<NameQuestion> asked = questions<NameQuestion>(effects);
+  CHECK(asked.size() == kMaxDeferred);
+  CHECK(sent(effects, 0) == "cmd=lookup_result rc=-1 msg=too_many_requests_at_once\n");
+  job.eof(0, effects);
+  effects.clear();
+  for (const NameQuestion& question : asked) job.answer_name(question.id, {}, effects);
+  CHECK(effects.empty());
+}
+
 TEST_CASE("a job that was spawned has its keys, and says whose it is") {
   JobOptions child = options(2);
   child.spawner = "kvs_parent";

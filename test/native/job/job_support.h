@@ -57,10 +57,12 @@ inline bool closed(const Effects& effects, ConnectionId connection) {
 
 inline constexpr std::string_view kInit2 = "cmd=init pmi_version=2 pmi_subversion=0\n";
 
-inline std::vector<Question> questions(const Effects& effects) {
-  std::vector<Question> list;
+// Question, or NameQuestion.
+template <typename Kind = Question>
+std::vector<Kind> questions(const Effects& effects) {
+  std::vector<Kind> list;
   for (const Effect& effect : effects.list()) {
-    if (const auto* question = std::get_if<Question>(&effect)) list.push_back(*question);
+    if (const auto* question = std::get_if<Kind>(&effect)) list.push_back(*question);
   }
   return list;
 }

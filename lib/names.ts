@@ -1,0 +1,142 @@
+/** Published names that several launches of one user share (MPI_Publish_name), so that they can connect to each other. */
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { resolveUnixAddress, runtimeFolder } from './address';
+import { follow } from './dispatch';
+import { fromFault, fromThrown } from './errors';
+import { EventHub, toPmiEvent, type PmiEvent } from './events';
+import { native, type NativeListenOptions } from './native';
+import { checkOptions, checkSignal } from './options';
+import { deferred, waitFor, type Waiting } from './wait';
+
+/** What a name server tells: who was refused. */
+export type NameServerEvent = PmiEvent & { type: 'rejected' };
+
+export interface NameServerOptions {
+  /**
+   * `unix:///path`, `/path` or `unix://@name`. By default `wireup-names` in $XDG_RUNTIME_DIR; where that is not set, a
+   * socket in a fresh private folder.
+   */
+  address?: string;
+}
+
+export interface PublishedName {
+  service: string;
+  port: string;
+  /** Process id of the launcher whose job has published it; absent where it is in a pid namespace that the server cannot see. */
+  pid?: number;
+  /** The name of that job's key-value space. */
+  kvsname: string;
+}
+
+/** @internal Where a name server is by default, if there is such a place. */
+export function defaultNameServer(): string | undefined {
+  const folder = runtimeFolder();
+  return folder === undefined ? undefined : join(folder, 'wireup-names');
+}
+
+async function whereToListen(address: string | undefined): Promise<NativeListenOptions> {
+  const place = address ?? defaultNameServer();
+  return place === undefined ? { privateParent: tmpdir() } : { address: await resolveUnixAddress('address', place) };
+}
+
+/**
+ * A server of published names, for launches that are told of it (`nameServer`). Only processes of its own user may use it.
+ * A name goes with the job that published it, and every name when the server is closed. Up to 16,384 names are kept.
+ *
+ * It serves on a thread of its own, and keeps the process alive until it is closed.
+ */
+export class NameServer implements AsyncDisposable {
+  /** Where it listens, as a URI. */
+  readonly address: string;
+  readonly #handle: number;
+  readonly #hub: EventHub<NameServerEvent>;
+  readonly #closed: Promise<void>;
+  #closing = false;
+
+  private constructor(address: string, handle: number, hub: EventHub<NameServerEvent>, closed: Promise<void>) {
+    this.address = address;
+    this.#handle = handle;
+    this.#hub = hub;
+    this.#closed = closed;
+  }
+
+  /**
+   * Starts a server. The address of one that was killed is taken over.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_ADDRESS`, `ERR_PMI_ADDRESS_IN_USE`, `ERR_PMI_LISTEN`
+   */
+  static async listen(options: NameServerOptions = {}): Promise<NameServer> {
+    checkOptions('options', options, ['address']);
+    const where = await whereToListen(options.address);
+    const hub = new EventHub<NameServerEvent>();
+    const opened = deferred<string>();
+    const closed = deferred<void>();
+    let handle: number;
+    try {
+      handle = follow(
+        () => native.openNameServer(where),
+        (notice) => {
+          if (notice.type === 'opened') {
+            hub.open();
+            opened.resolve(notice.address);
+          } else if (notice.type === 'fault') opened.reject(fromFault(notice));
+          else if (notice.type === 'event') hub.push(toPmiEvent(notice) as NameServerEvent);
+          else if (notice.type === 'closed') {
+            hub.end();
+            closed.resolve();
+          }
+        },
+      );
+    } catch (error) {
+      throw fromThrown('ERR_PMI_LISTEN', error);
+    }
+    return new NameServer(await opened.promise, handle, hub, closed.promise);
+  }
+
+  /**
+   * Who was refused from now on, until the server is closed.
+   *
+   * @param options.signal ends the iteration with its reason
+   */
+  events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<NameServerEvent> {
+    checkOptions('options', options, ['signal']);
+    return this.#hub.read(checkSignal(options.signal));
+  }
+
+  /** Forgets all names and stops listening. Resolves when nothing is left of it. Idempotent. */
+  close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      native.closeServer(this.#handle);
+    }
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * What is published at the name server there, in the order of the names' bytes.
+ *
+ * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, `ERR_PMI_TIMEOUT`, or
+ * with the signal's reason
+ */
+export async function listNames(address: string, waiting: Waiting = {}): Promise<PublishedName[]> {
+  const uri = await resolveUnixAddress('address', address);
+  const listed = deferred<PublishedName[]>();
+  try {
+    follow(
+      () => native.listNames(uri),
+      (notice) => {
+        if (notice.type === 'names') listed.resolve(notice.names);
+        else if (notice.type === 'fault') listed.reject(fromFault(notice));
+      },
+    );
+  } catch (error) {
+    throw fromThrown('ERR_PMI_NAME_SERVER', error);
+  }
+  return waitFor(listed.promise, waiting, `name server ${uri}`);
+}

@@ -1,0 +1,137 @@
+#include "host/name_server.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "host/addresses.h"
+#include "os/error.h"
+#include "os/limits.h"
+#include "os/peer.h"
+
+namespace wireup::host {
+namespace {
+
+using namespace wire::names;
+
+// For a client of another version, which is still to read ours.
+constexpr std::chrono::seconds kFlushPatience{5};
+
+std::size_t room_for_clients() {
+  const std::size_t limit = os::make_room_for_fds(kMaxNameClients).soft;
+  return std::min(kMaxNameClients, (limit - std::min(limit, os::open_fds())) / 2);
+}
+
+}  // namespace
+
+NameServer::NameServer(os::Reactor& reactor, const ListenOptions& listen, OnRefusal on_refusal,
+                       std::chrono::milliseconds patience)
+    : reactor_(reactor), on_refusal_(std::move(on_refusal)), patience_(patience), room_(room_for_clients()) {
+  if (listen.address) {
+    address_ = *listen.address;
+  } else {
+    directory_ = std::make_unique<os::PrivateDirectory>(listen.private_parent);
+    address_ = wire::UnixAddress{directory_->socket(), false};
+  }
+  listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(address_),
+                                             [this](os::UniqueFd socket) { accepted(std::move(socket)); });
+}
+
+NameServer::~NameServer() {
+  for (const auto& [id, connection] : connections_) reactor_.cancel(connection->timer);
+}
+
+void NameServer::accepted(os::UniqueFd socket) {
+  job::Peer peer;
+  peer.transport = job::Transport::unix_socket;
+  peer.address = "unix";
+  if (const auto credentials = os::unix_peer(socket.get())) {
+    peer.uid = credentials->uid;
+    if (credentials->pid != 0) peer.pid = credentials->pid;
+  }
+  if (peer.uid != ::geteuid()) {
+    const std::string who = peer.uid ? "uid " + std::to_string(*peer.uid) : "a user whom the kernel does not tell";
+    return on_refusal_(std::move(peer), who + " is not allowed");
+  }
+  if (connections_.size() >= room_) return on_refusal_(std::move(peer), "there are too many connections");
+  const ConnectionId id = names_.join();
+  auto connection = std::make_unique<Connection>(*this, id, std::move(peer));
+  try {
+    connection->stream = std::make_unique<os::Stream>(reactor_, std::move(socket), *connection);
+  } catch (const os::OsError& error) {
+    return on_refusal_(std::move(connection->peer), std::string("there is no room for it: ") + error.what());
+  }
+  connection->timer = reactor_.after(patience_, [this, id] {
+    refuse(id, "it has not said what it wants within " + std::to_string(patience_.count()) + " ms");
+  });
+  connections_.emplace(id, std::move(connection));
+}
+
+void NameServer::Connection::on_bytes(os::Stream&, std::string_view bytes) {
+  for (std::string_view frame;;) {
+    const auto result = framer.next(bytes, frame);
+    if (result == wire::FrameFramer::Result::more) return;
+    if (result != wire::FrameFramer::Result::frame || !server.receive(*this, frame)) {
+      return server.refuse(id, "it does not speak as a client of names does");
+    }
+  }
+}
+
+bool NameServer::receive(Connection& connection, std::string_view frame) {
+  const std::optional<Message> message = decode(frame);
+  if (!message) return false;
+  if (!connection.known) return greet(connection, *message);
+  if (const auto* ask = std::get_if<Ask>(&*message)) {
+    connection.stream->send(encode(Reply{names_.carry_out(connection.id, ask->request)}));
+  } else if (const auto* list = std::get_if<List>(&*message)) {
+    connection.stream->send(encode(page(list->after)));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool NameServer::greet(Connection& connection, const Message& message) {
+  const auto* hello = std::get_if<Hello>(&message);
+  if (hello == nullptr) return false;
+  connection.stream->send(encode(Welcome{}));
+  // Who speaks another version reads in ours why nothing comes of it.
+  if (hello->version != kProtocolVersion) {
+    connection.stream->close_after_flush(kFlushPatience);
+    return true;
+  }
+  connection.known = true;
+  connection.kvsname = hello->kvsname;
+  reactor_.cancel(std::exchange(connection.timer, 0));
+  return true;
+}
+
+Page NameServer::page(const std::string& after) const {
+  Page page;
+  const job::Names::Entries& entries = names_.entries();
+  for (auto entry = entries.upper_bound(after); entry != entries.end(); ++entry) {
+    if (page.rows.size() == kPageRows) {
+      page.last = false;
+      break;
+    }
+    const Connection& publisher = *connections_.at(entry->second.owner);
+    page.rows.push_back({entry->first, entry->second.port, publisher.kvsname, publisher.peer.pid.value_or(0)});
+  }
+  return page;
+}
+
+void NameServer::refuse(ConnectionId id, std::string reason) {
+  job::Peer peer = connections_.at(id)->peer;
+  forget(id);
+  on_refusal_(std::move(peer), std::move(reason));
+}
+
+void NameServer::forget(ConnectionId id) {
+  const auto entry = connections_.find(id);
+  reactor_.cancel(entry->second->timer);
+  names_.leave(id);
+  connections_.erase(entry);
+}
+
+}  // namespace wireup::host

@@ -1,0 +1,152 @@
+// Binary messages as bytes: one byte of kind, the message's place in its variant, then its fields. Integers are
+// little-endian, an enumeration is one byte, a string is its length (32 bits) and its bytes, a list is its count (32
+// bits) and its elements.
+//
+// Beside its messages a namespace declares `fields(codec, message)`, which calls codec.field() for each field in turn,
+// once for both directions, and for each enumeration `last_of(E)`, its last value.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace wireup::wire {
+
+inline constexpr std::size_t kLengthBytes = 4;
+
+class PacketWriter {
+ public:
+  void u8(std::uint8_t value) { out_.push_back(static_cast<char>(value)); }
+  void u32(std::uint32_t value) {
+    for (int shift = 0; shift < 32; shift += 8) u8(static_cast<std::uint8_t>(value >> shift));
+  }
+  void field(bool value) { u8(value ? 1 : 0); }
+  void field(std::uint32_t value) { u32(value); }
+  void field(std::int32_t value) { u32(static_cast<std::uint32_t>(value)); }
+  void field(const std::string& value) {
+    u32(static_cast<std::uint32_t>(value.size()));
+    out_ += value;
+  }
+  template <typename T>
+    requires std::is_enum_v<T>
+  void field(T value) {
+    u8(static_cast<std::uint8_t>(value));
+  }
+  template <typename T>
+    requires std::is_class_v<T>
+  void field(const T& value) {
+    fields(*this, value);
+  }
+  template <typename T>
+  void field(const std::vector<T>& values) {
+    u32(static_cast<std::uint32_t>(values.size()));
+    for (const T& value : values) field(value);
+  }
+  std::string take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+// Reads on after a failure as if zeros followed; done() tells at the end.
+class PacketReader {
+ public:
+  explicit PacketReader(std::string_view in) : in_(in) {}
+
+  std::uint8_t u8() {
+    if (in_.empty()) return fail();
+    const auto value = static_cast<std::uint8_t>(in_.front());
+    in_.remove_prefix(1);
+    return value;
+  }
+  std::uint32_t u32() {
+    if (in_.size() < 4) return fail();
+    std::uint32_t value = 0;
+    for (int shift = 0; shift < 32; shift += 8) value |= static_cast<std::uint32_t>(u8()) << shift;
+    return value;
+  }
+  void field(bool& value) {
+    const std::uint8_t byte = u8();
+    if (byte > 1) fail();
+    value = byte == 1;
+  }
+  void field(std::uint32_t& value) { value = u32(); }
+  void field(std::int32_t& value) { value = static_cast<std::int32_t>(u32()); }
+  void field(std::string& value) {
+    const std::uint32_t size = u32();
+    if (size > in_.size()) {
+      fail();
+      return;
+    }
+    value.assign(in_.substr(0, size));
+    in_.remove_prefix(size);
+  }
+  template <typename T>
+    requires std::is_enum_v<T>
+  void field(T& value) {
+    const std::uint8_t byte = u8();
+    if (byte > static_cast<std::uint8_t>(last_of(T{}))) fail();
+    value = static_cast<T>(byte);
+  }
+  template <typename T>
+    requires std::is_class_v<T>
+  void field(T& value) {
+    fields(*this, value);
+  }
+  template <typename T>
+  void field(std::vector<T>& values) {
+    const std::uint32_t count = u32();
+    // Every element takes at least four bytes, so a count that lies cannot make us reserve more than the
+    // packet.
+    if (count > in_.size() / kLengthBytes) {
+      fail();
+      return;
+    }
+    values.resize(count);
+    for (T& value : values) {
+      field(value);
+      if (!ok_) return;
+    }
+  }
+  bool done() const { return ok_ && in_.empty(); }
+
+ private:
+  std::uint8_t fail() {
+    ok_ = false;
+    in_ = {};
+    return 0;
+  }
+
+  std::string_view in_;
+  bool ok_ = true;
+};
+
+template <typename Message>
+std::string encode_packet(const Message& message) {
+  PacketWriter writer;
+  writer.u8(static_cast<std::uint8_t>(message.index()));
+  std::visit([&writer](const auto& m) { fields(writer, m); }, message);
+  return writer.take();
+}
+
+// Empty for what is not exactly one message.
+template <typename Message, std::size_t Kind = 0>
+std::optional<Message> decode_packet(std::string_view packet) {
+  if constexpr (Kind == std::variant_size_v<Message>) {
+    return std::nullopt;
+  } else {
+    PacketReader reader(packet);
+    if (packet.empty() || reader.u8() != Kind) return decode_packet<Message, Kind + 1>(packet);
+    std::variant_alternative_t<Kind, Message> message;
+    fields(reader, message);
+    if (!reader.done()) return std::nullopt;
+    return Message(std::move(message));
+  }
+}
+
+}  // namespace wireup::wire
