@@ -1,4 +1,4 @@
-// MPI programs that spawn, under `wireup run`: with an MPICH that can, which test/interop/build-mpich.sh builds.
+// MPI programs that spawn, publish and connect, under `wireup run`: with an MPICH that can, which test/interop/build-mpich.sh builds.
 
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -137,6 +137,29 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
         stderr: 'wireup: rank 0 could not spawn: 2 more beside 0 spawned processes would be more than the 1 that this job may have\n',
       });
     }
+  });
+});
+
+describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
+  const connect = (): string => compile('connect', mpich.mpicc);
+
+  it.each(transports)('publish, look up, accept and connect within one job, --pmi %s', async (transport) => {
+    const { code, stdout, stderr } = await run(wireupRun(4, transport, connect(), 'within'), { deadline });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(lines(stdout).sort()).toEqual(['1 heard 2', '2 heard 1', 'then it is gone']);
+  });
+
+  it('across two launches that share a name server', async () => {
+    const names = new Run(wireup('names', 'serve'));
+    await names.until(({ stdout }) => stdout.endsWith('\n'));
+    const shared = ['--name-server', names.stdout.trim()];
+    const accepts = new Run(wireupRun(2, 'fd', ...shared, connect(), 'accept', 'hello'), { deadline });
+    await accepts.until(({ stdout }) => stdout.includes('published'));
+    expect(await run(wireupRun(3, 'unix', ...shared, connect(), 'connect', 'hello'), { deadline })).toMatchObject({ code: 0, stdout: '2 heard 1\n', stderr: '' });
+    expect(await accepts.done).toMatchObject({ code: 0, stdout: 'published\n1 heard 2\n', stderr: '' });
+    expect(await run(wireupRun(1, 'fd', ...shared, connect(), 'lookup', 'hello'), { deadline })).toMatchObject({ code: 0, stdout: 'gone\n' });
+    names.kill('SIGTERM');
+    await names.done;
   });
 });
 
