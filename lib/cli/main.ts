@@ -1,13 +1,14 @@
 /** The tool: one file a subcommand. Called as mpiexec.wireup it is `wireup run`. */
 import { basename } from 'node:path';
 import { Command } from 'commander';
-import { version } from '../../package.json';
+import { addBench } from './bench';
 import { addExchange } from './exchange';
 import { addLibpmiPath } from './libpmi-path';
 import { addPmi } from './pmi';
 import { addRun, run } from './run';
 import { addServe } from './serve';
 import { fail, helpStyle, print, usageError } from './report';
+import { version } from './version';
 
 const program = new Command('wireup')
   .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
@@ -22,6 +23,7 @@ addRun(program);
 addExchange(program);
 addServe(program);
 addPmi(program);
+addBench(program);
 addLibpmiPath(program);
 
 const MPIEXEC = 'mpiexec.wireup';

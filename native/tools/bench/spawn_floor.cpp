@@ -68,6 +68,8 @@ int spawn_floor(std::uint32_t count, char** command) {
         ::waitid(P_PIDFD, static_cast<id_t>(fd), &info, WEXITED);
         failed |= info.si_code != CLD_EXITED || info.si_status != 0;
       }
+      // Not by closing alone: a child that has not quite become its program holds a copy, and events go on.
+      ::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
       ::close(fd);
       --open;
     }
