@@ -1,6 +1,7 @@
 /** `wireup bench`: the command; what it does is loaded when it is asked for. */
 import { Argument, InvalidArgumentError, Option, type Command } from 'commander';
 import { MAX_RANKS } from '../limits';
+import { UsageError } from './mpiexec-args';
 import { wholeNumber } from './report';
 
 export const benchmarks = ['exchange', 'barrier', 'get', 'put', 'launch', 'connect'] as const;
@@ -26,6 +27,15 @@ function transport(text: string): Transport {
   const found = transports.find((each) => each === text);
   if (found === undefined) throw new InvalidArgumentError(`Expected ${transports.join(', ')}, or several of them.`);
   return found;
+}
+
+/** A swarm's ranks are no processes, so they can neither be launched nor inherit. */
+function check(what: readonly Benchmark[], options: BenchOptions): BenchOptions {
+  if (!options.swarm) return options;
+  if (what.includes('launch')) throw new UsageError('--swarm: launch is of processes');
+  const pmi = options.pmi.filter((each) => each !== 'fd');
+  if (pmi.length === 0) throw new UsageError('--swarm: expected tcp or unix; an fd is inherited by a process of its own');
+  return { ...options, pmi };
 }
 
 export function addBench(program: Command): void {
@@ -60,7 +70,8 @@ Examples:
   wireup bench barrier --swarm --ranks 10000 --pmi tcp --pairs 5`,
     )
     .action(async (what: Benchmark[], options: BenchOptions) => {
+      const checked = check(what, options);
       const { runBench } = await import('./bench/run.mjs');
-      await runBench([...new Set(what)], options);
+      await runBench([...new Set(what)], checked);
     });
 }

@@ -1,10 +1,9 @@
 /** What `wireup bench` does. */
 import { arch, availableParallelism, cpus, release } from 'node:os';
 import type { Benchmark, BenchOptions } from '../bench.js';
+import { print, say } from '../report.js';
 import { version } from '../version.js';
 import { writeJson, writeWhole } from '../whole-file.js';
-import { UsageError } from '../mpiexec-args.js';
-import { print, say } from '../report.js';
 import { figureLines } from './lines.mjs';
 import { launchersOf, measure, type Figure, type Plan } from './measure.mjs';
 import { BenchProgress } from './progress.mjs';
@@ -29,11 +28,8 @@ export interface Report {
 }
 
 function plansOf(what: readonly Benchmark[], { ranks, pmi, pairs, swarm }: BenchOptions): Plan[] {
-  if (swarm && what.includes('launch')) throw new UsageError('--swarm: launch is of processes');
-  const usable = swarm ? pmi.filter((each) => each !== 'fd') : pmi;
-  if (usable.length === 0) throw new UsageError('--swarm: expected tcp or unix; an fd is inherited by a process of its own');
   return what.flatMap((one) =>
-    (one === 'launch' ? (['fd'] as const) : usable).flatMap((transport) =>
+    (one === 'launch' ? (['fd'] as const) : pmi).flatMap((transport) =>
       ranks.map((count) => ({ what: one, ranks: count, pmi: transport, swarm, pairs })),
     ),
   );
