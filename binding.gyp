@@ -40,6 +40,19 @@
       # It is bind-mounted into containers that have a libc and perhaps no C++ runtime.
       "ldflags": ["-static-libstdc++", "-static-libgcc"],
     },
+    # What `wireup bench` measures with: nothing of the core is in them.
+    {
+      "target_name": "wireup-bench",
+      "type": "executable",
+      "sources": ["<!@(<(sources_of) bench)"],
+    },
+    {
+      "target_name": "wireup-bench-client",
+      "type": "executable",
+      "sources": ["<!@(<(sources_of) bench_client)"],
+      # It starts by the thousand.
+      "ldflags": ["-static-libstdc++", "-static-libgcc"],
+    },
     {
       "target_name": "pmi",
       "type": "shared_library",

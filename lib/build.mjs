@@ -15,6 +15,9 @@ const require = createRequire(import.meta.url);
 rmSync(dist, { recursive: true, force: true });
 const common = { bundle: true, platform: 'node', target: 'node20', format: 'cjs', packages: 'external', logLevel: 'warning' };
 await build({ ...common, entryPoints: [join(lib, 'index.ts')], outfile: join(dist, 'index.js') });
+// Loaded by `wireup bench` only, with the libraries that nothing else needs in it: who installs the package installs none
+// of them.
+await build({ ...common, packages: 'bundle', entryPoints: [join(lib, 'cli/bench/run.mts')], outfile: join(dist, 'bench.js'), minify: true });
 await build({
   ...common,
   entryPoints: [join(lib, 'cli/main.ts')],
@@ -25,6 +28,10 @@ await build({
     {
       name: 'library-is-external',
       setup: (plugin) => plugin.onResolve({ filter: /^\.\.\/index$/ }, () => ({ path: './index.js', external: true })),
+    },
+    {
+      name: 'bench-is-external',
+      setup: (plugin) => plugin.onResolve({ filter: /^\.\/bench\/run\.mjs$/ }, () => ({ path: './bench.js', external: true })),
     },
   ],
 });

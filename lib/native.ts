@@ -401,6 +401,9 @@ const folder = join(__dirname, '..', 'build', 'Release');
 
 export const agentPath = join(folder, 'wireup-agent');
 export const execPath = join(folder, 'wireup-exec');
+/** What `wireup bench` measures with, and the rank that it starts. */
+export const benchPath = join(folder, 'wireup-bench');
+export const benchClientPath = join(folder, 'wireup-bench-client');
 /** Where libpmi.so.0 is, PMI-1 for C programs. */
 export const libpmiPath = join(folder, 'libpmi.so.0');
 /** Where libpmi2.so.0 is, PMI-2 for C programs. */

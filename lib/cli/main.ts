@@ -1,7 +1,7 @@
 /** The tool: one file a subcommand. Called as mpiexec.wireup it is `wireup run`. */
 import { basename } from 'node:path';
 import { Command } from 'commander';
-import { version } from '../../package.json';
+import { addBench } from './bench';
 import { addExchange } from './exchange';
 import { addLibpmiPath } from './libpmi-path';
 import { addNames } from './names';
@@ -9,6 +9,7 @@ import { addPmi } from './pmi';
 import { addRun, run } from './run';
 import { addServe } from './serve';
 import { fail, helpStyle, print, usageError } from './report';
+import { version } from './version';
 
 const program = new Command('wireup')
   .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
@@ -24,6 +25,7 @@ addExchange(program);
 addServe(program);
 addPmi(program);
 addNames(program);
+addBench(program);
 addLibpmiPath(program);
 
 const MPIEXEC = 'mpiexec.wireup';

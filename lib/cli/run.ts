@@ -7,7 +7,7 @@ import { describeFailure, formatIdset, launch, type Environment, type Job, type 
 import { toAdmission } from './admission';
 import { takeIgnoredSignals } from './ignored-signals';
 import { JobSignals } from './job-signals';
-import { checkFile, writeWhole } from './json-file';
+import { checkFile, writeJson } from './whole-file';
 import { UsageError } from './mpiexec-args';
 import { nameServerOfEnvironment } from './names';
 import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
@@ -94,7 +94,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
   if (options.printAllExitcodes) say(`exit codes: ${describeExits(result.ranks)}`);
   let exitCode = result.exitCode === 0 && signals.endedJob ? INTERRUPTED : result.exitCode;
   if (options.result !== undefined) {
-    const fault = writeWhole(options.result, { ...result, exitCode });
+    const fault = writeJson(options.result, { ...result, exitCode });
     if (fault !== undefined) {
       say(`the result could not be written to ${options.result}: ${fault}`);
       exitCode ||= 1;
@@ -286,7 +286,7 @@ async function writeProcessTable(job: Job, file: string, apps: readonly LaunchAp
   }
   const programs = apps.flatMap(({ program, ranks }) => Array<string>(ranks).fill(program));
   const rows = pids.map((pid, rank) => ({ rank, host: job.host, pid, executable: executableOf(pid) ?? programs[rank] }));
-  const fault = writeWhole(file, rows);
+  const fault = writeJson(file, rows);
   if (fault !== undefined) say(`the process table could not be written to ${file}: ${fault}`);
 }
 

@@ -50,7 +50,7 @@ void Runtime::post(std::function<void()> function) {
   if (shut_down_) return;
   if (!reactor_) {
     auto reactor = std::make_unique<os::Reactor>();
-    thread_ = os::start_thread([reactor = reactor.get()] { reactor->run(); });
+    thread_ = os::start_thread("wireup-reactor", [reactor = reactor.get()] { reactor->run(); });
     reactor_ = std::move(reactor);
   }
   reactor_->post(std::move(function));

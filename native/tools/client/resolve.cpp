@@ -34,7 +34,7 @@ Addresses resolve(const std::string& host, std::uint16_t port, const Deadline& d
   if (const auto known = os::SocketAddress::numeric(host, port)) return {*known};
   std::promise<LookUp> promise;
   std::future<LookUp> found = promise.get_future();
-  os::start_thread([host, port, promise = std::move(promise)]() mutable {
+  os::start_thread("wireup-resolve", [host, port, promise = std::move(promise)]() mutable {
     promise.set_value(look_up(host, port));
   }).detach();
   if (found.wait_until(deadline.at()) != std::future_status::ready) {

@@ -1,4 +1,4 @@
-/** The files of `--result` and `--proctable`: written whole or not at all. */
+/** The files of `--result`, `--proctable` and the reports of `bench`: written whole or not at all. */
 import { accessSync, closeSync, constants, fsyncSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
@@ -24,8 +24,11 @@ export function checkFile(file: string): string | undefined {
 }
 
 /** Why it could not be written, where it could not. */
-export function writeWhole(file: string, content: unknown): string | undefined {
-  const text = `${JSON.stringify(content, null, 1)}\n`;
+export function writeJson(file: string, content: unknown): string | undefined {
+  return writeWhole(file, `${JSON.stringify(content, null, 1)}\n`);
+}
+
+export function writeWhole(file: string, text: string): string | undefined {
   const unfinished = `${file}.${process.pid}`;
   try {
     if (isSpecial(file)) {

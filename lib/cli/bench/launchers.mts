@@ -1,0 +1,81 @@
+/** What is measured: wireup, the floors, and other launchers that are there. */
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { benchClientPath, benchPath } from '../../native.js';
+import type { Transport } from '../bench.js';
+
+export interface Launcher {
+  name: string;
+  /** Which threads are its server, by their names; the kernel keeps 15 letters. */
+  server: RegExp;
+  /** Command lines that start `program` as N ranks; several: one after the other, and their times count together. */
+  commands: (program: readonly string[], ranks: number, pmi: Transport) => string[][];
+  transports: readonly Transport[];
+}
+
+/** This very tool. */
+export const tool = [process.execPath, process.argv[1]!];
+
+export const client = [benchClientPath];
+
+export const echoFloor: Launcher = {
+  name: 'floor',
+  server: /^wireup-bench$/,
+  transports: ['fd', 'tcp', 'unix'],
+  commands: (program, ranks, pmi) => [[benchPath, 'echo', pmi, `${ranks}`, ...program]],
+};
+
+/** A launcher on Node can cost no less than starting Node and starting the programs. */
+export const spawnFloor: Launcher = {
+  name: 'floor',
+  server: /^wireup-bench$/,
+  transports: ['fd'],
+  commands: (program, ranks) => [
+    [process.execPath, '-e', '0'],
+    [benchPath, 'spawn', `${ranks}`, ...program],
+  ],
+};
+
+export const wireup: Launcher = {
+  name: 'wireup',
+  server: /^wireup-reactor$/,
+  transports: ['fd', 'tcp', 'unix'],
+  commands: (program, ranks, pmi) => [[...tool, 'run', '--progress', 'none', '--pmi', pmi, '--no-exec-shim', '-n', `${ranks}`, ...program]],
+};
+
+const peers: Launcher[] = [
+  {
+    name: 'mpiexec.hydra',
+    server: /^(mpiexec|hydra_pmi_proxy)/,
+    transports: ['fd', 'tcp'],
+    commands: (program, ranks, pmi) => [['mpiexec.hydra', ...(pmi === 'tcp' ? ['-pmi-port'] : []), '-n', `${ranks}`, ...program]],
+  },
+  {
+    // Its PMI-2 plugin serves PMI-1 too. Its server is a daemon's, whose time is not ours to see.
+    name: 'srun',
+    server: /^$/,
+    transports: ['fd'],
+    commands: (program, ranks) => [['srun', '--mpi=pmi2', '--overcommit', '-n', `${ranks}`, ...program]],
+  },
+  {
+    name: 'flux',
+    server: /^$/,
+    transports: ['fd'],
+    commands: (program, ranks) => [['flux', 'run', '-n', `${ranks}`, ...program]],
+  },
+];
+
+function isInPath(name: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+export function findPeers(): Launcher[] {
+  return peers.filter(({ name }) => isInPath(name));
+}

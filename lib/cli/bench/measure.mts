@@ -1,0 +1,136 @@
+/** Figures: launchers in turn, and what comes of their turns. */
+import type { Benchmark, Transport } from '../bench.js';
+import { conduct, type Conducted } from './conduct.mjs';
+import { client, echoFloor, findPeers, spawnFloor, wireup, type Launcher } from './launchers.mjs';
+import { median, pairedRatio, type Ratio } from './statistics.mjs';
+import { conductSwarm } from './swarm.mjs';
+
+/** What one launcher took, a value a turn. */
+export interface Series {
+  /** Of one round, in which every rank does it once; `launch`: of the whole command. */
+  milliseconds: number[];
+  /** From the first rank out to the last. */
+  spreadMs?: number[];
+  /** Of the server's thread, user and system, for each operation of a rank. */
+  serverNs?: number[];
+  /** Of all the launcher's processes, for each rank that has connected. */
+  memoryBytes?: number[];
+}
+
+export interface Figure {
+  what: Benchmark;
+  ranks: number;
+  /** Absent: `launch`. */
+  pmi?: Transport;
+  swarm: boolean;
+  series: Record<string, Series>;
+  /** To the floor: of the time, and of the server's time. */
+  toFloor: Record<string, { time: Ratio; server?: Ratio }>;
+  /** Wireup's time to that of another launcher. */
+  toPeer: Record<string, Ratio>;
+}
+
+export interface Plan {
+  what: Benchmark;
+  ranks: number;
+  pmi: Transport;
+  swarm: boolean;
+  pairs: number;
+}
+
+/** How many gets of an exchange, barriers, gets or puts each rank does in a run. */
+const counts: Record<Benchmark, number> = { exchange: 64, barrier: 20, get: 100, put: 100, connect: 0, launch: 0 };
+
+/** The floor once more: what differs from the floor is noise. */
+export const AGAIN = 'floor again';
+
+export function launchersOf({ what, pmi, swarm }: Plan): Launcher[] {
+  const floor = what === 'launch' ? spawnFloor : echoFloor;
+  const peers = swarm ? [] : findPeers();
+  return [floor, wireup, { ...floor, name: AGAIN }, ...peers].filter(({ transports }) => transports.includes(pmi));
+}
+
+function roundsOf({ what, ranks }: Plan): { rounds: number; operations: number } {
+  if (what === 'exchange') return { rounds: 1, operations: ranks * (3 + Math.min(counts.exchange, ranks - 1)) };
+  const rounds = counts[what] || 1;
+  return { rounds, operations: ranks * rounds };
+}
+
+/** One turn of one launcher. */
+async function take(plan: Plan, launcher: Launcher, signal: AbortSignal): Promise<Conducted[]> {
+  const conducting = { what: plan.what, ranks: plan.ranks, count: counts[plan.what], signal };
+  if (plan.swarm) return [await conductSwarm({ ...launcher, name: launcher.name === AGAIN ? 'floor' : launcher.name }, plan.pmi, conducting)];
+  const program = plan.what === 'launch' ? ['true'] : client;
+  const runs: Conducted[] = [];
+  for (const command of launcher.commands(program, plan.ranks, plan.pmi)) runs.push(await conduct({ ...conducting, command }));
+  return runs;
+}
+
+function add(series: Series, plan: Plan, launcher: Launcher, runs: readonly Conducted[]): void {
+  if (plan.what === 'launch') {
+    series.milliseconds.push(runs.reduce((sum, { wallNs }) => sum + wallNs, 0) / 1e6);
+    return;
+  }
+  const { firstNs, lastNs, threads, memory } = runs[0]!;
+  const { rounds, operations } = roundsOf(plan);
+  series.milliseconds.push(lastNs.at(-1)! / rounds / 1e6);
+  // The first point is before all of it.
+  (series.spreadMs ??= []).push(median(lastNs.slice(1).map((last, i) => last - firstNs[i + 1]!)) / 1e6);
+  const server = threads.filter(({ name }) => launcher.server.test(name));
+  if (server.length > 0) (series.serverNs ??= []).push(server.reduce((sum, { cpuNs }) => sum + cpuNs, 0) / operations);
+  if (plan.what === 'connect') (series.memoryBytes ??= []).push((memory[1] - memory[0]) / plan.ranks);
+}
+
+/**
+ * @param done called after each turn of each launcher
+ * @param left called when another launcher cannot run this, which is then measured without it
+ */
+export async function measure(
+  plan: Plan,
+  signal: AbortSignal,
+  done: () => void,
+  left: (launcher: string, why: string) => void,
+): Promise<Figure> {
+  const launchers = launchersOf(plan);
+  const series: Record<string, Series> = Object.fromEntries(launchers.map(({ name }) => [name, { milliseconds: [] }]));
+  for (let turn = 0; turn < plan.pairs; turn++) {
+    // Each is first in its turn as often as any other.
+    for (let i = 0; i < launchers.length; i++) {
+      const launcher = launchers[(turn + i) % launchers.length]!;
+      const own = series[launcher.name];
+      if (own !== undefined) {
+        try {
+          add(own, plan, launcher, await take(plan, launcher, signal));
+        } catch (error) {
+          if (signal.aborted || launcher === launchers[0] || launcher === wireup || launcher.name === AGAIN) throw error;
+          delete series[launcher.name];
+          left(launcher.name, (error as Error).message);
+        }
+      }
+      done();
+    }
+  }
+  return summarise(plan, series);
+}
+
+function summarise({ what, ranks, pmi, swarm }: Plan, series: Record<string, Series>): Figure {
+  const { floor, [AGAIN]: again, wireup: own, ...peers } = series;
+  const others = Object.entries(series).filter(([name]) => name !== 'floor');
+  return {
+    what,
+    ranks,
+    ...(what === 'launch' ? {} : { pmi }),
+    swarm,
+    series,
+    toFloor: Object.fromEntries(
+      others.map(([name, { milliseconds, serverNs }]) => [
+        name,
+        {
+          time: pairedRatio(milliseconds, floor!.milliseconds),
+          ...(serverNs === undefined || floor!.serverNs === undefined ? {} : { server: pairedRatio(serverNs, floor!.serverNs) }),
+        },
+      ]),
+    ),
+    toPeer: Object.fromEntries(Object.entries(peers).map(([name, { milliseconds }]) => [name, pairedRatio(own!.milliseconds, milliseconds)])),
+  };
+}

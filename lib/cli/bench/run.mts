@@ -1,0 +1,108 @@
+/** What `wireup bench` does. */
+import { arch, availableParallelism, cpus, release } from 'node:os';
+import type { Benchmark, BenchOptions } from '../bench.js';
+import { print, say } from '../report.js';
+import { version } from '../version.js';
+import { writeJson, writeWhole } from '../whole-file.js';
+import { figureLines } from './lines.mjs';
+import { launchersOf, measure, type Figure, type Plan } from './measure.mjs';
+import { BenchProgress } from './progress.mjs';
+import { htmlReport } from './report.mjs';
+import { growth, median } from './statistics.mjs';
+
+/** How the cost of a rank grows with their number. */
+export interface Growth {
+  what: Benchmark;
+  pmi?: string;
+  /** Time a rank grows as N to this power: 0 where it does not depend on N. */
+  exponent: number;
+}
+
+export interface Report {
+  version: string;
+  machine: { kernel: string; arch: string; cpu: string; cpus: number; node: string };
+  begun: string;
+  pairs: number;
+  figures: Figure[];
+  growth: Growth[];
+}
+
+function plansOf(what: readonly Benchmark[], { ranks, pmi, pairs, swarm }: BenchOptions): Plan[] {
+  return what.flatMap((one) =>
+    (one === 'launch' ? (['fd'] as const) : pmi).flatMap((transport) =>
+      ranks.map((count) => ({ what: one, ranks: count, pmi: transport, swarm, pairs })),
+    ),
+  );
+}
+
+/** A barrier, or an exchange, is done by all ranks: the cost of each of them is what can stay the same. */
+function growths(figures: readonly Figure[]): Growth[] {
+  const groups = new Map<string, Figure[]>();
+  for (const figure of figures) {
+    const key = `${figure.what} ${figure.pmi}`;
+    groups.set(key, [...(groups.get(key) ?? []), figure]);
+  }
+  return [...groups.values()].flatMap((group) => {
+    const { what, pmi } = group[0]!;
+    const exponent = growth(group.map(({ ranks, series }) => [ranks, median(series.wireup!.milliseconds) / ranks]));
+    return exponent === undefined ? [] : [{ what, ...(pmi === undefined ? {} : { pmi }), exponent }];
+  });
+}
+
+/** Ends what runs, then the tool, as the signal would have. */
+function abortedBySignals(): AbortSignal {
+  const controller = new AbortController();
+  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+    process.once(signal, () => {
+      process.exitCode = code;
+      controller.abort();
+    });
+  }
+  return controller.signal;
+}
+
+function save(file: string, why: string | undefined): void {
+  if (why === undefined) return;
+  say(`${file}: ${why}`);
+  process.exitCode = 1;
+}
+
+export async function runBench(what: readonly Benchmark[], options: BenchOptions): Promise<void> {
+  const plans = plansOf(what, options);
+  const signal = abortedBySignals();
+  const begun = new Date().toISOString();
+  const progress = new BenchProgress(plans.reduce((sum, plan) => sum + launchersOf(plan).length * plan.pairs, 0));
+  const figures: Figure[] = [];
+  const left: string[] = [];
+  try {
+    for (const plan of plans) {
+      progress.at(`${plan.what}, ${plan.pmi}, ${plan.ranks} ranks`);
+      figures.push(
+        await measure(
+          plan,
+          signal,
+          () => progress.step(),
+          (launcher, why) => left.push(`${plan.what}, ${plan.ranks} ranks: without ${launcher}: ${why}`),
+        ),
+      );
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    throw error;
+  } finally {
+    progress.hide();
+  }
+  for (const line of left) say(line);
+  const report: Report = {
+    version,
+    machine: { kernel: release(), arch: arch(), cpu: cpus()[0]?.model ?? '', cpus: availableParallelism(), node: process.version },
+    begun,
+    pairs: options.pairs,
+    figures,
+    growth: growths(figures),
+  };
+  if (options.json === '-') print(`${JSON.stringify(report)}\n`);
+  else print(`${figures.flatMap(figureLines).join('\n')}\n`);
+  if (options.json !== undefined && options.json !== '-') save(options.json, writeJson(options.json, report));
+  if (options.html !== undefined) save(options.html, writeWhole(options.html, htmlReport(report)));
+}

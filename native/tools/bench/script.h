@@ -1,0 +1,100 @@
+// What a rank of the benchmark says, request by request: the client and the swarm say the same.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+
+namespace wireup::bench {
+
+// launch: nothing at all, only its command is timed.
+enum class Mode : std::uint32_t { exchange, barrier, get, put, connect, launch };
+inline constexpr const char* kModes[] = {"exchange", "barrier", "get", "put", "connect", "launch"};
+
+// A business card of the size that MPIs put.
+inline constexpr std::size_t kCard = 128;
+// RFC 13: a line holds a name, a key and a value at most, of 256, 64 and 1024 bytes; the words between are few.
+inline constexpr std::size_t kMaxRequest = 2048;
+inline constexpr std::size_t kMaxName = 256;
+
+struct Script {
+  Mode mode;
+  std::uint32_t count;  // exchange: gets of each rank; barrier, get, put: requests of each rank
+  std::uint32_t size;
+
+  std::uint32_t gets() const { return std::min(count, size - 1); }
+
+  std::uint32_t steps() const {
+    if (mode == Mode::exchange) return 3 + gets();
+    return mode == Mode::connect ? 0 : count;
+  }
+
+  // Before what is timed: the cards that are to be got.
+  std::uint32_t steps_before() const { return mode == Mode::get ? 2 : 0; }
+
+  // Points in time of each rank, with that at its start.
+  std::uint32_t marks() const {
+    if (mode == Mode::exchange) return 5;
+    return mode == Mode::barrier ? 1 + count : 2;
+  }
+
+  // Whether the time is noted when this step has been answered.
+  bool is_marked(std::uint32_t step) const {
+    if (mode == Mode::barrier || step + 1 == steps()) return true;
+    return mode == Mode::exchange && (step < 2 || step + 2 == steps());
+  }
+
+  // Each returns how long the request is.
+  std::size_t say(char* out, std::uint32_t step, std::uint32_t rank, const char* name) const {
+    if (mode == Mode::barrier) return say_barrier(out);
+    if (mode == Mode::put) return say_put(out, name, rank, step + 1);
+    if (mode == Mode::get) return say_get(out, name, rank, step % (size > 1 ? size - 1 : 1));
+    if (step == 0) return say_put(out, name, rank, 0);
+    if (step == 1 || step == 2 + gets()) return say_barrier(out);
+    return say_get(out, name, rank, step - 2);
+  }
+
+  std::size_t say_before(char* out, std::uint32_t step, std::uint32_t rank, const char* name) const {
+    return step == 0 ? say_put(out, name, rank, 0) : say_barrier(out);
+  }
+
+ private:
+  static std::size_t say_barrier(char* out) {
+    return static_cast<std::size_t>(std::snprintf(out, kMaxRequest, "cmd=barrier_in\n"));
+  }
+  static std::size_t say_put(char* out, const char* name, std::uint32_t rank, std::uint32_t number) {
+    const int begun = std::snprintf(out, kMaxRequest, "cmd=put kvsname=%s key=card-%u-%u value=", name, rank, number);
+    std::memset(out + begun, 'x', kCard);
+    out[begun + static_cast<int>(kCard)] = '\n';
+    return static_cast<std::size_t>(begun) + kCard + 1;
+  }
+  // The card of the rank that stands `distance` + 1 behind this one.
+  std::size_t say_get(char* out, const char* name, std::uint32_t rank, std::uint32_t distance) const {
+    return static_cast<std::size_t>(std::snprintf(out, kMaxRequest, "cmd=get kvsname=%s key=card-%u-0\n", name,
+                                                  (rank + 1 + distance) % size));
+  }
+};
+
+// What a rank says first, over PMI_PORT behind initack.
+inline constexpr const char* kHello[] = {"cmd=init pmi_version=1 pmi_subversion=1\n", "cmd=get_maxes\n",
+                                         "cmd=get_appnum\n", "cmd=get_my_kvsname\n"};
+inline constexpr std::uint32_t kHelloSteps = 4;
+inline constexpr const char* kFinalize = "cmd=finalize\n";
+// The answer to initack: this many lines.
+inline constexpr int kInitackLines = 4;
+
+// The name in the answer to get_my_kvsname. False: there is none.
+inline bool read_name(const char* line, std::size_t size, char (&name)[kMaxName]) {
+  constexpr char kIntro[] = "cmd=my_kvsname kvsname=";
+  constexpr std::size_t kBegin = sizeof kIntro - 1;
+  if (size <= kBegin || std::memcmp(line, kIntro, kBegin) != 0) return false;
+  const std::size_t length = strcspn(line + kBegin, " \n");
+  if (length >= sizeof name) return false;
+  std::memcpy(name, line + kBegin, length);
+  name[length] = '\0';
+  return true;
+}
+
+}  // namespace wireup::bench

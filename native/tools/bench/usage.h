@@ -1,0 +1,28 @@
+// What the processes of a launcher have used: of its tree, without the ranks in it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace wireup::bench {
+
+struct ThreadUse {
+  pid_t process;
+  pid_t thread;
+  std::string name;
+  std::uint64_t cpu_ns;  // user and system
+};
+
+struct Usage {
+  std::vector<ThreadUse> threads;
+  std::uint64_t memory = 0;  // bytes of anonymous memory, of all its processes
+};
+
+// `ranks`: process ids that are none of the launcher's. What ends meanwhile is left out.
+Usage usage_of(pid_t root, const std::set<pid_t>& ranks);
+
+}  // namespace wireup::bench

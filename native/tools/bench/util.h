@@ -1,0 +1,28 @@
+// For the programs of the benchmark: what fails ends them.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace wireup::bench {
+
+// Returns `result` where it is no error.
+inline int check(int result, const char* what) {
+  if (result >= 0) return result;
+  std::fprintf(stderr, "wireup-bench: %s: %s\n", what, std::strerror(errno));
+  std::exit(1);
+}
+
+// As far as it may be.
+inline void raise_fd_limit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace wireup::bench

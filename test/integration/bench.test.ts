@@ -1,0 +1,96 @@
+/** `wireup bench` with few ranks and one turn: that it measures, not what. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import type { Report } from '../../lib/cli/bench/run.mjs' with { 'resolution-mode': 'import' };
+
+const cli = join(__dirname, '../../dist/cli.js');
+/** vitest cannot interrupt what is run synchronously. */
+const timeout = 50_000;
+const scratch = mkdtempSync(join(tmpdir(), 'bench-test-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+/** The only one in PATH, so that no other launcher is. */
+symlinkSync('/bin/true', join(scratch, 'true'));
+
+function bench(args: string[], path = scratch): { stdout: string; stderr: string; status: number | null } {
+  const env = { ...process.env, PATH: path };
+  const { stdout, stderr, status } = spawnSync(process.execPath, [cli, 'bench', ...args], { encoding: 'utf8', timeout, env });
+  return { stdout, stderr, status };
+}
+
+function report(...args: string[]): Report {
+  const { stdout, stderr, status } = bench([...args, '--pairs', '1', '--json', '-']);
+  expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+  return JSON.parse(stdout) as Report;
+}
+
+test.each(['exchange', 'barrier', 'get', 'put', 'connect'] as const)('%s over each transport', (what) => {
+  const { figures, machine, pairs } = report(what, '--ranks', '3');
+  expect(machine.node).toBe(process.version);
+  expect(pairs).toBe(1);
+  expect(figures.map((figure) => [figure.what, figure.pmi, figure.ranks, figure.swarm])).toEqual(
+    ['fd', 'tcp', 'unix'].map((pmi) => [what, pmi, 3, false]),
+  );
+  for (const { series, toFloor } of figures) {
+    expect(Object.keys(series)).toEqual(['floor', 'wireup', 'floor again']);
+    for (const { milliseconds, spreadMs, serverNs, memoryBytes } of Object.values(series)) {
+      for (const values of [milliseconds, spreadMs, serverNs]) {
+        expect(values).toHaveLength(1);
+        expect(values![0]).toBeGreaterThanOrEqual(0);
+      }
+      expect(memoryBytes?.length).toBe(what === 'connect' ? 1 : undefined);
+    }
+    // One turn is too few for an interval.
+    expect(toFloor.wireup!.time).toEqual({ median: series.wireup!.milliseconds[0]! / series.floor!.milliseconds[0]!, low: null, high: null });
+    expect(Object.keys(toFloor)).toEqual(['wireup', 'floor again']);
+  }
+});
+
+test.each(['exchange', 'barrier', 'connect'] as const)('%s of a swarm', (what) => {
+  const { figures } = report(what, '--swarm', '--ranks', '50,100,200');
+  expect(figures.map(({ pmi, ranks, swarm }) => [pmi, ranks, swarm])).toEqual(
+    ['tcp', 'unix'].flatMap((pmi) => [50, 100, 200].map((ranks) => [pmi, ranks, true])),
+  );
+});
+
+test('launch, and how cost grows', () => {
+  const { figures, growth } = report('launch', '--ranks', '1,2,4');
+  expect(figures.map(({ what, pmi, ranks }) => [what, pmi, ranks])).toEqual([1, 2, 4].map((ranks) => ['launch', undefined, ranks]));
+  expect(growth).toEqual([{ what: 'launch', exponent: expect.any(Number) as number }]);
+});
+
+test('lines for people, and a report that needs no network', () => {
+  const file = join(scratch, 'report.html');
+  const { stdout, stderr, status } = bench(['exchange', '--pmi', 'fd', '--ranks', '2', '--pairs', '2', '--html', file]);
+  expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+  expect(stdout).toMatch(/^exchange, fd, 2 ranks:\n  floor +\S+ ms; .*\n  wireup +\S+ ms; \S+x the floor; .*\n  floor again .* which is noise; .*\n$/);
+  const html = readFileSync(file, 'utf8');
+  expect(html.match(/<svg /g)).toHaveLength(2);
+  expect(html).toContain('exchange over fd');
+  // The names of SVG's namespaces are addresses that nobody fetches.
+  expect(html.replaceAll(/ xmlns(:\w+)?="[^"]*"/g, '')).not.toMatch(/https?:|<script|<link|url\((?!#)|src=/);
+});
+
+test('another launcher that cannot is left out, and named', () => {
+  const folder = mkdtempSync(join(scratch, 'path-'));
+  writeFileSync(join(folder, 'srun'), '#!/bin/sh\necho no allocation >&2\nexit 1\n', { mode: 0o755 });
+  const { stdout, stderr, status } = bench(['exchange', '--pmi', 'fd', '--ranks', '2', '--pairs', '1'], folder);
+  expect(status).toBe(0);
+  expect(stderr).toMatch(/^wireup: exchange, 2 ranks: without srun: .*no allocation/);
+  expect(stdout).not.toContain('srun');
+});
+
+test.each([
+  [['nonsense'], /nonsense.*invalid/],
+  [['--pmi', 'pigeon'], /Expected fd, tcp, unix/],
+  [['--ranks', '0'], /Expected a whole number from 1/],
+  [['--swarm', '--pmi', 'fd'], /expected tcp or unix/],
+  [['launch', '--swarm'], /launch is of processes/],
+])('%j is wrong use', (args, complaint) => {
+  const { stdout, stderr, status } = bench(args);
+  expect({ stdout, status }).toEqual({ stdout: '', status: 2 });
+  expect(stderr).toMatch(complaint);
+});
