@@ -58,6 +58,35 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     expect(failed.stderr).toMatch(/^wireup: rank 0 of spawned group 1 \(pid \d+, \S+, past PMI finalize\) on \S+ exited with code 3/m);
   });
 
+  it('what a spawn says by info', async () => {
+    const spawn = async (options: string[], ...info: string[]): Promise<{ code: number | null; stderr: string; lines: string[] }> => {
+      const { code, stderr, stdout } = await run(wireup('run', '--prepend-pattern', '%p:%g:%r ', ...options, program('libpmi_spawn'), library, 'info', ...info));
+      return { code, stderr, lines: lines(stdout).sort() };
+    };
+    const children = (count: number, node: (rank: number) => number, from = ''): string[] =>
+      Array.from({ length: count }, (_, rank) => `${node(rank)}:1:${rank} child ${rank} of ${count}, appnum 0, asked, in ${process.cwd()}, FROM=${from}`);
+    const all = '0:0:0 spawn 0, errors 0 0 0 0';
+    expect((await spawn([])).lines).toEqual([all, ...children(4, () => 0)]);
+    expect((await spawn([], 'env', 'FROM=here')).lines).toEqual([all, ...children(4, () => 0, 'here')]);
+    expect((await spawn([], 'soft', '1:3:2')).lines).toEqual(['0:0:0 spawn 0, errors 0 0 0 -1', ...children(3, () => 0)]);
+    expect((await spawn(['--hosts', 'localhost,127.0.0.1', '-n', '2'], 'host', '127.0.0.1')).lines).toEqual([all, ...children(4, () => 1)]);
+    expect((await spawn(['--hosts', 'localhost,127.0.0.1', '-n', '2'], 'host', 'localhost,127.0.0.1')).lines).toEqual(
+      [all, ...children(4, (rank) => rank % 2)].sort(),
+    );
+    expect(await spawn([], 'soft', '7')).toEqual({
+      code: 0,
+      stderr: 'wireup: rank 0 could not spawn: soft=7 allows none of 1 to 4 processes\n',
+      lines: ['0:0:0 spawn -1, errors -1 -1 -1 -1'],
+    });
+    expect(await spawn([], 'host', 'elsewhere')).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^wireup: rank 0 could not spawn: host=elsewhere is none of this job's \(\S+\)\n$/),
+      lines: ['0:0:0 spawn -1, errors -1 -1 -1 -1'],
+    });
+    expect(await spawn([], 'wdir', '/nonexistent')).toMatchObject({ code: 0, stderr: 'wireup: rank 0 could not spawn: chdir /nonexistent: No such file or directory\n' });
+    expect(await spawn([], 'path', '/nonexistent')).toMatchObject({ code: 0 });
+  });
+
   it('PMI_Abort says its message, ends the job, and exits with its code', async () => {
     const job = await run(wireup('run', '-n', '2', ...calls('abort')));
     expect(job.code).toBe(7);

@@ -1,4 +1,5 @@
 // Spawns by PMI_Spawn_multiple of libpmi, argv[1], what argv[2] says; the child is this program with the first word "child".
+// "info KEY VALUE" spawns four from rank 0 with that info, "info" with none.
 #include "libpmi.h"
 
 #include <unistd.h>
@@ -23,6 +24,26 @@ static int child(char **argv) {
   return strcmp(argv[3], "fails") == 0 ? 3 : 0;
 }
 
+static int spawn_with(const char *library, char *program, const char *key, char *value) {
+  const char *words[] = {library, "child", "asked", NULL};
+  const char **args[] = {words};
+  const char *commands[] = {program};
+  const int counts[] = {4}, sizes[] = {key == NULL ? 0 : 1};
+  const PMI_keyval_t pairs[] = {{key, value}};
+  const PMI_keyval_t *infos[] = {pairs};
+  const PMI_keyval_t preput[] = {{"PARENT", "parent"}};
+  int errors[4] = {9, 9, 9, 9}, rank = 0;
+  EXPECT(PMI_SUCCESS, PMI_Get_rank(&rank));
+  if (rank != 0) {
+    EXPECT(PMI_SUCCESS, PMI_Finalize());
+    return 0;
+  }
+  const int rc = lib.PMI_Spawn_multiple(1, commands, args, counts, sizes, infos, 1, preput, errors);
+  printf("spawn %d, errors %d %d %d %d\n", rc, errors[0], errors[1], errors[2], errors[3]);
+  EXPECT(PMI_SUCCESS, PMI_Finalize());
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
   open_libpmi(argv[1]);
@@ -32,6 +53,7 @@ int main(int argc, char **argv) {
   EXPECT(PMI_SUCCESS, PMI_Init(&spawned));
   REQUIRE(spawned == 0);
   EXPECT(PMI_SUCCESS, PMI_KVS_Get_my_name(kvsname, sizeof kvsname));
+  if (strcmp(argv[2], "info") == 0) return spawn_with(argv[1], argv[0], argc > 4 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL);
   const char *word = strcmp(argv[2], "fails") == 0 ? "fails" : "first word";
   const char *first[] = {argv[1], "child", word, NULL};
   const char *second[] = {argv[1], "child", "second", NULL};
