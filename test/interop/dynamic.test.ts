@@ -1,6 +1,6 @@
 // MPI programs that spawn, publish and connect, under `wireup run`: with an MPICH that can, which test/interop/build-mpich.sh builds.
 
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -18,6 +18,12 @@ const spawn = (): string => compile('spawn', mpich.mpicc);
 function openFiles(job: Run): number {
   const ours = job.processes().filter(({ name }) => name === 'wireup-agent' || name === 'node');
   return ours.reduce((sum, { pid }) => sum + readdirSync(`/proc/${pid}/fd`).length, 0);
+}
+
+/** In kilobytes. */
+function agentMemory(job: Run): number {
+  const agents = job.processes().filter(({ name }) => name === 'wireup-agent');
+  return agents.reduce((sum, { pid }) => sum + Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0), 0);
 }
 
 describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
@@ -113,16 +119,22 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     });
   });
 
-  it('100 spawns in a row leave nothing: no fd and no process in tool and agent while they run', async () => {
+  it('100 spawns in a row leave nothing: no fd, no process and no memory of the agent, while they run', async () => {
     const job = new Run(wireupRun(1, 'unix', spawn(), 'again', '100'), { deadline });
     const open: number[] = [];
+    const memory: number[] = [];
     await job.until(({ stdout }) => {
       const turns = lines(stdout).length;
-      while (open.length < turns) open.push(openFiles(job));
+      while (open.length < turns) {
+        open.push(openFiles(job));
+        memory.push(agentMemory(job));
+      }
       return turns >= 100;
     });
     // One group may be coming or going at each look.
     expect(Math.min(...open.slice(90))).toBeLessThanOrEqual(Math.max(...open.slice(5, 15)));
+    // A group's environment alone is some kilobytes: what each left would be seen eightyfold.
+    expect(Math.min(...memory.slice(90)) - Math.max(...memory.slice(5, 15))).toBeLessThan(200);
     expect(await job.done).toMatchObject({ code: 0, stderr: '' });
   });
 
