@@ -181,7 +181,7 @@ describe('the server', () => {
   });
 
   it('that is a PMI server is no name server', async () => {
-    await using server = await PmiServer.listen({ size: 1, address });
+    await using server = await PmiServer.listen({ size: 1, address, handshakeTimeout: 100 });
     await expect(listNames(server.address!)).rejects.toMatchObject({ code: 'ERR_PMI_NAME_SERVER' });
   });
 

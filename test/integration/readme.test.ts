@@ -52,7 +52,7 @@ test('the main job prints what the README shows', () => {
   expect(lines).toContainEqual(expect.stringMatching(/^8 ranks exchanged their cards in \d+\.\d ms$/));
 });
 
-test.each(['', 'run', 'exchange', 'serve'])('wireup %s --help', (command) => {
+test.each(['', 'run', 'exchange', 'serve', 'names'])('wireup %s --help', (command) => {
   const { stdout, status } = spawnSync(process.execPath, ['dist/cli.js', ...(command === '' ? [] : [command]), '--help'], {
     cwd: root,
     encoding: 'utf8',
