@@ -3,6 +3,8 @@
 
 import { execFileSync, spawn as spawnChild } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it as base, vi } from 'vitest';
 
@@ -25,7 +27,30 @@ describe.each(libraries)('$name', ({ missing, path }) => {
 
   it.each([['--pmi', 'fd'], ['--pmi', 'tcp'], ['--pmi', 'unix']])('every function, 16 ranks, %s %s', async (...options) => {
     const result = await run(wireup('run', '-n', '16', ...options, ...calls('calls')));
-    expect(result).toMatchObject({ code: 0, stdout: 'ok\n'.repeat(16), stderr: '' });
+    expect(result).toMatchObject({ code: 0, stdout: 'ok\n'.repeat(16) });
+    // Each tries to spawn what is not there.
+    expect(lines(result.stderr).map((line) => line.replace(/rank \d+/, 'a rank'))).toEqual(
+      Array<string>(16).fill('wireup: a rank could not spawn: execve one: No such file or directory'),
+    );
+  });
+
+  it('a spawn', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pmi2-'));
+    try {
+      for (const name of ['one', 'two']) {
+        writeFileSync(join(folder, name), `#!/bin/sh\necho "${name} $PMI_RANK of $PMI_SIZE, $PMI_SPAWNED: $*"\n`, { mode: 0o755 });
+      }
+      const result = await run(wireup('run', '-l', ...calls('spawn')), { environment: { PATH: `${folder}:${process.env['PATH']}` } });
+      expect(result).toMatchObject({ code: 0, stderr: '' });
+      expect(lines(result.stdout).sort()).toEqual([
+        expect.stringMatching(/^\[0\] wireup-[0-9a-f]+$/),
+        '[1:0] one 0 of 3, 1: a b c',
+        '[1:1] one 1 of 3, 1: a b c',
+        '[1:2] two 2 of 3, 1: ',
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('abort ends the job', async () => {
