@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <numeric>
 
 #include "job/result_codes.h"
 #include "os/error.h"
@@ -23,7 +24,7 @@ constexpr std::uint32_t kSpawnBatch = 64;
 // The agent finds its socket there.
 constexpr int kAgentSocket = 3;
 
-// Ranks named in one Signal: 64 KiB of a message that may hold 160.
+// Processes named in one Signal: 64 KiB of a message that may hold 160.
 constexpr std::size_t kSignalBatch = 16 << 10;
 
 // Of a status line: wider than any terminal, and far below what a message may hold.
@@ -332,9 +333,9 @@ void LaunchHost::answer_spawner(RankGroup& group) {
     sink_.notify(handle_, GroupSpawned{}, group.number());
     return answer_spawn(spawner, {.kvsname = group.options().job.kvsname, .errcodes = spawner.errcodes});
   }
-  Signal kill{SIGKILL, {}};
-  for (std::uint32_t rank = 0; rank < group.asked(); ++rank) kill.processes.push_back(group.first_process() + rank);
-  send(kill);
+  std::vector<std::uint32_t> started(group.asked());
+  std::iota(started.begin(), started.end(), group.first_process());
+  send_signal(SIGKILL, started);
   sink_.notify(handle_, SpawnFailure{failure->message}, group.number());
   answer_spawn(spawner, {.rc = job::kFail,
                          .message = failure->no_program ? "no_such_program" : "cannot_start_processes",
@@ -443,9 +444,14 @@ void LaunchHost::send_end(std::chrono::milliseconds grace) {
 
 void LaunchHost::signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks) {
   for (const auto& [number, group] : groups_) group->outcome().forwarded(signal);
+  // The first group's ranks are the first processes.
   if (ranks.empty()) return send(Signal{signal, {}});
-  for (auto first = ranks.begin(); first != ranks.end();) {
-    const auto left = static_cast<std::size_t>(ranks.end() - first);
+  send_signal(signal, ranks);
+}
+
+void LaunchHost::send_signal(std::int32_t signal, const std::vector<std::uint32_t>& processes) {
+  for (auto first = processes.begin(); first != processes.end();) {
+    const auto left = static_cast<std::size_t>(processes.end() - first);
     const auto last = first + static_cast<std::ptrdiff_t>(std::min(left, kSignalBatch));
     send(Signal{signal, {first, last}});
     first = last;

@@ -113,6 +113,7 @@ class LaunchHost final : public os::MessageSocketObserver {
   std::uint32_t program_of(const RankGroup& group, std::uint32_t rank) const;
   wire::agent::SpawnRank describe_rank(RankGroup& group, std::uint32_t rank, std::vector<os::UniqueFd>& fds);
   void send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
+  void send_signal(std::int32_t signal, const std::vector<std::uint32_t>& processes);
   void spawn_some();
   void spawn_some(RankGroup& group);
   void on_message(std::string_view message, std::vector<os::UniqueFd> fds) override;
