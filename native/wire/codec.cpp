@@ -5,7 +5,7 @@
 namespace wireup::wire {
 namespace {
 
-constexpr std::string_view kBlanks = " \t";
+constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 bool to_integer(std::string_view text, std::int32_t& value) {
   // RFC 13 lets a number have a plus, from_chars does not.
@@ -15,17 +15,16 @@ bool to_integer(std::string_view text, std::int32_t& value) {
   return error == std::errc() && stop == end;
 }
 
-// Takes the next word off the front of `rest`; empty at the end.
+// Takes the next word off the front of `rest`; empty at the end. By a plain loop: find_first_of calls memchr for each
+// letter, which was two fifths of what a get costs.
 std::string_view next_word(std::string_view& rest) {
-  const std::size_t begin = rest.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) {
-    rest = {};
-    return {};
-  }
-  rest.remove_prefix(begin);
-  const std::string_view word = rest.substr(0, rest.find_first_of(kBlanks));
-  rest.remove_prefix(word.size());
-  return word;
+  const char* const last = rest.data() + rest.size();
+  const char* begin = rest.data();
+  while (begin != last && is_blank(*begin)) ++begin;
+  const char* end = begin;
+  while (end != last && !is_blank(*end)) ++end;
+  rest = {end, last};
+  return {begin, end};
 }
 
 bool is_boolean(std::string_view text) { return text == "TRUE" || text == "FALSE"; }
@@ -82,8 +81,9 @@ class Checker {
 
 class LineParser {
  public:
-  LineParser(std::string_view line, Direction direction)
-      : rest_(line), direction_(direction), checker_(parsed_, direction, Version::v1) {}
+  // Into `parsed`, which is too large to be copied for each request.
+  LineParser(Parsed& parsed, std::string_view line, Direction direction)
+      : rest_(line), direction_(direction), parsed_(parsed), checker_(parsed, direction, Version::v1) {}
 
   void parse() {
     if (rest_.find('\0') != std::string_view::npos) return checker_.fail(ParseStatus::nul_byte);
@@ -101,8 +101,6 @@ class LineParser {
     read_attributes();
     checker_.check();
   }
-
-  const Parsed& parsed() const { return parsed_; }
 
  private:
   void read_attributes() {
@@ -139,7 +137,7 @@ class LineParser {
 
   std::string_view rest_;
   Direction direction_;
-  Parsed parsed_;
+  Parsed& parsed_;
   Checker checker_;
 };
 
@@ -185,9 +183,9 @@ std::string_view FieldReader::unescaped(std::string_view raw) {
 }
 
 Parsed parse_v1(std::string_view line, Direction direction) {
-  LineParser parser(line, direction);
-  parser.parse();
-  return parser.parsed();
+  Parsed parsed;
+  LineParser(parsed, line, direction).parse();
+  return parsed;
 }
 
 Parsed parse_v2(std::string_view frame, Direction direction, std::string& scratch) {
