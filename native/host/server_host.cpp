@@ -233,8 +233,8 @@ void ServerHost::apply() {
 
 void ServerHost::ask(job::NameQuestion question) {
   names_->ask(std::move(question.request),
-              [this, id = question.id, watch = os::Lifetime::Watch(lifetime_)](const job::NameAnswer& answer) {
-                if (watch.gone()) return;
+              [this, id = question.id, alive = std::weak_ptr(alive_)](const job::NameAnswer& answer) {
+                if (alive.expired()) return;
                 job_.answer_name(id, answer, effects_);
                 apply();
               });

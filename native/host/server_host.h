@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "job/job.h"
-#include "os/lifetime.h"
 #include "os/listener.h"
 #include "os/private_directory.h"
 #include "os/reactor.h"
@@ -96,7 +95,8 @@ class ServerHost {
   OnEvent on_event_;
   OnQuestion on_question_;
   NameClient* names_;
-  os::Lifetime lifetime_;
+  // Answers about names may come when we have gone.
+  std::shared_ptr<void> alive_ = std::make_shared<char>();
   std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
   std::unique_ptr<os::Listener> listener_;
   std::optional<os::TcpPeers> tcp_peers_;  // when it listens on TCP
