@@ -16,7 +16,7 @@ bool to_integer(std::string_view text, std::int32_t& value) {
 }
 
 // Takes the next word off the front of `rest`; empty at the end. By a plain loop: find_first_of calls memchr for each
-// letter, which was two fifths of what a get costs.
+// letter, which was two fifths of a get's instructions.
 std::string_view next_word(std::string_view& rest) {
   const char* const last = rest.data() + rest.size();
   const char* begin = rest.data();

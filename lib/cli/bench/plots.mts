@@ -63,17 +63,17 @@ function whisker(colour: string) {
 }
 
 /** Time in units of the floor's, with 95 % intervals, a row for each figure and launcher. */
-export function ratioPlot(title: string, figures: readonly Figure[], titleOf: (figure: Figure) => string): string {
+export function ratioPlot(title: string, figures: readonly Figure[]): string {
   const rows = figures.flatMap((figure) =>
     names.flatMap((name) => {
       const time: Ratio | undefined = figure.toFloor[name]?.time;
-      return time === undefined ? [] : [{ label: `${titleOf(figure)}: ${name}`, name, time }];
+      return time === undefined ? [] : [{ label: `${[figure.pmi, `${figure.ranks} ranks`].filter(Boolean).join(', ')}: ${name}`, name, time }];
     }),
   );
   return draw(
     {
       title: { text: title, left: 'center' },
-      grid: { left: 250, right: 30, top: 50, bottom: 50 },
+      grid: { left: 210, right: 30, top: 50, bottom: 50 },
       xAxis: { type: 'value', name: 'times the floor', nameLocation: 'middle', nameGap: 28, scale: true },
       yAxis: { type: 'category', inverse: true, data: rows.map(({ label }) => label) },
       series: names.map((name, i) => ({

@@ -18,8 +18,11 @@ function terminal(): NodeJS.WritableStream {
 
 export class BenchProgress {
   readonly #bar: SingleBar | undefined;
+  readonly #total: number;
+  #done = 0;
 
   constructor(total: number) {
+    this.#total = total;
     if (!isatty(2)) return;
     this.#bar = new SingleBar({
       format: 'wireup: {what} [{bar}] {value} of {total} runs, {eta_formatted} left',
@@ -27,15 +30,15 @@ export class BenchProgress {
       clearOnComplete: true,
       hideCursor: true,
     });
-    this.#bar.start(total, 0, { what: '' });
   }
 
+  /** Shows it, with what is being measured. */
   at(what: string): void {
-    this.#bar?.update({ what });
+    this.#bar?.start(this.#total, this.#done, { what });
   }
 
   step(): void {
-    this.#bar?.increment();
+    this.#bar?.update(++this.#done);
   }
 
   /** Before something is printed, and at the end. */

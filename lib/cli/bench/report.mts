@@ -1,5 +1,5 @@
 /** The report: one HTML file, which needs no network and no script. */
-import { figureLines, titleOf } from './lines.mjs';
+import { figureLines } from './lines.mjs';
 import type { Figure } from './measure.mjs';
 import { ratioPlot, timePlot } from './plots.mjs';
 import type { Report } from './run.mjs';
@@ -22,7 +22,7 @@ function groupsOf(figures: readonly Figure[], keyOf: (figure: Figure) => string)
 
 export function htmlReport({ version, machine, begun, pairs, figures, growth }: Report): string {
   const times = groupsOf(figures, ({ what, pmi }) => (pmi === undefined ? what : `${what} over ${pmi}`)).map(([title, group]) => timePlot(title, group));
-  const ratios = groupsOf(figures, ({ what }) => what).map(([what, group]) => ratioPlot(`${what}: time in units of the floor's`, group, titleOf));
+  const ratios = groupsOf(figures, ({ what }) => what).map(([what, group]) => ratioPlot(`${what}: time in units of the floor's`, group));
   const grown = growth.map(({ what, pmi, exponent }) => `${what}${pmi === undefined ? '' : `, ${pmi}`}: a rank's share of wireup's time grows as N^${exponent.toFixed(2)}`);
   return `<!doctype html>
 <html lang="en">

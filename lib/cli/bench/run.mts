@@ -77,14 +77,17 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
   try {
     for (const plan of plans) {
       progress.at(`${plan.what}, ${plan.pmi}, ${plan.ranks} ranks`);
-      figures.push(
-        await measure(
-          plan,
-          signal,
-          () => progress.step(),
-          (launcher, why) => left.push(`${plan.what}, ${plan.ranks} ranks: without ${launcher}: ${why}`),
-        ),
+      const figure = await measure(
+        plan,
+        signal,
+        () => progress.step(),
+        (launcher, why) => left.push(`${plan.what}, ${plan.ranks} ranks: without ${launcher}: ${why}`),
       );
+      figures.push(figure);
+      if (options.json === '-') continue;
+      // Whoever stops it has what there is by then.
+      progress.hide();
+      print(`${figureLines(figure).join('\n')}\n`);
     }
   } catch (error) {
     if (signal.aborted) return;
@@ -102,7 +105,6 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     growth: growths(figures),
   };
   if (options.json === '-') print(`${JSON.stringify(report)}\n`);
-  else print(`${figures.flatMap(figureLines).join('\n')}\n`);
   if (options.json !== undefined && options.json !== '-') save(options.json, writeJson(options.json, report));
   if (options.html !== undefined) save(options.html, writeWhole(options.html, htmlReport(report)));
 }

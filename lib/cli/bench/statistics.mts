@@ -5,7 +5,7 @@ export { median };
 
 export interface Ratio {
   median: number;
-  /** Its 95 % interval; infinite ends stand for fewer turns than such an interval needs (6). */
+  /** Its 95 % interval; null where there were fewer turns than such an interval needs (6). */
   low: number | null;
   high: number | null;
 }
