@@ -2,7 +2,9 @@
 import { hostname } from 'node:os';
 import type { JobEvent } from './job';
 import { native, type NativeGroupOptions, type NativeNotice, type NativeProgram, type NativeSpawn } from './native';
-import { optionError } from './options';
+import { MAX_RANKS } from './limits';
+import { checkInteger } from './options';
+import { softCount } from './soft';
 import type { LaunchPlan } from './launch-options';
 
 /** What spawned groups may run at a time where nothing is said: enough for programs, and an end to those that spawn for ever. */
@@ -27,21 +29,7 @@ interface Group {
 /** @throws {@link PmiError} `ERR_PMI_OPTION` */
 export function checkSpawnLimit(maxSpawn: unknown, universeSize: number | undefined, size: number): number {
   if (maxSpawn === undefined) return universeSize === undefined ? DEFAULT_MAX_SPAWN : universeSize - size;
-  if (typeof maxSpawn !== 'number' || !Number.isInteger(maxSpawn) || maxSpawn < 0) throw optionError('maxSpawn', 'a number of processes', maxSpawn);
-  return maxSpawn;
-}
-
-/** How many of `most` processes MPI's `soft` allows: the largest count in its triplets; 0 for none. */
-function softCount(soft: string | undefined, most: number): number {
-  if (soft === undefined) return most;
-  const triplets = soft.split(',').map((text) => text.split(':').map(Number));
-  if (triplets.some((numbers) => numbers.length > 3 || !numbers.every(Number.isInteger) || numbers[2] === 0)) return 0;
-  for (let count = most; count > 0; count--) {
-    const fits = ([first = 0, last = first, stride = 1]: number[]): boolean =>
-      (stride > 0 ? count >= first && count <= last : count <= first && count >= last) && (count - first) % stride === 0;
-    if (triplets.some(fits)) return count;
-  }
-  return 0;
+  return checkInteger('maxSpawn', maxSpawn, 0, MAX_RANKS);
 }
 
 /** What is wrong with a spawn: told to the rank as one word, to people as a sentence. */
@@ -144,8 +132,10 @@ export class Spawner {
     for (const command of commands) {
       const info = new Map(command.info);
       for (const key of info.keys()) if (!knownInfo.has(key)) ignoredInfo.add(key);
-      const ranks = softCount(info.get('soft'), command.ranks);
-      if (ranks === 0) throw new Refusal('soft_allows_none', `soft=${info.get('soft')} allows none of 1 to ${command.ranks} processes`);
+      const soft = info.get('soft');
+      // What cannot be read allows nothing.
+      const ranks = soft === undefined ? command.ranks : (softCount(soft, command.ranks) ?? 0);
+      if (ranks === 0) throw new Refusal('soft_allows_none', `soft=${soft} allows none of 1 to ${command.ranks} processes`);
       const hosts = info.get('host')?.split(',').map((name) => this.#nodeOf(name));
       programs.push(childProgram(parent, command, info));
       sizes.push(ranks);

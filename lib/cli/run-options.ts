@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { PmiTransport } from '../index';
 import { MAX_RANKS } from '../limits';
+import { softCount } from '../soft';
 import { addAdmissionOptions, type AdmissionFlags } from './admission';
 import { STATUS_SIGNAL } from './job-signals';
 import { readCommandLine, readConfigFile, readOptionsFile, UsageError, type Segment } from './mpiexec-args';
@@ -12,7 +13,7 @@ import { helpStyle, idset, print, seconds, usageError, wholeNumber, words } from
 /** What concerns one program; what one segment says is not said for the others. */
 export interface SegmentOptions {
   ranks?: number;
-  soft?: (count: number) => boolean;
+  soft?: string;
   wdir?: string;
   path?: string;
   env?: Record<string, string>;
@@ -83,15 +84,10 @@ function addPair(text: string, previous: Record<string, string> = {}): Record<st
   return { ...previous, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
-/** `2`, `1:4`, `1:8:2`, and several of them between commas, as MPI's -soft has it: which counts are good. */
-function softCounts(text: string): (count: number) => boolean {
-  const triplets = text.split(',').map((triplet) => {
-    const match = /^(\d+)(?::(\d+))?(?::(\d+))?$/.exec(triplet);
-    if (match === null || match[3] === '0') throw new InvalidArgumentError('Expected counts such as 2, 1:4 or 1:8:2.');
-    const first = Number(match[1]);
-    return { first, last: Number(match[2] ?? first), stride: Number(match[3] ?? 1) };
-  });
-  return (count) => triplets.some(({ first, last, stride }) => count >= first && count <= last && (count - first) % stride === 0);
+/** Counts that will do, as MPI's -soft has them. */
+function softCounts(text: string): string {
+  if (softCount(text, 0) === undefined) throw new InvalidArgumentError('Expected counts such as 2, 1:4 or 1:8:2.');
+  return text;
 }
 
 /** `none`, `hwthread`, `core`, `socket`, or `user:0,1+2,3-5`: for each rank in turn its CPUs. */

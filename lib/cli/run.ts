@@ -4,6 +4,7 @@ import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import { version } from '../../package.json';
 import { describeFailure, formatIdset, launch, type Environment, type Job, type JobResult, type LaunchApp, type OutputTarget } from '../index';
+import { softCount } from '../soft';
 import { toAdmission } from './admission';
 import { takeIgnoredSignals } from './ignored-signals';
 import { JobSignals } from './job-signals';
@@ -181,9 +182,8 @@ function ranksByDefault(options: JobOptions, hosts: readonly { count: number }[]
 
 function toApp(job: JobOptions, { program, args, options }: RunSegment, byDefault: number): LaunchApp {
   const most = options.ranks ?? byDefault;
-  let ranks = most;
-  while (ranks > 0 && options.soft?.(ranks) === false) ranks--;
-  if (ranks === 0) throw new UsageError(`--soft allows none of 1 to ${most} ranks`);
+  const ranks = options.soft === undefined ? most : softCount(options.soft, most);
+  if (!ranks) throw new UsageError(`--soft allows none of 1 to ${most} ranks`);
   return {
     program,
     args,

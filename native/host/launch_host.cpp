@@ -1,7 +1,5 @@
 #include "host/launch_host.h"
 
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -21,18 +19,11 @@ using namespace wire::agent;
 // message can carry.
 constexpr std::uint32_t kSpawnBatch = 64;
 
-// The agent finds its socket there.
-constexpr int kAgentSocket = 3;
-
 // Processes named in one Signal: 64 KiB of a message that may hold 160.
 constexpr std::size_t kSignalBatch = 16 << 10;
 
 // Of a status line: wider than any terminal, and far below what a message may hold.
 constexpr std::size_t kMaxStatus = 1000;
-
-// How often we look whether a signal has stopped the agent. It is killed when two looks see it so: one may come
-// when both were stopped together and only we have been let go on so far.
-constexpr std::chrono::milliseconds kAgentCheck{500};
 
 // Beside one fd a rank: the agent's socket and pidfd, listener, batches on their way, Node's own.
 constexpr std::size_t kSpareFds = kSpawnBatch + 16;
@@ -62,20 +53,6 @@ LaunchOptions checked(LaunchOptions options) {
   return options;
 }
 
-os::UniqueFd open_null() {
-  os::UniqueFd fd(open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!fd) throw os::OsError::last("open", "/dev/null");
-  return fd;
-}
-
-// Node ignores SIGPIPE and SIGXFSZ for itself; whatever else is ignored was meant to reach the ranks too.
-sigset_t inherited_ignored_signals() {
-  sigset_t ignored = os::ignored_signals();
-  sigdelset(&ignored, SIGPIPE);
-  sigdelset(&ignored, SIGXFSZ);
-  return ignored;
-}
-
 }  // namespace
 
 std::vector<os::FdPair> open_output_pipes(std::size_t count) {
@@ -97,7 +74,7 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
   RankGroup& group = add_group(0, std::move(options_.group));
   start_agent();
   const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
-  send(Hello{.out = options_.out,
+  agent_->send(Hello{.out = options_.out,
              .err = options_.err,
              .label = options_.label,
              .spawned_label = options_.spawned_label,
@@ -112,14 +89,12 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
   }
   limit(options_.timeout, job::FailureReason::timeout);
   limit(options_.wireup_timeout, job::FailureReason::wireup);
-  watch_agent();
   spawn_some();
 }
 
 LaunchHost::~LaunchHost() {
   if (timer_ != 0) reactor_.cancel(timer_);
   if (forget_timer_ != 0) reactor_.cancel(forget_timer_);
-  if (watch_ != 0) reactor_.cancel(watch_);
   for (const os::Reactor::TimerId id : limits_) reactor_.cancel(id);
 }
 
@@ -179,7 +154,7 @@ void LaunchHost::describe_programs(RankGroup& group) {
   std::vector<Program> programs = std::move(group.options().programs);
   group.first_program = next_program_;
   // The agent removes what we leave when we are killed.
-  if (const std::string folder = group.server().private_folder(); !folder.empty()) send(SocketFolder{folder});
+  if (const std::string folder = group.server().private_folder(); !folder.empty()) agent_->send(SocketFolder{folder});
   for (Program& program : programs) {
     if (group.number() == 0 && !options_.debugged.empty()) {
       Program debugged = program;
@@ -196,7 +171,7 @@ void LaunchHost::describe_program(std::uint32_t id, Program program) {
   program.id = id;
   std::vector<Program> parts = split(std::move(program), os::kMaxMessage);
   if (parts.empty()) throw os::OsError(E2BIG, "execve");
-  for (Program& part : parts) send(std::move(part));
+  for (Program& part : parts) agent_->send(std::move(part));
 }
 
 double LaunchHost::now() const {
@@ -214,41 +189,18 @@ void LaunchHost::limit(std::chrono::milliseconds delay, job::FailureReason reaso
   }));
 }
 
-void LaunchHost::watch_agent() {
-  watch_ = reactor_.after(kAgentCheck, [this] {
-    watch_ = 0;
-    if (!agent_) return;
-    const bool stopped = agent_->stopped();
-    if (stopped && agent_stopped_) return agent_->kill();
-    agent_stopped_ = stopped;
-    watch_agent();
-  });
-}
-
 void LaunchHost::start_agent() {
-  os::FdPair pair = os::seqpacket_pair();
-  const os::UniqueFd null = open_null();
-  os::SpawnSpec spec;
-  spec.path = options_.agent;
-  spec.args = {"wireup-agent"};
-  spec.environment = options_.agent_environment;
-  const int out = options_.pipes->out ? options_.pipes->out.get() : STDOUT_FILENO;
-  const int err = options_.pipes->err ? options_.pipes->err.get() : STDERR_FILENO;
   const bool reads_stdin = std::ranges::count(options_.stdin_readers, true) > 0;
-  spec.fds = {{reads_stdin ? STDIN_FILENO : null.get(), 0},
-              {out, 1},
-              {err, 2},
-              {pair.second.get(), kAgentSocket}};
-  spec.ignored_signals = inherited_ignored_signals();
-  for (const std::int32_t number : options_.ignored_signals) sigaddset(&spec.ignored_signals, number);
-  agent_ = std::make_unique<Process>(reactor_, spec, [this](const os::ExitStatus& status) { on_agent_exit(status); });
-  socket_ = std::make_unique<os::MessageSocket>(reactor_, std::move(pair.first), *this);
+  agent_ = std::make_unique<AgentLink>(reactor_,
+                                       AgentOptions{.path = options_.agent,
+                                                    .environment = options_.agent_environment,
+                                                    .out = options_.pipes->out.get(),
+                                                    .err = options_.pipes->err.get(),
+                                                    .reads_stdin = reads_stdin,
+                                                    .ignored_signals = options_.ignored_signals},
+                                       static_cast<AgentObserver&>(*this));
   options_.pipes->out.reset();
   options_.pipes->err.reset();
-}
-
-void LaunchHost::send(const Message& message, std::vector<os::UniqueFd> fds) {
-  if (socket_) socket_->send(encode(message), std::move(fds));
 }
 
 // The next batch is asked for when the agent has started the last: its fds are then out of the socket's queue, whose
@@ -280,7 +232,7 @@ void LaunchHost::spawn_some(RankGroup& group) {
   }
   // Ranks under a debugger have programs of their own among the others.
   spawn.last = group.number() != 0 && (group.all_asked() || program_of(group, group.asked()) != spawn.program);
-  send(std::move(spawn), std::move(fds));
+  agent_->send(std::move(spawn), std::move(fds));
 }
 
 SpawnRank LaunchHost::describe_rank(RankGroup& group, std::uint32_t rank, std::vector<os::UniqueFd>& fds) {
@@ -342,27 +294,25 @@ void LaunchHost::answer_spawner(RankGroup& group) {
                          .errcodes = std::vector<std::int32_t>(spawner.errcodes.size(), job::kFail)});
 }
 
-void LaunchHost::on_message(std::string_view bytes, std::vector<os::UniqueFd>) {
-  auto message = decode(bytes);
-  if (!message) return on_message_end(EPROTO);
-  if (const auto* ready = std::get_if<Ready>(&*message)) {
+void LaunchHost::on_agent_message(Message& message) {
+  if (const auto* ready = std::get_if<Ready>(&message)) {
     // Not its guard, the process that we have started: that may go first.
     agent_pid_ = ready->pid;
     for (const auto& [first, group] : groups_) group->server().started_by(agent_pid_);
     sink_.notify(handle_, AgentReady{ready->pid, ready->host});
-  } else if (auto* started = std::get_if<Started>(&*message)) {
+  } else if (auto* started = std::get_if<Started>(&message)) {
     if (RankGroup* group = group_of(started->process)) {
       const std::uint32_t rank = started->process - group->first_process();
       group->started(rank, started->pid);
       sink_.notify(handle_, RankStarted{rank, started->pid, std::move(started->cpus)}, group->number());
     }
-  } else if (const auto* failed = std::get_if<SpawnFailed>(&*message)) {
+  } else if (const auto* failed = std::get_if<SpawnFailed>(&message)) {
     if (RankGroup* group = group_of(failed->process)) {
       group->spawn_failed(failed->process - group->first_process(), failed->error,
                           failed->syscall + " " + failed->subject + ": " + std::strerror(failed->error),
                           failed->syscall == "execve");
     }
-  } else if (const auto* exit = std::get_if<Exited>(&*message)) {
+  } else if (const auto* exit = std::get_if<Exited>(&message)) {
     if (RankGroup* group = group_of(exit->process)) {
       const std::uint32_t rank = exit->process - group->first_process();
       job::RankOutcome how;
@@ -372,11 +322,11 @@ void LaunchHost::on_message(std::string_view bytes, std::vector<os::UniqueFd>) {
       how.ended = exit->ended;
       sink_.notify(handle_, RankExited{rank, group->exited(rank, how)}, group->number());
     }
-  } else if (const auto* lost = std::get_if<OutputLost>(&*message)) {
+  } else if (const auto* lost = std::get_if<OutputLost>(&message)) {
     first().outcome().output_lost(lost->error, lost->subject);
-  } else if (std::holds_alternative<Printed>(*message)) {
+  } else if (std::holds_alternative<Printed>(message)) {
     sink_.notify(handle_, RanksPrinted{});
-  } else if (std::holds_alternative<Done>(*message)) {
+  } else if (std::holds_alternative<Done>(message)) {
     done_ = true;
   }
   spawn_some();
@@ -439,13 +389,13 @@ void LaunchHost::end(std::chrono::milliseconds grace) {
 }
 
 void LaunchHost::send_end(std::chrono::milliseconds grace) {
-  send(End{static_cast<std::uint32_t>(grace.count())});
+  agent_->send(End{static_cast<std::uint32_t>(grace.count())});
 }
 
 void LaunchHost::signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks) {
   for (const auto& [number, group] : groups_) group->outcome().forwarded(signal);
   // The first group's ranks are the first processes.
-  if (ranks.empty()) return send(Signal{signal, {}});
+  if (ranks.empty()) return agent_->send(Signal{signal, {}});
   send_signal(signal, ranks);
 }
 
@@ -453,14 +403,14 @@ void LaunchHost::send_signal(std::int32_t signal, const std::vector<std::uint32_
   for (auto first = processes.begin(); first != processes.end();) {
     const auto left = static_cast<std::size_t>(processes.end() - first);
     const auto last = first + static_cast<std::ptrdiff_t>(std::min(left, kSignalBatch));
-    send(Signal{signal, {first, last}});
+    agent_->send(Signal{signal, {first, last}});
     first = last;
   }
 }
 
 void LaunchHost::show_status(std::string line) {
   line.resize(std::min(line.size(), kMaxStatus));
-  send(Status{std::move(line)});
+  agent_->send(Status{std::move(line)});
 }
 
 std::map<std::uint32_t, job::JobStatus> LaunchHost::status() const {
@@ -478,9 +428,7 @@ void LaunchHost::stop(std::chrono::milliseconds grace) {
 
 void LaunchHost::abandon() {
   for (const auto& [first, group] : groups_) group->outcome().stopped();
-  if (!socket_) return;
-  socket_.reset();
-  if (!agent_) finish();
+  if (agent_->hang_up() && agent_->gone()) finish();
 }
 
 void LaunchHost::arm_timer() {
@@ -499,26 +447,16 @@ void LaunchHost::arm_timer() {
   });
 }
 
-void LaunchHost::on_message_end(int error) {
-  socket_.reset();
+void LaunchHost::on_agent_silent(int error) {
   if (!done_) first().outcome().agent_lost(error, {});
   judge();
-  if (!agent_) finish();
+  if (agent_->gone()) finish();
 }
 
-void LaunchHost::on_agent_exit(const os::ExitStatus& status) {
-  const std::string who = "wireup-agent (pid " + std::to_string(agent_->pid()) + ") ";
-  if (status.signaled ? agent_stopped_ : status.value == kExitStopped) {
-    first().outcome().agent_lost(0, who + "was stopped by a signal and had to be killed");
-  } else if (status.signaled) {
-    first().outcome().agent_lost(0, who + "was killed by signal " + std::to_string(status.value) + " (" +
-                               strsignal(status.value) + ")");
-  } else if (status.value != 0) {
-    first().outcome().agent_lost(0, who + "ended with code " + std::to_string(status.value));
-  }
-  agent_.reset();
-  // Its last messages may still lie in the socket: the end of that decides.
-  if (!socket_) finish();
+// Its last messages may still lie in the socket: the end of that decides.
+void LaunchHost::on_agent_exit(const std::string& fault) {
+  if (!fault.empty()) first().outcome().agent_lost(0, fault);
+  if (agent_->gone()) finish();
 }
 
 void LaunchHost::finish() {

@@ -17,11 +17,10 @@
 #include <string>
 #include <vector>
 
+#include "host/agent_link.h"
 #include "host/notice.h"
-#include "host/process.h"
 #include "host/rank_group.h"
 #include "job/outcome.h"
-#include "os/message_socket.h"
 #include "os/reactor.h"
 #include "wire/agent_messages.h"
 
@@ -74,7 +73,7 @@ struct SpawnOptions {
 // os::OsError.
 std::vector<os::FdPair> open_output_pipes(std::size_t count);
 
-class LaunchHost final : public os::MessageSocketObserver {
+class LaunchHost final : AgentObserver {
  public:
   // `on_end` is called once, after the last notice; it may post this host's destruction, not destroy it.
   // `names`: a client of the name server, where there is one; it outlives this host. Throws os::OsError, or Fault
@@ -112,18 +111,16 @@ class LaunchHost final : public os::MessageSocketObserver {
   void describe_program(std::uint32_t id, wire::agent::Program program);
   std::uint32_t program_of(const RankGroup& group, std::uint32_t rank) const;
   wire::agent::SpawnRank describe_rank(RankGroup& group, std::uint32_t rank, std::vector<os::UniqueFd>& fds);
-  void send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
   void send_signal(std::int32_t signal, const std::vector<std::uint32_t>& processes);
   void spawn_some();
   void spawn_some(RankGroup& group);
-  void on_message(std::string_view message, std::vector<os::UniqueFd> fds) override;
-  void on_message_end(int error) override;
-  void on_agent_exit(const os::ExitStatus& status);
+  void on_agent_message(wire::agent::Message& message) override;
+  void on_agent_silent(int error) override;
+  void on_agent_exit(const std::string& fault) override;
   void judge();
   void answer_spawner(RankGroup& group);
   void forget_groups();
   void limit(std::chrono::milliseconds delay, job::FailureReason reason);
-  void watch_agent();
   double now() const;
   void end(std::chrono::milliseconds grace);
   void send_end(std::chrono::milliseconds grace);
@@ -145,8 +142,7 @@ class LaunchHost final : public os::MessageSocketObserver {
   std::uint64_t next_process_ = 0;
   std::uint32_t next_program_ = 0;
   std::optional<std::uint32_t> failed_;  // the number of the group that failed first
-  std::unique_ptr<Process> agent_;
-  std::unique_ptr<os::MessageSocket> socket_;
+  std::unique_ptr<AgentLink> agent_;
   std::int32_t agent_pid_ = 0;  // 0: it has not said it yet
   bool judging_ = false;
   bool judge_again_ = false;
@@ -155,9 +151,7 @@ class LaunchHost final : public os::MessageSocketObserver {
   os::Reactor::TimerId timer_ = 0;
   os::Reactor::TimerId forget_timer_ = 0;
   std::vector<os::Reactor::TimerId> limits_;
-  os::Reactor::TimerId watch_ = 0;
   std::vector<bool> debugged_;  // of the first group
-  bool agent_stopped_ = false;  // at the last look
 };
 
 }  // namespace wireup::host

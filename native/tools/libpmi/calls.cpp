@@ -14,6 +14,7 @@ namespace {
 using wireup::libpmi::Library;
 using wireup::libpmi::locked;
 using wireup::libpmi::Server;
+using wireup::libpmi::to_pairs;
 using wireup::libpmi::with_server;
 
 static_assert(PMI_ERR_INVALID_VAL_LENGTH == wireup::job::kInvalidValueLength);
@@ -54,15 +55,6 @@ int tell_name(char* kvsname, int length) noexcept {
 
 int name_length_max(int* length) noexcept {
   return tell<std::size_t>(length, [](Server& server) { return server.info().kvsname_max; });
-}
-
-bool to_pairs(const PMI_keyval_t* pairs, int count, wireup::job::KeyValues& list) {
-  if (count > 0 && pairs == nullptr) return false;
-  for (int i = 0; i < count; ++i) {
-    if (pairs[i].key == nullptr || pairs[i].val == nullptr) return false;
-    list.emplace_back(pairs[i].key, pairs[i].val);
-  }
-  return true;
 }
 
 }  // namespace

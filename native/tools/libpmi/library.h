@@ -41,4 +41,15 @@ int with_server(Function function) noexcept {
   return locked([&](Library& state) { return state.server ? function(*state.server) : PMI_ERR_INIT; });
 }
 
+// Adds an array of pairs, of either API, to a list. False: one of them is missing.
+template <typename Pair>
+bool to_pairs(const Pair* pairs, int count, job::KeyValues& list) {
+  if (count > 0 && pairs == nullptr) return false;
+  for (int i = 0; i < count; ++i) {
+    if (pairs[i].key == nullptr || pairs[i].val == nullptr) return false;
+    list.emplace_back(pairs[i].key, pairs[i].val);
+  }
+  return true;
+}
+
 }  // namespace wireup::libpmi

@@ -18,10 +18,10 @@
 namespace {
 
 using wireup::job::Answer;
-using wireup::job::KeyValues;
 using wireup::libpmi::Library;
 using wireup::libpmi::locked;
 using wireup::libpmi::Server;
+using wireup::libpmi::to_pairs;
 using wireup::libpmi::with_server;
 
 static_assert(PMI2_FAIL == PMI_FAIL && PMI2_ERR_INIT == PMI_ERR_INIT);
@@ -87,16 +87,6 @@ int attribute_array(const char* name, int* array, int length, int* count, int* f
     if (!answer) return PMI2_SUCCESS;
     return to_numbers(answer->value, array, length, count) ? PMI2_SUCCESS : PMI2_FAIL;
   });
-}
-
-// False: one of them is missing.
-bool to_pairs(const PMI2_keyval_t* pairs, int count, KeyValues& out) {
-  if (count > 0 && pairs == nullptr) return false;
-  for (int i = 0; i < count; ++i) {
-    if (pairs[i].key == nullptr || pairs[i].val == nullptr) return false;
-    out.emplace_back(pairs[i].key, pairs[i].val);
-  }
-  return true;
 }
 
 }  // namespace

@@ -1,0 +1,18 @@
+/**
+ * How many of `most` processes `soft` allows, the largest count; 0: none. `soft` is MPI's: counts, and triplets
+ * `first:last:stride`, between commas, such as `2`, `1:4` or `1:8:2`.
+ *
+ * @returns undefined when it is not that
+ */
+export function softCount(soft: string, most: number): number | undefined {
+  const triplets = soft.split(',').map((text) => /^(\d+)(?::(\d+))?(?::(\d+))?$/.exec(text));
+  const allowed = (count: number): boolean =>
+    triplets.some((match) => {
+      const [first, last, stride] = [Number(match![1]), Number(match![2] ?? match![1]), Number(match![3] ?? 1)];
+      return count >= first && count <= last && (count - first) % stride === 0;
+    });
+  if (triplets.some((match) => match === null || Number(match[3] ?? 1) === 0)) return undefined;
+  let count = most;
+  while (count > 0 && !allowed(count)) count--;
+  return count;
+}

@@ -1,0 +1,71 @@
+// The agent of a launch as its owner has it: a child process, and the socket by which both talk (wire/agent_messages.h).
+// One that a signal has stopped holds every rank up, and is killed.
+//
+// Threads: the reactor's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "host/process.h"
+#include "os/fd.h"
+#include "os/message_socket.h"
+#include "os/reactor.h"
+#include "wire/agent_messages.h"
+
+namespace wireup::host {
+
+struct AgentOptions {
+  std::string path;                      // of wireup-agent
+  std::vector<std::string> environment;  // the agent's own
+  int out = -1;                          // its stdout and stderr; -1: ours
+  int err = -1;
+  bool reads_stdin = false;
+  std::vector<std::int32_t> ignored_signals;  // beside what this process ignores, for agent and ranks
+};
+
+// None of these may destroy the link.
+class AgentObserver {
+ public:
+  virtual ~AgentObserver() = default;
+  virtual void on_agent_message(wire::agent::Message& message) = 0;
+  // No more messages come: it has hung up (0), or `error` (errno; EPROTO: it spoke nonsense).
+  virtual void on_agent_silent(int error) = 0;
+  // Its process has ended. Empty: in good order; otherwise how, for people.
+  virtual void on_agent_exit(const std::string& fault) = 0;
+};
+
+class AgentLink final : os::MessageSocketObserver {
+ public:
+  // Starts it. Throws os::OsError.
+  AgentLink(os::Reactor& reactor, const AgentOptions& options, AgentObserver& observer);
+  // Hangs up, kills it and waits for its end.
+  ~AgentLink() override;
+  AgentLink(const AgentLink&) = delete;
+  AgentLink& operator=(const AgentLink&) = delete;
+
+  // Nothing is sent once it is silent.
+  void send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
+  // It ends every process of the job, and itself. False when it was silent already.
+  bool hang_up();
+  // Neither its process nor its words are left.
+  bool gone() const { return !process_ && !socket_; }
+
+ private:
+  void on_message(std::string_view message, std::vector<os::UniqueFd> fds) override;
+  void on_message_end(int error) override;
+  void exited(const os::ExitStatus& status);
+  void watch();
+
+  os::Reactor& reactor_;
+  AgentObserver& observer_;
+  std::unique_ptr<Process> process_;
+  std::unique_ptr<os::MessageSocket> socket_;
+  os::Reactor::TimerId watch_ = 0;
+  bool stopped_ = false;  // at the last look
+};
+
+}  // namespace wireup::host
