@@ -162,7 +162,11 @@ const differ: Row[] = [
   { args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'], ours: { code: 2, stdout: [], stderr: /Only fork is there/ }, why: 'ours has no launcher but fork' },
   { args: ['-rmk', 'user', '-n', '1', 'echo', 'hi'], ours: { code: 2, stdout: [], stderr: /not supported: there is no resource manager/ }, why: 'a known option that is not there says why' },
   {
-    args: ['-print-all-exitcodes', '-n', '3', ...sh('[ $PMI_RANK = 2 ] && exit 1; exit 0')],
+    // Rank 2 fails when the others have gone, whom its failure would end.
+    args: [
+      '-print-all-exitcodes', '-n', '3',
+      ...sh('cd $TMPDIR; [ $PMI_RANK != 2 ] && { echo $$ > new$PMI_RANK; mv new$PMI_RANK $PMI_RANK; exit 0; }; for r in 0 1; do until [ -e $r ]; do sleep 0.01; done; while kill -0 $(cat $r) 2>/dev/null; do sleep 0.01; done; rm $r; done; exit 1'),
+    ],
     ours: { code: 1, stdout: [], stderr: /exit codes: 0-1: 0; 2: 1\n/ },
     why: 'exit codes, not raw wait statuses, and not on stdout',
   },
