@@ -122,6 +122,8 @@ export class Spawner {
   }
 
   #answer(by: { group: number; rank: number }, { commands, preput }: NativeSpawn) {
+    const { maxSpawn } = this.#plan;
+    if (maxSpawn === 0) throw new Refusal('not_supported', 'this job may not spawn');
     const asker = this.#groups.get(by.group)!;
     const parent = asker.programs[asker.appnums[by.rank]!]!;
     const ignoredInfo = new Set<string>();
@@ -133,8 +135,8 @@ export class Spawner {
       const info = new Map(command.info);
       for (const key of info.keys()) if (!knownInfo.has(key)) ignoredInfo.add(key);
       const soft = info.get('soft');
-      // What cannot be read allows nothing.
-      const ranks = soft === undefined ? command.ranks : (softCount(soft, command.ranks) ?? 0);
+      // What cannot be read allows nothing; more than the job may have need not be tried.
+      const ranks = soft === undefined ? command.ranks : (softCount(soft, Math.min(command.ranks, maxSpawn)) ?? 0);
       if (ranks === 0) throw new Refusal('soft_allows_none', `soft=${soft} allows none of 1 to ${command.ranks} processes`);
       const hosts = info.get('host')?.split(',').map((name) => this.#nodeOf(name));
       programs.push(childProgram(parent, command, info));
@@ -171,7 +173,6 @@ export class Spawner {
 
   #checkRoom(size: number): void {
     const { maxSpawn } = this.#plan;
-    if (maxSpawn === 0) throw new Refusal('not_supported', 'this job may not spawn');
     let running = 0;
     for (const [number, group] of this.#groups) if (number !== 0) running += group.size;
     if (running + size > maxSpawn) {
