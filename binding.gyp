@@ -31,6 +31,8 @@
       "type": "executable",
       "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) agent)"],
+      # A third of its start would be the loading of the C++ runtime.
+      "ldflags": ["-static-libstdc++", "-static-libgcc"],
     },
     {
       "target_name": "wireup-exec",

@@ -1,5 +1,4 @@
 /** Addresses in the grammar of PMI_PORT, made ready for the addon: checked, names looked up. */
-import { lookup } from 'node:dns/promises';
 import { tmpdir } from 'node:os';
 import { PmiError } from './errors';
 import { native, type NativeListenOptions } from './native';
@@ -14,6 +13,8 @@ export async function resolveAddresses(name: string, value: unknown): Promise<[s
     throw new PmiError('ERR_PMI_ADDRESS', `${name} '${text}': ${part === '' ? reason : `${part}: ${reason}`}`);
   }
   if (parsed.kind === 'unix') return [parsed.uri];
+  // Loaded for who names an address: a launch needs none.
+  const { lookup } = await import('node:dns/promises');
   try {
     const found = await lookup(parsed.host, { all: true });
     const uris = found.map(({ address, family }) => `tcp://${family === 6 ? `[${address}]` : address}:${parsed.port}`);

@@ -1,5 +1,4 @@
 /** What makes a job one's own: its name, who may join it, and the secret of each rank. */
-import { randomBytes } from 'node:crypto';
 import { MAX_RANKS } from './limits';
 import { native, type NativeJobOptions } from './native';
 import { checkBoolean, checkInteger, checkOneOf, checkString, optionError } from './options';
@@ -73,7 +72,7 @@ function makeTokens(size: number, kind: PmiId): string[] {
   const length = kind === 'long' ? 16 : 4;
   const tokens = new Set<string>();
   while (tokens.size < size) {
-    const bytes = randomBytes((size - tokens.size) * length);
+    const bytes = native.randomBytes((size - tokens.size) * length);
     for (let at = 0; at < bytes.length; at += length) {
       const token = bytes.subarray(at, at + length);
       tokens.add(kind === 'long' ? token.toString('hex') : String(token.readUInt32LE() & 0x7fffffff));
@@ -93,7 +92,7 @@ export function makeJobOptions(
     ranksPerNode: ranksPerNode === undefined ? size : checkInteger('ranksPerNode', ranksPerNode, 1, MAX_RANKS),
     nodes: [],
     appSizes: [],
-    kvsname: `wireup-${randomBytes(8).toString('hex')}`,
+    kvsname: `wireup-${native.randomBytes(8).toString('hex')}`,
     ...(universeSize === undefined ? {} : { universeSize }),
     allowedUids: checkUids(admission.allowedUids ?? [process.geteuid!()]),
     allowHosts: checkHosts(admission.allowHosts ?? []),

@@ -1,5 +1,4 @@
 import { closeSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import { fromFault, fromThrown, PmiError } from './errors';
@@ -21,6 +20,8 @@ interface Pipes {
 
 function openPipes(count: number): Pipes {
   const ends = native.openPipes(count);
+  // Loaded for who wants streams: it takes as long as starting a rank.
+  const { Socket } = process.getBuiltinModule('node:net');
   return {
     streams: ends.filter((_, i) => i % 2 === 0).map((fd) => new Socket({ fd, readable: true, writable: false })),
     fds: ends.filter((_, i) => i % 2 === 1),
@@ -32,7 +33,7 @@ function start({ size, stdout, stderr, singleton, native: options }: LaunchPlan,
   const opened: Pipes[] = [];
   let given = false;
   const open = (target: OutputTarget, kind: OutputTarget, count: number): Pipes => {
-    const pipes = openPipes(target === kind ? count : 0);
+    const pipes = target === kind ? openPipes(count) : { streams: [], fds: [] };
     opened.push(pipes);
     return pipes;
   };

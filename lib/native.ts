@@ -372,6 +372,8 @@ export interface Native {
   showStatus(launch: number, line: string): void;
   /** Waits up to 10 seconds; returns an fd that the caller owns. */
   joinSingleton(port: number, kvsname: string): number;
+  /** From the kernel's generator. `node:crypto` has them too, but takes longer to load than most of a launch. */
+  randomBytes(count: number): Buffer;
   /** Read end and write end of each in turn; the caller owns them. */
   openPipes(count: number): number[];
 

@@ -6,29 +6,33 @@ import { addExchange } from './exchange';
 import { addLibpmiPath } from './libpmi-path';
 import { addNames } from './names';
 import { addPmi } from './pmi';
-import { addRun, run } from './run';
+import { addRun, run, RUN } from './run';
 import { addServe } from './serve';
 import { fail, helpStyle, print, usageError } from './report';
 import { version } from './version';
 
-const program = new Command('wireup')
-  .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
-  .version(version, '-V, --version')
-  .enablePositionalOptions()
-  .showHelpAfterError(false)
-  .exitOverride()
-  .configureOutput({ outputError: usageError, writeOut: print })
-  .configureHelp(helpStyle);
-
-addRun(program);
-addExchange(program);
-addServe(program);
-addPmi(program);
-addNames(program);
-addBench(program);
-addLibpmiPath(program);
-
 const MPIEXEC = 'mpiexec.wireup';
 
-const done = basename(process.argv[1] ?? '') === MPIEXEC ? run(MPIEXEC, process.argv.slice(2)) : program.parseAsync();
-done.catch(fail);
+/** All subcommands, each described by its file. */
+function makeProgram(): Command {
+  const program = new Command('wireup')
+    .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
+    .version(version, '-V, --version')
+    .enablePositionalOptions()
+    .showHelpAfterError(false)
+    .exitOverride()
+    .configureOutput({ outputError: usageError, writeOut: print })
+    .configureHelp(helpStyle);
+  for (const add of [addRun, addExchange, addServe, addPmi, addNames, addBench, addLibpmiPath]) add(program);
+  return program;
+}
+
+function main(): Promise<unknown> {
+  const words = process.argv.slice(2);
+  if (basename(process.argv[1] ?? '') === MPIEXEC) return run(MPIEXEC, words);
+  // It reads its words itself, and describing all the others takes as long as starting a rank.
+  if (words[0] === 'run') return run(RUN, words.slice(1));
+  return makeProgram().parseAsync();
+}
+
+main().catch(fail);

@@ -1,5 +1,4 @@
 /** Which rank is on which node: host lists, -ppn, and maps of pretended nodes. */
-import { lookup } from 'node:dns/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { InvalidArgumentError } from 'commander';
 import { UsageError } from './mpiexec-args';
@@ -51,10 +50,12 @@ export function hostsOfFile(file: string, text: string): Host[] {
 
 /** Throws where a name is not this machine's. */
 export async function checkLocal(hosts: readonly Host[]): Promise<void> {
+  const others = new Set(hosts.map(({ name }) => name).filter((name) => name !== 'localhost' && name !== hostname()));
+  if (others.size === 0) return;
+  const { lookup } = await import('node:dns/promises');
   const own = new Set(Object.values(networkInterfaces()).flatMap((list) => list?.map(({ address }) => address) ?? []));
   const isOwn = (address: string): boolean => own.has(address) || address.startsWith('127.');
-  for (const name of new Set(hosts.map((host) => host.name))) {
-    if (name === 'localhost' || name === hostname()) continue;
+  for (const name of others) {
     let addresses: string[];
     try {
       addresses = (await lookup(name, { all: true })).map(({ address }) => address);

@@ -1,6 +1,5 @@
-import { readlinkSync } from 'node:fs';
+import { fstatSync, readlinkSync } from 'node:fs';
 import { arch, availableParallelism, hostname, release } from 'node:os';
-import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import { version } from '../../package.json';
 import { describeFailure, formatIdset, launch, type Environment, type Job, type JobResult, type LaunchApp, type OutputTarget } from '../index';
@@ -17,7 +16,7 @@ import { RefusalReport } from './refusals';
 import { NO_READER, print, say, seconds } from './report';
 import { helpBelow, makeRunCommand, readRun, readText, type JobOptions, type RunSegment } from './run-options';
 
-const RUN = 'wireup run';
+export const RUN = 'wireup run';
 
 /** What a shell reports for a process that ^C ended: 128 + SIGINT. */
 const INTERRUPTED = 130;
@@ -48,7 +47,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
     const fault = file === undefined ? undefined : checkFile(file);
     if (fault !== undefined) throw new UsageError(`--${option} ${file}: ${fault}`);
   }
-  const begin = performance.now();
+  const begin = process.uptime();
   const { apps, placement } = await place(options, segments);
   const pmi = options.pmiPort ? 'tcp' : options.pmi;
   const ports = portRange(process.env.MPIEXEC_PORT_RANGE);
@@ -101,7 +100,7 @@ export async function run(name: string, words: readonly string[]): Promise<void>
       exitCode ||= 1;
     }
   }
-  if (options.verbose) say(`ended after ${((performance.now() - begin) / 1000).toFixed(2)} s with exit code ${exitCode}`);
+  if (options.verbose) say(`ended after ${(process.uptime() - begin).toFixed(2)} s with exit code ${exitCode}`);
   process.exitCode = exitCode;
 }
 
@@ -237,8 +236,13 @@ function portRange(text: string | undefined): [number, number] | undefined {
 
 function startProgress(job: Job, how: JobOptions['progress']): Progress | undefined {
   // One rank writes to the terminal itself, and nobody could tell when.
-  if (how === 'auto') return isatty(2) && job.size > 1 ? new Progress(job, 'line') : undefined;
+  if (how === 'auto') return job.size > 1 && isTerminal(2) ? new Progress(job, 'line') : undefined;
   return how === 'plain' ? new Progress(job, 'plain') : undefined;
+}
+
+function isTerminal(fd: number): boolean {
+  // `node:tty` takes as long to load as a rank to start, and no terminal is anything else than such a device.
+  return fstatSync(fd).isCharacterDevice() && process.getBuiltinModule('node:tty').isatty(fd);
 }
 
 async function reportRefusals(job: Job): Promise<void> {

@@ -8,6 +8,7 @@
 #include "host/rank_environment.h"
 #include "host/singleton.h"
 #include "os/error.h"
+#include "os/random.h"
 #include "wire/clique.h"
 
 namespace wireup::addon {
@@ -132,6 +133,14 @@ Napi::Value join_singleton(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value random_bytes(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    auto bytes = Napi::Buffer<std::byte>::New(info.Env(), u32(info[0]));
+    os::fill_random({bytes.Data(), bytes.Length()});
+    return bytes;
+  });
+}
+
 Napi::Value open_pipes(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     std::vector<os::FdPair> pipes = host::open_output_pipes(u32(info[0]));
@@ -200,6 +209,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("signal", signal);
   define("showStatus", show_status);
   define("openPipes", open_pipes);
+  define("randomBytes", random_bytes);
   define("joinSingleton", join_singleton);
   define("stop", stop);
   define("connect", connect);

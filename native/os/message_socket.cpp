@@ -39,7 +39,7 @@ MessageSocket::MessageSocket(Reactor& reactor, UniqueFd socket, MessageSocketObs
     : reactor_(reactor),
       socket_(std::move(socket)),
       observer_(observer),
-      buffer_(std::make_unique<char[]>(kMaxMessage)) {
+      buffer_(kMaxMessage) {
   set_nonblocking(socket_.get(), true);
   make_room(socket_.get());
   watched_ = EPOLLIN;
@@ -113,7 +113,7 @@ void MessageSocket::on_ready(std::uint32_t events) {
 MessageSocket::Stop MessageSocket::receive(bool to_the_end) {
   const Lifetime::Watch watch(lifetime_);
   for (int i = 0; i < kMessagesPerTurn; i++) {
-    ReceivedMessage message = receive_message(socket_.get(), {buffer_.get(), kMaxMessage});
+    ReceivedMessage message = receive_message(socket_.get(), buffer_.span());
     if (message.error == EAGAIN || message.error == EWOULDBLOCK) return Stop::drained;
     // A peer that left before it had read all of ours: the kernel says so once, before what the peer had sent.
     if (message.error == ECONNRESET && !std::exchange(reset_, true)) continue;
@@ -123,7 +123,7 @@ MessageSocket::Stop MessageSocket::receive(bool to_the_end) {
       end(error);
       return Stop::gone;
     }
-    observer_.on_message({buffer_.get(), message.size}, std::move(message.fds));
+    observer_.on_message({buffer_.data(), message.size}, std::move(message.fds));
     if (watch.gone()) return Stop::gone;
     if (failed_ != 0 && !to_the_end) return Stop::drained;
   }

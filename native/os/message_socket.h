@@ -7,11 +7,11 @@
 
 #include <cstddef>
 #include <deque>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "os/buffer.h"
 #include "os/fd.h"
 #include "os/lifetime.h"
 #include "os/reactor.h"
@@ -70,7 +70,7 @@ class MessageSocket final : Handler {
   UniqueFd socket_;
   MessageSocketObserver& observer_;
   Lifetime lifetime_;
-  std::unique_ptr<char[]> buffer_;
+  Buffer buffer_;
   std::deque<Message> queue_;
   std::uint32_t watched_ = 0;
   Reactor::TimerId timer_ = 0;

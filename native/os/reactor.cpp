@@ -38,11 +38,10 @@ void control(int epoll, int operation, int fd, std::uint32_t events, std::uint32
 
 }  // namespace
 
-Reactor::Reactor() : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+Reactor::Reactor() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), buffer_(kReadBuffer) {
   if (!epoll_) throw OsError::last("epoll_create1");
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_) throw OsError::last("eventfd");
-  buffer_ = std::make_unique<char[]>(kReadBuffer);
   control(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), EPOLLIN, kWakeGeneration);
 }
 
@@ -52,7 +51,7 @@ Reactor::~Reactor() {
   const auto posted = std::exchange(posted_, {});
 }
 
-std::span<char> Reactor::read_buffer() { return {buffer_.get(), kReadBuffer}; }
+std::span<char> Reactor::read_buffer() { return buffer_.span(); }
 
 void Reactor::run() {
   struct OnLoop {

@@ -17,7 +17,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <span>
 #include <thread>
@@ -25,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "os/buffer.h"
 #include "os/fd.h"
 
 namespace wireup::os {
@@ -83,7 +83,7 @@ class Reactor {
 
   UniqueFd epoll_;
   UniqueFd wake_;
-  std::unique_ptr<char[]> buffer_;
+  Buffer buffer_;
   std::vector<Registration> handlers_;  // by fd
   std::uint32_t generation_ = 0;
   bool stopping_ = false;

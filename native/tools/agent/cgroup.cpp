@@ -1,16 +1,18 @@
 #include "tools/agent/cgroup.h"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string_view>
+
+#include "os/random.h"
 
 namespace wireup::agent {
 namespace {
@@ -63,9 +65,9 @@ Cgroup::Cgroup() {
   const std::string own = own_cgroup();
   if (own.empty()) return;
   // A process id alone is not unique: other pid namespaces may share the tree.
-  std::uint64_t salt = 0;
-  if (::getrandom(&salt, sizeof salt, 0) != static_cast<ssize_t>(sizeof salt)) return;
-  const std::string path = own + (own.ends_with('/') ? "" : "/") + "wireup-" + std::to_string(salt);
+  std::array<std::uint64_t, 1> salt;
+  os::fill_random(std::as_writable_bytes(std::span(salt)));
+  const std::string path = own + (own.ends_with('/') ? "" : "/") + "wireup-" + std::to_string(salt[0]);
   // What stands there is somebody else's.
   if (::mkdir(path.c_str(), 0755) == 0) path_ = path;
 }

@@ -30,12 +30,12 @@ void close_all_fds() { ::syscall(SYS_close_range, 0U, ~0U, 0U); }
 // Ends with no child left, as far as the kernel lets us.
 void sweep(const Cgroup& cgroup) {
   for (int i = 0; i < kSweeps; ++i) {
-    cgroup.kill();
-    for (const pid_t child : children()) ::kill(child, SIGKILL);
     siginfo_t info{};
     int result = 0;
     while ((result = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG)) == 0 && info.si_pid != 0) info = {};
     if (result != 0 && errno == ECHILD && cgroup.remove()) return;
+    cgroup.kill();
+    for (const pid_t child : children()) ::kill(child, SIGKILL);
     ::nanosleep(&kSweepDelay, nullptr);
   }
 }

@@ -13,8 +13,8 @@
 #include <memory>
 #include <string_view>
 #include <unordered_map>
-#include <vector>
 
+#include "os/buffer.h"
 #include "os/fd.h"
 #include "os/reactor.h"
 #include "tools/agent/stdio.h"
@@ -71,7 +71,7 @@ class Input final {
   Stdio in_;
   std::uint32_t expected_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Pipe>> pipes_;
-  std::vector<char> buffer_;
+  os::Buffer buffer_;
   bool source_watched_ = false;
   bool always_ready_ = false;  // a regular file, or a device that cannot be polled
   bool ended_ = false;

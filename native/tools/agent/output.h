@@ -25,8 +25,8 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
-#include <vector>
 
+#include "os/buffer.h"
 #include "os/fd.h"
 #include "os/reactor.h"
 #include "tools/agent/pattern.h"
@@ -113,7 +113,7 @@ class Output final : SinkObserver {
   os::Reactor::TimerId partial_timer_ = 0;
   bool serving_ = false;
   bool told_printed_ = false;
-  std::vector<char> buffer_;
+  os::Buffer buffer_;
   std::function<void()> drained_;
 };
 

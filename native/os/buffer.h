@@ -1,0 +1,25 @@
+// Room for what is read from a file or socket.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace wireup::os {
+
+// Nothing is in it at first, not even zeros: a page that is never read into is never touched, and the first touch
+// of a page can cost as much as ten system calls.
+class Buffer {
+ public:
+  explicit Buffer(std::size_t size) : bytes_(std::make_unique_for_overwrite<char[]>(size)), size_(size) {}
+
+  char* data() { return bytes_.get(); }
+  std::size_t size() const { return size_; }
+  std::span<char> span() { return {data(), size_}; }
+
+ private:
+  std::unique_ptr<char[]> bytes_;
+  std::size_t size_;
+};
+
+}  // namespace wireup::os
