@@ -114,10 +114,7 @@ void ServerSession::on_put(const Parsed& parsed, Effects& effects) {
   if (key.empty()) return fault(*parsed.spec, kInvalidKey, "empty_key", effects);
   if (key.starts_with(kReservedPrefix)) return fault(*parsed.spec, kInvalidKey, "reserved_key", effects);
   job_.kvs_.put(key, parsed.text(AttributeId::value));
-  reply(MessageId::put_result, effects, [this](MessageWriter& message) {
-    message.add(AttributeId::rc, kSuccess);
-    if (!is_v2()) message.add(AttributeId::msg, "success");
-  });
+  reply(MessageId::put_result, effects, [](MessageWriter& message) { message.add_success(); });
 }
 
 // A job's attributes are its numbers, and of its key-value space what the server itself has put there.
@@ -144,7 +141,7 @@ void ServerSession::on_get(const Parsed& parsed, Effects& effects) {
   }
   if (is_v2()) return write_attribute(parsed.spec->reply, thrid_, *value, effects);
   reply(MessageId::get_result, effects, [&](MessageWriter& message) {
-    message.add(AttributeId::rc, kSuccess).add(AttributeId::msg, "success").add(AttributeId::value, *value);
+    message.add_success().add(AttributeId::value, *value);
   });
 }
 

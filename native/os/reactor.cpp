@@ -87,6 +87,7 @@ void Reactor::post(std::function<void()> function) {
     const std::lock_guard lock(mutex_);
     first = posted_.empty();
     posted_.push_back(std::move(function));
+    has_posted_ = true;
   }
   // The loop looks at the queue itself before it waits.
   if (first && loop_thread_.load() != std::this_thread::get_id()) wake();
@@ -175,10 +176,12 @@ void Reactor::run_timers() {
 }
 
 void Reactor::run_posted() {
+  if (!has_posted_) return;
   running_.clear();
   {
     const std::lock_guard lock(mutex_);
     running_.swap(posted_);
+    has_posted_ = false;
   }
   for (auto& function : running_) {
     // Moved out, so that what it captured goes with it, not with the last of the batch.
@@ -187,10 +190,7 @@ void Reactor::run_posted() {
 }
 
 int Reactor::wait_ms() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!posted_.empty()) return 0;
-  }
+  if (has_posted_) return 0;
   if (timers_.empty()) return -1;
   // Rounded up: a wait that ends before its timer would spin through its last millisecond.
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - Clock::now());

@@ -96,6 +96,8 @@ class Reactor {
 
   std::mutex mutex_;
   std::vector<std::function<void()>> posted_;  // under mutex_
+  // Whether anything is: the loop looks at it twice a turn, and a mutex costs as much as reading a request.
+  std::atomic<bool> has_posted_ = false;
   std::vector<std::function<void()>> running_;
 };
 

@@ -1,6 +1,10 @@
 #include "wire/codec.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 namespace wireup::wire {
 namespace {
@@ -15,14 +19,28 @@ bool to_integer(std::string_view text, std::int32_t& value) {
   return error == std::errc() && stop == end;
 }
 
-// Takes the next word off the front of `rest`; empty at the end. By a plain loop: find_first_of calls memchr for each
-// letter, which was two fifths of a get's instructions.
+// The first blank, else the end. Eight letters at a time, as most words are not short.
+const char* find_blank(const char* begin, const char* end) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  // Not 0 when one of the bytes is 0; its lowest bit is in the lowest of them.
+  const auto zeros = [](std::uint64_t bytes) { return (bytes - kOnes) & ~bytes & (kOnes << 7); };
+  for (std::uint64_t letters; end - begin >= static_cast<std::ptrdiff_t>(sizeof letters); begin += sizeof letters) {
+    std::memcpy(&letters, begin, sizeof letters);
+    const std::uint64_t blanks = zeros(letters ^ kOnes * ' ') | zeros(letters ^ kOnes * '\t');
+    if (blanks == 0) continue;
+    if constexpr (std::endian::native != std::endian::little) break;
+    return begin + std::countr_zero(blanks) / 8;
+  }
+  while (begin != end && !is_blank(*begin)) ++begin;
+  return begin;
+}
+
+// Takes the next word off the front of `rest`; empty at the end.
 std::string_view next_word(std::string_view& rest) {
   const char* const last = rest.data() + rest.size();
   const char* begin = rest.data();
   while (begin != last && is_blank(*begin)) ++begin;
-  const char* end = begin;
-  while (end != last && !is_blank(*end)) ++end;
+  const char* const end = find_blank(begin, last);
   rest = {end, last};
   return {begin, end};
 }
@@ -61,7 +79,8 @@ class Checker {
       if (strict_ && attribute.limit != 0 && value.size() + 1 > attribute.limit)
         fail(ParseStatus::too_long, attribute.id);
     }
-    if (parsed_.status != ParseStatus::ok || parsed_.integer(AttributeId::rc).value_or(0) != 0 ||
+    // A request says no rc.
+    if (strict_ || parsed_.status != ParseStatus::ok || parsed_.integer(AttributeId::rc).value_or(0) != 0 ||
         parsed_.text(AttributeId::found) == "FALSE") {
       return;
     }

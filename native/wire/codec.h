@@ -14,7 +14,6 @@
 #pragma once
 
 #include <array>
-#include <bitset>
 #include <charconv>
 #include <concepts>
 #include <cstdint>
@@ -26,22 +25,36 @@
 
 namespace wireup::wire {
 
-// Attribute values by id, as views of what was parsed.
+// Attribute values by id, as views of what was parsed: of one message, so as many as one has.
 class Attributes {
  public:
-  bool has(AttributeId id) const { return present_[index(id)]; }
-  std::string_view text(AttributeId id) const { return has(id) ? values_[index(id)] : std::string_view(); }
+  bool has(AttributeId id) const { return (present_ & bit(id)) != 0; }
+  std::string_view text(AttributeId id) const { return has(id) ? values_[place(id)] : std::string_view(); }
   // Empty when absent (parse() has refused what is no number).
   std::optional<std::int32_t> integer(AttributeId id) const;
   void set(AttributeId id, std::string_view value) {
-    present_.set(index(id));
-    values_[index(id)] = value;
+    if (!has(id)) {
+      present_ |= bit(id);
+      ids_[count_++] = id;
+    }
+    values_[place(id)] = value;
   }
 
  private:
-  static std::size_t index(AttributeId id) { return static_cast<std::size_t>(id); }
-  std::bitset<kAttributeCount> present_;
-  std::array<std::string_view, kAttributeCount> values_;
+  static constexpr std::uint64_t bit(AttributeId id) { return std::uint64_t{1} << static_cast<unsigned>(id); }
+  static_assert(kAttributeCount <= 64);
+
+  // Of one that is present.
+  std::size_t place(AttributeId id) const {
+    std::size_t at = 0;
+    while (ids_[at] != id) ++at;
+    return at;
+  }
+
+  std::uint64_t present_ = 0;
+  std::size_t count_ = 0;
+  std::array<AttributeId, kMostAttributes> ids_{};
+  std::array<std::string_view, kMostAttributes> values_;
 };
 
 enum class ParseStatus : std::uint8_t {
@@ -120,9 +133,12 @@ class MessageWriter {
 
   MessageWriter& add(AttributeId id, std::string_view value) {
     if (version_ == Version::v1) {
-      out_.append(1, ' ').append(name_of(id)).append(1, '=').append(value);
+      out_.push_back(' ');
+      out_.append(name_of(id)).push_back('=');
+      out_.append(value);
     } else {
-      out_.append(name_in_v2(id)).append(1, '=').append(value).append(1, ';');
+      out_.append(name_in_v2(id)).push_back('=');
+      out_.append(value).push_back(';');
     }
     return *this;
   }
@@ -130,6 +146,11 @@ class MessageWriter {
     std::array<char, 24> digits;
     const char* end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
     return add(id, std::string_view(digits.data(), end));
+  }
+  // How the answers to put and get begin that have nothing to complain of: as RFC 13 shows them, in one piece.
+  MessageWriter& add_success() {
+    out_.append(version_ == Version::v1 ? " rc=0 msg=success" : "rc=0;");
+    return *this;
   }
   void end();
 

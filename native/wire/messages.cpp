@@ -1,6 +1,9 @@
 #include "wire/messages.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdint>
 
 namespace wireup::wire {
 namespace {
@@ -12,6 +15,29 @@ constexpr bool rows_in_order() {
   return true;
 }
 static_assert(rows_in_order());
+
+// The messages of PMI-1 by the length of their names, so that a look-up compares with few.
+struct ByLength {
+  std::array<const MessageSpec*, kMessages.size()> specs{};
+  std::array<std::uint8_t, 32> begins{};  // where each length begins
+};
+
+constexpr ByLength sort_by_length() {
+  ByLength sorted;
+  std::uint8_t count = 0;
+  for (std::size_t length = 0; length < sorted.begins.size(); ++length) {
+    sorted.begins[length] = count;
+    for (const MessageSpec& spec : kMessages) {
+      if (spec.v1.size() == length) sorted.specs[count++] = &spec;
+    }
+  }
+  return sorted;
+}
+
+constexpr ByLength kByLength = sort_by_length();
+static_assert(std::ranges::all_of(kMessages, [](const MessageSpec& spec) {
+  return spec.v1.size() + 1 < kByLength.begins.size();
+}));
 
 // `pattern` is a name of the table, perhaps with a '#' for the digits of a number.
 bool matches(std::string_view pattern, std::string_view name, std::uint32_t* number) {
@@ -26,8 +52,9 @@ bool matches(std::string_view pattern, std::string_view name, std::uint32_t* num
 }  // namespace
 
 const MessageSpec* find_v1(std::string_view name, Direction direction, Form form) {
-  if (name.empty()) return nullptr;
-  for (const MessageSpec& spec : kMessages) {
+  if (name.empty() || name.size() + 1 >= kByLength.begins.size()) return nullptr;
+  for (std::size_t i = kByLength.begins[name.size()]; i < kByLength.begins[name.size() + 1]; ++i) {
+    const MessageSpec& spec = *kByLength.specs[i];
     if (spec.v1 == name && spec.direction == direction && spec.form == form) return &spec;
   }
   return nullptr;

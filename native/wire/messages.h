@@ -10,6 +10,7 @@
 // both. What Slurm's library (contribs/pmi2) says or wants otherwise stands at its attribute.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -442,6 +443,10 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
 // Every message, in the order of MessageId.
 inline constexpr std::span<const MessageSpec> kMessages{table::kRows};
 static_assert(static_cast<std::size_t>(MessageId::unknown_result) + 1 == kMessages.size());
+
+// Of one message.
+inline constexpr std::size_t kMostAttributes =
+    std::ranges::max(kMessages, {}, [](const MessageSpec& spec) { return spec.attributes.size(); }).attributes.size();
 
 constexpr const MessageSpec& spec_of(MessageId id) { return kMessages[static_cast<std::size_t>(id)]; }
 
