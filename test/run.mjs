@@ -19,6 +19,7 @@ const packages = {
   'libmpich-dev': 'every MPI program',
   'doctest-dev': 'the tests of the core, and fuzzing',
   gdb: 'debuggers',
+  valgrind: 'what a get costs',
   bubblewrap: 'ranks in sandboxes',
   'pkg-config': 'the calls of libpmi',
   iproute2: 'ranks on another machine',

@@ -32,6 +32,7 @@ export const transports: readonly Transport[] = ['fd', 'tcp', 'unix'];
 // The Debian package that brings each (or what else it takes), for whoever reads that a suite was skipped.
 const packages = {
   bwrap: 'bubblewrap, where namespaces can be made',
+  'c++': 'g++',
   cc: 'gcc',
   gdb: 'gdb',
   // mpiexec -pmi-port hands its ranks the host's name, which they must be able to look up.
@@ -49,6 +50,7 @@ const packages = {
   script: 'bsdutils',
   setsid: 'util-linux',
   unshare: 'util-linux',
+  valgrind: 'valgrind',
 } as const;
 export type Peer = keyof typeof packages;
 
