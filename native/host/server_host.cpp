@@ -204,18 +204,18 @@ void ServerHost::apply() {
   std::vector<job::Question> questions;
   std::vector<job::NameQuestion> name_questions;
   for (const job::Effect& effect : effects_.list()) {
-    if (const auto* send = std::get_if<job::Send>(&effect)) {
+    if (const auto* send = job::as<job::Send>(effect)) {
       if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
-    } else if (const auto* close = std::get_if<job::Close>(&effect)) {
+    } else if (const auto* close = job::as<job::Close>(effect)) {
       Connection& connection = *connections_[close->connection];
       connection.closing = true;
       connection.stream->close_after_flush(kFlushPatience);
-    } else if (const auto* question = std::get_if<job::Question>(&effect)) {
+    } else if (const auto* question = job::as<job::Question>(effect)) {
       questions.push_back(*question);
-    } else if (const auto* question = std::get_if<job::NameQuestion>(&effect)) {
+    } else if (const auto* question = job::as<job::NameQuestion>(effect)) {
       name_questions.push_back(*question);
     } else {
-      events.push_back(std::get<job::Event>(effect));
+      events.push_back(*job::as<job::Event>(effect));
     }
   }
   effects_.clear();

@@ -15,7 +15,7 @@ void Effects::share(ConnectionId connection, std::size_t offset) {
   if (last != nullptr && last->connection == connection && last->offset + last->size == offset) {
     last->size += size;
   } else {
-    list_.emplace_back(std::in_place_type<Send>, Send{connection, offset, size});
+    list_.emplace_back(Send{connection, offset, size});
   }
 }
 

@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -77,7 +79,20 @@ struct NameQuestion {
   NameRequest request;
 };
 
-using Effect = std::variant<Send, Close, Event, Question, NameQuestion>;
+// The large ones are rare, and stand elsewhere: a barrier's list has a Send for each rank, and is as long as they are
+// small.
+using Effect = std::variant<Send, Close, std::unique_ptr<Event>, std::unique_ptr<Question>, std::unique_ptr<NameQuestion>>;
+
+// The effect when it is a T, else null.
+template <typename T>
+const T* as(const Effect& effect) {
+  if constexpr (std::is_same_v<T, Send> || std::is_same_v<T, Close>) {
+    return std::get_if<T>(&effect);
+  } else {
+    const auto* box = std::get_if<std::unique_ptr<T>>(&effect);
+    return box == nullptr ? nullptr : box->get();
+  }
+}
 
 class Effects {
  public:
@@ -99,10 +114,10 @@ class Effects {
   std::string& buffer() { return buffer_; }
   // Everything appended to buffer() since `offset` goes to `connection`.
   void share(ConnectionId connection, std::size_t offset);
-  void close(ConnectionId connection) { list_.emplace_back(std::in_place_type<Close>, Close{connection}); }
-  void ask(Question question) { list_.emplace_back(std::in_place_type<Question>, std::move(question)); }
-  void ask(NameQuestion question) { list_.emplace_back(std::in_place_type<NameQuestion>, std::move(question)); }
-  void event(Event event) { list_.emplace_back(std::in_place_type<Event>, std::move(event)); }
+  void close(ConnectionId connection) { list_.emplace_back(Close{connection}); }
+  void ask(Question question) { list_.emplace_back(std::make_unique<Question>(std::move(question))); }
+  void ask(NameQuestion question) { list_.emplace_back(std::make_unique<NameQuestion>(std::move(question))); }
+  void event(Event event) { list_.emplace_back(std::make_unique<Event>(std::move(event))); }
 
  private:
   std::vector<Effect> list_;

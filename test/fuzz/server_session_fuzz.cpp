@@ -210,16 +210,16 @@ class World {
 
   void collect() {
     for (const job::Effect& effect : effects_.list()) {
-      if (const auto* send = std::get_if<job::Send>(&effect)) {
+      if (const auto* send = job::as<job::Send>(effect)) {
         on_send(send->connection, effects_.bytes(*send));
-      } else if (const auto* close = std::get_if<job::Close>(&effect)) {
+      } else if (const auto* close = job::as<job::Close>(effect)) {
         require(sides_[close->connection].open, 4, "closed twice");
         sides_[close->connection] = {};
         trace("close " + std::to_string(close->connection));
-      } else if (const auto* question = std::get_if<job::Question>(&effect)) {
+      } else if (const auto* question = job::as<job::Question>(effect)) {
         on_question(*question);
       } else {
-        on_event(std::get<job::Event>(effect));
+        on_event(*job::as<job::Event>(effect));
       }
     }
     effects_.clear();

@@ -92,7 +92,7 @@ class OwnPeer final : public Peer {
     job_.receive(kConnection, bytes, answers_);
     std::vector<job::QuestionId> questions;
     for (const job::Effect& effect : answers_.list()) {
-      if (const auto* question = std::get_if<job::Question>(&effect)) questions.push_back(question->id);
+      if (const auto* question = job::as<job::Question>(effect)) questions.push_back(question->id);
     }
     for (const job::QuestionId id : questions) {
       job_.answer_spawn(id, {.rc = job::kFail, .message = "not_supported"}, answers_);
@@ -103,7 +103,7 @@ class OwnPeer final : public Peer {
     // It would wait for itself.
     if (answers_.empty()) throw Failure("nobody can put what is waited for: this process is alone");
     for (const job::Effect& effect : answers_.list()) {
-      if (const auto* send = std::get_if<job::Send>(&effect)) session.receive(answers_.bytes(*send), effects);
+      if (const auto* send = job::as<job::Send>(effect)) session.receive(answers_.bytes(*send), effects);
     }
     answers_.clear();
   }

@@ -98,10 +98,10 @@ class Server {
         }
       }
       for (const job::Effect& effect : effects.list()) {
-        if (const auto* send = std::get_if<job::Send>(&effect)) {
+        if (const auto* send = job::as<job::Send>(effect)) {
           const std::string_view bytes = effects.bytes(*send);
           ::send(connections[send->connection].get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-        } else if (const auto* close = std::get_if<job::Close>(&effect)) {
+        } else if (const auto* close = job::as<job::Close>(effect)) {
           connections.erase(close->connection);
         }
       }

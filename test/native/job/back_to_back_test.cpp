@@ -48,12 +48,12 @@ class World {
         job_.receive(rank, bytes, effects_);
       }
       for (const Effect& effect : effects_.list()) {
-        if (const auto* send = std::get_if<Send>(&effect)) {
+        if (const auto* send = as<Send>(effect)) {
           clients_[send->connection]->receive(effects_.bytes(*send), seen_[send->connection]);
           moved = true;
-        } else if (const auto* close = std::get_if<Close>(&effect)) {
+        } else if (const auto* close = as<Close>(effect)) {
           clients_[close->connection]->eof(seen_[close->connection]);
-        } else if (const auto* event = std::get_if<Event>(&effect)) {
+        } else if (const auto* event = as<Event>(effect)) {
           protocol_errors += event->type == EventType::protocol_error ? 1 : 0;
         }
       }

@@ -34,7 +34,7 @@ inline Peer peer(std::uint32_t uid) {
 inline std::string sent(const Effects& effects, ConnectionId connection) {
   std::string text;
   for (const Effect& effect : effects.list()) {
-    const auto* send = std::get_if<Send>(&effect);
+    const auto* send = as<Send>(effect);
     if (send != nullptr && send->connection == connection) text += effects.bytes(*send);
   }
   return text;
@@ -43,14 +43,14 @@ inline std::string sent(const Effects& effects, ConnectionId connection) {
 inline std::vector<Event> events(const Effects& effects) {
   std::vector<Event> list;
   for (const Effect& effect : effects.list()) {
-    if (const auto* event = std::get_if<Event>(&effect)) list.push_back(*event);
+    if (const auto* event = as<Event>(effect)) list.push_back(*event);
   }
   return list;
 }
 
 inline bool closed(const Effects& effects, ConnectionId connection) {
   return std::ranges::any_of(effects.list(), [&](const Effect& effect) {
-    const auto* close = std::get_if<Close>(&effect);
+    const auto* close = as<Close>(effect);
     return close != nullptr && close->connection == connection;
   });
 }
@@ -62,7 +62,7 @@ template <typename Kind = Question>
 std::vector<Kind> questions(const Effects& effects) {
   std::vector<Kind> list;
   for (const Effect& effect : effects.list()) {
-    if (const auto* question = std::get_if<Kind>(&effect)) list.push_back(*question);
+    if (const auto* question = as<Kind>(effect)) list.push_back(*question);
   }
   return list;
 }

@@ -102,16 +102,16 @@ class Runner {
   void collect() {
     std::vector<job::Question> questions;
     for (const job::Effect& effect : effects_.list()) {
-      if (const auto* send = std::get_if<job::Send>(&effect)) {
+      if (const auto* send = job::as<job::Send>(effect)) {
         CHECK_FALSE(received_[send->connection].closed);
         received_[send->connection].text += effects_.bytes(*send);
-      } else if (const auto* close = std::get_if<job::Close>(&effect)) {
+      } else if (const auto* close = job::as<job::Close>(effect)) {
         received_[close->connection].closed = true;
-      } else if (const auto* question = std::get_if<job::Question>(&effect)) {
+      } else if (const auto* question = job::as<job::Question>(effect)) {
         events_.push_back(text_of(*question));
         questions.push_back(*question);
       } else {
-        add_event(std::get<job::Event>(effect));
+        add_event(*job::as<job::Event>(effect));
       }
     }
     effects_.clear();
