@@ -123,7 +123,7 @@ ServerHost::Connection& ServerHost::new_connection(os::UniqueFd socket) {
   }
   const job::ConnectionId id = free_.back();
   auto connection = std::make_unique<Connection>(*this, id);
-  connection->stream = std::make_unique<os::Stream>(reactor_, std::move(socket), *connection);
+  connection->stream.emplace(reactor_, std::move(socket), *connection);
   free_.pop_back();
   connections_[id] = std::move(connection);
   return *connections_[id];

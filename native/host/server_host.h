@@ -77,7 +77,7 @@ class ServerHost {
     ServerHost& host;
     job::ConnectionId id;
     bool closing = false;  // the engine has closed it and forgotten it
-    std::unique_ptr<os::Stream> stream;
+    std::optional<os::Stream> stream;  // from new_connection() on
   };
 
   Connection& new_connection(os::UniqueFd socket);

@@ -46,10 +46,10 @@ int code_of(const Parsed& parsed) {
 }  // namespace
 
 ServerSession::ServerSession(Job& job, ConnectionId connection, Peer peer)
-    : job_(job), connection_(connection), peer_(std::move(peer)), state_(State::stranger) {}
+    : job_(job), connection_(connection), state_(State::stranger), peer_(std::move(peer)) {}
 
 ServerSession::ServerSession(Job& job, ConnectionId connection, std::uint32_t rank)
-    : job_(job), connection_(connection), state_(State::identified), rank_(rank) {}
+    : job_(job), connection_(connection), rank_(rank), state_(State::identified) {}
 
 bool ServerSession::receive(std::string_view bytes, Effects& effects) {
   while (!bytes.empty() && state_ != State::closed && state_ != State::finalized && state_ != State::refused) {
@@ -127,8 +127,8 @@ void ServerSession::on_line(std::string_view line, Effects& effects) {
   const bool is_spawn = parsed.form == wire::Form::block && parsed.spec != nullptr;
   if (spawn_ && !is_spawn) leave_spawn(effects);
   if (parsed.form == wire::Form::block) {
-    block_ = Block{parsed.spec, reply_name(parsed, version_)};
-    if (!spawn_) spawn_.emplace();
+    block_ = std::make_unique<Block>(Block{parsed.spec, reply_name(parsed, version_)});
+    if (!spawn_) spawn_ = std::make_unique<Spawn>();
     spawn_->bytes += line.size() + 1;
     spawn_->reader.begin_command();
     return;
@@ -224,7 +224,7 @@ void ServerSession::on_block_line(std::string_view line, Effects& effects) {
 }
 
 void ServerSession::end_block(Effects& effects) {
-  const Block block = *std::exchange(block_, std::nullopt);
+  const Block block = std::move(*std::exchange(block_, nullptr));
   if (block.spec == nullptr) {
     spawn_.reset();
     protocol_error("unknown_command in an mcmd block", effects);

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -127,23 +128,25 @@ class ServerSession {
   void reject(std::string reason, Effects& effects);
   void close(Effects& effects);
 
+  // What every request looks at comes first: of thousands of sessions little else stays in a processor's cache.
   Job& job_;
   ConnectionId connection_;
-  Peer peer_;
-  State state_;
   std::uint32_t rank_ = 0;  // from identified on
+  State state_;
   bool told_after_finalize_ = false;
   bool goes_on_ = false;  // came back, under AuthPolicy::reconnect, after a barrier
   wire::Version version_ = wire::Version::v1;
   std::uint32_t subversion_ = 0;  // agreed on
+  std::unique_ptr<Block> block_;
+  std::unique_ptr<Spawn> spawn_;
+  std::string_view thrid_;  // of the frame that is being read; empty outside
   wire::LineFramer framer_{kMaxLine};
+
   wire::FrameFramer frames_{kMaxLine};  // of a stranger; more later
   std::string scratch_;                 // of the frame that is being read
-  std::string_view thrid_;              // its thrid; empty outside
   std::string fence_thrid_;             // of the barrier that it waits in
   std::size_t deferred_ = 0;
-  std::optional<Block> block_;
-  std::optional<Spawn> spawn_;
+  Peer peer_;
 };
 
 }  // namespace wireup::job
