@@ -189,8 +189,9 @@ describe('ends of streams', () => {
   });
 
   it('a disk that is full is said, and ends the job', async () => {
-    // `yes` might end by SIGPIPE before it is ended: who waits cannot.
-    const { code, stderr } = await run(wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'sh', '-c', 'echo full; exec sleep 60'));
+    // The last to start writes, once, and waits: both run by then, and neither can end by SIGPIPE before it is ended.
+    const program = '[ $PMI_RANK = 0 ] || echo full; exec sleep 60';
+    const { code, stderr } = await run(wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'sh', '-c', program));
     expect(stderr).toMatch(/^wireup: nothing more can be written to \/dev\/full: no space left on device \(ENOSPC\); 2 ranks were ended\n$/);
     expect(code).toBe(1);
   });
