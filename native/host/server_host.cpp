@@ -198,8 +198,7 @@ void ServerHost::ended(Connection& connection) {
 }
 
 void ServerHost::apply() {
-  // The sends of a turn go out before the owner hears of its events; the events are moved out first because
-  // an owner may act on this host from within.
+  // The events are moved out first because an owner may act on this host from within.
   std::vector<job::Event> events;
   std::vector<job::Question> questions;
   std::vector<job::NameQuestion> name_questions;

@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +15,8 @@ namespace wireup::os {
 
 namespace {
 
-// Enough that a wake-up of many ranks (a barrier) costs few system calls; 12 bytes each on the stack.
-constexpr int kEventsPerWait = 256;
+// 12 bytes each on the stack.
+constexpr int kEventsPerWait = SocketBatch::kMostSockets;
 
 // One read of this size empties a default-sized pipe (64 KiB) and nearly any socket of ours.
 constexpr std::size_t kReadBuffer = 64 << 10;
@@ -29,6 +30,15 @@ std::uint64_t pack(int fd, std::uint32_t generation) {
   return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd);
 }
 
+struct Packed {
+  int fd;
+  std::uint32_t generation;
+};
+
+Packed unpack(std::uint64_t data) {
+  return {static_cast<int>(data & 0xffffffffU), static_cast<std::uint32_t>(data >> 32)};
+}
+
 void control(int epoll, int operation, int fd, std::uint32_t events, std::uint32_t generation) {
   epoll_event event{};
   event.events = events;
@@ -38,7 +48,8 @@ void control(int epoll, int operation, int fd, std::uint32_t events, std::uint32
 
 }  // namespace
 
-Reactor::Reactor() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), buffer_(kReadBuffer) {
+Reactor::Reactor(SocketCalls calls)
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)), buffer_(kReadBuffer), batch_(calls == SocketCalls::together) {
   if (!epoll_) throw OsError::last("epoll_create1");
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_) throw OsError::last("eventfd");
@@ -51,29 +62,32 @@ Reactor::~Reactor() {
   const auto posted = std::exchange(posted_, {});
 }
 
-std::span<char> Reactor::read_buffer() { return buffer_.span(); }
-
 void Reactor::run() {
   struct OnLoop {
-    explicit OnLoop(std::atomic<std::thread::id>& thread) : thread(thread) {
-      thread.store(std::this_thread::get_id());
+    explicit OnLoop(Reactor& reactor) : reactor(reactor) { reactor.loop_thread_.store(std::this_thread::get_id()); }
+    ~OnLoop() {
+      reactor.batch_.close();
+      reactor.loop_thread_.store({});
     }
-    ~OnLoop() { thread.store({}); }
-    std::atomic<std::thread::id>& thread;
-  } on_loop(loop_thread_);
+    Reactor& reactor;
+  } on_loop(*this);
 
   stopping_ = false;
   epoll_event events[kEventsPerWait];
   while (!stopping_) {
     const int count = ::epoll_wait(epoll_.get(), events, kEventsPerWait, wait_ms());
     if (count < 0 && errno != EINTR) throw OsError::last("epoll_wait");
-    for (int i = 0; i < count; i++) {
-      const std::uint64_t data = events[i].data.u64;
-      dispatch(static_cast<int>(data & 0xffffffffU), static_cast<std::uint32_t>(data >> 32),
-               events[i].events);
+    const std::span<const epoll_event> ready(events, static_cast<std::size_t>(std::max(count, 0)));
+    const bool is_received = receive(ready);
+    batch_.open();
+    for (std::size_t i = 0; i < ready.size(); i++) {
+      if (is_received) place_ = places_[i];
+      dispatch(ready[i]);
+      place_ = kNone;
     }
     run_timers();
     run_posted();
+    batch_.flush();
   }
 }
 
@@ -99,13 +113,13 @@ void Reactor::wake() {
   if (::write(wake_.get(), &one, sizeof one) < 0 && errno != EAGAIN) throw OsError::last("write", "eventfd");
 }
 
-void Reactor::add(int fd, std::uint32_t events, Handler& handler) {
+void Reactor::add(int fd, std::uint32_t events, Handler& handler, Kind kind) {
   if (fd < 0) throw OsError(EBADF, "epoll_ctl");
   const auto index = static_cast<std::size_t>(fd);
   if (index >= handlers_.size()) handlers_.resize(std::max(index + 1, handlers_.size() * 2));
   if (++generation_ == kWakeGeneration) ++generation_;
   control(epoll_.get(), EPOLL_CTL_ADD, fd, events, generation_);
-  handlers_[index] = {&handler, generation_};
+  handlers_[index] = {&handler, generation_, kind};
 }
 
 Reactor::Registration* Reactor::find(int fd, const Handler& handler) {
@@ -132,16 +146,47 @@ bool Reactor::watches(int fd) const {
          handlers_[static_cast<std::size_t>(fd)].handler != nullptr;
 }
 
-void Reactor::dispatch(int fd, std::uint32_t generation, std::uint32_t events) {
-  if (generation == kWakeGeneration) {
+Reactor::Registration* Reactor::find(const epoll_event& event) {
+  const auto [fd, generation] = unpack(event.data.u64);
+  Registration& registration = handlers_[static_cast<std::size_t>(fd)];
+  return registration.handler != nullptr && registration.generation == generation ? &registration : nullptr;
+}
+
+// True when it has been done for all sockets among them.
+bool Reactor::receive(std::span<const epoll_event> events) {
+  if (events.size() < 2) return false;
+  received_.clear();
+  places_.assign(events.size(), kNone);
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const auto [fd, generation] = unpack(events[i].data.u64);
+    if (generation == kWakeGeneration || (events[i].events & ~std::uint32_t{EPOLLOUT}) == 0) continue;
+    const Registration* registration = find(events[i]);
+    if (registration == nullptr || registration->kind != Kind::stream_socket) continue;
+    places_[i] = received_.size();
+    received_.push_back(fd);
+  }
+  return batch_.receive(received_);
+}
+
+void Reactor::dispatch(const epoll_event& event) {
+  if (unpack(event.data.u64).generation == kWakeGeneration) {
     std::uint64_t count;
     // Non-blocking, and the only reader: a failure leaves nothing to do.
     [[maybe_unused]] const ssize_t ignored = ::read(wake_.get(), &count, sizeof count);
     return;
   }
-  const Registration registration = handlers_[static_cast<std::size_t>(fd)];
-  if (registration.handler != nullptr && registration.generation == generation) {
-    registration.handler->on_ready(events);
+  if (const Registration* registration = find(event)) registration->handler->on_ready(event.events);
+}
+
+SocketBatch::Received Reactor::receive(int socket, std::size_t most) {
+  if (place_ != kNone && received_[place_] == socket) return batch_.take(std::exchange(place_, kNone));
+  const std::size_t room = std::min(most, buffer_.size());
+  for (;;) {
+    const ssize_t count = ::recv(socket, buffer_.data(), room, 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return {.error = errno};
+    const auto size = static_cast<std::size_t>(count);
+    return {.bytes = {buffer_.data(), size}, .full = size == room};
   }
 }
 

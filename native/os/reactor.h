@@ -12,6 +12,8 @@
 // on the next turn. An exception from a handler or function leaves run().
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -26,6 +28,7 @@
 
 #include "os/buffer.h"
 #include "os/fd.h"
+#include "os/socket_batch.h"
 
 namespace wireup::os {
 
@@ -40,8 +43,12 @@ class Reactor {
  public:
   using Clock = std::chrono::steady_clock;
   using TimerId = std::uint64_t;  // 0 is never given
+  // What stands behind an fd. From stream sockets the reactor may receive before it calls their handler.
+  enum class Kind : std::uint8_t { any, stream_socket };
+  // How stream sockets are read and written: those of a turn together, where the kernel can, or each by itself.
+  enum class SocketCalls { together, alone };
 
-  Reactor();  // throws OsError
+  explicit Reactor(SocketCalls calls = SocketCalls::together);  // throws OsError
   ~Reactor();
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
@@ -52,7 +59,7 @@ class Reactor {
 
   // The fd stays the caller's; remove() it before closing. Level-triggered. Throws OsError
   // (EPERM: a regular file, which is always ready).
-  void add(int fd, std::uint32_t events, Handler& handler);
+  void add(int fd, std::uint32_t events, Handler& handler, Kind kind = Kind::any);
   void modify(int fd, std::uint32_t events, Handler& handler);
   // Does nothing when `handler` is not what stands for this fd.
   void remove(int fd, Handler& handler);
@@ -64,19 +71,26 @@ class Reactor {
   }
   void cancel(TimerId timer);  // does nothing when it has run
 
-  // Memory to read into, for the handler that runs now: what is in it is consumed before the handler returns.
-  std::span<char> read_buffer();
+  // As recv(2), for the handler of `socket`, which runs now or by a timer: at most `most` bytes, or what the reactor
+  // has received for it already. They are good until the next call, or until the handler returns.
+  SocketBatch::Received receive(int socket, std::size_t most);
+  // What is added to it while the loop runs is sent at the end of the turn.
+  SocketBatch& sends() { return batch_; }
 
  private:
   struct Registration {
     Handler* handler = nullptr;
     std::uint32_t generation = 0;
+    Kind kind = Kind::any;
   };
+  static constexpr std::size_t kNone = SIZE_MAX;
   using TimerKey = std::pair<Clock::time_point, TimerId>;
 
   Registration* find(int fd, const Handler& handler);
   int wait_ms();
-  void dispatch(int fd, std::uint32_t generation, std::uint32_t events);
+  Registration* find(const epoll_event& event);
+  bool receive(std::span<const epoll_event> events);
+  void dispatch(const epoll_event& event);
   void run_timers();
   void run_posted();
   void wake();
@@ -84,6 +98,12 @@ class Reactor {
   UniqueFd epoll_;
   UniqueFd wake_;
   Buffer buffer_;
+  SocketBatch batch_;
+  std::vector<int> received_;       // the sockets of the batch
+  std::vector<std::size_t> places_;  // in the batch, by event; kNone
+  // Of the handler that runs now: where in the batch that is which has been received for it; kNone: nothing, or it has
+  // been taken.
+  std::size_t place_ = kNone;
   std::vector<Registration> handlers_;  // by fd
   std::uint32_t generation_ = 0;
   bool stopping_ = false;

@@ -32,28 +32,56 @@ Stream::Stream(Reactor& reactor, UniqueFd socket, StreamObserver& observer, Stre
   set_nonblocking(socket_.get(), true);
   set_nodelay(socket_.get());
   watched_ = EPOLLIN;
-  reactor_.add(socket_.get(), watched_, *this);
+  reactor_.add(socket_.get(), watched_, *this, Reactor::Kind::stream_socket);
 }
 
 Stream::~Stream() { detach(); }
 
 void Stream::detach() {
   if (detached_) return;
+  settle();
   detached_ = true;
   reactor_.remove(socket_.get(), *this);
   reactor_.cancel(std::exchange(turn_, 0));
 }
 
-UniqueFd Stream::release() {
-  detach();
-  lifetime_.end();
-  return std::move(socket_);
-}
-
 void Stream::send(std::string_view bytes) {
   if (detached_ || closing_ || failed_ != 0) return;
-  if (queued() == 0) bytes.remove_prefix(write(bytes));
+  if (queued() == 0) {
+    if (send_with_others(bytes)) return;
+    if (ticket_ == 0 && failed_ == 0 && queued() == 0) bytes.remove_prefix(write(bytes));
+  }
   if (bytes.empty() || failed_ != 0) return;
+  queue(bytes);
+  watch();
+}
+
+bool Stream::send_with_others(std::string_view bytes) {
+  SocketBatch& sends = reactor_.sends();
+  sends.make_room(bytes.size());  // what waited may be ours
+  if (failed_ != 0 || queued() > 0) return false;
+  if (ticket_ != 0) return sends.extend(ticket_, bytes);
+  ticket_ = sends.add(*this, socket_.get(), bytes);
+  return ticket_ != 0;
+}
+
+void Stream::on_sent(std::string_view left, int error) {
+  ticket_ = 0;
+  if (error != 0) return fail(error);
+  if (left.empty() && queued() > 0) return write_queued();
+  if (left.empty()) return;
+  // It goes before what came later, none of which has been written.
+  const std::string later = std::exchange(queue_, {});
+  queue(left);
+  if (failed_ == 0 && !later.empty()) queue(later);
+  if (failed_ == 0) watch();
+}
+
+void Stream::settle() {
+  if (ticket_ != 0) reactor_.sends().settle(ticket_);
+}
+
+void Stream::queue(std::string_view bytes) {
   if (bytes.size() > limits_.max_write_queue - queued()) {
     fail(ENOBUFS);
     return;
@@ -64,11 +92,11 @@ void Stream::send(std::string_view bytes) {
     written_ = 0;
   }
   queue_.append(bytes);
-  watch();
 }
 
 void Stream::close_after_flush(Reactor::Clock::duration patience) {
   if (detached_ || closing_) return;
+  settle();
   closing_ = true;
   if (failed_ != 0) return;
   schedule(queued() == 0 ? Reactor::Clock::now() : Reactor::Clock::now() + patience);
@@ -76,7 +104,8 @@ void Stream::close_after_flush(Reactor::Clock::duration patience) {
 }
 
 void Stream::on_ready(std::uint32_t events) {
-  if (failed_ != 0) return;  // its turn comes before the next wait
+  // What the reactor has received for us is read now or never.
+  if (failed_ != 0) return on_turn();
   if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) write_queued();
   if (closing_) {
     if (failed_ == 0 && queued() == 0) end(0);
@@ -88,26 +117,20 @@ void Stream::on_ready(std::uint32_t events) {
 // `to_the_end` reads up to EAGAIN, also when writing has failed.
 Stream::Stop Stream::read(bool to_the_end) {
   const Lifetime::Watch watch(lifetime_);
-  const auto buffer = reactor_.read_buffer();
   std::size_t left = limits_.read_budget;
   while (left > 0) {
-    const std::size_t wanted = std::min(left, buffer.size());
-    const ssize_t count = ::recv(socket_.get(), buffer.data(), wanted, 0);
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return Stop::drained;
-    }
-    if (count <= 0) {
-      end(count == 0 ? 0 : errno);
+    const auto [bytes, error, full] = reactor_.receive(socket_.get(), left);
+    if (error == EAGAIN || error == EWOULDBLOCK) return Stop::drained;
+    if (bytes.empty()) {
+      end(error);
       return Stop::gone;
     }
-    const auto size = static_cast<std::size_t>(count);
-    left -= size;
-    observer_.on_bytes(*this, {buffer.data(), size});
+    left -= std::min(left, bytes.size());
+    observer_.on_bytes(*this, bytes);
     if (watch.gone()) return Stop::gone;
     if (closing_ || (failed_ != 0 && !to_the_end)) return Stop::drained;
     // The socket is level-triggered: what came meanwhile, EOF too, is told on the next turn.
-    if (size < wanted && !to_the_end) return Stop::drained;
+    if (!full && !to_the_end) return Stop::drained;
   }
   return Stop::budget;
 }
@@ -129,6 +152,7 @@ std::size_t Stream::write(std::string_view bytes) {
 }
 
 void Stream::write_queued() {
+  settle();
   written_ += write(std::string_view(queue_).substr(written_));
   if (queued() == 0) {
     // Few peers are ever behind; those that were give the memory back.
@@ -139,8 +163,8 @@ void Stream::write_queued() {
 }
 
 void Stream::watch() {
-  const std::uint32_t wanted =
-      (closing_ ? 0U : std::uint32_t{EPOLLIN}) | (queued() > 0 ? std::uint32_t{EPOLLOUT} : 0U);
+  const bool waits = queued() > 0 && ticket_ == 0;
+  const std::uint32_t wanted = (closing_ ? 0U : std::uint32_t{EPOLLIN}) | (waits ? std::uint32_t{EPOLLOUT} : 0U);
   if (wanted == watched_) return;
   watched_ = wanted;
   reactor_.modify(socket_.get(), watched_, *this);
@@ -177,6 +201,7 @@ void Stream::on_turn() {
 
 void Stream::fail(int error) {
   failed_ = error;
+  if (ticket_ != 0) reactor_.sends().drop(std::exchange(ticket_, 0));
   queue_ = {};
   written_ = 0;
   schedule(Reactor::Clock::now());
@@ -184,11 +209,10 @@ void Stream::fail(int error) {
 
 // Unread input at close() makes the kernel reset the connection, and the reset can overtake what was written.
 void Stream::drop_input() {
-  const auto buffer = reactor_.read_buffer();
   for (std::size_t left = limits_.read_budget; left > 0;) {
-    const ssize_t count = ::recv(socket_.get(), buffer.data(), std::min(left, buffer.size()), 0);
-    if (count <= 0) return;
-    left -= static_cast<std::size_t>(count);
+    const auto received = reactor_.receive(socket_.get(), left);
+    if (received.bytes.empty()) return;
+    left -= std::min(left, received.bytes.size());
   }
 }
 

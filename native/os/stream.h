@@ -1,5 +1,5 @@
-// A connected stream socket on the reactor: reads until EOF before it tells of a hang-up, writes at once
-// where the socket takes it and queues the rest up to a bound. TCP_NODELAY is set on TCP.
+// A connected stream socket on the reactor: reads until EOF before it tells of a hang-up, writes at the end of
+// the loop's turn at the latest where the socket takes it, and queues the rest up to a bound. TCP_NODELAY is set on TCP.
 //
 // Threads: the reactor's. The observer may destroy the Stream from within any of its callbacks. The socket is
 // closed when the Stream is destroyed, not before.
@@ -34,7 +34,7 @@ struct StreamLimits {
   std::size_t read_budget = 64 << 10;
 };
 
-class Stream final : Handler {
+class Stream final : Handler, SocketBatch::Sender {
  public:
   // Makes the socket non-blocking. Throws OsError.
   Stream(Reactor& reactor, UniqueFd socket, StreamObserver& observer, StreamLimits limits = {});
@@ -50,13 +50,15 @@ class Stream final : Handler {
   void close_after_flush(Reactor::Clock::duration patience);
 
   int fd() const { return socket_.get(); }
-  // Gives the socket up: no more callbacks, nothing queued is kept.
-  UniqueFd release();
 
  private:
   enum class Stop { drained, budget, gone };
 
   void on_ready(std::uint32_t events) override;
+  void on_sent(std::string_view left, int error) override;
+  bool send_with_others(std::string_view bytes);
+  void settle();
+  void queue(std::string_view bytes);
   Stop read(bool to_the_end);
   std::size_t write(std::string_view bytes);
   void write_queued();
@@ -77,6 +79,7 @@ class Stream final : Handler {
   std::string queue_;
   std::size_t written_ = 0;  // of queue_, from its front
   std::uint32_t watched_ = 0;
+  SocketBatch::Ticket ticket_ = 0;  // of what goes out before the queue, at the end of the turn
   Reactor::TimerId turn_ = 0;
   int failed_ = 0;  // why no more is written; on_end is due
   bool closing_ = false;

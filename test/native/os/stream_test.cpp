@@ -242,22 +242,6 @@ TEST_CASE("stream: destroyed in its callbacks") {
   }
 }
 
-TEST_CASE("stream: release in a callback gives the socket up") {
-  Reactor reactor;
-  FdPair pair = stream_pair();
-  Observer observer;
-  Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 100, .read_budget = 10});
-  UniqueFd socket;
-  observer.then = [&](Stream& s) { socket = s.release(); };
-  put(pair.second.get(), pattern(100));
-  run_until(reactor, [&] { return static_cast<bool>(socket); });
-  run_once(reactor);
-  CHECK(observer.received == pattern(100).substr(0, 10));
-  CHECK(take(socket.get()) == pattern(100).substr(10));
-  stream.send("ignored");
-  stream.close_after_flush(1h);
-}
-
 TEST_CASE("stream: close_after_flush") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
