@@ -1,13 +1,13 @@
 #include "os/spawn.h"
 
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <optional>
 
@@ -35,22 +35,6 @@ constexpr auto kWaitPidfd = static_cast<idtype_t>(3);
 // The child's frames hold a few words each; the rest is for a signal frame that cannot come, and for
 // valgrind.
 constexpr std::size_t kChildStack = 64 << 10;
-
-class ChildStack {
- public:
-  ChildStack()
-      : memory_(::mmap(nullptr, kChildStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK,
-                       -1, 0)) {
-    if (memory_ == MAP_FAILED) throw OsError::last("mmap");
-  }
-  ~ChildStack() { ::munmap(memory_, kChildStack); }
-  ChildStack(const ChildStack&) = delete;
-  ChildStack& operator=(const ChildStack&) = delete;
-  void* top() const { return static_cast<char*>(memory_) + kChildStack; }
-
- private:
-  void* memory_;
-};
 
 // No handler of ours may run in the child, which has our memory. Not pthread_sigmask: it leaves out the
 // signals that the C library keeps for itself.
@@ -96,6 +80,14 @@ std::vector<FdMove> plan_moves(const std::vector<std::pair<int, int>>& fds) {
                     std::binary_search(moves.begin(), moves.end(), FdMove{-1, move.source, false}, by_target);
   }
   return moves;
+}
+
+std::uint64_t bits(const sigset_t& signals) {
+  std::uint64_t result = 0;
+  for (int signal = 1; signal <= kSignals; signal++) {
+    if (::sigismember(&signals, signal) == 1) result |= std::uint64_t{1} << (signal - 1);
+  }
+  return result;
 }
 
 std::string subject_of(const ChildPlan& plan) {
@@ -148,19 +140,18 @@ SpawnedProcess spawn(const SpawnSpec& spec) {
   plan.cpus = cpus.empty() ? nullptr : cpus.data();
   plan.cpus_bytes = cpus.size() * sizeof(unsigned long);
   plan.host_name = spec.host_name.empty() ? nullptr : spec.host_name.c_str();
-  for (int signal = 1; signal <= kSignals; signal++) {
-    if (::sigismember(&spec.ignored_signals, signal) == 1)
-      plan.ignored_signals |= std::uint64_t{1} << (signal - 1);
-  }
+  plan.ignored_signals = bits(spec.ignored_signals);
+  plan.signals_to_set = spec.not_default == nullptr ? ~std::uint64_t{0} : plan.ignored_signals | bits(*spec.not_default);
 
-  const ChildStack stack;
+  // On our own stack, whose pages are there: a mapping for each child would cost the first touch of one.
+  alignas(std::max_align_t) char stack[kChildStack];
   SpawnedProcess child;
   int pidfd = -1;
   {
     const BlockedSignals blocked;
     // Not vfork(): the child's calls would be made on the frame that we return to.
     constexpr int kFlags = CLONE_VM | CLONE_VFORK | kClonePidfd | SIGCHLD;
-    child.pid = WIREUP_CLONE(run_child, stack.top(), kFlags, &plan, &pidfd);
+    child.pid = WIREUP_CLONE(run_child, stack + kChildStack, kFlags, &plan, &pidfd);
     if (child.pid < 0) throw OsError::last("clone");
   }
   child.pidfd.reset(pidfd);

@@ -37,7 +37,7 @@ WIREUP_IN_CHILD bool failed(ChildPlan& plan, const char* step, int fd = -1) {
 
 WIREUP_IN_CHILD bool set_signals(ChildPlan& plan) {
   for (int signal = 1; signal <= kSignals; signal++) {
-    if (signal == SIGKILL || signal == SIGSTOP) continue;
+    if (signal == SIGKILL || signal == SIGSTOP || (plan.signals_to_set >> (signal - 1) & 1) == 0) continue;
     const bool ignored = (plan.ignored_signals >> (signal - 1) & 1) != 0;
     const KernelSigaction action{ignored ? kIgnore : kDefault, 0, 0, 0};
     if (::syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof action.mask) < 0) {

@@ -31,6 +31,7 @@ struct ChildPlan {
   bool die_with_parent;
   pid_t parent;
   std::uint64_t ignored_signals;  // bit n - 1 for signal n
+  std::uint64_t signals_to_set;   // the others are as they should be
   const unsigned long* cpus;      // null: all that the parent may run on
   std::size_t cpus_bytes;
   const char* host_name;          // null: the parent's

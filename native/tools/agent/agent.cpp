@@ -46,9 +46,9 @@ bool is_broken(int fd) {
 
 }  // namespace
 
-Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored, Cgroup& cgroup)
+Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, const Signals& signals, Cgroup& cgroup)
     : reactor_(reactor),
-      ignored_(ignored),
+      signals_(signals),
       cgroup_(cgroup),
       dev_null_(::open("/dev/null", O_RDWR | O_CLOEXEC)),
       ranks_(reactor, *this),
@@ -193,7 +193,8 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
   }
   spec.new_process_group = true;
   spec.die_with_parent = true;
-  spec.ignored_signals = ignored_;
+  spec.ignored_signals = signals_.ignored_in_ranks;
+  spec.not_default = &signals_.not_default;
   spec.cpus = binding_.next();
   spec.join_fd = cgroup_.joining();
   if (rank.own_host) spec.host_name = rank.host;

@@ -35,8 +35,13 @@ namespace wireup::agent {
 
 class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
  public:
-  // `ignored` is what stays ignored in ranks. Throws OsError.
-  Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, sigset_t ignored, Cgroup& cgroup);
+  struct Signals {
+    sigset_t ignored_in_ranks;
+    sigset_t not_default;  // in this process, for good
+  };
+
+  // Throws OsError.
+  Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, const Signals& signals, Cgroup& cgroup);
   ~Agent() override;
 
   // Until everything is over. Returns the exit code.
@@ -70,7 +75,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   void abandon();
 
   os::Reactor& reactor_;
-  sigset_t ignored_;
+  Signals signals_;
   Cgroup& cgroup_;
   os::UniqueFd dev_null_;
   std::optional<wire::agent::Hello> hello_;

@@ -37,13 +37,16 @@ void fill_standard_fds() {
 
 // The agent is in the tool's process group, so the terminal's signals reach it; what the ranks are to get of
 // them is the launcher's decision. It ends with its socket.
-void ignore_signals() {
+// Adds them to `not_default`.
+void ignore_signals(sigset_t& not_default) {
   for (const int number : {SIGINT, SIGQUIT, SIGTSTP, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTTIN,
                            SIGTTOU, SIGPIPE, SIGWINCH}) {
     std::signal(number, SIG_IGN);
+    sigaddset(&not_default, number);
   }
   // Where it is ignored the kernel reaps our children, and their statuses are lost.
   std::signal(SIGCHLD, SIG_DFL);
+  sigdelset(&not_default, SIGCHLD);
 }
 
 // With `stty tostop` a terminal stops whoever writes to it from the background, where the ranks' groups always are.
@@ -55,7 +58,8 @@ bool stops_writers(int fd) {
 }  // namespace
 
 int main() {
-  sigset_t ignored = wireup::os::ignored_signals();
+  sigset_t not_default = wireup::os::ignored_signals();
+  sigset_t ignored = not_default;
   if (stops_writers(STDOUT_FILENO) || stops_writers(STDERR_FILENO)) sigaddset(&ignored, SIGTTOU);
   if (!is_seqpacket(kLauncherFd)) {
     std::fputs(
@@ -67,11 +71,11 @@ int main() {
     wireup::os::UniqueFd launcher(kLauncherFd);
     ::fcntl(kLauncherFd, F_SETFD, FD_CLOEXEC);
     fill_standard_fds();
-    ignore_signals();
+    ignore_signals(not_default);
     wireup::agent::Cgroup cgroup;
     const pid_t guard = wireup::agent::start_guard(cgroup);
     wireup::os::Reactor reactor;
-    wireup::agent::Agent agent(reactor, guard, std::move(launcher), ignored, cgroup);
+    wireup::agent::Agent agent(reactor, guard, std::move(launcher), {ignored, not_default}, cgroup);
     return agent.run();
   } catch (const std::exception& error) {
     wireup::agent::complain("%s", error.what());

@@ -235,6 +235,17 @@ TEST_CASE("spawn: signals are default and unblocked, but those that are to stay 
     CHECK(cat.status("SigBlk") == "0000000000000000");
     CHECK(cat.status("SigCgt") == "0000000000000000");
     CHECK(cat.status("SigIgn") == "0000000000000001");
+
+    // Said by one who knows.
+    sigset_t not_default;
+    ::sigemptyset(&not_default);
+    for (const int number : {SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&not_default, number);
+    spec.not_default = &not_default;
+    ::sigaddset(&spec.ignored_signals, SIGWINCH);
+    Cat told(spec);
+    CHECK(told.status("SigBlk") == "0000000000000000");
+    CHECK(told.status("SigCgt") == "0000000000000000");
+    CHECK(told.status("SigIgn") == "0000000008000001");
   }
   sigset_t mask;
   ::pthread_sigmask(SIG_SETMASK, &mask_before, &mask);
