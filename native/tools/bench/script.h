@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 
 namespace wireup::bench {
 
@@ -87,12 +88,15 @@ inline constexpr int kInitackLines = 4;
 
 // The name in the answer to get_my_kvsname. False: there is none.
 inline bool read_name(const char* line, std::size_t size, char (&name)[kMaxName]) {
-  constexpr char kIntro[] = "cmd=my_kvsname kvsname=";
-  constexpr std::size_t kBegin = sizeof kIntro - 1;
-  if (size <= kBegin || std::memcmp(line, kIntro, kBegin) != 0) return false;
-  const std::size_t length = strcspn(line + kBegin, " \n");
+  constexpr std::string_view kIntro = "cmd=my_kvsname ";
+  constexpr std::string_view kName = " kvsname=";  // Slurm says rc=0 before it
+  const std::string_view answer(line, size);
+  const std::size_t found = answer.find(kName);
+  if (!answer.starts_with(kIntro) || found == answer.npos) return false;
+  const std::string_view value = answer.substr(found + kName.size());
+  const std::size_t length = std::min(value.find_first_of(" \n"), value.size());
   if (length >= sizeof name) return false;
-  std::memcpy(name, line + kBegin, length);
+  std::memcpy(name, value.data(), length);
   name[length] = '\0';
   return true;
 }
