@@ -120,6 +120,7 @@ void Reactor::add(int fd, std::uint32_t events, Handler& handler, Kind kind) {
   if (++generation_ == kWakeGeneration) ++generation_;
   control(epoll_.get(), EPOLL_CTL_ADD, fd, events, generation_);
   handlers_[index] = {&handler, generation_, kind};
+  if (kind == Kind::stream_socket) stream_sockets_++;
 }
 
 Reactor::Registration* Reactor::find(int fd, const Handler& handler) {
@@ -137,6 +138,7 @@ void Reactor::modify(int fd, std::uint32_t events, Handler& handler) {
 void Reactor::remove(int fd, Handler& handler) {
   Registration* registration = find(fd, handler);
   if (registration == nullptr) return;
+  if (registration->kind == Kind::stream_socket && --stream_sockets_ == 0) batch_.rest();
   *registration = {};
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }

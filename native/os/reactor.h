@@ -106,6 +106,7 @@ class Reactor {
   std::size_t place_ = kNone;
   std::vector<Registration> handlers_;  // by fd
   std::uint32_t generation_ = 0;
+  std::size_t stream_sockets_ = 0;
   bool stopping_ = false;
   std::atomic<std::thread::id> loop_thread_;
 

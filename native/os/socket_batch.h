@@ -54,6 +54,8 @@ class SocketBatch {
   void open() { is_open_ = ring_ != nullptr; }
   void flush();
   void close() { is_open_ = false; }
+  // No socket is left: gives back what is the kernel's. What has been received stays.
+  void rest() { ring_.reset(); }
 
   // Before add() or extend(): what is there is sent when `size` more would be too much. Calls any on_sent().
   void make_room(std::size_t size) {

@@ -6,8 +6,8 @@ import type { Transport } from '../bench.js';
 
 export interface Launcher {
   name: string;
-  /** Which threads are its server, by their names; the kernel keeps 15 letters. */
-  server: RegExp;
+  /** Which threads are its server, by their names; the kernel keeps 15 letters. Absent: a daemon's, not ours to see. */
+  server?: RegExp;
   /** Command lines that start `program` as N ranks; several: one after the other, and their times count together. */
   commands: (program: readonly string[], ranks: number, pmi: Transport) => string[][];
   transports: readonly Transport[];
@@ -51,15 +51,13 @@ const peers: Launcher[] = [
     commands: (program, ranks, pmi) => [['mpiexec.hydra', ...(pmi === 'tcp' ? ['-pmi-port'] : []), '-n', `${ranks}`, ...program]],
   },
   {
-    // Its PMI-2 plugin serves PMI-1 too. Its server is a daemon's, whose time is not ours to see.
+    // Its PMI-2 plugin serves PMI-1 too.
     name: 'srun',
-    server: /^$/,
     transports: ['fd'],
     commands: (program, ranks) => [['srun', '--mpi=pmi2', '--overcommit', '-n', `${ranks}`, ...program]],
   },
   {
     name: 'flux',
-    server: /^$/,
     transports: ['fd'],
     commands: (program, ranks) => [['flux', 'run', '-n', `${ranks}`, ...program]],
   },

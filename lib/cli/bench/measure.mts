@@ -76,7 +76,7 @@ function add(series: Series, plan: Plan, launcher: Launcher, runs: readonly Cond
   series.milliseconds.push(lastNs.at(-1)! / rounds / 1e6);
   // The first point is before all of it.
   (series.spreadMs ??= []).push(median(lastNs.slice(1).map((last, i) => last - firstNs[i + 1]!)) / 1e6);
-  const server = threads.filter(({ name }) => launcher.server.test(name));
+  const server = threads.filter(({ name }) => launcher.server?.test(name));
   if (server.length > 0) (series.serverNs ??= []).push(server.reduce((sum, { cpuNs }) => sum + cpuNs, 0) / operations);
   if (plan.what === 'connect') (series.memoryBytes ??= []).push((memory[1] - memory[0]) / plan.ranks);
 }

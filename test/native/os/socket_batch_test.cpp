@@ -192,6 +192,25 @@ TEST_CASE("batch: a turn's receives and sends are one call each") {
   CHECK(clients.all([](Client& client) { return client.hear() == 12 && client.heard == "first,second"; }));
 }
 
+TEST_CASE("batch: nothing of it is left when the last stream has gone") {
+  Reactor reactor;
+  const auto fds = fds_of(::getpid());
+  for (int i = 0; i < 3; ++i) {
+    Clients clients(reactor, 8);
+    for (Client& client : clients) {
+      client.say("x");
+      // All go while the first of them is heard, whose bytes stay good.
+      client.then = [&](Client&, std::string_view bytes) {
+        for (Client& each : clients) each.stream.reset();
+        CHECK(bytes == "x");
+      };
+    }
+    run_once(reactor);
+    clients.clear();
+    CHECK(fds_of(::getpid()) == fds);
+  }
+}
+
 TEST_CASE("batch: what is sent to one in turn with others keeps its order, also when its socket is full") {
   for (const auto way : kWays) {
     CAPTURE(static_cast<int>(way));
