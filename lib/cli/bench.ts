@@ -41,7 +41,7 @@ function check(what: readonly Benchmark[], options: BenchOptions): BenchOptions 
 export function addBench(program: Command): void {
   program
     .command('bench')
-    .description('measure what wire-up costs here, beside the least that it can cost and beside other launchers')
+    .description('measure what wire-up costs here, beside a plain loop that does no more, and beside other launchers')
     .addArgument(new Argument('[benchmarks...]', 'what to measure').choices(benchmarks).default(['exchange'], 'exchange'))
     .addOption(new Option('--ranks <counts>', 'how many ranks, such as 64,256').argParser(list(wholeNumber(1, MAX_RANKS))).default([64], '64'))
     .addOption(new Option('--pmi <transports>', 'how ranks reach their server').argParser(list(transport)).default([...transports], transports.join(',')))

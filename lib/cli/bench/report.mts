@@ -32,8 +32,7 @@ export function htmlReport({ version, machine, begun, pairs, figures, growth }: 
 <h1>wireup bench</h1>
 <p>wireup ${escaped(version)}, Node ${machine.node}, Linux ${escaped(machine.kernel)}, ${machine.cpus} x ${escaped(machine.cpu || machine.arch)}; ${begun}.</p>
 <p>Medians of ${pairs} turns. A ratio is the median of the ratios of each turn, with its 95&nbsp;% interval. The floor is
-the least that a server of one thread, or a launcher, can cost: canned answers on the same sockets, or posix_spawn and
-waiting. <i>floor again</i> is the same program in the same turn: how far it is from 1 is what the noise is worth.</p>
+a plain loop that does no more than it must: canned answers on the same sockets, or posix_spawn and waiting. <i>floor again</i> is the same program in the same turn: how far it is from 1 is what the noise is worth.</p>
 ${ratios.join('\n')}
 ${times.join('\n')}
 <pre>${escaped([...figures.flatMap(figureLines), ...grown].join('\n'))}</pre>
