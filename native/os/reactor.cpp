@@ -67,6 +67,7 @@ void Reactor::run() {
     explicit OnLoop(Reactor& reactor) : reactor(reactor) { reactor.loop_thread_.store(std::this_thread::get_id()); }
     ~OnLoop() {
       reactor.batch_.close();
+      reactor.place_ = kNone;
       reactor.loop_thread_.store({});
     }
     Reactor& reactor;

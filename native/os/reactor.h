@@ -99,10 +99,9 @@ class Reactor {
   UniqueFd wake_;
   Buffer buffer_;
   SocketBatch batch_;
-  std::vector<int> received_;       // the sockets of the batch
-  std::vector<std::size_t> places_;  // in the batch, by event; kNone
-  // Of the handler that runs now: where in the batch that is which has been received for it; kNone: nothing, or it has
-  // been taken.
+  std::vector<int> received_;        // the sockets of the batch
+  std::vector<std::size_t> places_;  // in the batch, by event; kNone: it is none of them
+  // In the batch, of what has been received for the handler that runs now; kNone: nothing, or it has been taken.
   std::size_t place_ = kNone;
   std::vector<Registration> handlers_;  // by fd
   std::uint32_t generation_ = 0;

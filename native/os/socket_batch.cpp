@@ -18,7 +18,23 @@ constexpr std::size_t kWorthOpening = 8;
 // page that is touched first costs as much as ten system calls.
 constexpr std::size_t kRoom = 1024;
 
+bool is_full(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
+
 }  // namespace
+
+Sent send_now(int socket, std::string_view bytes) {
+  Sent sent{0, 0};
+  while (sent.size < bytes.size()) {
+    const ssize_t count = ::send(socket, bytes.data() + sent.size, bytes.size() - sent.size, MSG_NOSIGNAL);
+    if (count >= 0) {
+      sent.size += static_cast<std::size_t>(count);
+    } else if (errno != EINTR) {
+      sent.error = is_full(errno) ? 0 : errno;
+      break;
+    }
+  }
+  return sent;
+}
 
 bool SocketBatch::is_worth_it(std::size_t count) {
   if (ring_) return count >= kWorthUsing;
@@ -37,9 +53,9 @@ void SocketBatch::perform(std::span<SocketCall> calls) {
 
 bool SocketBatch::receive(std::span<const int> sockets) {
   if (!is_worth_it(sockets.size())) return false;
-  if (!received_) received_ = std::make_unique<Buffer>(kMostSockets * kRoom);
+  if (!rooms_) rooms_ = std::make_unique<Buffer>(kMostSockets * kRoom);
   receives_.clear();
-  char* room = received_->data();
+  char* room = rooms_->data();
   for (const int socket : sockets) {
     receives_.push_back({SocketCall::Kind::receive, socket, std::exchange(room, room + kRoom), kRoom, 0});
   }
@@ -70,20 +86,12 @@ bool SocketBatch::extend(Ticket ticket, std::string_view bytes) {
 
 void SocketBatch::settle(Ticket ticket) {
   Send& send = sends_[ticket - 1];
-  std::size_t taken = 0;
-  while (taken < send.size) {
-    const ssize_t count = ::send(send.socket, bytes_.data() + send.begin + taken, send.size - taken, MSG_NOSIGNAL);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return report(send, taken, errno);
-    taken += static_cast<std::size_t>(count);
-  }
-  report(send, taken, 0);
+  report(send, send_now(send.socket, std::string_view(bytes_).substr(send.begin, send.size)));
 }
 
-void SocketBatch::report(Send& send, std::size_t taken, int error) {
-  const std::string_view left = std::string_view(bytes_).substr(send.begin + taken, send.size - taken);
-  const bool waits = error == EAGAIN || error == EWOULDBLOCK;
-  std::exchange(send.sender, nullptr)->on_sent(left, waits ? 0 : error);
+void SocketBatch::report(Send& send, const Sent& sent) {
+  const std::string_view left = std::string_view(bytes_).substr(send.begin + sent.size, send.size - sent.size);
+  std::exchange(send.sender, nullptr)->on_sent(left, sent.error);
 }
 
 void SocketBatch::flush() {
@@ -107,7 +115,7 @@ void SocketBatch::send_all() {
     for (Send& send : sends_) {
       if (send.sender == nullptr) continue;
       const std::int32_t result = call++->result;
-      report(send, result < 0 ? 0 : static_cast<std::size_t>(result), result < 0 ? -result : 0);
+      report(send, result < 0 ? Sent{0, is_full(-result) ? 0 : -result} : Sent{static_cast<std::size_t>(result), 0});
     }
   }
   sends_.clear();

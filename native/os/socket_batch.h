@@ -18,6 +18,15 @@
 
 namespace wireup::os {
 
+// What a socket has taken.
+struct Sent {
+  std::size_t size;
+  int error;  // why it takes no more (errno); 0: nothing is wrong, though it may be full
+};
+
+// Sends by itself what the socket takes now.
+Sent send_now(int socket, std::string_view bytes);
+
 class SocketBatch {
  public:
   class Sender {
@@ -35,8 +44,8 @@ class SocketBatch {
   // What was in a socket.
   struct Received {
     std::string_view bytes = {};  // none without an error: the end of the stream
-    int error = 0;           // errno
-    bool full = false;       // all the room was taken: there may be more
+    int error = 0;                // errno
+    bool full = false;            // all the room was taken: there may be more
   };
 
   // `is_allowed` is false for those who want each call by itself.
@@ -83,13 +92,13 @@ class SocketBatch {
   bool is_worth_it(std::size_t count);
   void perform(std::span<SocketCall> calls);
   void send_all();
-  void report(Send& send, std::size_t taken, int error);
+  void report(Send& send, const Sent& sent);
 
   bool is_allowed_;
   bool is_open_ = false;
   std::unique_ptr<IoRing> ring_;  // from the first turn that is worth it
   std::vector<SocketCall> receives_;
-  std::unique_ptr<Buffer> received_;
+  std::unique_ptr<Buffer> rooms_;  // for them
   std::vector<Send> sends_;
   std::vector<SocketCall> calls_;
   std::string bytes_;  // of all that is to be sent

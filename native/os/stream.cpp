@@ -136,19 +136,9 @@ Stream::Stop Stream::read(bool to_the_end) {
 }
 
 std::size_t Stream::write(std::string_view bytes) {
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t count = ::send(socket_.get(), bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
-    if (count >= 0) {
-      done += static_cast<std::size_t>(count);
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      break;
-    } else if (errno != EINTR) {
-      fail(errno);
-      break;
-    }
-  }
-  return done;
+  const Sent sent = send_now(socket_.get(), bytes);
+  if (sent.error != 0) fail(sent.error);
+  return sent.size;
 }
 
 void Stream::write_queued() {

@@ -2,7 +2,7 @@
 // the loop's turn at the latest where the socket takes it, and queues the rest up to a bound. TCP_NODELAY is set on TCP.
 //
 // Threads: the reactor's. The observer may destroy the Stream from within any of its callbacks. The socket is
-// closed when the Stream is destroyed, not before.
+// closed when the Stream is destroyed, not before; what waits for the end of the turn is written then.
 #pragma once
 
 #include <cstddef>

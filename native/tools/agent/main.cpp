@@ -37,7 +37,7 @@ void fill_standard_fds() {
 
 // The agent is in the tool's process group, so the terminal's signals reach it; what the ranks are to get of
 // them is the launcher's decision. It ends with its socket.
-// Adds them to `not_default`.
+// `not_default` goes on saying which signals are not default.
 void ignore_signals(sigset_t& not_default) {
   for (const int number : {SIGINT, SIGQUIT, SIGTSTP, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTTIN,
                            SIGTTOU, SIGPIPE, SIGWINCH}) {
