@@ -20,7 +20,7 @@ namespace wireup::os {
 
 namespace {
 
-// As many as a turn of the reactor receives from. Its memory is 64 bytes each, and 16 for each of twice as many results.
+// So that a barrier's answers go out by few calls. Its memory is 64 bytes each, and 16 for each of twice as many results.
 constexpr unsigned kEntries = 256;
 
 // One mapping for both queues; results are never dropped. The last is of Linux 5.7,
