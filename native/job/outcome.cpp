@@ -74,7 +74,9 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
   entry.outcome.exited = true;
   --running_;
   const bool blamed = failure_ && failure_->rank == static_cast<std::int32_t>(rank);
-  if (how.ended && !(blamed && how.signaled && forwarded_.contains(how.value))) return;
+  // It may have been on its way out when the agent began to end the job.
+  const bool by_agent = how.signaled && (how.value == SIGTERM || how.value == SIGKILL) && !forwarded_.contains(how.value);
+  if (how.ended && (!blamed || by_agent)) return;
   if (blamed) explain(rank);
   const bool failed = how.signaled || how.value != 0;
   if (failed) fail(of_rank(how.signaled ? FailureReason::signal : FailureReason::exit, rank, how.value));

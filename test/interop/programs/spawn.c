@@ -5,7 +5,7 @@
 //   spawn merge N        the same, joined into one communicator, in which all is summed up
 //   spawn multiple       two commands with arguments and info of their own
 //   spawn each           every rank in turn spawns two children by itself
-//   spawn again K        K spawns of one child, one after the other
+//   spawn again K [stay] K spawns of one child, one after the other, and then wait for ever
 //   spawn missing        a program that does not exist, and what works afterwards
 //   spawn refused        the same where spawning is not allowed
 //   spawn abort          a child aborts with code 7
@@ -162,6 +162,11 @@ int main(int argc, char **argv) {
       children = spawn(args, 1, MPI_COMM_WORLD);
       parent_talks(children, root, 1);
       MPI_Comm_disconnect(&children);
+    }
+    if (argc > 3) {
+      printf("stays\n");
+      fflush(stdout);
+      pause();
     }
   } else if (strcmp(what, "missing") == 0 || strcmp(what, "refused") == 0) {
     char *args[] = {"child", NULL};

@@ -35,6 +35,10 @@ struct Story {
   void ended(std::uint32_t rank) {
     outcome.exited(rank, {.signaled = true, .value = SIGTERM, .ended = true}, now);
   }
+  // So did this, but it was past hearing it.
+  void exit_while_ended(std::uint32_t rank, std::int32_t code) {
+    outcome.exited(rank, {.value = code, .ended = true}, now);
+  }
   void abort(std::uint32_t rank, std::int32_t code) { outcome.aborted(rank, code, "why", {}); }
   void stuck(std::uint32_t rank, std::uint64_t barrier = 0) { outcome.stuck(rank, barrier); }
   void after(milliseconds delay) { outcome.tick(now += delay); }
@@ -118,6 +122,17 @@ TEST_CASE("the first in time is to blame") {
        {true, 139, R::signal, 1, SIGSEGV}},
       {"the one that hung up ran when the job was ended",
        [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.abort(2, 14), s.ended(1); }, {true, 1, R::lost, 1}},
+      {"two exit at once: the one whose status came second hung up first",
+       [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.exit(2, 3), s.exit_while_ended(1, 4); },
+       {true, 4, R::exit, 1, 4}},
+      {"one that hung up crashes by itself while the job is ended",
+       [](Story& s) {
+         s.init(1), s.init(2), s.hang_up(1), s.exit(2, 3);
+         s.outcome.exited(1, {.signaled = true, .value = SIGSEGV, .ended = true}, s.now);
+       },
+       {true, 139, R::signal, 1, SIGSEGV}},
+      {"one that did not hang up and exits while the job is ended is a victim",
+       [](Story& s) { s.init(1), s.init(2), s.exit(2, 3), s.exit_while_ended(1, 4); }, {true, 3, R::exit, 2, 3}},
       {"all were sent TERM: one hung up, another's status came first, and the agent took the first for its own doing",
        [](Story& s) { s.outcome.forwarded(SIGTERM), s.init(1), s.hang_up(1), s.signal(2, SIGTERM), s.ended(1); },
        {true, 143, R::signal, 1, SIGTERM}},
