@@ -29,7 +29,7 @@ const headers = existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedi
 // put its own makefile into build/ meanwhile.
 const isOurs = existsSync(join(root, 'build/config.gypi')) && !existsSync(join(root, 'build/CMakeCache.txt'));
 const command = process.argv.includes('--update') && isOurs ? ['configure', 'build'] : ['rebuild'];
-if (command[0] === 'rebuild') console.log('wireup: compiling the native parts, which takes about a minute');
+if (command[0] === 'rebuild') console.log('wireup: compiling the native parts, which takes half a minute to a minute');
 const { status, stdout, stderr } = spawnSync(
   process.execPath,
   [nodeGyp, ...command, `--jobs=${availableParallelism()}`, '--loglevel=warn', ...headers],

@@ -141,6 +141,7 @@ function testAll() {
   if (missing.includes('doctest-dev')) {
     count.skipped++;
   } else {
+    // TSan is for what has threads: wire and job have none.
     const built = ['asan', 'tsan'].filter((preset) => step(() => testCore(preset)));
     if (built.includes('asan')) fuzz();
   }

@@ -26,8 +26,6 @@ Environment& environment(const Napi::CallbackInfo& info) {
 
 host::Runtime& runtime(const Napi::CallbackInfo& info) { return environment(info).runtime(); }
 
-std::uint32_t u32(const Napi::Value& value) { return value.As<Napi::Number>().Uint32Value(); }
-std::string text(const Napi::Value& value) { return value.As<Napi::String>().Utf8Value(); }
 host::RequestId request_id(const Napi::Value& value) {
   return static_cast<host::RequestId>(value.As<Napi::Number>().Int64Value());
 }
@@ -99,43 +97,43 @@ Napi::Value list_names(const Napi::CallbackInfo& info) {
 
 Napi::Value open_channel(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
-    return Napi::Number::New(info.Env(), runtime(info).open_channel(u32(info[0]), u32(info[1])).release());
+    return Napi::Number::New(info.Env(), runtime(info).open_channel(to_u32(info[0]), to_u32(info[1])).release());
   });
 }
 
 void answer_spawn(const Napi::CallbackInfo& info) {
-  runtime(info).answer_spawn(u32(info[0]), {u32(info[1]), request_id(info[2]), {}},
+  runtime(info).answer_spawn(to_u32(info[0]), {to_u32(info[1]), request_id(info[2]), {}},
                              to_spawn_answer(info[3].As<Napi::Object>()));
 }
 
 void spawn(const Napi::CallbackInfo& info) {
-  runtime(info).spawn(u32(info[0]), u32(info[1]),
-                      {{u32(info[2]), request_id(info[3]), to_numbers(info[5])}, to_group_options(info[4].As<Napi::Object>())});
+  runtime(info).spawn(to_u32(info[0]), to_u32(info[1]),
+                      {{to_u32(info[2]), request_id(info[3]), to_numbers(info[5])}, to_group_options(info[4].As<Napi::Object>())});
 }
 
-void close_server(const Napi::CallbackInfo& info) { runtime(info).close_server(u32(info[0])); }
+void close_server(const Napi::CallbackInfo& info) { runtime(info).close_server(to_u32(info[0])); }
 
-void status(const Napi::CallbackInfo& info) { runtime(info).status(u32(info[0]), request_id(info[1])); }
+void status(const Napi::CallbackInfo& info) { runtime(info).status(to_u32(info[0]), request_id(info[1])); }
 
 void signal(const Napi::CallbackInfo& info) {
   const auto array = info[2].As<Napi::Array>();
   std::vector<std::uint32_t> ranks;
-  for (std::uint32_t i = 0; i < array.Length(); ++i) ranks.push_back(u32(array.Get(i)));
-  runtime(info).signal(u32(info[0]), info[1].As<Napi::Number>().Int32Value(), std::move(ranks));
+  for (std::uint32_t i = 0; i < array.Length(); ++i) ranks.push_back(to_u32(array.Get(i)));
+  runtime(info).signal(to_u32(info[0]), info[1].As<Napi::Number>().Int32Value(), std::move(ranks));
 }
 
-void show_status(const Napi::CallbackInfo& info) { runtime(info).show_status(u32(info[0]), text(info[1])); }
+void show_status(const Napi::CallbackInfo& info) { runtime(info).show_status(to_u32(info[0]), to_text(info[1])); }
 
 Napi::Value join_singleton(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     return Napi::Number::New(
-        info.Env(), host::join_singleton(static_cast<std::uint16_t>(u32(info[0])), text(info[1])).release());
+        info.Env(), host::join_singleton(static_cast<std::uint16_t>(to_u32(info[0])), to_text(info[1])).release());
   });
 }
 
 Napi::Value random_bytes(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
-    auto bytes = Napi::Buffer<std::byte>::New(info.Env(), u32(info[0]));
+    auto bytes = Napi::Buffer<std::byte>::New(info.Env(), to_u32(info[0]));
     os::fill_random({bytes.Data(), bytes.Length()});
     return bytes;
   });
@@ -143,7 +141,7 @@ Napi::Value random_bytes(const Napi::CallbackInfo& info) {
 
 Napi::Value open_pipes(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
-    std::vector<os::FdPair> pipes = host::open_output_pipes(u32(info[0]));
+    std::vector<os::FdPair> pipes = host::open_output_pipes(to_u32(info[0]));
     std::vector<std::uint32_t> numbers;
     for (os::FdPair& pipe : pipes) {
       numbers.push_back(static_cast<std::uint32_t>(pipe.first.release()));
@@ -154,27 +152,27 @@ Napi::Value open_pipes(const Napi::CallbackInfo& info) {
 }
 
 void stop(const Napi::CallbackInfo& info) {
-  runtime(info).stop(u32(info[0]), std::chrono::milliseconds(u32(info[1])));
+  runtime(info).stop(to_u32(info[0]), std::chrono::milliseconds(to_u32(info[1])));
 }
 
 void request(const Napi::CallbackInfo& info) {
   const host::ClientOperation operation = to_operation(info[2]);
-  runtime(info).request(u32(info[0]), request_id(info[1]), operation, to_items(operation, info[3]));
+  runtime(info).request(to_u32(info[0]), request_id(info[1]), operation, to_items(operation, info[3]));
 }
 
 Napi::Value clique_ranks(const Napi::CallbackInfo& info) {
-  return to_array(info.Env(), wire::clique_ranks(text(info[0]), text(info[1]), u32(info[2]), u32(info[3])));
+  return to_array(info.Env(), wire::clique_ranks(to_text(info[0]), to_text(info[1]), to_u32(info[2]), to_u32(info[3])));
 }
 
 void abort(const Napi::CallbackInfo& info) {
-  runtime(info).abort(u32(info[0]), info[1].As<Napi::Number>().Int32Value(), text(info[2]));
+  runtime(info).abort(to_u32(info[0]), info[1].As<Napi::Number>().Int32Value(), to_text(info[2]));
 }
 
-void close_client(const Napi::CallbackInfo& info) { runtime(info).close_client(u32(info[0])); }
+void close_client(const Napi::CallbackInfo& info) { runtime(info).close_client(to_u32(info[0])); }
 
-Napi::Value address(const Napi::CallbackInfo& info) { return parse_address(info.Env(), text(info[0])); }
+Napi::Value address(const Napi::CallbackInfo& info) { return parse_address(info.Env(), to_text(info[0])); }
 
-Napi::Value host_range_error(const Napi::CallbackInfo& info) { return parse_host_range(info.Env(), text(info[0])); }
+Napi::Value host_range_error(const Napi::CallbackInfo& info) { return parse_host_range(info.Env(), to_text(info[0])); }
 
 Napi::Value channel_environment(const Napi::CallbackInfo& info) {
   return to_array(info.Env(), host::channel_environment(to_rank_place(info[0].As<Napi::Object>()),
@@ -183,11 +181,11 @@ Napi::Value channel_environment(const Napi::CallbackInfo& info) {
 
 Napi::Value port_environment(const Napi::CallbackInfo& info) {
   return to_array(info.Env(),
-                  host::port_environment(to_rank_place(info[0].As<Napi::Object>()), text(info[1]), text(info[2])));
+                  host::port_environment(to_rank_place(info[0].As<Napi::Object>()), to_text(info[1]), to_text(info[2])));
 }
 
 Napi::Value is_stale_pmi_variable(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), host::is_stale_pmi_variable(text(info[0])));
+  return Napi::Boolean::New(info.Env(), host::is_stale_pmi_variable(to_text(info[0])));
 }
 
 Napi::Value message_table(const Napi::CallbackInfo& info) { return addon::message_table(info.Env()); }

@@ -5,26 +5,30 @@
 namespace wireup::addon {
 namespace {
 
-Napi::Value member(const Napi::Object& object, const char* name) {
-  Napi::Value value = object.Get(name);
-  if (value.IsUndefined()) throw Napi::TypeError::New(object.Env(), std::string("missing option ") + name);
-  return value;
-}
-
-std::string text(const Napi::Value& value) {
-  if (!value.IsString()) throw Napi::TypeError::New(value.Env(), "expected a string");
-  return value.As<Napi::String>().Utf8Value();
-}
-
 double number(const Napi::Value& value) {
   if (!value.IsNumber()) throw Napi::TypeError::New(value.Env(), "expected a number");
   return value.As<Napi::Number>().DoubleValue();
 }
 
-std::uint32_t u32(const Napi::Value& value) {
+}  // namespace
+
+std::string to_text(const Napi::Value& value) {
+  if (!value.IsString()) throw Napi::TypeError::New(value.Env(), "expected a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+std::uint32_t to_u32(const Napi::Value& value) {
   const double n = number(value);
   if (!(n >= 0 && n <= 0xffffffff)) throw Napi::RangeError::New(value.Env(), "expected a number from 0 to 2^32-1");
   return static_cast<std::uint32_t>(n);
+}
+
+namespace {
+
+Napi::Value member(const Napi::Object& object, const char* name) {
+  Napi::Value value = object.Get(name);
+  if (value.IsUndefined()) throw Napi::TypeError::New(object.Env(), std::string("missing option ") + name);
+  return value;
 }
 
 std::int32_t i32(const Napi::Value& value) {
@@ -49,45 +53,45 @@ auto list(const Napi::Value& value, Convert convert) {
 }
 
 job::UidRange uid_range(const Napi::Value& value) {
-  const std::vector<std::uint32_t> ends = list(value, u32);
+  const std::vector<std::uint32_t> ends = list(value, to_u32);
   if (ends.size() != 2) throw Napi::RangeError::New(value.Env(), "expected the first and the last uid");
   return {ends[0], ends[1]};
 }
 
 wire::HostRange host_range(const Napi::Value& value) {
-  const auto parsed = wire::parse_host_range(text(value));
+  const auto parsed = wire::parse_host_range(to_text(value));
   if (!parsed.range) throw Napi::RangeError::New(value.Env(), "bad host");
   return *parsed.range;
 }
 
 std::pair<std::string, std::string> pair(const Napi::Value& value) {
-  std::vector<std::string> words = list(value, text);
+  std::vector<std::string> words = list(value, to_text);
   if (words.size() != 2) throw Napi::TypeError::New(value.Env(), "expected a key and a value");
   return {std::move(words[0]), std::move(words[1])};
 }
 
-job::Token token(const Napi::Value& value) { return text(value); }
+job::Token token(const Napi::Value& value) { return to_text(value); }
 
 job::Layout to_layout(const Napi::Object& object) {
-  const std::uint32_t size = u32(member(object, "size"));
-  const std::vector<std::uint32_t> nodes = list(member(object, "nodes"), u32);
-  if (nodes.empty()) return job::Layout::by_node(size, u32(member(object, "ranksPerNode")));
-  return job::Layout::of_apps(list(member(object, "appSizes"), u32), nodes);
+  const std::uint32_t size = to_u32(member(object, "size"));
+  const std::vector<std::uint32_t> nodes = list(member(object, "nodes"), to_u32);
+  if (nodes.empty()) return job::Layout::by_node(size, to_u32(member(object, "ranksPerNode")));
+  return job::Layout::of_apps(list(member(object, "appSizes"), to_u32), nodes);
 }
 
 job::JobOptions to_job_options(const Napi::Object& object) {
   job::JobOptions options;
   options.layout = to_layout(object);
-  options.kvsname = text(member(object, "kvsname"));
-  if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined()) options.universe_size = u32(size);
+  options.kvsname = to_text(member(object, "kvsname"));
+  if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined()) options.universe_size = to_u32(size);
   if (const Napi::Value offer = object.Get("offerPmi12"); !offer.IsUndefined()) options.offer_1_2 = boolean(offer);
-  if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined()) options.spawner = text(spawner);
+  if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined()) options.spawner = to_text(spawner);
   if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined()) options.preput = list(preput, pair);
   options.auth.allowed_uids = list(member(object, "allowedUids"), uid_range);
   options.auth.allowed_hosts = list(member(object, "allowHosts"), host_range);
   options.auth.tokens = list(member(object, "tokens"), token);
   options.auth.reconnect = boolean(member(object, "reconnect"));
-  options.auth.handshake_timeout = std::chrono::milliseconds(u32(member(object, "handshakeTimeout")));
+  options.auth.handshake_timeout = std::chrono::milliseconds(to_u32(member(object, "handshakeTimeout")));
   if (options.auth.tokens.size() != options.layout.size()) {
     throw Napi::RangeError::New(object.Env(), "expected one token a rank");
   }
@@ -95,7 +99,7 @@ job::JobOptions to_job_options(const Napi::Object& object) {
 }
 
 wire::Address to_address(const Napi::Value& value) {
-  const auto parsed = wire::parse_address(text(value));
+  const auto parsed = wire::parse_address(to_text(value));
   if (!parsed.address) throw Napi::RangeError::New(value.Env(), "bad address");
   return *parsed.address;
 }
@@ -119,11 +123,11 @@ host::ListenOptions to_listen_options(const Napi::Object& object) {
   host::ListenOptions options;
   if (const Napi::Value address = object.Get("address"); !address.IsUndefined()) options.address = to_address(address);
   if (const Napi::Value ports = object.Get("ports"); !ports.IsUndefined()) {
-    const std::vector<std::uint32_t> ends = list(ports, u32);
+    const std::vector<std::uint32_t> ends = list(ports, to_u32);
     if (ends.size() != 2 || ends[1] > 0xffff) throw Napi::RangeError::New(object.Env(), "expected two ports");
     options.ports.emplace(static_cast<std::uint16_t>(ends[0]), static_cast<std::uint16_t>(ends[1]));
   }
-  if (const Napi::Value parent = object.Get("privateParent"); !parent.IsUndefined()) options.private_parent = text(parent);
+  if (const Napi::Value parent = object.Get("privateParent"); !parent.IsUndefined()) options.private_parent = to_text(parent);
   return options;
 }
 
@@ -136,11 +140,11 @@ namespace {
 wire::agent::Program to_program(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   wire::agent::Program program;
-  program.directory = text(member(object, "directory"));
-  program.path = text(member(object, "path"));
-  program.prefix = list(member(object, "prefix"), text);
-  program.args = list(member(object, "args"), text);
-  program.environment = list(member(object, "environment"), text);
+  program.directory = to_text(member(object, "directory"));
+  program.path = to_text(member(object, "path"));
+  program.prefix = list(member(object, "prefix"), to_text);
+  program.args = list(member(object, "args"), to_text);
+  program.environment = list(member(object, "environment"), to_text);
   return program;
 }
 
@@ -151,7 +155,7 @@ wire::agent::OutputPlan to_output_plan(const Napi::Value& value) {
                                                                   {"file", OutputMode::file},
                                                                   {"discard", OutputMode::discard}};
   const auto object = value.As<Napi::Object>();
-  return {kModes.at(text(member(object, "mode"))), text(member(object, "file"))};
+  return {kModes.at(to_text(member(object, "mode"))), to_text(member(object, "file"))};
 }
 
 wire::agent::Binding to_binding(const Napi::Value& value) {
@@ -162,8 +166,8 @@ wire::agent::Binding to_binding(const Napi::Value& value) {
                                                                    {"socket", BindingUnit::socket},
                                                                    {"list", BindingUnit::list}};
   const auto object = value.As<Napi::Object>();
-  return {kUnits.at(text(member(object, "unit"))),
-          list(member(object, "sets"), [](const Napi::Value& set) { return list(set, u32); })};
+  return {kUnits.at(to_text(member(object, "unit"))),
+          list(member(object, "sets"), [](const Napi::Value& set) { return list(set, to_u32); })};
 }
 
 std::vector<os::UniqueFd> to_fds(const Napi::Value& value) {
@@ -183,11 +187,11 @@ host::GroupOptions to_group_options(const Napi::Object& object) {
   options.job = to_job_options(object);
   options.job.auth.descendants_only = boolean(member(object, "descendantsOnly"));
   options.listen = to_listen_options(object);
-  options.pmi = text(member(object, "pmi")) == "fd" ? host::PmiMode::fd : host::PmiMode::port;
+  options.pmi = to_text(member(object, "pmi")) == "fd" ? host::PmiMode::fd : host::PmiMode::port;
   options.programs = list(member(object, "programs"), to_program);
-  options.hosts = list(member(object, "hosts"), text);
+  options.hosts = list(member(object, "hosts"), to_text);
   options.own_hosts = boolean(member(object, "ownHosts"));
-  options.nodes = list(member(object, "nodeNumbers"), u32);
+  options.nodes = list(member(object, "nodeNumbers"), to_u32);
   return options;
 }
 
@@ -204,22 +208,22 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
     options.singleton = std::make_shared<os::UniqueFd>(fd);
     options.singleton_pid = i32(member(object, "singletonPid"));
   }
-  options.agent = text(member(object, "agent"));
+  options.agent = to_text(member(object, "agent"));
   options.out = to_output_plan(member(object, "stdout"));
   options.err = to_output_plan(member(object, "stderr"));
-  options.label = text(member(object, "label"));
-  options.spawned_label = text(member(object, "spawnedLabel"));
+  options.label = to_text(member(object, "label"));
+  options.spawned_label = to_text(member(object, "spawnedLabel"));
   options.binding = to_binding(member(object, "binding"));
   options.stdin_readers = list(member(object, "stdinReaders"), boolean);
   options.silent = list(member(object, "silent"), boolean);
-  options.debugger = list(member(object, "debugger"), text);
-  options.debugged = list(member(object, "debugged"), u32);
+  options.debugger = list(member(object, "debugger"), to_text);
+  options.debugged = list(member(object, "debugged"), to_u32);
   options.ignored_signals = list(member(object, "ignoredSignals"), i32);
   options.policy.end_on_failure = boolean(member(object, "endOnFailure"));
   options.policy.end_on_early_exit = boolean(member(object, "endOnEarlyExit"));
-  options.grace = std::chrono::milliseconds(u32(member(object, "grace")));
-  options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
-  options.wireup_timeout = std::chrono::milliseconds(u32(member(object, "wireupTimeout")));
+  options.grace = std::chrono::milliseconds(to_u32(member(object, "grace")));
+  options.timeout = std::chrono::milliseconds(to_u32(member(object, "timeout")));
+  options.wireup_timeout = std::chrono::milliseconds(to_u32(member(object, "wireupTimeout")));
   return options;
 }
 
@@ -227,18 +231,18 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
   host::ConnectOptions options;
   if (const Napi::Value fd = object.Get("fd"); !fd.IsUndefined()) options.fd = i32(fd);
   if (const Napi::Value address = object.Get("address"); !address.IsUndefined()) options.address = to_address(address);
-  if (const Napi::Value id = object.Get("pmiId"); !id.IsUndefined()) options.session.pmi_id = text(id);
-  if (const Napi::Value rank = object.Get("rank"); !rank.IsUndefined()) options.session.rank = u32(rank);
-  if (const Napi::Value size = object.Get("size"); !size.IsUndefined()) options.session.size = u32(size);
+  if (const Napi::Value id = object.Get("pmiId"); !id.IsUndefined()) options.session.pmi_id = to_text(id);
+  if (const Napi::Value rank = object.Get("rank"); !rank.IsUndefined()) options.session.rank = to_u32(rank);
+  if (const Napi::Value size = object.Get("size"); !size.IsUndefined()) options.session.size = to_u32(size);
   if (const Napi::Value spawned = object.Get("spawned"); !spawned.IsUndefined()) options.session.spawned = boolean(spawned);
   if (const Napi::Value version = object.Get("version"); !version.IsUndefined()) {
-    options.session.version = u32(version) == 2 ? wire::Version::v2 : wire::Version::v1;
+    options.session.version = to_u32(version) == 2 ? wire::Version::v2 : wire::Version::v1;
   }
-  if (const Napi::Value sub = object.Get("subversion"); !sub.IsUndefined()) options.session.subversion = u32(sub);
-  const std::string pipeline = text(member(object, "pipeline"));
+  if (const Napi::Value sub = object.Get("subversion"); !sub.IsUndefined()) options.session.subversion = to_u32(sub);
+  const std::string pipeline = to_text(member(object, "pipeline"));
   options.session.window = pipeline == "never" ? 1 : job::kPipelineWindow;
   options.session.cautious = pipeline == "auto";
-  options.timeout = std::chrono::milliseconds(u32(member(object, "timeout")));
+  options.timeout = std::chrono::milliseconds(to_u32(member(object, "timeout")));
   if (options.fd < 0 && !options.address) throw Napi::TypeError::New(object.Env(), "expected fd or address");
   return options;
 }
@@ -253,13 +257,13 @@ host::ClientOperation to_operation(const Napi::Value& name) {
       {"barrier", host::ClientOperation::barrier}, {"publish", host::ClientOperation::publish},
       {"lookup", host::ClientOperation::lookup},   {"unpublish", host::ClientOperation::unpublish},
       {"finalize", host::ClientOperation::finalize}};
-  const auto found = kOperations.find(text(name));
+  const auto found = kOperations.find(to_text(name));
   if (found == kOperations.end()) throw Napi::TypeError::New(name.Env(), "unknown operation");
   return found->second;
 }
 
 std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words) {
-  std::vector<std::string> list = addon::list(words, text);
+  std::vector<std::string> list = addon::list(words, to_text);
   // A barrier may name its group.
   if (operation == host::ClientOperation::barrier && list.empty()) return {{}};
   if (operation == host::ClientOperation::finalize) return {{}};
@@ -279,15 +283,15 @@ std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Na
 job::SpawnAnswer to_spawn_answer(const Napi::Object& object) {
   job::SpawnAnswer answer;
   answer.rc = i32(member(object, "rc"));
-  answer.message = text(member(object, "message"));
-  answer.kvsname = text(member(object, "kvsname"));
+  answer.message = to_text(member(object, "message"));
+  answer.kvsname = to_text(member(object, "kvsname"));
   answer.errcodes = list(member(object, "errcodes"), i32);
   return answer;
 }
 
 host::RankPlace to_rank_place(const Napi::Object& object) {
-  return {u32(member(object, "rank")), u32(member(object, "size")), u32(member(object, "localRank")),
-          u32(member(object, "localSize"))};
+  return {to_u32(member(object, "rank")), to_u32(member(object, "size")), to_u32(member(object, "localRank")),
+          to_u32(member(object, "localSize"))};
 }
 
 }  // namespace wireup::addon

@@ -9,18 +9,13 @@
 #include <cstring>
 
 #include "host/addresses.h"
+#include "host/patience.h"
 #include "host/server_identity.h"
 #include "os/error.h"
 #include "os/socket_address.h"
 
 namespace wireup::host {
 namespace {
-
-// For the bytes of a last abort or finalize that the server has not taken yet.
-constexpr std::chrono::seconds kFlushPatience{5};
-
-// A unix listener whose backlog is full refuses at once (EAGAIN) where a TCP one lets its clients wait.
-constexpr std::chrono::milliseconds kBacklogRetry{10};
 
 Fault fault(std::string code, const std::string& where, int error, std::string syscall) {
   return Fault{std::move(code), where + ": " + std::strerror(error), error, std::move(syscall)};

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "host/addresses.h"
+#include "host/patience.h"
 #include "host/server_identity.h"
 #include "os/error.h"
 #include "os/socket_address.h"
@@ -12,13 +13,10 @@
 namespace wireup::host {
 namespace {
 
-using namespace wire::names;
+namespace names = wire::names;
 
 // Asked at a time: far less than the server lets wait for a reader.
 constexpr std::size_t kWindow = 64;
-
-// A unix listener whose backlog is full refuses at once (EAGAIN).
-constexpr std::chrono::milliseconds kBacklogRetry{10};
 
 }  // namespace
 
@@ -58,14 +56,14 @@ void NameClient::connect() {
     return fail(std::strerror(number) + (nobody ? ": start one there with `wireup names serve --address " + uri + "`" : ""),
                 number, error.syscall());
   }
-  stream_->send(encode(Hello{.kvsname = kvsname_}));
+  stream_->send(encode(names::Hello{.kvsname = kvsname_}));
 }
 
 void NameClient::ask(job::NameRequest request, OnAnswer on_answer) {
-  push({Ask{std::move(request)}, std::move(on_answer), nullptr});
+  push({names::Ask{std::move(request)}, std::move(on_answer), nullptr});
 }
 
-void NameClient::list(std::string after, OnPage on_page) { push({List{std::move(after)}, nullptr, std::move(on_page)}); }
+void NameClient::list(std::string after, OnPage on_page) { push({names::List{std::move(after)}, nullptr, std::move(on_page)}); }
 
 void NameClient::push(Question question) {
   if (gone_) return question.on_answer ? question.on_answer({job::NameFault::gone}) : question.on_page(nullptr);
@@ -94,17 +92,17 @@ void NameClient::on_bytes(os::Stream&, std::string_view bytes) {
   for (std::string_view frame; !gone_;) {
     const auto result = framer_.next(bytes, frame);
     if (result == wire::FrameFramer::Result::more) return;
-    const auto message = result == wire::FrameFramer::Result::frame ? decode(frame) : std::nullopt;
+    const auto message = result == wire::FrameFramer::Result::frame ? names::decode(frame) : std::nullopt;
     if (!message) return fail("what answers there is no name server", EPROTO);
     answer(*message);
   }
 }
 
-void NameClient::answer(const Message& message) {
+void NameClient::answer(const names::Message& message) {
   reactor_.cancel(std::exchange(timer_, 0));
-  if (const auto* welcome = std::get_if<Welcome>(&message); welcome != nullptr && on_open_) return greeted(*welcome);
-  const auto* reply = std::get_if<Reply>(&message);
-  const auto* page = std::get_if<Page>(&message);
+  if (const auto* welcome = std::get_if<names::Welcome>(&message); welcome != nullptr && on_open_) return greeted(*welcome);
+  const auto* reply = std::get_if<names::Reply>(&message);
+  const auto* page = std::get_if<names::Page>(&message);
   const bool expected = !asked_.empty() && (asked_.front().on_answer ? reply != nullptr : page != nullptr);
   if (!expected) return fail("what answers there is no name server", EPROTO);
   const Question question = std::move(asked_.front());
@@ -114,10 +112,10 @@ void NameClient::answer(const Message& message) {
   return reply != nullptr ? question.on_answer(reply->answer) : question.on_page(page);
 }
 
-void NameClient::greeted(const Welcome& welcome) {
-  if (welcome.version != kProtocolVersion) {
+void NameClient::greeted(const names::Welcome& welcome) {
+  if (welcome.version != names::kProtocolVersion) {
     return fail("the name server is of another version of wireup, which speaks " + std::to_string(welcome.version) +
-                    " where we speak " + std::to_string(kProtocolVersion), EPROTO);
+                    " where we speak " + std::to_string(names::kProtocolVersion), EPROTO);
   }
   std::exchange(on_open_, nullptr)(std::nullopt);
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "host/addresses.h"
+#include "host/patience.h"
 #include "os/error.h"
 #include "os/limits.h"
 #include "os/peer.h"
@@ -13,10 +14,7 @@
 namespace wireup::host {
 namespace {
 
-using namespace wire::names;
-
-// For a client of another version, which is still to read ours.
-constexpr std::chrono::seconds kFlushPatience{5};
+namespace names = wire::names;
 
 std::size_t room_for_clients() {
   const std::size_t limit = os::make_room_for_fds(kMaxNameClients).soft;
@@ -79,12 +77,12 @@ void NameServer::Connection::on_bytes(os::Stream&, std::string_view bytes) {
 }
 
 bool NameServer::receive(Connection& connection, std::string_view frame) {
-  const std::optional<Message> message = decode(frame);
+  const std::optional<names::Message> message = names::decode(frame);
   if (!message) return false;
   if (!connection.known) return greet(connection, *message);
-  if (const auto* ask = std::get_if<Ask>(&*message)) {
-    connection.stream->send(encode(Reply{names_.carry_out(connection.id, ask->request)}));
-  } else if (const auto* list = std::get_if<List>(&*message)) {
+  if (const auto* ask = std::get_if<names::Ask>(&*message)) {
+    connection.stream->send(encode(names::Reply{names_.carry_out(connection.id, ask->request)}));
+  } else if (const auto* list = std::get_if<names::List>(&*message)) {
     connection.stream->send(encode(page(list->after)));
   } else {
     return false;
@@ -92,12 +90,12 @@ bool NameServer::receive(Connection& connection, std::string_view frame) {
   return true;
 }
 
-bool NameServer::greet(Connection& connection, const Message& message) {
-  const auto* hello = std::get_if<Hello>(&message);
+bool NameServer::greet(Connection& connection, const names::Message& message) {
+  const auto* hello = std::get_if<names::Hello>(&message);
   if (hello == nullptr) return false;
-  connection.stream->send(encode(Welcome{}));
+  connection.stream->send(encode(names::Welcome{}));
   // Who speaks another version reads in ours why nothing comes of it.
-  if (hello->version != kProtocolVersion) {
+  if (hello->version != names::kProtocolVersion) {
     connection.stream->close_after_flush(kFlushPatience);
     return true;
   }
@@ -107,11 +105,11 @@ bool NameServer::greet(Connection& connection, const Message& message) {
   return true;
 }
 
-Page NameServer::page(const std::string& after) const {
-  Page page;
+names::Page NameServer::page(const std::string& after) const {
+  names::Page page;
   const job::Names::Entries& entries = names_.entries();
   for (auto entry = entries.upper_bound(after); entry != entries.end(); ++entry) {
-    if (page.rows.size() == kPageRows) {
+    if (page.rows.size() == names::kPageRows) {
       page.last = false;
       break;
     }

@@ -9,6 +9,7 @@
 
 #include "host/addresses.h"
 #include "host/name_client.h"
+#include "host/patience.h"
 #include "job/result_codes.h"
 #include "os/error.h"
 #include "os/limits.h"
@@ -17,9 +18,6 @@
 
 namespace wireup::host {
 namespace {
-
-// For a peer that was closed and does not read its last reply.
-constexpr std::chrono::seconds kFlushPatience{5};
 
 // Everybody may connect, and is refused by uid: a file's mode knows no list of users.
 constexpr mode_t kShared = S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH;

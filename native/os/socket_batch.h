@@ -53,7 +53,7 @@ class SocketBatch {
 
   // More would spare few system calls, and with a thousand ranks what a turn touches would leave the processor's cache
   // before it is touched again (docs/performance.md).
-  static constexpr std::size_t kMostSockets = 64;
+  static constexpr std::size_t kMostSockets = 32;
 
   // Receives from all, kMostSockets at most. False, and nothing was done, when that is not worth a call in common.
   bool receive(std::span<const int> sockets);

@@ -80,7 +80,7 @@ std::optional<IpAddress> parse_ipv6(std::string_view text) {
   return address;
 }
 
-ParsedHostRange fail(std::string_view part, std::string reason) {
+ParsedHostRange refuse(std::string_view part, std::string reason) {
   return {std::nullopt, {std::string(part), std::move(reason)}};
 }
 
@@ -108,13 +108,13 @@ ParsedHostRange parse_host_range(std::string_view text) {
   const std::size_t slash = text.find('/');
   const std::string_view host = text.substr(0, slash);
   const auto address = parse_ip(host);
-  if (!address) return fail(host, "expected an IPv4 or IPv6 address in digits, as in \"192.0.2.7\"");
+  if (!address) return refuse(host, "expected an IPv4 or IPv6 address in digits, as in \"192.0.2.7\"");
   if (slash == std::string_view::npos) return {HostRange{*address, 128}, {}};
   const bool ipv6 = host.find(':') != std::string_view::npos;
   const std::string_view bits = text.substr(slash + 1);
   const auto count = parse_decimal(bits, ipv6 ? 128 : 32);
   if (!count) {
-    return fail(bits, std::string("expected a count of bits from 0 to ") + (ipv6 ? "128" : "32"));
+    return refuse(bits, std::string("expected a count of bits from 0 to ") + (ipv6 ? "128" : "32"));
   }
   return {HostRange{*address, ipv6 ? *count : *count + kMappedBits}, {}};
 }

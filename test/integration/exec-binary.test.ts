@@ -30,7 +30,7 @@ describe.skipIf(tools.missing)(`WIREUP_STATIC_EXEC=ON${tools.note}`, () => {
     const folder = join(root, 'out/static');
     const cmake = (...args: string[]): void => void execFileSync(peer('cmake'), args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], timeout });
     // Neither optimised nor with debug information: only that takes long.
-    cmake('-B', folder, '-DWIREUP_STATIC_EXEC=ON', '-DWIREUP_TESTS=OFF', '-DCMAKE_BUILD_TYPE=None');
+    cmake('-B', folder, '-DWIREUP_STATIC_EXEC=ON', '-DWIREUP_TESTS=OFF', '-DCMAKE_UNITY_BUILD=ON', '-DCMAKE_BUILD_TYPE=None');
     cmake('--build', folder, '--target', 'wireup-exec', '-j', '2');
     const exec = join(folder, 'wireup-exec');
     expect(needed(exec)).toEqual({ libraries: [], loader: undefined });

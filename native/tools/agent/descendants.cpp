@@ -19,7 +19,7 @@ namespace {
 // How long a zombie may stand while the job runs. Collecting them costs a walk over all children.
 constexpr std::chrono::milliseconds kReapDelay{10};
 // How often we look for new orphans while the killed ones die.
-constexpr std::chrono::milliseconds kSweepDelay{20};
+constexpr std::chrono::milliseconds kLookDelay{20};
 
 }  // namespace
 
@@ -70,7 +70,7 @@ void Descendants::look() {
   if (any_left) {
     kill_children();
     if (!killed_.empty() || !ranks_.none_running()) {
-      look_later(kSweepDelay);
+      look_later(kLookDelay);
       return;
     }
   }

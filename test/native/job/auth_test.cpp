@@ -4,12 +4,14 @@
 
 #include <stdexcept>
 
+#include "job/job_support.h"
+
 namespace wireup::job {
 namespace {
 
 using std::chrono::milliseconds;
 
-constexpr TimePoint kStart{};
+
 
 AuthPolicy policy() {
   AuthPolicy policy;

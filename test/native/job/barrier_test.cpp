@@ -13,10 +13,10 @@
 namespace wireup::job {
 namespace {
 
-using Ranks = std::set<std::uint32_t>;
+using RankSet = std::set<std::uint32_t>;
 using Entry = GroupBarriers::Entry;
 
-constexpr std::uint32_t kRanks = 64;
+constexpr std::uint32_t kMembers = 64;
 constexpr std::uint32_t kPerNode = 8;
 
 wire::Group group_of(const std::string& text) { return *wire::parse_group(text); }
@@ -25,8 +25,8 @@ wire::Group group_of(const std::string& text) { return *wire::parse_group(text);
 struct ModelBarrier {
   wire::Group group;
   std::int32_t tag;
-  Ranks members;
-  Ranks inside = {};
+  RankSet members;
+  RankSet inside = {};
 };
 
 class Model {
@@ -36,7 +36,7 @@ class Model {
   }
 
   std::vector<ModelBarrier>& barriers() { return barriers_; }
-  Ranks gone;
+  RankSet gone;
 
  private:
   static ModelBarrier make(std::mt19937& random, std::int32_t tag) {
@@ -44,18 +44,18 @@ class Model {
     const std::uint32_t kind = random() % 10;
     ModelBarrier barrier{{}, tag, {}};
     if (kind == 0) {
-      for (std::uint32_t rank = 0; rank < kRanks; ++rank) barrier.members.insert(rank);
+      for (std::uint32_t rank = 0; rank < kMembers; ++rank) barrier.members.insert(rank);
       barrier.group = group_of("WORLD" + ending);
     } else if (kind == 1) {
       // Of one node only, as this model knows a barrier by its number.
-      const std::uint32_t node = random() % (kRanks / kPerNode);
+      const std::uint32_t node = random() % (kMembers / kPerNode);
       for (std::uint32_t i = 0; i < kPerNode; ++i) barrier.members.insert(node * kPerNode + i);
       barrier.group = group_of("NODE" + ending);
     } else {
       const std::uint32_t size = 1 + random() % 12;
       std::vector<std::uint32_t> said;
       while (barrier.members.size() < size) {
-        said.push_back(random() % kRanks);
+        said.push_back(random() % kMembers);
         barrier.members.insert(said.back());
       }
       std::string text;
@@ -72,7 +72,7 @@ TEST_CASE("a thousand overlapping groups: nobody leaves early, nobody is forgott
   for (const std::uint32_t seed : {1U, 2U, 3U, 4U, 5U}) {
     CAPTURE(seed);
     std::mt19937 random(seed);
-    const Layout layout = Layout::by_node(kRanks, kPerNode);
+    const Layout layout = Layout::by_node(kMembers, kPerNode);
     GroupBarriers barriers(layout);
     Model model(random);
 
@@ -86,12 +86,12 @@ TEST_CASE("a thousand overlapping groups: nobody leaves early, nobody is forgott
       for (const std::uint32_t rank : model.barriers()[i].members) steps.push_back({rank, i});
     }
     std::shuffle(steps.begin(), steps.end(), random);
-    Ranks out_of_one;
+    RankSet out_of_one;
     std::size_t completed = 0;
     std::size_t failed = 0;
     for (std::size_t i = 0; i < steps.size(); ++i) {
       if (i % (steps.size() / 5) == steps.size() / 10) {
-        const std::uint32_t gone = random() % kRanks;
+        const std::uint32_t gone = random() % kMembers;
         std::vector<std::pair<std::uint32_t, std::int32_t>> told;
         for (const auto& [rank, tag] : barriers.depart(gone)) told.emplace_back(rank, tag);
         std::vector<std::pair<std::uint32_t, std::int32_t>> expected;
@@ -112,7 +112,7 @@ TEST_CASE("a thousand overlapping groups: nobody leaves early, nobody is forgott
       if (model.gone.contains(rank)) continue;
       ModelBarrier& barrier = model.barriers()[which];
       const GroupBarriers::Result result = barriers.enter(rank, barrier.group);
-      Ranks missing;
+      RankSet missing;
       std::ranges::set_intersection(barrier.members, model.gone, std::inserter(missing, missing.end()));
       if (!missing.empty()) {
         CHECK(result.entry == Entry::failed);
@@ -122,7 +122,7 @@ TEST_CASE("a thousand overlapping groups: nobody leaves early, nobody is forgott
       barrier.inside.insert(rank);
       if (barrier.inside == barrier.members) {
         CHECK(result.entry == Entry::complete);
-        CHECK(Ranks(result.released.begin(), result.released.end()) == barrier.members);
+        CHECK(RankSet(result.released.begin(), result.released.end()) == barrier.members);
         barrier.inside.clear();
         ++completed;
       } else {

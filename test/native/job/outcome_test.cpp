@@ -7,12 +7,14 @@
 #include <csignal>
 #include <functional>
 
+#include "job/job_support.h"
+
 namespace wireup::job {
 namespace {
 
 using std::chrono::milliseconds;
 
-constexpr TimePoint kStart{};
+
 constexpr std::uint32_t kRanks = 4;
 
 // An Outcome of started ranks, with reports in short form.

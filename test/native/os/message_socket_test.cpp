@@ -17,7 +17,7 @@ using namespace test;
 
 namespace {
 
-struct Observer final : MessageSocketObserver {
+struct MessageObserver final : MessageSocketObserver {
   void on_message(std::string_view message, std::vector<UniqueFd> received) override {
     CHECK_FALSE(ended.has_value());
     messages.emplace_back(message);
@@ -47,8 +47,8 @@ std::vector<UniqueFd> copies(int fd, std::size_t count) {
 TEST_CASE("message socket: messages stay whole and in order, with 253 fds") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer left_end;
-  Observer right_end;
+  MessageObserver left_end;
+  MessageObserver right_end;
   MessageSocket left(reactor, std::move(pair.first), left_end);
   MessageSocket right(reactor, std::move(pair.second), right_end);
   const FdPair pipe = make_pipe();
@@ -77,7 +77,7 @@ TEST_CASE("message socket: messages stay whole and in order, with 253 fds") {
 TEST_CASE("message socket: a full queue keeps everything, fds too") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer sender_end;
+  MessageObserver sender_end;
   MessageSocket sender(reactor, std::move(pair.first), sender_end);
   const FdPair pipe = make_pipe();
   constexpr int kMessages = 300;
@@ -89,7 +89,7 @@ TEST_CASE("message socket: a full queue keeps everything, fds too") {
   CHECK_FALSE(sender.flushed());
   run_once(reactor);
 
-  Observer receiver_end;
+  MessageObserver receiver_end;
   MessageSocket receiver(reactor, std::move(pair.second), receiver_end);
   run_until(reactor, [&] { return receiver_end.messages.size() == kMessages; });
   for (int i = 0; i < kMessages; i++) CHECK(receiver_end.messages[i].starts_with(std::to_string(i) + "."));
@@ -100,7 +100,7 @@ TEST_CASE("message socket: a full queue keeps everything, fds too") {
 TEST_CASE("message socket: the end comes after the last message") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer observer;
+  MessageObserver observer;
   MessageSocket socket(reactor, std::move(pair.first), observer);
   constexpr std::size_t kMessages = 100;
   for (std::size_t i = 0; i < kMessages; i++) REQUIRE(send_message(pair.second.get(), "m", {}) == 0);
@@ -118,7 +118,7 @@ TEST_CASE("message socket: the end comes after the last message") {
 TEST_CASE("message socket: a peer that goes without reading ours is heard to its last message") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer observer;
+  MessageObserver observer;
   MessageSocket socket(reactor, std::move(pair.first), observer);
   socket.send("never read");
   REQUIRE(send_message(pair.second.get(), "last words", {}) == 0);
@@ -131,7 +131,7 @@ TEST_CASE("message socket: a peer that goes without reading ours is heard to its
 TEST_CASE("message socket: the peer goes while messages are queued") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer observer;
+  MessageObserver observer;
   MessageSocket socket(reactor, std::move(pair.first), observer);
   const std::size_t before = fds_of(::getpid()).size();
   for (int i = 0; i < 50; i++) socket.send(std::string(50'000, 'x'), copies(STDERR_FILENO, 3));
@@ -145,7 +145,7 @@ TEST_CASE("message socket: the peer goes while messages are queued") {
 TEST_CASE("message socket: what is too large is refused") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer observer;
+  MessageObserver observer;
   MessageSocket socket(reactor, std::move(pair.first), observer);
   CHECK(thrown_by([&] { socket.send(std::string(kMaxMessage + 1, 'x')); }) == EMSGSIZE);
   CHECK(thrown_by([&] { socket.send(""); }) == EMSGSIZE);
@@ -156,7 +156,7 @@ TEST_CASE("message socket: what is too large is refused") {
 TEST_CASE("message socket: a message that did not come whole ends it, and its fds are closed") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer observer;
+  MessageObserver observer;
   MessageSocket socket(reactor, std::move(pair.first), observer);
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
@@ -182,7 +182,7 @@ TEST_CASE("message socket: a message that did not come whole ends it, and its fd
 TEST_CASE("message socket: an empty message is the end") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer observer;
+  MessageObserver observer;
   MessageSocket socket(reactor, std::move(pair.first), observer);
   REQUIRE(send_message(pair.second.get(), "", copies(STDERR_FILENO, 1)) == 0);
   run_until(reactor, [&] { return observer.ended.has_value(); });
@@ -193,7 +193,7 @@ TEST_CASE("message socket: an empty message is the end") {
 TEST_CASE("message socket: destroyed in its callbacks") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
-  Observer observer;
+  MessageObserver observer;
   auto socket = std::make_unique<MessageSocket>(reactor, std::move(pair.first), observer);
   REQUIRE(send_message(pair.second.get(), "one", {}) == 0);
   SUBCASE("on_message") {
@@ -224,7 +224,7 @@ TEST_CASE("message socket: too many fds in flight wait until some have arrived")
     try {
       Reactor reactor;
       FdPair pair = seqpacket_pair();
-      Observer sender_end;
+      MessageObserver sender_end;
       MessageSocket sender(reactor, std::move(pair.first), sender_end);
       std::vector<UniqueFd> fds;
       // One more in flight than is allowed is allowed.
@@ -235,7 +235,7 @@ TEST_CASE("message socket: too many fds in flight wait until some have arrived")
       if (sender.flushed()) ::_exit(3);
       for (int i = 0; i < 5; i++) run_once(reactor);
       if (sender.flushed()) ::_exit(4);
-      Observer receiver_end;
+      MessageObserver receiver_end;
       receiver_end.then = [&] { receiver_end.fds.clear(); };
       MessageSocket receiver(reactor, std::move(pair.second), receiver_end);
       run_until(reactor, [&] { return sender.flushed(); });

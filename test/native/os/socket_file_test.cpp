@@ -21,10 +21,6 @@ using namespace test;
 
 namespace {
 
-constexpr uid_t kStranger = 54'321;
-
-bool is_root() { return ::geteuid() == 0; }
-
 std::vector<std::string> files_in(const std::string& folder) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(folder))

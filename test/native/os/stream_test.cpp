@@ -16,7 +16,7 @@ using namespace test;
 
 namespace {
 
-struct Observer final : StreamObserver {
+struct BytesObserver final : StreamObserver {
   void on_bytes(Stream& stream, std::string_view bytes) override {
     CHECK_FALSE(ended.has_value());
     received.append(bytes);
@@ -73,7 +73,7 @@ TEST_CASE("stream: bytes both ways, end after the last bytes") {
     CAPTURE(tcp);
     Reactor reactor;
     FdPair pair = pair_of(tcp);
-    Observer observer;
+    BytesObserver observer;
     Stream stream(reactor, std::move(pair.first), observer);
     stream.send("hello");
     char reply[5];
@@ -89,7 +89,7 @@ TEST_CASE("stream: bytes both ways, end after the last bytes") {
 
 TEST_CASE("stream: TCP_NODELAY is set on TCP") {
   Reactor reactor;
-  Observer observer;
+  BytesObserver observer;
   Stream stream(reactor, tcp_pair().first, observer);
   int on = 0;
   socklen_t size = sizeof on;
@@ -99,14 +99,14 @@ TEST_CASE("stream: TCP_NODELAY is set on TCP") {
 
 TEST_CASE("stream: not a socket") {
   Reactor reactor;
-  Observer observer;
+  BytesObserver observer;
   CHECK(thrown_by([&] { Stream(reactor, std::move(make_pipe().first), observer); }) == ENOTSOCK);
 }
 
 TEST_CASE("stream: more than the budget before the hang-up is all delivered, in turns") {
   Reactor reactor;
   FdPair pair = stream_pair();
-  Observer observer;
+  BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 1, .read_budget = 1000});
   const std::string text = pattern(50'000);
   put(pair.second.get(), text);
@@ -124,7 +124,7 @@ TEST_CASE("stream: a write that fails does not hide what the peer said before") 
     CAPTURE(tcp);
     Reactor reactor;
     FdPair pair = pair_of(tcp);
-    Observer observer;
+    BytesObserver observer;
     Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 100, .read_budget = 10});
     put(pair.second.get(), pattern(100));
     pair.second.reset();
@@ -141,7 +141,7 @@ TEST_CASE("stream: a write that fails does not hide what the peer said before") 
 TEST_CASE("stream: a peer that shuts its reading side ends the stream") {
   Reactor reactor;
   FdPair pair = stream_pair();
-  Observer observer;
+  BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer);
   put(pair.second.get(), "x");
   REQUIRE(::shutdown(pair.second.get(), SHUT_RD) == 0);
@@ -156,7 +156,7 @@ TEST_CASE("stream: a large write to a slow reader arrives whole") {
     CAPTURE(tcp);
     Reactor reactor;
     FdPair pair = pair_of(tcp);
-    Observer observer;
+    BytesObserver observer;
     Stream stream(reactor, std::move(pair.first), observer,
                   {.max_write_queue = 64 << 20, .read_budget = 1000});
     const std::string text = pattern(20'000'000);
@@ -179,7 +179,7 @@ TEST_CASE("stream: a large write to a slow reader arrives whole") {
 TEST_CASE("stream: a queue over its bound ends the stream on the next turn, with ENOBUFS") {
   Reactor reactor;
   FdPair pair = stream_pair();
-  Observer observer;
+  BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 10'000, .read_budget = 1000});
   const std::string piece(5'000, 'x');
   for (int i = 0; i < 1000; i++) stream.send(piece);
@@ -194,7 +194,7 @@ TEST_CASE("stream: destroyed in its callbacks") {
   SUBCASE("on_bytes") {
     Reactor reactor;
     FdPair pair = stream_pair();
-    Observer observer;
+    BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer,
                                            StreamLimits{.max_write_queue = 10, .read_budget = 1000});
     observer.then = [&](Stream& s) {
@@ -210,7 +210,7 @@ TEST_CASE("stream: destroyed in its callbacks") {
   SUBCASE("on_end after EOF") {
     Reactor reactor;
     FdPair pair = stream_pair();
-    Observer observer;
+    BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer);
     observer.at_end = [&](Stream&) { stream.reset(); };
     pair.second.reset();
@@ -219,7 +219,7 @@ TEST_CASE("stream: destroyed in its callbacks") {
   SUBCASE("on_end after overflow") {
     Reactor reactor;
     FdPair pair = stream_pair();
-    Observer observer;
+    BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer,
                                            StreamLimits{.max_write_queue = 10, .read_budget = 1000});
     observer.at_end = [&](Stream&) { stream.reset(); };
@@ -230,7 +230,7 @@ TEST_CASE("stream: destroyed in its callbacks") {
   SUBCASE("on_bytes while a failed write waits for its turn") {
     Reactor reactor;
     FdPair pair = stream_pair();
-    Observer observer;
+    BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer);
     observer.then = [&](Stream&) { stream.reset(); };
     put(pair.second.get(), "x");
@@ -247,7 +247,7 @@ TEST_CASE("stream: close_after_flush") {
     CAPTURE(tcp);
     Reactor reactor;
     FdPair pair = pair_of(tcp);
-    Observer observer;
+    BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer,
                                            StreamLimits{.max_write_queue = 64 << 20, .read_budget = 1000});
     observer.at_end = [&](Stream&) { stream.reset(); };
@@ -275,7 +275,7 @@ TEST_CASE("stream: close_after_flush") {
 TEST_CASE("stream: close_after_flush with nothing queued ends on the next turn") {
   Reactor reactor;
   FdPair pair = stream_pair();
-  Observer observer;
+  BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer);
   stream.close_after_flush(1h);
   CHECK_FALSE(observer.ended.has_value());
@@ -286,7 +286,7 @@ TEST_CASE("stream: close_after_flush with nothing queued ends on the next turn")
 TEST_CASE("stream: close_after_flush has no more than its patience, and sees the peer go") {
   Reactor reactor;
   FdPair pair = stream_pair();
-  Observer observer;
+  BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 64 << 20, .read_budget = 1000});
   stream.send(pattern(10'000'000));
   SUBCASE("patience") {
@@ -305,7 +305,7 @@ TEST_CASE("stream: close_after_flush has no more than its patience, and sees the
 TEST_CASE("stream: destroyed with a turn due") {
   Reactor reactor;
   FdPair pair = stream_pair();
-  Observer observer;
+  BytesObserver observer;
   {
     Stream stream(reactor, std::move(pair.first), observer);
     stream.close_after_flush(1h);

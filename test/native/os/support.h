@@ -26,6 +26,11 @@ using namespace std::chrono_literals;
 
 inline constexpr auto kPatience = 20s;
 
+// Nobody that a machine has.
+inline constexpr uid_t kStranger = 54'321;
+
+inline bool is_root() { return ::geteuid() == 0; }
+
 // Runs the reactor until `done` says so; fails the test after kPatience.
 inline void run_until(Reactor& reactor, const std::function<bool()>& done) {
   const auto deadline = Reactor::Clock::now() + kPatience;

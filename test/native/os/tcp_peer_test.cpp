@@ -20,11 +20,6 @@ using namespace test;
 
 namespace {
 
-// Nobody that a machine has.
-constexpr uid_t kStranger = 54'321;
-
-bool is_root() { return ::geteuid() == 0; }
-
 // A listening socket without a reactor: what is accepted, and when, is the test's to say.
 UniqueFd listen_at(const SocketAddress& address, bool dual_stack = false) {
   UniqueFd socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
