@@ -128,6 +128,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       return late.files <= early.files && late.memory < early.memory + 200;
     };
     expect(await eventually(nothingLeft, 2000)).toBe(true);
+    expect(job.stderr).toBe('');
     job.kill('SIGTERM');
     expect(await job.done).toMatchObject({ code: 143 });
   });
