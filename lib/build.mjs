@@ -15,38 +15,38 @@ const require = createRequire(import.meta.url);
 rmSync(dist, { recursive: true, force: true });
 const common = { bundle: true, platform: 'node', target: 'node20', format: 'cjs', packages: 'external', logLevel: 'warning' };
 await build({ ...common, entryPoints: [join(lib, 'index.ts')], outfile: join(dist, 'index.js') });
-// The tool and, loaded by `wireup bench` only, a file of its own for that. Their libraries are in them: one file is read
-// faster than many, and who installs the package installs none of them.
-const bundled = { ...common, packages: 'bundle', metafile: true };
-const bench = await build({ ...bundled, entryPoints: [join(lib, 'cli/bench/run.mts')], outfile: join(dist, 'bench.js'), minify: true });
+// Their libraries are in the tool's files: one file is read faster than many, and who installs the package installs none
+// of them.
+const bundled = { ...common, packages: 'bundle', metafile: true, minifySyntax: true, minifyWhitespace: true };
+/** Imports of `filter` are left to be loaded from dist/`file`. */
+const apart = (filter, file) => ({
+  name: `${file}-is-apart`,
+  setup: (plugin) => plugin.onResolve({ filter }, () => ({ path: `./${file}`, external: true })),
+});
+const withoutChildProcess = {
+  // It costs a tenth of the tool's start, and is for subcommands that are programs, of which there are none.
+  name: 'commander-starts-no-programs',
+  setup: (plugin) => {
+    plugin.onResolve({ filter: /^node:child_process$/ }, () => ({ path: 'child_process', namespace: 'empty' }));
+    plugin.onLoad({ filter: /.*/, namespace: 'empty' }, () => ({ contents: '' }));
+  },
+};
+// The launcher with all that it needs of the library; what other subcommands need is loaded for them.
 const tool = await build({
   ...bundled,
-  minifySyntax: true,
-  minifyWhitespace: true,
   entryPoints: [join(lib, 'cli/main.ts')],
   outfile: join(dist, 'cli.js'),
-  banner: { js: readFileSync(join(lib, 'cli/start.sh'), 'utf8').replace(/^# .*\n/gm, '').trimEnd() },
-  // The tool stands on the same library file as everybody else's program.
-  plugins: [
-    {
-      // It costs a tenth of the tool's start, and is for subcommands that are programs, of which there are none.
-      name: 'commander-starts-no-programs',
-      setup: (plugin) => {
-        plugin.onResolve({ filter: /^node:child_process$/ }, () => ({ path: 'child_process', namespace: 'empty' }));
-        plugin.onLoad({ filter: /.*/, namespace: 'empty' }, () => ({ contents: '' }));
-      },
-    },
-    {
-      name: 'library-is-external',
-      setup: (plugin) => plugin.onResolve({ filter: /^\.\.\/index$/ }, () => ({ path: './index.js', external: true })),
-    },
-    {
-      name: 'bench-is-external',
-      setup: (plugin) => plugin.onResolve({ filter: /^\.\/bench\/run\.mjs$/ }, () => ({ path: './bench.js', external: true })),
-    },
-  ],
+  banner: { js: readFileSync(join(lib, 'cli/start.sh'), 'utf8').replace(/^#( .*)?\n/gm, '').trimEnd() },
+  plugins: [withoutChildProcess, apart(/^\.\/commands$/, 'commands.js')],
 });
-writeFileSync(join(dist, 'licenses.txt'), licensesOf([tool, bench]));
+const commands = await build({
+  ...bundled,
+  entryPoints: [join(lib, 'cli/commands.ts')],
+  outfile: join(dist, 'commands.js'),
+  plugins: [withoutChildProcess, apart(/^\.\.\/index$/, 'index.js'), apart(/^\.\/bench\/run\.mjs$/, 'bench.js')],
+});
+const bench = await build({ ...bundled, minify: true, entryPoints: [join(lib, 'cli/bench/run.mts')], outfile: join(dist, 'bench.js') });
+writeFileSync(join(dist, 'licenses.txt'), licensesOf([tool, commands, bench]));
 chmodSync(join(dist, 'cli.js'), 0o755);
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");

@@ -6,18 +6,22 @@ type Handler = (notice: NativeNotice) => void;
 const handlers = new Map<number, Handler>();
 let started = false;
 
+/** Before anything native that is told by notices, or lives on the reactor. */
+export function startDispatch(): void {
+  if (started) return;
+  native.start(dispatch);
+  // After process.exit() and uncaught errors Node tears no environment down: the folders of sockets would stay.
+  process.once('exit', () => native.shutdown());
+  started = true;
+}
+
 /**
  * Opens a handle and follows it until its `closed` notice, which is the last.
  *
  * @param open starts something native and returns its handle
  */
 export function follow(open: () => number, handler: Handler): number {
-  if (!started) {
-    native.start(dispatch);
-    // After process.exit() and uncaught errors Node tears no environment down: the folders of sockets would stay.
-    process.once('exit', () => native.shutdown());
-    started = true;
-  }
+  startDispatch();
   const handle = open();
   handlers.set(handle, handler);
   return handle;

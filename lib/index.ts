@@ -5,7 +5,7 @@ export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
 export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiVersion } from './client';
 export { type Waiting } from './wait';
 export { listNames, NameServer, type NameServerEvent, type NameServerOptions, type PublishedName } from './names';
-export { launch } from './launch';
+export { launch, prepareLaunch } from './launch';
 export { type JobSettings, type LaunchApp, type LaunchOptions, type OutputTarget, type PmiTransport } from './launch-options';
 export { type Job, type JobEvent } from './job';
 export { describeFailure, type JobApp, type JobFailure, type JobResult, type RankResult } from './result';

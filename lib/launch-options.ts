@@ -279,6 +279,10 @@ function singletonOf(value: JobSettings['singleton'], size: number): LaunchPlan[
   return { port: checkInteger('singleton.port', value.port, 1, 65_535), pid: checkInteger('singleton.pid', value.pid, 1, 2 ** 31 - 1) };
 }
 
+export function toIgnoredSignals(value: JobSettings['ignoredSignals']): number[] {
+  return checkStrings('ignoredSignals', value ?? []).map((signal) => signalNumber('ignoredSignals', signal as NodeJS.Signals));
+}
+
 function checkPorts(value: unknown): [number, number] {
   if (!Array.isArray(value) || value.length !== 2) throw optionError('ports', 'the first and the last port', value);
   const first = checkInteger('ports[0]', value[0], 1, 65_535);
@@ -343,7 +347,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       silent:
         options.outputFrom === undefined ? [] : flags(checkIntegers('outputFrom', options.outputFrom, 0, size - 1), size).map((said) => !said),
       ...debuggerOf(options.debugger, size),
-      ignoredSignals: checkStrings('ignoredSignals', options.ignoredSignals ?? []).map((signal) => signalNumber('ignoredSignals', signal as NodeJS.Signals)),
+      ignoredSignals: toIgnoredSignals(options.ignoredSignals),
       endOnFailure: checkOneOf('onFailure', options.onFailure ?? 'kill', ['kill', 'wait'] as const) === 'kill',
       endOnEarlyExit: checkOneOf('onEarlyExit', options.onEarlyExit ?? 'fail', ['fail', 'wait'] as const) === 'fail',
       grace: checkInteger('killTimeout', options.killTimeout ?? 5000, 0, MAX_MILLISECONDS),

@@ -3,10 +3,12 @@ import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import { fromFault, fromThrown, PmiError } from './errors';
 import { EventHub, toPmiEvent } from './events';
+import { startDispatch } from './dispatch';
 import { JobHandle } from './handle';
 import { Job, type JobEvent, type JobStreams } from './job';
-import { planLaunch, type LaunchOptions, type LaunchPlan, type OutputTarget } from './launch-options';
-import { native } from './native';
+import { planLaunch, toIgnoredSignals, type JobSettings, type LaunchOptions, type LaunchPlan, type OutputTarget } from './launch-options';
+import { agentPath, native } from './native';
+import { checkOptions } from './options';
 import { exitOf, toJobResult, type JobResult } from './result';
 import { Spawner } from './spawn';
 import { deferred } from './wait';
@@ -65,6 +67,21 @@ function start({ size, stdout, stderr, singleton, native: options }: LaunchPlan,
     }
     throw error;
   }
+}
+
+/**
+ * Starts ahead what a {@link launch} needs beside its ranks, so that the next one finds it running: for a tool that knows
+ * that it will launch, and reads its options meanwhile. Only a launch with the same `ignoredSignals`, in this process and
+ * worker, whose `stdout` and `stderr` are not 'pipe' can use it. Without any launch it ends with the process, which it
+ * does not keep alive; what cannot be started ahead is started by launch().
+ *
+ * @throws {@link PmiError} `ERR_PMI_OPTION`
+ */
+export function prepareLaunch(options: Pick<JobSettings, 'ignoredSignals'> = {}): void {
+  checkOptions('options', options, ['ignoredSignals']);
+  const ignoredSignals = toIgnoredSignals(options.ignoredSignals);
+  startDispatch();
+  native.prepareAgent({ agent: agentPath, ignoredSignals });
 }
 
 const groupOf = ({ group }: { group: number }): { group?: number } => (group === 0 ? {} : { group });

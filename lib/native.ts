@@ -365,6 +365,8 @@ export interface Native {
   status(handle: number, request: number): void;
 
   launch(options: NativeLaunchOptions): number;
+  /** Of the next launch that says the same and has neither stdoutFd nor stderrFd. */
+  prepareAgent(options: Pick<NativeLaunchOptions, 'agent' | 'ignoredSignals'>): void;
   /** To all ranks when none is named. */
   signal(launch: number, signal: number, ranks: number[]): void;
   stop(launch: number, graceMs: number): void;

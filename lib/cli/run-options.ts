@@ -300,14 +300,15 @@ function said(command: Command, key: string): boolean {
  * @throws {@link UsageError}, or what commander throws when it has printed help or its complaint
  */
 export function readRun(name: string, argv: readonly string[]): RunRequest {
-  const grammar = makeRunCommand(name);
-  const read = (line: readonly string[]): Segment[] => readCommandLine(line, grammar, pairs, (file) => readOptionsFile(readText('--file', file)));
+  const command = makeRunCommand(name);
+  const read = (line: readonly string[]): Segment[] => readCommandLine(line, command, pairs, (file) => readOptionsFile(readText('--file', file)));
   const segments = expandConfigFiles(read(argv), read);
   let job: JobOptions | undefined;
   const programs: RunSegment[] = [];
-  const ownKeys = new Set(segmentOptions(new Command()).options.map((option) => option.attributeName()));
+  const concernOne = (): Set<string> => new Set(segmentOptions(new Command()).options.map((option) => option.attributeName()));
+  const ownKeys = segments.length > 1 ? concernOne() : new Set<string>();
   for (const { options, program, args } of segments) {
-    const command = makeRunCommand(name);
+    // Each time from the defaults.
     command.parse(options, { from: 'user' });
     const values = command.opts<JobOptions & SegmentOptions>();
     if (job === undefined) {

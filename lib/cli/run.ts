@@ -2,10 +2,10 @@ import { fstatSync, readlinkSync } from 'node:fs';
 import { arch, availableParallelism, hostname, release } from 'node:os';
 import type { Command } from 'commander';
 import { version } from '../../package.json';
-import { describeFailure, formatIdset, launch, type Environment, type Job, type JobResult, type LaunchApp, type OutputTarget } from '../index';
+import { describeFailure, formatIdset, launch, prepareLaunch, type Environment, type Job, type JobResult, type LaunchApp, type OutputTarget } from '../index';
 import { softCount } from '../soft';
 import { toAdmission } from './admission';
-import { takeIgnoredSignals } from './ignored-signals';
+import { restoreEnvironment, takeIgnoredSignals } from './start';
 import { JobSignals } from './job-signals';
 import { checkFile, writeJson } from './whole-file';
 import { UsageError } from './mpiexec-args';
@@ -37,10 +37,13 @@ export function addRun(program: Command): void {
 
 /** `mpiexec.wireup` is `wireup run`. */
 export async function run(name: string, words: readonly string[]): Promise<void> {
-  if (words[0] === '-pmi_args') return runSingleton(words.slice(1));
+  restoreEnvironment();
+  const ignoredSignals = takeIgnoredSignals();
+  if (words[0] === '-pmi_args') return runSingleton(words.slice(1), ignoredSignals);
+  // A third of the start, which goes on while the words are read. Those that ask for --help and the like name no program.
+  if (words.some((word) => !word.startsWith('-'))) prepareLaunch({ ignoredSignals });
   const { job: options, segments } = readRun(name, words);
   if (options.info) return printInfo();
-  const ignoredSignals = takeIgnoredSignals();
   const signals = new JobSignals(ignoredSignals);
   for (const option of ['result', 'proctable'] as const) {
     const file = options[option];
@@ -108,14 +111,13 @@ export async function run(name: string, words: readonly string[]): Promise<void>
  * `mpiexec -pmi_args PORT INTERFACE KEY PID`, which an MPI program runs that was started without a launcher and now needs
  * one. It is our parent, has our standard streams and terminal, and nobody to read our messages but its user.
  */
-async function runSingleton(words: readonly string[]): Promise<void> {
+async function runSingleton(words: readonly string[], ignoredSignals: NodeJS.Signals[]): Promise<void> {
   const [port, , , said] = words.map(Number);
   // MPICH says the process that it has forked, which is this one.
   const pid = said === process.pid ? process.ppid : said;
   if (words.length !== 4 || !Number.isInteger(port) || !Number.isInteger(pid)) {
     throw new UsageError('-pmi_args: expected PORT INTERFACE KEY PID, as an MPI program says them that was started without a launcher');
   }
-  const ignoredSignals = takeIgnoredSignals();
   const signals = new JobSignals(ignoredSignals);
   const job = await launch({ singleton: { port: port!, pid: pid! }, program: executableOf(pid!) ?? `process ${pid}`, ranks: 1, path: process.env.PATH ?? '', ignoredSignals });
   void reportRefusals(job);

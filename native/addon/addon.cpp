@@ -72,6 +72,10 @@ Napi::Value launch(const Napi::CallbackInfo& info) {
   });
 }
 
+void prepare_agent(const Napi::CallbackInfo& info) {
+  guarded(info, [&] { runtime(info).prepare_agent(to_agent_options(info[0].As<Napi::Object>())); });
+}
+
 Napi::Value connect(const Napi::CallbackInfo& info) {
   return guarded(info, [&] {
     Environment& env = environment(info);
@@ -204,6 +208,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("listNames", list_names);
   define("status", status);
   define("launch", launch);
+  define("prepareAgent", prepare_agent);
   define("signal", signal);
   define("showStatus", show_status);
   define("openPipes", open_pipes);

@@ -16,6 +16,7 @@ namespace wireup::addon {
 std::string to_text(const Napi::Value& value);
 std::uint32_t to_u32(const Napi::Value& value);
 host::ServerOptions to_server_options(const Napi::Object& object);
+host::AgentOptions to_agent_options(const Napi::Object& object);
 host::LaunchOptions to_launch_options(const Napi::Object& object);
 host::GroupOptions to_group_options(const Napi::Object& object);
 host::ListenOptions to_listen_options(const Napi::Object& object);

@@ -195,6 +195,13 @@ host::GroupOptions to_group_options(const Napi::Object& object) {
   return options;
 }
 
+host::AgentOptions to_agent_options(const Napi::Object& object) {
+  host::AgentOptions options;
+  options.path = to_text(member(object, "agent"));
+  options.ignored_signals = list(member(object, "ignoredSignals"), i32);
+  return options;
+}
+
 host::LaunchOptions to_launch_options(const Napi::Object& object) {
   host::LaunchOptions options;
   // First, so that they are closed whatever else is wrong.
@@ -208,7 +215,7 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
     options.singleton = std::make_shared<os::UniqueFd>(fd);
     options.singleton_pid = i32(member(object, "singletonPid"));
   }
-  options.agent = to_text(member(object, "agent"));
+  options.agent = to_agent_options(object);
   options.out = to_output_plan(member(object, "stdout"));
   options.err = to_output_plan(member(object, "stderr"));
   options.label = to_text(member(object, "label"));
@@ -218,7 +225,6 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.silent = list(member(object, "silent"), boolean);
   options.debugger = list(member(object, "debugger"), to_text);
   options.debugged = list(member(object, "debugged"), to_u32);
-  options.ignored_signals = list(member(object, "ignoredSignals"), i32);
   options.policy.end_on_failure = boolean(member(object, "endOnFailure"));
   options.policy.end_on_early_exit = boolean(member(object, "endOnEarlyExit"));
   options.grace = std::chrono::milliseconds(to_u32(member(object, "grace")));

@@ -1,6 +1,5 @@
 #include "host/agent_link.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,11 +20,8 @@ constexpr int kAgentSocket = 3;
 // when both were stopped together and only we have been let go on so far.
 constexpr std::chrono::milliseconds kAgentCheck{500};
 
-os::UniqueFd open_null() {
-  os::UniqueFd fd(open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!fd) throw os::OsError::last("open", "/dev/null");
-  return fd;
-}
+// An agent without a job ends within milliseconds of its socket's end.
+constexpr std::chrono::milliseconds kUnusedLimit{2000};
 
 // Node ignores SIGPIPE and SIGXFSZ for itself; whatever else is ignored was meant to reach the ranks too.
 sigset_t inherited_ignored_signals() {
@@ -37,15 +33,13 @@ sigset_t inherited_ignored_signals() {
 
 }  // namespace
 
-AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options, AgentObserver& observer)
-    : reactor_(reactor), observer_(observer) {
+AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reactor_(reactor) {
   os::FdPair pair = os::seqpacket_pair();
-  const os::UniqueFd null = open_null();
   os::SpawnSpec spec;
   spec.path = options.path;
   spec.args = {"wireup-agent"};
   spec.environment = options.environment;
-  spec.fds = {{options.reads_stdin ? STDIN_FILENO : null.get(), STDIN_FILENO},
+  spec.fds = {{STDIN_FILENO, STDIN_FILENO},
               {options.out < 0 ? STDOUT_FILENO : options.out, STDOUT_FILENO},
               {options.err < 0 ? STDERR_FILENO : options.err, STDERR_FILENO},
               {pair.second.get(), kAgentSocket}};
@@ -59,6 +53,8 @@ AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options, AgentObs
 
 AgentLink::~AgentLink() {
   if (watch_ != 0) reactor_.cancel(watch_);
+  hang_up();
+  if (process_ && observer_ == nullptr) process_->ends_within(kUnusedLimit);
 }
 
 void AgentLink::watch() {
@@ -81,12 +77,12 @@ bool AgentLink::hang_up() { return std::exchange(socket_, nullptr) != nullptr; }
 void AgentLink::on_message(std::string_view bytes, std::vector<os::UniqueFd>) {
   auto message = wire::agent::decode(bytes);
   if (!message) return on_message_end(EPROTO);
-  observer_.on_agent_message(*message);
+  if (observer_ != nullptr) observer_->on_agent_message(*message);
 }
 
 void AgentLink::on_message_end(int error) {
   socket_.reset();
-  observer_.on_agent_silent(error);
+  if (observer_ != nullptr) observer_->on_agent_silent(error);
 }
 
 void AgentLink::exited(const os::ExitStatus& status) {
@@ -100,7 +96,7 @@ void AgentLink::exited(const os::ExitStatus& status) {
     fault = who + "ended with code " + std::to_string(status.value);
   }
   process_.reset();
-  observer_.on_agent_exit(fault);
+  if (observer_ != nullptr) observer_->on_agent_exit(fault);
 }
 
 }  // namespace wireup::host

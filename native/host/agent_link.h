@@ -1,5 +1,6 @@
 // The agent of a launch as its owner has it: a child process, and the socket by which both talk (wire/agent_messages.h).
-// One that a signal has stopped holds every rank up, and is killed.
+// It may be started ahead of its launch, and then waits for its first message. One that a signal has stopped holds every
+// rank up, and is killed.
 //
 // Threads: the reactor's.
 #pragma once
@@ -23,7 +24,6 @@ struct AgentOptions {
   std::vector<std::string> environment;  // the agent's own
   int out = -1;                          // its stdout and stderr; -1: ours
   int err = -1;
-  bool reads_stdin = false;
   std::vector<std::int32_t> ignored_signals;  // beside what this process ignores, for agent and ranks
 };
 
@@ -41,16 +41,20 @@ class AgentObserver {
 class AgentLink final : os::MessageSocketObserver {
  public:
   // Starts it. Throws os::OsError.
-  AgentLink(os::Reactor& reactor, const AgentOptions& options, AgentObserver& observer);
-  // Hangs up, kills it and waits for its end.
+  AgentLink(os::Reactor& reactor, const AgentOptions& options);
+  // Hangs up, kills it and waits for its end. One that nobody has observed has a moment to end by itself first: it may
+  // have made things that it removes.
   ~AgentLink() override;
   AgentLink(const AgentLink&) = delete;
   AgentLink& operator=(const AgentLink&) = delete;
 
+  // Whom all is told from now on, before the first message is sent.
+  void observe(AgentObserver& observer) { observer_ = &observer; }
   // Nothing is sent once it is silent.
   void send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
   // It ends every process of the job, and itself. False when it was silent already.
   bool hang_up();
+  bool alive() const { return process_ && socket_; }
   // Neither its process nor its words are left.
   bool gone() const { return !process_ && !socket_; }
 
@@ -61,7 +65,7 @@ class AgentLink final : os::MessageSocketObserver {
   void watch();
 
   os::Reactor& reactor_;
-  AgentObserver& observer_;
+  AgentObserver* observer_ = nullptr;
   std::unique_ptr<Process> process_;
   std::unique_ptr<os::MessageSocket> socket_;
   os::Reactor::TimerId watch_ = 0;

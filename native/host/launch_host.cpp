@@ -1,6 +1,5 @@
 #include "host/launch_host.h"
 
-
 #include <algorithm>
 #include <csignal>
 #include <cstring>
@@ -64,7 +63,7 @@ std::vector<os::FdPair> open_output_pipes(std::size_t count) {
 }
 
 LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handle, NoticeSink& sink,
-                       std::function<void()> on_end, NameClient* names)
+                       std::function<void()> on_end, std::unique_ptr<AgentLink> agent, NameClient* names)
     : reactor_(reactor),
       options_(checked(std::move(options))),
       handle_(handle),
@@ -72,7 +71,7 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
       on_end_(std::move(on_end)),
       name_client_(names) {
   RankGroup& group = add_group(0, std::move(options_.group));
-  start_agent();
+  start_agent(std::move(agent));
   const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
   agent_->send(Hello{.out = options_.out,
              .err = options_.err,
@@ -189,16 +188,14 @@ void LaunchHost::limit(std::chrono::milliseconds delay, job::FailureReason reaso
   }));
 }
 
-void LaunchHost::start_agent() {
-  const bool reads_stdin = std::ranges::count(options_.stdin_readers, true) > 0;
-  agent_ = std::make_unique<AgentLink>(reactor_,
-                                       AgentOptions{.path = options_.agent,
-                                                    .environment = options_.agent_environment,
-                                                    .out = options_.pipes->out.get(),
-                                                    .err = options_.pipes->err.get(),
-                                                    .reads_stdin = reads_stdin,
-                                                    .ignored_signals = options_.ignored_signals},
-                                       static_cast<AgentObserver&>(*this));
+void LaunchHost::start_agent(std::unique_ptr<AgentLink> agent) {
+  if (!agent || !agent->alive()) {
+    options_.agent.out = options_.pipes->out.get();
+    options_.agent.err = options_.pipes->err.get();
+    agent = std::make_unique<AgentLink>(reactor_, options_.agent);
+  }
+  agent_ = std::move(agent);
+  agent_->observe(*this);
   options_.pipes->out.reset();
   options_.pipes->err.reset();
 }

@@ -41,9 +41,7 @@ struct LaunchOptions {
   std::shared_ptr<os::UniqueFd> singleton = {};
   std::int32_t singleton_pid = 0;
   std::optional<wire::UnixAddress> name_server;  // that of other launches; absent: names are the launch's own
-  std::string agent;                             // path of wireup-agent
-  // The agent's, copied from the owner's on the owner's thread, which may change it (setenv) while the reactor's runs.
-  std::vector<std::string> agent_environment;
+  AgentOptions agent;                            // its stdout and stderr are `pipes`
   wire::agent::OutputPlan out;
   wire::agent::OutputPlan err;
   std::string label;
@@ -55,7 +53,6 @@ struct LaunchOptions {
   // Put before the program of these ranks: a debugger. Empty: none.
   std::vector<std::string> debugger;
   std::vector<std::uint32_t> debugged;
-  std::vector<std::int32_t> ignored_signals;  // beside what this process ignores, for agent and ranks
   job::OutcomePolicy policy;
   std::chrono::milliseconds grace{5000};  // between TERM and KILL
   // Zero: no limit. The job, from its launch; and until every rank has said init and is out of the first barrier.
@@ -76,10 +73,10 @@ std::vector<os::FdPair> open_output_pipes(std::size_t count);
 class LaunchHost final : AgentObserver {
  public:
   // `on_end` is called once, after the last notice; it may post this host's destruction, not destroy it.
-  // `names`: a client of the name server, where there is one; it outlives this host. Throws os::OsError, or Fault
-  // where the file limit is too low.
+  // `agent`: one that runs already; null, or gone meanwhile: it is started. `names`: a client of the name server, where
+  // there is one; it outlives this host. Throws os::OsError, or Fault where the file limit is too low.
   LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handle, NoticeSink& sink,
-             std::function<void()> on_end, NameClient* names = nullptr);
+             std::function<void()> on_end, std::unique_ptr<AgentLink> agent, NameClient* names = nullptr);
   ~LaunchHost() override;
 
   // To the process groups of these ranks (all when empty) that still run.
@@ -104,7 +101,7 @@ class LaunchHost final : AgentObserver {
   RankGroup& first() { return *groups_.begin()->second; }
   RankGroup* find_group(std::uint32_t number);
   RankGroup* group_of(std::uint32_t process);
-  void start_agent();
+  void start_agent(std::unique_ptr<AgentLink> agent);
   void adopt_singleton(RankGroup& group);
   void on_event(RankGroup& group, const job::Event& event);
   void describe_programs(RankGroup& group);

@@ -1,5 +1,6 @@
 #include "host/process.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
@@ -29,6 +30,11 @@ bool Process::stopped() const {
 }
 
 void Process::kill() const { ::kill(process_.pid, SIGKILL); }
+
+bool Process::ends_within(std::chrono::milliseconds limit) const {
+  pollfd entry{process_.pidfd.get(), POLLIN, 0};
+  return ::poll(&entry, 1, static_cast<int>(limit.count())) == 1;
+}
 
 void Process::on_ready(std::uint32_t) {
   os::ExitStatus status;

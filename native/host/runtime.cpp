@@ -121,7 +121,7 @@ Handle Runtime::open_server(ServerOptions options) {
 }
 
 Handle Runtime::launch(LaunchOptions options) {
-  options.agent_environment = own_environment();
+  options.agent.environment = own_environment();
   const Handle handle = ++last_handle_;
   post([this, handle, options = std::move(options)] {
     const std::string kvsname = options.group.job.kvsname;
@@ -133,11 +133,30 @@ Handle Runtime::launch(LaunchOptions options) {
                                         outbox_.notify(handle, Closed{});
                                         reactor_->post([this, handle] { drop(handle); });
                                       },
-                                      names));
+                                      take_prepared(options), names));
       });
     });
   });
   return handle;
+}
+
+void Runtime::prepare_agent(AgentOptions options) {
+  options.environment = own_environment();
+  post([this, options = std::move(options)] {
+    prepared_agent_.reset();
+    try {
+      prepared_agent_ = std::make_unique<AgentLink>(*reactor_, options);
+      prepared_options_ = options;
+    } catch (const os::OsError&) {
+      // The launch will tell.
+    }
+  });
+}
+
+std::unique_ptr<AgentLink> Runtime::take_prepared(const LaunchOptions& options) {
+  const bool fits = prepared_options_.path == options.agent.path &&
+                    prepared_options_.ignored_signals == options.agent.ignored_signals && !options.pipes->out && !options.pipes->err;
+  return fits ? std::move(prepared_agent_) : nullptr;
 }
 
 Handle Runtime::open_name_server(ListenOptions options) {
@@ -284,6 +303,7 @@ void Runtime::shutdown() {
       clients_.clear();
       servers_.clear();
       name_servers_.clear();
+      prepared_agent_.reset();
       for (auto& [handle, launch] : launches_) launch->abandon();
       if (launches_.empty()) return reactor_->stop();
       reactor_->after(kAgentPatience, [this] {

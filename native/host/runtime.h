@@ -41,6 +41,9 @@ class Runtime {
   // Each starts the reactor thread if need be. Throws os::OsError or std::system_error when that fails.
   Handle open_server(ServerOptions options);
   Handle launch(LaunchOptions options);
+  // Starts an agent for the next launch that can use it, ahead of that; it takes the place of the last one that no launch
+  // has used. Where it cannot be started, the launch will say so.
+  void prepare_agent(AgentOptions options);
   Handle connect(ConnectOptions options);
   Handle open_name_server(ListenOptions options);
   // NamesListed, or a Fault; then Closed.
@@ -77,6 +80,7 @@ class Runtime {
   void with_names(Handle handle, const std::optional<wire::UnixAddress>& address, std::string kvsname,
                   std::function<void(NameClient*)> then);
   void list_page(Handle handle, NamesListed listed);
+  std::unique_ptr<AgentLink> take_prepared(const LaunchOptions& options);
 
   Outbox outbox_;
   std::unique_ptr<os::Reactor> reactor_;
@@ -89,6 +93,8 @@ class Runtime {
   std::unordered_map<Handle, std::unique_ptr<NameServer>> name_servers_;
   std::unordered_map<Handle, std::unique_ptr<NameClient>> name_clients_;  // of the server or launch of that handle
   std::unordered_map<Handle, std::unique_ptr<ServerHost>> servers_;
+  AgentOptions prepared_options_;
+  std::unique_ptr<AgentLink> prepared_agent_;
   std::unordered_map<Handle, std::unique_ptr<LaunchHost>> launches_;
   std::unordered_map<Handle, std::unique_ptr<ClientHost>> clients_;
 };

@@ -65,7 +65,8 @@ struct Hello {
   // number of its node, %g of its group, %t seconds since 1970 (a label's only), %% a percent sign.
   std::string label = {};
   std::string spawned_label = {};  // of the groups beside the first
-  // How many ranks of this agent will read its stdin, each all of it. It is read when the last of them has started.
+  // How many ranks of this agent will read its stdin, each all of it. It is read when the last of them has started; where
+  // there are none it is let go of at once.
   std::uint32_t stdin_readers = 0;
   Binding binding = {};
 };

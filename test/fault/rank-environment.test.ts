@@ -69,3 +69,24 @@ describe.skipIf(nohup.missing)(`signals${nohup.note}`, () => {
     });
   });
 });
+
+describe('environment', () => {
+  // By the tool's first lines, which keep it from Node and note things for the tool.
+  const [, ...tool] = wireupRun(ranks, 'fd', '-genv', 'MARK', '1', 'env');
+  const told = async (environment: Record<string, string>): Promise<string[]> => {
+    const result = await run(tool, { environment });
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    return lines(result.stdout);
+  };
+
+  it.each(['/no/such/file', ''])('NODE_EXTRA_CA_CERTS=%s is what it was', async (certificates) => {
+    expect((await told({ NODE_EXTRA_CA_CERTS: certificates })).filter((line) => line.startsWith('NODE_EXTRA_CA_CERTS='))).toEqual(Array(ranks).fill(`NODE_EXTRA_CA_CERTS=${certificates}`));
+  });
+
+  it('of what the tool noted for itself nothing is there', async () => {
+    for (const variables of [await told({}), await told({ NODE_EXTRA_CA_CERTS: '/no/such/file' })]) {
+      expect(variables.filter((line) => line === 'MARK=1')).toHaveLength(ranks);
+      expect(variables.filter((line) => line.startsWith('WIREUP_'))).toEqual([]);
+    }
+  });
+});

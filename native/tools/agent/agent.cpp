@@ -114,7 +114,11 @@ const char* Agent::handle(Hello& hello) {
   if (hello.version != kProtocolVersion) return "has another protocol version (launcher and agent differ)";
   hello_ = hello;
   output_ = std::make_unique<Output>(reactor_, hello, static_cast<OutputObserver&>(*this));
-  if (hello.stdin_readers > 0) input_ = std::make_unique<Input>(reactor_, hello.stdin_readers);
+  if (hello.stdin_readers > 0) {
+    input_ = std::make_unique<Input>(reactor_, hello.stdin_readers);
+  } else if (::dup2(dev_null_.get(), STDIN_FILENO) < 0) {
+    throw os::OsError::last("dup2", "/dev/null");
+  }
   return nullptr;
 }
 

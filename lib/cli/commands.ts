@@ -1,0 +1,25 @@
+/** The tool's command line: one file a subcommand. */
+import { Command } from 'commander';
+import { addBench } from './bench';
+import { addExchange } from './exchange';
+import { addLibpmiPath } from './libpmi-path';
+import { addNames } from './names';
+import { addPmi } from './pmi';
+import { addRun } from './run';
+import { addServe } from './serve';
+import { fail, helpStyle, print, usageError } from './report';
+import { version } from './version';
+
+/** Does what the words of this process's command line ask for. */
+export function runCommand(): void {
+  const program = new Command('wireup')
+    .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
+    .version(version, '-V, --version')
+    .enablePositionalOptions()
+    .showHelpAfterError(false)
+    .exitOverride()
+    .configureOutput({ outputError: usageError, writeOut: print })
+    .configureHelp(helpStyle);
+  for (const add of [addRun, addExchange, addServe, addPmi, addNames, addBench, addLibpmiPath]) add(program);
+  program.parseAsync().catch(fail);
+}
