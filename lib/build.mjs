@@ -31,14 +31,15 @@ const withoutChildProcess = {
     plugin.onLoad({ filter: /.*/, namespace: 'empty' }, () => ({ contents: '' }));
   },
 };
-// The launcher with all that it needs of the library; what other subcommands need is loaded for them.
-const tool = await build({
+await build({
   ...bundled,
   entryPoints: [join(lib, 'cli/main.ts')],
   outfile: join(dist, 'cli.js'),
   banner: { js: readFileSync(join(lib, 'cli/start.sh'), 'utf8').replace(/^#( .*)?\n/gm, '').trimEnd() },
-  plugins: [withoutChildProcess, apart(/^\.\/commands$/, 'commands.js')],
+  plugins: [apart(/^\.\/run$/, 'run.js'), apart(/^\.\/commands$/, 'commands.js')],
 });
+// With what it needs of the library; other subcommands load all of that.
+const run = await build({ ...bundled, entryPoints: [join(lib, 'cli/run.ts')], outfile: join(dist, 'run.js'), plugins: [withoutChildProcess] });
 const commands = await build({
   ...bundled,
   entryPoints: [join(lib, 'cli/commands.ts')],
@@ -46,7 +47,7 @@ const commands = await build({
   plugins: [withoutChildProcess, apart(/^\.\.\/index$/, 'index.js'), apart(/^\.\/bench\/run\.mjs$/, 'bench.js')],
 });
 const bench = await build({ ...bundled, minify: true, entryPoints: [join(lib, 'cli/bench/run.mts')], outfile: join(dist, 'bench.js') });
-writeFileSync(join(dist, 'licenses.txt'), licensesOf([tool, commands, bench]));
+writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, commands, bench]));
 chmodSync(join(dist, 'cli.js'), 0o755);
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");

@@ -11,7 +11,7 @@ import { fail, helpStyle, print, usageError } from './report';
 import { version } from './version';
 
 /** Does what the words of this process's command line ask for. */
-export function runCommand(): void {
+export function startCommand(): void {
   const program = new Command('wireup')
     .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
     .version(version, '-V, --version')

@@ -13,7 +13,7 @@ import { nameServerOfEnvironment } from './names';
 import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
 import { Progress } from './progress';
 import { RefusalReport } from './refusals';
-import { NO_READER, print, say, seconds } from './report';
+import { fail, NO_READER, print, say, seconds } from './report';
 import { helpBelow, makeRunCommand, readRun, readText, type JobOptions, type RunSegment } from './run-options';
 
 export const RUN = 'wireup run';
@@ -35,8 +35,12 @@ export function addRun(program: Command): void {
   command.helpInformation = () => makeRunCommand(RUN).helpInformation();
 }
 
-/** `mpiexec.wireup` is `wireup run`. */
-export async function run(name: string, words: readonly string[]): Promise<void> {
+/** @param name how the tool was called, for its messages */
+export function startRun(name: string, words: readonly string[]): void {
+  run(name, words).catch(fail);
+}
+
+async function run(name: string, words: readonly string[]): Promise<void> {
   restoreEnvironment();
   const ignoredSignals = takeIgnoredSignals();
   if (words[0] === '-pmi_args') return runSingleton(words.slice(1), ignoredSignals);
