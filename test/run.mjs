@@ -1,7 +1,8 @@
 // `npm test`: sets everything up and runs everything, the core's tests first. Ends with one line that counts all
 // tests of all runners.
 import { deepEqual } from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
@@ -36,9 +37,9 @@ function headline(text) {
 }
 
 /** What fails is counted, and is no reason not to do the rest. */
-function step(work) {
+async function step(work) {
   try {
-    work();
+    await work();
     return true;
   } catch (error) {
     console.error(`wireup: ${error.message}`);
@@ -92,15 +93,15 @@ function testCore(preset) {
   if (status !== 0 && failed === 0) count.failed++;
 }
 
-function fuzz() {
-  for (const [target, seconds] of Object.entries(fuzzSeconds)) {
-    headline(`fuzzing ${target} for ${seconds} seconds`);
-    const { status } = spawnSync(join(out, `asan/test/fuzz/${target}_fuzz`), ['--seconds', `${seconds}`, '--seed', `${Date.now() % 1e9}`], {
-      cwd: root,
-      stdio: 'inherit',
-    });
-    count[status === 0 ? 'passed' : 'failed']++;
-  }
+/** All targets at once: each keeps one core busy. */
+async function fuzz() {
+  const said = Object.entries(fuzzSeconds).map(([target, seconds]) => `${target} for ${seconds} seconds`);
+  headline(`fuzzing ${said.join(', ')}`);
+  const runs = Object.entries(fuzzSeconds).map(([target, seconds]) =>
+    spawn(join(out, `asan/test/fuzz/${target}_fuzz`), ['--seconds', `${seconds}`, '--seed', `${Date.now() % 1e9}`], { cwd: root, stdio: 'inherit' }),
+  );
+  const ends = await Promise.all(runs.map((run) => once(run, 'close')));
+  for (const [code] of ends) count[code === 0 ? 'passed' : 'failed']++;
 }
 
 /** The addon is compiled with warnings only here: node-gyp's build is a user's. Not optimised: that is tested by its own build. */
@@ -129,12 +130,12 @@ function testJavaScript() {
   if (status !== 0 && numFailedTests === 0) count.failed++;
 }
 
-function testAll() {
+async function testAll() {
   headline('setting up');
   mkdirSync(out, { recursive: true });
   setUp();
   // Without the network what is there is tried.
-  step(installPackages);
+  await step(installPackages);
   const missing = missingPackages();
   for (const name of missing) console.log(`${name} is not installed; skipped without it: ${packages[name]}`);
   if (missing.length > 0 && inCi) throw new Error(`CI=true, but these packages are missing: ${missing.join(' ')}`);
@@ -142,13 +143,14 @@ function testAll() {
     count.skipped++;
   } else {
     // TSan is for what has threads: wire and job have none.
-    const built = ['asan', 'tsan'].filter((preset) => step(() => testCore(preset)));
-    if (built.includes('asan')) fuzz();
+    const built = await step(() => testCore('asan'));
+    await step(() => testCore('tsan'));
+    if (built) await fuzz();
   }
-  step(testCmakeJs);
-  step(testJavaScript);
+  await step(testCmakeJs);
+  await step(testJavaScript);
 }
 
-step(testAll);
+await step(testAll);
 console.log(`\n${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`);
 process.exit(count.failed === 0 ? 0 : 1);

@@ -21,15 +21,18 @@ const show = `${namespaces.map((name) => `echo $(readlink /proc/self/ns/${name})
 
 const peers = needs('bwrap', 'mpicc');
 describe.skipIf(peers.missing)(`MPICH behind wireup-exec in bwrap${peers.note}`, () => {
-  it.each(['hello', 'allreduce'])('%s', async (name) => {
+  it.each([
+    ['hello', program('hello')],
+    ['allreduce', program('patterns'), 'allreduce'],
+  ])('%s', async (name, ...command) => {
     const shim = join(root, 'build/Release/wireup-exec');
     const shm = mkdtempSync('/dev/shm/wireup-test-');
-    const rank = [peer('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(name)];
+    const rank = [peer('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, ...command];
     const result = await run(wireup('run', '-n', String(size), '--pmi', 'unix', '--no-exec-shim', ...rank), { deadline: 60_000, environment }).finally(() =>
       rmSync(shm, { recursive: true }),
     );
     expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
-    const finished = lines(result.stdout).filter((line) => line.endsWith(' ok'));
+    const finished = lines(result.stdout).filter((line) => line.startsWith(name) && line.endsWith(' ok'));
     expect(finished.sort()).toEqual(Array.from({ length: size }, (_, i) => `${name}: rank ${i} of ${size} ok`));
     for (const namespace of namespaces) {
       const ids = lines(result.stdout).filter((line) => line.startsWith(`${namespace}:`) && line.endsWith(' of a rank'));
