@@ -18,7 +18,7 @@ import type { NativeFault } from './native';
  * | `ERR_PMI_TIMEOUT` | the server did not complete the handshake, or did not answer, in time |
  * | `ERR_PMI_REFUSED` | the server closed the connection during the handshake |
  * | `ERR_PMI_HUNG_UP` | the server closed the connection later |
- * | `ERR_PMI_PROTOCOL` | the server said what PMI-1 does not know |
+ * | `ERR_PMI_PROTOCOL` | the server said what PMI does not know |
  * | `ERR_PMI_RESULT` | the server answered a request with an error (see `rc`) |
  * | `ERR_PMI_CLOSED` | the object has been closed |
  */

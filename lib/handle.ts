@@ -34,10 +34,6 @@ export class JobHandle {
     });
   }
 
-  get gone(): boolean {
-    return this.#gone;
-  }
-
   status(): Promise<PmiStatus> {
     const question = deferred<PmiStatus>();
     if (this.#gone) {

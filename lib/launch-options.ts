@@ -142,11 +142,14 @@ const MAX_CPUS = 16_384;
 
 const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'path'] as const;
 
-const settingNames: readonly (keyof JobSettings)[] = [
-  'pmi', 'ports', 'execShim', 'stdout', 'stderr', 'label', 'outputFrom', 'stdin', 'universeSize', 'maxSpawn', 'nameServer', 'ranksPerNode', 'nodes',
-  'hosts', 'pretendHosts', 'bind', 'allowedUids', 'pmiId', 'reconnect', 'debugger', 'ignoredSignals', 'onFailure',
-  'onEarlyExit', 'killTimeout', 'timeout', 'wireupTimeout', 'singleton', 'signal',
-];
+/** The compiler sees when one is missing. */
+const settings: Record<keyof JobSettings, true> = {
+  pmi: true, ports: true, execShim: true, stdout: true, stderr: true, label: true, outputFrom: true, stdin: true, universeSize: true, maxSpawn: true,
+  nameServer: true, ranksPerNode: true, nodes: true, hosts: true, pretendHosts: true, bind: true, allowedUids: true, pmiId: true, reconnect: true,
+  debugger: true, ignoredSignals: true, onFailure: true, onEarlyExit: true, killTimeout: true, timeout: true, wireupTimeout: true, singleton: true,
+  signal: true,
+};
+const settingNames = Object.keys(settings) as (keyof JobSettings)[];
 
 /** A launch as it is to be: all but the pipes that are opened for it. */
 export interface LaunchPlan {

@@ -71,17 +71,22 @@ function start({ size, stdout, stderr, singleton, native: options }: LaunchPlan,
 
 /**
  * Starts ahead what a {@link launch} needs beside its ranks, so that the next one finds it running: for a tool that knows
- * that it will launch, and reads its options meanwhile. Only a launch with the same `ignoredSignals`, in this process and
- * worker, whose `stdout` and `stderr` are not 'pipe' can use it. Without any launch it ends with the process, which it
- * does not keep alive; what cannot be started ahead is started by launch().
+ * that it will launch, and reads its options meanwhile. Only a launch with the same `ignoredSignals`, in this worker, whose
+ * `stdout` and `stderr` are not 'pipe' can use it, and only while user, working directory and umask of this process stay
+ * what they are now; its limits, priority and stdin are those of now too. Without any launch it ends with the process,
+ * which it does not keep alive; what cannot be started ahead is started by launch().
  *
  * @throws {@link PmiError} `ERR_PMI_OPTION`
  */
 export function prepareLaunch(options: Pick<JobSettings, 'ignoredSignals'> = {}): void {
   checkOptions('options', options, ['ignoredSignals']);
   const ignoredSignals = toIgnoredSignals(options.ignoredSignals);
-  startDispatch();
-  native.prepareAgent({ agent: agentPath, ignoredSignals });
+  try {
+    startDispatch();
+    native.prepareAgent({ agent: agentPath, ignoredSignals });
+  } catch {
+    // launch() will tell.
+  }
 }
 
 const groupOf = ({ group }: { group: number }): { group?: number } => (group === 0 ? {} : { group });

@@ -138,7 +138,6 @@ export interface NativeReady {
   valueMax: number;
 }
 
-/** `group`: of a launch, whose ranks it is about; 0 for its own, and for all else. */
 /** A published name, and who published it. */
 export interface NativeName {
   service: string;
@@ -147,6 +146,7 @@ export interface NativeName {
   pid?: number;
 }
 
+/** `group`: of a launch, whose ranks it is about; 0 for its own, and for all else. */
 export type NativeNotice = { handle: number; group: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
   | { type: 'agent'; pid: number; host: string }

@@ -28,13 +28,13 @@ export function addAdmissionOptions(command: Command): Command {
     )
     .option(
       '--reconnect',
-      'a rank whose connection has gone may come back with its PMI_ID, which is then no longer good for one use only; a rank that stays away is not missed',
+      'a rank whose connection has gone may come back with its PMI_ID, which is then no longer good for one use only; a rank that stays away is not reported as lost',
       false,
     )
     .addOption(
       new Option(
         '--allow-uid <uid>',
-        'users of this machine who may join, a uid or a range; may be given again; your own by default, and then only if given. A socket for several users can be connected to by all: the kernel says who it is',
+        'users of this machine who may join, a uid or a range; may be given several times. It takes the place of the default, your own uid. A socket for several users can be connected to by all: the kernel says who it is',
       ).argParser(addUids),
     );
 }

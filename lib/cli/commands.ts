@@ -8,10 +8,12 @@ import { addPmi } from './pmi';
 import { addRun } from './run';
 import { addServe } from './serve';
 import { fail, helpStyle, print, usageError } from './report';
+import { restoreEnvironment } from './start';
 import { version } from './version';
 
 /** Does what the words of this process's command line ask for. */
 export function startCommand(): void {
+  restoreEnvironment();
   const program = new Command('wireup')
     .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
     .version(version, '-V, --version')

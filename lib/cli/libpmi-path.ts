@@ -6,12 +6,12 @@ export function addLibpmiPath(program: Command): void {
   program
     .command('libpmi-path')
     .description('print where libpmi.so.0 is, PMI-1 for C programs')
-    .option('--folder', 'its folder, which also holds wireup-pmi.pc, for LD_LIBRARY_PATH and PKG_CONFIG_PATH', false)
+    .option('--folder', 'its folder, which also holds libpmi2.so.0, wireup-exec and the files for PKG_CONFIG_PATH', false)
     .addHelpText(
       'after',
       `
 Examples:
-  LD_PRELOAD=$(wireup libpmi-path) ./a.out
+  mpiexec -n 4 -genv LD_PRELOAD $(wireup libpmi-path) ./a.out
   PKG_CONFIG_PATH=$(wireup libpmi-path --folder) pkg-config --cflags --libs wireup-pmi`,
     )
     .action(({ folder }: { folder: boolean }) => {

@@ -18,7 +18,7 @@ export function addNames(program: Command): void {
 
   names
     .command('serve')
-    .description('serve names to the launches of one user, until INT or TERM')
+    .description('serve names to the launches of one user, until INT, TERM or HUP')
     .option('--address <address>', 'where: unix:///path, /path or unix://@name; by default $XDG_RUNTIME_DIR/wireup-names, or a fresh private folder')
     .addHelpText(
       'after',

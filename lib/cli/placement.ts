@@ -80,7 +80,7 @@ function overHosts(count: number, hosts: readonly Host[], nodeOf: (name: string)
 }
 
 /**
- * @param sizes how many ranks each segment has, and its own hosts where it names some
+ * @param segments how many ranks each segment has, and its own hosts where it names some
  * @param ppn the block of each host, instead of its own
  */
 export function placeOnHosts(segments: readonly { ranks: number; hosts: readonly Host[] }[], ppn: number | undefined): Placement {

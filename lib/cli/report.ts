@@ -53,6 +53,27 @@ export function sayUsage(fault: string): void {
   process.exitCode = USAGE;
 }
 
+/** What is an option of the library is this one on the command line, whose values are checked by both. */
+const flags: Readonly<Record<string, string>> = {
+  ranks: '--ranks',
+  universeSize: '--usize',
+  maxSpawn: '--max-spawn',
+  outputFrom: '--output-from',
+  stdin: '--stdin',
+  'stdout.file': '--outfile-pattern',
+  'stderr.file': '--errfile-pattern',
+  label: '--prepend-pattern',
+  bind: '--bind-to',
+  'debugger.ranks': '--debug-ranks',
+  allowedUids: '--allow-uid',
+  allowHosts: '--allow-host',
+};
+
+/** `outputFrom[0]: expected ...` as `--output-from: expected ...`. */
+function asFlag(message: string): string {
+  return message.replace(/^([\w.]+)(?:\[\d+\])*(?=: )/, (whole, name: string) => flags[name] ?? whole);
+}
+
 /** Commander's messages begin with "error: ", end with a newline, and suggest an option in a line of its own. */
 export function usageError(message: string): void {
   say(`${message.replace(/^error: /, '').trimEnd().replaceAll('\n', ' ')} (see --help)`);
@@ -74,8 +95,9 @@ export function fail(error: unknown): void {
     return;
   }
   if (error instanceof UsageError) return sayUsage(message);
+  if (code === 'ERR_PMI_OPTION' || code === 'ERR_PMI_ADDRESS') return sayUsage(asFlag(message));
   say(message);
-  process.exitCode = code === 'ERR_PMI_OPTION' || code === 'ERR_PMI_ADDRESS' ? USAGE : 1;
+  process.exitCode = 1;
 }
 
 /** Reads an option's value as seconds, with a fraction or without, and returns milliseconds. */

@@ -1,4 +1,10 @@
-/** The options of `wireup run`, which are mpiexec's, and how several segments (MPMD) are put together. */
+/**
+ * The options of `wireup run`, which are mpiexec's, and how several segments (MPMD) are put together.
+ *
+ * A new one: JobOptions or SegmentOptions and the builder of that name here; what it does, in run.ts, mostly by an option of
+ * launch() (launch-options.ts, and native.ts, addon/from_js.cpp and host/ where C++ does it); a line of docs/mpiexec.md; and
+ * a row of test/interop/command-line.test.ts.
+ */
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { PmiTransport } from '../index';
@@ -59,7 +65,7 @@ export interface JobOptions extends AdmissionFlags {
   printAllExitcodes: boolean;
   proctable?: string;
   debugger?: string[];
-  debugRanks: number[];
+  debugRanks?: number[];
 }
 
 export type BindTo = 'none' | 'hwthread' | 'core' | 'socket' | number[][];
@@ -164,17 +170,17 @@ function jobOptions(command: Command): Command {
         .default('fd')
         .conflicts('pmiPort'),
     )
-    .option('--pmi-port', 'the same as --pmi tcp, for scripts that say it', false)
+    .option('--pmi-port', 'Hydra\'s name for --pmi tcp', false)
     .option('--no-exec-shim', 'with --pmi unix: start the program itself, which runs wireup-exec further inside (in a container)')
     .addOption(new Option('--usize <N>', 'the universe size; the number of ranks by default').argParser(wholeNumber(1, 2 ** 31 - 1)))
     .addOption(
-      new Option('--max-spawn <N>', 'how many processes ranks may spawn that run at a time; 1024, or what --usize leaves, by default')
+      new Option('--max-spawn <N>', 'how many spawned processes may run at a time; 1024, or what --usize leaves, by default')
         .argParser(wholeNumber(0, MAX_RANKS))
         .conflicts('spawn'),
     )
     .option('--no-spawn', 'ranks may not spawn')
     .option('--name-server <address>', 'share published names (MPI_Publish_name) with other launches: what wireup names serve prints; WIREUP_NAME_SERVER by default')
-    .option('--initial-errhandler <name>', 'mpi_errors_are_fatal', initialErrhandler);
+    .option('--initial-errhandler <name>', 'for MPI-4\'s command lines: mpi_errors_are_fatal, the default, is all there is', initialErrhandler);
   addAdmissionOptions(command)
     .optionsGroup('Output and input:')
     .option('-l, --label', 'put "[rank] " before each line of output, also -prepend-rank', false)
@@ -214,7 +220,7 @@ function jobOptions(command: Command): Command {
     .addOption(
       new Option('--debugger <command>', 'put a command, split at blanks, before the program of some ranks (use it with --pmi tcp where it drops fds)').argParser(words),
     )
-    .addOption(new Option('--debug-ranks <list>', 'which ranks, such as 0,4-7').argParser(idset).default([0], '0'))
+    .addOption(new Option('--debug-ranks <list>', 'which ranks, such as 0,4-7; 0 by default').argParser(idset))
     .optionsGroup('Other:')
     .option('--configfile <file>', 'read the programs and their options from a file, a line each')
     .option('--info', 'print the version and what there is, also -version', false);
@@ -227,8 +233,8 @@ export function helpBelow(name: string): string {
 Options have one dash or two, and their value behind a blank or "=". They end at the program.
 
 The exit code is 0, or that of the first rank that failed (128 + the number of the signal that killed it), or what
-abort said; 124: a time limit passed, 127: the program was not found, 126: it is not executable, 130: ended by ^C,
-141: nobody reads the output any more, 2: wrong use.
+abort said; 124: a time limit passed, 127: the program was not found, 126: it is not executable, 130: ended by a second
+^C, 141: nobody reads the output any more, 2: wrong use, 1: anything else, such as a rank that left without PMI finalize.
 
 What ranks spawn (MPI_Comm_spawn) runs as they do, in groups of their own: group 1, 2, ... A rank of a spawned group that
 fails is a failure of the job, which ends all its groups and gives the exit code; a group that cannot be started is told
@@ -288,7 +294,7 @@ export function readText(option: string, file: string): string {
   }
 }
 
-/** Where an option was said, and does not only have its default. */
+/** Whether an option was given on the command line, and does not only have its default. */
 function said(command: Command, key: string): boolean {
   return command.getOptionValueSource(key) === 'cli';
 }
@@ -305,8 +311,7 @@ export function readRun(name: string, argv: readonly string[]): RunRequest {
   const segments = expandConfigFiles(read(argv), read);
   let job: JobOptions | undefined;
   const programs: RunSegment[] = [];
-  const concernOne = (): Set<string> => new Set(segmentOptions(new Command()).options.map((option) => option.attributeName()));
-  const ownKeys = segments.length > 1 ? concernOne() : new Set<string>();
+  const ownKeys = new Set(segments.length > 1 ? segmentOptions(new Command()).options.map((option) => option.attributeName()) : []);
   for (const { options, program, args } of segments) {
     // Each time from the defaults.
     command.parse(options, { from: 'user' });

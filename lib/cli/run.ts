@@ -1,7 +1,6 @@
 import { fstatSync, readlinkSync } from 'node:fs';
 import { arch, availableParallelism, hostname, release } from 'node:os';
 import type { Command } from 'commander';
-import { version } from '../../package.json';
 import { describeFailure, formatIdset, launch, prepareLaunch, type Environment, type Job, type JobResult, type LaunchApp, type OutputTarget } from '../index';
 import { softCount } from '../soft';
 import { toAdmission } from './admission';
@@ -14,6 +13,7 @@ import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Pl
 import { Progress } from './progress';
 import { RefusalReport } from './refusals';
 import { fail, NO_READER, print, say, seconds } from './report';
+import { version } from './version';
 import { helpBelow, makeRunCommand, readRun, readText, type JobOptions, type RunSegment } from './run-options';
 
 export const RUN = 'wireup run';
@@ -29,6 +29,7 @@ export function addRun(program: Command): void {
     .allowUnknownOption()
     .passThroughOptions()
     .argument('[words...]')
+    .usage('[options] program [args...]')
     .action((words: string[]) => run(RUN, words))
     .addHelpText('after', () => helpBelow(RUN));
   // `wireup help run` is `wireup run --help`.
@@ -44,7 +45,7 @@ async function run(name: string, words: readonly string[]): Promise<void> {
   restoreEnvironment();
   const ignoredSignals = takeIgnoredSignals();
   if (words[0] === '-pmi_args') return runSingleton(words.slice(1), ignoredSignals);
-  // A third of the start, which goes on while the words are read. Those that ask for --help and the like name no program.
+  // A third of the start, which goes on while the words are read. What mostly has no word of a program asks for help.
   if (words.some((word) => !word.startsWith('-'))) prepareLaunch({ ignoredSignals });
   const { job: options, segments } = readRun(name, words);
   if (options.info) return printInfo();
@@ -54,6 +55,7 @@ async function run(name: string, words: readonly string[]): Promise<void> {
     const fault = file === undefined ? undefined : checkFile(file);
     if (fault !== undefined) throw new UsageError(`--${option} ${file}: ${fault}`);
   }
+  if (options.debugRanks !== undefined && options.debugger === undefined) throw new UsageError('--debug-ranks: expected --debugger beside it');
   const begin = process.uptime();
   const { apps, placement } = await place(options, segments);
   const pmi = options.pmiPort ? 'tcp' : options.pmi;
@@ -80,7 +82,7 @@ async function run(name: string, words: readonly string[]): Promise<void> {
     onEarlyExit: options.onEarlyExit,
     killTimeout: options.killTimeout,
     ...(timeout === undefined ? {} : { timeout }),
-    ...(options.debugger === undefined ? {} : { debugger: { command: options.debugger, ranks: options.debugRanks } }),
+    ...(options.debugger === undefined ? {} : { debugger: { command: options.debugger, ranks: options.debugRanks ?? [0] } }),
     ...(options.wireupTimeout === undefined ? {} : { wireupTimeout: options.wireupTimeout }),
     ...toAdmission(options),
     ...(placement === undefined ? {} : { nodes: placement.nodes, hosts: placement.hosts, pretendHosts: placement.pretended }),

@@ -18,6 +18,14 @@ constexpr std::array kFailures{"exit",  "signal",  "abort",  "lost", "early",
 constexpr std::array kPhases{"none", "initialized", "finalized"};
 constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
 
+// The last enumerator of each has the last name.
+static_assert(static_cast<std::size_t>(job::RankState::disconnected) + 1 == kStates.size());
+static_assert(static_cast<std::size_t>(job::EventType::stuck) + 1 == kEvents.size());
+static_assert(static_cast<std::size_t>(job::Transport::tcp) + 1 == kTransports.size());
+static_assert(static_cast<std::size_t>(job::FailureReason::agent) + 1 == kFailures.size());
+static_assert(static_cast<std::size_t>(job::RankPhase::finalized) + 1 == kPhases.size());
+static_assert(static_cast<std::size_t>(job::Failed::Reason::protocol) + 1 == kClientFailures.size());
+
 template <typename Names, typename Enum>
 const char* name(const Names& names, Enum value) {
   return names.at(static_cast<std::size_t>(value));

@@ -1,4 +1,4 @@
-// Between the grammar's addresses and the kernel's.
+// Converts addresses of PMI_PORT's grammar to the kernel's, and back.
 #pragma once
 
 #include <string>

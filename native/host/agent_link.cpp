@@ -1,5 +1,6 @@
 #include "host/agent_link.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -20,8 +21,14 @@ constexpr int kAgentSocket = 3;
 // when both were stopped together and only we have been let go on so far.
 constexpr std::chrono::milliseconds kAgentCheck{500};
 
-// An agent without a job ends within milliseconds of its socket's end.
+// An agent without ranks ends within milliseconds of its socket's end.
 constexpr std::chrono::milliseconds kUnusedLimit{2000};
+
+os::UniqueFd open_null() {
+  os::UniqueFd fd(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!fd) throw os::OsError::last("open", "/dev/null");
+  return fd;
+}
 
 // Node ignores SIGPIPE and SIGXFSZ for itself; whatever else is ignored was meant to reach the ranks too.
 sigset_t inherited_ignored_signals() {
@@ -35,11 +42,13 @@ sigset_t inherited_ignored_signals() {
 
 AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reactor_(reactor) {
   os::FdPair pair = os::seqpacket_pair();
+  os::UniqueFd null;
+  if (fcntl(STDIN_FILENO, F_GETFD) < 0) null = open_null();
   os::SpawnSpec spec;
   spec.path = options.path;
   spec.args = {"wireup-agent"};
   spec.environment = options.environment;
-  spec.fds = {{STDIN_FILENO, STDIN_FILENO},
+  spec.fds = {{null ? null.get() : STDIN_FILENO, STDIN_FILENO},
               {options.out < 0 ? STDOUT_FILENO : options.out, STDOUT_FILENO},
               {options.err < 0 ? STDERR_FILENO : options.err, STDERR_FILENO},
               {pair.second.get(), kAgentSocket}};
@@ -54,7 +63,7 @@ AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reacto
 AgentLink::~AgentLink() {
   if (watch_ != 0) reactor_.cancel(watch_);
   hang_up();
-  if (process_ && observer_ == nullptr) process_->ends_within(kUnusedLimit);
+  if (process_ && !has_ranks_) process_->wait(kUnusedLimit);
 }
 
 void AgentLink::watch() {
@@ -69,6 +78,7 @@ void AgentLink::watch() {
 }
 
 void AgentLink::send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds) {
+  has_ranks_ = has_ranks_ || std::holds_alternative<wire::agent::Spawn>(message);
   if (socket_) socket_->send(wire::agent::encode(message), std::move(fds));
 }
 

@@ -15,13 +15,16 @@
 #include "os/fd.h"
 #include "os/message_socket.h"
 #include "os/reactor.h"
+#include "os/surroundings.h"
 #include "wire/agent_messages.h"
 
 namespace wireup::host {
 
 struct AgentOptions {
   std::string path;                      // of wireup-agent
-  std::vector<std::string> environment;  // the agent's own
+  // The agent's own, copied from the owner's on the owner's thread, which may change it (setenv) while the reactor's runs.
+  std::vector<std::string> environment;
+  os::Surroundings surroundings;         // the owner's, where it was asked for
   int out = -1;                          // its stdout and stderr; -1: ours
   int err = -1;
   std::vector<std::int32_t> ignored_signals;  // beside what this process ignores, for agent and ranks
@@ -42,13 +45,13 @@ class AgentLink final : os::MessageSocketObserver {
  public:
   // Starts it. Throws os::OsError.
   AgentLink(os::Reactor& reactor, const AgentOptions& options);
-  // Hangs up, kills it and waits for its end. One that nobody has observed has a moment to end by itself first: it may
+  // Hangs up, kills it and waits for its end. One that has started no rank has a moment to end by itself first: it may
   // have made things that it removes.
   ~AgentLink() override;
   AgentLink(const AgentLink&) = delete;
   AgentLink& operator=(const AgentLink&) = delete;
 
-  // Whom all is told from now on, before the first message is sent.
+  // Who is called from now on. Called before the first send(); until then nobody is.
   void observe(AgentObserver& observer) { observer_ = &observer; }
   // Nothing is sent once it is silent.
   void send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
@@ -70,6 +73,7 @@ class AgentLink final : os::MessageSocketObserver {
   std::unique_ptr<os::MessageSocket> socket_;
   os::Reactor::TimerId watch_ = 0;
   bool stopped_ = false;  // at the last look
+  bool has_ranks_ = false;
 };
 
 }  // namespace wireup::host

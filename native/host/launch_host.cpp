@@ -189,7 +189,7 @@ void LaunchHost::limit(std::chrono::milliseconds delay, job::FailureReason reaso
 }
 
 void LaunchHost::start_agent(std::unique_ptr<AgentLink> agent) {
-  if (!agent || !agent->alive()) {
+  if (!agent) {
     options_.agent.out = options_.pipes->out.get();
     options_.agent.err = options_.pipes->err.get();
     agent = std::make_unique<AgentLink>(reactor_, options_.agent);

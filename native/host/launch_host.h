@@ -73,7 +73,7 @@ std::vector<os::FdPair> open_output_pipes(std::size_t count);
 class LaunchHost final : AgentObserver {
  public:
   // `on_end` is called once, after the last notice; it may post this host's destruction, not destroy it.
-  // `agent`: one that runs already; null, or gone meanwhile: it is started. `names`: a client of the name server, where
+  // `agent`: one that runs already; null: it is started. `names`: a client of the name server, where
   // there is one; it outlives this host. Throws os::OsError, or Fault where the file limit is too low.
   LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handle, NoticeSink& sink,
              std::function<void()> on_end, std::unique_ptr<AgentLink> agent, NameClient* names = nullptr);

@@ -31,9 +31,9 @@ bool Process::stopped() const {
 
 void Process::kill() const { ::kill(process_.pid, SIGKILL); }
 
-bool Process::ends_within(std::chrono::milliseconds limit) const {
+void Process::wait(std::chrono::milliseconds limit) const {
   pollfd entry{process_.pidfd.get(), POLLIN, 0};
-  return ::poll(&entry, 1, static_cast<int>(limit.count())) == 1;
+  ::poll(&entry, 1, static_cast<int>(limit.count()));
 }
 
 void Process::on_ready(std::uint32_t) {

@@ -26,8 +26,8 @@ class Process final : public os::Handler {
   // Whether a signal has stopped it, and nobody has let it go on since.
   bool stopped() const;
   void kill() const;
-  // Whether it has ended when so much time has passed; it is still to be reaped. Blocks.
-  bool ends_within(std::chrono::milliseconds limit) const;
+  // Blocks until it has ended, or the time is over. It is still to be reaped.
+  void wait(std::chrono::milliseconds limit) const;
 
  private:
   void on_ready(std::uint32_t events) override;

@@ -1,4 +1,4 @@
-// The environment by which a rank finds its server: the one place that names these variables.
+// The environment by which a rank finds its server. (PMI_SPAWNED is set by who answers a spawn: lib/spawn.ts, lib/server.ts.)
 #pragma once
 
 #include <cstdint>

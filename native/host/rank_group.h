@@ -33,11 +33,11 @@ struct GroupOptions {
   NameClient* names = nullptr;  // the launch's
 };
 
-// Of which group a rank has asked for another, and the question by which it did.
+// The rank that asked for a group: its own group, and the question that is to be answered.
 struct Spawner {
   std::uint32_t group = 0;
   job::QuestionId question = 0;
-  std::vector<std::int32_t> errcodes = {};  // of the processes asked for, when those that are to be have been started
+  std::vector<std::int32_t> errcodes = {};  // that it is answered when all ranks of the new group have been started
 };
 
 class RankGroup {
@@ -58,7 +58,7 @@ class RankGroup {
   // What the agent is told of a rank, and the fd of its channel, where it has one.
   wire::agent::SpawnRank describe(std::uint32_t rank, std::vector<os::UniqueFd>& fds);
 
-  // Of the next rank that the agent is to be asked to start.
+  // How many ranks the agent has been asked to start: the next to ask for.
   std::uint32_t asked() const { return asked_; }
   void ask() { ++asked_; }
   bool all_asked() const { return asked_ == size() || outcome_.must_end(); }

@@ -34,6 +34,11 @@ std::vector<std::string> own_environment() {
   return result;
 }
 
+void complete(AgentOptions& options) {
+  options.environment = own_environment();
+  options.surroundings = os::surroundings();
+}
+
 template <typename Map>
 auto* find(Map& map, Handle handle) {
   const auto found = map.find(handle);
@@ -121,7 +126,7 @@ Handle Runtime::open_server(ServerOptions options) {
 }
 
 Handle Runtime::launch(LaunchOptions options) {
-  options.agent.environment = own_environment();
+  complete(options.agent);
   const Handle handle = ++last_handle_;
   post([this, handle, options = std::move(options)] {
     const std::string kvsname = options.group.job.kvsname;
@@ -141,8 +146,9 @@ Handle Runtime::launch(LaunchOptions options) {
 }
 
 void Runtime::prepare_agent(AgentOptions options) {
-  options.environment = own_environment();
+  complete(options);
   post([this, options = std::move(options)] {
+    if (is_prepared(options)) return;
     prepared_agent_.reset();
     try {
       prepared_agent_ = std::make_unique<AgentLink>(*reactor_, options);
@@ -153,9 +159,15 @@ void Runtime::prepare_agent(AgentOptions options) {
   });
 }
 
+// Its environment does not matter: programs have their own.
+bool Runtime::is_prepared(const AgentOptions& options) const {
+  return prepared_agent_ && prepared_agent_->alive() && prepared_options_.path == options.path &&
+         prepared_options_.ignored_signals == options.ignored_signals &&
+         prepared_options_.surroundings == options.surroundings;
+}
+
 std::unique_ptr<AgentLink> Runtime::take_prepared(const LaunchOptions& options) {
-  const bool fits = prepared_options_.path == options.agent.path &&
-                    prepared_options_.ignored_signals == options.agent.ignored_signals && !options.pipes->out && !options.pipes->err;
+  const bool fits = is_prepared(options.agent) && !options.pipes->out && !options.pipes->err;
   return fits ? std::move(prepared_agent_) : nullptr;
 }
 
@@ -303,8 +315,8 @@ void Runtime::shutdown() {
       clients_.clear();
       servers_.clear();
       name_servers_.clear();
-      prepared_agent_.reset();
       for (auto& [handle, launch] : launches_) launch->abandon();
+      prepared_agent_.reset();
       if (launches_.empty()) return reactor_->stop();
       reactor_->after(kAgentPatience, [this] {
         launches_.clear();

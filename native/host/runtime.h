@@ -41,8 +41,8 @@ class Runtime {
   // Each starts the reactor thread if need be. Throws os::OsError or std::system_error when that fails.
   Handle open_server(ServerOptions options);
   Handle launch(LaunchOptions options);
-  // Starts an agent for the next launch that can use it, ahead of that; it takes the place of the last one that no launch
-  // has used. Where it cannot be started, the launch will say so.
+  // Starts an agent for the next launch that can use it, ahead of that; it takes the place of the last one, where that is
+  // another that no launch has used. Where it cannot be started, the launch will say so.
   void prepare_agent(AgentOptions options);
   Handle connect(ConnectOptions options);
   Handle open_name_server(ListenOptions options);
@@ -54,7 +54,7 @@ class Runtime {
   os::UniqueFd open_channel(Handle server, std::uint32_t rank);
   // Of a server or a launch.
   void status(Handle handle, RequestId request);
-  // The answer to a question of the server, or of a launch's group: one that says why not.
+  // The answer to a spawn that a rank of the server, or of a launch's group, has asked for; of a launch one that says why not.
   void answer_spawn(Handle handle, Spawner spawner, job::SpawnAnswer answer);
   // Of a launch, the answer that starts a group: LaunchHost::spawn().
   void spawn(Handle launch, std::uint32_t number, SpawnOptions options);
@@ -80,6 +80,7 @@ class Runtime {
   void with_names(Handle handle, const std::optional<wire::UnixAddress>& address, std::string kvsname,
                   std::function<void(NameClient*)> then);
   void list_page(Handle handle, NamesListed listed);
+  bool is_prepared(const AgentOptions& options) const;
   std::unique_ptr<AgentLink> take_prepared(const LaunchOptions& options);
 
   Outbox outbox_;

@@ -1,7 +1,7 @@
 // The server's half of PMI on one connection: bytes to lines or frames, these to messages, messages to what the
 // job does.
 //
-// By the job only. A connection speaks PMI-1 until an init that asks for version 2, and PMI-2 from then on. One of
+// Used by Job alone. A connection speaks PMI-1 until an init that asks for version 2, and PMI-2 from then on. One of
 // a listener is a stranger until it proves a rank, by initack or, in PMI-2, by fullinit; nothing it says before is
 // answered, but for the init of PMI-2. What a known rank says wrong is told as an event and answered with rc != 0,
 // and its connection lives: only a line, a frame or an mcmd block without end, or what is no frame, closes it.

@@ -23,6 +23,8 @@
 
 namespace wireup::wire::agent {
 
+// Raised with every change of a message. A new field has its place in the struct here, in fields() in the .cpp (one that is
+// forgotten there is not sent, and no compiler sees it) and in the test's samples.
 inline constexpr std::uint32_t kProtocolVersion = 3;
 
 // The agent's exit codes beside 0, an orderly end, and 1: the launcher has gone, or spoke nonsense.

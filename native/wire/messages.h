@@ -74,21 +74,69 @@ enum class AttributeId : std::uint8_t {
   wait
 };
 
-// By AttributeId. A '#' stands for the number of an element.
-inline constexpr auto kAttributeNames = std::to_array<std::string_view>(
-    {"appnum",     "arg#",         "argcnt",        "authtype",       "debug",       "debugged",
-     "errcodes",   "execname",     "exitcode",      "found",          "group",       "idx",
-     "info",       "info_key_#",   "info_num",      "info_val_#",     "key",         "keylen_max",
-     "kvsname",    "kvsname_max",  "message",       "msg",            "nextidx",     "nprocs",
-     "pmi_subversion", "pmi_version", "pmiid",      "pmiverbose",     "port",        "preput_key_#",
-     "preput_num", "preput_val_#", "rank",          "rc",             "pmi-subversion", "pmi-version",
-     "service",    "size",         "spawner-jobid", "spawnssofar",    "srcid",       "stdio",
-     "tag",        "thrid",        "totspawns",     "val",            "vallen_max",  "value",
-     "versionok",  "wait"});
+struct AttributeName {
+  AttributeId id;
+  std::string_view name;
+};
+
+// In the order of AttributeId. A '#' stands for the number of an element.
+inline constexpr auto kAttributeNames = std::to_array<AttributeName>({
+    {AttributeId::appnum, "appnum"},
+    {AttributeId::arg, "arg#"},
+    {AttributeId::argcnt, "argcnt"},
+    {AttributeId::authtype, "authtype"},
+    {AttributeId::debug, "debug"},
+    {AttributeId::debugged, "debugged"},
+    {AttributeId::errcodes, "errcodes"},
+    {AttributeId::execname, "execname"},
+    {AttributeId::exitcode, "exitcode"},
+    {AttributeId::found, "found"},
+    {AttributeId::group, "group"},
+    {AttributeId::idx, "idx"},
+    {AttributeId::info, "info"},
+    {AttributeId::info_key, "info_key_#"},
+    {AttributeId::info_num, "info_num"},
+    {AttributeId::info_val, "info_val_#"},
+    {AttributeId::key, "key"},
+    {AttributeId::keylen_max, "keylen_max"},
+    {AttributeId::kvsname, "kvsname"},
+    {AttributeId::kvsname_max, "kvsname_max"},
+    {AttributeId::message, "message"},
+    {AttributeId::msg, "msg"},
+    {AttributeId::nextidx, "nextidx"},
+    {AttributeId::nprocs, "nprocs"},
+    {AttributeId::pmi_subversion, "pmi_subversion"},
+    {AttributeId::pmi_version, "pmi_version"},
+    {AttributeId::pmiid, "pmiid"},
+    {AttributeId::pmiverbose, "pmiverbose"},
+    {AttributeId::port, "port"},
+    {AttributeId::preput_key, "preput_key_#"},
+    {AttributeId::preput_num, "preput_num"},
+    {AttributeId::preput_val, "preput_val_#"},
+    {AttributeId::rank, "rank"},
+    {AttributeId::rc, "rc"},
+    {AttributeId::server_subversion, "pmi-subversion"},
+    {AttributeId::server_version, "pmi-version"},
+    {AttributeId::service, "service"},
+    {AttributeId::size, "size"},
+    {AttributeId::spawner_jobid, "spawner-jobid"},
+    {AttributeId::spawnssofar, "spawnssofar"},
+    {AttributeId::srcid, "srcid"},
+    {AttributeId::stdio, "stdio"},
+    {AttributeId::tag, "tag"},
+    {AttributeId::thrid, "thrid"},
+    {AttributeId::totspawns, "totspawns"},
+    {AttributeId::val, "val"},
+    {AttributeId::vallen_max, "vallen_max"},
+    {AttributeId::value, "value"},
+    {AttributeId::versionok, "versionok"},
+    {AttributeId::wait, "wait"},
+});
 inline constexpr std::size_t kAttributeCount = kAttributeNames.size();
 static_assert(static_cast<std::size_t>(AttributeId::wait) + 1 == kAttributeCount);
+static_assert(std::ranges::is_sorted(kAttributeNames, {}, &AttributeName::id));
 
-constexpr std::string_view name_of(AttributeId id) { return kAttributeNames[static_cast<std::size_t>(id)]; }
+constexpr std::string_view name_of(AttributeId id) { return kAttributeNames[static_cast<std::size_t>(id)].name; }
 
 // In PMI-2 every value ends at its semicolon, whatever its type.
 enum class ValueType : std::uint8_t {
@@ -444,7 +492,7 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
 inline constexpr std::span<const MessageSpec> kMessages{table::kRows};
 static_assert(static_cast<std::size_t>(MessageId::unknown_result) + 1 == kMessages.size());
 
-// Of one message.
+// The most that any message has.
 inline constexpr std::size_t kMostAttributes =
     std::ranges::max(kMessages, {}, [](const MessageSpec& spec) { return spec.attributes.size(); }).attributes.size();
 

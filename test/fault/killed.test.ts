@@ -1,11 +1,13 @@
 // `kill -9` of the tool, of the agent, of its guard, and `kill -STOP` of these two, at each stage of a job's life: two
 // seconds later nothing of the job is left, deaf orphans included, and whoever is left to tell says what happened.
 
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
-import { describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import { eventually, lines, needs, program, Run, toolLines, transports, wireupRun, type Process } from '../interop/helpers';
+import { eventually, lines, needs, program, Run, toolLines, transports, wireup, wireupRun, type Process } from '../interop/helpers';
 
 vi.setConfig({ testTimeout: 45_000 });
 
@@ -14,6 +16,9 @@ const ranks = 3;
 // The stages before a rank has said anything, by what the test then sees, and those that the ranks announce.
 const announced = ['connected', 'barrier', 'running', 'finalizing'];
 const stages = ['started', 'spawning', ...announced];
+
+const folder = mkdtempSync(join(tmpdir(), 'killed-'));
+afterAll(() => rmSync(folder, { recursive: true }));
 
 /** How long a loaded machine may take to get there. */
 const patience = 20_000;
@@ -56,14 +61,20 @@ async function at(stage: string, transport: (typeof transports)[number]): Promis
     expect(await eventually(() => run.processes().length >= 3 + 2 * ranks, patience)).toBe(true);
     return run;
   }
-  const size = stage === 'spawning' ? 80 : ranks; // more than the owner asks for at once
-  const run = new Run(wireupRun(size, transport, 'sh', '-c', 'echo started; exec tail -f /dev/null'), {
+  const script = 'echo started; exec tail -f /dev/null';
+  if (stage === 'started') {
+    // The program comes from a file, so that the launch starts its agent: one that was started ahead and is killed before
+    // that is replaced.
+    const file = join(folder, transport);
+    writeFileSync(file, `-n ${ranks} sh -c '${script}'\n`);
     // A tool that dies between making its socket's folder and telling its agent leaves it.
-    mayLeaveFiles: stage === 'started',
-  });
-  // Before a rank has been started, or between the first and the last.
-  if (stage === 'spawning') await run.until(() => run.stdout !== '');
-  else expect(await eventually(() => find(run, 'agent') !== undefined, patience)).toBe(true);
+    const run = new Run(wireup('run', `--pmi=${transport}`, `--configfile=${file}`), { mayLeaveFiles: true });
+    expect(await eventually(() => find(run, 'agent') !== undefined, patience)).toBe(true);
+    return run;
+  }
+  // More than the owner asks for at once.
+  const run = new Run(wireupRun(80, transport, 'sh', '-c', script));
+  await run.until(() => run.stdout !== '');
   return run;
 }
 

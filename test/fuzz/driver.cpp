@@ -7,7 +7,7 @@
 //   server_session_fuzz --dictionary              the words, for libFuzzer's -dict=
 //   server_session_fuzz --corpus FOLDER           the transcripts as inputs, for libFuzzer
 //
-// An input that fails is left as fuzz-failed.bin in the working directory.
+// An input that fails is left as TARGET.failed in the working directory.
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -35,13 +35,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 namespace wireup::fuzz {
 namespace {
 
-constexpr const char* kFailedInput = "fuzz-failed.bin";
+std::string failed_input;
 constexpr std::size_t kMaxInput = 16 << 10;
 
 std::string current;  // for the handler of SIGABRT, which the target's checks and the sanitizers raise
 
 void keep_failed_input(int) {
-  if (std::FILE* file = std::fopen(kFailedInput, "wb")) {
+  if (std::FILE* file = std::fopen(failed_input.c_str(), "wb")) {
     std::fwrite(current.data(), 1, current.size(), file);
     std::fclose(file);
   }
@@ -246,6 +246,8 @@ int main_of(const std::vector<std::string_view>& args) {
 }  // namespace wireup::fuzz
 
 int main(int argc, char** argv) {
+  const std::string_view program = argv[0];
+  wireup::fuzz::failed_input = std::string(program.substr(program.rfind('/') + 1)) + ".failed";
   std::signal(SIGABRT, wireup::fuzz::keep_failed_input);
   return wireup::fuzz::main_of({argv + 1, argv + argc});
 }

@@ -1,10 +1,10 @@
 /** A launch whose agent was started ahead. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { launch, PmiError, prepareLaunch } from '../../dist/index.js';
-import { eventually } from '../interop/helpers';
+import { eventually, peer, run } from '../interop/helpers';
 
 const timeout = 50_000;
 const patience = 10_000;
@@ -69,13 +69,36 @@ describe('prepareLaunch()', () => {
     expect(agents()).toEqual([]);
   });
 
-  test('a second call has the last word', async () => {
+  test('a second call changes nothing, or has the last word', async () => {
     const first = await prepare();
     prepareLaunch();
+    prepareLaunch({ ignoredSignals: ['SIGHUP'] });
     expect(await eventually(() => !existsSync(`/proc/${first}`), patience)).toBe(true);
     expect(await eventually(() => agents().length === 1, patience)).toBe(true);
-    expect(await agentsDuring()).toHaveLength(1);
+    expect(await agentsDuring({ ignoredSignals: ['SIGHUP'] })).toHaveLength(1);
     expect(agents()).toEqual([]);
+  });
+
+  test('after a change of folder, umask or group it is not used', () => {
+    const owner = `
+      const { launch, prepareLaunch } = require(${JSON.stringify(join(__dirname, '../../dist/index.js'))});
+      const show = async () => {
+        const job = await launch({ program: 'sh', args: ['-c', 'echo $(pwd) $(umask) $(id -g)'], ranks: 1, stdout: 'pipe-per-rank' });
+        for await (const chunk of job.rankStdout[0]) process.stdout.write(chunk);
+        await job.result;
+      };
+      void (async () => {
+        for (const change of [() => process.chdir('/'), () => process.umask(0o077), () => process.geteuid() === 0 && process.setgid(65534)]) {
+          prepareLaunch();
+          change();
+          await show();
+        }
+      })();`;
+    const group = process.getegid!();
+    const { stdout, stderr } = spawnSync(process.execPath, ['-e', owner], { cwd: '/tmp', encoding: 'utf8', timeout });
+    expect(stderr).toBe('');
+    const mask = process.umask().toString(8).padStart(4, '0');
+    expect(stdout).toBe(`/ ${mask} ${group}\n/ 0077 ${group}\n/ 0077 ${process.geteuid!() === 0 ? 65534 : group}\n`);
   });
 
   test('it keeps no process alive, and ends with it', async () => {
@@ -88,6 +111,14 @@ describe('prepareLaunch()', () => {
       look();`;
     const [prepared] = execFileSync(process.execPath, ['-e', owner], { encoding: 'utf8', timeout }).trim().split(' ').map(Number);
     expect(await eventually(() => !existsSync(`/proc/${prepared}`), patience)).toBe(true);
+  });
+
+  test.each([[[] as string[]], [[peer('nohup')]]])('the tool has one agent, and has it by this (%j)', async (before) => {
+    // The rank's parent is the agent, whose parent is the guard, the child of the tool.
+    const script = 'up() { ps -o ppid= -p $1 | tr -d " "; }; ps -o comm= --ppid $(up $(up $PPID))';
+    const tool = join(__dirname, '../../dist/cli.js');
+    const result = await run([...before, tool, 'run', '-n', '1', 'sh', '-c', script]);
+    expect(result).toMatchObject({ code: 0, stdout: 'wireup-agent\n' });
   });
 
   test('wrong use', () => {

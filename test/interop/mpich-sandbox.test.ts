@@ -22,12 +22,12 @@ const show = `${namespaces.map((name) => `echo $(readlink /proc/self/ns/${name})
 const peers = needs('bwrap', 'mpicc');
 describe.skipIf(peers.missing)(`MPICH behind wireup-exec in bwrap${peers.note}`, () => {
   it.each([
-    ['hello', program('hello')],
-    ['allreduce', program('patterns'), 'allreduce'],
-  ])('%s', async (name, ...command) => {
+    ['hello', 'hello'],
+    ['allreduce', 'patterns', 'allreduce'],
+  ])('%s', async (name, source, ...args) => {
     const shim = join(root, 'build/Release/wireup-exec');
     const shm = mkdtempSync('/dev/shm/wireup-test-');
-    const rank = [peer('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, ...command];
+    const rank = [peer('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(source!), ...args];
     const result = await run(wireup('run', '-n', String(size), '--pmi', 'unix', '--no-exec-shim', ...rank), { deadline: 60_000, environment }).finally(() =>
       rmSync(shm, { recursive: true }),
     );
