@@ -1,5 +1,6 @@
 /** What stands behind a PmiClient: a connection to a server, or the singleton here. */
 import { PmiError } from './errors';
+import { KEY, MAX_KEY, MAX_KVSNAME, MAX_VALUE } from './limits';
 import type { NativeOperation, NativeReady } from './native';
 
 export interface Ready extends Omit<NativeReady, 'type'> {
@@ -36,9 +37,9 @@ export class Singleton implements Backend {
     version: 1,
     subversion: 1,
     kvsname: 'singleton',
-    kvsnameMax: 256,
-    keyMax: 64,
-    valueMax: 1024,
+    kvsnameMax: MAX_KVSNAME,
+    keyMax: MAX_KEY,
+    valueMax: MAX_VALUE,
   };
   readonly #values = new Map<string, string>([['PMI_process_mapping', '(vector,(0,1,1))']]);
 
@@ -53,7 +54,7 @@ export class Singleton implements Backend {
       case 'put':
         for (let i = 0; i < words.length; i += 2) {
           const [key, value] = [words[i]!, words[i + 1]!];
-          if (!/^[^\0\n \t=]+$/.test(key)) fail(i / 2, 'the key is empty, or holds a blank, a newline or "="');
+          if (!KEY.test(key)) fail(i / 2, 'the key is empty, or holds a blank, a newline or "="');
           if (Buffer.byteLength(key) >= this.ready.keyMax) fail(i / 2, 'the key is too long');
           if (value.includes('\n')) fail(i / 2, 'the value holds a newline');
           if (Buffer.byteLength(value) >= this.ready.valueMax) fail(i / 2, 'the value is too long');

@@ -1,5 +1,13 @@
 /** The most ranks of one job: far above what one machine holds, far below what PMI's 31-bit numbers can say. */
 export const MAX_RANKS = 1 << 20;
 
+/** Of a kvsname, a key and a value, in bytes, the terminator of each included: what PMI-1 servers announce. */
+export const MAX_KVSNAME = 256;
+export const MAX_KEY = 64;
+export const MAX_VALUE = 1024;
+
+/** What no line can have in a key. */
+export const KEY = /^[^\0\n \t=]+$/;
+
 /** Timers count milliseconds in 31 bits: almost 25 days. */
 export const MAX_MILLISECONDS = 2 ** 31 - 1;

@@ -5,7 +5,7 @@ import { fromFault, fromThrown, PmiError } from './errors';
 import { EventHub, toPmiEvent, toSpawnEvent, type PmiEvent } from './events';
 import { JobHandle } from './handle';
 import { admissionOptionNames, makeJobOptions, type AdmissionOptions } from './identity';
-import { MAX_RANKS } from './limits';
+import { KEY, MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
 import { native, type NativeJobOptions } from './native';
 import { checkInteger, checkOptions, checkSignal, checkString, optionError } from './options';
 import type { PmiStatus } from './status';
@@ -50,9 +50,9 @@ export interface PmiServerOptions extends AdmissionOptions {
 function checkPreput(preput: unknown): [string, string][] {
   if (typeof preput !== 'object' || preput === null) throw optionError('preput', 'an object of strings', preput);
   return Object.entries(preput).map(([key, value]) => {
-    if (!/^[^\0\n \t=]+$/.test(key) || Buffer.byteLength(key) > 63) throw optionError('preput', 'keys of 1 to 63 bytes without blanks and =', key);
+    if (!KEY.test(key) || Buffer.byteLength(key) >= MAX_KEY) throw optionError('preput', `keys of 1 to ${MAX_KEY - 1} bytes without blanks and =`, key);
     checkString(`preput.${key}`, value);
-    if (/[\0\n]/.test(value) || Buffer.byteLength(value) > 1023) throw optionError(`preput.${key}`, 'at most 1023 bytes without newlines', value);
+    if (/[\0\n]/.test(value) || Buffer.byteLength(value) >= MAX_VALUE) throw optionError(`preput.${key}`, `at most ${MAX_VALUE - 1} bytes without newlines`, value);
     return [key, value];
   });
 }

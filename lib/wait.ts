@@ -1,8 +1,6 @@
 import { PmiError } from './errors';
+import { MAX_MILLISECONDS } from './limits';
 import { checkInteger } from './options';
-
-/** Node's timers count in 31 bits. */
-const maxTimeout = 2 ** 31 - 1;
 
 /** How long to wait for an answer. */
 export interface Waiting {
@@ -44,7 +42,7 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
 
 /** The option `timeout`, checked. */
 export function checkTimeout(value: unknown, byDefault: number): number {
-  return checkInteger('timeout', value ?? byDefault, 0, maxTimeout);
+  return checkInteger('timeout', value ?? byDefault, 0, MAX_MILLISECONDS);
 }
 
 /** `promise`, unless the signal is aborted or the time is over first. `what` begins the message of the timeout. */

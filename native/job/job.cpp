@@ -5,6 +5,7 @@
 
 #include "job/result_codes.h"
 #include "job/server_session.h"
+#include "wire/clique.h"
 #include "wire/codec.h"
 
 namespace wireup::job {
@@ -41,7 +42,7 @@ Job::Job(JobOptions options)
   // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that fits in no value is not there,
   // as with Flux, and MPICH then finds nodes by their names.
   const std::string mapping = options_.layout.process_mapping(kMaxValue);
-  if (!mapping.empty()) kvs_.put(kProcessMappingKey, mapping);
+  if (!mapping.empty()) kvs_.put(wire::kProcessMappingKey, mapping);
 }
 
 Job::~Job() { options_.names->leave(name_owner_); }

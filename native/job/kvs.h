@@ -12,7 +12,6 @@ namespace wireup::job {
 
 // Keys that begin with this are the server's own.
 inline constexpr std::string_view kReservedPrefix = "PMI_";
-inline constexpr std::string_view kProcessMappingKey = "PMI_process_mapping";
 
 class Kvs {
  public:
