@@ -28,8 +28,7 @@ export function addRun(program: Command): void {
     .helpOption(false)
     .allowUnknownOption()
     .passThroughOptions()
-    .argument('[words...]')
-    .usage('[options] program [args...]')
+    .argument('[program...]')
     .action((words: string[]) => run(RUN, words))
     .addHelpText('after', () => helpBelow(RUN));
   // `wireup help run` is `wireup run --help`.
