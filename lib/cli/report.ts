@@ -67,6 +67,8 @@ const flags: Readonly<Record<string, string>> = {
   'debugger.ranks': '--debug-ranks',
   allowedUids: '--allow-uid',
   allowHosts: '--allow-host',
+  nameServer: '--name-server',
+  address: '--address',
 };
 
 /** `outputFrom[0]: expected ...` as `--output-from: expected ...`. */

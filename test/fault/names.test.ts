@@ -176,7 +176,7 @@ describe('the server', () => {
     });
     for (const command of [['run', '-n', '1', '--name-server', '127.0.0.1:1', 'true'], ['names', 'serve', '--address', '127.0.0.1:1']]) {
       const result = await run(wireup(...command));
-      expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(/expected a unix address: .*, got '127\.0\.0\.1:1'\n$/) as string });
+      expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(/^wireup: --(name-server|address): expected a unix address: .*, got '127\.0\.0\.1:1' \(see --help\)\n$/) as string });
     }
   });
 
