@@ -64,6 +64,24 @@ describe('the number of ranks', () => {
   });
 });
 
+describe('what only the launch can see to be wrong is told by the option\'s own name', () => {
+  it.each([
+    [['-usize', '1'], '--usize: expected a whole number from 2 to'],
+    [['-stdin', '7'], '--stdin: expected a whole number from 0 to 1, got 7'],
+    [['-output-from', '0,5'], '--output-from: expected a whole number from 0 to 1, got 5'],
+    [['-debugger', 'env', '-debug-ranks', '5'], '--debug-ranks: expected a whole number from 0 to 1, got 5'],
+    [['-debug-ranks', '0'], '--debug-ranks: expected --debugger beside it'],
+    [['-allow-uid', '5-3'], '--allow-uid: expected a whole number from 5 to'],
+    [['-prepend-pattern', 'x'.repeat(2000)], '--prepend-pattern: expected up to 1024 letters'],
+    [['-name-server', '127.0.0.1:1'], '--name-server: expected a unix address'],
+    [['-mca', 'btl', 'self'], "option '-mca' is not supported: it is Open MPI's"],
+  ])('%j', async (options, said) => {
+    const result = await run(wireup('run', '-n', '2', ...options, 'true'));
+    expectOneLine(result, 2, /^wireup: .* \(see --help\)\n$/);
+    expect(result.stderr.slice('wireup: '.length)).toMatch(new RegExp(`^${said.replace(/[()]/g, '.')}`));
+  });
+});
+
 const prlimit = needs('prlimit');
 describe.skipIf(prlimit.missing)(`the fd limit${prlimit.note}`, () => {
   it.each(transports)('--pmi %s: more ranks than it allows, the numbers are said', async (transport) => {
