@@ -13,8 +13,3 @@ export function formatIdset(ids: readonly number[]): string {
   }
   return parts.join(',');
 }
-
-/** `rank 3` or `ranks 0-2,4`: of an idset that is not empty, for people. A bare 0 would read as none. */
-export function nameRanks(idset: string): string {
-  return `rank${/^\d+$/.test(idset) ? '' : 's'} ${idset}`;
-}

@@ -1,6 +1,6 @@
 /** How a launched job ended, as data and in words. */
 import { getSystemErrorMap } from 'node:util';
-import { formatIdset, nameRanks } from './idset';
+import { formatIdset } from './idset';
 import type { NativeResult } from './native';
 import { signalName } from './signals';
 import type { Spawner } from './spawn';
@@ -156,9 +156,7 @@ export function describeFailure(result: JobResult): string | undefined {
   if (failure === undefined) return undefined;
   const { reason, rank, group, pid, code, signal, message, phase, barrier } = failure;
   const others = ended === 0 ? '' : `; ${ended} ${rank === undefined ? '' : 'other '}rank${ended === 1 ? ' was' : 's were'} ended`;
-  // Nothing is said of PMI where no rank has used it.
-  const usesPmi = group !== undefined || result.ranks.some(({ times }) => times.initialized !== undefined);
-  const places = failure.status === undefined ? '' : `\n${describeStatus(failure.status)}`;
+  const where = failure.status === undefined ? '' : `\n${describeStatus(failure.status)}`;
   switch (reason) {
     case 'agent':
       return `${message}; the job was ended`;
@@ -167,10 +165,12 @@ export function describeFailure(result: JobResult): string | undefined {
     case 'spawn':
       return `rank ${rank} on ${host} could not be started: ${message}`;
     case 'timeout':
-      return `the job was not over after ${seconds(failure.limit)}${others}${usesPmi ? places : ''}`;
+      return `the job was not over after ${seconds(failure.limit)}${others}${where}`;
     case 'wireup':
-      return `the ranks had not found each other after ${seconds(failure.limit)}${others}${places}`;
+      return `the ranks had not found each other after ${seconds(failure.limit)}${others}${where}`;
   }
+  // Nothing is said of PMI where no rank has used it.
+  const usesPmi = group !== undefined || result.ranks.some(({ times }) => times.initialized !== undefined);
   const place = { none: usesPmi ? ', before PMI init' : '', initialized: ', past PMI init', finalized: ', past PMI finalize' };
   const program = failure.program ?? result.apps[result.ranks[rank!]?.appnum ?? 0]?.program;
   const inBarrier = barrier !== undefined && reason !== 'early';
@@ -187,7 +187,7 @@ export function describeFailure(result: JobResult): string | undefined {
     case 'early': {
       const how = code === undefined ? 'left PMI' : `exited with code ${code}`;
       const left = phase === 'initialized' ? `${how} without finalize` : how;
-      return `${who} ${left} while others wait in PMI barrier ${barrier}: ${nameRanks(failure.waiting!)}; missing: ${nameRanks(failure.missing!)}${others}`;
+      return `${who} ${left} while others wait in PMI barrier ${barrier}: ${failure.waiting}; missing: ${failure.missing}${others}`;
     }
   }
 }

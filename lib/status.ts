@@ -1,4 +1,4 @@
-import { formatIdset, nameRanks } from './idset';
+import { formatIdset } from './idset';
 import type { NativeJobStatus, RankStateName } from './native';
 
 /**
@@ -50,8 +50,8 @@ export function toPmiStatus(status: NativeJobStatus): PmiStatus {
 }
 
 /**
- * Where the ranks are, in one line: `connected, no init: rank 1; in barrier 0: ranks 0,2-3; missing: rank 1`. States that no
- * rank is in are left out.
+ * Where the ranks are, in one line: `connected, no init: 1; in barrier 0: 0,2-3; missing: 1`. States that no rank is in
+ * are left out.
  */
 export function describeStatus(status: PmiStatus): string {
   const { ranks, barrier } = status;
@@ -64,5 +64,5 @@ export function describeStatus(status: PmiStatus): string {
     [`in barrier ${barrier.number}`, barrier.inside],
     ['missing', barrier.missing],
   ];
-  return parts.flatMap(([what, who]) => (who === '' ? [] : [`${what}: ${nameRanks(who)}`])).join('; ');
+  return parts.flatMap(([what, who]) => (who === '' ? [] : [`${what}: ${who}`])).join('; ');
 }

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { nameRanks } from '../idset';
 import { formatIdset, PmiClient, type PmiError, type PmiErrorCode, type Waiting } from '../index';
 import { bench, benchLines } from './pmi-bench';
 import { exchange, exchangeLines } from './exchange';
@@ -132,7 +131,7 @@ async function info(client: PmiClient, waiting: () => Waiting): Promise<Finding>
     ['appnum', appnum],
     ['universe size', universeSize === -1 ? 'not said' : universeSize],
     ['spawned', spawned ? 'yes' : 'no'],
-    ['ranks on this node', `${clique.length} (${nameRanks(formatIdset(clique))})`],
+    ['ranks on this node', `${clique.length} (${formatIdset(clique)})`],
     ['bytes at most', `kvsname ${maxes.kvsname}, key ${maxes.key}, value ${maxes.value}, terminators included`],
   ];
   return {

@@ -113,7 +113,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       await job.until(({ stderr }) => toolLines(stderr).length === 2);
       job.kill('SIGTERM');
       const { stderr } = await job.done;
-      expect(toolLines(stderr).slice(0, 2)).toEqual(['wireup: 2 ranks: initialized: ranks 0-1', 'wireup: spawned group 1, 2 ranks: initialized: ranks 0-1']);
+      expect(toolLines(stderr).slice(0, 2)).toEqual(['wireup: 2 ranks: initialized: 0-1', 'wireup: spawned group 1, 2 ranks: initialized: 0-1']);
     });
   });
 
