@@ -71,6 +71,11 @@ function crowd(task: Task, uid: number | undefined): Stranger[] {
 }
 
 const root = needsRoot();
+const users: [string, number | undefined, boolean][] = [
+  ['our own user', undefined, false],
+  [`another user${root.note}`, OTHER_UID, root.missing],
+];
+
 const manners: [string, Omit<Task, 'target'>][] = [
   ['half a line and silence', { manner: 'idle', text: 'cmd=ini' }],
   ['idle connections', { manner: 'idle', count: connections }],
@@ -82,32 +87,30 @@ const manners: [string, Omit<Task, 'target'>][] = [
 
 const mpich = needs('mpicc');
 describe.skipIf(mpich.missing)(`64 ranks of MPICH${mpich.note}`, () => {
-  it.each(manners)('%s, --pmi tcp', async (_, task) => {
-    const job = new Job('tcp');
-    const strangers = crowd({ ...task, target: await job.target() }, undefined);
-    try {
-      // Who closes goes on meanwhile; who stays is there first.
-      if (task.manner !== 'shoot') await Promise.all(strangers.map((one) => one.ready));
-      await job.begin();
-    } finally {
-      for (const one of strangers) one[Symbol.dispose]();
-    }
+  describe.each(users)('against %s', (_, uid, missing) => {
+    it.skipIf(missing).each(manners)('%s, --pmi tcp', async (_, task) => {
+      const job = new Job('tcp');
+      const strangers = crowd({ ...task, target: await job.target() }, uid);
+      try {
+        // Who closes goes on meanwhile; who stays is there first.
+        if (task.manner !== 'shoot') await Promise.all(strangers.map((one) => one.ready));
+        await job.begin();
+      } finally {
+        for (const one of strangers) one[Symbol.dispose]();
+      }
+    });
   });
 
-  const allAtOnce = async (transport: Transport, uid: number | undefined): Promise<void> => {
-    const job = new Job(transport);
+  it('all of that at once from our own user, --pmi unix', async () => {
+    const job = new Job('unix');
     const target = await job.target();
-    const staying = manners.filter(([, { manner }]) => manner !== 'shoot').flatMap(([, task]) => crowd({ ...task, target }, uid));
-    const passing = manners.filter(([, { manner }]) => manner === 'shoot').flatMap(([, task]) => crowd({ ...task, target }, uid));
-    const strangers = [...staying, ...passing];
+    const staying = manners.filter(([, { manner }]) => manner !== 'shoot').flatMap(([, task]) => crowd({ ...task, target }, undefined));
+    const passing = manners.filter(([, { manner }]) => manner === 'shoot').flatMap(([, task]) => crowd({ ...task, target }, undefined));
     try {
       await Promise.all(staying.map((one) => one.ready));
       await job.begin();
     } finally {
-      for (const one of strangers) one[Symbol.dispose]();
+      for (const one of [...staying, ...passing]) one[Symbol.dispose]();
     }
-  };
-
-  it('all of that at once, --pmi unix', () => allAtOnce('unix', undefined));
-  it.skipIf(root.missing)(`all of that at once from another user, --pmi tcp${root.note}`, () => allAtOnce('tcp', OTHER_UID));
+  });
 });

@@ -1,5 +1,5 @@
-// A process that owns many jobs, for thousand-jobs.test.ts: plays 2,000, a tenth ending in each way, and prints what of
-// it is left in the process after 1,000 and after 2,000. Arguments: raw_abort, raw_drop, raw_stage. Needs --expose-gc.
+// A process that owns many jobs, for thousand-jobs.test.ts: plays 3,000, a tenth ending in each way, and prints what of
+// it is left in the process after 2,000 and after 3,000. Arguments: raw_abort, raw_drop, raw_stage. Needs --expose-gc.
 'use strict';
 const { deepEqual } = require('node:assert/strict');
 const { readdirSync, readFileSync } = require('node:fs');
@@ -66,7 +66,7 @@ function traces() {
 
 async function main() {
   // The memory of V8 and malloc grows to what the work needs, and then stays.
-  await playAll(1000);
+  await playAll(2000);
   const before = traces();
   await playAll(1000);
   console.log(JSON.stringify({ before, after: traces() }));

@@ -9,15 +9,13 @@ vi.setConfig({ testTimeout: 150_000 });
 const deadline = 120_000;
 
 const sizes = [1, 2, 4, 16, 64];
-// In one job where that can be: what they ask of a process manager is in MPI_Init and MPI_Finalize, and is the same.
+// In one job: what they ask of a process manager is in MPI_Init and MPI_Finalize, and is the same.
 const patterns = ['allreduce', 'ring', 'onesided', 'shared', 'alltoall'];
-// After MPI_Init the transport of PMI is not used. So many ranks take ten seconds for each, and so share them.
-const ofTransport = { fd: ['allreduce', 'ring'], tcp: ['onesided'], unix: ['shared', 'alltoall'] };
 
 const mpich = needs('mpicc');
 describe.skipIf(mpich.missing)(`MPICH programs${mpich.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
-    it.each(sizes.flatMap((size) => [[size, ['hello']], [size, size < 64 ? patterns : ofTransport[transport]]] as const))('-n %d: %j', async (size, names) => {
+    it.each(sizes.flatMap((size) => [[size, ['hello']], [size, patterns]] as const))('-n %d: %j', async (size, names) => {
       const command = names[0] === 'hello' ? [program('hello')] : [program('patterns'), ...names];
       const result = await run(wireupRun(size, transport, ...command), { deadline });
       expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
