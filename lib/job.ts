@@ -4,6 +4,7 @@ import type { JobHandle } from './handle';
 import { MAX_MILLISECONDS } from './limits';
 import { native } from './native';
 import { checkInteger, checkOptions, checkSignal, checkString, optionError } from './options';
+import { printable } from './printable';
 import type { JobResult } from './result';
 import { signalNumber } from './signals';
 import type { PmiStatus } from './status';
@@ -112,7 +113,7 @@ export class Job {
    * @param line without control characters; empty to take it away
    */
   showStatus(line: string): void {
-    if (/[\u0000-\u001f\u007f]/.test(checkString('line', line))) throw optionError('line', 'a line without control characters', line);
+    if (printable(checkString('line', line)) !== line) throw optionError('line', 'a line without control characters', line);
     native.showStatus(this.#handle.id, line);
   }
 

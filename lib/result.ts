@@ -2,6 +2,7 @@
 import { getSystemErrorMap } from 'node:util';
 import { formatIdset } from './idset';
 import type { NativeResult } from './native';
+import { printable } from './printable';
 import { signalName } from './signals';
 import type { Spawner } from './spawn';
 import { describeStatus, toPmiStatus, type PmiStatus, type RankState } from './status';
@@ -150,13 +151,22 @@ export function toJobResult(result: NativeResult, host: string, apps: readonly J
   };
 }
 
-/** One or two lines for people on why a job failed; absent when it did not. */
+/**
+ * One or two lines for people on why a job failed; absent when it did not. Control characters in what ranks and files are
+ * called, and in what ranks said, are escaped.
+ */
 export function describeFailure(result: JobResult): string | undefined {
-  const { failure, ended, host } = result;
+  const { failure } = result;
   if (failure === undefined) return undefined;
+  const line = printable(describeReason(result, failure));
+  const { reason, status } = failure;
+  return status === undefined || reason === 'early' ? line : `${line}\n${describeStatus(status)}`;
+}
+
+function describeReason(result: JobResult, failure: JobFailure): string {
+  const { ended, host } = result;
   const { reason, rank, group, pid, code, signal, message, phase, barrier } = failure;
   const others = ended === 0 ? '' : `; ${ended} ${rank === undefined ? '' : 'other '}rank${ended === 1 ? ' was' : 's were'} ended`;
-  const where = failure.status === undefined ? '' : `\n${describeStatus(failure.status)}`;
   switch (reason) {
     case 'agent':
       return `${message}; the job was ended`;
@@ -165,9 +175,9 @@ export function describeFailure(result: JobResult): string | undefined {
     case 'spawn':
       return `rank ${rank} on ${host} could not be started: ${message}`;
     case 'timeout':
-      return `the job was not over after ${seconds(failure.limit)}${others}${where}`;
+      return `the job was not over after ${seconds(failure.limit)}${others}`;
     case 'wireup':
-      return `the ranks had not found each other after ${seconds(failure.limit)}${others}${where}`;
+      return `the ranks had not found each other after ${seconds(failure.limit)}${others}`;
   }
   // Nothing is said of PMI where no rank has used it.
   const usesPmi = group !== undefined || result.ranks.some(({ times }) => times.initialized !== undefined);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { listNames, NameServer } from '../index';
 import { defaultNameServer } from '../names';
+import { printable } from '../printable';
 import { UsageError } from './mpiexec-args';
 import { RefusalReport } from './refusals';
 import { print } from './report';
@@ -54,11 +55,6 @@ async function serve(options: { address?: string }): Promise<void> {
   const refusals = new RefusalReport();
   for await (const event of events) refusals.add(event);
   refusals.end();
-}
-
-/** What others have published goes to a terminal: without control characters, tabs among them. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}]/gu, '?');
 }
 
 async function list(options: { address?: string; json: boolean }): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { formatIdset, PmiClient, type PmiError, type PmiErrorCode, type Waiting } from '../index';
+import { printable } from '../printable';
 import { bench, benchLines } from './pmi-bench';
 import { exchange, exchangeLines } from './exchange';
 import { say, wholeNumber } from './report';
@@ -136,6 +137,6 @@ async function info(client: PmiClient, waiting: () => Waiting): Promise<Finding>
   ];
   return {
     json: { server: server ?? null, singleton, version, kvsname, appnum, universeSize, spawned, clique, maxes },
-    lines: rows.map(([name, value]) => `${`${name}:`.padEnd(20)}${value}`),
+    lines: rows.map(([name, value]) => `${`${name}:`.padEnd(20)}${printable(`${value}`)}`),
   };
 }

@@ -3,6 +3,7 @@ import { writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Help, InvalidArgumentError, type HelpConfiguration, type Option } from 'commander';
 import { MAX_MILLISECONDS, MAX_RANKS } from '../limits';
+import { printable } from '../printable';
 import { UsageError } from './mpiexec-args';
 
 /** What a shell reports for a process that SIGPIPE ended. */
@@ -43,8 +44,9 @@ export function print(text: string): void {
   write(1, text);
 }
 
+/** One line on stderr, whatever `line` holds of peers, ranks and file names. */
 export function say(line: string): void {
-  write(2, `${unfinished ? ERASE_LINE : ''}wireup: ${line}\n`);
+  write(2, `${unfinished ? ERASE_LINE : ''}wireup: ${printable(line)}\n`);
 }
 
 /** Wrong use that shows only when the command runs. */

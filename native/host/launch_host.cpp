@@ -8,6 +8,7 @@
 #include "job/result_codes.h"
 #include "os/error.h"
 #include "os/limits.h"
+#include "wire/printable.h"
 
 namespace wireup::host {
 namespace {
@@ -405,9 +406,8 @@ void LaunchHost::send_signal(std::int32_t signal, const std::vector<std::uint32_
   }
 }
 
-void LaunchHost::show_status(std::string line) {
-  line.resize(std::min(line.size(), kMaxStatus));
-  agent_->send(Status{std::move(line)});
+void LaunchHost::show_status(std::string_view line) {
+  agent_->send(Status{std::string(wire::cut(line, kMaxStatus))});
 }
 
 std::map<std::uint32_t, job::JobStatus> LaunchHost::status() const {

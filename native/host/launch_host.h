@@ -82,7 +82,7 @@ class LaunchHost final : AgentObserver {
   // To the process groups of these ranks (all when empty) that still run.
   void signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks);
   // A line for the terminal, until ranks write to it; empty: none.
-  void show_status(std::string line);
+  void show_status(std::string_view line);
   // Starts a group under `number`, which no other has had, and answers who asked for it when all its ranks have been
   // started, or one could not be: then those that were are ended, and a SpawnFailure tells the owner why.
   void spawn(std::uint32_t number, SpawnOptions options);

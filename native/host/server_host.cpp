@@ -15,6 +15,7 @@
 #include "os/limits.h"
 #include "os/peer.h"
 #include "os/socket_address.h"
+#include "wire/printable.h"
 
 namespace wireup::host {
 namespace {
@@ -91,7 +92,7 @@ job::Peer ServerHost::identify(int socket) {
   job::Peer peer;
   if (!tcp_peers_) {
     peer.transport = job::Transport::unix_socket;
-    peer.address = os::SocketAddress::of_peer(socket).text();
+    peer.address = wire::printable(os::SocketAddress::of_peer(socket).text());
     const auto credentials = os::unix_peer(socket);
     if (!credentials) return peer;
     peer.uid = credentials->uid;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "job/result_codes.h"
+#include "wire/printable.h"
 #include "wire/servers.h"
 
 namespace wireup::job {
@@ -38,9 +39,12 @@ void answer(Answer answer, ClientEffects& effects) {
   effects.events.emplace_back(std::in_place_type<Answer>, std::move(answer));
 }
 
+// What a server sent and should not have, in a message for people.
+std::string heard(std::string_view text) { return wire::printable(wire::cut(text, kMaxKey)); }
+
 std::string said(const Parsed& parsed) {
   const std::string_view message = parsed.text(AttributeId::msg);
-  return message.empty() ? std::string() : ": " + std::string(message);
+  return message.empty() ? std::string() : ": " + wire::printable(message);
 }
 
 // What is quick to answer and independent of the other ranks.
@@ -149,7 +153,7 @@ void ClientSession::abort(std::int32_t exit_code, std::string_view message, Clie
   if (state_ == State::over) return;
   // Within one line, whatever the message holds.
   constexpr std::size_t kMaxMessage = kMaxLine / 2;
-  std::string text(message.substr(0, kMaxMessage));
+  std::string text(wire::cut(message, kMaxMessage));
   for (char& c : text) {
     if (kUnsayable.find(c) != std::string_view::npos) c = ' ';
   }
@@ -247,7 +251,7 @@ void ClientSession::on_line(std::string_view line, ClientEffects& effects) {
 void ClientSession::on_message(const Parsed& parsed, std::string_view text, ClientEffects& effects) {
   const wire::Version version = framed_ ? wire::Version::v2 : wire::Version::v1;
   if (in_flight_.empty()) {
-    return fail(Failed::Reason::protocol, "the server spoke unasked: " + std::string(parsed.command),
+    return fail(Failed::Reason::protocol, "the server spoke unasked: " + heard(parsed.command),
                 effects);
   }
   const MessageId expected = wire::spec_of(in_flight_.front().message).reply;
@@ -261,7 +265,7 @@ void ClientSession::on_message(const Parsed& parsed, std::string_view text, Clie
     const std::string wanted(wire::spec_of(expected).wire_name(version));
     return fail(Failed::Reason::protocol,
                 "expected " + wanted + ", the server sent " +
-                    (is_expected ? wire::describe(parsed) : std::string(text.substr(0, kMaxKey))),
+                    (is_expected ? wire::describe(parsed) : heard(text)),
                 effects);
   }
   const Request request = std::move(in_flight_.front());
@@ -293,7 +297,7 @@ void ClientSession::on_identity(const Parsed& parsed, ClientEffects& effects) {
   }
   if (identified_) return on_set(parsed, effects);
   if (parsed.spec->id != MessageId::initack_reply) {
-    return fail(Failed::Reason::protocol, "expected initack, the server sent " + std::string(parsed.command),
+    return fail(Failed::Reason::protocol, "expected initack, the server sent " + heard(parsed.command),
                 effects);
   }
   if (parsed.integer(AttributeId::rc).value_or(kSuccess) != kSuccess) {
@@ -305,7 +309,7 @@ void ClientSession::on_identity(const Parsed& parsed, ClientEffects& effects) {
 
 void ClientSession::on_set(const Parsed& parsed, ClientEffects& effects) {
   if (parsed.spec->id != MessageId::set) {
-    return fail(Failed::Reason::protocol, "expected set, the server sent " + std::string(parsed.command),
+    return fail(Failed::Reason::protocol, "expected set, the server sent " + heard(parsed.command),
                 effects);
   }
   have_size_ = set_unsigned(parsed, AttributeId::size, info_.size) || have_size_;

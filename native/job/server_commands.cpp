@@ -6,6 +6,7 @@
 #include "job/job.h"
 #include "job/result_codes.h"
 #include "job/server_session.h"
+#include "wire/printable.h"
 
 namespace wireup::job {
 namespace {
@@ -17,7 +18,7 @@ using wire::Parsed;
 
 // What a host gives as a reason, as one word.
 std::string to_word(std::string_view text) {
-  std::string word(text.substr(0, kMaxValue / 2));
+  std::string word(wire::cut(text, kMaxValue / 2));
   for (char& c : word) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte <= ' ' || byte == 0x7f || c == ';' || c == '=') c = '_';

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "wire/printable.h"
+
 namespace wireup::agent {
 namespace {
 
@@ -93,9 +95,9 @@ void Sink::end(const LineSource& source) {
 void Sink::show_status(std::string_view line) {
   if (!terminal_ || printed_ || broken()) return;
   if (status_) pending_ += kEraseLine;
-  // What is broken into two rows could not be taken away.
+  // What is broken into two rows could not be taken away. No character of UTF-8 has more columns than bytes.
   winsize size{};
-  if (::ioctl(out_.fd(), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) line = line.substr(0, size.ws_col - 1U);
+  if (::ioctl(out_.fd(), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) line = wire::cut(line, size.ws_col - 1U);
   pending_ += line;
   status_ = !line.empty();
   flush();

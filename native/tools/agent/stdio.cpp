@@ -8,11 +8,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdarg>
 #include <cstdio>
 #include <string>
+#include <string_view>
+
+#include "wire/printable.h"
 
 namespace wireup::agent {
 namespace {
@@ -84,18 +88,18 @@ bool same_stream(int a, int b) {
 }
 
 void complain(const char* format, ...) {
-  char line[1024] = "wireup-agent: ";
-  const std::size_t prefix = sizeof("wireup-agent: ") - 1;
-  const std::size_t room = sizeof(line) - prefix - 1;
+  std::array<char, PIPE_BUF> text{};
   va_list arguments;
   va_start(arguments, format);
-  const int length = std::vsnprintf(line + prefix, room, format, arguments);
+  std::vsnprintf(text.data(), text.size(), format, arguments);
   va_end(arguments);
-  if (length < 0) return;
-  std::size_t size = prefix + std::min<std::size_t>(static_cast<std::size_t>(length), room - 1);
-  line[size++] = '\n';
-  // Nobody is left to tell when this fails.
-  [[maybe_unused]] const ssize_t written = Stdio(STDERR_FILENO, Stdio::Direction::out).write(line, size);
+  // A pipe takes the line as a whole.
+  constexpr std::string_view kPrefix = "wireup-agent: ";
+  std::string line(kPrefix);
+  line += wire::cut(wire::printable(text.data()), PIPE_BUF - kPrefix.size() - 1);
+  line += '\n';
+  // No other place is left for a report when this fails.
+  [[maybe_unused]] const ssize_t written = Stdio(STDERR_FILENO, Stdio::Direction::out).write(line.data(), line.size());
 }
 
 }  // namespace wireup::agent

@@ -41,7 +41,7 @@ class Stdio {
 // Whether fds 1 and 2 lead to the same pipe, terminal or socket, so that one writer must serve both.
 bool same_stream(int a, int b);
 
-// One line on the agent's stderr, as much of it as fits without waiting.
+// One line on the agent's stderr, printable (wire/printable.h), as much of it as fits without waiting.
 void complain(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 }  // namespace wireup::agent

@@ -20,6 +20,7 @@
 #include "tools/client/deadline.h"
 #include "tools/client/failure.h"
 #include "tools/exec/handshake.h"
+#include "wire/printable.h"
 
 #ifndef WIREUP_VERSION
 #define WIREUP_VERSION "0.1.0"
@@ -60,8 +61,13 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// One line on stderr.
+void complain(const std::string& what) {
+  std::fprintf(stderr, "wireup-exec: %s\n", wireup::wire::printable(what).c_str());
+}
+
 int cannot_run(const char* program, int error) {
-  std::fprintf(stderr, "wireup-exec: cannot run %s: %s\n", program, std::strerror(error));
+  complain(std::string("cannot run ") + program + ": " + std::strerror(error));
   return error == ENOENT ? kExitNotFound : kExitNotExecutable;
 }
 
@@ -101,7 +107,7 @@ std::chrono::seconds to_seconds(std::string_view text) {
 }
 
 int usage(const std::string& message) {
-  std::fprintf(stderr, "wireup-exec: %s\n", message.c_str());
+  complain(message);
   return kExitUsage;
 }
 
@@ -137,7 +143,7 @@ int main(int argc, char** argv) {
   try {
     become_rank(timeout);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "wireup-exec: %s\n", error.what());
+    complain(error.what());
     return kExitConnection;
   }
   ::execvp(program[0], program);

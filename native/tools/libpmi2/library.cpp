@@ -1,5 +1,7 @@
 #include "tools/libpmi/library.h"
 
+#include "wire/printable.h"
+
 namespace wireup::libpmi {
 
 Library& library() {
@@ -7,6 +9,6 @@ Library& library() {
   return *state;
 }
 
-void complain(const char* what) { std::fprintf(stderr, "libpmi2: %s\n", what); }
+void complain(const char* what) { std::fprintf(stderr, "libpmi2: %s\n", wire::printable(what).c_str()); }
 
 }  // namespace wireup::libpmi

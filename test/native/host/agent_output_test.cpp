@@ -282,6 +282,27 @@ TEST_CASE("a status line on the terminal goes for good when a rank prints") {
   CHECK(read_all(reader.get()) == "one\r\x1b[Ktwo\r\x1b[Khi\n");
 }
 
+TEST_CASE("a status line is cut to the terminal's width between characters") {
+  int master = -1;
+  int slave = -1;
+  termios raw{};
+  ::cfmakeraw(&raw);
+  const winsize size{.ws_row = 24, .ws_col = 8};
+  REQUIRE(::openpty(&master, &slave, nullptr, &raw, &size) == 0);
+  const os::UniqueFd reader(master);
+  os::UniqueFd writer(slave);
+  Driver agent({.out = writer.get(), .err = writer.get()});
+  agent.hello({.out = {OutputMode::merge}, .err = {OutputMode::merge}});
+  agent.send(msg::Status{"\u00fc\u00fc\u00fc\u00fc\u00fc"});
+  agent.program({"echo", "hi"});
+  agent.start(0);
+  agent.expect<msg::Printed>();
+  agent.expect<msg::Exited>();
+  agent.finish();
+  writer.reset();
+  CHECK(read_all(reader.get()) == "\u00fc\u00fc\u00fc\r\x1b[Khi\n");
+}
+
 TEST_CASE("stdout and stderr on one pipe keep their lines whole") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get(), .err = out.second.get()});
