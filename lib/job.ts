@@ -93,7 +93,7 @@ export class Job {
   }
 
   /**
-   * Sends a signal to the process groups of ranks that still run.
+   * Sends a signal to the process groups of ranks that still run. SIGTSTP stops them as SIGSTOP does.
    *
    * @param ranks which; all by default, none when it is empty
    * @throws {@link PmiError} `ERR_PMI_OPTION`

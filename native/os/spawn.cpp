@@ -132,7 +132,7 @@ SpawnedProcess spawn(const SpawnSpec& spec) {
   plan.directory = spec.directory.empty() ? nullptr : spec.directory.c_str();
   plan.moves = moves.data();
   plan.move_count = moves.size();
-  plan.new_process_group = spec.new_process_group;
+  plan.new_session = spec.new_session;
   plan.die_with_parent = spec.die_with_parent;
   plan.parent = ::getpid();
   plan.join_fd = spec.join_fd;

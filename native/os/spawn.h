@@ -25,8 +25,8 @@ struct SpawnSpec {
   // {ours, the child's number}, in any order and permutation; one of ours may be given twice. The child has
   // these fds, blocking or not as they are, and no others: whatever else is open is closed, CLOEXEC or not.
   std::vector<std::pair<int, int>> fds;
-  // Put into a new process group of its own.
-  bool new_process_group = false;
+  // Put into a new session: without a controlling terminal, and the leader of a process group that it cannot leave.
+  bool new_session = false;
   // Killed (SIGKILL) when the thread that spawned it ends.
   bool die_with_parent = false;
   // The CPUs that the child may run on; empty: all that the caller may.

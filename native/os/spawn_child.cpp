@@ -117,8 +117,8 @@ WIREUP_IN_CHILD bool set_fds(ChildPlan& plan) {
 
 WIREUP_IN_CHILD int run_child(void* argument) {
   ChildPlan& plan = *static_cast<ChildPlan*>(argument);
-  if (plan.new_process_group && ::syscall(SYS_setpgid, 0, 0) < 0) {
-    failed(plan, "setpgid");
+  if (plan.new_session && ::syscall(SYS_setsid) < 0) {
+    failed(plan, "setsid");
     return 127;
   }
   if (plan.die_with_parent && !tie_to_parent(plan)) return 127;

@@ -27,7 +27,7 @@ struct ChildPlan {
   const char* directory;  // null: stay
   FdMove* moves;          // sorted by target, no target twice
   std::size_t move_count;
-  bool new_process_group;
+  bool new_session;
   bool die_with_parent;
   pid_t parent;
   std::uint64_t ignored_signals;  // bit n - 1 for signal n

@@ -110,7 +110,7 @@ struct Spawn {
   bool last = false;  // of this program, which the agent may forget
 };
 
-// A signal for the process groups of the processes named; an empty list means all.
+// A signal for the process groups of the processes named; an empty list means all. TSTP stops them as STOP does.
 struct Signal {
   std::int32_t signal = 0;
   std::vector<std::uint32_t> processes;

@@ -26,6 +26,8 @@ using namespace wire::agent;
 // When the launcher has gone all must be over within two seconds; what is stuck in the kernel (a dead network
 // file system) is left to init.
 constexpr std::chrono::milliseconds kAbandonLimit{1500};
+// How often KILL is sent to ranks that it has not ended.
+constexpr std::chrono::milliseconds kKillAgain{100};
 // How soon we look again whether the launcher has taken the last message.
 constexpr std::chrono::milliseconds kFlushCheck{5};
 // A pidfd and two pipes, while it runs; the pipes' other ends and what spawn() needs, while it starts.
@@ -195,7 +197,7 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
     os::UniqueFd& own = opened[static_cast<std::size_t>(fd - STDOUT_FILENO)];
     spec.fds.emplace_back(output_of(rank, names, fd, own), fd);
   }
-  spec.new_process_group = true;
+  spec.new_session = true;
   spec.die_with_parent = true;
   spec.ignored_signals = signals_.ignored_in_ranks;
   spec.not_default = &signals_.not_default;
@@ -251,11 +253,18 @@ const char* Agent::handle(const End& end) {
   }
   if (kill_timer_ != 0) reactor_.cancel(kill_timer_);
   kill_at_ = when;
-  kill_timer_ = reactor_.at(when, [this] {
-    kill_timer_ = 0;
-    ranks_.signal_all(SIGKILL);
-  });
+  kill_timer_ = reactor_.at(when, [this] { kill_ranks(); });
   return nullptr;
+}
+
+// Until their pidfds say that they are over: what could not be signalled now (it ran as another user) may be able to be
+// soon.
+void Agent::kill_ranks() {
+  kill_timer_ = 0;
+  if (ranks_.none_running()) return;
+  ranks_.signal_all(SIGKILL);
+  cgroup_.kill();
+  kill_timer_ = reactor_.after(kKillAgain, [this] { kill_ranks(); });
 }
 
 void Agent::on_rank_exit(std::uint32_t process, const os::ExitStatus& status, bool ended) {
@@ -322,7 +331,7 @@ void Agent::abandon() {
   if (phase_ == Phase::abandoned) return;
   phase_ = Phase::abandoned;
   if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
-  ranks_.signal_all(SIGKILL);
+  kill_ranks();
   cgroup_.kill();
   input_.reset();
   if (output_) output_->drop();

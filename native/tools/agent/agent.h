@@ -69,6 +69,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   // The fd that is to be the rank's stdout or stderr; `opened` holds it where it was made for that.
   int output_of(const wire::agent::SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened);
   void send(const wire::agent::Message& message);
+  void kill_ranks();
   void sweep();
   void drop_output_at(os::Reactor::Clock::time_point when);
   void finish();

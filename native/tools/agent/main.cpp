@@ -2,7 +2,6 @@
 // socket to it. The launcher's messages and the exit codes are in wire/agent_messages.h.
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -49,18 +48,11 @@ void ignore_signals(sigset_t& not_default) {
   sigdelset(&not_default, SIGCHLD);
 }
 
-// With `stty tostop` a terminal stops whoever writes to it from the background, where the ranks' groups always are.
-bool stops_writers(int fd) {
-  termios settings{};
-  return ::tcgetattr(fd, &settings) == 0 && (settings.c_lflag & TOSTOP) != 0;
-}
-
 }  // namespace
 
 int main() {
   sigset_t not_default = wireup::os::ignored_signals();
-  sigset_t ignored = not_default;
-  if (stops_writers(STDOUT_FILENO) || stops_writers(STDERR_FILENO)) sigaddset(&ignored, SIGTTOU);
+  const sigset_t ignored = not_default;
   if (!is_seqpacket(kLauncherFd)) {
     std::fputs(
         "wireup-agent: started by wireup launchers to look after a job's ranks; not to be run by hand\n",

@@ -1,8 +1,9 @@
 #include "tools/agent/ranks.h"
 
 #include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
 #include <utility>
 #include <vector>
@@ -17,13 +18,19 @@ struct Ranks::Process final : os::Handler {
     try {
       ranks.reactor_.add(child.pidfd.get(), EPOLLIN, *this);
     } catch (const os::OsError&) {
-      // Nobody would ever hear of it.
-      ::kill(-child.pid, SIGKILL);
+      // Its end could never be reported.
+      signal(SIGKILL);
       throw;
     }
   }
   ~Process() override { ranks.reactor_.remove(child.pidfd.get(), *this); }
   void on_ready(std::uint32_t) override { ranks.reap(*this); }
+
+  void signal(int signal) const {
+    ::kill(-child.pid, signal);
+    // Only KILL can be sent twice without a difference to the rank.
+    if (signal == SIGKILL) ::syscall(SYS_pidfd_send_signal, child.pidfd.get(), signal, nullptr, 0);
+  }
 
   Ranks& ranks;
   std::uint32_t number;
@@ -54,10 +61,7 @@ void Ranks::reap(Process& process) {
 
 void Ranks::signal(std::uint32_t process, int number) const {
   const auto found = by_number_.find(process);
-  if (found == by_number_.end()) return;
-  const pid_t pid = found->second->child.pid;
-  // A rank may have left its group for another and so have ended it.
-  if (::kill(-pid, number) != 0 && errno == ESRCH) ::kill(pid, number);
+  if (found != by_number_.end()) found->second->signal(number == SIGTSTP ? SIGSTOP : number);
 }
 
 void Ranks::signal_all(int number) const {

@@ -225,19 +225,24 @@ TEST_CASE("a terminal that belongs to somebody else's foreground is read once it
   os::FdPair out = os::make_pipe();
   os::FdPair go = os::make_pipe();
   os::FdPair launcher = os::seqpacket_pair();
-  // As a shell with job control does: the agent's group in the background first.
+  // As a shell with job control does, which has another group in the foreground first.
   const pid_t shell = ::fork();
   if (shell == 0) {
     launcher.first.reset();
     go.second.reset();
     if (::setsid() < 0 || ::ioctl(terminal.get(), TIOCSCTTY, 0) != 0) ::_exit(100);
-    os::SpawnSpec spec =
-        Driver::agent({.in = terminal.get(), .out = out.second.get()}, launcher.second.get());
-    spec.new_process_group = true;
-    const os::SpawnedProcess agent = os::spawn(spec);
-    if (!wait_readable(go.first.get()) || ::tcsetpgrp(terminal.get(), agent.pid) != 0) ::_exit(101);
+    ::signal(SIGTTOU, SIG_IGN);
+    const pid_t other = ::fork();
+    if (other == 0) {
+      for (;;) ::pause();
+    }
+    if (::setpgid(other, other) != 0 || ::tcsetpgrp(terminal.get(), other) != 0) ::_exit(101);
+    const os::SpawnedProcess agent =
+        os::spawn(Driver::agent({.in = terminal.get(), .out = out.second.get()}, launcher.second.get()));
+    if (!wait_readable(go.first.get()) || ::tcsetpgrp(terminal.get(), ::getpgrp()) != 0) ::_exit(102);
     os::ExitStatus status;
-    if (!wait_readable(agent.pidfd.get()) || !os::try_wait(agent.pidfd.get(), status)) ::_exit(102);
+    if (!wait_readable(agent.pidfd.get()) || !os::try_wait(agent.pidfd.get(), status)) ::_exit(103);
+    ::kill(other, SIGKILL);
     ::_exit(status.value);
   }
   launcher.second.reset();

@@ -167,7 +167,10 @@ TEST_CASE("a signal reaches the groups of the ranks named, and no others") {
   const pid_t first = agent.start(0);
   const pid_t second = agent.start(1);
   const pid_t third = agent.start(2);
-  CHECK(::getpgid(first) == first);
+  for (const pid_t pid : {first, second, third}) {
+    CHECK(::getpgid(pid) == pid);
+    CHECK(::getsid(pid) == pid);
+  }
   agent.send(msg::Signal{SIGUSR1, {1, 77}});
   const auto exited = agent.expect<msg::Exited>();
   CHECK(exited.process == 1);

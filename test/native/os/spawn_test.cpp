@@ -254,13 +254,15 @@ TEST_CASE("spawn: signals are default and unblocked, but those that are to stay 
   CHECK(::sigismember(&mask, SIGUSR1) == 1);
 }
 
-TEST_CASE("spawn: process groups") {
+TEST_CASE("spawn: sessions") {
   Cat same;
   CHECK(::getpgid(same.process.pid) == ::getpgrp());
+  CHECK(::getsid(same.process.pid) == ::getsid(0));
   SpawnSpec spec;
-  spec.new_process_group = true;
+  spec.new_session = true;
   Cat own(spec);
   CHECK(::getpgid(own.process.pid) == own.process.pid);
+  CHECK(::getsid(own.process.pid) == own.process.pid);
 }
 
 TEST_CASE("spawn: what fails is told by its step, and leaves no child and no fd") {

@@ -1,0 +1,82 @@
+// Each rank has a session of its own, so that it has its own share of a busy machine; and whatever ranks do to get away from
+// their launcher's signals, nothing of the job is left when it is over.
+
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, describe, expect, it, vi } from 'vitest';
+
+import { lines, needs, program, Run, run, wireupRun } from '../interop/helpers';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const folder = mkdtempSync(join(tmpdir(), 'sessions-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const compiler = needs('cc');
+const ranks = 3;
+
+describe('a rank', () => {
+  it('leads a session of its own', async () => {
+    const { stdout } = await run(wireupRun(ranks, 'fd', 'sh', '-c', 'read -r _ _ _ _ _ session _ < /proc/$$/stat; echo $$ $session'));
+    expect(lines(stdout)).toHaveLength(ranks);
+    for (const line of lines(stdout)) {
+      const [pid, session] = line.split(' ');
+      expect(session).toBe(pid);
+    }
+  });
+
+  // The file is there where the kernel has been built with it (CONFIG_SCHED_AUTOGROUP), enabled or not.
+  const hasAutogroups = existsSync('/proc/self/autogroup');
+  it.skipIf(!hasAutogroups)(`has a scheduler group of its own${hasAutogroups ? '' : ' (needs a kernel with autogroups)'}`, async () => {
+    const { stdout } = await run(wireupRun(ranks, 'fd', 'cat', '/proc/self/autogroup'));
+    expect(new Set(lines(stdout)).size).toBe(ranks);
+  });
+
+  it.skipIf(compiler.missing)(`has no terminal to open, and is not stopped when it tries${compiler.note}`, async () => {
+    const script = 'if cat < /dev/tty; then exit 8; else exit 7; fi';
+    const { code, stdout } = await run([program('on_terminal'), 'foreground', ...wireupRun(2, 'fd', '--on-failure', 'wait', 'sh', '-c', script)]);
+    expect(code, stdout).toBe(7);
+  });
+});
+
+describe.skipIf(compiler.missing)(`nothing is left of ranks that get away by${compiler.note}`, () => {
+  /** A started job, whose ranks have got away. */
+  async function escaped(how: string, ...options: string[]): Promise<{ job: Run; go: string }> {
+    const own = mkdtempSync(join(folder, `${how}-`));
+    const job = new Run(wireupRun(ranks, 'fd', '--kill-timeout', '0.3', ...options, program('escape'), how, own), { deadline: 15_000 });
+    await job.until(() => lines(job.stdout).filter((line) => line === 'ready').length === ranks);
+    return { job, go: join(own, 'go') };
+  }
+
+  describe.each(['session', 'rank', 'agent', 'dead', 'vfork', 'deaf'])('%s', (how) => {
+    it('after the exit of another rank', async () => {
+      const { job, go } = await escaped(how);
+      writeFileSync(go, '');
+      expect(await job.done).toMatchObject({ code: 3 });
+    });
+
+    it('after --timeout', async () => {
+      const { job } = await escaped(how, '--timeout', '5');
+      expect(await job.done).toMatchObject({ code: 124 });
+    });
+
+    it('after ^C, pressed until it is over', async () => {
+      const { job } = await escaped(how);
+      let over = false;
+      const done = job.done.finally(() => (over = true));
+      while (!over) {
+        job.kill('SIGINT');
+        await Promise.race([done, new Promise((next) => setTimeout(next, 100))]);
+      }
+      expect(await done).toMatchObject({ code: 130 });
+    });
+
+    it('after kill -9 of the tool', async () => {
+      const { job } = await escaped(how);
+      job.kill('SIGKILL');
+      expect(await job.done).toMatchObject({ signal: 'SIGKILL' });
+    });
+  });
+});
