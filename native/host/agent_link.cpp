@@ -84,7 +84,7 @@ void AgentLink::send(const wire::agent::Message& message, std::vector<os::Unique
 
 bool AgentLink::hang_up() { return std::exchange(socket_, nullptr) != nullptr; }
 
-void AgentLink::on_message(std::string_view bytes, std::vector<os::UniqueFd>) {
+void AgentLink::on_message(std::string_view bytes, std::optional<std::vector<os::UniqueFd>>) {
   auto message = wire::agent::decode(bytes);
   if (!message) return on_message_end(EPROTO);
   if (observer_ != nullptr) observer_->on_agent_message(*message);

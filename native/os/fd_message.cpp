@@ -65,7 +65,8 @@ ReceivedMessage receive_message(int socket, std::span<char> buffer) {
     return received;
   }
   received.size = static_cast<std::size_t>(count);
-  received.complete = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+  received.truncated = (message.msg_flags & MSG_TRUNC) != 0;
+  received.fds_lost = (message.msg_flags & MSG_CTRUNC) != 0;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t fds = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -14,10 +14,11 @@ namespace wireup::os {
 int send_message(int socket, std::string_view bytes, const std::vector<UniqueFd>& fds);
 
 struct ReceivedMessage {
-  int error = 0;         // errno
-  bool complete = true;  // false: bytes or fds did not fit, in the buffer or under our limit of open files
+  int error = 0;           // errno
+  bool truncated = false;  // the bytes did not fit in the buffer
+  bool fds_lost = false;   // fds did not fit under our limit of open files
   std::size_t size = 0;
-  std::vector<UniqueFd> fds;  // CLOEXEC
+  std::vector<UniqueFd> fds;  // CLOEXEC; those that fitted
 };
 
 ReceivedMessage receive_message(int socket, std::span<char> buffer);

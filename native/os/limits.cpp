@@ -5,10 +5,25 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "os/error.h"
 
 namespace wireup::os {
+namespace {
+
+// Empty, with errno, where they cannot be.
+std::optional<std::size_t> count_open_fds() {
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), ::closedir);
+  if (folder == nullptr) return std::nullopt;
+  std::size_t count = 0;
+  while (const dirent* entry = ::readdir(folder.get())) {
+    if (entry->d_name[0] != '.') ++count;
+  }
+  return count - 1;  // the folder's own
+}
+
+}  // namespace
 
 FdLimit fd_limit() {
   rlimit limit{};
@@ -17,18 +32,15 @@ FdLimit fd_limit() {
 }
 
 std::size_t open_fds() {
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), ::closedir);
-  if (folder == nullptr) throw OsError::last("opendir", "/proc/self/fd");
-  std::size_t count = 0;
-  while (const dirent* entry = ::readdir(folder.get())) {
-    if (entry->d_name[0] != '.') ++count;
-  }
-  return count - 1;  // the folder's own
+  const std::optional<std::size_t> count = count_open_fds();
+  if (!count) throw OsError::last("opendir", "/proc/self/fd");
+  return *count;
 }
 
 FdLimit make_room_for_fds(std::size_t more) {
   FdLimit limit = fd_limit();
-  const std::uint64_t needed = open_fds() + more;
+  // Where they cannot be counted (no fd is left for that, or there is no /proc), all numbers may be taken.
+  const std::uint64_t needed = count_open_fds().value_or(limit.soft) + more;
   if (limit.soft >= needed || limit.soft >= limit.hard) return limit;
   const rlimit raised{std::min(needed, limit.hard), limit.hard};
   if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit.soft = raised.rlim_cur;

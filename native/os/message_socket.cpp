@@ -117,13 +117,16 @@ MessageSocket::Stop MessageSocket::receive(bool to_the_end) {
     if (message.error == EAGAIN || message.error == EWOULDBLOCK) return Stop::drained;
     // A peer that left before it had read all of ours: the kernel says so once, before what the peer had sent.
     if (message.error == ECONNRESET && !std::exchange(reset_, true)) continue;
-    if (message.error != 0 || !message.complete || message.size == 0) {
-      const int error = message.error == 0 && !message.complete ? EMSGSIZE : message.error;
+    if (message.error != 0 || message.truncated || message.size == 0) {
+      const int error = message.error == 0 && message.truncated ? EMSGSIZE : message.error;
       message.fds.clear();
       end(error);
       return Stop::gone;
     }
-    observer_.on_message({buffer_.data(), message.size}, std::move(message.fds));
+    std::optional<std::vector<UniqueFd>> fds;
+    if (!message.fds_lost) fds = std::move(message.fds);
+    message.fds.clear();
+    observer_.on_message({buffer_.data(), message.size}, std::move(fds));
     if (watch.gone()) return Stop::gone;
     if (failed_ != 0 && !to_the_end) return Stop::drained;
   }

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <exception>
 #include <set>
 #include <utility>
@@ -33,6 +34,8 @@ constexpr std::chrono::milliseconds kFlushCheck{5};
 // A pidfd and two pipes, while it runs; the pipes' other ends and what spawn() needs, while it starts.
 constexpr std::size_t kFdsPerRank = 3;
 constexpr std::size_t kFdsToSpawn = 16;
+// Held until the job ends, for what ends it: a walk through /proc, cgroup.kill and the cgroup's folders, a line on stderr.
+constexpr std::size_t kReservedFds = 8;
 
 std::string host_name() {
   std::array<char, 256> name{};  // HOST_NAME_MAX is 64
@@ -61,6 +64,10 @@ Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, const Sig
   if (!dev_null_) throw os::OsError::last("open", "/dev/null");
   // The fds of a message are lost when there is no room for them, so it is made before they come.
   os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToSpawn);
+  for (std::size_t i = 0; i < kReservedFds; ++i) {
+    reserve_.emplace_back(::fcntl(dev_null_.get(), F_DUPFD_CLOEXEC, 0));
+    if (!reserve_.back()) throw os::OsError::last("fcntl");
+  }
 }
 
 Agent::~Agent() = default;
@@ -81,7 +88,7 @@ int Agent::run() {
   return exit_code_;
 }
 
-void Agent::on_message(std::string_view packet, std::vector<os::UniqueFd> fds) {
+void Agent::on_message(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) {
   if (phase_ == Phase::finished || phase_ == Phase::abandoned) return;
   auto message = decode(packet);
   const char* fault = "cannot be read";
@@ -133,7 +140,7 @@ const char* Agent::handle(Program& program) {
   return programs_.add(std::move(program)) ? nullptr : "has a part of a program that does not fit";
 }
 
-const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
+const char* Agent::handle(Spawn& spawn, std::optional<std::vector<os::UniqueFd>> fds) {
   std::size_t fds_named = 0;
   std::set<std::uint32_t> processes;
   for (const SpawnRank& rank : spawn.ranks) {
@@ -145,11 +152,13 @@ const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
     }
     fds_named += rank.fds.size();
   }
-  if (fds_named != fds.size()) return "has not the fds that it names";
+  if (fds && fds_named != fds->size()) return "has not the fds that it names";
 
   const Executable* program = nullptr;
   std::optional<os::OsError> failure;
-  if (phase_ == Phase::serving) {
+  if (!fds) {
+    failure = os::OsError(EMFILE, "recvmsg", "the ranks' fds, in wireup-agent");
+  } else if (phase_ == Phase::serving) {
     os::make_room_for_fds(spawn.ranks.size() * kFdsPerRank + kFdsToSpawn + os::kMaxFdsPerMessage);
     try {
       if (!std::exchange(bound_, true)) binding_.plan(hello_->binding);
@@ -162,16 +171,15 @@ const char* Agent::handle(Spawn& spawn, std::vector<os::UniqueFd> fds) {
     failure = os::OsError(ECANCELED, "spawn", "the job is ending");
   }
 
-  auto next = std::make_move_iterator(fds.begin());
+  std::size_t next = 0;
   for (const SpawnRank& rank : spawn.ranks) {
-    const auto end = next + static_cast<std::ptrdiff_t>(rank.fds.size());
-    std::vector<os::UniqueFd> own(next, end);
-    next = end;
     try {
       if (failure) throw *failure;
+      std::vector<os::UniqueFd> own;
+      for (std::size_t i = 0; i < rank.fds.size(); ++i) own.push_back(std::move((*fds)[next++]));
       start(rank, *program, std::move(own));
     } catch (const os::OsError& error) {
-      if (rank.reads_stdin && input_) input_->give_up();
+      if (rank.reads_stdin && input_) input_->give_up(rank.process);
       send(SpawnFailed{rank.process, error.code().value(), error.syscall(), error.subject()});
     }
   }
@@ -205,13 +213,11 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
   spec.join_fd = cgroup_.joining();
   if (rank.own_host) spec.host_name = rank.host;
 
+  // What can fail comes first: a rank that has been started is never reported as one that could not be.
+  if (rank.reads_stdin) input_->add(rank.process, std::move(input.second));
   const pid_t pid = ranks_.start(rank.process, spec);
   // The interface knows no spawned groups.
   if (rank.group == 0) table_.add(rank.rank, pid, program.path);
-  if (rank.reads_stdin) {
-    input.first.reset();
-    input_->add(rank.process, std::move(input.second));
-  }
   send(Started{rank.process, pid, spec.cpus});
 }
 
@@ -240,6 +246,7 @@ const char* Agent::handle(const End& end) {
   const auto when = os::Reactor::Clock::now() + std::chrono::milliseconds(end.grace_ms);
   if (phase_ == Phase::serving) {
     ranks_.end_all();
+    reserve_.clear();
     phase_ = Phase::ending;
   } else if (phase_ == Phase::sweeping || phase_ == Phase::draining) {
     drop_output_at(when);
@@ -321,7 +328,11 @@ void Agent::finish() {
   }
 }
 
-void Agent::on_message_end(int) { abandon(); }
+void Agent::on_message_end(int error) {
+  // A launcher that was killed needs no line.
+  if (error != 0 && error != ECONNRESET) complain("the launcher's socket: %s; ending all ranks", std::strerror(error));
+  abandon();
+}
 
 void Agent::abandon() {
   if (phase_ == Phase::finished) {
@@ -330,6 +341,7 @@ void Agent::abandon() {
   }
   if (phase_ == Phase::abandoned) return;
   phase_ = Phase::abandoned;
+  reserve_.clear();
   if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
   kill_ranks();
   cgroup_.kill();

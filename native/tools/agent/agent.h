@@ -50,7 +50,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
  private:
   enum class Phase { serving, ending, sweeping, draining, finished, abandoned };
 
-  void on_message(std::string_view packet, std::vector<os::UniqueFd> fds) override;
+  void on_message(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
   void on_message_end(int error) override;
   void on_rank_exit(std::uint32_t process, const os::ExitStatus& status, bool ended) override;
   void on_output_lost(int error, const std::string& subject) override;
@@ -60,7 +60,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   const char* handle(wire::agent::Hello& hello);
   const char* handle(wire::agent::SocketFolder& folder);
   const char* handle(wire::agent::Program& program);
-  const char* handle(wire::agent::Spawn& spawn, std::vector<os::UniqueFd> fds);
+  const char* handle(wire::agent::Spawn& spawn, std::optional<std::vector<os::UniqueFd>> fds);
   const char* handle(const wire::agent::Signal& signal);
   const char* handle(const wire::agent::Status& status);
   const char* handle(const wire::agent::End& end);
@@ -79,6 +79,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   Signals signals_;
   Cgroup& cgroup_;
   os::UniqueFd dev_null_;
+  std::vector<os::UniqueFd> reserve_;
   std::optional<wire::agent::Hello> hello_;
   std::vector<std::string> socket_folders_;
   Programs programs_;

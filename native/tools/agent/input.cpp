@@ -66,7 +66,10 @@ void Input::add(std::uint32_t process, os::UniqueFd pipe) {
   expected_one();
 }
 
-void Input::give_up() { expected_one(); }
+void Input::give_up(std::uint32_t process) {
+  if (pipes_.erase(process) > 0) return go_on();
+  expected_one();
+}
 
 void Input::expected_one() {
   if (expected_ == 0 || --expected_ > 0) return;

@@ -32,7 +32,7 @@ class Input final {
   // `pipe` is the write end of the process's stdin.
   void add(std::uint32_t process, os::UniqueFd pipe);
   // It could not be started.
-  void give_up();
+  void give_up(std::uint32_t process);
   // It has ended.
   void remove(std::uint32_t process);
   void stop();

@@ -1,7 +1,11 @@
 // Drives the real wireup-agent as a launcher does: programs, ranks, signals, and nonsense.
+#include <sys/resource.h>
+
+#include <filesystem>
 #include <map>
 
 #include "host/agent_driver.h"
+#include "os/message_socket.h"
 
 namespace {
 
@@ -184,6 +188,71 @@ TEST_CASE("a signal reaches the groups of the ranks named, and no others") {
   CHECK(agent.expect<msg::Exited>().value == SIGUSR2);
   agent.send(msg::Signal{SIGUSR2, {}});
   agent.finish();
+}
+
+// Leaves the process room for so many files beside those that it has open, for good.
+void limit_files(pid_t pid, rlim_t room) {
+  rlim_t first_free = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    first_free = std::max<rlim_t>(first_free, std::stoul(entry.path().filename()) + 1);
+  }
+  const rlimit limit{first_free + room, first_free + room};
+  REQUIRE(::prlimit(pid, RLIMIT_NOFILE, &limit, nullptr) == 0);
+}
+
+TEST_CASE("ranks that the agent has no files for are reported as such, and nothing else happens") {
+  // Too few for a message of 20 fds; enough for it, but not for the pipes and pidfds of all ranks as well.
+  for (const rlim_t room : {10, 25}) {
+    CAPTURE(room);
+    os::FdPair err = os::make_pipe();
+    Driver agent({.err = err.second.get()});
+    err.second.reset();
+    agent.hello(Driver::labelled());
+    agent.program({"sleep", "1000"});
+    agent.start(100);
+    limit_files(agent.agent_pid(), room);
+    const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    msg::Spawn spawn;
+    for (std::uint32_t rank = 0; rank < 20; ++rank) spawn.ranks.push_back({.process = rank, .rank = rank, .fds = {7}});
+    agent.send(spawn, std::vector<int>(20, null.get()));
+    std::size_t started = 0;
+    for (std::size_t i = 0; i < 20; ++i) {
+      const auto answer = agent.receive();
+      REQUIRE(answer.has_value());
+      if (std::holds_alternative<msg::Started>(*answer)) {
+        ++started;
+      } else {
+        REQUIRE(std::holds_alternative<msg::SpawnFailed>(*answer));
+        CHECK(std::get<msg::SpawnFailed>(*answer).error == EMFILE);
+      }
+    }
+    CHECK((started > 0) == (room > 20));
+    CHECK(started < 20);
+    if (room < 20) {
+      agent.start(101);
+      ++started;
+    }
+    agent.end();
+    for (std::size_t i = 0; i < started + 1; ++i) agent.expect<msg::Exited>();
+    agent.expect<msg::Done>();
+    CHECK(agent.wait().value == 0);
+    CHECK(read_all(err.first.get()).empty());
+  }
+}
+
+TEST_CASE("an agent whose launcher's message does not fit says so and ends the job") {
+  os::FdPair err = os::make_pipe();
+  Driver agent({.err = err.second.get()});
+  err.second.reset();
+  agent.hello();
+  agent.program({"sleep", "1000"});
+  const pid_t rank = agent.start(0);
+  agent.send_bytes(std::string(os::kMaxMessage + 1, 'x'));
+  CHECK(agent.wait().value == 1);
+  CHECK_FALSE(exists(rank));
+  const auto lines = lines_of(read_all(err.first.get()));
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].find("Message too long") != std::string::npos);
 }
 
 TEST_CASE("the terminal's signals do not end the agent") {

@@ -218,4 +218,16 @@ TEST_CASE("limits: open fds are counted and room is made") {
   CHECK(make_room_for_fds(full.hard).soft == full.hard);
 }
 
+TEST_CASE("limits: room is made where no fd is left to count with") {
+  FdLimitGuard guard;
+  const FdLimit full = fd_limit();
+  guard.set(static_cast<std::size_t>(make_pipe().first.get()));
+  CHECK_THROWS_AS(open_fds(), OsError);
+  const FdLimit raised = make_room_for_fds(10);
+  CHECK(raised.soft == fd_limit().soft);
+  CHECK(raised.soft > 10);
+  CHECK(fd_limit().hard == full.hard);
+  CHECK(open_fds() > 0);
+}
+
 }  // namespace wireup::os

@@ -18,10 +18,14 @@ using namespace test;
 namespace {
 
 struct MessageObserver final : MessageSocketObserver {
-  void on_message(std::string_view message, std::vector<UniqueFd> received) override {
+  void on_message(std::string_view message, std::optional<std::vector<UniqueFd>> received) override {
     CHECK_FALSE(ended.has_value());
     messages.emplace_back(message);
-    for (auto& fd : received) fds.push_back(std::move(fd));
+    if (!received) {
+      ++without_fds;
+    } else {
+      for (auto& fd : *received) fds.push_back(std::move(fd));
+    }
     if (then) then();
   }
   void on_message_end(int error) override {
@@ -31,6 +35,7 @@ struct MessageObserver final : MessageSocketObserver {
   }
   std::vector<std::string> messages;
   std::vector<UniqueFd> fds;
+  int without_fds = 0;  // messages whose fds did not fit
   std::optional<int> ended;
   std::function<void()> then;
   std::function<void()> at_end;
@@ -158,24 +163,35 @@ TEST_CASE("message socket: a message that did not come whole ends it, and its fd
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
   MessageSocket socket(reactor, std::move(pair.first), observer);
+  const auto fds = fds_of(::getpid());
+  REQUIRE(send_message(pair.second.get(), std::string(kMaxMessage + 1, 'x'), copies(STDERR_FILENO, 3)) == 0);
+  run_until(reactor, [&] { return observer.ended.has_value(); });
+  CHECK(observer.ended == EMSGSIZE);
+  CHECK(observer.messages.empty());
+  CHECK(fds_of(::getpid()) == fds);
+}
+
+TEST_CASE("message socket: a message whose fds do not fit under the limit comes without any, and those behind it come") {
+  Reactor reactor;
+  FdPair pair = seqpacket_pair();
+  MessageObserver observer;
+  MessageSocket socket(reactor, std::move(pair.first), observer);
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
   const auto fds = fds_of(::getpid());
-  SUBCASE("bytes") {
-    REQUIRE(send_message(pair.second.get(), std::string(kMaxMessage + 1, 'x'), copies(STDERR_FILENO, 3)) ==
-            0);
-    run_until(reactor, [&] { return observer.ended.has_value(); });
-  }
-  SUBCASE("fds, for want of room") {
-    REQUIRE(send_message(pair.second.get(), "x", copies(STDERR_FILENO, 20)) == 0);
-    // Room for some of them, but not for all: the ten lowest free numbers.
-    const rlimit tight{static_cast<rlim_t>(copies(STDERR_FILENO, 10).back().get() + 1), before.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
-    run_until(reactor, [&] { return observer.ended.has_value(); });
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
-  }
-  CHECK(observer.ended == EMSGSIZE);
-  CHECK(observer.messages.empty());
+  // Room for some of them, but not for all: the lowest free numbers.
+  std::size_t room = 0;
+  SUBCASE("none fits") {}
+  SUBCASE("some fit") { room = 10; }
+  REQUIRE(send_message(pair.second.get(), "too many", copies(STDERR_FILENO, 20)) == 0);
+  REQUIRE(send_message(pair.second.get(), "none", {}) == 0);
+  const rlimit tight{static_cast<rlim_t>(copies(STDERR_FILENO, room + 1).back().get()), before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+  run_until(reactor, [&] { return observer.messages.size() == 2; });
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK_FALSE(observer.ended.has_value());
+  CHECK(observer.messages == std::vector<std::string>{"too many", "none"});
+  CHECK(observer.without_fds == 1);
   CHECK(fds_of(::getpid()) == fds);
 }
 
