@@ -276,12 +276,15 @@ export class PmiClient implements AsyncDisposable {
 
   /**
    * The ranks on this rank's node, itself among them, as the server's PMI_process_mapping says, or its flux.taskmap;
-   * this rank alone where it says neither.
+   * this rank alone where the server has neither.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_PROTOCOL` where what the server says cannot be read
    */
   async cliqueRanks(options: Waiting = {}): Promise<number[]> {
     const valueOf = async (key: string): Promise<string> => {
       try {
-        return await this.get(key, options);
+        // Slurm's PMI-2 has it as an attribute of the job, and not among the keys.
+        return await (this.version.startsWith('2') ? this.getJobAttribute(key, options) : this.get(key, options));
       } catch (error) {
         // A key that is not there says nothing.
         if ((error as PmiError).code === 'ERR_PMI_RESULT') return '';
@@ -290,7 +293,9 @@ export class PmiClient implements AsyncDisposable {
     };
     const mapping = await valueOf('PMI_process_mapping');
     const taskmap = mapping === '' ? await valueOf('flux.taskmap') : '';
-    return native.cliqueRanks(mapping, taskmap, this.rank, this.size);
+    const ranks = native.cliqueRanks(mapping, taskmap, this.rank, this.size);
+    if (typeof ranks !== 'string') return ranks;
+    throw new PmiError('ERR_PMI_PROTOCOL', this.server === undefined ? ranks : `${this.server}: ${ranks}`, { rank: this.rank });
   }
 
   /** Leaves the job in good order and closes the connection. A rank that leaves without it is a failed one. */

@@ -390,8 +390,8 @@ export interface Native {
   closeClient(client: number): void;
 
   parseAddress(text: string): ParsedAddress;
-  /** From the values of PMI_process_mapping and flux.taskmap; empty where there is none. */
-  cliqueRanks(processMapping: string, fluxTaskmap: string, rank: number, size: number): number[];
+  /** From the values of PMI_process_mapping and flux.taskmap, empty where there is none. A string says what is wrong. */
+  cliqueRanks(processMapping: string, fluxTaskmap: string, rank: number, size: number): number[] | string;
   /** Undefined for what `allowHosts` takes. */
   hostRangeError(text: string): { part: string; reason: string } | undefined;
   channelEnvironment(place: NativeRankPlace, fd: number): string[];

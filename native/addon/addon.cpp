@@ -165,7 +165,9 @@ void request(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value clique_ranks(const Napi::CallbackInfo& info) {
-  return to_array(info.Env(), wire::clique_ranks(to_text(info[0]), to_text(info[1]), to_u32(info[2]), to_u32(info[3])));
+  const wire::Clique clique = wire::find_clique(to_text(info[0]), to_text(info[1]), to_u32(info[2]), to_u32(info[3]));
+  if (!clique.error.empty()) return Napi::String::New(info.Env(), clique.error);
+  return to_array(info.Env(), clique.ranks);
 }
 
 void abort(const Napi::CallbackInfo& info) {

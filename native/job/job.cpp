@@ -39,9 +39,9 @@ Job::Job(JobOptions options)
       auth_(options_.auth, size()),
       ranks_(size()) {
   for (const auto& [key, value] : options_.preput) kvs_.put(key, value);
-  // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that fits in no value is not there,
+  // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that is too long is not there,
   // as with Flux, and MPICH then finds nodes by their names.
-  const std::string mapping = options_.layout.process_mapping(kMaxValue);
+  const std::string mapping = options_.layout.process_mapping(kMaxProcessMapping);
   if (!mapping.empty()) kvs_.put(wire::kProcessMappingKey, mapping);
 }
 

@@ -48,8 +48,7 @@ std::string Layout::process_mapping(std::size_t limit) const {
   std::vector<std::uint32_t> nodes;
   nodes.reserve(places_.size());
   for (const Place& place : places_) nodes.push_back(place.node);
-  std::string text = wire::format_process_mapping(wire::compress_process_mapping(nodes));
-  return text.size() < limit ? text : std::string();
+  return wire::write_process_mapping(nodes, limit);
 }
 
 }  // namespace wireup::job

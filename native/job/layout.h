@@ -36,8 +36,7 @@ class Layout {
   std::uint32_t local_rank(std::uint32_t rank) const { return local_ranks_[rank]; }
   std::uint32_t local_size(std::uint32_t rank) const { return node_sizes_[places_[rank].node]; }
 
-  // The value of the key PMI_process_mapping: "(vector,(node,nnodes,ppn),...)", or the empty string when it
-  // would not fit in `limit` bytes with its terminator.
+  // The value of the key PMI_process_mapping, of `limit` bytes with its terminator at most: wire::write_process_mapping().
   std::string process_mapping(std::size_t limit) const;
 
  private:

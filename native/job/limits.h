@@ -13,6 +13,7 @@ using wire::kMaxFrame;
 using wire::kMaxKey;
 using wire::kMaxKvsname;
 using wire::kMaxLine;
+using wire::kMaxProcessMapping;
 using wire::kMaxValue;
 
 // Published names of all jobs that share them, each with a name and a port of up to kMaxValue: 32 MiB at most.

@@ -1,5 +1,6 @@
 #include "wire/process_mapping.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "wire/text_reader.h"
@@ -36,9 +37,7 @@ std::vector<MappingBlock> blocks_of(std::span<const std::uint32_t> nodes) {
   return blocks;
 }
 
-}  // namespace
-
-std::string format_process_mapping(std::span<const MappingBlock> blocks) {
+std::string format(std::span<const MappingBlock> blocks) {
   std::string text = "(vector";
   for (const MappingBlock& block : blocks) {
     text += ",(" + std::to_string(block.node) + "," + std::to_string(block.nodes) + "," +
@@ -47,46 +46,77 @@ std::string format_process_mapping(std::span<const MappingBlock> blocks) {
   return text + ")";
 }
 
-std::optional<std::vector<MappingBlock>> parse_process_mapping(std::string_view text) {
-  TextReader reader(text);
-  if (!reader.literal("(") || !reader.literal("vector")) return std::nullopt;
-  std::vector<MappingBlock> blocks;
-  while (reader.literal(",")) {
-    MappingBlock block;
-    const bool whole = reader.literal("(") && reader.number(block.node) && reader.literal(",") &&
-                       reader.number(block.nodes) && reader.literal(",") && reader.number(block.per_node) &&
-                       reader.literal(")");
-    if (!whole || block.nodes == 0 || block.per_node == 0) return std::nullopt;
-    if (block.nodes - 1 > std::numeric_limits<std::uint32_t>::max() - block.node) return std::nullopt;
-    blocks.push_back(block);
-  }
-  if (blocks.empty() || !reader.literal(")") || !reader.at_end()) return std::nullopt;
-  return blocks;
+bool read_block(TextReader& reader, MappingBlock& block) {
+  if (!reader.literal("(")) return reader.number(block.node);
+  return reader.number(block.node) && reader.literal(",") && reader.number(block.nodes) && reader.literal(",") &&
+         reader.number(block.per_node) && reader.literal(")") && block.valid();
 }
 
-std::vector<std::uint32_t> expand_process_mapping(std::span<const MappingBlock> blocks, std::uint32_t size) {
-  std::vector<std::uint32_t> nodes;
-  bool progress = true;
-  while (nodes.size() < size && progress) {
-    progress = false;
-    for (const MappingBlock& block : blocks) {
-      if (block.per_node == 0) continue;
-      for (std::uint32_t i = 0; i < block.nodes && nodes.size() < size; ++i) {
-        const std::size_t count = std::min<std::size_t>(block.per_node, size - nodes.size());
-        nodes.insert(nodes.end(), count, block.node + i);
-        progress = true;
+// What follows the opening bracket.
+bool read_group(TextReader& reader, MappingGroup& group) {
+  do {
+    MappingBlock block;
+    if (!read_block(reader, block)) return false;
+    group.blocks.push_back(block);
+  } while (reader.literal(","));
+  return reader.literal("]") && reader.literal("x") && reader.number(group.repetitions) && group.repetitions > 0;
+}
+
+}  // namespace
+
+bool MappingBlock::valid() const {
+  return nodes > 0 && per_node > 0 && nodes - 1 <= std::numeric_limits<std::uint32_t>::max() - node;
+}
+
+void expand(std::span<const MappingGroup> groups, std::uint32_t size, std::vector<std::uint32_t>& nodes) {
+  for (const MappingGroup& group : groups) {
+    for (std::uint32_t turn = 0; turn < group.repetitions && nodes.size() < size; ++turn) {
+      for (const MappingBlock& block : group.blocks) {
+        for (std::uint32_t i = 0; i < block.nodes && nodes.size() < size; ++i) {
+          const std::size_t count = std::min<std::size_t>(block.per_node, size - nodes.size());
+          nodes.insert(nodes.end(), count, block.node + i);
+        }
       }
     }
   }
+}
+
+std::optional<std::vector<std::uint32_t>> read_process_mapping(std::string_view text, std::uint32_t size) {
+  TextReader reader(text);
+  if (!reader.literal("(") || !reader.literal("vector")) return std::nullopt;
+  std::vector<MappingGroup> groups;
+  std::optional<std::size_t> again;  // from there the mapping goes on
+  while (reader.literal(",")) {
+    MappingGroup group;
+    if (reader.literal("[")) {
+      if (!read_group(reader, group)) return std::nullopt;
+      again = groups.size();
+    } else {
+      MappingBlock block;
+      if (!read_block(reader, block)) return std::nullopt;
+      if (!again && block.node == 0) again = groups.size();
+      group.blocks.push_back(block);
+    }
+    groups.push_back(std::move(group));
+  }
+  if (groups.empty() || !reader.literal(")") || !reader.at_end()) return std::nullopt;
+  std::vector<std::uint32_t> nodes;
+  expand(groups, size, nodes);
+  const auto rest = std::span(groups).subspan(again.value_or(0));
+  while (nodes.size() < size) expand(rest, size, nodes);
   return nodes;
 }
 
-std::vector<MappingBlock> compress_process_mapping(std::span<const std::uint32_t> nodes) {
-  std::vector<MappingBlock> whole = blocks_of(nodes);
-  // A single block says all without repetition, which readers that do not wrap understand too.
-  if (whole.size() <= 1) return whole;
-  std::vector<MappingBlock> repeated = blocks_of(nodes.first(smallest_period(nodes)));
-  return repeated.size() < whole.size() ? repeated : whole;
+std::string write_process_mapping(std::span<const std::uint32_t> nodes, std::size_t limit) {
+  std::string text = format(blocks_of(nodes));
+  if (text.size() < limit) return text;
+  const auto zero = static_cast<std::size_t>(std::ranges::find(nodes, 0U) - nodes.begin());
+  const auto repeated = nodes.subspan(zero);
+  std::vector<MappingBlock> blocks = blocks_of(nodes.first(zero));
+  const std::vector<MappingBlock> once = blocks_of(repeated.first(smallest_period(repeated)));
+  blocks.insert(blocks.end(), once.begin(), once.end());
+  text = format(blocks);
+  return text.size() < limit ? text : std::string();
 }
 
 }  // namespace wireup::wire

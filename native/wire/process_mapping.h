@@ -1,7 +1,15 @@
-// The value of the key PMI_process_mapping: "(vector,(node,nodes,per_node),...)" (RFC 13).
+// The value of the key PMI_process_mapping: on which node each rank is.
 //
-// A block says: `nodes` nodes from number `node` on, each with `per_node` consecutive ranks. While ranks
-// remain, the blocks begin again from the first (MPICH; one block (0,1,1) is all ranks on node 0).
+//   mapping = "(vector" 1*( "," ( block / group ) ) ")"
+//   group   = "[" block *( "," block ) "]x" count
+//   block   = "(" node "," nodes "," per-node ")" / node
+//
+// A block is `nodes` nodes from number `node` on, each with `per-node` consecutive ranks; a number alone is one rank on
+// that node. A group is `count` repetitions of its blocks. Groups and numbers alone are of MPICH 4.1 and newer, which
+// documents them at MPL_rankmap_str_to_array(); RFC 13 and MPICH 4.0 have blocks of three numbers.
+//
+// While ranks remain, the mapping goes on from the last group, else from the first block that begins at node 0, else
+// from its start: as MPICH reads it. Others (Flux) do not go on at all.
 #pragma once
 
 #include <cstdint>
@@ -17,20 +25,25 @@ struct MappingBlock {
   std::uint32_t node = 0;
   std::uint32_t nodes = 1;
   std::uint32_t per_node = 1;
-  bool operator==(const MappingBlock&) const = default;
+
+  // Each number is at least 1, but for the node's, and the last node has a number.
+  bool valid() const;
 };
 
-std::string format_process_mapping(std::span<const MappingBlock> blocks);
+struct MappingGroup {
+  std::vector<MappingBlock> blocks;
+  std::uint32_t repetitions = 1;
+};
 
-// Blanks between the parts are accepted. Empty: not a mapping, or a block without ranks.
-std::optional<std::vector<MappingBlock>> parse_process_mapping(std::string_view text);
+// Appends the node of each rank of these groups until there are `size`.
+void expand(std::span<const MappingGroup> groups, std::uint32_t size, std::vector<std::uint32_t>& nodes);
 
-// The node of each rank. Never more than `size` entries, whatever the blocks say; empty when there are no
-// blocks.
-std::vector<std::uint32_t> expand_process_mapping(std::span<const MappingBlock> blocks, std::uint32_t size);
+// The node of each of `size` ranks. Blanks between the parts are accepted. Empty: not a mapping, or a block or a group
+// without ranks. Takes time and memory for the text and for `size` ranks, whatever it says.
+std::optional<std::vector<std::uint32_t>> read_process_mapping(std::string_view text, std::uint32_t size);
 
-// Blocks that expand to `nodes` again, few for the usual placements: block by block, round-robin, and
-// repetitions of either.
-std::vector<MappingBlock> compress_process_mapping(std::span<const std::uint32_t> nodes);
+// What every reader takes for `nodes`, in fewer than `limit` bytes: blocks of three numbers that say all ranks. Where that
+// is too long, and the placement repeats from a block that begins at node 0, it is said once. Empty: both are too long.
+std::string write_process_mapping(std::span<const std::uint32_t> nodes, std::size_t limit);
 
 }  // namespace wireup::wire

@@ -240,6 +240,49 @@ it('a server that knows flux.taskmap and no process mapping: the clique is of th
   await pmi.close();
 });
 
+describe('a clique, of what a server says of rank 1 of 2', () => {
+  const serve = (mapping: string): Promise<string> =>
+    pretend(mostly((line) => (line.endsWith('key=PMI_process_mapping') ? `cmd=get_result rc=0 value=${mapping}\n` : 'as ever')));
+  const rows: [string, number[]][] = [
+    ['(vector,(0,1,2))', [0, 1]],
+    ['(vector,(0,1,1))', [0, 1]],
+    ['(vector,[(0,1,1)]x2)', [0, 1]],
+    ['(vector,(3,1,1),3)', [0, 1]],
+    ['(vector,1,0)', [1]],
+  ];
+
+  it.each(rows)('%s', async (mapping, ranks) => {
+    const pmi = await PmiClient.connect({ address: await serve(mapping), id: '1' });
+    expect(await pmi.cliqueRanks()).toEqual(ranks);
+    await pmi.close();
+  });
+
+  it.skipIf(noMpi.missing).each(rows)(`%s, as libpmi reads it${noMpi.note}`, async (mapping, ranks) => {
+    const result = await run([program('libpmi_calls'), library, 'clique'], { environment: { PMI_PORT: await serve(mapping), PMI_ID: '1' } });
+    expect(result).toMatchObject({ code: 0, stderr: '', stdout: `size 0 ${ranks.length} ranks 0 ${ranks.join(' ')}\nok\n` });
+  });
+
+  it.each(['(vector,[(0,1,1)]x', '(matrix,(0,1,2))', 'x'])('%s cannot be read: an error, and the connection lives on', async (mapping) => {
+    const address = await serve(mapping);
+    const pmi = await PmiClient.connect({ address, id: '1' });
+    await expect(pmi.cliqueRanks()).rejects.toMatchObject({
+      code: 'ERR_PMI_PROTOCOL',
+      rank: 1,
+      message: `tcp://${address}: PMI_process_mapping of the server cannot be read: expected (vector,(node,nodes,ranks),...)`,
+    });
+    await pmi.finalize();
+    const result = await run(wireup('pmi', 'info'), { environment: { PMI_PORT: address, PMI_ID: '1' } });
+    expect(result).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('PMI_process_mapping') as string });
+  });
+
+  it.skipIf(noMpi.missing)(`libpmi, of what cannot be read: PMI_FAIL, and finalize is answered${noMpi.note}`, async () => {
+    const result = await run([program('libpmi_calls'), library, 'clique'], { environment: { PMI_PORT: await serve('(vector,[0]x'), PMI_ID: '1' } });
+    expect(result).toMatchObject({ code: 0, stdout: 'size -1 0 ranks -1\nok\n' });
+    expect(lines(result.stderr)).toHaveLength(2);
+    expect(result.stderr).toMatch(/PMI_process_mapping of the server cannot be read/);
+  });
+});
+
 it('a socket that this user may not connect to', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'denied-'));
   closers.push(() => rmSync(folder, { recursive: true }));

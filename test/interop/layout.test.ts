@@ -62,19 +62,61 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     }
   });
 
-  it('a mapping that is too long for a value: MPI finds the nodes by their names', async () => {
-    // Without a pattern that repeats. Every node has a rank among the first ones.
-    let state = 1;
-    const random = (): number => (state = (state * 48_271) % 2_147_483_647) % 28;
-    const nodes = Array.from({ length: 140 }, (_, rank) => (rank < 28 ? 27 - rank : random()));
-    const script = `[ $PMI_RANK -gt 0 ] || exec ${program('raw_mapping')}; exec ${program('raw_mapping')} >/dev/null`;
-    const mapping = await run(wireup('run', '-n', '140', '--map', nodes.join(','), 'sh', '-c', script));
-    expect(mapping.stdout).toBe('rank 0 of 140 mapping none\n');
-    const { code, stdout, stderr } = await run(wireup('run', '-n', '140', '--map', nodes.join(','), program('nodes')), { deadline: 120_000 });
-    expect(stderr).toBe('');
-    expect(code).toBe(0);
-    const seen = parse(stdout).map(({ app: _, ...line }) => line);
-    expect(seen).toEqual(expected(isRoot ? nodes : nodes.map(() => 0), nameOf));
+  describe('a mapping of many blocks', () => {
+    const valueOf = async (nodes: number[]): Promise<string> => {
+      const script = `[ $PMI_RANK = 0 ] || exec >/dev/null; exec ${program('raw_mapping')}`;
+      const { stdout } = await run(wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), 'sh', '-c', script));
+      return stdout.replace(/^rank 0 of \d+ mapping (.*)\n$/, '$1');
+    };
+    const check = async (nodes: number[]): Promise<void> => {
+      const { code, stdout, stderr } = await run(wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), program('nodes')), { deadline: 120_000 });
+      expect(stderr).toBe('');
+      expect(code).toBe(0);
+      const seen = parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(({ app: _, ...line }) => line);
+      expect(seen).toEqual(expected(nodes, nameOf));
+    };
+
+    it('as long as MPICH takes it', async () => {
+      const nodes = Array.from({ length: 83 }, (_, rank) => 2 - (rank % 3));
+      const value = await valueOf(nodes);
+      expect(value.length).toBe(672);
+      expect(value).toMatch(/^\(vector(,\([210],1,1\)){83}\)$/);
+      await check(nodes);
+    });
+
+    it('that repeats, and would be longer: it is said once', async () => {
+      const nodes = Array.from({ length: 84 }, (_, rank) => 2 - (rank % 3));
+      expect(await valueOf(nodes)).toBe('(vector,(2,1,1),(1,1,1),(0,1,1),(2,1,1),(1,1,1))');
+      await check(nodes);
+    });
+
+    it.skipIf(!isRoot)('that does not repeat, and would make MPICH abort: there is none, and MPI finds the nodes by their names', async () => {
+      let state = 1;
+      const random = (): number => (state = (state * 48_271) % 2_147_483_647) % 28;
+      // Every node has a rank among the first ones.
+      const nodes = Array.from({ length: 84 }, (_, rank) => (rank < 28 ? 27 - rank : random()));
+      expect(await valueOf(nodes)).toBe('none');
+      await check(nodes);
+    });
+  });
+
+  // The first two are those that MPICH read as groups of 1 and 3, and 1, 1 and 4, where they were said once.
+  it('mappings that MPI reads as they were said, whatever repeats in them', async () => {
+    let state = 7;
+    const below = (limit: number): number => (state = (state * 48_271) % 2_147_483_647) % limit;
+    const placements = [[1, 0, 1, 0], [2, 1, 0, 2, 1, 0]];
+    while (placements.length < 8) {
+      const period = Array.from({ length: 2 + below(2) }, () => below(3));
+      const nodes = Array.from({ length: 6 }, (_, rank) => (rank < below(3) ? below(3) : period[rank % period.length]!));
+      const used = [...new Set(nodes)].sort();
+      placements.push(nodes.map((node) => used.indexOf(node)));
+    }
+    for (const nodes of placements) {
+      const { code, stdout } = await run(wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), program('nodes')));
+      expect(code, nodes.join()).toBe(0);
+      const found = parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(({ app: _, ...line }) => line);
+      expect(found, nodes.join()).toEqual(expected(nodes, nameOf));
+    }
   });
 
   it('a mapping that MPI reads as it was said, whatever its pattern', async () => {

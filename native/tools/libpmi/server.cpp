@@ -229,12 +229,15 @@ void Server::abort(int exit_code, std::string_view message) {
 const std::vector<std::uint32_t>& Server::clique() {
   if (clique_.empty()) {
     const auto value_of = [this](std::string_view key) {
-      job::Answer answer = get(key);
+      // Slurm's PMI-2 has it as an attribute of the job, and not among the keys.
+      job::Answer answer = info_.version == 2 ? get_job_attribute(key) : get(key);
       return answer.rc == job::kSuccess ? std::move(answer.value) : std::string();
     };
     const std::string mapping = value_of(wire::kProcessMappingKey);
     const std::string taskmap = mapping.empty() ? value_of(wire::kFluxTaskmapKey) : std::string();
-    clique_ = wire::clique_ranks(mapping, taskmap, info_.rank, info_.size);
+    wire::Clique clique = wire::find_clique(mapping, taskmap, info_.rank, info_.size);
+    if (!clique.error.empty()) throw Failure(peer_->name() + ": " + clique.error);
+    clique_ = std::move(clique.ranks);
   }
   return clique_;
 }

@@ -46,7 +46,7 @@ class Server {
   job::Answer finalize();
   void abort(int exit_code, std::string_view message);
 
-  // Asked for once.
+  // Asked for once. Throws client::Failure also where what the server says cannot be read; the connection lives on.
   const std::vector<std::uint32_t>& clique();
 
  private:

@@ -8,6 +8,7 @@
 //   libpmi_calls LIBRARY lost       init, says "ready", then gets until the server has gone
 //   libpmi_calls LIBRARY barrier    init, says "ready", then a barrier whose server goes
 //   libpmi_calls LIBRARY timer      init, then a get under a timer of a millisecond; says "ticked" after 200 of its signals
+//   libpmi_calls LIBRARY clique     init, prints what the calls for the clique return, and finalizes
 //   libpmi_calls LIBRARY threads    eight threads put and get at once
 #include <pthread.h>
 #include <signal.h>
@@ -254,6 +255,15 @@ static void timer(void) {
   EXPECT(PMI_SUCCESS, PMI_Finalize());
 }
 
+static void clique(void) {
+  int ranks[1024], size = 0;
+  const int rc = lib.PMI_Get_clique_size(&size);
+  printf("size %d %d ranks %d", rc, size, lib.PMI_Get_clique_ranks(ranks, 1024));
+  for (int i = 0; i < size; ++i) printf(" %d", ranks[i]);
+  puts("");
+  EXPECT(PMI_SUCCESS, PMI_Finalize());
+}
+
 int main(int argc, char** argv) {
   REQUIRE(argc == 3);
   open_libpmi(argv[1]);
@@ -273,6 +283,7 @@ int main(int argc, char** argv) {
     if (strcmp(what, "abort") == 0 || strcmp(what, "late") == 0) lib.PMI_Abort(7, "farewell");
     if (strcmp(what, "threads") == 0) threads();
     if (strcmp(what, "timer") == 0) timer();
+    if (strcmp(what, "clique") == 0) clique();
     if (strcmp(what, "lost") == 0 || strcmp(what, "barrier") == 0) {
       char value[1024];
       puts("ready");

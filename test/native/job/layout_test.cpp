@@ -26,7 +26,7 @@ TEST_CASE("several nodes") {
   CHECK(layout.local_rank(3) == 2);
   CHECK(layout.local_size(0) == 3);
   CHECK(layout.local_size(1) == 1);
-  CHECK(layout.process_mapping(1024) == "(vector,(1,1,1),(0,2,1))");
+  CHECK(layout.process_mapping(1024) == "(vector,(1,1,1),(0,1,1),(1,1,2))");
 }
 
 TEST_CASE("nodes filled in the order of ranks") {

@@ -29,21 +29,13 @@ TEST_CASE("cliques, from either value") {
       {"", R"({"version":1, "map":[[0,2,2,1]]})", 3, 4, {2, 3}},
       {"", R"({"map":[[0,2,2,1]],"version":1})", 0, 4, {0, 1}},
       {"", " [ [ 0 , 1 , 2 , 1 ] ] ", 0, 2, {0, 1}},
-      // Unknown, or of fewer ranks than there are.
+      {"(vector,(1,1,1),(0,1,1))", "", 0, 4, {0}},
+      {"(vector,(1,1,1),(0,1,1))", "", 1, 4, {1, 2, 3}},
+      {"(vector,[(0,3,1)]x2)", "", 1, 6, {1, 4}},
+      {"(vector,(0,1,2),(1,1,3),2)", "", 3, 6, {2, 3, 4}},
+      // Unknown.
       {"", "", 3, 4, {3}},
       {"", "[]", 3, 4, {3}},
-      {"", "[[0,1,2,1]]", 3, 4, {3}},
-      {"nonsense", "nonsense", 0, 2, {0}},
-      {"", "[[0,1,2]]", 0, 2, {0}},
-      {"", "[[0,1,2,1],]", 0, 2, {0}},
-      {"", "[[0,0,2,1]]", 0, 2, {0}},
-      {"", "[[0,1,0,1]]", 0, 2, {0}},
-      {"", "[[0,1,2,0]]", 0, 2, {0}},
-      {"", "[[0,1,-2,1]]", 0, 2, {0}},
-      {"", "[[4294967295,2,1,1]]", 0, 2, {0}},
-      {"", R"({"version":2,"map":[[0,1,2,1]]})", 0, 2, {0}},
-      {"", R"({"version":1})", 0, 2, {0}},
-      {"", "[[0,1,2,1]] more", 0, 2, {0}},
       // Never more than there are ranks, whatever is said.
       {"", "[[0,4294967295,4294967295,4294967295]]", 1, 2, {0, 1}},
       {"(vector,(0,4294967295,4294967295))", "", 1, 2, {0, 1}},
@@ -51,7 +43,34 @@ TEST_CASE("cliques, from either value") {
   for (const auto& row : rows) {
     CAPTURE(row.mapping);
     CAPTURE(row.taskmap);
-    CHECK(clique_ranks(row.mapping, row.taskmap, row.rank, row.size) == row.expected);
+    const Clique clique = find_clique(row.mapping, row.taskmap, row.rank, row.size);
+    CHECK(clique.ranks == row.expected);
+    CHECK(clique.error == "");
+  }
+}
+
+TEST_CASE("what cannot be read is an error, and says of which value") {
+  for (const std::string_view mapping : {"nonsense", " ", "(vector,(0,1))", "(vector,[0]x)"}) {
+    CAPTURE(mapping);
+    const Clique clique = find_clique(mapping, "[[0,4,1,1]]", 0, 4);
+    CHECK(clique.ranks.empty());
+    CHECK(clique.error == "PMI_process_mapping of the server cannot be read: expected (vector,(node,nodes,ranks),...)");
+  }
+  for (const std::string_view taskmap :
+       {"nonsense", "[[0,1,2]]", "[[0,1,2,1],]", "[[0,0,2,1]]", "[[0,1,0,1]]", "[[0,1,2,0]]", "[[0,1,-2,1]]",
+        "[[4294967295,2,1,1]]", R"({"version":2,"map":[[0,1,2,1]]})", R"({"version":1})", "[[0,1,2,1]] more"}) {
+    CAPTURE(taskmap);
+    const Clique clique = find_clique("", taskmap, 0, 2);
+    CHECK(clique.ranks.empty());
+    CHECK(clique.error == "flux.taskmap of the server cannot be read: expected [[node,nodes,ranks,repetitions],...]");
+  }
+}
+
+TEST_CASE("a task map that leaves ranks out is an error for those that are in it too") {
+  for (const std::uint32_t rank : {0U, 3U}) {
+    const Clique clique = find_clique("", "[[0,1,2,1]]", rank, 4);
+    CHECK(clique.ranks.empty());
+    CHECK(clique.error == "flux.taskmap of the server says where 2 of 4 ranks are");
   }
 }
 

@@ -46,7 +46,8 @@ int PMI_Get_rank(int *rank);
 int PMI_Get_universe_size(int *size);
 int PMI_Get_appnum(int *appnum);
 
-/* The ranks on this node: a length under the clique's size is PMI_ERR_INVALID_LENGTH. */
+/* The ranks on this node, this one alone where the server does not say; PMI_FAIL where what it says cannot be read. A length
+ * under the clique's size is PMI_ERR_INVALID_LENGTH. */
 int PMI_Get_clique_size(int *size);
 int PMI_Get_clique_ranks(int ranks[], int length);
 

@@ -75,6 +75,7 @@ int PMI2_KVS_Fence(void);
 int PMI2_KVS_Get(const char *jobid, int src_pmi_id, const char key[], char value[], int maxvalue, int *vallen);
 
 /* How many ranks share this one's node. */
+/* How many ranks are on this node: 1 where the server does not say; PMI2_FAIL where what it says cannot be read. */
 int PMI2_Info_GetSize(int *size);
 /* found: 0 when nobody has put it. waitfor: not 0 waits until somebody has. */
 int PMI2_Info_GetNodeAttr(const char name[], char value[], int valuelen, int *found, int waitfor);
