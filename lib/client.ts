@@ -4,7 +4,7 @@ import { Connection } from './connection';
 import { readClientEnvironment, type Environment } from './env';
 import { PmiError } from './errors';
 import { native, type NativeConnectOptions, type NativeOperation } from './native';
-import { checkBoolean, checkInteger, checkOptions, checkSignal, checkString, checkStrings, optionError } from './options';
+import { checkBoolean, checkInteger, checkOptions, checkPmiId, checkSignal, checkString, checkStrings, optionError } from './options';
 import { checkTimeout, untilAborted, waitFor, type Waiting } from './wait';
 
 /** Largest sizes in bytes, each with the terminator that a C client needs. */
@@ -137,7 +137,7 @@ export class PmiClient implements AsyncDisposable {
    */
   static async connect(options: Connecting & { address: string; id: string }): Promise<PmiClient> {
     checkOptions('options', options, ['address', 'id', 'pipeline', 'signal', 'timeout', 'version']);
-    const pmiId = checkString('id', options.id);
+    const pmiId = checkPmiId('id', options.id);
     return PmiClient.#dial('address', options.address, { pmiId }, options);
   }
 

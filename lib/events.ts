@@ -1,5 +1,5 @@
 import type { NativeEvent, NativeSpawn, NativeSpawnAnswer } from './native';
-import { checkInteger, checkOptions, checkString, optionError } from './options';
+import { checkInteger, checkKvsname, checkOptions, checkString, optionError } from './options';
 
 /** Who is at the other end of a connection, as the kernel tells. */
 export interface Peer {
@@ -43,7 +43,10 @@ export interface SpawnEvent {
   preput: Record<string, string>;
   /** The processes are started. @throws {@link PmiError} `ERR_PMI_OPTION` */
   accept(job?: SpawnedJob): void;
-  /** They are not. `rc` is what the rank's PMI call returns, not 0. @throws {@link PmiError} `ERR_PMI_OPTION` */
+  /**
+   * They are not. `rc` is what the rank's PMI call returns, not 0. The message reaches the rank as one word, with `_` for
+   * what a word cannot hold. @throws {@link PmiError} `ERR_PMI_OPTION`
+   */
   reject(rc: number, message?: string): void;
 }
 
@@ -109,7 +112,7 @@ export function toSpawnEvent(spawn: NativeSpawn, answer: (answer: NativeSpawnAns
     preput: Object.fromEntries(preput),
     accept(job = {}) {
       checkOptions('job', job, ['kvsname', 'errcodes']);
-      const kvsname = job.kvsname === undefined ? '' : checkString('kvsname', job.kvsname);
+      const kvsname = job.kvsname === undefined ? '' : checkKvsname('kvsname', job.kvsname);
       const { errcodes = new Array<number>(processes).fill(0) } = job;
       if (!Array.isArray(errcodes) || errcodes.length !== processes) throw optionError('errcodes', `an array of ${processes} numbers`, errcodes);
       for (const [i, code] of errcodes.entries()) checkInteger(`errcodes[${i}]`, code, -(2 ** 31), 2 ** 31 - 1);

@@ -257,7 +257,7 @@ function nodesOf(options: JobSettings, size: number): { nodes: number[]; hosts: 
   const hosts = checkStrings('hosts', options.hosts ?? []);
   if (options.hosts !== undefined && hosts.length !== count) throw optionError('hosts', `a name for each of ${count} nodes`, hosts);
   // HOST_NAME_MAX.
-  if (hosts.some((name) => !/^\S+$/.test(name) || Buffer.byteLength(name) > 64)) throw optionError('hosts', 'names of 1 to 64 bytes without blanks', hosts);
+  if (hosts.some((name) => !/^[^\s\p{Cc}]+$/u.test(name) || Buffer.byteLength(name) > 64)) throw optionError('hosts', 'names of 1 to 64 bytes without blanks and control characters', hosts);
   return { nodes, hosts, ownHosts: ownHosts && hosts.length > 0 };
 }
 

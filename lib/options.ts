@@ -1,6 +1,7 @@
 /** Checks of what callers pass. Each says which option, what was expected and what came. */
 import { inspect } from 'node:util';
 import { PmiError } from './errors';
+import { MAX_KEY, MAX_KVSNAME } from './limits';
 
 export function optionError(name: string, expected: string, value: unknown): PmiError {
   return new PmiError('ERR_PMI_OPTION', `${name}: expected ${expected}, got ${inspect(value, { depth: 0 })}`);
@@ -18,6 +19,24 @@ export function checkString(name: string, value: unknown): string {
   if (typeof value !== 'string') throw optionError(name, 'a string', value);
   if (value.includes('\0')) throw optionError(name, 'a string without a NUL', value);
   return value;
+}
+
+/** The name of a key-value space: one word in every version of PMI. */
+export function checkKvsname(name: string, value: unknown): string {
+  const text = checkString(name, value);
+  if (!/^[^\0- \x7f=;]+$/.test(text) || Buffer.byteLength(text) >= MAX_KVSNAME) {
+    throw optionError(name, `a kvsname: 1 to ${MAX_KVSNAME - 1} bytes without blanks, control characters, = and ;`, value);
+  }
+  return text;
+}
+
+/** What a client says to prove its rank: one word in every version of PMI. */
+export function checkPmiId(name: string, value: unknown): string {
+  const text = checkString(name, value);
+  if (!/^[^\n \t=;]+$/.test(text) || Buffer.byteLength(text) >= MAX_KEY) {
+    throw optionError(name, `a PMI_ID: 1 to ${MAX_KEY - 1} bytes without blanks, newlines, = and ;`, value);
+  }
+  return text;
 }
 
 export function checkStrings(name: string, value: unknown): string[] {

@@ -7,7 +7,7 @@ import { JobHandle } from './handle';
 import { admissionOptionNames, makeJobOptions, type AdmissionOptions } from './identity';
 import { KEY, MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
 import { native, type NativeJobOptions } from './native';
-import { checkInteger, checkOptions, checkSignal, checkString, optionError } from './options';
+import { checkInteger, checkKvsname, checkOptions, checkSignal, checkString, optionError } from './options';
 import type { PmiStatus } from './status';
 import { deferred } from './wait';
 
@@ -110,7 +110,7 @@ export class PmiServer implements AsyncDisposable {
       ...makeJobOptions(size, universe, options.ranksPerNode, options),
       offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
       preput: checkPreput(options.preput ?? {}),
-      spawner: checkString('spawner', options.spawner ?? ''),
+      spawner: options.spawner === undefined ? '' : checkKvsname('spawner', options.spawner),
     };
     const hub = new EventHub<PmiEvent>((event) => {
       if (event.type === 'spawn') event.reject(-1, 'not_supported');

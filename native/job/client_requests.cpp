@@ -11,6 +11,8 @@ namespace {
 using wire::AttributeId;
 using wire::MessageId;
 using wire::MessageWriter;
+using wire::ValueType;
+using wire::Version;
 
 // The one attribute of the job that PMI-2's handshake asks for.
 constexpr std::string_view kUniverseSize = "universeSize";
@@ -52,20 +54,20 @@ ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
   const std::string value = named ? "the port" : "the value";
   const std::int32_t bad_key = named ? kInvalidArgument : kInvalidKey;
   if (request.key.empty()) return {bad_key, key + " is empty"};
-  if (request.key.find_first_of(kUnsayableInKey) != std::string::npos) {
+  if (!wire::is_sayable(ValueType::word, Version::v1, request.key)) {
     return {bad_key, key + " holds a blank, a newline, a NUL byte or '='"};
   }
-  if (is_v2() && !wire::is_sayable_v2(request.key)) return {bad_key, key + " holds a semicolon"};
+  if (is_v2() && !wire::is_sayable(ValueType::word, Version::v2, request.key)) return {bad_key, key + " holds a semicolon"};
   // No server says a limit for names: ours is that of a value.
   const std::size_t key_max = named ? info_.value_max : info_.key_max;
   if (request.key.size() >= key_max) {
     return {named ? kInvalidArgument : kInvalidKeyLength,
             key + " is over " + std::to_string(key_max - 1) + " bytes"};
   }
-  if (request.value.find_first_of(kUnsayable) != std::string::npos) {
+  if (!wire::is_sayable(ValueType::rest, Version::v1, request.value)) {
     return {named ? kInvalidArgument : kInvalidValue, value + " holds a newline or a NUL byte"};
   }
-  if (is_v2() && !wire::is_sayable_v2(request.value)) {
+  if (is_v2() && !wire::is_sayable(ValueType::rest, Version::v2, request.value)) {
     return {named ? kInvalidArgument : kInvalidValue, value + " holds a semicolon"};
   }
   const std::size_t room = named ? info_.value_max - request.key.size() : info_.value_max;
@@ -76,12 +78,13 @@ ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
   return {};
 }
 
-void ClientSession::write(const Request& request, std::string& out) const {
+// False: it cannot be said, and nothing of it has been written.
+bool ClientSession::write(const Request& request, std::string& out) const {
   if (request.message == MessageId::spawn) {
     out.append(request.value);
-    return;
+    return true;
   }
-  MessageWriter line(out, request.message, framed_ ? wire::Version::v2 : wire::Version::v1);
+  MessageWriter line(out, request.message, framed_ ? Version::v2 : Version::v1);
   switch (request.message) {
     case MessageId::init:
       line.add(AttributeId::pmi_version, is_v2() ? 2 : 1)
@@ -119,7 +122,7 @@ void ClientSession::write(const Request& request, std::string& out) const {
     default:
       break;
   }
-  line.end();
+  return line.end();
 }
 
 }  // namespace wireup::job

@@ -78,8 +78,8 @@ void ClientSession::start(ClientEffects& effects) {
   if (state_ != State::idle) return;
   if (options_.handshake_only) options_.version = wire::Version::v1;
   if (options_.pmi_id) {
-    if (options_.pmi_id->empty() || options_.pmi_id->find_first_of(kUnsayableInKey) != std::string::npos ||
-        (is_v2() && !wire::is_sayable_v2(*options_.pmi_id))) {
+    if (options_.pmi_id->empty() || !wire::is_sayable(wire::ValueType::word, wire::Version::v1, *options_.pmi_id) ||
+        !wire::is_sayable(wire::ValueType::word, options_.version, *options_.pmi_id)) {
       return fail(Failed::Reason::protocol, "PMI_ID cannot be said on the wire", effects);
     }
     if (is_v2()) return begin(effects);
@@ -154,11 +154,11 @@ void ClientSession::abort(std::int32_t exit_code, std::string_view message, Clie
   // Within one line, whatever the message holds.
   constexpr std::size_t kMaxMessage = kMaxLine / 2;
   std::string text(wire::cut(message, kMaxMessage));
-  for (char& c : text) {
-    if (kUnsayable.find(c) != std::string_view::npos) c = ' ';
-  }
   const wire::Version version = framed_ ? wire::Version::v2 : wire::Version::v1;
-  if (framed_) std::ranges::replace(text, ';', ',');
+  const std::string_view unsayable = wire::unsayable_in(wire::ValueType::rest, version);
+  for (char& c : text) {
+    if (unsayable.find(c) != std::string_view::npos) c = c == ';' ? ',' : ' ';
+  }
   MessageWriter line(effects.send, MessageId::abort, version);
   line.add(AttributeId::exitcode, exit_code);
   if (!text.empty()) line.add(AttributeId::message, text);
@@ -235,7 +235,9 @@ void ClientSession::pump(ClientEffects& effects) {
       answer({request.id, refusal.rc, {}, std::move(refusal.message)}, effects);
       continue;
     }
-    write(request, effects.send);
+    if (!write(request, effects.send)) {
+      return fail(Failed::Reason::protocol, "a word of the server's cannot be said back to it", effects);
+    }
     in_flight_.push_back(std::move(request));
   }
 }

@@ -93,10 +93,6 @@ struct ClientEffects {
   }
 };
 
-// What no line can carry, and no key or other word.
-inline constexpr std::string_view kUnsayable("\0\n", 2);
-inline constexpr std::string_view kUnsayableInKey("\0\n \t=", 5);
-
 class ClientSession {
  public:
   explicit ClientSession(ClientOptions options);
@@ -151,7 +147,7 @@ class ClientSession {
   bool has_room_for(const Request& request) const;
   Refusal refusal_of(const Request& request) const;
   Refusal unsayable(const Request& request) const;
-  void write(const Request& request, std::string& out) const;
+  bool write(const Request& request, std::string& out) const;
 
   bool is_v2() const { return options_.version == wire::Version::v2; }
   void on_line(std::string_view line, ClientEffects& effects);

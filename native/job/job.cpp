@@ -1,5 +1,6 @@
 #include "job/job.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -11,19 +12,42 @@
 namespace wireup::job {
 namespace {
 
-// One word on the wire. Bytes above 0x7f are allowed: Flux names its spaces in UTF-8.
+using wire::ValueType;
+using wire::Version;
+
+// A word that may be said to ranks of either version, and that a client's buffer of `limit` bytes holds.
+bool is_word(std::string_view text, std::size_t limit) {
+  return !text.empty() && text.size() < limit && wire::is_sayable(ValueType::word, Version::v1, text) &&
+         wire::is_sayable(ValueType::word, Version::v2, text);
+}
+
+// Bytes above 0x7f are allowed: Flux names its spaces in UTF-8.
 bool is_kvsname(std::string_view name) {
-  if (name.empty() || name.size() >= kMaxKvsname) return false;
-  for (const char c : name) {
+  return is_word(name, kMaxKvsname) && std::ranges::none_of(name, [](char c) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte <= ' ' || byte == 0x7f || c == '=' || c == ';') return false;
-  }
-  return true;
+    return byte <= ' ' || byte == 0x7f;
+  });
 }
 
 JobOptions checked(JobOptions options) {
   if (!is_kvsname(options.kvsname)) {
     throw std::invalid_argument("kvsname: expected 1 to 255 bytes without blanks, control bytes, '=' or ';'");
+  }
+  if (!options.spawner.empty() && !is_kvsname(options.spawner)) {
+    throw std::invalid_argument("spawner: expected what a kvsname is, or nothing");
+  }
+  for (const auto& [key, value] : options.preput) {
+    if (key.empty() || key.size() >= kMaxKey || !wire::is_sayable(ValueType::word, Version::v1, key)) {
+      throw std::invalid_argument("preput: expected keys of 1 to 63 bytes without blanks, newlines, NUL bytes or '='");
+    }
+    if (value.size() >= kMaxValue || !wire::is_sayable(ValueType::rest, Version::v1, value)) {
+      throw std::invalid_argument("preput: expected values of up to 1023 bytes without newlines and NUL bytes");
+    }
+  }
+  for (const Token& token : options.auth.tokens) {
+    if (!is_word(token.text, kMaxKey)) {
+      throw std::invalid_argument("tokens: expected words of 1 to 63 bytes without newlines, NUL bytes, '=' or ';'");
+    }
   }
   if (!options.names) options.names = std::make_shared<Names>();
   return options;

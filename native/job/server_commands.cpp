@@ -150,7 +150,7 @@ void ServerSession::write_attribute(MessageId id, std::string_view thrid, std::s
                                     Effects& effects) const {
   const std::size_t offset = effects.mark();
   MessageWriter message(effects.buffer(), id, version_, thrid);
-  if (wire::is_sayable_v2(value)) {
+  if (wire::is_sayable(wire::ValueType::rest, version_, value)) {
     message.add(AttributeId::rc, kSuccess).add(AttributeId::found, "TRUE").add(AttributeId::value, value).end();
   } else {
     message.add(AttributeId::rc, kInvalidValue).add(AttributeId::msg, "semicolon_in_value").end();
@@ -281,7 +281,7 @@ void ServerSession::write_name_result(MessageId reply, std::string_view thrid, c
                                       Effects& effects) const {
   const bool looked_up = reply == MessageId::lookup_result && answer.fault == NameFault::none;
   std::string_view refusal = describe(answer.fault);
-  if (looked_up && is_v2() && !wire::is_sayable_v2(answer.port)) refusal = "semicolon_in_value";
+  if (looked_up && is_v2() && !wire::is_sayable(wire::ValueType::rest, version_, answer.port)) refusal = "semicolon_in_value";
   const std::size_t offset = effects.mark();
   MessageWriter message(effects.buffer(), reply, version_, thrid);
   message.add(AttributeId::rc, refusal.empty() ? kSuccess : kNameFault);

@@ -2,12 +2,15 @@
 
 #include <charconv>
 
+#include "wire/codec.h"
 #include "wire/limits.h"
 
 namespace wireup::job {
 namespace {
 
 using wire::AttributeId;
+using wire::unsayable_in;
+using wire::ValueType;
 
 // Elements are numbered from 0 or 1, as the version and the client have it.
 constexpr std::uint32_t kHighestFirst = 1;
@@ -19,8 +22,9 @@ std::string format_spawn(const SpawnRequest& request, wire::Version version) {
   std::string out = v2 ? std::string(wire::kFrameHeader, ' ') + "cmd=spawn;" : std::string();
   bool sayable = !request.commands.empty();
   const auto add = [&](std::string_view name, std::string_view value) {
-    if (value.find_first_of(v2 ? std::string_view("\0;", 2) : std::string_view("\0\n", 2)) != std::string_view::npos)
-      sayable = false;
+    // Of a block each attribute has a line. In a frame an argument may hold a newline, which PMI-1 never comes to read.
+    const std::string_view unsayable = v2 ? std::string_view("\0;", 2) : unsayable_in(ValueType::rest, version);
+    if (value.find_first_of(unsayable) != std::string_view::npos) sayable = false;
     out.append(name).append("=").append(value).append(1, v2 ? ';' : '\n');
   };
   // By its name in the table, where a '#' is the number's place.
@@ -140,6 +144,7 @@ void SpawnReader::field(std::string_view name, std::string_view value) {
   const bool is_preput = id == AttributeId::preput_key || id == AttributeId::preput_val;
   if (attribute->limit != 0 && value.size() + 1 > attribute->limit) return fail("too_long", id);
   if (is_preput && value.find('\n') != std::string_view::npos) return fail("newline_in", id);
+  if (id == AttributeId::preput_key && !wire::is_sayable(ValueType::word, wire::Version::v1, value)) return fail("bad", id);
   if (value.find('\0') != std::string_view::npos) return fail("NUL_byte_in", id);
   switch (id) {
     case AttributeId::totspawns:

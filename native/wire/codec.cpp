@@ -255,7 +255,7 @@ Parsed parse_v2(std::string_view frame, Direction direction, std::string& scratc
 }
 
 MessageWriter::MessageWriter(std::string& out, std::string_view name, Version version, std::string_view thrid)
-    : out_(out), begin_(out.size()), version_(version) {
+    : out_(out), begin_(out.size()), name_(name), version_(version), thrid_(thrid) {
   if (version_ == Version::v1) {
     out_.append("cmd=").append(name);
     return;
@@ -264,10 +264,14 @@ MessageWriter::MessageWriter(std::string& out, std::string_view name, Version ve
   if (!thrid.empty()) out_.append(name_of(AttributeId::thrid)).append(1, '=').append(thrid).append(1, ';');
 }
 
-void MessageWriter::end() {
+bool MessageWriter::end() {
+  if (unsayable_) {
+    refuse();
+    return false;
+  }
   if (version_ == Version::v1) {
     out_.push_back('\n');
-    return;
+    return true;
   }
   // The number stands at the right end of its six bytes, blanks before it.
   std::array<char, kFrameHeader> digits;
@@ -275,14 +279,39 @@ void MessageWriter::end() {
       std::to_chars(digits.data(), digits.data() + digits.size(), out_.size() - begin_ - kFrameHeader).ptr;
   const auto count = static_cast<std::size_t>(end - digits.data());
   std::copy_n(digits.data(), count, out_.data() + begin_ + kFrameHeader - count);
+  return true;
 }
 
-std::string_view MessageWriter::name_in_v2(AttributeId id) const {
-  if (spec_ == nullptr) return id == AttributeId::msg ? table::kMsg.v2 : name_of(id);
-  for (const AttributeSpec& attribute : spec_->attributes) {
-    if (attribute.id == id) return attribute.name(Version::v2);
+void MessageWriter::refuse() {
+  out_.resize(begin_);
+  if (spec_ != nullptr && spec_->direction == Direction::to_server) return;
+  constexpr std::int32_t kFail = -1;
+  MessageWriter reply(out_, name_, version_, thrid_);
+  reply.add(AttributeId::rc, kFail)
+      .add(AttributeId::msg, std::string("unsayable_").append(name_of(*unsayable_)))
+      .end();
+}
+
+// What every reply may say stands in the row of one.
+const AttributeSpec* MessageWriter::attribute(AttributeId id) const {
+  const MessageSpec& spec = spec_ == nullptr ? spec_of(MessageId::unknown_result) : *spec_;
+  for (const AttributeSpec& attribute : spec.attributes) {
+    if (attribute.id == id) return &attribute;
   }
-  return name_of(id);
+  return nullptr;
+}
+
+MessageWriter& MessageWriter::append(AttributeId id, std::string_view value) {
+  if (version_ == Version::v1) {
+    out_.push_back(' ');
+    out_.append(name_of(id)).push_back('=');
+    out_.append(value);
+    return *this;
+  }
+  const AttributeSpec* known = attribute(id);
+  out_.append(known == nullptr ? name_of(id) : known->name(Version::v2)).push_back('=');
+  out_.append(value).push_back(';');
+  return *this;
 }
 
 std::string describe(const Parsed& parsed) {

@@ -10,9 +10,10 @@
 //
 // A frame of PMI-2 is "cmd=name;attribute=value;..." without its length. A value may hold blanks and '='; two
 // semicolons in it are one that is part of it, as Slurm's library writes them. MPICH's cannot read that, so nothing
-// written here holds a semicolon, nor, since PMI-1 ranks may come to read it, is a newline taken in.
+// written here holds a semicolon, nor, since PMI-1 ranks may come to read it, is a newline taken in or written.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <concepts>
@@ -114,14 +115,27 @@ class FieldReader {
 // Of Form::block only the command and the thrid: its attributes are read field by field.
 Parsed parse_v2(std::string_view frame, Direction direction, std::string& scratch);
 
-// Whether a value of PMI-2 can be said.
-inline bool is_sayable_v2(std::string_view value) { return value.find_first_of(";\n") == std::string_view::npos; }
+// The bytes that would end a value of this type on the wire, or begin something else: none of what is written has them.
+constexpr std::string_view unsayable_in(ValueType type, Version version) {
+  constexpr std::string_view kLine("\0\n", 2);
+  constexpr std::string_view kWord("\0\n \t=", 5);
+  constexpr std::string_view kFrame("\0\n;", 3);
+  if (version == Version::v2) return kFrame;
+  return type == ValueType::rest ? kLine : kWord;
+}
+
+inline bool is_sayable(ValueType type, Version version, std::string_view value) {
+  // Byte by byte of the few: the library looks for one far faster than for one of several.
+  return std::ranges::none_of(unsayable_in(type, version), [&](char c) { return value.find(c) != std::string_view::npos; });
+}
 
 // What is wrong, as one word for msg= and for people: "missing_attribute_key".
 std::string describe(const Parsed& parsed);
 
 // Writes one message, in either version: the command, then attributes in the order they are added, then its end.
-// Values are written as they are; the caller has checked what came from outside.
+//
+// A message with a value that its attribute cannot hold (see unsayable_in()) is not written: it would
+// be read as another one, or as two. A reply then says so, rc=-1 msg=unsayable_NAME; of a request nothing is left.
 class MessageWriter {
  public:
   MessageWriter(std::string& out, MessageId id, Version version = Version::v1, std::string_view thrid = {})
@@ -132,35 +146,35 @@ class MessageWriter {
   MessageWriter(std::string& out, std::string_view name, Version version, std::string_view thrid = {});
 
   MessageWriter& add(AttributeId id, std::string_view value) {
-    if (version_ == Version::v1) {
-      out_.push_back(' ');
-      out_.append(name_of(id)).push_back('=');
-      out_.append(value);
-    } else {
-      out_.append(name_in_v2(id)).push_back('=');
-      out_.append(value).push_back(';');
-    }
-    return *this;
+    const AttributeSpec* known = attribute(id);
+    if (!is_sayable(known == nullptr ? ValueType::word : known->type, version_, value)) unsayable_ = id;
+    return append(id, value);
   }
   MessageWriter& add(AttributeId id, std::integral auto value) {
     std::array<char, 24> digits;
     const char* end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
-    return add(id, std::string_view(digits.data(), end));
+    return append(id, std::string_view(digits.data(), end));
   }
   // How the answers to put and get begin that have nothing to complain of: as RFC 13 shows them, in one piece.
   MessageWriter& add_success() {
     out_.append(version_ == Version::v1 ? " rc=0 msg=success" : "rc=0;");
     return *this;
   }
-  void end();
+  // False: it is not what was to be written.
+  bool end();
 
  private:
-  std::string_view name_in_v2(AttributeId id) const;
+  const AttributeSpec* attribute(AttributeId id) const;
+  MessageWriter& append(AttributeId id, std::string_view value);
+  void refuse();
 
   std::string& out_;
   std::size_t begin_;
+  std::string_view name_;
   Version version_;
+  std::string_view thrid_;
   const MessageSpec* spec_ = nullptr;
+  std::optional<AttributeId> unsayable_;
 };
 
 }  // namespace wireup::wire

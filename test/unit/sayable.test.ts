@@ -1,0 +1,57 @@
+// What would break out of its field on the wire is refused by the option's name before it is said.
+import { describe, expect, test } from 'vitest';
+import { PmiClient } from '../../lib/client';
+import { toSpawnEvent } from '../../lib/events';
+import type { NativeSpawnAnswer } from '../../lib/native';
+import { PmiServer, type PmiServerOptions } from '../../lib/server';
+
+const wrongNames: [string, string][] = [
+  ['two lines', 'x\ncmd=set size=99'],
+  ['two words', 'x size=99'],
+  ['a tab', 'x\tsize=99'],
+  ['two fields of PMI-2', 'x;rank=0'],
+  ['an equals sign', 'x=y'],
+  ['an escape', 'x\u001b[2J'],
+  ['a NUL', 'x\0'],
+  ['nothing', ''],
+  ['256 bytes', 'ü'.repeat(128)],
+];
+
+async function refusedOption(options: Omit<PmiServerOptions, 'size'>): Promise<unknown> {
+  try {
+    await (await PmiServer.listen({ size: 1, ...options })).close();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+describe.each(wrongNames)('%s', (_, name) => {
+  test('are no spawner', async () => {
+    expect(await refusedOption({ spawner: name })).toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(/^spawner: expected /) as string });
+  });
+
+  test('are no kvsname of a spawned job', () => {
+    const answers: NativeSpawnAnswer[] = [];
+    const event = toSpawnEvent({ rank: 0, commands: [{ program: 'a', args: [], ranks: 1, info: [] }], preput: [] } as never, (answer) => answers.push(answer));
+    expect(() => event.accept({ kvsname: name })).toThrow(expect.objectContaining({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(/^kvsname: expected /) as string }) as Error);
+    expect(answers).toEqual([]);
+  });
+});
+
+test.each([
+  ['a key of two lines', { 'k\ncmd=set': 'v' }, /^preput: expected keys /],
+  ['a key with a blank', { 'k k': 'v' }, /^preput: expected keys /],
+  ['a key that is too long', { ['k'.repeat(64)]: 'v' }, /^preput: expected keys /],
+  ['a value of two lines', { k: 'v\ncmd=set size=99' }, /^preput\.k: expected /],
+  ['a value that is too long', { k: 'v'.repeat(1024) }, /^preput\.k: expected /],
+])('preput with %s', async (_, preput, message) => {
+  expect(await refusedOption({ preput: preput as Record<string, string> })).toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(message) as string });
+});
+
+test.each([['two lines', '1\ncmd=abort'], ['two words', '1 2'], ['two fields of PMI-2', '1;x=y'], ['nothing', ''], ['64 bytes', '1'.repeat(64)]])(
+  '%s are no PMI_ID',
+  async (_, id) => {
+    await expect(PmiClient.connect({ address: 'unix:///nowhere', id })).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(/^id: expected /) as string });
+  },
+);
