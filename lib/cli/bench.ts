@@ -1,4 +1,5 @@
 /** `wireup bench`: the command; what it does is loaded when it is asked for. */
+import { availableParallelism } from 'node:os';
 import { Argument, InvalidArgumentError, Option, type Command } from 'commander';
 import { MAX_RANKS } from '../limits';
 import { UsageError } from './mpiexec-args';
@@ -10,11 +11,17 @@ export type Benchmark = (typeof benchmarks)[number];
 export const transports = ['fd', 'tcp', 'unix'] as const;
 export type Transport = (typeof transports)[number];
 
+/** A machine that is busy for all of its users. */
+const LOAD_PER_PROCESSOR = 3;
+/** More makes every run time out (conduct.mts). */
+const MAX_LOAD = 1000;
+
 export interface BenchOptions {
   ranks: number[];
   pmi: Transport[];
   pairs: number;
   swarm: boolean;
+  load?: number;
   json?: string;
   html?: string;
 }
@@ -47,6 +54,11 @@ export function addBench(program: Command): void {
     .addOption(new Option('--pmi <transports>', 'how ranks reach their server').argParser(list(transport)).default([...transports], transports.join(',')))
     .addOption(new Option('--pairs <N>', 'how often each is run, in turn with the others').argParser(wholeNumber(1, 1000)).default(11))
     .option('--swarm', 'connections of few processes in place of a process for each rank: for high counts, over tcp and unix', false)
+    .addOption(
+      new Option('--load [processes]', 'measure beside so many busy loops, each in a session of its own (without a number: three a processor)')
+        .preset(String(LOAD_PER_PROCESSOR * availableParallelism()))
+        .argParser(wholeNumber(1, MAX_LOAD)),
+    )
     .option('--json <file>', 'write all figures to a file, as JSON; - is stdout')
     .option('--html <file>', 'write a report with plots to a file, which needs no other')
     .addHelpText(
@@ -62,11 +74,13 @@ Ranks are a small C program that sends a request and waits for its answer, as MP
 run, under mpiexec.hydra, srun and flux where they are in PATH, and under the echo floor: a plain epoll loop of canned
 answers on the same sockets. launch has the spawn floor: posix_spawn and waiting, and \`node -e 0\`. All take turns, so
 that what the machine does meanwhile meets all. The ratio is the median of those of each turn, with its 95 % interval;
-that of the floor to itself is what the noise is worth.
+that of the floor to itself is what the noise is worth. On a busy machine (--load) the scheduler shares the processors
+between sessions first: a launcher whose ranks stand in one session gets less of them.
 
 Examples:
   wireup bench
   wireup bench exchange barrier --ranks 64,256,1024 --html report.html
+  wireup bench launch exchange --ranks 4 --load
   wireup bench barrier --swarm --ranks 10000 --pmi tcp --pairs 5`,
     )
     .action(async (what: Benchmark[], options: BenchOptions) => {

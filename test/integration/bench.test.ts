@@ -1,12 +1,13 @@
 /** `wireup bench` with few ranks and one turn: that it measures, not what. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import type { Report } from '../../lib/cli/bench/run.mjs' with { 'resolution-mode': 'import' };
 
 const cli = join(__dirname, '../../dist/cli.js');
+const benchPath = join(__dirname, '../../build/Release/wireup-bench');
 /** vitest cannot interrupt what is run synchronously. */
 const timeout = 50_000;
 const scratch = mkdtempSync(join(tmpdir(), 'bench-test-'));
@@ -62,6 +63,19 @@ test('launch, and how cost grows', () => {
   expect(growth).toEqual([{ what: 'launch', exponent: expect.any(Number) as number }]);
 });
 
+test('beside busy loops, which are gone afterwards', () => {
+  const busy = (): string[] => readdirSync('/proc').filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith([benchPath, 'load', '3'].join('\0'));
+    } catch {
+      return false;
+    }
+  });
+  const { figures } = report('launch', '--ranks', '1', '--load', '3');
+  expect(figures.map(({ load }) => load)).toEqual([3]);
+  expect(busy()).toEqual([]);
+});
+
 test('lines for people, and a report that needs no network', () => {
   const file = join(scratch, 'report.html');
   const { stdout, stderr, status } = bench(['exchange', '--pmi', 'fd', '--ranks', '2', '--pairs', '2', '--html', file]);
@@ -86,6 +100,7 @@ test('another launcher that cannot is left out, and named', () => {
 test.each([
   [['nonsense'], /nonsense.*invalid/],
   [['--pmi', 'pigeon'], /Expected fd, tcp, unix/],
+  [['--load', '0'], /Expected a whole number from 1/],
   [['--ranks', '0'], /Expected a whole number from 1/],
   [['--swarm', '--pmi', 'fd'], /expected tcp or unix/],
   [['launch', '--swarm'], /launch is of processes/],

@@ -23,6 +23,8 @@ export interface Figure {
   /** Absent: `launch`. */
   pmi?: Transport;
   swarm: boolean;
+  /** How many busy loops ran beside it. */
+  load: number;
   series: Record<string, Series>;
   /** To the floor: of the time, and of the server's time. */
   toFloor: Record<string, { time: Ratio; server?: Ratio }>;
@@ -35,6 +37,7 @@ export interface Plan {
   ranks: number;
   pmi: Transport;
   swarm: boolean;
+  load: number;
   pairs: number;
 }
 
@@ -113,7 +116,7 @@ export async function measure(
   return summarise(plan, series);
 }
 
-function summarise({ what, ranks, pmi, swarm }: Plan, series: Record<string, Series>): Figure {
+function summarise({ what, ranks, pmi, swarm, load }: Plan, series: Record<string, Series>): Figure {
   const { floor, [AGAIN]: again, wireup: own, ...peers } = series;
   const others = Object.entries(series).filter(([name]) => name !== 'floor');
   return {
@@ -121,6 +124,7 @@ function summarise({ what, ranks, pmi, swarm }: Plan, series: Record<string, Ser
     ranks,
     ...(what === 'launch' ? {} : { pmi }),
     swarm,
+    load,
     series,
     toFloor: Object.fromEntries(
       others.map(([name, { milliseconds, serverNs }]) => [

@@ -5,6 +5,7 @@ import { print, say } from '../report.js';
 import { version } from '../version.js';
 import { writeJson, writeWhole } from '../whole-file.js';
 import { figureLines } from './lines.mjs';
+import { startLoad } from './load.mjs';
 import { launchersOf, measure, type Figure, type Plan } from './measure.mjs';
 import { BenchProgress } from './progress.mjs';
 import { htmlReport } from './report.mjs';
@@ -27,10 +28,10 @@ export interface Report {
   growth: Growth[];
 }
 
-function plansOf(what: readonly Benchmark[], { ranks, pmi, pairs, swarm }: BenchOptions): Plan[] {
+function plansOf(what: readonly Benchmark[], { ranks, pmi, pairs, swarm, load = 0 }: BenchOptions): Plan[] {
   return what.flatMap((one) =>
     (one === 'launch' ? (['fd'] as const) : pmi).flatMap((transport) =>
-      ranks.map((count) => ({ what: one, ranks: count, pmi: transport, swarm, pairs })),
+      ranks.map((count) => ({ what: one, ranks: count, pmi: transport, swarm, load, pairs })),
     ),
   );
 }
@@ -74,6 +75,7 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
   const progress = new BenchProgress(plans.reduce((sum, plan) => sum + launchersOf(plan).length * plan.pairs, 0));
   const figures: Figure[] = [];
   const left: string[] = [];
+  const load = options.load === undefined ? undefined : await startLoad(options.load);
   try {
     for (const plan of plans) {
       progress.at(`${plan.what}, ${plan.pmi}, ${plan.ranks} ranks`);
@@ -93,6 +95,7 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     if (signal.aborted) return;
     throw error;
   } finally {
+    await load?.stop();
     progress.hide();
   }
   for (const line of left) say(line);
