@@ -71,8 +71,10 @@ void AgentLink::watch() {
     watch_ = 0;
     if (!process_) return;
     const bool stopped = process_->stopped();
-    if (stopped && stopped_) return process_->kill();
-    stopped_ = stopped;
+    if (stopped && stopped_ && socket_) return process_->kill();
+    // Without its agent a guard has something to do still: it kills what that has left.
+    if (stopped && stopped_) process_->go_on();
+    stopped_ = stopped && !stopped_;
     watch();
   });
 }

@@ -31,6 +31,8 @@ bool Process::stopped() const {
 
 void Process::kill() const { ::kill(process_.pid, SIGKILL); }
 
+void Process::go_on() const { ::kill(process_.pid, SIGCONT); }
+
 void Process::wait(std::chrono::milliseconds limit) const {
   pollfd entry{process_.pidfd.get(), POLLIN, 0};
   ::poll(&entry, 1, static_cast<int>(limit.count()));

@@ -26,6 +26,8 @@ class Process final : public os::Handler {
   // Whether a signal has stopped it, and nobody has let it go on since.
   bool stopped() const;
   void kill() const;
+  // Undoes a stop.
+  void go_on() const;
   // Blocks until it has ended, or the time is over. It is still to be reaped.
   void wait(std::chrono::milliseconds limit) const;
 

@@ -1,6 +1,7 @@
 #include "tools/agent/cgroup.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,11 @@
 
 namespace wireup::agent {
 namespace {
+
+// Those that the agent does not lock, of versions before this, are called wireup-NUMBER.
+constexpr const char* kPrefix = "wireup-job-";
+// Each fails only when another starter removes what we have made in the instant before we lock it.
+constexpr int kAttempts = 3;
 
 // The agent's own, as a path below /sys; empty where it cannot be told.
 std::string own_cgroup() {
@@ -59,17 +65,51 @@ bool remove_tree(const std::string& path) {
   return ::rmdir(path.c_str()) == 0;
 }
 
+os::UniqueFd open_folder(const std::string& path) {
+  return os::UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+void remove_abandoned(const std::string& parent) {
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(parent, none)) {
+    const std::string path = entry.path();
+    if (!entry.path().filename().string().starts_with(kPrefix)) continue;
+    const os::UniqueFd folder = open_folder(path);
+    struct stat status{};
+    if (!folder || ::fstat(folder.get(), &status) != 0 || status.st_uid != ::geteuid()) continue;
+    if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    write_one(path + "/cgroup.kill");
+    // One whose processes are still dying is left to the next starter.
+    remove_tree(path);
+  }
+}
+
 }  // namespace
 
 Cgroup::Cgroup() {
-  const std::string own = own_cgroup();
-  if (own.empty()) return;
-  // A process id alone is not unique: other pid namespaces may share the tree.
-  std::array<std::uint64_t, 1> salt;
-  os::fill_random(std::as_writable_bytes(std::span(salt)));
-  const std::string path = own + (own.ends_with('/') ? "" : "/") + "wireup-" + std::to_string(salt[0]);
+  std::string parent = own_cgroup();
+  if (parent.empty()) return;
+  if (!parent.ends_with('/')) parent += '/';
+  remove_abandoned(parent);
+  for (int i = 0; i < kAttempts; ++i) {
+    // A process id alone is not unique: other pid namespaces may share the tree.
+    std::array<std::uint64_t, 1> salt;
+    os::fill_random(std::as_writable_bytes(std::span(salt)));
+    if (make(parent + kPrefix + std::to_string(salt[0]))) return;
+  }
+}
+
+bool Cgroup::make(const std::string& path) {
   // What stands there is somebody else's.
-  if (::mkdir(path.c_str(), 0755) == 0) path_ = path;
+  if (::mkdir(path.c_str(), 0755) != 0) return false;
+  lock_ = open_folder(path);
+  // Another starter may have taken it for abandoned before it was locked.
+  if (lock_ && ::flock(lock_.get(), LOCK_SH | LOCK_NB) == 0 && ::access(path.c_str(), F_OK) == 0) {
+    path_ = path;
+    return true;
+  }
+  ::rmdir(path.c_str());
+  return false;
 }
 
 int Cgroup::joining() {

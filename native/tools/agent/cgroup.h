@@ -2,7 +2,9 @@
 // be written to. The kernel then ends all of the job in one stroke, whatever it forks meanwhile (cgroup.kill, Linux 5.14).
 // Where none can be had every call does nothing.
 //
-// Made by the guard before the agent, so that either can end and remove it.
+// Made by the guard before the agent, so that either can end and remove it. The agent holds a lock on its folder (flock(2)):
+// one that nobody has locked was left by an agent and a guard that were killed together, or by a starter that was killed
+// before it had a guard. The next that is made in the same place ends what is in it, and removes it.
 #pragma once
 
 #include <string>
@@ -13,7 +15,7 @@ namespace wireup::agent {
 
 class Cgroup {
  public:
-  // Makes it.
+  // Makes it, and removes those of ours that were left there.
   Cgroup();
   Cgroup(const Cgroup&) = delete;
   Cgroup& operator=(const Cgroup&) = delete;
@@ -26,7 +28,10 @@ class Cgroup {
   bool remove() const;
 
  private:
+  bool make(const std::string& path);
+
   std::string path_;
+  os::UniqueFd lock_;
   os::UniqueFd procs_;
 };
 

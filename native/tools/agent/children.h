@@ -1,5 +1,5 @@
 // The children of this process, zombies among them, as /proc shows them: its own, and the orphans that a
-// subreaper inherits. Empty where /proc cannot be read.
+// subreaper inherits. /proc may be that of a pid namespace above ours. Empty where /proc cannot be read.
 #pragma once
 
 #include <sys/types.h>

@@ -84,6 +84,8 @@ bool still_stopped(pid_t agent) {
 }  // namespace
 
 pid_t start_guard(const Cgroup& cgroup) {
+  // Where tool, guard and agent were stopped together and the tool is then killed, the guard goes on and sees to the agent.
+  if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw os::OsError::last("prctl", "PR_SET_CHILD_SUBREAPER");
   const pid_t self = ::getpid();
   const pid_t agent = ::fork();

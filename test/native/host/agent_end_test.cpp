@@ -174,6 +174,62 @@ TEST_CASE("a job that forks faster than it can be looked for is ended in one str
   }
 }
 
+TEST_CASE("what was left in the place of its cgroup by others that were killed is ended and removed, what others use is not") {
+  os::FdPair out = os::make_pipe();
+  Driver living({.out = out.second.get()});
+  living.hello();
+  const std::string name = cgroup_of_job(living, out.first.get());
+  if (name.empty()) {
+    MESSAGE("no cgroup can be made here");
+    return;
+  }
+  const std::filesystem::path cgroup = cgroups_named(name).at(0);
+  living.program({"sleep", "1000"});
+  const pid_t rank = living.start(0);
+
+  // Of one that was killed before it had a guard.
+  const std::filesystem::path empty = cgroup.parent_path() / "wireup-job-1";
+  std::filesystem::create_directory(empty);
+  // Of an agent and a guard that were killed in one instant: what their rank has started lives on.
+  pid_t orphan = 0;
+  std::filesystem::path full;
+  {
+    os::FdPair said = os::make_pipe();
+    Driver killed({.out = said.second.get()});
+    said.second.reset();
+    killed.hello();
+    full = cgroup.parent_path() / cgroup_of_job(killed, said.first.get());
+    killed.shell("sleep 1000 & echo $!; wait");
+    killed.start(0);
+    orphan = std::stoi(read_line(said.first.get()));
+    // Stopped, neither sees the other's end.
+    for (const pid_t pid : {killed.pid(), killed.agent_pid()}) ::kill(pid, SIGSTOP);
+    for (const pid_t pid : {killed.agent_pid(), killed.pid()}) ::kill(pid, SIGKILL);
+    killed.wait();
+  }
+  REQUIRE(exists(orphan));
+  REQUIRE(std::filesystem::exists(full));
+
+  Driver next;
+  next.hello();
+  CHECK(eventually([&] { return !exists(orphan) || state_of(orphan) == 'Z'; }));
+  CHECK_FALSE(std::filesystem::exists(empty));
+  CHECK(exists(rank));
+  CHECK(std::filesystem::exists(cgroup));
+  next.finish();
+  // The one that had processes may have had to wait for their end, and so for another.
+  CHECK(eventually([&] {
+    Driver later;
+    later.hello();
+    later.finish();
+    return !std::filesystem::exists(full);
+  }));
+  living.end();
+  living.expect<msg::Exited>();
+  living.expect<msg::Done>();
+  CHECK(living.wait().value == 0);
+}
+
 // What becomes of the job, its litter included, when somebody sends `number` to one of the agent's two processes.
 os::ExitStatus after_signal(int number, bool to_guard) {
   os::FdPair out = os::make_pipe();
