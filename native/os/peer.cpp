@@ -10,6 +10,7 @@
 #include <string>
 
 #include "os/fd.h"
+#include "os/proc_pids.h"
 
 // include/uapi/asm-generic/socket.h of Linux 6.5, newer than the headers of Debian 12; older kernels answer
 // ENOPROTOOPT.
@@ -55,7 +56,7 @@ std::optional<PeerCredentials> unix_peer(int fd) {
 
 std::vector<pid_t> lineage_of_peer(int fd) {
   const auto peer = unix_peer(fd);
-  if (!peer || peer->pid == 0) return {};
+  if (!peer || peer->pid == 0 || !proc_is_of_our_namespace()) return {};
   UniqueFd pidfd;
   int number = -1;
   socklen_t size = sizeof number;

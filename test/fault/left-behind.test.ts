@@ -54,12 +54,20 @@ describe.skipIf(compiler.missing)(`a job whose ranks have left orphans in sessio
   });
 });
 
-const namespaces = needs('unshare');
+const namespaces = needs('unshare', 'cc');
 const mayMount = process.getuid?.() === 0;
-it.skipIf(namespaces.missing || !mayMount)(`where /proc is that of the pid namespace above${namespaces.note}${mayMount ? '' : ' (needs root)'}`, async () => {
-  const litter = 'setsid sleep 1000 > /dev/null & echo $! > "$TMPDIR/pid"';
-  // Without cgroups. The shell outlives the tool: what the tool leaves does not end with the namespace's first process.
-  const script = `mount -t tmpfs none /sys && "$@" && pid=$(cat "$TMPDIR/pid") && rm "$TMPDIR/pid" && ! kill -0 $pid 2>/dev/null && echo nothing is left`;
-  const inside = [peer('unshare'), '--pid', '--fork', '--mount', 'sh', '-c', script, 'sh', ...wireup('run', '-n', '1', 'sh', '-c', litter)];
-  expect(await run(inside)).toMatchObject({ code: 0, stdout: 'nothing is left\n' });
+describe.skipIf(namespaces.missing || !mayMount)(`where /proc is that of the pid namespace above${namespaces.note}${mayMount ? '' : ' (needs root)'}`, () => {
+  it('nothing is left', async () => {
+    const litter = 'setsid sleep 1000 > /dev/null & echo $! > "$TMPDIR/pid"';
+    // Without cgroups. The shell outlives the tool: what the tool leaves does not end with the namespace's first process.
+    const script = `mount -t tmpfs none /sys && "$@" && pid=$(cat "$TMPDIR/pid") && rm "$TMPDIR/pid" && ! kill -0 $pid 2>/dev/null && echo nothing is left`;
+    const inside = [peer('unshare'), '--pid', '--fork', '--mount', 'sh', '-c', script, 'sh', ...wireup('run', '-n', '1', 'sh', '-c', litter)];
+    expect(await run(inside)).toMatchObject({ code: 0, stdout: 'nothing is left\n' });
+  });
+
+  it('a rank is not taken for a stranger', async () => {
+    // The numbers of several processes, some of which the other namespace has too.
+    const inside = [peer('unshare'), '--pid', '--fork', ...wireupRun(16, 'unix', program('raw_mapping'))];
+    expect(await run(inside)).toMatchObject({ code: 0, stderr: '' });
+  });
 });

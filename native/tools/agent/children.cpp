@@ -5,14 +5,13 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 
 #include "os/fd.h"
+#include "os/proc_pids.h"
 
 namespace wireup::agent {
 namespace {
@@ -39,26 +38,11 @@ std::optional<pid_t> parent_of(int proc, const char* pid) {
   return parse_pid(text.substr(0, text.find(' ')));
 }
 
-// The process ids of a process in the pid namespace of /proc and in each below it, down to the process's own ("NSpid:",
-// proc_pid_status(5)). Empty where there is no such process.
-std::vector<pid_t> pids_of(const std::string& process) {
-  std::ifstream status("/proc/" + process + "/status");
-  std::string line;
-  while (std::getline(status, line) && !line.starts_with("NSpid:")) {
-  }
-  std::istringstream words(line);
-  std::string name;
-  words >> name;
-  std::vector<pid_t> pids;
-  for (pid_t pid = 0; words >> pid;) pids.push_back(pid);
-  return pids;
-}
-
 }  // namespace
 
 std::vector<pid_t> children() {
   std::vector<pid_t> found;
-  const std::vector<pid_t> self = pids_of("self");
+  const std::vector<pid_t> self = os::proc_pids("self");
   const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
   if (!proc || self.empty()) return found;
   while (const dirent* entry = ::readdir(proc.get())) {
@@ -66,7 +50,7 @@ std::vector<pid_t> children() {
     if (!pid || parent_of(::dirfd(proc.get()), entry->d_name) != self.front()) continue;
     if (self.size() == 1) {
       found.push_back(*pid);
-    } else if (const std::vector<pid_t> pids = pids_of(entry->d_name); pids.size() >= self.size()) {
+    } else if (const std::vector<pid_t> pids = os::proc_pids(entry->d_name); pids.size() >= self.size()) {
       found.push_back(pids[self.size() - 1]);
     }
   }
