@@ -27,7 +27,9 @@ export function follow(open: () => number, handler: Handler): number {
   return handle;
 }
 
-function dispatch(batch: NativeNotice[]): void {
+function dispatch(batch: NativeNotice[], more: boolean): void {
+  // Signals and timers have their turn between two batches, however many there are.
+  if (more) setImmediate(native.deliver);
   for (const notice of batch) {
     const handler = handlers.get(notice.handle);
     if (notice.type === 'closed') handlers.delete(notice.handle);

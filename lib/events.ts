@@ -1,5 +1,6 @@
-import type { NativeEvent, NativeSpawn, NativeSpawnAnswer } from './native';
-import { checkInteger, checkKvsname, checkOptions, checkString, optionError } from './options';
+import type { EventHub, HubOptions, Missed } from './event-hub';
+import { native, type NativeEvent, type NativeNotice, type NativeSpawn, type NativeSpawnAnswer } from './native';
+import { checkInteger, checkKvsname, checkOneOf, checkOptions, checkSignal, checkString, optionError } from './options';
 
 /** Who is at the other end of a connection, as the kernel tells. */
 export interface Peer {
@@ -61,8 +62,8 @@ export type PmiEvent =
   | { type: 'finalized'; rank: number }
   /** The rank asked for the end of the job. */
   | { type: 'aborted'; rank: number; exitCode: number; message: string }
-  /** The rank's connection ended. `lost`: between init and finalize. */
-  | { type: 'disconnected'; rank: number; lost: boolean }
+  /** The rank's connection ended. `lost`: between init and finalize. `reason`: why the server cut it off; absent where the rank hung up. */
+  | { type: 'disconnected'; rank: number; lost: boolean; reason?: string }
   /** Somebody was refused. */
   | { type: 'rejected'; peer: Peer; reason: string }
   /** Ranks wait in the barrier for a rank that has left, so it can never complete; told once, unless that rank comes back. */
@@ -71,9 +72,60 @@ export type PmiEvent =
   | { type: 'name-server-lost' }
   | SpawnEvent
   /** Bad input on a connection; `rank` is absent before it is known. The connection may live on. */
-  | { type: 'protocol-error'; rank?: number; message: string };
+  | { type: 'protocol-error'; rank?: number; message: string }
+  /**
+   * So many events of the type `of` are not told, because too many of them waited for a slow reader. It stands where the
+   * first of them would. Only events that peers can repeat without end are ever missed, from the 4,097th that waits on.
+   */
+  | Missed<RepeatedEvent>;
 
-export function toPmiEvent(event: NativeEvent): Exclude<PmiEvent, SpawnEvent> {
+/** Of which peers can make as many as they like: the first two and `disconnected` where a rank comes back. */
+export type RepeatedEvent = 'connected' | 'initialized' | 'disconnected' | 'barrier' | 'rejected' | 'protocol-error';
+
+/** The names of the PMI server's own events there. */
+const nativeNames = {
+  connected: 'connected',
+  initialized: 'initialized',
+  barrier: 'barrier',
+  finalized: 'finalized',
+  aborted: 'aborted',
+  disconnected: 'disconnected',
+  rejected: 'rejected',
+  stuck: 'stuck',
+  'protocol-error': 'protocol_error',
+} as const satisfies Partial<Record<PmiEvent['type'], NativeEvent['event']>>;
+
+export const pmiEventTypes = [...(Object.keys(nativeNames) as (keyof typeof nativeNames)[]), 'name-server-lost', 'spawn'] as const;
+
+/** Which events to read. */
+export interface EventOptions<T extends string> {
+  /** Ends the iteration with its reason. */
+  signal?: AbortSignal;
+  /** Only these, and how many of them were missed; all by default. Events that no reader wants cost nothing. */
+  types?: readonly T[];
+}
+
+/** @throws {@link PmiError} `ERR_PMI_OPTION` */
+export function readEvents<E extends { type: string }>(hub: EventHub<E>, options: EventOptions<string>, known: readonly string[]): AsyncIterableIterator<E | Missed> {
+  checkOptions('options', options, ['signal', 'types']);
+  const { types } = options;
+  if (types !== undefined && !Array.isArray(types)) throw optionError('types', 'an array of types of events', types);
+  return hub.read(checkSignal(options.signal), types?.map((type, i) => checkOneOf(`types[${i}]`, type, known)));
+}
+
+/** @param handle the native side's, once there is one */
+export function tellNative(handle: () => number): NonNullable<HubOptions<never>['onInterest']> {
+  return (types) => native.readEvents(handle(), Object.entries(nativeNames).flatMap(([name, there]) => (types?.has(name) === false ? [] : [there])));
+}
+
+/** Passes on what the PMI server tells of its events. */
+export function pushNative<E extends { type: string }>(hub: EventHub<E>, notice: NativeNotice & { type: 'event' | 'missed' }, toEvent: (event: NativeEvent) => E): void {
+  const type = Object.entries(nativeNames).find(([, there]) => there === notice.event)![0];
+  if (notice.type === 'missed') hub.miss(type, notice.count);
+  else hub.push(toEvent(notice), notice.repeats);
+}
+
+export function toPmiEvent(event: NativeEvent): Exclude<PmiEvent, SpawnEvent | Missed> {
   const { rank } = event;
   switch (event.event) {
     case 'connected':
@@ -87,7 +139,7 @@ export function toPmiEvent(event: NativeEvent): Exclude<PmiEvent, SpawnEvent> {
     case 'aborted':
       return { type: 'aborted', rank, exitCode: event.exitCode, message: event.message };
     case 'disconnected':
-      return { type: 'disconnected', rank, lost: event.lost };
+      return { type: 'disconnected', rank, lost: event.lost, ...(event.message === '' ? {} : { reason: event.message }) };
     case 'rejected':
       return { type: 'rejected', peer: event.peer, reason: event.message };
     case 'stuck':
@@ -123,120 +175,4 @@ export function toSpawnEvent(spawn: NativeSpawn, answer: (answer: NativeSpawnAns
       answerOnce({ rc, message: checkString('message', message), kvsname: '', errcodes: [] });
     },
   };
-}
-
-/** First in, first out. Array's shift() moves all that is left: of 100,000 events, each time. */
-class Queue<T> {
-  #items: T[] = [];
-  #first = 0;
-
-  get length(): number {
-    return this.#items.length - this.#first;
-  }
-
-  push(item: T): void {
-    this.#items.push(item);
-  }
-
-  /** Not of an empty one. */
-  shift(): T {
-    const item = this.#items[this.#first++]!;
-    if (this.#first * 2 >= this.#items.length) {
-      this.#items = this.#items.slice(this.#first);
-      this.#first = 0;
-    }
-    return item;
-  }
-}
-
-/**
- * Events for any number of readers. A reader gets every event from its read() call to the end, in order; without a
- * reader events are dropped. Nothing is dropped before open(), nor in the turn of the event loop that called it:
- * who reads at once misses nothing.
- */
-export class EventHub<T> {
-  readonly #readers = new Set<(event: T | undefined) => void>();
-  readonly #onUnread: (event: T) => void;
-  #held: (T | undefined)[] | undefined = [];
-  #ended = false;
-
-  /** @param onUnread is given what no reader gets */
-  constructor(onUnread: (event: T) => void = () => {}) {
-    this.#onUnread = onUnread;
-  }
-
-  open(): void {
-    setImmediate(() => {
-      const held = this.#held ?? [];
-      this.#held = undefined;
-      for (const event of held) this.#pass(event);
-    });
-  }
-
-  push(event: T): void {
-    if (this.#held !== undefined) this.#held.push(event);
-    else this.#pass(event);
-  }
-
-  end(): void {
-    if (this.#held !== undefined) this.#held.push(undefined);
-    else this.#pass(undefined);
-  }
-
-  #pass(event: T | undefined): void {
-    if (event !== undefined && this.#readers.size === 0) this.#onUnread(event);
-    for (const reader of this.#readers) reader(event);
-    if (event !== undefined) return;
-    this.#ended = true;
-    this.#readers.clear();
-  }
-
-  read(signal?: AbortSignal): AsyncIterableIterator<T> {
-    const queue = new Queue<T>();
-    let ended = this.#ended;
-    // More than one where next() is called again before the last call has settled.
-    let waiting: (() => void)[] = [];
-    const wake = (): void => {
-      const woken = waiting;
-      waiting = [];
-      for (const resolve of woken) resolve();
-    };
-    const reader = (event: T | undefined): void => {
-      if (event === undefined) ended = true;
-      else queue.push(event);
-      wake();
-    };
-    if (!ended) this.#readers.add(reader);
-    const onAbort = (): void => wake();
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const leave = (): void => {
-      ended = true;
-      this.#readers.delete(reader);
-      signal?.removeEventListener('abort', onAbort);
-      wake();
-    };
-    return {
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-      async next() {
-        for (;;) {
-          if (signal?.aborted) {
-            leave();
-            throw signal.reason;
-          }
-          if (queue.length > 0) return { done: false, value: queue.shift() };
-          if (ended) {
-            leave();
-            return { done: true, value: undefined };
-          }
-          await new Promise<void>((resolve) => waiting.push(resolve));
-        }
-      },
-      async return() {
-        leave();
-        return { done: true, value: undefined };
-      },
-    };
-  }
 }

@@ -1,5 +1,5 @@
 /** What makes a job one's own: its name, who may join it, and the secret of each rank. */
-import { MAX_RANKS } from './limits';
+import { DEFAULT_KVS_LIMIT, MAX_RANKS } from './limits';
 import { native, type NativeJobOptions } from './native';
 import { checkBoolean, checkInteger, checkOneOf, checkString, optionError } from './options';
 
@@ -36,6 +36,17 @@ export interface AdmissionOptions {
   reconnect?: boolean;
   /** Milliseconds that a connection has to say whose it is; 10,000 by default. */
   handshakeTimeout?: number;
+}
+
+/** What ranks may leave with the server. */
+export interface KvsOptions {
+  /**
+   * Bytes that keys and values may take together: those of the key-value space, and PMI-2's attributes of nodes; in a
+   * launch those of all groups that ranks spawn, too. Each entry counts with 128 bytes beside its key and its value, as it
+   * takes in memory. A put over it is answered with an error (PMI_ERR_NOMEM), and one `protocol-error` event says so. 1 GiB
+   * by default, which is 16 KiB for each of 65,536 ranks; 1 at least.
+   */
+  kvsLimit?: number;
 }
 
 export const admissionOptionNames = ['allowedUids', 'allowHosts', 'pmiId', 'reconnect', 'handshakeTimeout'] as const;
@@ -85,7 +96,7 @@ export function makeJobOptions(
   size: number,
   universeSize: number | undefined,
   ranksPerNode: number | undefined,
-  admission: AdmissionOptions,
+  admission: AdmissionOptions & KvsOptions,
 ): NativeJobOptions {
   return {
     size,
@@ -94,6 +105,7 @@ export function makeJobOptions(
     appSizes: [],
     kvsname: `wireup-${native.randomBytes(8).toString('hex')}`,
     ...(universeSize === undefined ? {} : { universeSize }),
+    kvsLimit: checkInteger('kvsLimit', admission.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
     allowedUids: checkUids(admission.allowedUids ?? [process.geteuid!()]),
     allowHosts: checkHosts(admission.allowHosts ?? []),
     tokens: makeTokens(size, checkOneOf('pmiId', admission.pmiId ?? 'number', ['number', 'long', 'rank'] as const)),

@@ -1,6 +1,6 @@
 /** What `import 'wireup'` gives. */
 export { MAX_RANKS } from './limits';
-export { type AdmissionOptions, type PmiId } from './identity';
+export { type AdmissionOptions, type KvsOptions, type PmiId } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
 export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiVersion } from './client';
 export { type Waiting } from './wait';
@@ -10,7 +10,8 @@ export { type JobSettings, type LaunchApp, type LaunchOptions, type OutputTarget
 export { type Job, type JobEvent } from './job';
 export { describeFailure, type JobApp, type JobFailure, type JobResult, type RankResult } from './result';
 export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
-export { type Peer, type PmiEvent, type SpawnCommand, type SpawnedJob, type SpawnEvent } from './events';
+export { type Missed } from './event-hub';
+export { type EventOptions, type Peer, type PmiEvent, type RepeatedEvent, type SpawnCommand, type SpawnedJob, type SpawnEvent } from './events';
 export { describeStatus, type PmiStatus, type RankState } from './status';
 export { scrubEnvironment, type Environment } from './env';
 export { formatIdset } from './idset';

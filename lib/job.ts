@@ -1,9 +1,10 @@
 import type { Readable } from 'node:stream';
-import type { EventHub, PmiEvent, SpawnEvent } from './events';
+import type { EventHub, Missed } from './event-hub';
+import { pmiEventTypes, readEvents, type EventOptions, type PmiEvent, type RepeatedEvent, type SpawnEvent } from './events';
 import type { JobHandle } from './handle';
 import { MAX_MILLISECONDS } from './limits';
 import { native } from './native';
-import { checkInteger, checkOptions, checkSignal, checkString, optionError } from './options';
+import { checkInteger, checkOptions, checkString, optionError } from './options';
 import { printable } from './printable';
 import type { JobResult } from './result';
 import { signalNumber } from './signals';
@@ -14,7 +15,7 @@ import type { PmiStatus } from './status';
  * spawned group has its number as `group`.
  */
 export type JobEvent =
-  | (Exclude<PmiEvent, SpawnEvent> & { group?: number })
+  | (Exclude<PmiEvent, SpawnEvent | Missed> & { group?: number })
   /** `cpus`: those that the rank is bound to; none when it is not. */
   | { type: 'started'; rank: number; pid: number; cpus: number[]; group?: number }
   | { type: 'exited'; rank: number; code?: number; signal?: NodeJS.Signals; group?: number }
@@ -25,7 +26,11 @@ export type JobEvent =
   /** No rank of a spawned group runs any more. */
   | { type: 'group-ended'; group: number }
   /** Ranks have written to the terminal that showStatus() writes to. */
-  | { type: 'printed' };
+  | { type: 'printed' }
+  /** As in {@link PmiEvent}. Of a spawned group anything may be missed. */
+  | Missed<RepeatedEvent | 'finalized' | 'aborted' | 'stuck' | 'started' | 'exited' | 'spawned' | 'spawn-refused' | 'group-ended'>;
+
+const jobEventTypes = [...pmiEventTypes.filter((type) => type !== 'spawn'), 'started', 'exited', 'spawned', 'spawn-refused', 'group-ended', 'printed'];
 
 /** What the owner reads of a job, where it asked for pipes. */
 export interface JobStreams {
@@ -78,13 +83,13 @@ export class Job {
   }
 
   /**
-   * What happens from now on, until the job has ended; everything, when it is called as soon as launch() resolves.
+   * What happens from now on, until the job has ended; everything, when it is called as soon as launch() resolves. A reader
+   * that is slow is told how many it has missed of what ranks can repeat without end.
    *
-   * @param options.signal ends the iteration with its reason
+   * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
-  events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<JobEvent> {
-    checkOptions('options', options, ['signal']);
-    return this.#hub.read(checkSignal(options.signal));
+  events<T extends JobEvent['type'] = JobEvent['type']>(options: EventOptions<T> = {}): AsyncIterableIterator<Extract<JobEvent, { type: T | 'missed' }>> {
+    return readEvents(this.#hub, options, jobEventTypes) as AsyncIterableIterator<Extract<JobEvent, { type: T | 'missed' }>>;
   }
 
   /** @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` when the job has ended */

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { resolveUnixAddress, toListenOptions } from './address';
 import { scrubEnvironment, toList, type Environment } from './env';
-import { makeJobOptions, type AdmissionOptions } from './identity';
+import { makeJobOptions, type AdmissionOptions, type KvsOptions } from './identity';
 import { MAX_MILLISECONDS, MAX_RANKS } from './limits';
 import { agentPath, execPath, type NativeBinding, type NativeGroupOptions, type NativeLaunchOptions, type NativeOutputPlan, type NativeProgram } from './native';
 import { checkBoolean, checkInteger, checkIntegers, checkOneOf, checkOptions, checkSignal, checkString, checkStrings, optionError } from './options';
@@ -40,7 +40,7 @@ export interface LaunchApp {
  */
 export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | { file: string };
 
-export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'> {
+export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions {
   /** `fd` by default. */
   pmi?: PmiTransport;
   /** With `pmi: 'tcp'`: the ports to choose from, the first and the last; any by default. */
@@ -147,7 +147,7 @@ const settings: Record<keyof JobSettings, true> = {
   pmi: true, ports: true, execShim: true, stdout: true, stderr: true, label: true, outputFrom: true, stdin: true, universeSize: true, maxSpawn: true,
   nameServer: true, ranksPerNode: true, nodes: true, hosts: true, pretendHosts: true, bind: true, allowedUids: true, pmiId: true, reconnect: true,
   debugger: true, ignoredSignals: true, onFailure: true, onEarlyExit: true, killTimeout: true, timeout: true, wireupTimeout: true, singleton: true,
-  signal: true,
+  kvsLimit: true, signal: true,
 };
 const settingNames = Object.keys(settings) as (keyof JobSettings)[];
 

@@ -2,7 +2,8 @@ import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import { fromFault, fromThrown, PmiError } from './errors';
-import { EventHub, toPmiEvent } from './events';
+import { EventHub } from './event-hub';
+import { pushNative, tellNative, toPmiEvent } from './events';
 import { startDispatch } from './dispatch';
 import { JobHandle } from './handle';
 import { Job, type JobEvent, type JobStreams } from './job';
@@ -106,16 +107,17 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const { size, apps, signal } = plan;
   signal?.throwIfAborted();
 
-  const hub = new EventHub<JobEvent>();
+  let handle: JobHandle;
+  const hub = new EventHub<JobEvent>({ onInterest: tellNative(() => handle.id) });
   const ready = deferred<{ pid: number; host: string }>();
   const result = deferred<JobResult>();
   const started = deferred<readonly number[]>();
   const streams: JobStreams = {};
-  const spawner = new Spawner(plan, (event) => hub.push(event));
+  // What is of spawned groups ranks can repeat.
+  const spawner = new Spawner(plan, (event) => hub.push(event, true));
   const pids: number[] = [];
   let running = 0;
   let host = '';
-  let handle: JobHandle;
   try {
     handle = new JobHandle(
       () => start(plan, streams),
@@ -128,15 +130,16 @@ export async function launch(options: LaunchOptions): Promise<Job> {
           case 'fault':
             return ready.reject(fromFault(notice));
           case 'event':
-            return hub.push({ ...toPmiEvent(notice), ...groupOf(notice) });
+          case 'missed':
+            return pushNative(hub, notice, (event) => ({ ...toPmiEvent(event), ...groupOf(notice) }));
           case 'started':
             if (notice.group === 0) {
               pids[notice.rank] = notice.pid;
               if (++running === size) started.resolve(pids);
             }
-            return hub.push({ type: 'started', rank: notice.rank, pid: notice.pid, cpus: notice.cpus, ...groupOf(notice) });
+            return hub.push({ type: 'started', rank: notice.rank, pid: notice.pid, cpus: notice.cpus, ...groupOf(notice) }, notice.group !== 0);
           case 'exited':
-            return hub.push({ type: 'exited', rank: notice.rank, ...exitOf(notice), ...groupOf(notice) });
+            return hub.push({ type: 'exited', rank: notice.rank, ...exitOf(notice), ...groupOf(notice) }, notice.group !== 0);
           case 'spawn':
           case 'spawned':
           case 'spawnFailed':

@@ -6,6 +6,12 @@ export const MAX_KVSNAME = 256;
 export const MAX_KEY = 64;
 export const MAX_VALUE = 1024;
 
+/** Bytes that the keys and values of a job may take: 65,536 ranks may put 16 KiB each. */
+export const DEFAULT_KVS_LIMIT = 2 ** 30;
+
+/** Events of one type that wait for a slow reader, where peers can make as many as they like: a megabyte of them. */
+export const MAX_WAITING_EVENTS = 4096;
+
 /** What no line can have in a key. */
 export const KEY = /^[^\0\n \t=]+$/;
 

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { resolveUnixAddress, runtimeFolder } from './address';
 import { follow } from './dispatch';
 import { fromFault, fromThrown } from './errors';
-import { EventHub, toPmiEvent, type PmiEvent } from './events';
+import { EventHub, type Missed } from './event-hub';
+import { pushNative, tellNative, toPmiEvent, type PmiEvent } from './events';
 import { native, type NativeListenOptions } from './native';
 import { checkOptions, checkSignal } from './options';
 import { deferred, waitFor, type Waiting } from './wait';
 
-/** What a name server tells: who was refused. */
-export type NameServerEvent = PmiEvent & { type: 'rejected' };
+/** What a name server tells: which connections were refused, and how many of these a slow reader was not told. */
+export type NameServerEvent = (PmiEvent & { type: 'rejected' }) | Missed<'rejected'>;
 
 export interface NameServerOptions {
   /**
@@ -69,7 +70,7 @@ export class NameServer implements AsyncDisposable {
   static async listen(options: NameServerOptions = {}): Promise<NameServer> {
     checkOptions('options', options, ['address']);
     const where = await whereToListen(options.address);
-    const hub = new EventHub<NameServerEvent>();
+    const hub = new EventHub<NameServerEvent>({ onInterest: tellNative(() => handle) });
     const opened = deferred<string>();
     const closed = deferred<void>();
     let handle: number;
@@ -81,7 +82,7 @@ export class NameServer implements AsyncDisposable {
             hub.open();
             opened.resolve(notice.address);
           } else if (notice.type === 'fault') opened.reject(fromFault(notice));
-          else if (notice.type === 'event') hub.push(toPmiEvent(notice) as NameServerEvent);
+          else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, (event) => toPmiEvent(event) as NameServerEvent);
           else if (notice.type === 'closed') {
             hub.end();
             closed.resolve();
@@ -101,7 +102,7 @@ export class NameServer implements AsyncDisposable {
    */
   events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<NameServerEvent> {
     checkOptions('options', options, ['signal']);
-    return this.#hub.read(checkSignal(options.signal));
+    return this.#hub.read(checkSignal(options.signal)) as AsyncIterableIterator<NameServerEvent>;
   }
 
   /** Forgets all names and stops listening. Resolves when nothing is left of it. Idempotent. */

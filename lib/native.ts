@@ -33,8 +33,11 @@ export interface NativeEvent {
   barrier: number;
   version: number;
   subversion: number;
+  /** Of `disconnected`: why the server cut the connection off; empty: it did not. */
   message: string;
   peer: NativePeer;
+  /** Peers can make as many of such events as they like. */
+  repeats: boolean;
 }
 
 export interface NativeFault {
@@ -74,6 +77,8 @@ export interface NativeResult {
     message: string;
     phase: 'none' | 'initialized' | 'finalized';
     barrier?: number;
+    /** Why the server cut off the rank's connection; empty: it did not. */
+    cutOff: string;
     group: number;
     /** Of the rank, where there is one. */
     outcome?: NativeRankOutcome;
@@ -167,6 +172,8 @@ export type NativeNotice = { handle: number; group: number } & (
   | { type: 'namesLost' }
   | { type: 'closed' }
   | NativeEvent
+  /** Events of a type that peers can repeat, which are not told: too many waited. */
+  | { type: 'missed'; event: NativeEvent['event']; count: number }
   | NativeSpawn
   | NativeFault
   | NativeResult
@@ -181,6 +188,8 @@ export interface NativeJobOptions {
   universeSize?: number;
   /** Every PMI-1 client is answered with 1.2. */
   offerPmi12?: boolean;
+  /** Bytes that keys and values may take. */
+  kvsLimit: number;
   /** The kvsname of the job that has spawned this one. */
   spawner?: string;
   /** Keys that are there from the start. */
@@ -344,7 +353,12 @@ export interface NativeMessage {
 }
 
 export interface Native {
-  start(onBatch: (batch: NativeNotice[]) => void): void;
+  /** `more`: others wait, for which deliver() is to be called in another turn of the event loop. */
+  start(onBatch: (batch: NativeNotice[], more: boolean) => void): void;
+  /** Calls what start() was given. */
+  deliver(): void;
+  /** The types of events that are told from now on, of a server or launch; all, until it is called. */
+  readEvents(handle: number, types: readonly NativeEvent['event'][]): void;
   /** Ends everything at once and waits for that. Nothing is told any more. */
   shutdown(): void;
 

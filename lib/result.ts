@@ -35,6 +35,8 @@ export interface JobFailure {
   message?: string;
   /** How far the rank had come in PMI, whatever became of its connection: before init, or past init, or finalize. */
   phase?: 'none' | 'initialized' | 'finalized';
+  /** Why the PMI server cut off the rank's connection before it failed; absent where it did not. */
+  cutOff?: string;
   /** The barrier that the rank was in, or, for `early`, the one that waits for it. */
   barrier?: number;
   /** For `early`: the ranks that waited. */
@@ -104,7 +106,7 @@ export function exitOf(outcome: { signaled: boolean; value: number }): { code: n
 
 function toJobFailure(result: NativeResult, spawner: Spawner): JobFailure | undefined {
   if (result.failure === undefined) return undefined;
-  const { reason, rank, value, message, phase, barrier, group, outcome: row } = result.failure;
+  const { reason, rank, value, message, phase, barrier, cutOff, group, outcome: row } = result.failure;
   const program = group === 0 ? undefined : spawner.programOf(group, rank);
   const exits = reason === 'exit' || reason === 'abort' || (reason === 'early' && row?.exited && !row.ended);
   const status = result.status && toPmiStatus(result.status);
@@ -120,6 +122,7 @@ function toJobFailure(result: NativeResult, spawner: Spawner): JobFailure | unde
     ...((reason === 'spawn' || reason === 'output' || reason === 'agent') && value !== 0 ? { errno: value } : {}),
     ...(reason === 'timeout' || reason === 'wireup' ? { limit: value } : {}),
     ...(message === '' ? {} : { message }),
+    ...(cutOff === '' ? {} : { cutOff }),
     ...(barrier === undefined ? {} : { barrier }),
     ...(reason === 'early' ? { waiting: status?.barrier.inside ?? '', missing: formatIdset(result.departed.sort((x, y) => x - y)) } : {}),
     ...(status === undefined ? {} : { status }),
@@ -184,20 +187,22 @@ function describeReason(result: JobResult, failure: JobFailure): string {
   const place = { none: usesPmi ? ', before PMI init' : '', initialized: ', past PMI init', finalized: ', past PMI finalize' };
   const program = failure.program ?? result.apps[result.ranks[rank!]?.appnum ?? 0]?.program;
   const inBarrier = barrier !== undefined && reason !== 'early';
+  const cut = failure.cutOff === undefined ? '' : `; its PMI connection had been cut off: ${failure.cutOff}`;
   const who = `rank ${rank}${group === undefined ? '' : ` of spawned group ${group}`} (pid ${pid}, ${program}${inBarrier ? `, in PMI barrier ${barrier}` : place[phase ?? 'none']}) on ${host}`;
   switch (reason) {
     case 'exit':
-      return `${who} exited with code ${code}${others}`;
+      return `${who} exited with code ${code}${cut}${others}`;
     case 'signal':
-      return `${who} was killed by ${signal}${failure.coreDumped ? ' (core dumped)' : ''}${others}`;
+      return `${who} was killed by ${signal}${failure.coreDumped ? ' (core dumped)' : ''}${cut}${others}`;
     case 'abort':
-      return `${who} aborted the job with code ${code}${message === undefined ? '' : `: ${message}`}${others}`;
+      return `${who} aborted the job with code ${code}${message === undefined ? '' : `: ${message}`}${cut}${others}`;
     case 'lost':
-      return `${who} left without PMI finalize${others}`;
+      return `${who} ${failure.cutOff === undefined ? 'left without PMI finalize' : `was cut off from PMI: ${failure.cutOff}`}${others}`;
     case 'early': {
       const how = code === undefined ? 'left PMI' : `exited with code ${code}`;
       const left = phase === 'initialized' ? `${how} without finalize` : how;
-      return `${who} ${left} while others wait in PMI barrier ${barrier}: ${failure.waiting}; missing: ${failure.missing}${others}`;
+      const gone = failure.cutOff === undefined || code !== undefined ? `${left}${cut}` : `was cut off from PMI (${failure.cutOff})`;
+      return `${who} ${gone} while others wait in PMI barrier ${barrier}: ${failure.waiting}; missing: ${failure.missing}${others}`;
     }
   }
 }

@@ -2,16 +2,17 @@ import { closeSync } from 'node:fs';
 import { resolveUnixAddress, toListenOptions } from './address';
 import { placeOf, toRecord } from './env';
 import { fromFault, fromThrown, PmiError } from './errors';
-import { EventHub, toPmiEvent, toSpawnEvent, type PmiEvent } from './events';
+import { EventHub } from './event-hub';
+import { pmiEventTypes, pushNative, readEvents, tellNative, toPmiEvent, toSpawnEvent, type EventOptions, type PmiEvent } from './events';
 import { JobHandle } from './handle';
-import { admissionOptionNames, makeJobOptions, type AdmissionOptions } from './identity';
+import { admissionOptionNames, makeJobOptions, type AdmissionOptions, type KvsOptions } from './identity';
 import { KEY, MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
 import { native, type NativeJobOptions } from './native';
-import { checkInteger, checkKvsname, checkOptions, checkSignal, checkString, optionError } from './options';
+import { checkInteger, checkKvsname, checkOptions, checkString, optionError } from './options';
 import type { PmiStatus } from './status';
 import { deferred } from './wait';
 
-export interface PmiServerOptions extends AdmissionOptions {
+export interface PmiServerOptions extends AdmissionOptions, KvsOptions {
   /** How many ranks the job has: 1 to 1,048,576. */
   size: number;
   /**
@@ -99,7 +100,7 @@ export class PmiServer implements AsyncDisposable {
    * `ERR_PMI_LISTEN`, `ERR_PMI_NAME_SERVER`
    */
   static async listen(options: PmiServerOptions): Promise<PmiServer> {
-    checkOptions('options', options, ['size', 'address', 'universeSize', 'ranksPerNode', 'pmiSubversion', 'nameServer', 'preput', 'spawner', ...admissionOptionNames]);
+    checkOptions('options', options, ['size', 'address', 'universeSize', 'ranksPerNode', 'pmiSubversion', 'nameServer', 'preput', 'spawner', 'kvsLimit', ...admissionOptionNames]);
     const size = checkInteger('size', options.size, 1, MAX_RANKS);
     const universe = options.universeSize;
     if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
@@ -112,11 +113,14 @@ export class PmiServer implements AsyncDisposable {
       preput: checkPreput(options.preput ?? {}),
       spawner: options.spawner === undefined ? '' : checkKvsname('spawner', options.spawner),
     };
-    const hub = new EventHub<PmiEvent>((event) => {
-      if (event.type === 'spawn') event.reject(-1, 'not_supported');
+    let handle: JobHandle;
+    const hub = new EventHub<PmiEvent>({
+      onUnread: (event) => {
+        if (event.type === 'spawn') event.reject(-1, 'not_supported');
+      },
+      onInterest: tellNative(() => handle.id),
     });
     const opened = deferred<{ address: string; pmiPort: string }>();
-    let handle: JobHandle;
     try {
       handle = new JobHandle(
         () => native.openServer({ ...job, ...listen, ...names }),
@@ -125,7 +129,7 @@ export class PmiServer implements AsyncDisposable {
             hub.open();
             opened.resolve(notice);
           } else if (notice.type === 'fault') opened.reject(fromFault(notice));
-          else if (notice.type === 'event') hub.push(toPmiEvent(notice));
+          else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, toPmiEvent);
           else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost' });
           else if (notice.type === 'spawn') {
             hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)));
@@ -193,13 +197,13 @@ export class PmiServer implements AsyncDisposable {
 
   /**
    * What happens from now on, until the server is closed; everything, when it is called as soon as listen()
-   * resolves. Every iterator gets every event; an iterator that nobody reads keeps them in memory.
+   * resolves. Every iterator gets every event. One that is not read keeps them in memory, up to a bound: of what peers can
+   * repeat without end it is then told how many it has missed.
    *
-   * @param options.signal ends the iteration with its reason
+   * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
-  events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<PmiEvent> {
-    checkOptions('options', options, ['signal']);
-    return this.#hub.read(checkSignal(options.signal));
+  events<T extends PmiEvent['type'] = PmiEvent['type']>(options: EventOptions<T> = {}): AsyncIterableIterator<Extract<PmiEvent, { type: T | 'missed' }>> {
+    return readEvents(this.#hub, options, pmiEventTypes) as AsyncIterableIterator<Extract<PmiEvent, { type: T | 'missed' }>>;
   }
 
   /** @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` */

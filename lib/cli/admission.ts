@@ -1,11 +1,14 @@
-/** The options of run and serve on who may join a job, each with what it gives up. */
+/** The options of run and serve on who may join a job, each with what it gives up, and on what may be left with its server. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { PmiId } from '../index';
+import { DEFAULT_KVS_LIMIT } from '../limits';
+import { wholeNumber } from './report';
 
 export interface AdmissionFlags {
   pmiId: PmiId;
   reconnect: boolean;
   allowUid?: (number | [number, number])[];
+  kvsLimit: number;
 }
 
 /** `1000` or `100000-165535`. */
@@ -36,14 +39,23 @@ export function addAdmissionOptions(command: Command): Command {
         '--allow-uid <uid>',
         'users of this machine who may join, a uid or a range; may be given several times. It takes the place of the default, your own uid. A socket for several users can be connected to by all: the kernel says who it is',
       ).argParser(addUids),
+    )
+    .addOption(
+      new Option(
+        '--kvs-limit <bytes>',
+        'what the keys and values that ranks put may take together, each with 128 bytes beside its own; a put over it is answered with an error',
+      )
+        .argParser(wholeNumber(1, Number.MAX_SAFE_INTEGER))
+        .default(DEFAULT_KVS_LIMIT, '1 GiB'),
     );
 }
 
 /** As the library takes them. */
-export function toAdmission(flags: AdmissionFlags): { pmiId: PmiId; reconnect: boolean; allowedUids?: (number | [number, number])[] } {
+export function toAdmission(flags: AdmissionFlags): { pmiId: PmiId; reconnect: boolean; kvsLimit: number; allowedUids?: (number | [number, number])[] } {
   return {
     pmiId: flags.pmiId,
     reconnect: flags.reconnect,
+    kvsLimit: flags.kvsLimit,
     ...(flags.allowUid === undefined ? {} : { allowedUids: flags.allowUid }),
   };
 }

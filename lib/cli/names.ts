@@ -3,8 +3,8 @@ import { listNames, NameServer } from '../index';
 import { defaultNameServer } from '../names';
 import { printable } from '../printable';
 import { UsageError } from './mpiexec-args';
-import { RefusalReport } from './refusals';
 import { print } from './report';
+import { TroubleReport } from './trouble';
 
 /** Where `wireup run` and `wireup names list` look for a name server when they are not told. */
 export const NAME_SERVER_VARIABLE = 'WIREUP_NAME_SERVER';
@@ -52,9 +52,9 @@ async function serve(options: { address?: string }): Promise<void> {
   close = () => void server.close();
   if (stopped) return;
   print(`${server.address}\n`);
-  const refusals = new RefusalReport();
-  for await (const event of events) refusals.add(event);
-  refusals.end();
+  const trouble = new TroubleReport();
+  for await (const event of events) trouble.add(event);
+  trouble.end();
 }
 
 async function list(options: { address?: string; json: boolean }): Promise<void> {

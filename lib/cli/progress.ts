@@ -47,7 +47,7 @@ export class Progress {
   }
 
   async #listen(): Promise<void> {
-    for await (const event of this.#job.events()) {
+    for await (const event of this.#job.events({ types: ['exited', 'printed'] })) {
       if (event.type === 'exited' && event.group === undefined) this.#exited.add(event.rank);
       if (event.type === 'printed' && !this.#lines) return this.end();
     }

@@ -11,8 +11,8 @@ import { UsageError } from './mpiexec-args';
 import { nameServerOfEnvironment } from './names';
 import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
 import { Progress } from './progress';
-import { RefusalReport } from './refusals';
 import { fail, NO_READER, print, say, seconds } from './report';
+import { TroubleReport, troubleTypes } from './trouble';
 import { version } from './version';
 import { helpBelow, makeRunCommand, readRun, readText, type JobOptions, type RunSegment } from './run-options';
 
@@ -87,8 +87,8 @@ async function run(name: string, words: readonly string[]): Promise<void> {
     ...(placement === undefined ? {} : { nodes: placement.nodes, hosts: placement.hosts, pretendHosts: placement.pretended }),
     ...(options.nodePerRank ? { ranksPerNode: 1 } : {}),
   });
-  void reportRefusals(job);
-  void reportSpawns(job, options.verbose);
+  void reportTrouble(job);
+  if (options.verbose) void reportSpawns(job);
   void reportLostNames(job, nameServer);
   if (options.reportBindings) void reportBindings(job);
   const progress = startProgress(job, options.progress);
@@ -125,8 +125,7 @@ async function runSingleton(words: readonly string[], ignoredSignals: NodeJS.Sig
   }
   const signals = new JobSignals(ignoredSignals);
   const job = await launch({ singleton: { port: port!, pid: pid! }, program: executableOf(pid!) ?? `process ${pid}`, ranks: 1, path: process.env.PATH ?? '', ignoredSignals });
-  void reportRefusals(job);
-  void reportSpawns(job, false);
+  void reportTrouble(job);
   signals.attach(job);
   const result = await job.result;
   sayFailure(result);
@@ -252,20 +251,15 @@ function isTerminal(fd: number): boolean {
   return fstatSync(fd).isCharacterDevice() && process.getBuiltinModule('node:tty').isatty(fd);
 }
 
-async function reportRefusals(job: Job): Promise<void> {
-  const report = new RefusalReport();
-  for await (const event of job.events()) {
-    if (event.type === 'rejected') report.add(event);
-  }
+async function reportTrouble(job: Job): Promise<void> {
+  const report = new TroubleReport();
+  for await (const event of job.events({ types: troubleTypes })) report.add(event);
   report.end();
 }
 
-async function reportSpawns(job: Job, verbose: boolean): Promise<void> {
+async function reportSpawns(job: Job): Promise<void> {
   const who = ({ group, rank }: { group: number; rank: number }): string => `rank ${rank}${group === 0 ? '' : ` of spawned group ${group}`}`;
-  for await (const event of job.events()) {
-    // MPICH's ranks may wait for ever after that, so it is always said.
-    if (event.type === 'spawn-refused') say(`${who(event.by)} could not spawn: ${event.reason}`);
-    if (!verbose) continue;
+  for await (const event of job.events({ types: ['spawned', 'group-ended'] })) {
     if (event.type === 'spawned') {
       const ignored = event.ignoredInfo.length === 0 ? '' : `; info ignored: ${event.ignoredInfo.join(', ')}`;
       say(`${who(event.by)} spawned group ${event.group}: ${event.size} rank${event.size === 1 ? '' : 's'} of ${event.programs.join(', ')}${ignored}`);
@@ -276,13 +270,13 @@ async function reportSpawns(job: Job, verbose: boolean): Promise<void> {
 
 async function reportLostNames(job: Job, nameServer: string | undefined): Promise<void> {
   if (nameServer === undefined) return;
-  for await (const event of job.events()) {
+  for await (const event of job.events({ types: ['name-server-lost'] })) {
     if (event.type === 'name-server-lost') say(`the name server ${nameServer} has gone: ranks can neither publish nor look up names any more`);
   }
 }
 
 async function reportBindings(job: Job): Promise<void> {
-  for await (const event of job.events()) {
+  for await (const event of job.events({ types: ['started'] })) {
     if (event.type === 'started') say(`rank ${event.rank} (pid ${event.pid}) ${event.cpus.length === 0 ? 'is not bound' : `is bound to CPU ${formatIdset(event.cpus)}`}`);
   }
 }

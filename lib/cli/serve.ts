@@ -2,8 +2,8 @@ import { Option, type Command } from 'commander';
 import { PmiServer } from '../index';
 import { MAX_RANKS } from '../limits';
 import { addAdmissionOptions, toAdmission, type AdmissionFlags } from './admission';
-import { RefusalReport } from './refusals';
 import { say, wholeNumber } from './report';
+import { TroubleReport, troubleTypes } from './trouble';
 
 interface ServeOptions extends AdmissionFlags {
   ranks: number;
@@ -71,7 +71,7 @@ async function serve(options: ServeOptions): Promise<void> {
     ...(options.allowHost === undefined ? {} : { allowHosts: options.allowHost }),
     ...(options.nodePerRank ? { ranksPerNode: 1 } : {}),
   });
-  const events = server.events();
+  const events = server.events({ types: ['finalized', 'aborted', ...troubleTypes.filter((type) => type !== 'spawn-refused')] });
   close = () => void server.close();
   if (stopped) return;
   const ranks = Array.from({ length: server.size }, (_, rank) => ({ rank, env: server.env(rank) }));
@@ -81,13 +81,13 @@ async function serve(options: ServeOptions): Promise<void> {
     for (const { env } of ranks) console.log(shellLine(env));
   }
 
-  const refusals = new RefusalReport();
-  process.once('exit', () => refusals.end());
+  const trouble = new TroubleReport();
+  process.once('exit', () => trouble.end());
   let running = server.size;
   for await (const event of events) {
     if (event.type === 'finalized' && --running === 0) return;
     if (event.type === 'disconnected' && event.lost) {
-      say(`rank ${event.rank} left without PMI finalize`);
+      say(`rank ${event.rank} ${event.reason === undefined ? 'left without PMI finalize' : `was cut off from PMI: ${event.reason}`}`);
       process.exitCode = 1;
       return;
     }
@@ -96,6 +96,6 @@ async function serve(options: ServeOptions): Promise<void> {
       process.exitCode = event.exitCode & 0xff || 1;
       return;
     }
-    if (event.type === 'rejected') refusals.add(event);
+    trouble.add(event);
   }
 }

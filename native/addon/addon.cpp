@@ -54,6 +54,10 @@ void start(const Napi::CallbackInfo& info) {
   data->environment = std::make_unique<Environment>(info.Env(), info[0].As<Napi::Function>());
 }
 
+void deliver(const Napi::CallbackInfo& info) { environment(info).deliver(info.Env()); }
+
+void read_events(const Napi::CallbackInfo& info) { runtime(info).read_events(to_u32(info[0]), to_event_types(info[1])); }
+
 void shutdown(const Napi::CallbackInfo& info) { runtime(info).shutdown(); }
 
 Napi::Value open_server(const Napi::CallbackInfo& info) {
@@ -201,6 +205,8 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   const auto define = [&](const char* name, auto function) { exports.Set(name, Napi::Function::New(env, function, name)); };
   define("start", start);
   define("shutdown", shutdown);
+  define("deliver", deliver);
+  define("readEvents", read_events);
   define("openServer", open_server);
   define("openChannel", open_channel);
   define("answerSpawn", answer_spawn);

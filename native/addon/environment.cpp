@@ -3,6 +3,12 @@
 #include "addon/convert.h"
 
 namespace wireup::addon {
+namespace {
+
+// In one turn of the event loop: some milliseconds, then signals, timers and sockets have theirs.
+constexpr std::size_t kMostNotices = 1024;
+
+}  // namespace
 
 Environment::Environment(Napi::Env env, Napi::Function on_batch)
     : env_(env),
@@ -32,13 +38,13 @@ void Environment::on_wake(Napi::Env env, Napi::Function, Environment* self, void
 }
 
 void Environment::deliver(Napi::Env env) {
-  const std::vector<host::Notice> notices = runtime_.take();
+  const auto [notices, more] = runtime_.take(kMostNotices);
   Napi::Array batch = Napi::Array::New(env, notices.size());
   for (std::uint32_t i = 0; i < notices.size(); ++i) {
     batch.Set(i, to_object(env, notices[i]));
     if (std::holds_alternative<host::Closed>(notices[i].payload) && --open_ == 0) wake_.Unref(env);
   }
-  on_batch_.Call({batch});
+  on_batch_.Call({batch, Napi::Boolean::New(env, more)});
 }
 
 }  // namespace wireup::addon

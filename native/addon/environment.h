@@ -23,11 +23,13 @@ class Environment {
   host::Runtime& runtime() { return runtime_; }
   // A handle was given out: the process stays alive until its Closed has been told.
   host::Handle opened(host::Handle handle);
+  // Gives the callback the next batch, and whether more is left, for which it is to call again, in another turn of the
+  // event loop.
+  void deliver(Napi::Env env);
 
  private:
   static void on_wake(Napi::Env env, Napi::Function, Environment* self, void*);
   static void on_cleanup(void* self);
-  void deliver(Napi::Env env);
 
   using Wake = Napi::TypedThreadSafeFunction<Environment, void, &Environment::on_wake>;
 

@@ -37,6 +37,13 @@ std::int32_t i32(const Napi::Value& value) {
   return static_cast<std::int32_t>(n);
 }
 
+// What a double can count one by one.
+std::uint64_t to_u64(const Napi::Value& value) {
+  const double n = number(value);
+  if (!(n >= 0 && n <= 9007199254740991.0)) throw Napi::RangeError::New(value.Env(), "expected a number from 0 to 2^53-1");
+  return static_cast<std::uint64_t>(n);
+}
+
 bool boolean(const Napi::Value& value) {
   if (!value.IsBoolean()) throw Napi::TypeError::New(value.Env(), "expected a boolean");
   return value.As<Napi::Boolean>().Value();
@@ -87,6 +94,7 @@ job::JobOptions to_job_options(const Napi::Object& object) {
   if (const Napi::Value offer = object.Get("offerPmi12"); !offer.IsUndefined()) options.offer_1_2 = boolean(offer);
   if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined()) options.spawner = to_text(spawner);
   if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined()) options.preput = list(preput, pair);
+  options.space = std::make_shared<job::Space>(to_u64(member(object, "kvsLimit")));
   options.auth.allowed_uids = list(member(object, "allowedUids"), uid_range);
   options.auth.allowed_hosts = list(member(object, "allowHosts"), host_range);
   options.auth.tokens = list(member(object, "tokens"), token);

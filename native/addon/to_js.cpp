@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include "addon/convert.h"
@@ -20,7 +21,7 @@ constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
 
 // The last enumerator of each has the last name.
 static_assert(static_cast<std::size_t>(job::RankState::disconnected) + 1 == kStates.size());
-static_assert(static_cast<std::size_t>(job::EventType::stuck) + 1 == kEvents.size());
+static_assert(job::kEventTypes == kEvents.size());
 static_assert(static_cast<std::size_t>(job::Transport::tcp) + 1 == kTransports.size());
 static_assert(static_cast<std::size_t>(job::FailureReason::agent) + 1 == kFailures.size());
 static_assert(static_cast<std::size_t>(job::RankPhase::finalized) + 1 == kPhases.size());
@@ -136,6 +137,12 @@ struct Filler {
     object.Set("subversion", event.subversion);
     object.Set("message", event.message);
     object.Set("peer", peer(env, event.peer));
+    object.Set("repeats", job::is_repeatable(event));
+  }
+  void operator()(const host::EventsMissed& missed) const {
+    object.Set("type", "missed");
+    object.Set("event", name(kEvents, missed.type));
+    object.Set("count", static_cast<double>(missed.count));
   }
   void operator()(const job::Question& question) const {
     object.Set("type", "spawn");
@@ -183,6 +190,7 @@ struct Filler {
       failure.Set("rank", result.failure->rank);
       failure.Set("value", result.failure->value);
       failure.Set("message", result.failure->message);
+      failure.Set("cutOff", result.failure->cut_off);
       failure.Set("phase", name(kPhases, result.failure->phase));
       if (result.failure->barrier) failure.Set("barrier", static_cast<double>(*result.failure->barrier));
       failure.Set("group", result.failed_group);
@@ -263,6 +271,17 @@ Napi::Object to_object(Napi::Env env, const host::Notice& notice) {
   object.Set("group", notice.group);
   std::visit(Filler{env, object}, notice.payload);
   return object;
+}
+
+host::Outbox::Types to_event_types(const Napi::Value& names) {
+  host::Outbox::Types types{};
+  const auto array = names.As<Napi::Array>();
+  for (std::uint32_t i = 0; i < array.Length(); ++i) {
+    const auto entry = std::ranges::find(kEvents, to_text(array.Get(i)));
+    if (entry == kEvents.end()) throw Napi::TypeError::New(names.Env(), "unknown type of event");
+    types[static_cast<std::size_t>(entry - kEvents.begin())] = true;
+  }
+  return types;
 }
 
 Napi::Array to_array(Napi::Env env, const std::vector<std::string>& strings) {

@@ -70,7 +70,8 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
       handle_(handle),
       sink_(sink),
       on_end_(std::move(on_end)),
-      name_client_(names) {
+      name_client_(names),
+      space_(options_.group.job.space) {
   RankGroup& group = add_group(0, std::move(options_.group));
   start_agent(std::move(agent));
   const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
@@ -103,6 +104,7 @@ RankGroup& LaunchHost::add_group(std::uint32_t number, GroupOptions options) {
   const auto first = static_cast<std::uint32_t>(next_process_);
   options.names = name_client_;
   options.job.names = names_;
+  options.job.space = space_;
   auto group = std::make_unique<RankGroup>(
       reactor_, number, first, std::move(options), options_.policy, begin_,
       [this](RankGroup& from, const job::Event& event) { on_event(from, event); },
@@ -122,7 +124,7 @@ void LaunchHost::adopt_singleton(RankGroup& group) {
 }
 
 void LaunchHost::on_event(RankGroup& group, const job::Event& event) {
-  sink_.notify(handle_, event, group.number());
+  sink_.tell(handle_, event, group.number());
   // How it ended only its parent can know.
   if (options_.singleton && group.number() == 0 && event.type == job::EventType::disconnected) {
     sink_.notify(handle_, RankExited{0, group.exited(0, {})});
@@ -254,6 +256,7 @@ void LaunchHost::spawn(std::uint32_t number, SpawnOptions options) {
     sink_.notify(handle_, SpawnFailure{std::move(why)}, number);
   };
   if (end_sent_) return fail("the job is ending");
+  if (space_ && space_->is_full()) return fail("the keys and values of the job have reached their limit");
   constexpr std::uint64_t kProcesses = std::uint64_t{1} << 32;
   if (next_process_ + options.group.job.layout.size() > kProcesses) return fail("no number is left for its processes");
   RankGroup* group = nullptr;

@@ -133,6 +133,7 @@ class LaunchHost final : AgentObserver {
   NoticeSink& sink_;
   std::function<void()> on_end_;
   NameClient* name_client_;
+  std::shared_ptr<job::Space> space_;  // of all groups
   std::shared_ptr<job::Names> names_ = std::make_shared<job::Names>();  // of all groups, without a name server
   os::Reactor::Clock::time_point begin_ = os::Reactor::Clock::now();
   Groups groups_;

@@ -60,6 +60,13 @@ struct RankExited {
   job::RankOutcome outcome;
 };
 
+// Events of a kind that are not told, since as many of that kind wait as may: how many. It stands where the first of
+// them would.
+struct EventsMissed {
+  job::EventType type;
+  std::uint64_t count;
+};
+
 // All ranks of a spawned group have been started.
 struct GroupSpawned {};
 
@@ -114,7 +121,7 @@ struct Answers {
 // The handle is gone; nothing more comes for it.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, job::Event, job::Question, AgentReady, RankStarted, RankExited,
+using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, job::Event, EventsMissed, job::Question, AgentReady, RankStarted, RankExited,
                              GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
 
 struct Notice {
@@ -128,6 +135,8 @@ class NoticeSink {
  public:
   virtual ~NoticeSink() = default;
   virtual void notify(Handle handle, Payload payload, std::uint32_t group = 0) = 0;
+  // Events go this way: those that the owner reads are passed on, up to a bound.
+  virtual void tell(Handle handle, const job::Event& event, std::uint32_t group = 0) = 0;
 };
 
 }  // namespace wireup::host

@@ -95,7 +95,7 @@ void RankGroup::on_event(const job::Event& event) {
       break;
     case job::EventType::disconnected:
       outcome_.disconnected(rank, event.lost, event.in_barrier ? std::optional(event.barrier) : std::nullopt,
-                            os::Reactor::Clock::now());
+                            event.message, os::Reactor::Clock::now());
       break;
     case job::EventType::stuck:
       outcome_.stuck(rank, event.barrier);

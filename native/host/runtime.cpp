@@ -111,7 +111,7 @@ Handle Runtime::open_server(ServerOptions options) {
         const bool on_other_machines = !options.job.auth.allowed_hosts.empty();
         auto server = std::make_unique<ServerHost>(
             *reactor_, options.job, options.listen,
-            [this, handle](const job::Event& event) { outbox_.notify(handle, event); },
+            [this, handle](const job::Event& event) { outbox_.tell(handle, event); },
             [this, handle](job::Question question) { outbox_.notify(handle, std::move(question)); }, names);
         ServerOpened opened;
         if (server->address()) {
@@ -179,7 +179,7 @@ Handle Runtime::open_name_server(ListenOptions options) {
         job::Event event{.type = job::EventType::rejected};
         event.message = std::move(reason);
         event.peer = std::move(peer);
-        outbox_.notify(handle, std::move(event));
+        outbox_.tell(handle, event);
       });
       outbox_.notify(handle, ServerOpened{wire::to_uri(server->address()), {}});
       name_servers_.emplace(handle, std::move(server));

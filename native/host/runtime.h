@@ -36,7 +36,9 @@ class Runtime {
   explicit Runtime(std::function<void()> wake);
   ~Runtime();  // shutdown()
 
-  std::vector<Notice> take() { return outbox_.take(); }
+  Outbox::Batch take(std::size_t most) { return outbox_.take(most); }
+  // The types of events that the owner reads of a server or launch; all, until it says so.
+  void read_events(Handle handle, const Outbox::Types& types) { outbox_.read(handle, types); }
 
   // Each starts the reactor thread if need be. Throws os::OsError or std::system_error when that fails.
   Handle open_server(ServerOptions options);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <string>
 
@@ -22,6 +23,9 @@ namespace {
 
 // Everybody may connect, and is refused by uid: a file's mode knows no list of users.
 constexpr mode_t kShared = S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH;
+
+// Of replies to one connection: room for hundreds of requests without a read between, each answered with less than 2 KiB.
+constexpr std::size_t kMostUnread = 1 << 20;
 
 bool is_shared(const job::AuthPolicy& policy) {
   return std::ranges::any_of(policy.allowed_uids, [](const job::UidRange& range) {
@@ -122,7 +126,7 @@ ServerHost::Connection& ServerHost::new_connection(os::UniqueFd socket) {
   }
   const job::ConnectionId id = free_.back();
   auto connection = std::make_unique<Connection>(*this, id);
-  connection->stream.emplace(reactor_, std::move(socket), *connection);
+  connection->stream.emplace(reactor_, std::move(socket), *connection, os::StreamLimits{.max_write_queue = kMostUnread});
   free_.pop_back();
   connections_[id] = std::move(connection);
   return *connections_[id];
@@ -185,13 +189,16 @@ void ServerHost::Connection::on_bytes(os::Stream&, std::string_view bytes) {
   host.apply();
 }
 
-void ServerHost::Connection::on_end(os::Stream&, int) { host.ended(*this); }
+void ServerHost::Connection::on_end(os::Stream&, int error) {
+  // Any other error is how the peer has gone.
+  host.ended(*this, error == ENOBUFS ? "it left " + std::to_string(kMostUnread >> 20) + " MiB of replies unread" : "");
+}
 
-void ServerHost::ended(Connection& connection) {
+void ServerHost::ended(Connection& connection, std::string cut_off) {
   const bool known = !connection.closing;
   const job::ConnectionId id = connection.id;
   connections_[id].reset();
-  if (known) job_.eof(id, effects_);
+  if (known) job_.eof(id, effects_, std::move(cut_off));
   free_.push_back(id);
   apply();
 }

@@ -85,7 +85,7 @@ class ServerHost {
   void listen_at(const wire::Address& address);
   job::Peer identify(int socket);
   void accepted(os::UniqueFd socket);
-  void ended(Connection& connection);
+  void ended(Connection& connection, std::string cut_off);
   void apply();
   void ask(job::NameQuestion question);
   void arm_timer();

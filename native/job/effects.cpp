@@ -2,6 +2,25 @@
 
 namespace wireup::job {
 
+bool is_repeatable(const Event& event) {
+  switch (event.type) {
+    case EventType::barrier:
+    case EventType::rejected:
+    case EventType::protocol_error:
+      return true;
+    case EventType::connected:
+    case EventType::initialized:
+      return event.again;
+    case EventType::disconnected:
+      return event.again && !event.lost;
+    case EventType::finalized:
+    case EventType::aborted:
+    case EventType::stuck:
+      return false;
+  }
+  return false;
+}
+
 void Effects::send(ConnectionId connection, std::string_view bytes) {
   const std::size_t offset = mark();
   buffer_.append(bytes);

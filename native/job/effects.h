@@ -4,6 +4,7 @@
 // Threads: none of its own; an Effects belongs to the thread that drives the engine.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -37,24 +38,27 @@ struct Close {
 };
 
 enum class EventType : std::uint8_t {
-  connected,       // rank, peer: a rank's connection is known to be that rank's
-  initialized,     // rank, version
+  connected,       // rank, peer: a rank's connection is known to be that rank's. again: not its first
+  initialized,     // rank, version, again
   barrier,         // barrier: every rank is out of the barrier of that number (from 0)
   finalized,       // rank
-  aborted,         // rank, exit_code, message
-  disconnected,    // rank, lost: the connection ended; lost when between init and finalize. in_barrier: it
-                   // waited in `barrier`
+  aborted,         // rank, exit_code, message: the rank's first abort; the job ends once
+  disconnected,    // rank, lost, again: the connection ended; lost when between init and finalize. in_barrier: it
+                   // waited in `barrier`. message: why the server cut the connection off; empty: the peer hung up
   rejected,        // peer, message: a stranger was refused
   protocol_error,  // rank (-1 before it is known), message: bad input, said to the peer too where it can be
   stuck,           // rank, barrier: ranks wait in the barrier and will for ever, since that rank, the first to
                    // leave, is gone. Told once, and again only when a rank that was gone has been back
 };
 
+inline constexpr std::size_t kEventTypes = static_cast<std::size_t>(EventType::stuck) + 1;
+
 struct Event {
   EventType type;
   std::int32_t rank = -1;
   std::int32_t exit_code = 0;
   bool lost = false;
+  bool again = false;
   bool in_barrier = false;
   std::uint64_t barrier = 0;
   std::uint32_t version = 0;  // PMI version and subversion agreed on
@@ -62,6 +66,9 @@ struct Event {
   std::string message = {};
   Peer peer = {};
 };
+
+// Whether peers can make as many of such events as they like. Each of the others comes a few times a rank at most.
+bool is_repeatable(const Event& event);
 
 // What only the host can do. It is asked once, and goes on when the host answers: Job::answer_spawn.
 using QuestionId = std::uint64_t;

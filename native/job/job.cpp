@@ -50,6 +50,7 @@ JobOptions checked(JobOptions options) {
     }
   }
   if (!options.names) options.names = std::make_shared<Names>();
+  if (!options.space) options.space = std::make_shared<Space>(kDefaultSpace);
   return options;
 }
 
@@ -57,16 +58,19 @@ JobOptions checked(JobOptions options) {
 
 Job::Job(JobOptions options)
     : options_(checked(std::move(options))),
+      share_(options_.space),
+      kvs_(share_),
       barrier_(size()),
       groups_(options_.layout),
+      attributes_(share_),
       name_owner_(options_.names->join()),
       auth_(options_.auth, size()),
       ranks_(size()) {
-  for (const auto& [key, value] : options_.preput) kvs_.put(key, value);
+  for (const auto& [key, value] : options_.preput) kvs_.preput(key, value);
   // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that is too long is not there,
   // as with Flux, and MPICH then finds nodes by their names.
   const std::string mapping = options_.layout.process_mapping(kMaxProcessMapping);
-  if (!mapping.empty()) kvs_.put(wire::kProcessMappingKey, mapping);
+  if (!mapping.empty()) kvs_.preput(wire::kProcessMappingKey, mapping);
 }
 
 Job::~Job() { options_.names->leave(name_owner_); }
@@ -110,10 +114,10 @@ void Job::receive(ConnectionId connection, std::string_view bytes, Effects& effe
   if (session != nullptr && !session->receive(bytes, effects)) sessions_[connection].reset();
 }
 
-void Job::eof(ConnectionId connection, Effects& effects) {
+void Job::eof(ConnectionId connection, Effects& effects, std::string cut_off) {
   ServerSession* session = find(connection);
   if (session == nullptr) return;
-  session->eof(effects);
+  session->eof(std::move(cut_off), effects);
   sessions_[connection].reset();
 }
 
@@ -153,10 +157,12 @@ void Job::connected(std::uint32_t rank, ConnectionId connection) {
   // The host may give a rank that has left a new channel: it is back then.
   if (ranks_[rank].departed) {
     std::erase(departed_, rank);
+    ranks_[rank].aborted = false;
     groups_.come_back(rank);
     told_stuck_ = false;
     ranks_[rank].departed = false;
   }
+  ranks_[rank].again = ranks_[rank].state != RankState::absent;
   ranks_[rank].state = goes_on(rank) ? RankState::initialized : RankState::connected;
   ranks_[rank].connection = connection;
 }
@@ -214,8 +220,9 @@ GroupBarriers::Result Job::enter_group(std::uint32_t rank, const wire::Group& gr
   return result;
 }
 
-void Job::put_node_attribute(std::uint32_t rank, std::string_view key, std::string_view value, Effects& effects) {
-  for (const auto& waiter : attributes_.put(options_.layout.place(rank).node, key, value)) {
+void Job::answer_waiters(const std::vector<NodeAttributes::Waiter>& waiters, std::string_view value,
+                         Effects& effects) {
+  for (const auto& waiter : waiters) {
     ServerSession& session = *find(waiter.connection);
     session.answered();
     session.write_attribute(wire::MessageId::get_node_attribute_result, waiter.thrid, value, effects);
@@ -273,7 +280,7 @@ void Job::forget_deferred(std::uint32_t rank, ConnectionId connection) {
   std::erase_if(name_questions_, is_its_own);
 }
 
-void Job::rank_ended(std::uint32_t rank, Effects& effects) {
+void Job::rank_ended(std::uint32_t rank, std::string cut_off, Effects& effects) {
   Rank& entry = ranks_[rank];
   const bool lost = entry.state == RankState::initialized && !options_.auth.reconnect;
   if (entry.state != RankState::finalized) entry.state = RankState::disconnected;
@@ -284,8 +291,10 @@ void Job::rank_ended(std::uint32_t rank, Effects& effects) {
   effects.event({.type = EventType::disconnected,
                  .rank = static_cast<std::int32_t>(rank),
                  .lost = lost,
+                 .again = entry.again,
                  .in_barrier = in_barrier,
-                 .barrier = barrier_.number()});
+                 .barrier = barrier_.number(),
+                 .message = std::move(cut_off)});
   if (lost) depart(rank, effects);
 }
 

@@ -25,6 +25,7 @@
 #include "job/names.h"
 #include "job/node_attributes.h"
 #include "job/peer.h"
+#include "job/space.h"
 #include "job/time.h"
 
 namespace wireup::job {
@@ -50,6 +51,9 @@ struct JobOptions {
   std::shared_ptr<Names> names = {};
   // Instead: what ranks do with names is a question to the host.
   bool names_elsewhere = false;
+  // What its keys and values may take, shared with other jobs; null: kDefaultSpace of its own. The server's own keys, and
+  // `preput`, count in it and are there in any case.
+  std::shared_ptr<Space> space = {};
   // Of a job that another one has spawned: that one's kvsname, and the keys that are there from the start.
   std::string spawner = {};
   KeyValues preput = {};
@@ -88,9 +92,9 @@ class Job {
   // Bytes of a connection that the engine has closed meanwhile are dropped.
   void receive(ConnectionId connection, std::string_view bytes, Effects& effects);
 
-  // The peer hung up, or the host gave the connection up (write error, queue over its bound). A rank that
-  // waits in a barrier leaves it: a barrier is never completed on behalf of one that has gone.
-  void eof(ConnectionId connection, Effects& effects);
+  // The peer hung up (`cut_off` is empty), or the host has cut the connection off: why. A rank that waits in a barrier
+  // leaves it: a barrier is never completed on behalf of one that has gone.
+  void eof(ConnectionId connection, Effects& effects, std::string cut_off = {});
 
   // The host knows that nothing more will come from this rank: its process has ended. Its connection may be
   // open still, in a child of it.
@@ -126,6 +130,8 @@ class Job {
     std::optional<ConnectionId> connection;
     bool departed = false;
     bool in_barrier = false;  // has been in a barrier that was completed
+    bool again = false;       // its connection is not its first
+    bool aborted = false;
   };
   struct Asked {
     ConnectionId connection;
@@ -147,19 +153,20 @@ class Job {
   bool goes_on(std::uint32_t rank) const;
   Barrier::Entry enter_barrier(std::uint32_t rank, Effects& effects);
   GroupBarriers::Result enter_group(std::uint32_t rank, const wire::Group& group, Effects& effects);
-  void put_node_attribute(std::uint32_t rank, std::string_view key, std::string_view value, Effects& effects);
+  void answer_waiters(const std::vector<NodeAttributes::Waiter>& waiters, std::string_view value, Effects& effects);
   void ask_spawn(std::uint32_t rank, ConnectionId connection, std::string_view thrid, SpawnRequest request,
                  Effects& effects);
   void ask_name(std::uint32_t rank, ConnectionId connection, std::string_view thrid, wire::MessageId reply,
                 NameRequest request, Effects& effects);
   void release_all(Effects& effects);
   void forget_deferred(std::uint32_t rank, ConnectionId connection);
-  void rank_ended(std::uint32_t rank, Effects& effects);
+  void rank_ended(std::uint32_t rank, std::string cut_off, Effects& effects);
   void finalized(std::uint32_t rank, Effects& effects);
   // Told after every event that may have made a barrier hopeless.
   void look_for_stuck(Effects& effects);
 
   JobOptions options_;
+  SpaceShare share_;
   Kvs kvs_;
   Barrier barrier_;
   GroupBarriers groups_;
@@ -172,6 +179,7 @@ class Job {
   std::vector<Rank> ranks_;
   std::vector<std::uint32_t> departed_;
   bool told_stuck_ = false;
+  bool told_full_ = false;
   std::vector<std::unique_ptr<ServerSession>> sessions_;  // by ConnectionId
   std::uint64_t rejected_ = 0;
 };

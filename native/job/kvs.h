@@ -8,6 +8,8 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "job/space.h"
+
 namespace wireup::job {
 
 // Keys that begin with this are the server's own.
@@ -15,7 +17,13 @@ inline constexpr std::string_view kReservedPrefix = "PMI_";
 
 class Kvs {
  public:
-  void put(std::string_view key, std::string_view value);
+  // The share outlives it.
+  explicit Kvs(SpaceShare& share) : share_(share) {}
+
+  // False: there is no room for it, and nothing has changed.
+  bool put(std::string_view key, std::string_view value);
+  // Of the server's own.
+  void preput(std::string_view key, std::string_view value);
   // Null when there is none; valid until the next put.
   const std::string* get(std::string_view key) const;
   std::size_t size() const { return entries_.size(); }
@@ -25,6 +33,7 @@ class Kvs {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
+  SpaceShare& share_;
   std::unordered_map<std::string, std::string, Hash, std::equal_to<>> entries_;
 };
 

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "job/effects.h"
+#include "job/space.h"
 
 namespace wireup::job {
 
@@ -20,8 +22,11 @@ class NodeAttributes {
     std::string thrid;
   };
 
-  // Who has waited for it, in the order of their coming.
-  std::vector<Waiter> put(std::uint32_t node, std::string_view key, std::string_view value);
+  // The share outlives it.
+  explicit NodeAttributes(SpaceShare& share) : share_(share) {}
+
+  // The connections that have waited for it, in the order of their requests; nothing where there is no room for it.
+  std::optional<std::vector<Waiter>> put(std::uint32_t node, std::string_view key, std::string_view value);
   // Null when there is none; valid until the next put.
   const std::string* get(std::uint32_t node, std::string_view key) const;
   void wait(std::uint32_t node, std::string_view key, Waiter waiter);
@@ -30,6 +35,7 @@ class NodeAttributes {
 
  private:
   using Name = std::pair<std::uint32_t, std::string>;
+  SpaceShare& share_;
   std::map<Name, std::string> values_;
   std::map<Name, std::vector<Waiter>> waiters_;
 };

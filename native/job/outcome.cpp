@@ -24,7 +24,8 @@ Failure Outcome::of_rank(FailureReason reason, std::uint32_t rank, std::int32_t 
           .rank = static_cast<std::int32_t>(rank),
           .value = value,
           .phase = ranks_[rank].phase,
-          .barrier = ranks_[rank].barrier};
+          .barrier = ranks_[rank].barrier,
+          .cut_off = ranks_[rank].cut_off};
 }
 
 void Outcome::fail(Failure failure) {
@@ -94,13 +95,20 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
   }
 }
 
+void Outcome::initialized(std::uint32_t rank) {
+  ranks_[rank].phase = RankPhase::initialized;
+  ranks_[rank].cut_off.clear();  // that was an earlier connection
+}
+
 void Outcome::finalized(std::uint32_t rank) {
   ranks_[rank].phase = RankPhase::finalized;
   close(rank);
 }
 
-void Outcome::disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier, TimePoint now) {
+void Outcome::disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier, std::string cut_off,
+                           TimePoint now) {
   Rank& entry = ranks_[rank];
+  entry.cut_off = std::move(cut_off);
   // While its process runs it may come back.
   if (entry.phase == RankPhase::initialized && !lost) return;
   entry.hung_up = true;

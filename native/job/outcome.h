@@ -52,6 +52,8 @@ struct Failure {
   RankPhase phase = RankPhase::none;
   // The barrier that the rank itself was in (exit, signal, abort, lost), or that waits for it (early).
   std::optional<std::uint64_t> barrier = {};
+  // Why the server cut off the rank's connection, before it failed; empty: it did not.
+  std::string cut_off = {};
 };
 
 struct RankOutcome {
@@ -77,10 +79,12 @@ class Outcome {
   // `no_program`: the error says why the program cannot be executed.
   void spawn_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   void exited(std::uint32_t rank, const RankOutcome& how, TimePoint now);
-  void initialized(std::uint32_t rank) { ranks_[rank].phase = RankPhase::initialized; }
+  void initialized(std::uint32_t rank);
   void finalized(std::uint32_t rank);
-  // `lost`: between init and finalize, and it may not come back. `barrier`: the one that it waited in.
-  void disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier, TimePoint now);
+  // `lost`: between init and finalize, and it may not come back. `barrier`: the one that it waited in. `cut_off`: why
+  // the server has ended the connection; empty: the rank hung up.
+  void disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier, std::string cut_off,
+                    TimePoint now);
   void aborted(std::uint32_t rank, std::int32_t exit_code, std::string message,
                std::optional<std::uint64_t> barrier);
   // Ranks wait in the barrier for one that has left.
@@ -122,6 +126,7 @@ class Outcome {
     RankPhase phase = RankPhase::none;
     bool hung_up = false;
     std::optional<std::uint64_t> barrier = {};  // that it was in when it hung up
+    std::string cut_off = {};
   };
   // A rank whose last words may be on their way. One that was initialized is suspected to be lost.
   struct Open {

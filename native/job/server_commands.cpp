@@ -114,7 +114,7 @@ void ServerSession::on_put(const Parsed& parsed, Effects& effects) {
   if (!own_kvs(parsed)) return fault(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
   if (key.empty()) return fault(*parsed.spec, kInvalidKey, "empty_key", effects);
   if (key.starts_with(kReservedPrefix)) return fault(*parsed.spec, kInvalidKey, "reserved_key", effects);
-  job_.kvs_.put(key, parsed.text(AttributeId::value));
+  if (!job_.kvs_.put(key, parsed.text(AttributeId::value))) return no_room(*parsed.spec, effects);
   reply(MessageId::put_result, effects, [](MessageWriter& message) { message.add_success(); });
 }
 
@@ -245,8 +245,21 @@ bool ServerSession::defer(const wire::MessageSpec& request, Effects& effects) {
 void ServerSession::on_put_attribute(const Parsed& parsed, Effects& effects) {
   const std::string_view key = parsed.text(AttributeId::key);
   if (key.empty()) return fault(*parsed.spec, kInvalidKey, "empty_key", effects);
+  const std::string_view value = parsed.text(AttributeId::value);
+  const auto waiters = job_.attributes_.put(job_.options().layout.place(rank_).node, key, value);
+  if (!waiters) return no_room(*parsed.spec, effects);
   reply_success(*parsed.spec, effects);
-  job_.put_node_attribute(rank_, key, parsed.text(AttributeId::value), effects);
+  job_.answer_waiters(*waiters, value, effects);
+}
+
+// Other ranks may have filled it, so it is no wrong request; the host hears of it once.
+void ServerSession::no_room(const wire::MessageSpec& request, Effects& effects) {
+  if (!std::exchange(job_.told_full_, true)) {
+    tell_wrong(std::string(request.wire_name(version_)) + ": the keys and values of the job take more than its limit of " +
+                   std::to_string(job_.share_.space().limit()) + " bytes",
+               effects);
+  }
+  refuse(request, kNoMemory, "too_many_keys_and_values", effects);
 }
 
 void ServerSession::on_get_attribute(const Parsed& parsed, Effects& effects) {
@@ -307,10 +320,7 @@ void ServerSession::on_finalize(Effects& effects) {
 
 void ServerSession::on_spawn(SpawnReader& reader, Effects& effects) {
   const wire::MessageSpec& request = wire::spec_of(MessageId::spawn);
-  if (state_ != State::initialized) {
-    protocol_error("spawn before init", effects);
-    return refuse(request, kFail, "not_initialized", effects);
-  }
+  if (state_ != State::initialized) return out_of_turn(request, effects);
   if (const std::string& wrong = reader.finish(); !wrong.empty()) return fault(request, kFail, wrong, effects);
   if (defer(request, effects)) job_.ask_spawn(rank_, connection_, thrid_, reader.take(), effects);
 }

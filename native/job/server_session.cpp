@@ -52,11 +52,11 @@ ServerSession::ServerSession(Job& job, ConnectionId connection, std::uint32_t ra
     : job_(job), connection_(connection), rank_(rank), state_(State::identified) {}
 
 bool ServerSession::receive(std::string_view bytes, Effects& effects) {
-  while (!bytes.empty() && state_ != State::closed && state_ != State::finalized && state_ != State::refused) {
+  while (!bytes.empty() && state_ != State::closed && state_ != State::refused) {
     if (!(is_v2() ? on_frame_bytes(bytes, effects) : on_bytes(bytes, effects))) break;
-  }
-  if (state_ == State::finalized && !bytes.empty() && !std::exchange(told_after_finalize_, true)) {
-    protocol_error("bytes after finalize are ignored", effects);
+    if (wrongs_ >= kMaxWrongs && state_ != State::closed) {
+      close("it sent " + std::to_string(kMaxWrongs) + " wrong requests", effects);
+    }
   }
   return state_ != State::closed;
 }
@@ -99,10 +99,10 @@ bool ServerSession::on_frame_bytes(std::string_view& bytes, Effects& effects) {
 void ServerSession::unreadable(const std::string& what, Effects& effects) {
   if (state_ == State::stranger) return reject(what + " before " + (is_v2() ? "fullinit" : "initack"), effects);
   protocol_error(what, effects);
-  close(effects);
+  close("it sent " + what, effects);
 }
 
-void ServerSession::eof(Effects& effects) {
+void ServerSession::eof(std::string cut_off, Effects& effects) {
   const bool pending = (is_v2() ? frames_.pending() : framer_.pending()) > 0;
   if (state_ == State::stranger || state_ == State::refused) {
     if (state_ == State::stranger && pending) {
@@ -111,12 +111,12 @@ void ServerSession::eof(Effects& effects) {
     job_.auth_.forget(connection_);
     return;
   }
-  if (state_ != State::finalized && (pending || block_)) {
+  if (state_ != State::finalized && cut_off.empty() && (pending || block_)) {
     protocol_error(block_ ? "the connection ended inside an mcmd block"
                           : "the connection ended in the middle of a " + std::string(is_v2() ? "frame" : "line"),
                    effects);
   }
-  job_.rank_ended(rank_, effects);
+  job_.rank_ended(rank_, std::move(cut_off), effects);
 }
 
 void ServerSession::on_line(std::string_view line, Effects& effects) {
@@ -206,7 +206,8 @@ bool ServerSession::identify(const Parsed& parsed, Effects& effects) {
 }
 
 void ServerSession::tell_connected(Effects& effects) {
-  Event event{.type = EventType::connected, .rank = static_cast<std::int32_t>(rank_)};
+  Event event{
+      .type = EventType::connected, .rank = static_cast<std::int32_t>(rank_), .again = job_.ranks_[rank_].again};
   event.peer = peer_;
   effects.event(std::move(event));
 }
@@ -214,8 +215,7 @@ void ServerSession::tell_connected(Effects& effects) {
 void ServerSession::on_block_line(std::string_view line, Effects& effects) {
   spawn_->bytes += line.size() + 1;
   if (spawn_->bytes > kMaxBlock) {
-    protocol_error("an mcmd command is over " + std::to_string(kMaxBlock) + " bytes", effects);
-    return close(effects);
+    return unreadable("an mcmd command over " + std::to_string(kMaxBlock) + " bytes", effects);
   }
   if (line == "endcmd") return end_block(effects);
   const std::size_t equals = line.find('=');
@@ -258,12 +258,20 @@ void ServerSession::on_command(const Parsed& parsed, Effects& effects) {
   if (spec.id == MessageId::abort) return on_abort(parsed, effects);
   if (spec.id == MessageId::init) return on_init(parsed, effects);
   if (spec.id == MessageId::initack) return on_initack(parsed, effects);
-  if (state_ != State::initialized) {
-    protocol_error(std::string(spec.wire_name(version_)) + " before init", effects);
-    return refuse(spec, kFail, "not_initialized", effects);
-  }
+  if (state_ != State::initialized) return out_of_turn(spec, effects);
   if (spec.support == wire::Support::refused) return refuse(spec, kFail, "not_supported", effects);
   on_request(parsed, effects);
+}
+
+void ServerSession::out_of_turn(const wire::MessageSpec& request, Effects& effects) {
+  const bool late = state_ == State::finalized;
+  const std::string name(request.wire_name(version_));
+  protocol_error(name + (late ? " after finalize" : " before init"), effects);
+  // A client of PMI 1.1 looks at no rc of a barrier's end (MPICH 4.0): it would take the refusal for the end.
+  if (late && request.id == MessageId::barrier_in && !is_v2() && subversion_ < 2) {
+    return close("it sent " + name + " after finalize", effects);
+  }
+  refuse(request, late ? kErrInit : kFail, late ? "already_finalized" : "not_initialized", effects);
 }
 
 void ServerSession::on_init(const Parsed& parsed, Effects& effects) {
@@ -272,6 +280,8 @@ void ServerSession::on_init(const Parsed& parsed, Effects& effects) {
   std::string_view refusal;
   if ((version != 1 && version != 2) || subversion < 0) {
     refusal = "pmi_version_not_supported";
+  } else if (state_ == State::finalized) {
+    refusal = "already_finalized";
   } else if (state_ == State::initialized || is_v2()) {
     // What others have got of it since the barrier, a process that starts again would not stand by.
     refusal = goes_on_ ? "a_rank_cannot_start_again_after_a_barrier" : "already_initialized";
@@ -306,6 +316,7 @@ void ServerSession::initialized(std::uint32_t version, std::uint32_t subversion,
   job_.ranks_[rank_].state = RankState::initialized;
   effects.event({.type = EventType::initialized,
                  .rank = static_cast<std::int32_t>(rank_),
+                 .again = job_.ranks_[rank_].again,
                  .version = version,
                  .subversion = subversion});
 }
@@ -343,6 +354,7 @@ void ServerSession::write_fullinit(Effects& effects) {
 void ServerSession::on_abort(const Parsed& parsed, Effects& effects) {
   // pmi-1.1's default for an abort that says no code.
   constexpr std::int32_t kDefaultExitCode = 1;
+  if (std::exchange(job_.ranks_[rank_].aborted, true)) return;
   effects.event({.type = EventType::aborted,
                  .rank = static_cast<std::int32_t>(rank_),
                  .exit_code = parsed.integer(AttributeId::exitcode).value_or(kDefaultExitCode),
@@ -375,6 +387,11 @@ void ServerSession::reply_error(std::string_view reply, int rc, std::string_view
 }
 
 void ServerSession::protocol_error(std::string message, Effects& effects) {
+  ++wrongs_;
+  tell_wrong(std::move(message), effects);
+}
+
+void ServerSession::tell_wrong(std::string message, Effects& effects) {
   effects.event({.type = EventType::protocol_error,
                  .rank = static_cast<std::int32_t>(rank_),
                  .message = std::move(message)});
@@ -387,8 +404,8 @@ void ServerSession::reject(std::string reason, Effects& effects) {
   state_ = State::closed;
 }
 
-void ServerSession::close(Effects& effects) {
-  job_.rank_ended(rank_, effects);
+void ServerSession::close(std::string why, Effects& effects) {
+  job_.rank_ended(rank_, std::move(why), effects);
   effects.close(connection_);
   state_ = State::closed;
 }

@@ -4,7 +4,8 @@
 // Used by Job alone. A connection speaks PMI-1 until an init that asks for version 2, and PMI-2 from then on. One of
 // a listener is a stranger until it proves a rank, by initack or, in PMI-2, by fullinit; nothing it says before is
 // answered, but for the init of PMI-2. What a known rank says wrong is told as an event and answered with rc != 0,
-// and its connection lives: only a line, a frame or an mcmd block without end, or what is no frame, closes it.
+// and its connection lives, up to kMaxWrongs; a line, a frame or an mcmd block without end, or what is no frame, cuts it
+// off at once. What comes after finalize is wrong too.
 //
 // Some answers come later than those of what is asked next: a barrier's, an attribute's that nobody has put yet, a
 // spawn's, a name's that is kept elsewhere. A rank inside a barrier may go on asking; a second barrier_in of the same group is answered at once with
@@ -40,7 +41,7 @@ class ServerSession {
 
   // False: the session has closed its connection and is to be forgotten.
   bool receive(std::string_view bytes, Effects& effects);
-  void eof(Effects& effects);
+  void eof(std::string cut_off, Effects& effects);
 
   const Peer& peer() const { return peer_; }
 
@@ -86,6 +87,7 @@ class ServerSession {
   void on_block_line(std::string_view line, Effects& effects);
   void on_malformed(const wire::Parsed& parsed, Effects& effects);
   void on_command(const wire::Parsed& parsed, Effects& effects);
+  void out_of_turn(const wire::MessageSpec& request, Effects& effects);
   void on_init(const wire::Parsed& parsed, Effects& effects);
   void on_initack(const wire::Parsed& parsed, Effects& effects);
   void begin_v2(Effects& effects);
@@ -106,6 +108,7 @@ class ServerSession {
   void on_finalize(Effects& effects);
   void on_spawn(SpawnReader& reader, Effects& effects);
   std::optional<std::string> job_attribute(std::string_view key) const;
+  void no_room(const wire::MessageSpec& request, Effects& effects);
   bool defer(const wire::MessageSpec& request, Effects& effects);
 
   bool own_kvs(const wire::Parsed& parsed) const;
@@ -124,19 +127,22 @@ class ServerSession {
   // The same, for what is the client's own fault: told as an event too.
   void fault(const wire::MessageSpec& request, int rc, std::string_view message, Effects& effects);
   void reply_error(std::string_view reply, int rc, std::string_view message, Effects& effects);
+  // An event; protocol_error() counts it too.
+  void tell_wrong(std::string message, Effects& effects);
   void protocol_error(std::string message, Effects& effects);
   void reject(std::string reason, Effects& effects);
-  void close(Effects& effects);
+  // Of a known rank: it is cut off.
+  void close(std::string why, Effects& effects);
 
   // What every request looks at comes first: of thousands of sessions little else stays in a processor's cache.
   Job& job_;
   ConnectionId connection_;
   std::uint32_t rank_ = 0;  // from identified on
   State state_;
-  bool told_after_finalize_ = false;
   bool goes_on_ = false;  // came back, under AuthPolicy::reconnect, after a barrier
   wire::Version version_ = wire::Version::v1;
   std::uint32_t subversion_ = 0;  // agreed on
+  std::uint32_t wrongs_ = 0;
   std::unique_ptr<Block> block_;
   std::unique_ptr<Spawn> spawn_;
   std::string_view thrid_;  // of the frame that is being read; empty outside

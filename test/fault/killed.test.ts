@@ -48,7 +48,7 @@ function find(run: Run, victim: Victim): number | undefined {
  * else's child by the time it says its PMI_ID: refused, and told too.
  */
 function verdict(stderr: string, stage: string, transport: string): string[] {
-  const orphaned = /^wireup: refused (\d+ more, the last )?a connection \(uid \d+, pid \d+\): pid \d+ (was not started by the agent|is neither rank \d+'s process) \(pid \d+\)/;
+  const orphaned = /^wireup: refused (\d+ more, the last: refused )?a connection \(uid \d+, pid \d+\): pid \d+ (was not started by the agent|is neither rank \d+'s process) \(pid \d+\)/;
   const mayBeOrphaned = transport === 'unix' && !announced.includes(stage);
   return toolLines(stderr).filter((line) => !(mayBeOrphaned && orphaned.test(line)));
 }

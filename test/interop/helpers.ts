@@ -378,6 +378,13 @@ export function lines(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
 }
 
+/** How many lines of the tool are about that, those among them that it has told together. */
+export function told(stderr: string, what: string): number {
+  return toolLines(stderr)
+    .filter((line) => line.includes(what))
+    .reduce((sum, line) => sum + Number(/^wireup: (?:refused )?(\d+) more\b/.exec(line)?.[1] ?? 1), 0);
+}
+
 /** What the tool itself said: not what the ranks or MPICH wrote to stderr. */
 export function toolLines(stderr: string): string[] {
   return lines(stderr).filter((line) => line.startsWith('wireup: '));

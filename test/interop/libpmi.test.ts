@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, program, root, run, transports, wireup } from './helpers';
+import { lines, needs, peer, program, root, run, told, toolLines, transports, wireup } from './helpers';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -24,7 +24,10 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     for (const shim of shims) {
       const options = ['-n', '3', '--pmi', transport, ...(shim ? [] : ['--no-exec-shim'])];
       const result = await run(wireup('run', ...options, ...calls('calls')));
-      expect(result).toMatchObject({ code: 0, stdout: 'ok\nok\nok\n', stderr: '' });
+      expect(result).toMatchObject({ code: 0, stdout: 'ok\nok\nok\n' });
+      // Each tries to put a key of the server's.
+      expect(told(result.stderr, ' sent a wrong PMI request: put: reserved_key')).toBe(3);
+      expect(lines(result.stderr)).toEqual(toolLines(result.stderr));
     }
   });
 

@@ -1,8 +1,17 @@
-import { expect, test } from 'vitest';
-import { EventHub } from '../../lib/events';
+import { describe, expect, test } from 'vitest';
+import { EventHub } from '../../lib/event-hub';
+import { MAX_WAITING_EVENTS } from '../../lib/limits';
 
-async function opened(): Promise<EventHub<number>> {
-  const hub = new EventHub<number>();
+interface Numbered {
+  type: 'single' | 'repeated' | 'other';
+  number: number;
+}
+
+const single = (number: number): Numbered => ({ type: 'single', number });
+const repeated = (number: number): Numbered => ({ type: 'repeated', number });
+
+async function opened(options?: ConstructorParameters<typeof EventHub<Numbered>>[0]): Promise<EventHub<Numbered>> {
+  const hub = new EventHub<Numbered>(options);
   hub.open();
   await new Promise((resolve) => setImmediate(resolve));
   return hub;
@@ -12,12 +21,12 @@ test('next() may be called again before it has settled', async () => {
   const hub = await opened();
   const events = hub.read();
   const asked = [events.next(), events.next(), events.next()];
-  hub.push(1);
-  hub.push(2);
+  hub.push(single(1));
+  hub.push(single(2));
   hub.end();
   expect(await Promise.all(asked)).toEqual([
-    { done: false, value: 1 },
-    { done: false, value: 2 },
+    { done: false, value: single(1) },
+    { done: false, value: single(2) },
     { done: true, value: undefined },
   ]);
 });
@@ -26,12 +35,85 @@ test('a reader that is far behind catches up in linear time', async () => {
   const hub = await opened();
   const events = hub.read();
   const count = 300_000;
-  for (let i = 0; i < count; i++) hub.push(i);
+  for (let i = 0; i < count; i++) hub.push(single(i));
   hub.end();
   const begin = performance.now();
   let next = 0;
-  for await (const event of events) if (event !== next++) throw new Error(`${event} came as number ${next - 1}`);
+  for await (const event of events) if (event.type === 'missed' || event.number !== next++) throw new Error(`${JSON.stringify(event)} came as number ${next - 1}`);
   expect(next).toBe(count);
   // Half a second; a minute where each event moves all behind it.
   expect(performance.now() - begin).toBeLessThan(15_000);
+});
+
+describe('a reader that does not read', () => {
+  test('keeps so many events that repeat, and is told in their place how many it has missed', async () => {
+    const hub = await opened();
+    const events = hub.read();
+    for (let i = 0; i < MAX_WAITING_EVENTS + 3; i++) hub.push(repeated(i), true);
+    hub.push(single(0));
+    hub.miss('repeated', 7);
+    hub.push(repeated(-1), true);
+    for (let i = 0; i < MAX_WAITING_EVENTS; i++) expect((await events.next()).value).toEqual(repeated(i));
+    // There is room again: what comes now is kept, behind what was missed.
+    hub.push(repeated(-2), true);
+    hub.end();
+    const rest: unknown[] = [];
+    for await (const event of events) rest.push(event);
+    expect(rest).toEqual([{ type: 'missed', of: 'repeated', count: 11 }, single(0), repeated(-2)]);
+  });
+
+  test('misses nothing of what does not repeat, nor of another type', async () => {
+    const hub = await opened();
+    const events = hub.read();
+    for (let i = 0; i < 2 * MAX_WAITING_EVENTS; i++) {
+      hub.push(repeated(i), true);
+      hub.push(single(i));
+    }
+    hub.push({ type: 'other', number: 0 }, true);
+    hub.end();
+    const counts = new Map<string, number>();
+    for await (const event of events) counts.set(event.type, (counts.get(event.type) ?? 0) + (event.type === 'missed' ? event.count : 1));
+    expect(Object.fromEntries(counts)).toEqual({ repeated: MAX_WAITING_EVENTS, single: 2 * MAX_WAITING_EVENTS, missed: MAX_WAITING_EVENTS, other: 1 });
+  });
+
+  test('holds up no other reader', async () => {
+    const hub = await opened();
+    hub.read();
+    const quick = hub.read();
+    for (let i = 0; i < 2 * MAX_WAITING_EVENTS; i++) {
+      hub.push(repeated(i), true);
+      expect((await quick.next()).value).toEqual(repeated(i));
+    }
+  });
+});
+
+test('what comes before anybody can read is bounded too', async () => {
+  const hub = new EventHub<Numbered>();
+  const events = hub.read();
+  for (let i = 0; i < MAX_WAITING_EVENTS + 5; i++) hub.push(repeated(i), true);
+  hub.open();
+  hub.end();
+  let count = 0;
+  let last: unknown;
+  for await (const event of events) {
+    count++;
+    last = event;
+  }
+  expect([count, last]).toEqual([MAX_WAITING_EVENTS + 1, { type: 'missed', of: 'repeated', count: 5 }]);
+});
+
+test('a reader of some types gets these only, and the hub says which types are wanted at all', async () => {
+  const told: (string[] | undefined)[] = [];
+  const unread: Numbered[] = [];
+  const hub = await opened({ onUnread: (event) => unread.push(event), onInterest: (types) => told.push(types && [...types]) });
+  const events = hub.read(undefined, ['single']);
+  hub.push(repeated(1), true);
+  hub.miss('repeated', 5);
+  hub.push(single(2));
+  expect((await events.next()).value).toEqual(single(2));
+  expect(unread).toEqual([repeated(1)]);
+  const all = hub.read();
+  await all.return!();
+  await events.return!();
+  expect(told).toEqual([[], ['single'], undefined, ['single'], []]);
 });

@@ -19,6 +19,7 @@ namespace {
 
 struct Sink final : NoticeSink {
   void notify(Handle, Payload payload, std::uint32_t = 0) override { payloads.push_back(std::move(payload)); }
+  void tell(Handle, const job::Event&, std::uint32_t = 0) override {}
   std::vector<Payload> payloads;
 };
 

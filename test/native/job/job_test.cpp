@@ -1,6 +1,7 @@
 // What transcripts cannot say: status, effects, and the host's side of the contract.
 #include "job/job_support.h"
 
+#include <functional>
 #include <stdexcept>
 
 namespace wireup::job {
@@ -271,6 +272,210 @@ TEST_CASE("an id may be used again after its connection has ended") {
   job.eof(0, effects);
   job.open_channel(0, 1);
   CHECK(job.rank_state(1) == RankState::connected);
+}
+
+std::string repeated(std::string_view line, std::size_t count) {
+  std::string text;
+  for (std::size_t i = 0; i < count; ++i) text += line;
+  return text;
+}
+
+TEST_CASE("a rank that goes on being wrong is cut off, and the events say why") {
+  // A request that is unknown, one out of turn, one that no rank may make, a frame that is none of them.
+  const std::string_view init2 =
+      "cmd=init pmi_version=2 pmi_subversion=0\n    35cmd=fullinit;pmirank=0;threaded=no;";
+  const std::pair<std::string, std::string> floods[] = {
+      {std::string(kInit), "cmd=foo\n"},
+      {std::string(kInit), "cmd=put key=PMI_x value=y\n"},
+      {std::string(kInit) + "cmd=finalize\n", "cmd=get key=x\n"},
+      {"", "cmd=get key=x\n"},
+      {std::string(init2), "     8cmd=foo;"},
+  };
+  for (const auto& [begin, wrong] : floods) {
+    CAPTURE(wrong);
+    Job job(options(1));
+    Effects effects;
+    job.open_channel(0, 0);
+    job.receive(0, begin, effects);
+    REQUIRE_FALSE(closed(effects, 0));
+    effects.clear();
+    job.receive(0, repeated(wrong, kMaxWrongs - 1), effects);
+    CHECK_FALSE(closed(effects, 0));
+    // The last one is answered too.
+    effects.clear();
+    job.receive(0, repeated(wrong, 3), effects);
+    CHECK(closed(effects, 0));
+    CHECK_FALSE(sent(effects, 0).empty());
+    REQUIRE(events(effects).size() >= 2);
+    CHECK(events(effects)[0].type == EventType::protocol_error);
+    CHECK(events(effects)[1].type == EventType::disconnected);
+    CHECK(events(effects)[1].message == "it sent 10000 wrong requests");
+    effects.clear();
+    job.receive(0, wrong, effects);
+    CHECK(effects.empty());
+  }
+}
+
+TEST_CASE("to ask for keys that are not there is not wrong, however often") {
+  Job job(options(1));
+  Effects effects;
+  job.open_channel(0, 0);
+  job.receive(0, kInit, effects);
+  effects.clear();
+  job.receive(0, repeated("cmd=get key=x\n", 2 * kMaxWrongs), effects);
+  CHECK(events(effects).empty());
+  CHECK_FALSE(closed(effects, 0));
+}
+
+TEST_CASE("a disconnection says why the server cut the connection off, and nothing where the rank hung up") {
+  const auto reason_after = [](const std::function<void(Job&, Effects&)>& end) {
+    Job job(options(1));
+    Effects effects;
+    job.open_channel(0, 0);
+    job.receive(0, kInit, effects);
+    end(job, effects);
+    REQUIRE(events(effects).back().type == EventType::disconnected);
+    return events(effects).back().message;
+  };
+  CHECK(reason_after([](Job& job, Effects& effects) { job.eof(0, effects); }).empty());
+  CHECK(reason_after([](Job& job, Effects& effects) { job.eof(0, effects, "it left replies unread"); }) ==
+        "it left replies unread");
+  CHECK(reason_after([](Job& job, Effects& effects) { job.receive(0, std::string(kMaxLine, 'x'), effects); }) ==
+        "it sent a line over 2048 bytes");
+  CHECK(reason_after([](Job& job, Effects& effects) {
+          job.receive(0, "mcmd=spawn\n" + repeated("a=" + std::string(1000, 'x') + "\n", kMaxBlock / 1000), effects);
+        }) == "it sent an mcmd command over 4194304 bytes");
+}
+
+TEST_CASE("the events that a rank can repeat are marked, its first ones are not") {
+  JobOptions custom = options(1);
+  custom.auth.reconnect = true;
+  Job job(std::move(custom));
+  Effects effects;
+  const auto visit = [&] {
+    effects.clear();
+    job.accept(0, peer(1000), kStart, effects);
+    job.receive(0, "cmd=initack pmiid=100\n" + std::string(kInit), effects);
+    job.eof(0, effects);
+    std::vector<bool> marks;
+    for (const Event& event : events(effects)) marks.push_back(is_repeatable(event));
+    return marks;
+  };
+  CHECK(visit() == std::vector{false, false, false});
+  CHECK(visit() == std::vector{true, true, true});
+  CHECK(is_repeatable({.type = EventType::barrier}));
+  CHECK(is_repeatable({.type = EventType::rejected}));
+  CHECK(is_repeatable({.type = EventType::protocol_error}));
+  CHECK_FALSE(is_repeatable({.type = EventType::finalized, .again = true}));
+  CHECK_FALSE(is_repeatable({.type = EventType::disconnected, .lost = true, .again = true}));
+}
+
+TEST_CASE("only a rank's first abort is told") {
+  Job job(options(2));
+  Effects effects;
+  for (std::uint32_t rank = 0; rank < 2; ++rank) {
+    job.open_channel(rank, rank);
+    job.receive(rank, "cmd=abort exitcode=" + std::to_string(3 + rank) + "\n" + repeated("cmd=abort exitcode=9\n", 99), effects);
+  }
+  REQUIRE(events(effects).size() == 2);
+  CHECK(events(effects)[0].exit_code == 3);
+  CHECK(events(effects)[1].exit_code == 4);
+}
+
+JobOptions small_options(std::uint64_t limit) {
+  JobOptions custom = options(2);
+  custom.space = std::make_shared<Space>(limit);
+  return custom;
+}
+
+TEST_CASE("keys and values have a limit, in PMI-1 and PMI-2, and what is there stays") {
+  // The process mapping, and three entries of 128 + 2 + 70.
+  constexpr std::uint64_t kLimit = 4 * 200;
+  const std::string value(70, 'v');
+  const auto put = [&](int number) { return "cmd=put key=k" + std::to_string(number) + " value=" + value + "\n"; };
+  const auto frame_of = [](const std::string& text) {
+    std::string length = std::to_string(text.size());
+    return std::string(6 - length.size(), ' ') + length + text;
+  };
+  Job job(small_options(kLimit));
+  Effects effects;
+  job.open_channel(0, 0);
+  job.open_channel(1, 1);
+  job.receive(0, kInit, effects);
+  job.receive(1, "cmd=init pmi_version=2 pmi_subversion=0\n" + frame_of("cmd=fullinit;pmirank=1;"), effects);
+  effects.clear();
+  job.receive(0, put(0) + put(1) + put(2), effects);
+  CHECK(sent(effects, 0) == repeated("cmd=put_result rc=0 msg=success\n", 3));
+  CHECK(events(effects).empty());
+  effects.clear();
+  job.receive(0, put(3) + put(4), effects);
+  CHECK(sent(effects, 0) == repeated("cmd=put_result rc=2 msg=too_many_keys_and_values\n", 2));
+  // It is said once.
+  REQUIRE(events(effects).size() == 1);
+  CHECK(events(effects)[0].type == EventType::protocol_error);
+  CHECK(events(effects)[0].message == "put: the keys and values of the job take more than its limit of 800 bytes");
+  effects.clear();
+  job.receive(1, frame_of("cmd=kvs-put;key=x;value=" + value + ";") + frame_of("cmd=info-putnodeattr;key=x;value=" + value + ";"), effects);
+  CHECK(sent(effects, 1) == frame_of("cmd=kvs-put-response;rc=2;errmsg=too_many_keys_and_values;") +
+                                frame_of("cmd=info-putnodeattr-response;rc=2;errmsg=too_many_keys_and_values;"));
+  effects.clear();
+  job.receive(0, "cmd=get key=k2\ncmd=get key=k3\n", effects);
+  CHECK(sent(effects, 0) == "cmd=get_result rc=0 msg=success value=" + value + "\ncmd=get_result rc=-1 msg=key_not_found\n");
+  // A shorter value makes room, a longer one takes it.
+  effects.clear();
+  job.receive(0, "cmd=put key=k0 value=\ncmd=put key=k1 value=\ncmd=put key=k2 value=\ncmd=put key=k3 value=" + value + "\ncmd=put key=k0 value=" + std::string(900, 'w') + "\n", effects);
+  CHECK(sent(effects, 0) == repeated("cmd=put_result rc=0 msg=success\n", 4) + "cmd=put_result rc=2 msg=too_many_keys_and_values\n");
+}
+
+TEST_CASE("attributes of nodes count too, and who waits for one is answered when it is there") {
+  Job job(small_options(600));
+  Effects effects;
+  job.open_channel(0, 0);
+  job.receive(0, "cmd=init pmi_version=2 pmi_subversion=0\n    23cmd=fullinit;pmirank=0;", effects);
+  std::string last;
+  int stored = 0;
+  for (; stored < 100; ++stored) {
+    effects.clear();
+    const std::string text = "cmd=info-putnodeattr;key=k" + std::to_string(stored) + ";value=v;";
+    job.receive(0, std::string(6 - std::to_string(text.size()).size(), ' ') + std::to_string(text.size()) + text, effects);
+    last = sent(effects, 0);
+    if (last.find("rc=0") == std::string::npos) break;
+  }
+  CHECK(stored == 3);
+  CHECK(last.find("rc=2;") != std::string::npos);
+}
+
+TEST_CASE("jobs that share their space share its limit, and give it back when they go") {
+  const auto space = std::make_shared<Space>(2000);
+  const auto fill = [&](Job& job) {
+    Effects effects;
+    job.open_channel(0, 0);
+    job.receive(0, std::string(kInit), effects);
+    int stored = 0;
+    for (; stored < 100; ++stored) {
+      effects.clear();
+      job.receive(0, "cmd=put key=k" + std::to_string(stored) + " value=" + std::string(100, 'v') + "\n", effects);
+      if (sent(effects, 0).find("rc=0") == std::string::npos) break;
+    }
+    return stored;
+  };
+  const auto make = [&] {
+    JobOptions custom = options(1);
+    custom.space = space;
+    custom.preput = {{"given", "value"}};
+    return std::make_unique<Job>(std::move(custom));
+  };
+  auto first = make();
+  const int all = fill(*first);
+  CHECK(all > 5);
+  auto second = make();
+  CHECK(fill(*second) == 0);
+  // What its spawner gave it is there in any case.
+  CHECK(second->status().kvs_entries == 2);
+  second.reset();
+  first.reset();
+  first = make();
+  CHECK(fill(*first) == all);
 }
 
 }  // namespace

@@ -25,10 +25,10 @@ struct Story {
   void init(std::uint32_t rank) { outcome.initialized(rank); }
   void finalize(std::uint32_t rank) { outcome.finalized(rank); }
   void hang_up(std::uint32_t rank, std::optional<std::uint64_t> barrier = {}) {
-    outcome.disconnected(rank, true, barrier, now);
+    outcome.disconnected(rank, true, barrier, {}, now);
   }
   // Where ranks may come back.
-  void hang_up_for_a_while(std::uint32_t rank) { outcome.disconnected(rank, false, {}, now); }
+  void hang_up_for_a_while(std::uint32_t rank) { outcome.disconnected(rank, false, {}, {}, now); }
   void exit(std::uint32_t rank, std::int32_t code) { outcome.exited(rank, {.value = code}, now); }
   void signal(std::uint32_t rank, std::int32_t number) {
     outcome.exited(rank, {.signaled = true, .value = number}, now);
@@ -231,6 +231,25 @@ TEST_CASE("how far the culprit had come, and its barrier") {
   story.signal(1, SIGBUS);
   CHECK(story.outcome.failure()->phase == RankPhase::initialized);
   CHECK(story.outcome.failure()->barrier == 7U);
+}
+
+TEST_CASE("why a rank was cut off is part of its failure, whatever the failure is called") {
+  const auto cut_off = [](const std::function<void(Story&)>& then) {
+    Story story;
+    story.init(1);
+    story.outcome.disconnected(1, true, {}, "it left replies unread", story.now);
+    then(story);
+    REQUIRE(story.outcome.failure());
+    CHECK(story.outcome.failure()->rank == 1);
+    return story.outcome.failure()->cut_off;
+  };
+  CHECK(cut_off([](Story& s) { s.after(kSuspicion); }) == "it left replies unread");
+  CHECK(cut_off([](Story& s) { s.exit(1, 7); }) == "it left replies unread");
+  CHECK(cut_off([](Story& s) { s.signal(1, SIGABRT); }) == "it left replies unread");
+  CHECK(cut_off([](Story& s) { s.abort(1, 7); }) == "it left replies unread");
+  CHECK(cut_off([](Story& s) { s.stuck(1), s.after(kSuspicion); }) == "it left replies unread");
+  // That was another connection.
+  CHECK(cut_off([](Story& s) { s.init(1), s.hang_up(1), s.after(kSuspicion); }).empty());
 }
 
 TEST_CASE("who has departed is told once") {

@@ -1,0 +1,105 @@
+/** Lines on stderr about what peers do wrong: of each kind one at once, and at most one a second when there are many. */
+import type { JobEvent, PmiEvent } from '../index';
+import { say } from './report';
+
+const PAUSE_MS = 1000;
+
+type Kind = 'rejected' | 'protocol-error' | 'disconnected' | 'spawn-refused';
+
+/** The events that the report is made of. */
+export const troubleTypes = ['rejected', 'protocol-error', 'disconnected', 'spawn-refused'] as const satisfies readonly Kind[];
+type Trouble = Extract<JobEvent | PmiEvent, { type: Kind }>;
+
+/** How several of a kind are told together, the last of them as it is alone. */
+const together: Record<Kind, (count: number) => string> = {
+  rejected: (count) => `refused ${count} more`,
+  'protocol-error': (count) => `${count} more wrong PMI requests`,
+  disconnected: (count) => `${count} more ranks were cut off from PMI`,
+  'spawn-refused': (count) => `${count} more spawns were refused`,
+};
+
+const rankOf = ({ rank, group }: { rank?: number; group?: number }): string => `rank ${rank}${group === undefined || group === 0 ? '' : ` of spawned group ${group}`}`;
+
+/** Absent for what is no trouble. */
+function describe(event: Trouble): string | undefined {
+  switch (event.type) {
+    case 'protocol-error':
+      return `${rankOf(event)} sent a wrong PMI request: ${event.message}`;
+    case 'spawn-refused':
+      return `${rankOf(event.by)} could not spawn: ${event.reason}`;
+    case 'disconnected':
+      // A rank that is lost is the job's failure, which is told with its reason.
+      return event.reason === undefined || event.lost ? undefined : `${rankOf(event)} was cut off from PMI: ${event.reason}`;
+    case 'rejected': {
+      const { peer, reason } = event;
+      const owner = [...(peer.uid === undefined ? [] : [`uid ${peer.uid}`]), ...(peer.pid === undefined ? [] : [`pid ${peer.pid}`])];
+      const address = peer.address === 'unix' ? 'a connection' : peer.address;
+      return `refused ${address}${owner.length === 0 ? '' : ` (${owner.join(', ')})`}: ${reason}`;
+    }
+  }
+}
+
+/** Lines of one kind. */
+class PacedLines {
+  readonly #kind: Kind;
+  #unsaid = 0;
+  #last: string | undefined;
+  #pause: NodeJS.Timeout | undefined;
+
+  constructor(kind: Kind) {
+    this.#kind = kind;
+  }
+
+  add(line: string): void {
+    if (this.#pause === undefined) {
+      say(line);
+      this.#rest();
+    } else {
+      this.#unsaid++;
+      this.#last = line;
+    }
+  }
+
+  miss(count: number): void {
+    this.#unsaid += count;
+    if (this.#pause === undefined) this.#rest();
+  }
+
+  /** Tells what has been held back. */
+  end(): void {
+    clearTimeout(this.#pause);
+    this.#pause = undefined;
+    if (this.#unsaid === 0) return;
+    if (this.#unsaid === 1 && this.#last !== undefined) say(this.#last);
+    else say(`${together[this.#kind](this.#unsaid)}${this.#last === undefined ? '' : `, the last: ${this.#last}`}`);
+    this.#unsaid = 0;
+    this.#last = undefined;
+  }
+
+  #rest(): void {
+    this.#pause = setTimeout(() => {
+      const more = this.#unsaid > 0;
+      this.end();
+      if (more) this.#rest();
+    }, PAUSE_MS);
+    // It keeps no tool alive whose work is done.
+    this.#pause.unref();
+  }
+}
+
+export class TroubleReport {
+  readonly #lines = new Map<string, PacedLines>(troubleTypes.map((kind) => [kind, new PacedLines(kind)]));
+
+  /** Other events than those of `troubleTypes` are passed over. */
+  add(event: JobEvent | PmiEvent): void {
+    if (event.type === 'missed') return this.#lines.get(event.of)?.miss(event.count);
+    const lines = this.#lines.get(event.type);
+    const line = lines && describe(event as Trouble);
+    if (line !== undefined) lines!.add(line);
+  }
+
+  /** Tells what has been held back. */
+  end(): void {
+    for (const lines of this.#lines.values()) lines.end();
+  }
+}

@@ -1,0 +1,220 @@
+/** Events for any number of readers, each with a bounded queue of its own. */
+import { MAX_WAITING_EVENTS } from './limits';
+
+/** Events of one type that a reader was not told. */
+export interface Missed<T extends string = string> {
+  type: 'missed';
+  of: T;
+  count: number;
+}
+
+interface Entry<E> {
+  event: E;
+  /** Peers can make as many of such events as they like. */
+  repeats: boolean;
+}
+
+/**
+ * What waits for a reader, first in, first out. Events that repeat wait up to MAX_WAITING_EVENTS of a type; those over it
+ * are counted, in a `missed` that stands where the first of them would.
+ */
+class Backlog<E extends { type: string }> {
+  #entries: Entry<E | Missed>[] = [];
+  #first = 0;
+  readonly #waiting = new Map<string, { count: number; missed: Missed | undefined }>();
+
+  get length(): number {
+    return this.#entries.length - this.#first;
+  }
+
+  push(entry: Entry<E>): void {
+    if (!entry.repeats) return void this.#entries.push(entry);
+    const waiting = this.#waitingOf(entry.event.type);
+    if (waiting.count >= MAX_WAITING_EVENTS) return this.miss(entry.event.type, 1);
+    waiting.count++;
+    waiting.missed = undefined;
+    this.#entries.push(entry);
+  }
+
+  miss(type: string, count: number): void {
+    const waiting = this.#waitingOf(type);
+    if (waiting.missed !== undefined) {
+      waiting.missed.count += count;
+    } else {
+      waiting.missed = { type: 'missed', of: type, count };
+      this.#entries.push({ event: waiting.missed, repeats: false });
+    }
+  }
+
+  /** Not of an empty one. */
+  shift(): Entry<E | Missed> {
+    const entry = this.#entries[this.#first++]!;
+    // Array's shift() moves all that is left: of 100,000 events, each time.
+    if (this.#first * 2 >= this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#first);
+      this.#first = 0;
+    }
+    const { event, repeats } = entry;
+    if (repeats) this.#waitingOf(event.type).count--;
+    if (isMissed(event)) {
+      const waiting = this.#waitingOf(event.of);
+      if (waiting.missed === event) waiting.missed = undefined;
+    }
+    return entry;
+  }
+
+  #waitingOf(type: string): { count: number; missed: Missed | undefined } {
+    let waiting = this.#waiting.get(type);
+    if (waiting === undefined) this.#waiting.set(type, (waiting = { count: 0, missed: undefined }));
+    return waiting;
+  }
+}
+
+const isMissed = (event: { type: string }): event is Missed => event.type === 'missed';
+
+interface Reader<E extends { type: string }> {
+  /** Absent: all. */
+  types: ReadonlySet<string> | undefined;
+  backlog: Backlog<E>;
+  wake(): void;
+}
+
+export interface HubOptions<E> {
+  /** Is given what no reader gets. */
+  onUnread?: (event: E) => void;
+  /** Is told which types of events readers want, whenever that changes; undefined: all. */
+  onInterest?: (types: ReadonlySet<string> | undefined) => void;
+}
+
+/**
+ * Events for any number of readers. A reader gets every event of the types it wants from its read() call to the end, in
+ * order, or is told how many it missed; without a reader events are dropped. Nothing is dropped before open(), nor in the
+ * turn of the event loop that called it: a reader of that turn misses nothing.
+ */
+export class EventHub<E extends { type: string }> {
+  readonly #readers = new Set<Reader<E>>();
+  readonly #onUnread: (event: E) => void;
+  readonly #onInterest: (types: ReadonlySet<string> | undefined) => void;
+  #held: Backlog<E> | undefined = new Backlog();
+  #ended = false;
+  /** The last that onInterest was told. */
+  #interest = 'all';
+
+  constructor({ onUnread = () => {}, onInterest = () => {} }: HubOptions<E> = {}) {
+    this.#onUnread = onUnread;
+    this.#onInterest = onInterest;
+  }
+
+  open(): void {
+    setImmediate(() => {
+      const held = this.#held;
+      this.#held = undefined;
+      while (held !== undefined && held.length > 0) {
+        const { event, repeats } = held.shift();
+        if (isMissed(event)) this.miss(event.of, event.count);
+        else this.push(event, repeats);
+      }
+      if (this.#ended) return this.#endReaders();
+      this.#tellInterest();
+    });
+  }
+
+  /** @param repeats peers can make as many of such events as they like */
+  push(event: E, repeats = false): void {
+    const entry = { event, repeats };
+    if (this.#held !== undefined) return this.#held.push(entry);
+    let read = false;
+    for (const reader of this.#readers) {
+      if (reader.types?.has(event.type) === false) continue;
+      read = true;
+      reader.backlog.push(entry);
+      reader.wake();
+    }
+    if (!read) this.#onUnread(event);
+  }
+
+  /** Events of that type that are not known here. */
+  miss(type: string, count: number): void {
+    if (this.#held !== undefined) return this.#held.miss(type, count);
+    for (const reader of this.#readers) {
+      if (reader.types?.has(type) === false) continue;
+      reader.backlog.miss(type, count);
+      reader.wake();
+    }
+  }
+
+  end(): void {
+    this.#ended = true;
+    if (this.#held === undefined) this.#endReaders();
+  }
+
+  #endReaders(): void {
+    for (const reader of this.#readers) reader.wake();
+    this.#readers.clear();
+  }
+
+  #tellInterest(): void {
+    if (this.#held !== undefined || this.#ended) return;
+    const readers = [...this.#readers];
+    const all = readers.some(({ types }) => types === undefined);
+    const types = new Set(readers.flatMap((reader) => [...(reader.types ?? [])]));
+    const interest = all ? 'all' : [...types].sort().join();
+    if (interest === this.#interest) return;
+    this.#interest = interest;
+    this.#onInterest(all ? undefined : types);
+  }
+
+  /** @param types those that are wanted; all by default */
+  read(signal?: AbortSignal, types?: readonly string[]): AsyncIterableIterator<E | Missed> {
+    const backlog = new Backlog<E>();
+    // More than one where next() is called again before the last call has settled.
+    let waiting: (() => void)[] = [];
+    const reader: Reader<E> = {
+      types: types && new Set(types),
+      backlog,
+      wake: () => {
+        const woken = waiting;
+        waiting = [];
+        for (const resolve of woken) resolve();
+      },
+    };
+    // What was held comes before the end.
+    let left = this.#ended && this.#held === undefined;
+    if (!left) {
+      this.#readers.add(reader);
+      this.#tellInterest();
+    }
+    const onAbort = (): void => reader.wake();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const leave = (): void => {
+      left = true;
+      if (this.#readers.delete(reader)) this.#tellInterest();
+      signal?.removeEventListener('abort', onAbort);
+      reader.wake();
+    };
+    const ended = (): boolean => left || !this.#readers.has(reader);
+    return {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      async next() {
+        for (;;) {
+          if (signal?.aborted) {
+            leave();
+            throw signal.reason;
+          }
+          if (backlog.length > 0) return { done: false, value: backlog.shift().event };
+          if (ended()) {
+            leave();
+            return { done: true, value: undefined };
+          }
+          await new Promise<void>((resolve) => waiting.push(resolve));
+        }
+      },
+      async return() {
+        leave();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+}

@@ -1,0 +1,170 @@
+// What a rank or a stranger repeats as fast as it can, or leaves behind without end: the owner keeps a bounded part of it,
+// obeys signals, and says which rank was cut off and why.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+
+import { PmiClient, PmiServer, type PmiEvent } from '../../dist/index.js';
+import { lines, needs, program, root, Run, run, toolLines, wireupRun } from '../interop/helpers';
+import { stranger, targetOf } from './strangers';
+
+vi.setConfig({ testTimeout: 90_000 });
+
+/** As many events of one type wait for a reader. */
+const waiting = 4096;
+/** Of raw_flood's batches. */
+const batch = 200;
+
+const owner = join(__dirname, 'reading-owner.cjs');
+const library = join(root, 'dist/index.js');
+
+const residentMiB = (pid: number): number => Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024;
+
+const compiler = needs('cc');
+describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
+  it('that send nothing but wrong requests are cut off: one line of them a second, and the failure says why', async () => {
+    const result = await run(wireupRun(4, 'fd', program('raw_flood'), 'nonsense', '0'));
+    expect(result.code).toBe(1);
+    const said = toolLines(result.stderr);
+    expect(said.filter((line) => /^wireup: rank [0-3] \(pid \d+, .*\) on \S+ was cut off from PMI: it sent 10000 wrong requests; 3 other ranks were ended$/.test(line))).toHaveLength(1);
+    expect(said.filter((line) => /^wireup: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.test(line))).toHaveLength(1);
+    expect(said.length).toBeLessThan(10);
+    // Each of them is told, or counted.
+    const counted = said.map((line) => Number(/^wireup: (\d+) more wrong PMI requests, the last: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.exec(line)?.[1] ?? 0));
+    expect(counted.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(10_000 - 1);
+  });
+
+  it('that leave their answers unread are cut off, and the failure says why, in words and as data', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'repeat-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'result');
+    const result = await run(wireupRun(2, 'fd', '--result', file, 'sh', '-c', 'if [ $PMI_RANK = 1 ]; then exec "$0" unread 0; else exec sleep 100; fi', program('raw_flood')));
+    expect(result.code).toBe(1);
+    const reason = 'it left 1 MiB of replies unread';
+    expect(toolLines(result.stderr)).toEqual([expect.stringMatching(new RegExp(`^wireup: rank 1 .* was cut off from PMI: ${reason}; 1 other rank was ended$`))]);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ failure: { rank: 1, cutOff: reason } });
+  });
+
+  it('that are cut off while others wait for them in a barrier are the reason', async () => {
+    const script = `if [ $PMI_RANK = 1 ]; then exec "$0" nonsense 0; fi; printf 'cmd=init pmi_version=1 pmi_subversion=1\ncmd=barrier_in\n' >&$PMI_FD; sleep 100`;
+    const result = await run(wireupRun(2, 'fd', 'bash', '-c', script, program('raw_flood')));
+    expect(result.code).toBe(1);
+    expect(toolLines(result.stderr)).toContainEqual(
+      expect.stringMatching(/^wireup: rank 1 .* was cut off from PMI \(it sent 10000 wrong requests\) while others wait in PMI barrier 0: 0; missing: 1; 1 other rank was ended$/),
+    );
+  });
+
+  it.each([[[], ' was cut off from PMI: it sent a line over 2048 bytes'], [['exit 7'], ' exited with code 7; its PMI connection had been cut off: it sent a line over 2048 bytes']])(
+    'that send a line without end are cut off; then %s',
+    async (then, reason) => {
+      const script = `printf 'cmd=init pmi_version=1 pmi_subversion=1\\n' >&$PMI_FD; head -c 3000 /dev/zero | tr '\\0' x >&$PMI_FD; cat <&$PMI_FD > /dev/null; ${then[0] ?? 'sleep 100'}`;
+      const result = await run(wireupRun(1, 'fd', 'bash', '-c', script));
+      expect(toolLines(result.stderr)).toEqual([
+        'wireup: rank 0 sent a wrong PMI request: a line over 2048 bytes',
+        expect.stringMatching(new RegExp(`^wireup: rank 0 .*${reason}$`)),
+      ]);
+    },
+  );
+
+  it('whose child has finalized are answered with an error, and hung up on in a barrier of PMI 1.1', async () => {
+    const result = await run(wireupRun(1, 'fd', program('raw_late')));
+    expect(result.code).toBe(0);
+    expect(lines(result.stdout)).toEqual(['cmd=put_result rc=1 msg=already_finalized', 'hung up']);
+    expect(toolLines(result.stderr)[0]).toBe('wireup: rank 0 sent a wrong PMI request: put after finalize');
+  });
+
+  it('that put without end are refused at the limit', async () => {
+    const result = await run(wireupRun(2, 'fd', '--kvs-limit', '1000000', program('raw_flood'), 'put', '0'));
+    expect(result.code).toBe(0);
+    expect(lines(result.stdout)).toEqual(Array(2).fill('cmd=put_result rc=2 msg=too_many_keys_and_values'));
+    expect(toolLines(result.stderr)).toEqual([
+      expect.stringMatching(/^wireup: rank [01] sent a wrong PMI request: put: the keys and values of the job take more than its limit of 1000000 bytes$/),
+    ]);
+  });
+
+  it('that complete a million barriers in a row: an owner that reads events slowly keeps few of them, and knows how many it missed', async () => {
+    const batches = 5000;
+    const reader = new Run([process.execPath, owner, library, '20', program('raw_flood'), 'barriers', String(batches)], { deadline: 80_000 });
+    await reader.until(({ stdout }) => stdout.includes('running'));
+    const before = residentMiB(reader.pid);
+    await reader.until(({ stdout }) => stdout.includes('ended'));
+    const grown = residentMiB(reader.pid) - before;
+    console.log(`a million events more: ${grown.toFixed(0)} MiB more`);
+    expect(grown).toBeLessThan(100);
+    const { stdout } = await reader.done;
+    const { told, missed } = JSON.parse(lines(stdout).at(-1)!) as { told: number; missed: number };
+    expect(told + missed).toBe(batches * batch);
+    expect(missed).toBeGreaterThan(0);
+  });
+
+  it('that complete barriers without end: an owner that reads every event obeys TERM', async () => {
+    const reader = new Run([process.execPath, owner, library, '0', program('raw_flood'), 'barriers', '0'], { deadline: 20_000 });
+    await reader.until(({ stdout }) => stdout.includes('running'));
+    reader.kill('SIGTERM');
+    await reader.until(({ stdout }) => stdout.includes('stopped'));
+    expect(await reader.done).toMatchObject({ code: 0 });
+  });
+
+  it('flood a server: a reader that was away gets the rest in order, with what it missed in its place', async () => {
+    await using server = await PmiServer.listen({ size: 1 });
+    const events = server.events({ types: ['barrier', 'finalized'] });
+    using channel = server.channel(0);
+    const batches = 100;
+    const rank = spawn(program('raw_flood'), ['barriers', String(batches)], { stdio: ['ignore', 'inherit', 'inherit', channel.fd], env: { ...server.env(0, { fd: 3 }) } });
+    channel.close();
+    await once(rank, 'exit');
+    let next = 0;
+    let missed = 0;
+    for await (const event of events) {
+      if (event.type === 'finalized') break;
+      if (event.type === 'missed') {
+        expect(event.of).toBe('barrier');
+        missed += event.count;
+        next += event.count;
+      } else {
+        expect(event.number).toBe(next++);
+      }
+    }
+    expect(next).toBe(batches * batch);
+    expect(missed).toBeGreaterThan(0);
+    expect(next - missed).toBeGreaterThanOrEqual(waiting);
+  });
+});
+
+describe('strangers', () => {
+  it('that come again and again take no place of what ranks do', async () => {
+    await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
+    const events = server.events();
+    const count = waiting + 1000;
+    await stranger({ target: targetOf(server.address!), manner: 'shoot', text: 'cmd=get\n', count });
+    await using pmi = await PmiClient.fromEnv({ env: server.env(0) });
+    await pmi.barrier();
+    await pmi.finalize();
+    const { rejected } = await server.status();
+    await server.close();
+    const seen: PmiEvent[] = [];
+    for await (const event of events) seen.push(event);
+    const missed = seen.find(({ type }) => type === 'missed');
+    expect(missed).toMatchObject({ of: 'rejected' });
+    expect(seen.filter(({ type }) => type === 'rejected').length + (missed as { count: number }).count).toBe(rejected);
+    expect(seen.map(({ type }) => type).filter((type) => type !== 'rejected' && type !== 'missed')).toEqual(['connected', 'initialized', 'barrier', 'finalized', 'disconnected']);
+  });
+});
+
+it('the limit of keys and values is an option of the server', async () => {
+  await using server = await PmiServer.listen({ size: 1, address: 'unix', kvsLimit: 10_000 });
+  await using pmi = await PmiClient.fromEnv({ env: server.env(0) });
+  const value = 'v'.repeat(1000);
+  let stored = 0;
+  const fill = async (): Promise<void> => {
+    for (; stored < 100; stored++) await pmi.put(`key-${stored}`, value);
+  };
+  await expect(fill()).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 2 });
+  expect(stored).toBe(8);
+  await expect(PmiServer.listen({ size: 1, kvsLimit: 0 })).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
+});

@@ -1,0 +1,66 @@
+// raw_flood WHAT COUNT: every rank does one thing COUNT times, or without end where COUNT is 0, as fast as it is answered,
+// and finalizes. WHAT: `nonsense` (200 commands that no PMI knows), `barriers` (200 of them, for a rank that is alone),
+// `put` (a new key of 1,000 bytes; it stops at the first refusal, and prints it), `unread` (200 questions, whose answers it
+// does not read).
+// A rank whose connection ends prints `cut off` and sleeps.
+#include "raw_pmi.h"
+
+enum { kBatch = 200 };
+
+static void cut_off(void) {
+  printf("cut off\n");
+  fflush(stdout);
+  for (;;) pause();
+}
+
+// Reads up to `lines` newlines.
+static void answers(const struct raw_pmi* pmi, int lines) {
+  char buffer[1 << 16];
+  while (lines > 0) {
+    const ssize_t size = read(pmi->fd, buffer, sizeof buffer);
+    if (size <= 0) cut_off();
+    for (ssize_t i = 0; i < size; ++i) lines -= buffer[i] == '\n';
+  }
+}
+
+static void ask(const struct raw_pmi* pmi, const char* line) {
+  char batch[kBatch * 32];
+  const size_t length = strlen(line);
+  for (size_t i = 0; i < kBatch; ++i) memcpy(batch + length * i, line, length);
+  for (size_t sent = 0; sent < kBatch * length;) {
+    const ssize_t size = send(pmi->fd, batch + sent, kBatch * length - sent, MSG_NOSIGNAL);
+    if (size <= 0) cut_off();
+    sent += (size_t)size;
+  }
+}
+
+// False: it was refused.
+static int put(const struct raw_pmi* pmi, long number) {
+  char value[1000];
+  char line[kMaxLine];
+  memset(value, 'x', sizeof value - 1);
+  value[sizeof value - 1] = '\0';
+  say(pmi, "cmd=put kvsname=%s key=k-%d-%ld value=%s", pmi->kvsname, pmi->rank, number, value);
+  hear(pmi, "cmd=put_result ", line);
+  if (strstr(line, " rc=0") != NULL) return 1;
+  printf("%s\n", line);
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  if (argc < 3) die("usage: raw_flood WHAT COUNT");
+  const struct raw_pmi pmi = raw_start();
+  const long count = number(argv[2]);
+  for (long i = 0; count == 0 || i < count; ++i) {
+    const int barriers = strcmp(argv[1], "barriers") == 0;
+    if (strcmp(argv[1], "put") == 0) {
+      if (!put(&pmi, i)) break;
+    } else if (strcmp(argv[1], "unread") == 0) {
+      ask(&pmi, "cmd=get_my_kvsname\n");
+    } else {
+      ask(&pmi, barriers ? "cmd=barrier_in\n" : "cmd=foo\n");
+      answers(&pmi, kBatch);
+    }
+  }
+  raw_finalize(&pmi);
+}
