@@ -6,6 +6,7 @@
 
 #include "host/agent_driver.h"
 #include "os/message_socket.h"
+#include "os/support.h"
 
 namespace {
 
@@ -238,6 +239,43 @@ TEST_CASE("ranks that the agent has no files for are reported as such, and nothi
     CHECK(agent.wait().value == 0);
     CHECK(read_all(err.first.get()).empty());
   }
+}
+
+TEST_CASE("ranks that would be too many processes are reported as such, and others can be started when some have ended") {
+  if (!os::test::is_root()) {
+    // The limit counts all processes of a user, but does not bind root: a user without any other is needed.
+    MESSAGE("skipped: needs root");
+    return;
+  }
+  const os::test::TemporaryFolder folder;
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0755));
+  const std::string copy = folder / "wireup-agent";
+  std::filesystem::copy_file(WIREUP_AGENT, copy);
+  os::FdPair pair = os::seqpacket_pair();
+  os::SpawnSpec spec = Driver::agent({}, pair.second.get());
+  spec.path = "/usr/bin/setpriv";
+  // The guard, the agent and two ranks.
+  spec.args = {"setpriv", "--reuid=64987", "--clear-groups", "prlimit", "--nproc=4:4", copy};
+  Driver agent(std::move(pair.first), os::spawn(spec));
+  pair.second.reset();
+  agent.hello();
+  agent.program({"sleep", "1000"});
+  agent.send(msg::Spawn{0, {{.process = 0}, {.process = 1}, {.process = 2}, {.process = 3}}});
+  agent.expect<msg::Started>();
+  agent.expect<msg::Started>();
+  for (int i = 0; i < 2; ++i) {
+    const auto failed = agent.expect<msg::SpawnFailed>();
+    CHECK(failed.error == EAGAIN);
+    CHECK(failed.syscall == "clone");
+  }
+  agent.send(msg::Signal{SIGKILL, {0}});
+  CHECK(agent.expect<msg::Exited>().process == 0);
+  agent.start(4);
+  agent.end();
+  agent.expect<msg::Exited>();
+  agent.expect<msg::Exited>();
+  agent.expect<msg::Done>();
+  CHECK(agent.wait().value == 0);
 }
 
 TEST_CASE("an agent whose launcher's message does not fit says so and ends the job") {
