@@ -47,6 +47,15 @@
       # It is bind-mounted into containers that have a libc and perhaps no C++ runtime.
       "ldflags": ["-static-libstdc++", "-static-libgcc"],
     },
+    # The commands wireup and mpiexec.wireup: native/build.mjs puts it where npm has linked them to.
+    {
+      "target_name": "wireup-start",
+      "type": "executable",
+      "dependencies": ["core"],
+      "sources": ["<!@(<(sources_of) start)"],
+      # As wireup-agent.
+      "ldflags": ["-static-libstdc++", "-static-libgcc"],
+    },
     # What `wireup bench` measures with: nothing of the core is in them.
     {
       "target_name": "wireup-bench",

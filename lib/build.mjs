@@ -2,7 +2,7 @@
 // share one native side), the tool, and the declarations.
 import { build } from 'esbuild';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +35,6 @@ await build({
   ...bundled,
   entryPoints: [join(lib, 'cli/main.ts')],
   outfile: join(dist, 'cli.js'),
-  banner: { js: readFileSync(join(lib, 'cli/start.sh'), 'utf8').replace(/^#( .*)?\n/gm, '').trimEnd() },
   plugins: [apart(/^\.\/run$/, 'run.js'), apart(/^\.\/commands$/, 'commands.js')],
 });
 // With what it needs of the library; other subcommands load all of that.
@@ -48,11 +47,23 @@ const commands = await build({
 });
 const bench = await build({ ...bundled, minify: true, entryPoints: [join(lib, 'cli/bench/run.mts')], outfile: join(dist, 'bench.js') });
 writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, commands, bench]));
-chmodSync(join(dist, 'cli.js'), 0o755);
+placeCommand();
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");
 writeFileSync(join(dist, 'index.d.mts'), "export * from './index.js';\n");
 execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(lib, 'tsconfig.json')], { stdio: 'inherit' });
+
+/**
+ * What the commands are links to: the starter, where it is built. A package is packed with a stub, since npm links only what is
+ * there before the install script puts the starter into its place. The stub has no #! line: a package manager that reads
+ * one would start the starter by a shell.
+ */
+function placeCommand() {
+  const starter = join(root, 'build/Release/wireup-start');
+  const packs = process.env.npm_lifecycle_event === 'prepare' && ['pack', 'publish'].includes(process.env.npm_command);
+  copyFileSync(packs || !existsSync(starter) ? join(lib, 'cli/not-built.sh') : starter, join(dist, 'wireup'));
+  chmodSync(join(dist, 'wireup'), 0o755);
+}
 
 /** What the licences of the bundled libraries ask for. */
 function licensesOf(results) {

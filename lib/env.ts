@@ -23,11 +23,6 @@ export function toRecord(variables: readonly string[]): Record<string, string> {
   );
 }
 
-/** `{ A: "1" }` as `["A=1"]`. */
-export function toList(environment: Environment): string[] {
-  return Object.entries(environment).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
-}
-
 /** Nodes are filled in the order of ranks; the last may have fewer. */
 export function placeOf(rank: number, size: number, ranksPerNode: number): NativeRankPlace {
   const localRank = rank % ranksPerNode;

@@ -6,7 +6,8 @@ export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiV
 export { type Waiting } from './wait';
 export { listNames, NameServer, type NameServerEvent, type NameServerOptions, type PublishedName } from './names';
 export { launch, prepareLaunch } from './launch';
-export { type JobSettings, type LaunchApp, type LaunchOptions, type OutputTarget, type PmiTransport } from './launch-options';
+export { type JobSettings, type LaunchApp, type LaunchOptions, type OutputTarget, type PmiTransport, type RankEnvironment } from './launch-options';
+export { type Bytes } from './options';
 export { type Job, type JobEvent } from './job';
 export { describeFailure, type JobApp, type JobFailure, type JobResult, type RankResult } from './result';
 export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';

@@ -1,34 +1,47 @@
 /** What launch() takes, checked and made ready for the addon. */
 import { hostname } from 'node:os';
 import { resolveUnixAddress, toListenOptions } from './address';
-import { scrubEnvironment, toList, type Environment } from './env';
 import { makeJobOptions, type AdmissionOptions, type KvsOptions } from './identity';
 import { MAX_MILLISECONDS, MAX_RANKS } from './limits';
-import { agentPath, execPath, type NativeBinding, type NativeGroupOptions, type NativeLaunchOptions, type NativeOutputPlan, type NativeProgram } from './native';
-import { checkBoolean, checkInteger, checkIntegers, checkOneOf, checkOptions, checkSignal, checkString, checkStrings, optionError } from './options';
+import {
+  agentPath, execPath, native, type NativeBinding, type NativeCaller, type NativeEnvironment, type NativeGroupOptions, type NativeLaunchOptions,
+  type NativeOutputPlan, type NativeProgram,
+} from './native';
+import {
+  checkBoolean, checkBytes, checkBytesList, checkInteger, checkIntegers, checkOneOf, checkOptions, checkSignal, checkString, checkStrings, optionError,
+  type Bytes,
+} from './options';
 import type { JobApp } from './result';
-import { signalNumber } from './signals';
+import { signalNumbers } from './signals';
 import { checkSpawnLimit } from './spawn';
 
 /** How ranks reach their server: an inherited fd, TCP on 127.0.0.1, or a unix socket in a private folder. */
 export type PmiTransport = 'fd' | 'tcp' | 'unix';
 
+/** Environment variables by name. A variable that is `undefined` is not set. */
+export type RankEnvironment = Record<string, Bytes | undefined>;
+
 /** One program and the ranks that run it. */
 export interface LaunchApp {
-  /** What to run; searched in `path` when it has no slash. */
-  program: string;
-  args?: readonly string[];
+  /** What to run; searched in `path` when it has no slash. What is not UTF-8 is passed as a Uint8Array, here and below. */
+  program: Bytes;
+  args?: readonly Bytes[];
   /** How many ranks: 1 to 1,048,576, in all applications together. */
   ranks: number;
   /** The ranks' working directory; this process's own by default. */
-  cwd?: string;
+  cwd?: Bytes;
   /**
-   * The ranks' environment; `process.env` by default. What other process managers left in it is taken out, the
-   * job's own variables are put in, and what Hydra gives its ranks where it says nothing else.
+   * The ranks' environment; by default this process's own (`process.env`), byte by byte as it is, UTF-8 or not. What other
+   * process managers left in it is taken out, the job's own variables are put in, and what Hydra gives its ranks where it
+   * says nothing else.
    */
-  env?: Environment;
-  /** Folders, between colons, in which `program` is searched; PATH of `env` by default. */
-  path?: string;
+  env?: RankEnvironment;
+  /** The names of the variables that are inherited from this process's own environment; all by default. Not with `env`. */
+  inheritEnv?: readonly Bytes[];
+  /** What is set instead of what is inherited or stands in `env`; a variable that is `undefined` is taken out. */
+  setEnv?: RankEnvironment;
+  /** Folders, between colons, in which `program` is searched; PATH of the ranks' environment by default. */
+  path?: Bytes;
 }
 
 /**
@@ -38,7 +51,7 @@ export interface LaunchApp {
  * `pipe-per-rank`: each rank's into a stream of its own, as it is. `{ file }`: into files whose name holds %r (rank), %h
  * (host), %p (number of the node), %t (seconds since 1970); ranks that share a name share the file. `ignore`: nowhere.
  */
-export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | { file: string };
+export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | { file: Bytes };
 
 export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions {
   /** `fd` by default. */
@@ -60,7 +73,7 @@ export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmi
    * node, %g that of its group of ranks (0; spawned ones from 1), %t seconds since 1970, %% a percent sign. Where there is
    * no %g, a spawned group's %r is group and rank: `[1:0] `.
    */
-  label?: string;
+  label?: Bytes;
   /** The ranks whose output is not thrown away; all by default. Not with `pipe-per-rank`. */
   outputFrom?: readonly number[];
   /** The ranks that read this process's standard input, each all of it; none by default. All others read /dev/null. */
@@ -98,12 +111,21 @@ export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmi
    * A command put before the program of these ranks: a debugger, or a terminal with one in it. It is searched as
    * `program` is. Debuggers that drop inherited fds need `pmi: 'tcp'`.
    */
-  debugger?: { command: readonly string[]; ranks: readonly number[] };
+  debugger?: { command: readonly Bytes[]; ranks: readonly number[] };
   /**
-   * Signals that are ignored in the ranks when they start, beside those that this process ignores natively. Node makes
-   * every signal default at its own start, so what `nohup` ignored has to be said.
+   * Signals, by name or number, that are ignored in the ranks when they start, beside those that this process ignores
+   * natively. Node makes every signal default at its own start, so what `nohup` ignored has to be said.
    */
-  ignoredSignals?: readonly NodeJS.Signals[];
+  ignoredSignals?: readonly (NodeJS.Signals | number)[];
+  /** Signals, by name or number, that are blocked in the ranks when they start; none by default. */
+  blockedSignals?: readonly (NodeJS.Signals | number)[];
+  /**
+   * The ranks' soft limit of open files, at most this process's hard one; this process's own by default, which Node raises
+   * to the hard one at its own start.
+   */
+  softFiles?: number;
+  /** Fds of this process above 2 that every rank inherits under the same numbers, up to 1,024; none by default. */
+  fds?: readonly number[];
   /**
    * What a rank that fails does to the others: `kill` (the default) ends them, `wait` lets them run on. A rank that
    * cannot be started, and abort, always end the job.
@@ -140,14 +162,17 @@ const MAX_LABEL = 1024;
 /** CPUs of all sets together: what one message to the agent holds. */
 const MAX_CPUS = 16_384;
 
-const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'path'] as const;
+/** Far more than a program opens for its children, and what the agent can hold. */
+const MAX_FDS = 1024;
+
+const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'inheritEnv', 'setEnv', 'path'] as const;
 
 /** The compiler sees when one is missing. */
 const settings: Record<keyof JobSettings, true> = {
   pmi: true, ports: true, execShim: true, stdout: true, stderr: true, label: true, outputFrom: true, stdin: true, universeSize: true, maxSpawn: true,
   nameServer: true, ranksPerNode: true, nodes: true, hosts: true, pretendHosts: true, bind: true, allowedUids: true, pmiId: true, reconnect: true,
-  debugger: true, ignoredSignals: true, onFailure: true, onEarlyExit: true, killTimeout: true, timeout: true, wireupTimeout: true, singleton: true,
-  kvsLimit: true, signal: true,
+  debugger: true, ignoredSignals: true, blockedSignals: true, softFiles: true, fds: true, onFailure: true, onEarlyExit: true, killTimeout: true,
+  timeout: true, wireupTimeout: true, singleton: true, kvsLimit: true, signal: true,
 };
 const settingNames = Object.keys(settings) as (keyof JobSettings)[];
 
@@ -167,8 +192,8 @@ export interface LaunchPlan {
 }
 
 /** What Hydra sets for its ranks, beside PMI's own: a pipe makes gfortran's output late, and MPICH names its interface. */
-function hydraEnvironment(): Environment {
-  return { GFORTRAN_UNBUFFERED_PRECONNECTED: 'y', MPIR_CVAR_CH3_INTERFACE_HOSTNAME: hostname() };
+function hydraEnvironment(): string[] {
+  return ['GFORTRAN_UNBUFFERED_PRECONNECTED=y', `MPIR_CVAR_CH3_INTERFACE_HOSTNAME=${hostname()}`];
 }
 
 function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
@@ -183,40 +208,56 @@ function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
 }
 
 function toProgram(where: string, app: LaunchApp, prefix: string[]): NativeProgram {
-  const environment = { ...hydraEnvironment(), ...scrubEnvironment(checkEnvironment(`${where}env`, app.env ?? process.env)) };
   return {
-    directory: checkString(`${where}cwd`, app.cwd ?? ''),
-    path: checkString(`${where}path`, app.path ?? ''),
+    directory: checkBytes(`${where}cwd`, app.cwd ?? ''),
+    path: checkBytes(`${where}path`, app.path ?? ''),
     prefix,
-    args: [checkProgram(`${where}program`, app.program), ...checkStrings(`${where}args`, app.args ?? [])],
-    environment: toList(environment),
+    args: [checkProgram(`${where}program`, app.program), ...checkBytesList(`${where}args`, app.args ?? [])],
+    environment: toEnvironment(where, app),
   };
 }
 
 function checkProgram(name: string, value: unknown): string {
-  if (value === '') throw optionError(name, 'the name of a program', value);
-  return checkString(name, value);
+  const program = checkBytes(name, value);
+  if (program === '') throw optionError(name, 'the name of a program', value);
+  return program;
 }
 
-function checkEnvironment(name: string, value: Environment): Environment {
+function toEnvironment(where: string, app: LaunchApp): NativeEnvironment {
+  const given = app.env === undefined ? undefined : checkEnvironment(`${where}env`, app.env);
+  const names = app.inheritEnv === undefined ? undefined : checkBytesList(`${where}inheritEnv`, app.inheritEnv);
+  if (given !== undefined && names !== undefined) throw optionError(`${where}inheritEnv`, 'nothing beside env', app.inheritEnv);
+  const inherited = given === undefined ? native.ownEnvironment(names) : new Uint8Array();
+  // A worker's own.
+  const copied = Object.entries(inherited === undefined ? process.env : {}).filter(([name]) => names?.includes(name) ?? true);
+  const variables = new Map([...copied, ...(given ?? []), ...checkEnvironment(`${where}setEnv`, app.setEnv ?? {})]);
+  const set = [...variables].filter(([name, value]) => value !== undefined && !native.isStalePmiVariable(name));
+  return {
+    defaults: hydraEnvironment(),
+    inherited: inherited ?? new Uint8Array(),
+    set: set.map(([name, value]) => `${name}=${value}`),
+    unset: [...variables.keys()].filter((name) => variables.get(name) === undefined),
+  };
+}
+
+function checkEnvironment(name: string, value: RankEnvironment): [string, string | undefined][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map) throw optionError(name, 'an object of strings', value);
-  for (const [variable, text] of Object.entries(value)) {
+  return Object.entries(value).map(([variable, text]) => {
     if (variable === '' || variable.includes('=')) throw optionError(name, "names that are not empty and have no '='", variable);
-    if (text !== undefined) checkString(`${name}.${variable}`, text);
-  }
-  return value;
+    return [checkString(name, variable), text === undefined ? undefined : checkBytes(`${name}.${variable}`, text)];
+  });
 }
 
 function checkTarget(name: string, value: OutputTarget): OutputTarget {
   if (typeof value !== 'object' || value === null) return checkOneOf(name, value, ['inherit', 'pipe', 'pipe-per-rank', 'ignore'] as const);
   checkOptions(name, value, ['file']);
-  const file = checkString(`${name}.file`, value.file);
+  const file = checkBytes(`${name}.file`, value.file);
   if (file === '' || file.length > MAX_PATTERN) throw optionError(`${name}.file`, `the name of a file, up to ${MAX_PATTERN} letters`, file);
-  return value;
+  return { file };
 }
 
 function toOutputPlan(target: OutputTarget, joins: boolean): NativeOutputPlan {
-  if (typeof target === 'object') return { mode: 'file', file: target.file };
+  if (typeof target === 'object') return { mode: 'file', file: target.file as string };
   if (target === 'ignore' || target === 'pipe-per-rank') return { mode: 'discard', file: '' };
   // One rank's output needs nobody to join it.
   return { mode: joins ? 'merge' : 'inherit', file: '' };
@@ -270,7 +311,7 @@ function nodesInOrder(size: number, ranksPerNode: number | undefined): number[] 
 function debuggerOf(value: JobSettings['debugger'], size: number): { debugger: string[]; debugged: number[] } {
   if (value === undefined) return { debugger: [], debugged: [] };
   checkOptions('debugger', value, ['command', 'ranks']);
-  const command = checkStrings('debugger.command', value.command);
+  const command = checkBytesList('debugger.command', value.command);
   if (command.length === 0) throw optionError('debugger.command', 'a command', command);
   return { debugger: command, debugged: checkIntegers('debugger.ranks', value.ranks, 0, size - 1) };
 }
@@ -282,8 +323,15 @@ function singletonOf(value: JobSettings['singleton'], size: number): LaunchPlan[
   return { port: checkInteger('singleton.port', value.port, 1, 65_535), pid: checkInteger('singleton.pid', value.pid, 1, 2 ** 31 - 1) };
 }
 
-export function toIgnoredSignals(value: JobSettings['ignoredSignals']): number[] {
-  return checkStrings('ignoredSignals', value ?? []).map((signal) => signalNumber('ignoredSignals', signal as NodeJS.Signals));
+function callerOf(options: JobSettings): NativeCaller {
+  const fds = checkIntegers('fds', options.fds ?? [], 3, 2 ** 31 - 1);
+  if (fds.length > MAX_FDS || new Set(fds).size !== fds.length) throw optionError('fds', `up to ${MAX_FDS} numbers, each once`, fds);
+  return {
+    ignoredSignals: signalNumbers('ignoredSignals', options.ignoredSignals ?? []),
+    blockedSignals: signalNumbers('blockedSignals', options.blockedSignals ?? []),
+    softFiles: options.softFiles === undefined ? 0 : checkInteger('softFiles', options.softFiles, 1, 2 ** 31 - 1),
+    fds,
+  };
 }
 
 function checkPorts(value: unknown): [number, number] {
@@ -302,7 +350,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
   const shim = checkBoolean('execShim', options.execShim ?? true) && pmi === 'unix';
   const programs = given.map(({ where, app }) => toProgram(where, app, shim ? [execPath] : []));
-  const label = checkString('label', options.label ?? '');
+  const label = checkBytes('label', options.label ?? '');
   if (label.length > MAX_LABEL) throw optionError('label', `up to ${MAX_LABEL} letters`, label);
   const joins = size > 1 || label !== '';
   const stdout = checkTarget('stdout', options.stdout ?? 'inherit');
@@ -350,7 +398,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       silent:
         options.outputFrom === undefined ? [] : flags(checkIntegers('outputFrom', options.outputFrom, 0, size - 1), size).map((said) => !said),
       ...debuggerOf(options.debugger, size),
-      ignoredSignals: toIgnoredSignals(options.ignoredSignals),
+      ...callerOf(options),
       endOnFailure: checkOneOf('onFailure', options.onFailure ?? 'kill', ['kill', 'wait'] as const) === 'kill',
       endOnEarlyExit: checkOneOf('onEarlyExit', options.onEarlyExit ?? 'fail', ['fail', 'wait'] as const) === 'fail',
       grace: checkInteger('killTimeout', options.killTimeout ?? 5000, 0, MAX_MILLISECONDS),

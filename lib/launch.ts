@@ -7,9 +7,8 @@ import { pushNative, tellNative, toPmiEvent } from './events';
 import { startDispatch } from './dispatch';
 import { JobHandle } from './handle';
 import { Job, type JobEvent, type JobStreams } from './job';
-import { planLaunch, toIgnoredSignals, type JobSettings, type LaunchOptions, type LaunchPlan, type OutputTarget } from './launch-options';
+import { planLaunch, type LaunchOptions, type LaunchPlan, type OutputTarget } from './launch-options';
 import { agentPath, native } from './native';
-import { checkOptions } from './options';
 import { exitOf, toJobResult, type JobResult } from './result';
 import { Spawner } from './spawn';
 import { deferred } from './wait';
@@ -72,19 +71,15 @@ function start({ size, stdout, stderr, singleton, native: options }: LaunchPlan,
 
 /**
  * Starts ahead what a {@link launch} needs beside its ranks, so that the next one finds it running: for a tool that knows
- * that it will launch, and reads its options meanwhile. Only a launch with the same `ignoredSignals`, in this worker, whose
+ * that it will launch, and reads its options meanwhile. Only a launch in this worker whose
  * `stdout` and `stderr` are not 'pipe' can use it, and only while user, working directory and umask of this process stay
  * what they are now; its limits, priority and stdin are those of now too. Without any launch it ends with the process,
  * which it does not keep alive; what cannot be started ahead is started by launch().
- *
- * @throws {@link PmiError} `ERR_PMI_OPTION`
  */
-export function prepareLaunch(options: Pick<JobSettings, 'ignoredSignals'> = {}): void {
-  checkOptions('options', options, ['ignoredSignals']);
-  const ignoredSignals = toIgnoredSignals(options.ignoredSignals);
+export function prepareLaunch(): void {
   try {
     startDispatch();
-    native.prepareAgent({ agent: agentPath, ignoredSignals });
+    native.prepareAgent({ agent: agentPath });
   } catch {
     // launch() will tell.
   }

@@ -232,7 +232,28 @@ export interface NativeProgram {
   path: string;
   prefix: string[];
   args: string[];
-  environment: string[];
+  environment: NativeEnvironment;
+}
+
+/** In each string "NAME=value". */
+export interface NativeEnvironment {
+  /** For what is not inherited. */
+  defaults: readonly string[];
+  /** What ownEnvironment() gives, or nothing. */
+  inherited: Uint8Array;
+  /** Instead of those. */
+  set: readonly string[];
+  /** The names of those that are not to be there. */
+  unset: readonly string[];
+}
+
+/** What the process that started this one has handed down: signals by number, fds above 2. */
+export interface NativeCaller {
+  ignoredSignals: readonly number[];
+  blockedSignals: readonly number[];
+  /** The soft limit of open files; 0: this process's own. */
+  softFiles: number;
+  fds: readonly number[];
 }
 
 export interface NativeOutputPlan {
@@ -260,7 +281,7 @@ export interface NativeGroupOptions extends NativeJobOptions, NativeListenOption
   descendantsOnly: boolean;
 }
 
-export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions {
+export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions, NativeCaller {
   /** Taken over, also when the call throws: the connection of a rank that runs, instead of one to start; -1: none. */
   singletonFd: number;
   singletonPid: number;
@@ -283,7 +304,6 @@ export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptio
   /** Put before the program of the ranks `debugged`. */
   debugger: string[];
   debugged: number[];
-  ignoredSignals: number[];
   endOnFailure: boolean;
   endOnEarlyExit: boolean;
   /** Milliseconds between TERM and KILL. */
@@ -380,7 +400,7 @@ export interface Native {
 
   launch(options: NativeLaunchOptions): number;
   /** Of the next launch that says the same and has neither stdoutFd nor stderrFd. */
-  prepareAgent(options: Pick<NativeLaunchOptions, 'agent' | 'ignoredSignals'>): void;
+  prepareAgent(options: Pick<NativeLaunchOptions, 'agent'>): void;
   /** To all ranks when none is named. */
   signal(launch: number, signal: number, ranks: number[]): void;
   stop(launch: number, graceMs: number): void;
@@ -412,6 +432,17 @@ export interface Native {
   portEnvironment(place: NativeRankPlace, pmiPort: string, token: string): string[];
   isStalePmiVariable(name: string): boolean;
   messageTable(): NativeMessage[];
+
+  /**
+   * This process's environment as it is, byte by byte and without what other process managers left in it: these variables,
+   * or all. Undefined in a worker, whose process.env is a copy of its own.
+   */
+  ownEnvironment(names?: readonly string[]): Uint8Array | undefined;
+  /** As the starter has noted it, whose fd is closed and whose hidden variables are set again; -1: without a starter. */
+  takeCaller(notes: number): NativeCaller;
+  /** Bytes that are no UTF-8 are lone surrogates, U+DC80 to U+DCFF, in every string here; these convert by themselves. */
+  textOfBytes(bytes: Uint8Array): string;
+  bytesOfText(text: string): Buffer;
 }
 
 /** The folder of the compiled parts: the addon, wireup-agent, wireup-exec, libpmi. */

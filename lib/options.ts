@@ -2,6 +2,10 @@
 import { inspect } from 'node:util';
 import { PmiError } from './errors';
 import { MAX_KEY, MAX_KVSNAME } from './limits';
+import { native } from './native';
+
+/** What is bytes to the system: a string stands for its UTF-8. */
+export type Bytes = string | Uint8Array;
 
 export function optionError(name: string, expected: string, value: unknown): PmiError {
   return new PmiError('ERR_PMI_OPTION', `${name}: expected ${expected}, got ${inspect(value, { depth: 0 })}`);
@@ -14,10 +18,16 @@ export function checkInteger(name: string, value: unknown, min: number, max: num
   return value as number;
 }
 
-/** A string that can be passed to a program: without NUL. */
+/** Whether a string has no half of a surrogate pair, so that it is UTF-8 for others. */
+export function isWellFormed(text: string): boolean {
+  return (text as string & { isWellFormed(): boolean }).isWellFormed();
+}
+
+/** A string that can be passed to a program: without NUL, and that UTF-8 can say. */
 export function checkString(name: string, value: unknown): string {
   if (typeof value !== 'string') throw optionError(name, 'a string', value);
   if (value.includes('\0')) throw optionError(name, 'a string without a NUL', value);
+  if (!isWellFormed(value)) throw optionError(name, 'a string without lone surrogates', value);
   return value;
 }
 
@@ -37,6 +47,19 @@ export function checkPmiId(name: string, value: unknown): string {
     throw optionError(name, `a PMI_ID: 1 to ${MAX_KEY - 1} bytes without blanks, newlines, = and ;`, value);
   }
   return text;
+}
+
+/** As the addon takes them. */
+export function checkBytes(name: string, value: unknown): string {
+  if (typeof value === 'string') return checkString(name, value);
+  if (!(value instanceof Uint8Array)) throw optionError(name, 'a string or a Uint8Array', value);
+  if (value.includes(0)) throw optionError(name, 'bytes without a NUL', value);
+  return native.textOfBytes(value);
+}
+
+export function checkBytesList(name: string, value: unknown): string[] {
+  if (!Array.isArray(value)) throw optionError(name, 'an array of strings or Uint8Arrays', value);
+  return value.map((item, i) => checkBytes(`${name}[${i}]`, item));
 }
 
 export function checkStrings(name: string, value: unknown): string[] {

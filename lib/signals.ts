@@ -1,6 +1,6 @@
 /** Signals by name and by number. */
 import { constants } from 'node:os';
-import { optionError } from './options';
+import { checkInteger, optionError } from './options';
 
 /** Where one signal has several names (SIGABRT and SIGIOT, SIGIO and SIGPOLL), Node lists the usual one first. */
 const signalNames = new Map(
@@ -8,6 +8,18 @@ const signalNames = new Map(
     .reverse()
     .map(([name, number]) => [number, name as NodeJS.Signals]),
 );
+
+/** The highest number of a signal (SIGRTMAX). */
+const MAX_SIGNAL = 64;
+
+/** Of a name, or a number, since real-time signals have no names here. */
+export function signalNumbers(option: string, signals: unknown): number[] {
+  if (!Array.isArray(signals)) throw optionError(option, 'an array of signals', signals);
+  return signals.map((signal, i) => {
+    if (typeof signal === 'number') return checkInteger(`${option}[${i}]`, signal, 1, MAX_SIGNAL);
+    return signalNumber(option, signal as NodeJS.Signals);
+  });
+}
 
 export function signalNumber(option: string, signal: NodeJS.Signals): number {
   const number = constants.signals[signal];

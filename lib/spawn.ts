@@ -190,6 +190,9 @@ function childProgram(parent: NativeProgram, command: NativeSpawn['commands'][nu
     directory: info.get('wdir') ?? parent.directory,
     path: info.get('path') ?? parent.path,
     args: [command.program, ...command.args],
-    environment: [...parent.environment.filter((variable) => !names.has(variable.slice(0, variable.indexOf('=')))), ...set],
+    environment: {
+      ...parent.environment,
+      set: [...parent.environment.set.filter((variable) => !names.has(variable.slice(0, variable.indexOf('=')))), ...set],
+    },
   };
 }

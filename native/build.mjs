@@ -1,7 +1,7 @@
 // The `install` script of the package: builds the addon and the small programs with node-gyp into build/Release.
 // Node's own headers are used where they lie beside the running node, so that nothing is downloaded.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -37,8 +37,21 @@ const { status, stdout, stderr } = spawnSync(
 );
 // What make and the compiler say is of interest only when something is wrong.
 if (status !== 0) console.error(`${stdout}${stderr}wireup: the native parts could not be built`);
-else describeLibrary();
+else {
+  describeLibrary();
+  placeStarter();
+}
 process.exit(status ?? 1);
+
+/** In the place of the stub that the package came with, to which npm has linked the commands. */
+function placeStarter() {
+  const command = join(root, 'dist/wireup');
+  // In a checkout without dist/, lib/build.mjs does it.
+  if (!existsSync(command)) return;
+  // At once, and not in the place of a file that may be running.
+  copyFileSync(join(root, 'build/Release/wireup-start'), `${command}.new`);
+  renameSync(`${command}.new`, command);
+}
 
 /** What pkg-config says of libpmi and libpmi2, by paths from its own folder, so that the package can be moved. */
 function describeLibrary() {

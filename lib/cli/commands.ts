@@ -8,12 +8,13 @@ import { addPmi } from './pmi';
 import { addRun } from './run';
 import { addServe } from './serve';
 import { fail, helpStyle, print, usageError } from './report';
-import { restoreEnvironment } from './start';
+import { takeCaller, type Start } from './start';
 import { version } from './version';
 
-/** Does what the words of this process's command line ask for. */
-export function startCommand(): void {
-  restoreEnvironment();
+/** Does what the words of the command line ask for. */
+export function startCommand(start: Start): void {
+  // Without the starter there is nothing to close, and the addon is loaded for who needs it.
+  if (start.notes >= 0) takeCaller(start);
   const program = new Command('wireup')
     .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
     .version(version, '-V, --version')
@@ -22,6 +23,7 @@ export function startCommand(): void {
     .exitOverride()
     .configureOutput({ outputError: usageError, writeOut: print })
     .configureHelp(helpStyle);
-  for (const add of [addRun, addExchange, addServe, addPmi, addNames, addBench, addLibpmiPath]) add(program);
-  program.parseAsync().catch(fail);
+  addRun(program, start);
+  for (const add of [addExchange, addServe, addPmi, addNames, addBench, addLibpmiPath]) add(program);
+  program.parseAsync(start.words, { from: 'user' }).catch(fail);
 }

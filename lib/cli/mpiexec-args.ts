@@ -8,12 +8,21 @@
  */
 import type { Command, Option } from 'commander';
 import { parseArgsStringToArgv } from 'string-argv';
+import { isWellFormed } from '../options';
 
 /** One program with its options, as commander reads them. */
 export interface Segment {
   options: string[];
   program: string | undefined;
   args: string[];
+}
+
+/** The long names of options whose values are of a kind. */
+export interface OptionKinds {
+  /** A name and a value. */
+  pairs: ReadonlySet<string>;
+  /** What need not be UTF-8. */
+  bytes: ReadonlySet<string>;
 }
 
 /** Wrong use, told in one line. */
@@ -89,7 +98,7 @@ class Reader {
   constructor(
     argv: readonly string[],
     private readonly options: readonly Option[],
-    private readonly pairs: ReadonlySet<string>,
+    private readonly kinds: OptionKinds,
     private readonly wordsOf: (file: string) => string[],
   ) {
     this.#words = [...argv];
@@ -141,10 +150,11 @@ class Reader {
     }
     let given = value ?? (option === undefined ? undefined : this.#words[this.#at++]);
     // `-env NAME VALUE`, which may also be NAME=VALUE.
-    if (given !== undefined && this.pairs.has(long) && !given.includes('=')) {
+    if (given !== undefined && this.kinds.pairs.has(long) && !given.includes('=')) {
       if (this.#at >= this.#words.length) throw new UsageError(`option '${word}': expected a name and a value`);
       given = `${given}=${this.#words[this.#at++]}`;
     }
+    if (given !== undefined && !isWellFormed(given) && !this.kinds.bytes.has(long)) throw new UsageError(`option '${word}': expected UTF-8`);
     if (long === '--file' && given !== undefined) return this.#insert(given);
     // Without a value commander says what is missing; an unknown option it compares with those that there are.
     segment.options.push(given === undefined ? long : `${long}=${given}`);
@@ -161,17 +171,16 @@ class Reader {
 
 /**
  * @param command whose options there are
- * @param pairs the long names of options that take a name and a value
  * @param wordsOf reads a -file, whose words stand in its place
  * @throws {@link UsageError}
  */
 export function readCommandLine(
   argv: readonly string[],
   command: Command,
-  pairs: ReadonlySet<string>,
+  kinds: OptionKinds,
   wordsOf: (file: string) => string[],
 ): Segment[] {
-  return new Reader(argv, command.options, pairs, wordsOf).segments();
+  return new Reader(argv, command.options, kinds, wordsOf).segments();
 }
 
 function linesOf(text: string): string[] {

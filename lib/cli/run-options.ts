@@ -9,7 +9,9 @@ import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { PmiTransport } from '../index';
 import { MAX_RANKS } from '../limits';
+import { isWellFormed } from '../options';
 import { softCount } from '../soft';
+import { toBytes, toText } from './start';
 import { addAdmissionOptions, type AdmissionFlags } from './admission';
 import { STATUS_SIGNAL } from './job-signals';
 import { readCommandLine, readConfigFile, readOptionsFile, UsageError, type Segment } from './mpiexec-args';
@@ -47,6 +49,7 @@ export interface JobOptions extends AdmissionFlags {
   pmi: PmiTransport;
   pmiPort: boolean;
   execShim: boolean;
+  closeFds: boolean;
   label: boolean;
   prependPattern?: string;
   outfilePattern?: string;
@@ -84,9 +87,16 @@ export interface RunRequest {
 /** Options that take a name and a value, in one word or in two. */
 const pairs: ReadonlySet<string> = new Set(['--env', '--genv']);
 
+/** Options whose values are bytes to the system, and need not be UTF-8. */
+const bytes: ReadonlySet<string> = new Set([
+  '--wdir', '--path', '--env', '--envlist', '--file', '--genv', '--genvlist', '--hostfile', '--prepend-pattern', '--outfile-pattern',
+  '--errfile-pattern', '--debugger', '--configfile',
+]);
+
 function addPair(text: string, previous: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('Expected the name of a variable and its value.');
+  if (!isWellFormed(text.slice(0, at))) throw new InvalidArgumentError('Expected a name in UTF-8.');
   return { ...previous, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
@@ -197,6 +207,7 @@ function jobOptions(command: Command): Command {
         .default('auto'),
     )
     .option('-v, --verbose', 'say on stderr what runs where, and how long it took', false)
+    .option('--close-fds', 'ranks get no fds above 2; by default they get those that this command has from its caller, as 3>>log', false)
     .optionsGroup('How the job ends:')
     .addOption(new Option('-t, --timeout <S>', 'end the job after S seconds, with exit code 124; MPIEXEC_TIMEOUT by default').argParser(seconds(1)))
     .addOption(
@@ -288,7 +299,7 @@ function expandConfigFiles(segments: readonly Segment[], read: (argv: string[]) 
 
 export function readText(option: string, file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return toText(readFileSync(toBytes(file)));
   } catch (error) {
     throw new UsageError(`${option} ${file}: ${(error as Error).message}`);
   }
@@ -307,7 +318,7 @@ function said(command: Command, key: string): boolean {
  */
 export function readRun(name: string, argv: readonly string[]): RunRequest {
   const command = makeRunCommand(name);
-  const read = (line: readonly string[]): Segment[] => readCommandLine(line, command, pairs, (file) => readOptionsFile(readText('--file', file)));
+  const read = (line: readonly string[]): Segment[] => readCommandLine(line, command, { pairs, bytes }, (file) => readOptionsFile(readText('--file', file)));
   const segments = expandConfigFiles(read(argv), read);
   let job: JobOptions | undefined;
   const programs: RunSegment[] = [];

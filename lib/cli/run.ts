@@ -1,10 +1,11 @@
 import { fstatSync, readlinkSync } from 'node:fs';
 import { arch, availableParallelism, hostname, release } from 'node:os';
 import type { Command } from 'commander';
-import { describeFailure, formatIdset, launch, prepareLaunch, type Environment, type Job, type JobResult, type LaunchApp, type OutputTarget } from '../index';
+import { describeFailure, formatIdset, launch, prepareLaunch, type Job, type JobResult, type JobSettings, type LaunchApp, type OutputTarget } from '../index';
+import type { NativeCaller } from '../native';
 import { softCount } from '../soft';
 import { toAdmission } from './admission';
-import { restoreEnvironment, takeIgnoredSignals } from './start';
+import { ownPath, signalNames, takeCaller, toBytes, toText, type Start } from './start';
 import { JobSignals } from './job-signals';
 import { checkFile, writeJson } from './whole-file';
 import { UsageError } from './mpiexec-args';
@@ -21,7 +22,7 @@ export const RUN = 'wireup run';
 /** What a shell reports for a process that ^C ended: 128 + SIGINT. */
 const INTERRUPTED = 130;
 
-export function addRun(program: Command): void {
+export function addRun(program: Command, start: Start): void {
   const command = program
     .command('run')
     .description('start programs as the ranks of one job on this machine: mpiexec\'s command line')
@@ -29,26 +30,26 @@ export function addRun(program: Command): void {
     .allowUnknownOption()
     .passThroughOptions()
     .argument('[program...]')
-    .action((words: string[]) => run(RUN, words))
+    .action((words: string[]) => run(RUN, { ...start, words }))
     .addHelpText('after', () => helpBelow(RUN));
   // `wireup help run` is `wireup run --help`.
   command.helpInformation = () => makeRunCommand(RUN).helpInformation();
 }
 
 /** @param name how the tool was called, for its messages */
-export function startRun(name: string, words: readonly string[]): void {
-  run(name, words).catch(fail);
+export function startRun(name: string, start: Start): void {
+  run(name, start).catch(fail);
 }
 
-async function run(name: string, words: readonly string[]): Promise<void> {
-  restoreEnvironment();
-  const ignoredSignals = takeIgnoredSignals();
-  if (words[0] === '-pmi_args') return runSingleton(words.slice(1), ignoredSignals);
+async function run(name: string, start: Start): Promise<void> {
+  const { words } = start;
+  const caller = takeCaller(start);
+  if (words[0] === '-pmi_args') return runSingleton(words.slice(1), caller);
   // A third of the start, which goes on while the words are read. What mostly has no word of a program asks for help.
-  if (words.some((word) => !word.startsWith('-'))) prepareLaunch({ ignoredSignals });
+  if (words.some((word) => !word.startsWith('-'))) prepareLaunch();
   const { job: options, segments } = readRun(name, words);
   if (options.info) return printInfo();
-  const signals = new JobSignals(ignoredSignals);
+  const signals = new JobSignals(signalNames(caller.ignoredSignals));
   for (const option of ['result', 'proctable'] as const) {
     const file = options[option];
     const fault = file === undefined ? undefined : checkFile(file);
@@ -66,7 +67,7 @@ async function run(name: string, words: readonly string[]): Promise<void> {
     pmi,
     ...(pmi === 'tcp' && ports !== undefined ? { ports } : {}),
     execShim: options.execShim,
-    label: options.prependPattern ?? (options.label ? '[%r] ' : ''),
+    label: toBytes(options.prependPattern ?? (options.label ? '[%r] ' : '')),
     stdout: target(options.outfilePattern),
     stderr: target(options.errfilePattern),
     ...(options.outputFrom === undefined ? {} : { outputFrom: options.outputFrom }),
@@ -76,12 +77,13 @@ async function run(name: string, words: readonly string[]): Promise<void> {
     ...(options.spawn ? {} : { maxSpawn: 0 }),
     ...(options.maxSpawn === undefined ? {} : { maxSpawn: options.maxSpawn }),
     ...(nameServer === undefined ? {} : { nameServer }),
-    ignoredSignals,
+    ...inheritance(caller),
+    fds: options.closeFds ? [] : caller.fds,
     onFailure: options.onFailure,
     onEarlyExit: options.onEarlyExit,
     killTimeout: options.killTimeout,
     ...(timeout === undefined ? {} : { timeout }),
-    ...(options.debugger === undefined ? {} : { debugger: { command: options.debugger, ranks: options.debugRanks ?? [0] } }),
+    ...(options.debugger === undefined ? {} : { debugger: { command: options.debugger.map(toBytes), ranks: options.debugRanks ?? [0] } }),
     ...(options.wireupTimeout === undefined ? {} : { wireupTimeout: options.wireupTimeout }),
     ...toAdmission(options),
     ...(placement === undefined ? {} : { nodes: placement.nodes, hosts: placement.hosts, pretendHosts: placement.pretended }),
@@ -116,15 +118,16 @@ async function run(name: string, words: readonly string[]): Promise<void> {
  * `mpiexec -pmi_args PORT INTERFACE KEY PID`, which an MPI program runs that was started without a launcher and now needs
  * one. It is our parent, has our standard streams and terminal, and nobody to read our messages but its user.
  */
-async function runSingleton(words: readonly string[], ignoredSignals: NodeJS.Signals[]): Promise<void> {
+async function runSingleton(words: readonly string[], caller: NativeCaller): Promise<void> {
   const [port, , , said] = words.map(Number);
   // MPICH says the process that it has forked, which is this one.
   const pid = said === process.pid ? process.ppid : said;
   if (words.length !== 4 || !Number.isInteger(port) || !Number.isInteger(pid)) {
     throw new UsageError('-pmi_args: expected PORT INTERFACE KEY PID, as an MPI program says them that was started without a launcher');
   }
-  const signals = new JobSignals(ignoredSignals);
-  const job = await launch({ singleton: { port: port!, pid: pid! }, program: executableOf(pid!) ?? `process ${pid}`, ranks: 1, path: process.env.PATH ?? '', ignoredSignals });
+  const signals = new JobSignals(signalNames(caller.ignoredSignals));
+  const program = executableOf(pid!) ?? `process ${pid}`;
+  const job = await launch({ singleton: { port: port!, pid: pid! }, program, ranks: 1, path: ownPath(), ...inheritance(caller) });
   void reportTrouble(job);
   signals.attach(job);
   const result = await job.result;
@@ -132,6 +135,11 @@ async function runSingleton(words: readonly string[], ignoredSignals: NodeJS.Sig
   // It is a rank of the job that has failed, though no child of ours.
   if (result.failure !== undefined && process.ppid === pid) process.kill(pid!, 'SIGTERM');
   process.exitCode = result.exitCode;
+}
+
+/** What ranks have of the process that started the tool, beside its fds. */
+function inheritance({ ignoredSignals, blockedSignals, softFiles }: NativeCaller): Pick<JobSettings, 'ignoredSignals' | 'blockedSignals' | 'softFiles'> {
+  return { ignoredSignals, blockedSignals, ...(softFiles === 0 ? {} : { softFiles }) };
 }
 
 function printInfo(): void {
@@ -145,7 +153,7 @@ System: Linux ${release()} ${arch()}, Node ${process.version}
 
 function describeJob(job: Job, apps: readonly LaunchApp[]): string {
   const ranks = (count: number): string => `${count} rank${count === 1 ? '' : 's'}`;
-  return `${apps.map((app) => `${ranks(app.ranks)} of ${app.program}`).join(', ')} on ${job.host}`;
+  return `${apps.map((app) => `${ranks(app.ranks)} of ${toText(app.program)}`).join(', ')} on ${job.host}`;
 }
 
 /** When nobody reads the output any more there is nobody to be told, as with `yes | head`. */
@@ -154,7 +162,7 @@ function sayFailure(result: JobResult): void {
   for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
 }
 
-const target = (pattern: string | undefined): OutputTarget => (pattern === undefined ? 'inherit' : { file: pattern });
+const target = (pattern: string | undefined): OutputTarget => (pattern === undefined ? 'inherit' : { file: toBytes(pattern) });
 
 /** How many ranks each program has, and where they are; no placement where all share one node. */
 async function place(options: JobOptions, segments: readonly RunSegment[]): Promise<{ apps: LaunchApp[]; placement: Placement | undefined }> {
@@ -190,24 +198,21 @@ function toApp(job: JobOptions, { program, args, options }: RunSegment, byDefaul
   const ranks = options.soft === undefined ? most : softCount(options.soft, most);
   if (!ranks) throw new UsageError(`--soft allows none of 1 to ${most} ranks`);
   return {
-    program,
-    args,
+    program: toBytes(program),
+    args: args.map(toBytes),
     ranks,
-    env: environmentOf(job, options),
-    path: options.path ?? process.env.PATH ?? '',
-    ...(options.wdir === undefined ? {} : { cwd: options.wdir }),
+    ...environmentOf(job, options),
+    path: options.path === undefined ? ownPath() : toBytes(options.path),
+    ...(options.wdir === undefined ? {} : { cwd: toBytes(options.wdir) }),
   };
 }
 
-function environmentOf(job: JobOptions, segment: RunSegment['options']): Environment {
-  const only = (list: string): Environment => Object.fromEntries(list.split(',').map((name) => [name, process.env[name]]));
-  const inherited = (none: boolean, list: string | undefined): Environment => {
-    if (none) return {};
-    return list === undefined ? process.env : only(list);
-  };
+function environmentOf(job: JobOptions, segment: RunSegment['options']): Pick<LaunchApp, 'inheritEnv' | 'setEnv'> {
+  const inherited = (none: boolean, list: string | undefined): string[] | undefined => (none ? [] : list?.split(','));
   const own = segment.envall || segment.envnone || segment.envlist !== undefined;
-  const base = own ? inherited(segment.envnone, segment.envlist) : inherited(job.genvnone, job.genvlist);
-  return { ...base, ...job.genv, ...segment.env };
+  const names = own ? inherited(segment.envnone, segment.envlist) : inherited(job.genvnone, job.genvlist);
+  const set = Object.entries({ ...job.genv, ...segment.env }).map(([name, value]) => [name, toBytes(value)] as const);
+  return { ...(names === undefined ? {} : { inheritEnv: names.map(toBytes) }), setEnv: Object.fromEntries(set) };
 }
 
 /** As Hydra has it, what is not more than 0 is no limit. */
@@ -289,16 +294,16 @@ async function writeProcessTable(job: Job, file: string, apps: readonly LaunchAp
     // Not all were started, which the result says.
     return;
   }
-  const programs = apps.flatMap(({ program, ranks }) => Array<string>(ranks).fill(program));
+  const programs = apps.flatMap(({ program, ranks }) => Array<string>(ranks).fill(toText(program)));
   const rows = pids.map((pid, rank) => ({ rank, host: job.host, pid, executable: executableOf(pid) ?? programs[rank] }));
   const fault = writeJson(file, rows);
   if (fault !== undefined) say(`the process table could not be written to ${file}: ${fault}`);
 }
 
 /** Absent where the process has ended, or is not ours to look at. */
-function executableOf(pid: number): string | undefined {
+function executableOf(pid: number): Uint8Array | undefined {
   try {
-    return readlinkSync(`/proc/${pid}/exe`);
+    return readlinkSync(`/proc/${pid}/exe`, 'buffer');
   } catch {
     return undefined;
   }

@@ -1,33 +1,66 @@
-/** What the tool's first lines (start.sh) have noted in its environment, of which ranks are to see nothing. */
+/** What the tool was started with: its words, its name, and what the starter (native/tools/start) has noted. */
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { native, type NativeCaller } from '../native';
+import { isWellFormed, type Bytes } from '../options';
 
-/** The signals that were ignored then, as /proc shows them. */
-const ignored = 'WIREUP_SIGIGN';
-
-/** What start.sh has kept from Node. */
-const certificates = { noted: 'WIREUP_NODE_EXTRA_CA_CERTS', meant: 'NODE_EXTRA_CA_CERTS' };
-
-/** Signals that Node itself ignores, or has a use for. */
-const nodesOwn: readonly string[] = ['SIGPIPE', 'SIGXFSZ', 'SIGCHLD'];
-
-/**
- * What whoever started the tool ignores, as `nohup` does: it is meant for the tool and for the ranks. Empty when the tool
- * was started as `node dist/cli.js`. Takes the variable out of the environment.
- */
-export function takeIgnoredSignals(): NodeJS.Signals[] {
-  const mask = process.env[ignored] ?? '';
-  delete process.env[ignored];
-  if (!/^[0-9a-f]{1,16}$/.test(mask)) return [];
-  const bits = BigInt(`0x${mask}`);
-  return Object.entries(constants.signals)
-    .filter(([name, number]) => (bits >> BigInt(number - 1)) & 1n && !nodesOwn.includes(name))
-    .map(([name]) => name as NodeJS.Signals);
+export interface Start {
+  /** What it was called as. */
+  name: string;
+  words: string[];
+  /** The fd of the starter's notes; -1 where the tool was started as `node dist/cli.js`. */
+  notes: number;
 }
 
-/** Makes the environment what it was before start.sh: ranks may be Node's programs, and speak TLS. */
-export function restoreEnvironment(): void {
-  const value = process.env[certificates.noted];
-  if (value === undefined) return;
-  delete process.env[certificates.noted];
-  process.env[certificates.meant] = value;
+/** What Node puts for bytes that are no UTF-8. */
+const REPLACEMENT = '\ufffd';
+
+/** A file of /proc as the strings that it holds. */
+function wordsOf(file: string): string[] {
+  return native.textOfBytes(readFileSync(file)).split('\0');
+}
+
+/** The words of our command line, in which bytes that are no UTF-8 are lone surrogates (lib/native.ts). */
+function ownWords(): string[] {
+  const words = process.argv.slice(2);
+  if (!words.some((word) => word.includes(REPLACEMENT))) return words;
+  // They are the last; behind each stands a NUL.
+  return wordsOf('/proc/self/cmdline').slice(0, -1).slice(-words.length);
+}
+
+export function readStart(): Start {
+  const [first, ...words] = ownWords();
+  const started = /^--started-as=(.*):(\d+)$/s.exec(first ?? '');
+  if (started !== null) return { name: started[1]!, words, notes: Number(started[2]) };
+  return { name: 'wireup', words: first === undefined ? [] : [first, ...words], notes: -1 };
+}
+
+let caller: NativeCaller | undefined;
+
+/** From the notes, or as far as it can be found out without them. The variables that the starter hid are set again. */
+export function takeCaller(start: Start): NativeCaller {
+  return (caller ??= native.takeCaller(start.notes));
+}
+
+/** PATH as this process was started with it: where the programs of ranks are searched. */
+export function ownPath(): Bytes {
+  const path = process.env.PATH ?? '';
+  if (!path.includes(REPLACEMENT)) return path;
+  const variable = wordsOf('/proc/self/environ').find((entry) => entry.startsWith('PATH='));
+  return toBytes(variable?.slice('PATH='.length) ?? path);
+}
+
+/** A word of the command line as the library takes it. */
+export function toBytes(word: string): string | Buffer {
+  return isWellFormed(word) ? word : native.bytesOfText(word);
+}
+
+/** For people. */
+export function toText(bytes: Bytes): string {
+  return typeof bytes === 'string' ? bytes : native.textOfBytes(bytes);
+}
+
+/** Those of the signals that have names. */
+export function signalNames(numbers: readonly number[]): NodeJS.Signals[] {
+  return (Object.keys(constants.signals) as NodeJS.Signals[]).filter((name) => numbers.includes(constants.signals[name]));
 }

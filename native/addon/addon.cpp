@@ -1,14 +1,19 @@
 // The functions that lib/native.ts declares.
 #include <napi.h>
 
+#include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "addon/convert.h"
 #include "addon/environment.h"
+#include "host/caller_notes.h"
 #include "host/rank_environment.h"
 #include "host/singleton.h"
+#include "os/caller.h"
 #include "os/error.h"
 #include "os/random.h"
+#include "os/thread.h"
 #include "wire/clique.h"
 
 namespace wireup::addon {
@@ -198,6 +203,36 @@ Napi::Value is_stale_pmi_variable(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), host::is_stale_pmi_variable(to_text(info[0])));
 }
 
+// What this process inherits and is to hand on, in an opaque block; undefined in a worker, whose process.env is its own.
+Napi::Value own_environment(const Napi::CallbackInfo& info) {
+  if (!os::is_main_thread()) return info.Env().Undefined();
+  std::optional<std::vector<std::string>> names;
+  if (!info[0].IsUndefined()) names = to_texts(info[0]);
+  const std::string block = host::own_environment_block(names);
+  return Napi::Buffer<char>::Copy(info.Env(), block.data(), block.size());
+}
+
+// Those of the starter by its fd; below 0 what can be found out without one.
+Napi::Value take_caller(const Napi::CallbackInfo& info) {
+  return guarded(info, [&] {
+    const int fd = info[0].As<Napi::Number>().Int32Value();
+    if (fd < 0) return to_object(info.Env(), os::recover_caller());
+    const host::CallerNotes notes = host::take_notes(fd);
+    for (const std::string& variable : notes.hidden) {
+      const std::size_t end = variable.find('=');
+      ::setenv(variable.substr(0, end).c_str(), variable.c_str() + end + 1, 1);
+    }
+    return to_object(info.Env(), notes.caller);
+  });
+}
+
+Napi::Value text_of_bytes(const Napi::CallbackInfo& info) { return to_string(info.Env(), to_bytes(info[0])); }
+
+Napi::Value bytes_of_text(const Napi::CallbackInfo& info) {
+  const std::string bytes = to_text(info[0]);
+  return Napi::Buffer<char>::Copy(info.Env(), bytes.data(), bytes.size());
+}
+
 Napi::Value message_table(const Napi::CallbackInfo& info) { return addon::message_table(info.Env()); }
 
 Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
@@ -233,6 +268,10 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("channelEnvironment", channel_environment);
   define("portEnvironment", port_environment);
   define("isStalePmiVariable", is_stale_pmi_variable);
+  define("ownEnvironment", own_environment);
+  define("takeCaller", take_caller);
+  define("textOfBytes", text_of_bytes);
+  define("bytesOfText", bytes_of_text);
   define("messageTable", message_table);
   return exports;
 }

@@ -5,15 +5,22 @@
 #include <napi.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "host/notice.h"
 #include "host/rank_environment.h"
 #include "host/runtime.h"
+#include "os/caller.h"
 
 namespace wireup::addon {
 
+// A string in JavaScript is bytes here. Bytes that are no UTF-8 are lone surrogates there, U+DC80 to U+DCFF for 0x80 to
+// 0xFF (as in Python's PEP 383), so that they come back as they were. What a user passes has none: TypeScript checks it.
 std::string to_text(const Napi::Value& value);
+Napi::String to_string(Napi::Env env, std::string_view text);
+// Of a Uint8Array.
+std::string to_bytes(const Napi::Value& value);
 std::uint32_t to_u32(const Napi::Value& value);
 host::ServerOptions to_server_options(const Napi::Object& object);
 host::AgentOptions to_agent_options(const Napi::Object& object);
@@ -25,12 +32,14 @@ host::ConnectOptions to_connect_options(const Napi::Object& object);
 host::ClientOperation to_operation(const Napi::Value& name);
 // Items from a flat list of strings: keys and values in turn where the operation has both.
 std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words);
+std::vector<std::string> to_texts(const Napi::Value& value);
 std::vector<std::int32_t> to_numbers(const Napi::Value& value);
 host::Outbox::Types to_event_types(const Napi::Value& names);
 job::SpawnAnswer to_spawn_answer(const Napi::Object& object);
 host::RankPlace to_rank_place(const Napi::Object& object);
 
 Napi::Object to_object(Napi::Env env, const host::Notice& notice);
+Napi::Object to_object(Napi::Env env, const os::Caller& caller);
 Napi::Array to_array(Napi::Env env, const std::vector<std::string>& strings);
 Napi::Array to_array(Napi::Env env, const std::vector<std::uint32_t>& numbers);
 Napi::Array message_table(Napi::Env env);

@@ -12,11 +12,6 @@ double number(const Napi::Value& value) {
 
 }  // namespace
 
-std::string to_text(const Napi::Value& value) {
-  if (!value.IsString()) throw Napi::TypeError::New(value.Env(), "expected a string");
-  return value.As<Napi::String>().Utf8Value();
-}
-
 std::uint32_t to_u32(const Napi::Value& value) {
   const double n = number(value);
   if (!(n >= 0 && n <= 0xffffffff)) throw Napi::RangeError::New(value.Env(), "expected a number from 0 to 2^32-1");
@@ -145,6 +140,12 @@ host::ServerOptions to_server_options(const Napi::Object& object) {
 
 namespace {
 
+std::vector<std::string> to_environment(const Napi::Object& object) {
+  const std::vector<std::string> inherited = host::split_block(to_bytes(member(object, "inherited")));
+  return host::merge_environment(host::merge_environment(list(member(object, "defaults"), to_text), inherited),
+                                 list(member(object, "set"), to_text), list(member(object, "unset"), to_text));
+}
+
 wire::agent::Program to_program(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   wire::agent::Program program;
@@ -152,7 +153,7 @@ wire::agent::Program to_program(const Napi::Value& value) {
   program.path = to_text(member(object, "path"));
   program.prefix = list(member(object, "prefix"), to_text);
   program.args = list(member(object, "args"), to_text);
-  program.environment = list(member(object, "environment"), to_text);
+  program.environment = to_environment(member(object, "environment").As<Napi::Object>());
   return program;
 }
 
@@ -188,6 +189,8 @@ std::vector<os::UniqueFd> to_fds(const Napi::Value& value) {
 
 }  // namespace
 
+std::vector<std::string> to_texts(const Napi::Value& value) { return list(value, to_text); }
+
 std::vector<std::int32_t> to_numbers(const Napi::Value& value) { return list(value, i32); }
 
 host::GroupOptions to_group_options(const Napi::Object& object) {
@@ -206,7 +209,6 @@ host::GroupOptions to_group_options(const Napi::Object& object) {
 host::AgentOptions to_agent_options(const Napi::Object& object) {
   host::AgentOptions options;
   options.path = to_text(member(object, "agent"));
-  options.ignored_signals = list(member(object, "ignoredSignals"), i32);
   return options;
 }
 
@@ -224,6 +226,10 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
     options.singleton_pid = i32(member(object, "singletonPid"));
   }
   options.agent = to_agent_options(object);
+  options.inheritance.ignored_signals = list(member(object, "ignoredSignals"), i32);
+  options.inheritance.blocked_signals = list(member(object, "blockedSignals"), i32);
+  options.inheritance.soft_files = to_u32(member(object, "softFiles"));
+  options.inheritance.fds = list(member(object, "fds"), i32);
   options.out = to_output_plan(member(object, "stdout"));
   options.err = to_output_plan(member(object, "stderr"));
   options.label = to_text(member(object, "label"));

@@ -48,7 +48,7 @@ Napi::Object peer(Napi::Env env, const job::Peer& peer) {
   object.Set("transport", name(kTransports, peer.transport));
   if (peer.uid) object.Set("uid", *peer.uid);
   if (peer.pid) object.Set("pid", *peer.pid);
-  object.Set("address", peer.address);
+  object.Set("address", to_string(env, peer.address));
   return object;
 }
 
@@ -97,16 +97,16 @@ struct Filler {
 
   void operator()(const host::ServerOpened& opened) const {
     object.Set("type", "opened");
-    object.Set("address", opened.address);
-    object.Set("pmiPort", opened.pmi_port);
+    object.Set("address", to_string(env, opened.address));
+    object.Set("pmiPort", to_string(env, opened.pmi_port));
   }
   void operator()(const host::NamesListed& listed) const {
     object.Set("type", "names");
     object.Set("names", list(env, listed.rows, [this](const wire::names::Row& name) {
                  Napi::Object row = Napi::Object::New(env);
-                 row.Set("service", name.service);
-                 row.Set("port", name.port);
-                 row.Set("kvsname", name.kvsname);
+                 row.Set("service", to_string(env, name.service));
+                 row.Set("port", to_string(env, name.port));
+                 row.Set("kvsname", to_string(env, name.kvsname));
                  if (name.pid != 0) row.Set("pid", name.pid);
                  return row;
                }));
@@ -135,7 +135,7 @@ struct Filler {
     object.Set("barrier", static_cast<double>(event.barrier));
     object.Set("version", event.version);
     object.Set("subversion", event.subversion);
-    object.Set("message", event.message);
+    object.Set("message", to_string(env, event.message));
     object.Set("peer", peer(env, event.peer));
     object.Set("repeats", job::is_repeatable(event));
   }
@@ -150,7 +150,7 @@ struct Filler {
     object.Set("rank", question.rank);
     object.Set("commands", list(env, question.spawn.commands, [this](const job::SpawnCommand& command) {
                  Napi::Object row = Napi::Object::New(env);
-                 row.Set("program", command.program);
+                 row.Set("program", to_string(env, command.program));
                  row.Set("args", to_array(env, command.args));
                  row.Set("ranks", command.ranks);
                  row.Set("info", pairs(command.info));
@@ -161,7 +161,7 @@ struct Filler {
   void operator()(const host::AgentReady& ready) const {
     object.Set("type", "agent");
     object.Set("pid", ready.pid);
-    object.Set("host", ready.host);
+    object.Set("host", to_string(env, ready.host));
   }
   void operator()(const host::RankStarted& started) const {
     object.Set("type", "started");
@@ -172,7 +172,7 @@ struct Filler {
   void operator()(const host::GroupSpawned&) const { object.Set("type", "spawned"); }
   void operator()(const host::SpawnFailure& failure) const {
     object.Set("type", "spawnFailed");
-    object.Set("message", failure.message);
+    object.Set("message", to_string(env, failure.message));
   }
   void operator()(const host::GroupEnded&) const { object.Set("type", "groupEnded"); }
   void operator()(const host::RanksPrinted&) const { object.Set("type", "printed"); }
@@ -189,7 +189,7 @@ struct Filler {
       failure.Set("reason", name(kFailures, result.failure->reason));
       failure.Set("rank", result.failure->rank);
       failure.Set("value", result.failure->value);
-      failure.Set("message", result.failure->message);
+      failure.Set("message", to_string(env, result.failure->message));
       failure.Set("cutOff", result.failure->cut_off);
       failure.Set("phase", name(kPhases, result.failure->phase));
       if (result.failure->barrier) failure.Set("barrier", static_cast<double>(*result.failure->barrier));
@@ -231,7 +231,7 @@ struct Filler {
     object.Set("universeSize", info.universe_size);
     object.Set("version", info.version);
     object.Set("subversion", info.subversion);
-    object.Set("kvsname", info.kvsname);
+    object.Set("kvsname", to_string(env, info.kvsname));
     object.Set("kvsnameMax", static_cast<double>(info.kvsname_max));
     object.Set("keyMax", static_cast<double>(info.key_max));
     object.Set("valueMax", static_cast<double>(info.value_max));
@@ -240,8 +240,8 @@ struct Filler {
     object.Set("type", "answer");
     object.Set("request", static_cast<double>(answer.request));
     object.Set("rc", answer.rc);
-    object.Set("value", answer.value);
-    object.Set("message", answer.message);
+    object.Set("value", to_string(env, answer.value));
+    object.Set("message", to_string(env, answer.message));
   }
   void operator()(const host::Answers& answers) const {
     object.Set("type", "answers");
@@ -251,12 +251,12 @@ struct Filler {
   void operator()(const job::Failed& failed) const {
     object.Set("type", "failed");
     object.Set("reason", name(kClientFailures, failed.reason));
-    object.Set("message", failed.message);
+    object.Set("message", to_string(env, failed.message));
   }
   void operator()(const host::Fault& fault) const {
     object.Set("type", "fault");
     object.Set("code", fault.code);
-    object.Set("message", fault.message);
+    object.Set("message", to_string(env, fault.message));
     if (fault.error != 0) object.Set("errno", fault.error);
     if (!fault.syscall.empty()) object.Set("syscall", fault.syscall);
   }
@@ -285,11 +285,11 @@ host::Outbox::Types to_event_types(const Napi::Value& names) {
 }
 
 Napi::Array to_array(Napi::Env env, const std::vector<std::string>& strings) {
-  return list(env, strings, [&](const std::string& text) { return Napi::String::New(env, text); });
+  return list(env, strings, [&](const std::string& text) { return to_string(env, text); });
 }
 
 Napi::Array message_table(Napi::Env env) {
-  const auto text = [&](std::string_view value) { return Napi::String::New(env, value.data(), value.size()); };
+  const auto text = [&](std::string_view value) { return to_string(env, value); };
   Napi::Array rows = Napi::Array::New(env);
   for (const wire::MessageSpec& message : wire::kMessages) {
     Napi::Object row = Napi::Object::New(env);
@@ -322,12 +322,24 @@ Napi::Array message_table(Napi::Env env) {
 
 Napi::Array to_array(Napi::Env env, const std::vector<std::uint32_t>& numbers) { return ranks(env, numbers); }
 
+Napi::Object to_object(Napi::Env env, const os::Caller& caller) {
+  const auto numbers = [&](const std::vector<std::int32_t>& values) {
+    return list(env, values, [&](std::int32_t value) { return Napi::Number::New(env, value); });
+  };
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("ignoredSignals", numbers(caller.ignored_signals));
+  object.Set("blockedSignals", numbers(caller.blocked_signals));
+  object.Set("softFiles", caller.soft_files);
+  object.Set("fds", numbers(caller.fds));
+  return object;
+}
+
 Napi::Value parse_host_range(Napi::Env env, const std::string& text) {
   const wire::ParsedHostRange parsed = wire::parse_host_range(text);
   if (parsed.range) return env.Undefined();
   Napi::Object error = Napi::Object::New(env);
-  error.Set("part", parsed.error.part);
-  error.Set("reason", parsed.error.reason);
+  error.Set("part", to_string(env, parsed.error.part));
+  error.Set("reason", to_string(env, parsed.error.reason));
   return error;
 }
 
@@ -336,22 +348,22 @@ Napi::Value parse_address(Napi::Env env, const std::string& text) {
   Napi::Object object = Napi::Object::New(env);
   if (!parsed.address) {
     Napi::Object error = Napi::Object::New(env);
-    error.Set("part", parsed.error.part);
-    error.Set("reason", parsed.error.reason);
+    error.Set("part", to_string(env, parsed.error.part));
+    error.Set("reason", to_string(env, parsed.error.reason));
     object.Set("error", error);
     return object;
   }
   if (const auto* tcp = std::get_if<wire::TcpAddress>(&*parsed.address)) {
     object.Set("kind", "tcp");
-    object.Set("host", tcp->host);
+    object.Set("host", to_string(env, tcp->host));
     object.Set("port", tcp->port);
   } else {
     const auto& local = std::get<wire::UnixAddress>(*parsed.address);
     object.Set("kind", "unix");
-    object.Set("path", local.path);
+    object.Set("path", to_string(env, local.path));
     object.Set("abstract", local.abstract);
   }
-  object.Set("uri", wire::to_uri(*parsed.address));
+  object.Set("uri", to_string(env, wire::to_uri(*parsed.address)));
   return object;
 }
 

@@ -53,7 +53,6 @@ AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reacto
               {options.err < 0 ? STDERR_FILENO : options.err, STDERR_FILENO},
               {pair.second.get(), kAgentSocket}};
   spec.ignored_signals = inherited_ignored_signals();
-  for (const std::int32_t number : options.ignored_signals) sigaddset(&spec.ignored_signals, number);
   process_ = std::make_unique<Process>(reactor_, spec, [this](const os::ExitStatus& status) { exited(status); });
   socket_ = std::make_unique<os::MessageSocket>(reactor_, std::move(pair.first),
                                                 static_cast<os::MessageSocketObserver&>(*this));

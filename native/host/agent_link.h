@@ -27,7 +27,6 @@ struct AgentOptions {
   os::Surroundings surroundings;         // the owner's, where it was asked for
   int out = -1;                          // its stdout and stderr; -1: ours
   int err = -1;
-  std::vector<std::int32_t> ignored_signals;  // beside what this process ignores, for agent and ranks
 };
 
 // None of these may destroy the link.

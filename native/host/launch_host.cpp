@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "host/rank_environment.h"
 #include "job/result_codes.h"
 #include "os/error.h"
 #include "os/limits.h"
@@ -19,6 +20,9 @@ using namespace wire::agent;
 // message can carry.
 constexpr std::uint32_t kSpawnBatch = 64;
 
+// Fds in one PassFds: below the 253 that one message can carry.
+constexpr std::size_t kPassBatch = 64;
+
 // Processes named in one Signal: 64 KiB of a message that may hold 160.
 constexpr std::size_t kSignalBatch = 16 << 10;
 
@@ -31,12 +35,13 @@ constexpr std::size_t kSpareFds = kSpawnBatch + 16;
 // Makes room for what the job needs open, or says by how much the limit is too low.
 void require_fds(const LaunchOptions& options) {
   const std::size_t ranks = options.group.job.layout.size();
-  const std::size_t ours = ranks + kSpareFds;
+  const std::size_t passed = options.inheritance.fds.size();
+  const std::size_t ours = ranks + passed + kSpareFds;
   // The agent holds a pidfd a rank, and the read end of each pipe that it reads.
   const auto reads = [&](const OutputPlan& plan) {
     return plan.mode == OutputMode::merge || (plan.mode == OutputMode::file && !options.label.empty());
   };
-  const std::size_t agents = ranks * (1U + (reads(options.out) ? 1U : 0U) + (reads(options.err) ? 1U : 0U)) + kSpareFds;
+  const std::size_t agents = ranks * (1U + (reads(options.out) ? 1U : 0U) + (reads(options.err) ? 1U : 0U)) + passed + kSpareFds;
   const os::FdLimit limit = os::make_room_for_fds(ours);
   const std::size_t here = os::open_fds() + ours;
   const std::size_t needed = std::max(here, agents);
@@ -46,6 +51,18 @@ void require_fds(const LaunchOptions& options) {
                   " open files, but the limit is " + std::to_string(std::min(limit.soft, limit.hard)) + " (hard limit " +
                   std::to_string(limit.hard) + "): raise it with `ulimit -n` or start fewer ranks",
               EMFILE, "setrlimit"};
+}
+
+std::uint32_t soft_files_of_ranks(const Inheritance& inheritance) {
+  if (inheritance.soft_files != 0) return inheritance.soft_files;
+  // The kernel's own bound (fs.nr_open) is below 2^31.
+  return static_cast<std::uint32_t>(os::unraised_soft_limit());
+}
+
+int free_channel_fd(const std::vector<std::int32_t>& taken) {
+  int fd = kChannelFd;
+  while (std::ranges::count(taken, fd) > 0) ++fd;
+  return fd;
 }
 
 LaunchOptions checked(LaunchOptions options) {
@@ -71,7 +88,8 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
       sink_(sink),
       on_end_(std::move(on_end)),
       name_client_(names),
-      space_(options_.group.job.space) {
+      space_(options_.group.job.space),
+      channel_fd_(free_channel_fd(options_.inheritance.fds)) {
   RankGroup& group = add_group(0, std::move(options_.group));
   start_agent(std::move(agent));
   const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
@@ -80,7 +98,11 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
              .label = options_.label,
              .spawned_label = options_.spawned_label,
              .stdin_readers = readers,
-             .binding = options_.binding});
+             .binding = options_.binding,
+             .ignored_signals = options_.inheritance.ignored_signals,
+             .blocked_signals = options_.inheritance.blocked_signals,
+             .soft_files = soft_files_of_ranks(options_.inheritance)});
+  pass_fds();
   debugged_.resize(group.size());
   for (const std::uint32_t rank : options_.debugged) debugged_.at(rank) = true;
   if (options_.singleton) {
@@ -103,6 +125,7 @@ LaunchHost::~LaunchHost() {
 RankGroup& LaunchHost::add_group(std::uint32_t number, GroupOptions options) {
   const auto first = static_cast<std::uint32_t>(next_process_);
   options.names = name_client_;
+  options.channel_fd = channel_fd_;
   options.job.names = names_;
   options.job.space = space_;
   auto group = std::make_unique<RankGroup>(
@@ -114,6 +137,19 @@ RankGroup& LaunchHost::add_group(std::uint32_t number, GroupOptions options) {
   if (agent_pid_ != 0) group->server().started_by(agent_pid_);
   next_process_ += group->size();
   return *groups_.emplace(first, std::move(group)).first->second;
+}
+
+// Throws os::OsError for one that is not open.
+void LaunchHost::pass_fds() {
+  const std::vector<std::int32_t>& numbers = options_.inheritance.fds;
+  for (auto first = numbers.begin(); first != numbers.end();) {
+    const auto left = static_cast<std::size_t>(numbers.end() - first);
+    const auto last = first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(left, kPassBatch));
+    std::vector<os::UniqueFd> fds;
+    std::for_each(first, last, [&](std::int32_t number) { fds.push_back(os::duplicate(number)); });
+    agent_->send(PassFds{{first, last}}, std::move(fds));
+    first = last;
+  }
 }
 
 void LaunchHost::adopt_singleton(RankGroup& group) {

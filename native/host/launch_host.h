@@ -34,6 +34,14 @@ struct OutputPipes {
   std::vector<os::UniqueFd> rank_err;
 };
 
+// What every rank has of the process that started the owner.
+struct Inheritance {
+  std::vector<std::int32_t> ignored_signals = {};  // beside those that the owner ignores
+  std::vector<std::int32_t> blocked_signals = {};
+  std::uint32_t soft_files = 0;        // the soft limit of open files; 0: the owner's
+  std::vector<std::int32_t> fds = {};  // of the owner's, above 2, under their own numbers
+};
+
 struct LaunchOptions {
   GroupOptions group;
   // Instead of a rank to start: the connection of one that runs, and its process id (host/singleton.h). It has ended when
@@ -41,6 +49,7 @@ struct LaunchOptions {
   std::shared_ptr<os::UniqueFd> singleton = {};
   std::int32_t singleton_pid = 0;
   std::optional<wire::UnixAddress> name_server;  // that of other launches; absent: names are the launch's own
+  Inheritance inheritance;
   AgentOptions agent;                            // its stdout and stderr are `pipes`
   wire::agent::OutputPlan out;
   wire::agent::OutputPlan err;
@@ -102,6 +111,7 @@ class LaunchHost final : AgentObserver {
   RankGroup* find_group(std::uint32_t number);
   RankGroup* group_of(std::uint32_t process);
   void start_agent(std::unique_ptr<AgentLink> agent);
+  void pass_fds();
   void adopt_singleton(RankGroup& group);
   void on_event(RankGroup& group, const job::Event& event);
   void describe_programs(RankGroup& group);
@@ -134,6 +144,7 @@ class LaunchHost final : AgentObserver {
   std::function<void()> on_end_;
   NameClient* name_client_;
   std::shared_ptr<job::Space> space_;  // of all groups
+  int channel_fd_;  // the number of PMI_FD, which none of the passed fds has
   std::shared_ptr<job::Names> names_ = std::make_shared<job::Names>();  // of all groups, without a name server
   os::Reactor::Clock::time_point begin_ = os::Reactor::Clock::now();
   Groups groups_;

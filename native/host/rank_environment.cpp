@@ -1,10 +1,15 @@
 #include "host/rank_environment.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <unordered_set>
 
 namespace wireup::host {
 namespace {
+
+std::string_view name_of(std::string_view variable) { return variable.substr(0, variable.find('=')); }
 
 std::string variable(std::string_view name, std::string_view value) {
   std::string result(name);
@@ -40,6 +45,40 @@ std::vector<std::string> port_environment(const RankPlace& place, std::string_vi
 }
 
 std::string host_environment(std::string_view host) { return variable("MPIR_CVAR_CH3_INTERFACE_HOSTNAME", host); }
+
+std::vector<std::string> merge_environment(const std::vector<std::string>& common, const std::vector<std::string>& own,
+                                           const std::vector<std::string>& unset) {
+  std::unordered_set<std::string_view> taken(unset.begin(), unset.end());
+  for (const std::string& variable : own) taken.insert(name_of(variable));
+  std::vector<std::string> merged;
+  merged.reserve(common.size() + own.size());
+  for (const std::string& variable : common) {
+    if (!taken.contains(name_of(variable))) merged.push_back(variable);
+  }
+  merged.insert(merged.end(), own.begin(), own.end());
+  return merged;
+}
+
+std::string own_environment_block(const std::optional<std::vector<std::string>>& names) {
+  std::string block;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view variable(*entry);
+    const std::string_view name = name_of(variable);
+    if (is_stale_pmi_variable(name) || (names && std::ranges::count(*names, name) == 0)) continue;
+    block.append(variable).push_back('\0');
+  }
+  return block;
+}
+
+std::vector<std::string> split_block(std::string_view block) {
+  std::vector<std::string> variables;
+  while (!block.empty()) {
+    const std::size_t end = block.find('\0');
+    variables.emplace_back(block.substr(0, end));
+    block.remove_prefix(std::min(block.size(), end == std::string_view::npos ? end : end + 1));
+  }
+  return variables;
+}
 
 bool is_stale_pmi_variable(std::string_view name) {
   static constexpr std::array<std::string_view, 5> prefixes{"PMI_", "PMI2_", "PMIX_", "HYDI_", "MPI_LOCAL"};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,16 @@ std::vector<std::string> port_environment(const RankPlace& place, std::string_vi
 
 // By which MPICH names the interface of a rank on that host, as Hydra sets it.
 std::string host_environment(std::string_view host);
+
+// `common` without the variables that `own` sets or `unset` names, and then `own`: getenv() takes the first of two.
+std::vector<std::string> merge_environment(const std::vector<std::string>& common, const std::vector<std::string>& own,
+                                           const std::vector<std::string>& unset = {});
+
+// The environment of this process without what another process manager left behind, each variable with a NUL behind it; of
+// the variables that are named, or of all. Threads: one that no other changes the environment beside.
+std::string own_environment_block(const std::optional<std::vector<std::string>>& names);
+// The variables of such a block.
+std::vector<std::string> split_block(std::string_view block);
 
 // True for a variable that another process manager left behind and that a rank must not see: a stale PMI_FD
 // beside PMI_PORT makes MPICH use the dead fd, a stale PMI_SPAWNED=1 aborts MPI_Init.

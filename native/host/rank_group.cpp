@@ -39,8 +39,8 @@ wire::agent::SpawnRank RankGroup::describe(std::uint32_t rank, std::vector<os::U
   result.node = options_.nodes.empty() ? node : options_.nodes[node];
   if (options_.pmi == PmiMode::fd) {
     fds.push_back(server_.open_channel(rank));
-    result.fds.push_back(kChannelFd);
-    result.environment = channel_environment(place, kChannelFd);
+    result.fds.push_back(options_.channel_fd);
+    result.environment = channel_environment(place, options_.channel_fd);
   } else {
     result.environment = port_environment(place, pmi_port_, options_.job.auth.tokens[rank].text);
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "host/notice.h"
+#include "host/rank_environment.h"
 #include "host/server_host.h"
 #include "job/outcome.h"
 #include "os/fd.h"
@@ -31,6 +32,7 @@ struct GroupOptions {
   std::vector<std::uint32_t> nodes;  // the numbers that labels and names of files say; empty: the layout's own
   bool own_hosts = false;
   NameClient* names = nullptr;  // the launch's
+  int channel_fd = kChannelFd;  // the number of PMI_FD
 };
 
 // The rank that asked for a group: its own group, and the question that is to be answered.

@@ -162,7 +162,6 @@ void Runtime::prepare_agent(AgentOptions options) {
 // Its environment does not matter: programs have their own.
 bool Runtime::is_prepared(const AgentOptions& options) const {
   return prepared_agent_ && prepared_agent_->alive() && prepared_options_.path == options.path &&
-         prepared_options_.ignored_signals == options.ignored_signals &&
          prepared_options_.surroundings == options.surroundings;
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 
 #include "os/error.h"
 
@@ -39,6 +40,12 @@ FdPair make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) < 0) throw OsError::last("pipe2");
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+UniqueFd duplicate(int fd) {
+  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw OsError::last("fcntl", std::to_string(fd));
+  return copy;
 }
 
 void set_nonblocking(int fd, bool on) {

@@ -39,6 +39,9 @@ FdPair seqpacket_pair();
 // O_CLOEXEC pipe: first is the read end. Neither is non-blocking.
 FdPair make_pipe();
 
+// The same open file under another number. Throws OsError.
+UniqueFd duplicate(int fd);
+
 // Of the open file, so everybody who shares it sees the change. Throws OsError.
 void set_nonblocking(int fd, bool on);
 

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -23,12 +24,20 @@ std::optional<std::size_t> count_open_fds() {
   return count - 1;  // the folder's own
 }
 
+// 0: make_room_for_fds() has raised none.
+std::atomic<std::uint64_t> unraised{0};
+
 }  // namespace
 
 FdLimit fd_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) throw OsError::last("getrlimit");
   return {limit.rlim_cur, limit.rlim_max};
+}
+
+std::uint64_t unraised_soft_limit() {
+  const std::uint64_t known = unraised;
+  return known != 0 ? known : fd_limit().soft;
 }
 
 std::size_t open_fds() {
@@ -43,6 +52,8 @@ FdLimit make_room_for_fds(std::size_t more) {
   const std::uint64_t needed = count_open_fds().value_or(limit.soft) + more;
   if (limit.soft >= needed || limit.soft >= limit.hard) return limit;
   const rlimit raised{std::min(needed, limit.hard), limit.hard};
+  std::uint64_t none = 0;
+  unraised.compare_exchange_strong(none, limit.soft);
   if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit.soft = raised.rlim_cur;
   return limit;
 }

@@ -12,6 +12,8 @@ struct FdLimit {
 };
 
 FdLimit fd_limit();
+// The soft limit as it was before make_room_for_fds() first raised it: what a child is to have.
+std::uint64_t unraised_soft_limit();
 // How many fds are open now (/proc/self/fd).
 std::size_t open_fds();
 // Makes room for `more` fds beside those that are open, raising the soft limit when that is needed and the

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "os/error.h"
+#include "os/limits.h"
 #include "os/spawn_child.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -141,6 +142,10 @@ SpawnedProcess spawn(const SpawnSpec& spec) {
   plan.cpus_bytes = cpus.size() * sizeof(unsigned long);
   plan.host_name = spec.host_name.empty() ? nullptr : spec.host_name.c_str();
   plan.ignored_signals = bits(spec.ignored_signals);
+  plan.blocked_signals = bits(spec.blocked_signals);
+  const FdLimit own = fd_limit();
+  const FileLimit files{spec.soft_files, own.hard};
+  plan.files = spec.soft_files == 0 || spec.soft_files == own.soft ? nullptr : &files;
   plan.signals_to_set = spec.not_default == nullptr ? ~std::uint64_t{0} : plan.ignored_signals | bits(*spec.not_default);
 
   // On our own stack, whose pages are there: a mapping for each child would cost the first touch of one.

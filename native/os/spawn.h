@@ -1,6 +1,6 @@
 // Starting a program with exactly the fds, signals and environment it is meant to have, and waiting for it by
 // pidfd. The memory of the caller is not copied (the child shares it until it execs, as with vfork), so that
-// a large owner starts small children fast. Limits and umask are the caller's.
+// a large owner starts small children fast. What is not named here (umask, priority, scheduling, limits) is the caller's.
 //
 // Needs Linux 5.9 (close_range). Threads: any; the calling thread stands still until the child has execed.
 #pragma once
@@ -37,8 +37,11 @@ struct SpawnSpec {
   // cgroup.procs of a cgroup that the child is to be in from its first instruction on, where the kernel lets it; -1: the
   // caller's.
   int join_fd = -1;
-  // Every signal is default and unblocked in the child, except these, which are ignored.
+  // Every signal is default and unblocked in the child, except these.
   sigset_t ignored_signals{};
+  sigset_t blocked_signals{};
+  // The child's soft limit of open files, at most the caller's hard one; 0: the caller's.
+  std::uint64_t soft_files = 0;
   // The signals that are not default in the caller, for one who knows and in whom it does not change: so many system
   // calls fewer. Null: any may be.
   const sigset_t* not_default = nullptr;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -47,12 +48,14 @@ WIREUP_IN_CHILD bool set_signals(ChildPlan& plan) {
   return true;
 }
 
-WIREUP_IN_CHILD bool unblock_signals(ChildPlan& plan) {
-  const std::uint64_t none = 0;
-  if (::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, nullptr, sizeof none) < 0) {
-    return failed(plan, "sigprocmask");
-  }
-  return true;
+WIREUP_IN_CHILD bool block_signals(ChildPlan& plan) {
+  const std::uint64_t& blocked = plan.blocked_signals;
+  return ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, nullptr, sizeof blocked) >= 0 || failed(plan, "sigprocmask");
+}
+
+WIREUP_IN_CHILD bool limit_files(ChildPlan& plan) {
+  if (plan.files == nullptr) return true;
+  return ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, plan.files, nullptr) >= 0 || failed(plan, "setrlimit");
 }
 
 WIREUP_IN_CHILD bool tie_to_parent(ChildPlan& plan) {
@@ -128,8 +131,8 @@ WIREUP_IN_CHILD int run_child(void* argument) {
   }
   join_cgroup(plan);
   if (!bind_to_cpus(plan) || !set_host_name(plan)) return 127;
-  // Handlers go before the mask does: one of the parent's must not run here.
-  if (!set_fds(plan) || !set_signals(plan) || !unblock_signals(plan)) return 127;
+  // The limit follows the fds, which may be above it. Handlers go before the mask does: one of the parent's must not run here.
+  if (!set_fds(plan) || !limit_files(plan) || !set_signals(plan) || !block_signals(plan)) return 127;
   ::syscall(SYS_execve, plan.path, plan.args, plan.environment);
   if (errno == ENOEXEC) {
     ::syscall(SYS_execve, plan.shell_args[0], plan.shell_args, plan.environment);

@@ -19,6 +19,12 @@ struct FdMove {
   bool collides;
 };
 
+// What prlimit64 takes.
+struct FileLimit {
+  std::uint64_t soft;
+  std::uint64_t hard;
+};
+
 struct ChildPlan {
   const char* path;
   char* const* args;
@@ -32,6 +38,8 @@ struct ChildPlan {
   pid_t parent;
   std::uint64_t ignored_signals;  // bit n - 1 for signal n
   std::uint64_t signals_to_set;   // the others are as they should be
+  std::uint64_t blocked_signals;
+  const FileLimit* files;         // null: the parent's limit of open files
   const unsigned long* cpus;      // null: all that the parent may run on
   std::size_t cpus_bytes;
   const char* host_name;          // null: the parent's

@@ -26,6 +26,11 @@ void fields(Codec& codec, M& m) {
     codec.field(m.spawned_label);
     codec.field(m.stdin_readers);
     codec.field(m.binding);
+    codec.field(m.ignored_signals);
+    codec.field(m.blocked_signals);
+    codec.field(m.soft_files);
+  } else if constexpr (std::is_same_v<T, PassFds>) {
+    codec.field(m.fds);
   } else if constexpr (std::is_same_v<T, SocketFolder>) {
     codec.field(m.path);
   } else if constexpr (std::is_same_v<T, OutputPlan>) {

@@ -5,7 +5,7 @@
 // A launch may have several groups of ranks: the first, 0, and those that ranks have spawned. Beside its group and
 // rank, which are for names, each process has a number of the launcher's that no other in the launch has.
 //
-// Launcher to agent: Hello, then SocketFolder, then Program (in as many parts as its strings need), then Spawn, for each
+// Launcher to agent: Hello, then PassFds, then SocketFolder, then Program (in as many parts as its strings need), then Spawn, for each
 // group, then Signal, Status, End. Agent to launcher: Ready, then a Started or SpawnFailed for each process and an Exited for each that was
 // started, OutputLost and Printed where that happens, then Done. When the launcher's end of the socket closes, the
 // agent ends every process and itself.
@@ -25,7 +25,7 @@ namespace wireup::wire::agent {
 
 // Raised with every change of a message. A new field has its place in the struct here, in fields() in the .cpp (one that is
 // forgotten there is not sent, and no compiler sees it) and in the test's samples.
-inline constexpr std::uint32_t kProtocolVersion = 3;
+inline constexpr std::uint32_t kProtocolVersion = 4;
 
 // The agent's exit codes beside 0, an orderly end, and 1: the launcher has gone, or spoke nonsense.
 inline constexpr int kExitNoLauncher = 2;  // nobody who speaks these messages has started it
@@ -71,6 +71,17 @@ struct Hello {
   // there are none it is let go of at once.
   std::uint32_t stdin_readers = 0;
   Binding binding = {};
+  // What ranks are to have of the launcher's caller: the numbers of signals that are ignored, beside those that are
+  // ignored in the agent, and that are blocked; the soft limit of open files, 0: the agent's own.
+  std::vector<std::int32_t> ignored_signals = {};
+  std::vector<std::int32_t> blocked_signals = {};
+  std::uint32_t soft_files = 0;
+};
+
+// Fds of the launcher's caller, one attached for each number, that every rank gets under that number; none is named in a
+// SpawnRank. Before the first Spawn, as often as their count needs.
+struct PassFds {
+  std::vector<std::int32_t> fds;
 };
 
 // A folder with the socket of a PMI server, which the agent removes when its launcher was killed.
@@ -169,7 +180,7 @@ struct Done {};
 
 // A message's place here is its kind on the wire.
 using Message = std::variant<Hello, SocketFolder, Program, Spawn, Signal, End, Status, Ready, Started, SpawnFailed, Exited, OutputLost,
-                             Printed, Done>;
+                             Printed, Done, PassFds>;
 
 std::string encode(const Message& message);
 std::optional<Message> decode(std::string_view packet);

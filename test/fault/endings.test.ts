@@ -239,7 +239,7 @@ describe('signals', () => {
   const nohup = needs('nohup');
   it.skipIf(nohup.missing)(`under nohup a HUP ends nothing${nohup.note}`, async () => {
     const script = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done";
-    const job = new Run([peer('nohup'), join(root, 'dist', 'cli.js'), 'run', '-n', '2', 'sh', '-c', script]);
+    const job = new Run([peer('nohup'), join(root, 'dist', 'wireup'), 'run', '-n', '2', 'sh', '-c', script]);
     await job.until(() => lines(job.stdout).length === 2);
     const ranks = job.processes().filter(({ name }) => name === 'sh').map(({ pid }) => pid);
     for (const pid of [job.pid, ...ranks]) process.kill(pid, 'SIGHUP');

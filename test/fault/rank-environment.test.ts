@@ -59,9 +59,7 @@ describe.skipIf(nohup.missing)(`signals${nohup.note}`, () => {
     });
 
     it('under nohup: SIGHUP is ignored, and none but that', async () => {
-      // By its first line, which Node does not see: it would make HUP default.
-      const [, ...tool] = wireupRun(ranks, transport, program('show_signals'));
-      const result = await run([peer('nohup'), ...tool]);
+      const result = await run([peer('nohup'), ...wireupRun(ranks, transport, program('show_signals'))]);
       expect(result.code).toBe(0);
       const hangUp = 1n;
       expect(signalSet(result.stdout, 'SigIgn')).toEqual(Array(ranks).fill(hangUp));
@@ -71,8 +69,8 @@ describe.skipIf(nohup.missing)(`signals${nohup.note}`, () => {
 });
 
 describe('environment', () => {
-  // By the tool's first lines, which keep it from Node and note things for the tool.
-  const [, ...tool] = wireupRun(ranks, 'fd', '-genv', 'MARK', '1', 'env');
+  // The starter keeps some of it from Node.
+  const tool = wireupRun(ranks, 'fd', '-genv', 'MARK', '1', 'env');
   const told = async (environment: Record<string, string>): Promise<string[]> => {
     const result = await run(tool, { environment });
     expect(result).toMatchObject({ code: 0, stderr: '' });

@@ -364,9 +364,9 @@ export function run(argv: readonly string[], options?: RunOptions): Promise<Resu
   return new Run(argv, options).done;
 }
 
-/** The tool as it is run from the checkout. */
+/** The tool as it is installed. */
 export function wireup(...args: string[]): string[] {
-  return [process.execPath, join(root, 'dist', 'cli.js'), ...args];
+  return [join(root, 'dist', 'wireup'), ...args];
 }
 
 /** `wireup run` with N ranks over a transport. */

@@ -15,6 +15,7 @@
 #include <utility>
 #include <variant>
 
+#include "host/rank_environment.h"
 #include "os/error.h"
 #include "os/limits.h"
 #include "os/private_directory.h"
@@ -98,7 +99,7 @@ void Agent::on_message(std::string_view packet, std::optional<std::vector<os::Un
                   : std::visit(
                         [this, &fds](auto& known) -> const char* {
                           using T = std::decay_t<decltype(known)>;
-                          if constexpr (std::is_same_v<T, Spawn>) {
+                          if constexpr (std::is_same_v<T, Spawn> || std::is_same_v<T, PassFds>) {
                             return handle(known, std::move(fds));
                           } else if constexpr (std::is_same_v<T, Hello> || std::is_same_v<T, SocketFolder> ||
                                                std::is_same_v<T, Program> || std::is_same_v<T, Signal> || std::is_same_v<T, Status> ||
@@ -122,12 +123,27 @@ const char* Agent::handle(Hello& hello) {
   send(Ready{kProtocolVersion, ::getpid(), host_name()});
   if (hello.version != kProtocolVersion) return "has another protocol version (launcher and agent differ)";
   hello_ = hello;
+  for (const std::int32_t number : hello.ignored_signals) sigaddset(&signals_.ignored_in_ranks, number);
+  for (const std::int32_t number : hello.blocked_signals) sigaddset(&signals_.blocked_in_ranks, number);
   output_ = std::make_unique<Output>(reactor_, hello, static_cast<OutputObserver&>(*this));
   if (hello.stdin_readers > 0) {
     input_ = std::make_unique<Input>(reactor_, hello.stdin_readers);
   } else if (::dup2(dev_null_.get(), STDIN_FILENO) < 0) {
     throw os::OsError::last("dup2", "/dev/null");
   }
+  return nullptr;
+}
+
+const char* Agent::handle(const PassFds& pass, std::vector<os::UniqueFd> fds) {
+  if (pass.fds.size() != fds.size()) return "has not the fds that it names";
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    const std::int32_t number = pass.fds[i];
+    const auto is_same = [number](const auto& entry) { return entry.second == number; };
+    if (number <= STDERR_FILENO || std::ranges::any_of(passed_fds_, is_same)) return "has a bad fd number";
+    passed_fds_.emplace_back(std::move(fds[i]), number);
+  }
+  // As for those of a Spawn: the next message's may be as many.
+  os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToSpawn);
   return nullptr;
 }
 
@@ -148,7 +164,10 @@ const char* Agent::handle(Spawn& spawn, std::optional<std::vector<os::UniqueFd>>
     if (rank.reads_stdin && !input_) return "has a reader of stdin that was not announced";
     std::set<std::int32_t> numbers;
     for (const std::int32_t number : rank.fds) {
-      if (number <= STDIN_FILENO || !numbers.insert(number).second) return "has a bad fd number";
+      const auto is_same = [number](const auto& entry) { return entry.second == number; };
+      if (number <= STDIN_FILENO || !numbers.insert(number).second || std::ranges::any_of(passed_fds_, is_same)) {
+        return "has a bad fd number";
+      }
     }
     fds_named += rank.fds.size();
   }
@@ -195,10 +214,11 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
   os::SpawnSpec spec;
   spec.path = program.path;
   spec.args = program.args;
-  spec.environment = merge_environment(program.environment, rank.environment);
+  spec.environment = host::merge_environment(program.environment, rank.environment);
   spec.directory = program.directory;
   spec.fds.emplace_back(rank.reads_stdin ? input.first.get() : dev_null_.get(), STDIN_FILENO);
   for (std::size_t i = 0; i < fds.size(); ++i) spec.fds.emplace_back(fds[i].get(), rank.fds[i]);
+  for (const auto& [fd, number] : passed_fds_) spec.fds.emplace_back(fd.get(), number);
   std::array<os::UniqueFd, 2> opened;
   for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
     if (std::ranges::count(rank.fds, fd) > 0) continue;
@@ -208,6 +228,8 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
   spec.new_session = true;
   spec.die_with_parent = true;
   spec.ignored_signals = signals_.ignored_in_ranks;
+  spec.blocked_signals = signals_.blocked_in_ranks;
+  spec.soft_files = hello_->soft_files == 0 ? os::unraised_soft_limit() : hello_->soft_files;
   spec.not_default = &signals_.not_default;
   spec.cpus = binding_.next();
   spec.join_fd = cgroup_.joining();

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "os/fd.h"
@@ -37,6 +38,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
  public:
   struct Signals {
     sigset_t ignored_in_ranks;
+    sigset_t blocked_in_ranks;
     sigset_t not_default;  // in this process, for good
   };
 
@@ -58,6 +60,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
 
   // Each returns what was wrong with the message, or nullptr.
   const char* handle(wire::agent::Hello& hello);
+  const char* handle(const wire::agent::PassFds& pass, std::vector<os::UniqueFd> fds);
   const char* handle(wire::agent::SocketFolder& folder);
   const char* handle(wire::agent::Program& program);
   const char* handle(wire::agent::Spawn& spawn, std::optional<std::vector<os::UniqueFd>> fds);
@@ -81,6 +84,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   os::UniqueFd dev_null_;
   std::vector<os::UniqueFd> reserve_;
   std::optional<wire::agent::Hello> hello_;
+  std::vector<std::pair<os::UniqueFd, std::int32_t>> passed_fds_;  // ours, and the number that ranks see it under
   std::vector<std::string> socket_folders_;
   Programs programs_;
   Ranks ranks_;

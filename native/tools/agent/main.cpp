@@ -53,6 +53,8 @@ void ignore_signals(sigset_t& not_default) {
 int main() {
   sigset_t not_default = wireup::os::ignored_signals();
   const sigset_t ignored = not_default;
+  sigset_t blocked;
+  sigemptyset(&blocked);
   if (!is_seqpacket(kLauncherFd)) {
     std::fputs(
         "wireup-agent: started by wireup launchers to look after a job's ranks; not to be run by hand\n",
@@ -67,7 +69,7 @@ int main() {
     wireup::agent::Cgroup cgroup;
     const pid_t guard = wireup::agent::start_guard(cgroup);
     wireup::os::Reactor reactor;
-    wireup::agent::Agent agent(reactor, guard, std::move(launcher), {ignored, not_default}, cgroup);
+    wireup::agent::Agent agent(reactor, guard, std::move(launcher), {ignored, blocked, not_default}, cgroup);
     return agent.run();
   } catch (const std::exception& error) {
     wireup::agent::complain("%s", error.what());

@@ -2,17 +2,13 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <iterator>
-#include <string_view>
 #include <utility>
 
 #include "os/spawn.h"
 
 namespace wireup::agent {
 namespace {
-
-std::string_view name_of(std::string_view variable) { return variable.substr(0, variable.find('=')); }
 
 std::string path_of(const std::vector<std::string>& environment) {
   for (const std::string& variable : environment) {
@@ -72,20 +68,6 @@ const Executable* Programs::find(std::uint32_t id) {
     }
   }
   return &*known.found;
-}
-
-std::vector<std::string> merge_environment(const std::vector<std::string>& common,
-                                           const std::vector<std::string>& own) {
-  std::vector<std::string> merged;
-  merged.reserve(common.size() + own.size());
-  for (const std::string& variable : common) {
-    const bool replaced = std::any_of(own.begin(), own.end(), [&variable](const std::string& mine) {
-      return name_of(mine) == name_of(variable);
-    });
-    if (!replaced) merged.push_back(variable);
-  }
-  merged.insert(merged.end(), own.begin(), own.end());
-  return merged;
 }
 
 }  // namespace wireup::agent

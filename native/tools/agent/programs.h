@@ -42,8 +42,4 @@ class Programs {
   std::unordered_map<std::uint32_t, Entry> entries_;
 };
 
-// `common` without the variables that `own` sets, and then `own`: getenv() takes the first of two.
-std::vector<std::string> merge_environment(const std::vector<std::string>& common,
-                                           const std::vector<std::string>& own);
-
 }  // namespace wireup::agent

@@ -10,7 +10,8 @@ using namespace wireup::wire::agent;
 
 std::vector<Message> samples() {
   return {
-      Hello{3, {OutputMode::merge}, {OutputMode::file, "err.%r"}, "[%r] ", "[%g:%r] ", 64, {BindingUnit::list, {{0, 2}, {1}}}},
+      Hello{3, {OutputMode::merge}, {OutputMode::file, "err.%r"}, "[%r] ", "[%g:%r] ", 64, {BindingUnit::list, {{0, 2}, {1}}}, {1, 64}, {10}, 1024},
+      PassFds{{3, 63}},
       Hello{},
       SocketFolder{"/tmp/folder"},
       Program{7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
@@ -109,7 +110,7 @@ TEST_CASE("bytes behind a message are refused") {
 }
 
 TEST_CASE("unknown kinds, modes and truth values are refused") {
-  CHECK_FALSE(decode("\x0e").has_value());
+  CHECK_FALSE(decode("\x0f").has_value());
   CHECK_FALSE(decode("\xff").has_value());
   std::string hello = encode(Hello{});
   hello[5] = 4;

@@ -1,0 +1,127 @@
+#include "os/caller.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "os/error.h"
+#include "os/limits.h"
+#include "os/spawn.h"
+
+namespace wireup::os {
+namespace {
+
+constexpr const char* kFds = "/proc/self/fd";
+
+std::vector<std::int32_t> numbers(const sigset_t& set) {
+  std::vector<std::int32_t> result;
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    if (::sigismember(&set, signal) == 1) result.push_back(signal);
+  }
+  return result;
+}
+
+// Those above 2, in order.
+std::vector<std::int32_t> open_fds_above_stdio() {
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(kFds), ::closedir);
+  if (folder == nullptr) throw OsError::last("opendir", kFds);
+  std::vector<std::int32_t> result;
+  while (const dirent* entry = ::readdir(folder.get())) {
+    const int fd = std::atoi(entry->d_name);
+    if (fd > STDERR_FILENO && fd != ::dirfd(folder.get())) result.push_back(fd);
+  }
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+std::string target_of(std::int32_t fd) {
+  std::array<char, 64> text{};  // enough to tell what kind it is
+  const std::string path = std::string(kFds) + '/' + std::to_string(fd);
+  const ssize_t size = ::readlink(path.c_str(), text.data(), text.size());
+  return size < 0 ? std::string() : std::string(text.data(), static_cast<std::size_t>(size));
+}
+
+// Soft and hard, of "Max open files            1024                 1048576              files".
+std::pair<std::uint64_t, std::uint64_t> file_limit_of(pid_t process) {
+  std::ifstream limits("/proc/" + std::to_string(process) + "/limits");
+  constexpr std::string_view kName = "Max open files";
+  std::string line;
+  while (std::getline(limits, line)) {
+    if (!line.starts_with(kName)) continue;
+    char* end = nullptr;
+    const std::uint64_t soft = std::strtoull(line.c_str() + kName.size(), &end, 10);
+    return {soft, std::strtoull(end, nullptr, 10)};
+  }
+  return {};
+}
+
+// The number of an anonymous pipe; 0 for anything else.
+ino_t pipe_of(std::int32_t fd) {
+  struct stat status{};
+  const bool is_pipe = ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) && target_of(fd).starts_with("pipe:");
+  return is_pipe ? status.st_ino : 0;
+}
+
+std::vector<std::int32_t> recover_fds() {
+  std::vector<std::int32_t> fds = open_fds_above_stdio();
+  // The channel to a parent that is Node too: child_process.fork().
+  const char* channel = std::getenv("NODE_CHANNEL_FD");
+  std::erase_if(fds, [channel](std::int32_t fd) {
+    // Of Node: epoll, eventfd, io_uring.
+    return target_of(fd).starts_with("anon_inode:") || (channel != nullptr && std::to_string(fd) == channel);
+  });
+  std::map<ino_t, int> ends;
+  for (const std::int32_t fd : fds) ++ends[pipe_of(fd)];
+  std::erase_if(fds, [&](std::int32_t fd) {
+    const ino_t pipe = pipe_of(fd);
+    return pipe != 0 && ends[pipe] > 1;
+  });
+  return fds;
+}
+
+}  // namespace
+
+Caller note_caller() {
+  Caller caller;
+  caller.ignored_signals = numbers(ignored_signals());
+  sigset_t blocked;
+  ::sigprocmask(SIG_BLOCK, nullptr, &blocked);
+  caller.blocked_signals = numbers(blocked);
+  caller.soft_files = static_cast<std::uint32_t>(fd_limit().soft);
+  caller.fds = open_fds_above_stdio();
+  return caller;
+}
+
+Caller recover_caller() {
+  Caller caller;
+  const FdLimit own = fd_limit();
+  const auto [soft, hard] = file_limit_of(::getppid());
+  if (own.soft == own.hard && hard == own.hard && soft < own.soft) caller.soft_files = static_cast<std::uint32_t>(soft);
+  try {
+    caller.fds = recover_fds();
+  } catch (const OsError&) {
+    // None are known.
+  }
+  return caller;
+}
+
+void fill_standard_fds() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    if (::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) throw OsError::last("open", "/dev/null");
+  }
+}
+
+}  // namespace wireup::os
