@@ -18,7 +18,8 @@ namespace wireup::addon {
 // A string in JavaScript is bytes here. Bytes that are no UTF-8 are lone surrogates there, U+DC80 to U+DCFF for 0x80 to
 // 0xFF (as in Python's PEP 383), so that they come back as they were. What a user passes has none: TypeScript checks it.
 std::string to_text(const Napi::Value& value);
-Napi::String to_string(Napi::Env env, std::string_view text);
+// No Napi::String: as a property's value that would be converted once more, by UTF-8.
+Napi::Value to_string(Napi::Env env, std::string_view text);
 // Of a Uint8Array.
 std::string to_bytes(const Napi::Value& value);
 std::uint32_t to_u32(const Napi::Value& value);

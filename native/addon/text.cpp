@@ -92,7 +92,7 @@ std::string to_text(const Napi::Value& value) {
   return text.find(kReplacement) == std::string::npos ? text : bytes_of(string.Utf16Value());
 }
 
-Napi::String to_string(Napi::Env env, std::string_view text) {
+Napi::Value to_string(Napi::Env env, std::string_view text) {
   if (is_utf8(text)) return Napi::String::New(env, text.data(), text.size());
   std::u16string units;
   while (!text.empty()) {

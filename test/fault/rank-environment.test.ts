@@ -15,7 +15,9 @@ const outputs: [string, string[]][] = [
 const compiler = needs('cc');
 describe.skipIf(compiler.missing)(`fds${compiler.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
-    it.each(outputs)('%s: stdin, stdout, stderr and PMI_FD, no more', async (_, options) => {
+    it.each(outputs)('%s: stdin, stdout, stderr, PMI_FD and what the tool was given itself, no more', async (_, options) => {
+      const alone = await run([program('list_fds')], { environment: { PMI_RANK: '0' } });
+      const given = [...alone.stdout.matchAll(/ fd (\d+) /g)].map(([, fd]) => fd!);
       const result = await run(wireupRun(ranks, transport, ...options, program('list_fds')));
       expect(result).toMatchObject({ code: 0, stderr: '' });
       const said = lines(result.stdout).map((line) => {
@@ -30,7 +32,7 @@ describe.skipIf(compiler.missing)(`fds${compiler.note}`, () => {
           const match = new RegExp(`^rank ${rank} fd (\\d+) -> (.*)$`).exec(line ?? '');
           return match === null ? [] : [[match[1], match[2]] as const];
         });
-        const expected = ['0', '1', '2'];
+        const expected = [...given];
         // Over TCP the program connects by itself.
         if (transport === 'tcp') expect(pmiFd).toBe('none');
         else expected.push(pmiFd ?? 'no PMI_FD');

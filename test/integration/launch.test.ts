@@ -211,7 +211,7 @@ describe('wrong use', () => {
   test.each([
     [{ program: 'true', ranks: 0 }, /ranks: expected a whole number from 1/],
     [{ program: 'true', ranks: 1, pmi: 'udp' }, /pmi: expected 'fd' or 'tcp' or 'unix', got 'udp'/],
-    [{ program: 5, ranks: 1 }, /program: expected a string, got 5/],
+    [{ program: 5, ranks: 1 }, /program: expected a string or a Uint8Array, got 5/],
     [{ program: 'a\0b', ranks: 1 }, /without a NUL/],
     [{ program: 'true', ranks: 1, args: [1] }, /args\[0\]: expected a string/],
     [{ program: 'true', ranks: 2, stdin: 2 }, /stdin: expected a whole number from 0 to 1/],

@@ -97,7 +97,8 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
     const lost = /^(ignored|blocked): /;
     expect(ours.facts.filter((line) => !lost.test(line))).toEqual(theirs.facts.filter((line) => !lost.test(line)));
     expect(ours.facts.filter((line) => lost.test(line))).toEqual(['blocked: 0000000000000000', 'ignored: 8000000000000000']);
-    expect(ours.said).toBe(theirs.said);
+    // Node itself reads the variable that the starter keeps from it.
+    expect(ours.said.replace(/^Warning: .*\n/, '')).toBe(theirs.said);
   });
 
   it('no fds with --close-fds, by its own choice', async () => {

@@ -1,5 +1,5 @@
 // Spawns by PMI_Spawn_multiple of libpmi, argv[1], what argv[2] says; the child is this program with the first word "child".
-// "info KEY VALUE" spawns four from rank 0 with that info, "info" with none.
+// "info KEY VALUE [WORD]" spawns four from rank 0 with that info, "info" with none; the children get WORD, or "asked".
 #include "libpmi.h"
 
 #include <unistd.h>
@@ -24,8 +24,8 @@ static int child(char **argv) {
   return strcmp(argv[3], "fails") == 0 ? 3 : 0;
 }
 
-static int spawn_with(const char *library, char *program, const char *key, char *value) {
-  const char *words[] = {library, "child", "asked", NULL};
+static int spawn_with(const char *library, char *program, const char *key, char *value, const char *word) {
+  const char *words[] = {library, "child", word, NULL};
   const char **args[] = {words};
   const char *commands[] = {program};
   const int counts[] = {4}, sizes[] = {key == NULL ? 0 : 1};
@@ -53,7 +53,7 @@ int main(int argc, char **argv) {
   EXPECT(PMI_SUCCESS, PMI_Init(&spawned));
   REQUIRE(spawned == 0);
   EXPECT(PMI_SUCCESS, PMI_KVS_Get_my_name(kvsname, sizeof kvsname));
-  if (strcmp(argv[2], "info") == 0) return spawn_with(argv[1], argv[0], argc > 4 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL);
+  if (strcmp(argv[2], "info") == 0) return spawn_with(argv[1], argv[0], argc > 4 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL, argc > 5 ? argv[5] : "asked");
   const char *word = strcmp(argv[2], "fails") == 0 ? "fails" : "first word";
   const char *first[] = {argv[1], "child", word, NULL};
   const char *second[] = {argv[1], "child", "second", NULL};

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <thread>
 
+#include "os/limits.h"
 #include "os/support.h"
 
 namespace wireup::os {
@@ -263,6 +264,35 @@ TEST_CASE("spawn: sessions") {
   Cat own(spec);
   CHECK(::getpgid(own.process.pid) == own.process.pid);
   CHECK(::getsid(own.process.pid) == own.process.pid);
+}
+
+TEST_CASE("spawn: signals stay blocked, and the soft limit of open files is another, where that is said") {
+  const FdLimit before = fd_limit();
+  const UniqueFd file = memory_file();
+  SpawnSpec spec;
+  ::sigemptyset(&spec.ignored_signals);
+  ::sigemptyset(&spec.blocked_signals);
+  ::sigaddset(&spec.blocked_signals, SIGINT);
+  ::sigaddset(&spec.blocked_signals, SIGRTMAX);
+  spec.soft_files = 64;
+  // Above the child's limit.
+  spec.fds = {{file.get(), 200}};
+  Cat cat(spec);
+  CHECK(cat.status("SigBlk") == "8000000000000002");
+  CHECK(fds_of(cat.process.pid).count(200) == 1);
+  std::istringstream limits(read_file("/proc/" + std::to_string(cat.process.pid) + "/limits"));
+  std::string line;
+  while (std::getline(limits, line) && !line.starts_with("Max open files")) {
+  }
+  std::istringstream words(line.substr(std::string("Max open files").size()));
+  std::uint64_t soft = 0;
+  std::uint64_t hard = 0;
+  words >> soft >> hard;
+  CHECK(soft == 64);
+  CHECK(hard == before.hard);
+  CHECK(fd_limit().soft == before.soft);
+  spec.soft_files = before.hard + 1;
+  CHECK(thrown_by([&] { Cat(SpawnSpec(spec)); }) == std::pair<int, std::string>(EINVAL, "setrlimit"));
 }
 
 TEST_CASE("spawn: what fails is told by its step, and leaves no child and no fd") {
