@@ -134,13 +134,17 @@ const char* Agent::handle(Hello& hello) {
   return nullptr;
 }
 
-const char* Agent::handle(const PassFds& pass, std::vector<os::UniqueFd> fds) {
-  if (pass.fds.size() != fds.size()) return "has not the fds that it names";
-  for (std::size_t i = 0; i < fds.size(); ++i) {
+const char* Agent::handle(const PassFds& pass, std::optional<std::vector<os::UniqueFd>> fds) {
+  if (!fds) {
+    passed_fds_lost_ = true;
+    return nullptr;
+  }
+  if (pass.fds.size() != fds->size()) return "has not the fds that it names";
+  for (std::size_t i = 0; i < fds->size(); ++i) {
     const std::int32_t number = pass.fds[i];
     const auto is_same = [number](const auto& entry) { return entry.second == number; };
     if (number <= STDERR_FILENO || std::ranges::any_of(passed_fds_, is_same)) return "has a bad fd number";
-    passed_fds_.emplace_back(std::move(fds[i]), number);
+    passed_fds_.emplace_back(std::move((*fds)[i]), number);
   }
   // As for those of a Spawn: the next message's may be as many.
   os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToSpawn);
@@ -175,7 +179,7 @@ const char* Agent::handle(Spawn& spawn, std::optional<std::vector<os::UniqueFd>>
 
   const Executable* program = nullptr;
   std::optional<os::OsError> failure;
-  if (!fds) {
+  if (!fds || passed_fds_lost_) {
     failure = os::OsError(EMFILE, "recvmsg", "the ranks' fds, in wireup-agent");
   } else if (phase_ == Phase::serving) {
     os::make_room_for_fds(spawn.ranks.size() * kFdsPerRank + kFdsToSpawn + os::kMaxFdsPerMessage);

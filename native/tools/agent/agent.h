@@ -60,7 +60,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
 
   // Each returns what was wrong with the message, or nullptr.
   const char* handle(wire::agent::Hello& hello);
-  const char* handle(const wire::agent::PassFds& pass, std::vector<os::UniqueFd> fds);
+  const char* handle(const wire::agent::PassFds& pass, std::optional<std::vector<os::UniqueFd>> fds);
   const char* handle(wire::agent::SocketFolder& folder);
   const char* handle(wire::agent::Program& program);
   const char* handle(wire::agent::Spawn& spawn, std::optional<std::vector<os::UniqueFd>> fds);
@@ -85,6 +85,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   std::vector<os::UniqueFd> reserve_;
   std::optional<wire::agent::Hello> hello_;
   std::vector<std::pair<os::UniqueFd, std::int32_t>> passed_fds_;  // ours, and the number that ranks see it under
+  bool passed_fds_lost_ = false;  // there was no room for some
   std::vector<std::string> socket_folders_;
   Programs programs_;
   Ranks ranks_;

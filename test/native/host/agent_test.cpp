@@ -353,7 +353,7 @@ TEST_CASE("fds of the launcher's caller reach every rank under their numbers, an
       agent.hello();
       const std::vector<int> ours(numbers.size(), passed.second.get());
       agent.send(msg::PassFds{std::move(numbers)}, ours);
-      agent.shell("for fd in 3 63; do (echo rank $RANK >&$fd) 2>&-; done");
+      agent.shell("for fd in 3 63; do echo rank $RANK >/proc/self/fd/$fd; done");
       if (rank_fds.empty()) {
         for (std::uint32_t rank = 0; rank < 2; ++rank) {
           agent.start(rank);

@@ -76,7 +76,7 @@ TEST_CASE("an environment is merged by names, and may hold anything") {
   CHECK(host::merge_environment(inherited, {}) == inherited);
   CHECK(host::merge_environment(inherited, {"B=new", "D=\xfe"}) == Variables{"A=1", "C=", "no sign", "\xe9=\xff", "B=new", "D=\xfe"});
   CHECK(host::merge_environment(inherited, {"A=x"}, {"A", "B", "missing"}) == Variables{"C=", "no sign", "\xe9=\xff", "A=x"});
-  const std::string block("A=1\0\xe9=b\0", 9);
+  const std::string block("A=1\0\xe9=b\0", 8);
   CHECK(host::split_block(block) == Variables{"A=1", "\xe9=b"});
   CHECK(host::split_block("").empty());
 }
