@@ -2,6 +2,7 @@
 // it leaves.
 
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -33,6 +34,19 @@ async function serveBy(wrapper: string[], address: string, ...options: string[])
   const text = `cmd=initack pmiid=${env.PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\ncmd=finalize\n`;
   return { server, target: targetOf(document.address), env, text };
 }
+
+it('a rank that spawns is refused, and goes on', async () => {
+  const { server, env, target } = await serve('tcp');
+  const socket = connect(target);
+  let heard = '';
+  socket.setEncoding('utf8').on('data', (text: string) => {
+    heard += text;
+    if (text.includes('spawn_result')) socket.write('cmd=finalize\n');
+  });
+  socket.write(`cmd=initack pmiid=${env.PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\nmcmd=spawn\nnprocs=1\nexecname=true\ntotspawns=1\nspawnssofar=1\nendcmd\n`);
+  expect(await server.done).toMatchObject({ code: 0, stderr: '' });
+  expect(heard).toMatch(/^cmd=spawn_result rc=-1 msg=not_supported\ncmd=finalize_ack\n$/m);
+});
 
 const root = needsRoot();
 describe.skipIf(root.missing).each(['tcp', 'unix'])(`%s: another user, who has the PMI_ID${root.note}`, (kind) => {

@@ -122,7 +122,8 @@ export class Stranger implements Disposable {
     let said = '';
     this.ready = new Promise((resolve, reject) => {
       this.#child.on('error', reject);
-      this.#child.on('exit', () => reject(new Error(`the stranger ended without a word: ${said}`)));
+      // Not at its exit, when its words may lie in the pipe.
+      this.#child.on('close', () => reject(new Error(`the stranger ended without a word: ${said}`)));
       this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => {
         said += text;
         if (said.endsWith('\n')) resolve(JSON.parse(said) as string);
