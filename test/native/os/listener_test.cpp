@@ -222,7 +222,7 @@ TEST_CASE("limits: room is made where no fd is left to count with") {
   FdLimitGuard guard;
   const FdLimit full = fd_limit();
   guard.set(static_cast<std::size_t>(make_pipe().first.get()));
-  CHECK_THROWS_AS(open_fds(), OsError);
+  CHECK(::open("/dev/null", O_RDONLY | O_CLOEXEC) < 0);
   const FdLimit raised = make_room_for_fds(10);
   CHECK(raised.soft == fd_limit().soft);
   CHECK(raised.soft > 10);
