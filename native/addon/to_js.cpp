@@ -190,7 +190,7 @@ struct Filler {
       failure.Set("rank", result.failure->rank);
       failure.Set("value", result.failure->value);
       failure.Set("message", to_string(env, result.failure->message));
-      failure.Set("cutOff", result.failure->cut_off);
+      failure.Set("cutOff", to_string(env, result.failure->cut_off));
       failure.Set("phase", name(kPhases, result.failure->phase));
       if (result.failure->barrier) failure.Set("barrier", static_cast<double>(*result.failure->barrier));
       failure.Set("group", result.failed_group);

@@ -140,6 +140,14 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
 
 describe('as a shell hands it on', () => {
   const tool = join(root, 'dist/wireup');
+
+  it("make's jobserver", async () => {
+    // A make that finds no jobserver where it was promised one says so.
+    const makefile = 'all: ; +@$(TOOL) run -n 1 $(MAKE) -f - sub <<<"sub: ; @echo made"';
+    const { code, stdout, stderr } = await run(['bash', '-c', 'make --no-print-directory -j2 -f <(echo "$0") SHELL=/bin/bash TOOL="$1"', makefile, tool]);
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'made\n', stderr: '' });
+  });
+
   const cases: [string, string, string][] = [
     ['process substitution', 'cat <(echo substituted)', 'substituted\n'],
     ['a file that is appended to', 'file=$(mktemp); "$0" run -n 2 sh -c "echo line >&3" 3>>"$file"; cat "$file"; rm "$file"', 'line\nline\n'],

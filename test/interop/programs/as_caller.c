@@ -118,11 +118,11 @@ int main(int argc, char** argv) {
   if (pid == 0) {
     for (int fd = 0; fd < 3; fd++) {
       const int from = fd > 0 || *output == 'f' || *output == 's' ? given : -1;
-      if (*output == 'c') close(fd);
-      else if (from >= 0) CHECK(dup2(from, fd));
+      if (from >= 0) CHECK(dup2(from, fd));
     }
     if (*output == 's') shutdown(ours, SHUT_WR);
     change_all(argv[1]);
+    if (*output == 'c') CHECK(close_range(0, 2, 0));
     for (char** argument = argv + 3; *argument != NULL; argument++) {
       if (strcmp(*argument, "@BYTES") == 0) *argument = bytes;
     }
