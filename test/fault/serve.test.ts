@@ -92,10 +92,9 @@ it.skipIf(compiler.missing)(`where the kernel does not let it ask whose a TCP co
 describe('TERM ends it, and nothing is left', () => {
   // Each run fails when a file, a folder or a process of it stays.
   it.each(['unix', 'unix://$TMPDIR/serve.sock', '$TMPDIR/serve.sock', 'tcp'])('%s', async (address) => {
-    const script = `exec "$0" "$1" serve -n 2 --address "${address}"`;
-    const [node, cli] = wireup();
+    const script = `exec "$@" serve -n 2 --address "${address}"`;
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-      const server = new Run(['sh', '-c', script, node!, cli!]);
+      const server = new Run(['sh', '-c', script, 'sh', ...wireup()]);
       await server.until(({ stdout }) => lines(stdout).length === 2);
       const waiting = /PMI_PORT='([^']*)'.*PMI_ID='(\d+)'|PMI_ID='(\d+)'.*PMI_PORT='([^']*)'/.exec(server.stdout)!;
       const pmi = await PmiClient.connect({ address: (waiting[1] ?? waiting[4])!, id: (waiting[2] ?? waiting[3])! });

@@ -172,8 +172,7 @@ describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
 
 describe.skipIf(mpich.missing)(`a singleton that spawns${mpich.note}`, () => {
   const folder = mkdtempSync(join(tmpdir(), 'singleton-'));
-  const [node, cli] = wireup();
-  writeFileSync(join(folder, 'mpiexec'), `#!/bin/sh\nexec ${node} ${cli} run "$@"\n`, { mode: 0o755 });
+  writeFileSync(join(folder, 'mpiexec'), `#!/bin/sh\nexec ${wireup('run').join(' ')} "$@"\n`, { mode: 0o755 });
   afterAll(() => rmSync(folder, { recursive: true }));
   const alone = (what: string, ...args: string[]): Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }> =>
     run([spawn(), what, ...args], { deadline, environment: { PATH: `${folder}:${process.env['PATH']}` } });
