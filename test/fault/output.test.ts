@@ -1,15 +1,16 @@
 // The ranks' output and input at their worst: many ranks behind a reader that pauses, bytes that are no text, readers that
 // go away, and more input than anybody holds.
 
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, constants as fs, mkdtempSync, openSync, read, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 
-import { describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { launch, type LaunchOptions } from '../../dist/index.js';
 import { eventually, needs, program, Run, run, wireup } from '../interop/helpers';
@@ -123,6 +124,69 @@ it('PMI goes on however much is printed', async () => {
   expect(code).toBe(0);
   expect(exchanged).toBe('4 ranks exchanged');
   expect(bytes).toBeGreaterThan(1e6);
+});
+
+describe.skipIf(compiler.missing)(`a stream of the tool that does not wait (O_NONBLOCK)${compiler.note}`, () => {
+  // seq 1 100000, and a reader that takes a little at a time: the stream is full all the way.
+  const bytes = 588_895;
+  const folder = mkdtempSync(join(tmpdir(), 'nonblocking-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  async function* slowly(read: () => Promise<Buffer | undefined>): AsyncGenerator<Buffer> {
+    for (let chunk = await read(); chunk !== undefined; chunk = await read()) {
+      yield chunk;
+      await new Promise((next) => setTimeout(next, 1));
+    }
+  }
+
+  /** Both ends of a pipe, as fds here. */
+  function makePipe(): [number, number] {
+    const path = join(folder, 'fifo');
+    execFileSync('mkfifo', [path]);
+    const reader = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK);
+    const writer = openSync(path, fs.O_WRONLY);
+    // A description without the flag, so that a read waits.
+    const ends: [number, number] = [openSync(path, fs.O_RDONLY), writer];
+    closeSync(reader);
+    rmSync(path);
+    return ends;
+  }
+
+  it.each(['pipe', 'socket'].flatMap((kind) => (['stdout', 'stderr'] as const).flatMap((stream) => ['1', '4'].map((ranks) => [kind, stream, ranks] as const))))(
+    'a %s as %s of %s ranks: no byte is lost',
+    async (kind, stream, ranks) => {
+      const fd = stream === 'stdout' ? 1 : 2;
+      const script = `[ $PMI_RANK = 0 ] || exit 0; seq 1 100000 >&${fd}`;
+      const stdio: (number | 'ignore' | 'pipe')[] = ['ignore', 'ignore', 'ignore'];
+      const [reader, writer] = kind === 'pipe' ? makePipe() : [];
+      stdio[fd] = writer ?? 'pipe';
+      // The flag is for the one stream alone: what the other is decides nothing.
+      const tool = spawn(program('nonblocking'), [`${fd}`, ...wireup('run', '-n', ranks, 'sh', '-c', script)], { stdio });
+      if (writer !== undefined) closeSync(writer);
+      const ended = once(tool, 'close') as Promise<[number]>;
+      const chunk = Buffer.alloc(4096);
+      const readPipe = promisify(read);
+      const source = tool[stream];
+      const read1 = async (): Promise<Buffer | undefined> => {
+        if (reader === undefined) {
+          for (;;) {
+            const got = source!.read() as Buffer | null;
+            if (got !== null) return got;
+            if (source!.readableEnded) return undefined;
+            await Promise.race([once(source!, 'readable'), once(source!, 'end')]);
+          }
+        }
+        const { bytesRead } = await readPipe(reader, chunk, 0, chunk.length, null);
+        return bytesRead === 0 ? undefined : Buffer.from(chunk.subarray(0, bytesRead));
+      };
+      const got: Buffer[] = [];
+      for await (const piece of slowly(read1)) got.push(piece);
+      if (reader !== undefined) closeSync(reader);
+      const text = Buffer.concat(got).toString();
+      expect({ length: text.length, code: (await ended)[0] }).toEqual({ length: bytes, code: 0 });
+      expect(text.endsWith('\n99999\n100000\n')).toBe(true);
+    },
+  );
 });
 
 describe('output that is no text', () => {

@@ -249,9 +249,15 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
 
 int Agent::output_of(const SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened) {
   const OutputMode mode = rank.silent ? OutputMode::discard : (fd == STDERR_FILENO ? hello_->err : hello_->out).mode;
-  // Those of a spawned group are never alone.
-  if (mode == OutputMode::inherit && rank.group == 0) return fd;
   if (mode == OutputMode::discard) return dev_null_.get();
+  // Those of a spawned group are never alone.
+  if (mode == OutputMode::inherit && rank.group == 0) {
+    if (!refuses_to_wait(fd)) return fd;
+    // The flag stays as it is for all others who share the description. What cannot be opened again, a socket for one,
+    // is written to by us.
+    opened = open_again(fd, O_WRONLY);
+    if (opened) return opened.get();
+  }
   opened = output_->open(names, fd);
   return opened.get();
 }

@@ -40,10 +40,8 @@ Stdio::Stdio(int fd, Direction direction) : original_(fd) {
     method_ = Method::direct;
   } else if (S_ISSOCK(status.st_mode)) {
     method_ = Method::socket;
-  } else if (S_ISFIFO(status.st_mode) || (::isatty(fd) == 1 && !is_pty_master(status))) {
-    const int access = direction == Direction::in ? O_RDONLY : O_WRONLY;
-    own_.reset(
-        ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  } else {
+    own_ = open_again(fd, (direction == Direction::in ? O_RDONLY : O_WRONLY) | O_NONBLOCK);
     if (own_) method_ = Method::direct;
   }
 }
@@ -78,6 +76,19 @@ ssize_t Stdio::write(const char* bytes, std::size_t size) const {
     return -1;
   }
   return ::write(fd(), bytes, std::min<std::size_t>(size, PIPE_BUF));
+}
+
+bool refuses_to_wait(int fd) {
+  struct stat status{};
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_NONBLOCK) != 0 && ::fstat(fd, &status) == 0 && !S_ISREG(status.st_mode);
+}
+
+os::UniqueFd open_again(int fd, int flags) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return {};
+  if (!S_ISFIFO(status.st_mode) && (::isatty(fd) != 1 || is_pty_master(status))) return {};
+  return os::UniqueFd(::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_NOCTTY | O_CLOEXEC));
 }
 
 bool same_stream(int a, int b) {
