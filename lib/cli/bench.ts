@@ -16,6 +16,9 @@ const LOAD_PER_PROCESSOR = 3;
 /** More makes every run time out (conduct.mts). */
 const MAX_LOAD = 1000;
 
+/** Seconds for one run of one launcher, longer than any should take: one that waits for what never comes is given up. */
+export const RUN_LIMIT = 300;
+
 export interface BenchOptions {
   ranks: number[];
   pmi: Transport[];
@@ -76,6 +79,11 @@ answers on the same sockets. launch has the spawn floor: posix_spawn and waiting
 that what the machine does meanwhile meets all. The ratio is the median of those of each turn, with its 95 % interval;
 that of the floor to itself is what the noise is worth. On a busy machine (--load) the scheduler shares the processors
 between sessions first: a launcher whose ranks stand in one session gets less of them.
+
+A run that takes longer than ${RUN_LIMIT} s is ended and has failed. Another launcher that fails is named once and left out from
+there on. Where wireup or the floor fails, that benchmark ends, and the next begins. What has been measured by then, or by
+^C, is kept and reported, of each benchmark the turns that are complete. The exit code is 1 where wireup or the floor has
+failed.
 
 Examples:
   wireup bench

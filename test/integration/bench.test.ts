@@ -1,8 +1,10 @@
 /** `wireup bench` with few ranks and one turn: that it measures, not what. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, expect, test } from 'vitest';
 import type { Report } from '../../lib/cli/bench/run.mjs' with { 'resolution-mode': 'import' };
 
@@ -88,13 +90,61 @@ test('lines for people, and a report that needs no network', () => {
   expect(html.replaceAll(/ xmlns(:\w+)?="[^"]*"/g, '')).not.toMatch(/https?:|<script|<link|url\((?!#)|src=/);
 });
 
-test('another launcher that cannot is left out, and named', () => {
+test('another launcher that cannot is named once, and left out from there on', () => {
   const folder = mkdtempSync(join(scratch, 'path-'));
-  writeFileSync(join(folder, 'srun'), '#!/bin/sh\necho no allocation >&2\nexit 1\n', { mode: 0o755 });
-  const { stdout, stderr, status } = bench(['exchange', '--pmi', 'fd', '--ranks', '2', '--pairs', '1'], folder);
+  writeFileSync(join(folder, 'srun'), `#!/bin/sh\necho >> ${folder}/calls\necho no allocation >&2\nexit 1\n`, { mode: 0o755 });
+  const { stdout, stderr, status } = bench(['exchange', 'barrier', 'put', '--pmi', 'fd', '--ranks', '2', '--pairs', '2'], folder);
   expect(status).toBe(0);
-  expect(stderr).toMatch(/^wireup: exchange, 2 ranks: without srun: .*no allocation/);
+  expect(stderr).toMatch(/^wireup: exchange, fd, 2 ranks: srun failed and is left out from there on: .*no allocation\n$/);
+  expect(readFileSync(join(folder, 'calls'), 'utf8')).toBe('\n');
   expect(stdout).not.toContain('srun');
+  expect(stdout.match(/^ {2}wireup /gm)).toHaveLength(3);
+});
+
+test('what was measured before a run fails is kept, and the failure is told once', () => {
+  const file = join(scratch, 'kept.json');
+  const words = [process.execPath, cli, 'bench', 'barrier', 'put', '--pmi', 'fd', '--ranks', '2,1000,3', '--pairs', '1', '--json', file];
+  const { stdout, stderr, status } = spawnSync('sh', ['-c', 'ulimit -n 400; PATH=$0 exec "$@"', scratch, ...words], { encoding: 'utf8', timeout });
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^wireup: barrier, fd, 1000 ranks; put, fd, 1000 ranks: floor failed: [^\n]*: Too many open files\n$/);
+  expect(stdout.match(/^\w+, fd, \d+ ranks:$/gm)).toEqual(['barrier, fd, 2 ranks:', 'barrier, fd, 3 ranks:', 'put, fd, 2 ranks:', 'put, fd, 3 ranks:']);
+  expect((JSON.parse(readFileSync(file, 'utf8')) as Report).figures.map(({ ranks }) => ranks)).toEqual([2, 3, 2, 3]);
+});
+
+test('^C keeps what has been measured, of the last benchmark its complete turns', async () => {
+  const file = join(scratch, 'stopped.json');
+  const tool = spawn(process.execPath, [cli, 'bench', 'barrier', '--pmi', 'fd', '--ranks', '1,2', '--pairs', '1000', '--json', file], {
+    env: { ...process.env, PATH: scratch },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const said = Promise.all([text(tool.stdout), text(tool.stderr)]);
+  const ended = once(tool, 'close') as Promise<[number]>;
+  // A run is a process of its own, whose server is another: some have ended when the fifteenth is seen.
+  const runs = new Set<string>();
+  const childrenOf = (pid: number): string[] => readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter((word) => word !== '');
+  while (runs.size < 15) {
+    for (const child of childrenOf(tool.pid!)) runs.add(child);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  tool.kill('SIGINT');
+  const [code] = await ended;
+  const [stdout, stderr] = await said;
+  expect(code).toBe(130);
+  expect(stderr).toBe('wireup: stopped: 1 of 2 benchmarks have figures\n');
+  const { figures } = JSON.parse(readFileSync(file, 'utf8')) as Report;
+  expect(figures).toHaveLength(1);
+  const { turns, planned, series } = figures[0]!;
+  expect(planned).toBe(1000);
+  expect(turns).toBeGreaterThanOrEqual(1);
+  expect(stdout).toContain(`barrier, fd, 1 ranks, ${turns} of 1000 turns:\n`);
+  for (const { milliseconds } of Object.values(series)) expect(milliseconds).toHaveLength(turns);
+});
+
+test('a run that is not over in time is ended, and the limit is named', async () => {
+  const { conduct } = await import('../../lib/cli/bench/conduct.mjs');
+  const run = conduct({ what: 'launch', ranks: 1, count: 0, command: ['tail', '-f', '/dev/null'], signal: new AbortController().signal, limit: 0.2 });
+  await expect(run).rejects.toThrow('tail -f ...: not over after 0.2 s, the limit of a run');
+  expect(bench(['--help']).stdout).toContain('longer than 300 s');
 });
 
 test.each([

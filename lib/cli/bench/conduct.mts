@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { benchPath } from '../../native.js';
-import type { Benchmark } from '../bench.js';
+import { RUN_LIMIT, type Benchmark } from '../bench.js';
 
 /** What native/tools/bench/conduct.h says of a run. */
 export interface Conducted {
@@ -24,19 +24,25 @@ export interface Conducting {
   server?: number;
   input?: string;
   signal: AbortSignal;
+  /** Seconds. */
+  limit?: number;
 }
 
-/** Longer than any run should take: a launcher that waits for what never comes is given up. */
-const LIMIT_MS = 300_000;
-
-export async function conduct({ what, ranks, count, command, server = 0, input = '', signal }: Conducting): Promise<Conducted> {
+/** Rejects with the reason, in words, where the run fails. */
+export async function conduct({ what, ranks, count, command, server = 0, input = '', signal, limit = RUN_LIMIT }: Conducting): Promise<Conducted> {
+  const late = AbortSignal.timeout(limit * 1000);
   const child = spawn(benchPath, ['conduct', what, `${ranks}`, `${count}`, `${server}`, ...command], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    signal: AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]),
+    signal: AbortSignal.any([signal, late]),
   });
   // It may end without reading it.
   child.stdin.on('error', () => undefined).end(input);
-  const [out, complaint, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
-  if (code !== 0) throw new Error(`${command.slice(0, 2).join(' ')} ...: ${complaint.trim() || `ended with ${code as number}`}`);
+  const called = `${command.slice(0, 2).join(' ')} ...`;
+  const ended = Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  const [out, complaint, [code]] = await ended.catch((error: unknown) => {
+    throw late.aborted && !signal.aborted ? new Error(`${called}: not over after ${limit} s, the limit of a run`) : error;
+  });
+  // What comes behind the first line follows from it, a line a rank.
+  if (code !== 0) throw new Error(`${called}: ${complaint.trim().split('\n')[0] || `ended with ${code as number}`}`);
   return JSON.parse(out) as Conducted;
 }

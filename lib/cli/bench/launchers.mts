@@ -6,6 +6,8 @@ import type { Transport } from '../bench.js';
 
 export interface Launcher {
   name: string;
+  /** Without it there is no figure. */
+  essential?: boolean;
   /** Which threads are its server, by their names; the kernel keeps 15 letters. Absent: a daemon's, not ours to see. */
   server?: RegExp;
   /** Command lines that start `program` as N ranks; several: one after the other, and their times count together. */
@@ -20,6 +22,7 @@ export const client = [benchClientPath];
 
 export const echoFloor: Launcher = {
   name: 'floor',
+  essential: true,
   server: /^wireup-bench$/,
   transports: ['fd', 'tcp', 'unix'],
   commands: (program, ranks, pmi) => [[benchPath, 'echo', pmi, `${ranks}`, ...program]],
@@ -28,6 +31,7 @@ export const echoFloor: Launcher = {
 /** A launcher on Node can cost no less than starting Node and starting the programs. */
 export const spawnFloor: Launcher = {
   name: 'floor',
+  essential: true,
   server: /^wireup-bench$/,
   transports: ['fd'],
   commands: (program, ranks) => [
@@ -38,6 +42,7 @@ export const spawnFloor: Launcher = {
 
 export const wireup: Launcher = {
   name: 'wireup',
+  essential: true,
   server: /^wireup-reactor$/,
   transports: ['fd', 'tcp', 'unix'],
   commands: (program, ranks, pmi) => [[...tool, 'run', '--progress', 'none', '--pmi', pmi, '--no-exec-shim', '-n', `${ranks}`, ...program]],

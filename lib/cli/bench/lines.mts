@@ -12,8 +12,9 @@ export function times({ median: middle, low, high }: Ratio): string {
   return `${middle.toFixed(2)}x${interval}`;
 }
 
-export function titleOf({ what, pmi, ranks, swarm, load }: Figure): string {
-  return [what, ...(pmi === undefined ? [] : [pmi]), `${ranks} ranks`, ...(swarm ? ['swarm'] : []), ...(load > 0 ? [`beside ${load} busy loops`] : [])].join(', ');
+export function titleOf({ what, pmi, ranks, swarm, load, turns, planned }: Figure): string {
+  const partial = turns < planned ? [`${turns} of ${planned} turns`] : [];
+  return [what, ...(pmi === undefined ? [] : [pmi]), `${ranks} ranks`, ...(swarm ? ['swarm'] : []), ...(load > 0 ? [`beside ${load} busy loops`] : []), ...partial].join(', ');
 }
 
 export function figureLines(figure: Figure): string[] {

@@ -25,6 +25,9 @@ export interface Figure {
   swarm: boolean;
   /** How many busy loops ran beside it. */
   load: number;
+  /** Complete turns, and how many there were to be. */
+  turns: number;
+  planned: number;
   series: Record<string, Series>;
   /** To the floor: of the time, and of the server's time. */
   toFloor: Record<string, { time: Ratio; server?: Ratio }>;
@@ -85,30 +88,30 @@ function add(series: Series, plan: Plan, launcher: Launcher, runs: readonly Cond
 }
 
 /**
+ * @param launchers each is first in its turn as often as any other
  * @param done called after each turn of each launcher
- * @param left called when another launcher cannot run this, which is then measured without it
+ * @param failed called when a launcher has failed, which is then left out; the figure ends with that where it is essential
+ * @returns what the turns that are complete come to; nothing where none is
  */
 export async function measure(
   plan: Plan,
+  launchers: readonly Launcher[],
   signal: AbortSignal,
   done: () => void,
-  left: (launcher: string, why: string) => void,
-): Promise<Figure> {
-  const launchers = launchersOf(plan);
+  failed: (launcher: Launcher, why: string) => void,
+): Promise<Figure | undefined> {
   const series: Record<string, Series> = Object.fromEntries(launchers.map(({ name }) => [name, { milliseconds: [] }]));
+  const out = new Set<Launcher>();
   for (let turn = 0; turn < plan.pairs; turn++) {
-    // Each is first in its turn as often as any other.
     for (let i = 0; i < launchers.length; i++) {
       const launcher = launchers[(turn + i) % launchers.length]!;
-      const own = series[launcher.name];
-      if (own !== undefined) {
-        try {
-          add(own, plan, launcher, await take(plan, launcher, signal));
-        } catch (error) {
-          if (signal.aborted || launcher === launchers[0] || launcher === wireup || launcher.name === AGAIN) throw error;
-          delete series[launcher.name];
-          left(launcher.name, (error as Error).message);
-        }
+      try {
+        if (!out.has(launcher)) add(series[launcher.name]!, plan, launcher, await take(plan, launcher, signal));
+      } catch (error) {
+        if (signal.aborted) return summarise(plan, series);
+        failed(launcher, (error as Error).message);
+        if (launcher.essential) return summarise(plan, series);
+        out.add(launcher);
       }
       done();
     }
@@ -116,7 +119,21 @@ export async function measure(
   return summarise(plan, series);
 }
 
-function summarise({ what, ranks, pmi, swarm, load }: Plan, series: Record<string, Series>): Figure {
+/** Its first turns. */
+function cut({ milliseconds, spreadMs, serverNs, memoryBytes }: Series, turns: number): Series {
+  return {
+    milliseconds: milliseconds.slice(0, turns),
+    ...(spreadMs === undefined ? {} : { spreadMs: spreadMs.slice(0, turns) }),
+    ...(serverNs === undefined ? {} : { serverNs: serverNs.slice(0, turns) }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes: memoryBytes.slice(0, turns) }),
+  };
+}
+
+function summarise({ what, ranks, pmi, swarm, load, pairs }: Plan, measured: Record<string, Series>): Figure | undefined {
+  const turns = Math.min(...['floor', wireup.name, AGAIN].map((name) => measured[name]!.milliseconds.length));
+  const complete = Object.entries(measured).filter(([, { milliseconds }]) => milliseconds.length > 0);
+  if (turns === 0) return undefined;
+  const series = Object.fromEntries(complete.map(([name, all]) => [name, cut(all, turns)]));
   const { floor, [AGAIN]: again, wireup: own, ...peers } = series;
   const others = Object.entries(series).filter(([name]) => name !== 'floor');
   return {
@@ -125,6 +142,8 @@ function summarise({ what, ranks, pmi, swarm, load }: Plan, series: Record<strin
     ...(what === 'launch' ? {} : { pmi }),
     swarm,
     load,
+    turns,
+    planned: pairs,
     series,
     toFloor: Object.fromEntries(
       others.map(([name, { milliseconds, serverNs }]) => [

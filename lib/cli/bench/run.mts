@@ -6,7 +6,7 @@ import { version } from '../version.js';
 import { writeJson, writeWhole } from '../whole-file.js';
 import { figureLines } from './lines.mjs';
 import { startLoad } from './load.mjs';
-import { launchersOf, measure, type Figure, type Plan } from './measure.mjs';
+import { AGAIN, launchersOf, measure, type Figure, type Plan } from './measure.mjs';
 import { BenchProgress } from './progress.mjs';
 import { htmlReport } from './report.mjs';
 import { growth, median } from './statistics.mjs';
@@ -74,31 +74,42 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
   const begun = new Date().toISOString();
   const progress = new BenchProgress(plans.reduce((sum, plan) => sum + launchersOf(plan).length * plan.pairs, 0));
   const figures: Figure[] = [];
-  const left: string[] = [];
+  /** Other launchers that have failed once. */
+  const left = new Set<string>();
+  /** What failed and why, and in which benchmarks: each is told once. */
+  const failures = new Map<string, string[]>();
   const load = options.load === undefined ? undefined : await startLoad(options.load);
   try {
     for (const plan of plans) {
-      progress.at(`${plan.what}, ${plan.pmi}, ${plan.ranks} ranks`);
+      if (signal.aborted) break;
+      const title = `${plan.what}, ${plan.pmi}, ${plan.ranks} ranks`;
+      progress.at(title);
       const figure = await measure(
         plan,
+        launchersOf(plan).filter(({ name }) => !left.has(name)),
         signal,
         () => progress.step(),
-        (launcher, why) => left.push(`${plan.what}, ${plan.ranks} ranks: without ${launcher}: ${why}`),
+        ({ name, essential }, why) => {
+          const line = `${name === AGAIN ? 'floor' : name} failed${essential ? '' : ' and is left out from there on'}: ${why}`;
+          failures.set(line, [...(failures.get(line) ?? []), title]);
+          if (essential) process.exitCode = 1;
+          else left.add(name);
+        },
       );
+      if (figure === undefined) continue;
       figures.push(figure);
       if (options.json === '-') continue;
-      // Whoever stops it has what there is by then.
       progress.hide();
       print(`${figureLines(figure).join('\n')}\n`);
     }
-  } catch (error) {
-    if (signal.aborted) return;
-    throw error;
   } finally {
     await load?.stop();
     progress.hide();
   }
-  for (const line of left) say(line);
+  for (const [line, titles] of failures) say(`${titles.join('; ')}: ${line}`);
+  if (signal.aborted) say(`stopped: ${figures.length} of ${plans.length} benchmarks have figures`);
+  // An older report is worth more than an empty one.
+  if (figures.length === 0) return;
   const report: Report = {
     version,
     machine: { kernel: release(), arch: arch(), cpu: cpus()[0]?.model ?? '', cpus: availableParallelism(), node: process.version },
