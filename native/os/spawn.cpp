@@ -93,7 +93,10 @@ std::uint64_t bits(const sigset_t& signals) {
 
 std::string subject_of(const ChildPlan& plan) {
   if (plan.failed_fd >= 0) return std::to_string(plan.failed_fd);
-  if (std::strcmp(plan.failed_step, "execve") == 0) return plan.path;
+  if (std::strcmp(plan.failed_step, "execve") == 0) {
+    const std::string directory = plan.directory == nullptr ? std::string() : plan.directory;
+    return plan.path + (plan.error == ENOENT ? missing_interpreter(plan.path, directory) : std::string());
+  }
   if (std::strcmp(plan.failed_step, "chdir") == 0) return plan.directory;
   return {};
 }

@@ -53,7 +53,7 @@ struct SpawnedProcess {
 };
 
 // Throws OsError: the failing step as its syscall ("execve", "chdir", "clone", "dup2", ...), with the file,
-// directory or fd as its subject. A file without a #! line that the kernel refuses (ENOEXEC) is run by
+// directory or fd as its subject; a file is followed by its missing_interpreter(). A file without a #! line that the kernel refuses (ENOEXEC) is run by
 // /bin/sh, as execvp does. After a throw there is no child.
 SpawnedProcess spawn(const SpawnSpec& spec);
 
@@ -65,6 +65,10 @@ sigset_t ignored_signals();
 // with that directory takes it. Throws OsError("execve", program): ENOENT, EACCES (found, but not executable
 // or not a file).
 std::string find_program(const std::string& program, const std::string& path, const std::string& directory);
+
+// What execve has not found of a program that is there, in parentheses and behind a blank: the interpreter of its #! line,
+// or the loader that an ELF file names. Empty where there is none, and where that one is there.
+std::string missing_interpreter(const std::string& program, const std::string& directory);
 
 struct ExitStatus {
   bool signaled = false;

@@ -66,8 +66,8 @@ void complain(const std::string& what) {
   std::fprintf(stderr, "wireup-exec: %s\n", wireup::wire::printable(what).c_str());
 }
 
-int cannot_run(const char* program, int error) {
-  complain(std::string("cannot run ") + program + ": " + std::strerror(error));
+int cannot_run(const std::string& program, int error) {
+  complain("cannot run " + program + ": " + std::strerror(error));
   return error == ENOENT ? kExitNotFound : kExitNotExecutable;
 }
 
@@ -134,9 +134,10 @@ int main(int argc, char** argv) {
   if (first >= argc) return usage("which program? Usage: wireup-exec program [args...]");
   char** const program = argv + first;
 
+  std::string file;
   try {
     // First of all, so that a program that is not there does not look like a rank that came and went.
-    wireup::os::find_program(program[0], variable("PATH"), "");
+    file = wireup::os::find_program(program[0], variable("PATH"), "");
   } catch (const wireup::os::OsError& error) {
     return cannot_run(program[0], error.code().value());
   }
@@ -147,5 +148,6 @@ int main(int argc, char** argv) {
     return kExitConnection;
   }
   ::execvp(program[0], program);
-  return cannot_run(program[0], errno);
+  const int error = errno;
+  return cannot_run(program[0] + (error == ENOENT ? wireup::os::missing_interpreter(file, "") : std::string()), error);
 }
