@@ -70,6 +70,7 @@ export interface NativeTimes {
 export interface NativeResult {
   type: 'result';
   exitCode: number;
+  stopped: boolean;
   failure?: {
     reason: 'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
     rank: number;
@@ -99,6 +100,8 @@ export interface NativeJobStatus {
   barrier: number;
   inside: number[];
   missing: number[];
+  groupBarriers: { tag: number; inside: number[]; missing: number[] }[];
+  openGroupBarriers: number;
   kvsEntries: number;
   rejected: number;
   unidentified: number;
@@ -112,6 +115,9 @@ export interface NativeSpawn {
   commands: { program: string; args: string[]; ranks: number; info: [string, string][] }[];
   preput: [string, string][];
 }
+
+/** What a client asks for. */
+export type NativeSpawnRequest = Pick<NativeSpawn, 'commands' | 'preput'>;
 
 export interface NativeSpawnAnswer {
   rc: number;
@@ -157,7 +163,8 @@ export type NativeNotice = { handle: number; group: number } & (
   | { type: 'agent'; pid: number; host: string }
   | { type: 'started'; rank: number; pid: number; cpus: number[] }
   | ({ type: 'exited'; rank: number } & NativeRankOutcome)
-  | { type: 'answer'; request: number; rc: number; value: string; message: string }
+  /** `local`: the request cannot be said, and the server was not asked. `errcodes`: of a spawn. */
+  | { type: 'answer'; request: number; rc: number; value: string; message: string; local: boolean; errcodes: number[] }
   /** Of requests `first`, `first + 1` and so on, all successful. */
   | { type: 'answers'; first: number; values: string[] }
   | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
@@ -343,6 +350,9 @@ export type NativeOperation =
   | 'getJobAttribute'
   | 'finalize';
 
+/** What a client asks of its server. */
+export type ClientRequest = NativeOperation | 'spawn';
+
 export interface NativeRankPlace {
   rank: number;
   size: number;
@@ -410,6 +420,10 @@ export interface Native {
   joinSingleton(port: number, kvsname: string): number;
   /** From the kernel's generator. `node:crypto` has them too, but takes longer to load than most of a launch. */
   randomBytes(count: number): Buffer;
+  /** Throws what writeWhole() would, as far as that can be told before. */
+  checkWhole(file: string): void;
+  /** The file's content is then the new one, or, where it throws, what it was. */
+  writeWhole(file: string, content: string): void;
   /** Read end and write end of each in turn; the caller owns them. */
   openPipes(count: number): number[];
 
@@ -420,6 +434,7 @@ export interface Native {
    * The request of the first has the id `first`, the next one `first + 1`.
    */
   request(client: number, first: number, operation: NativeOperation, words: readonly string[]): void;
+  requestSpawn(client: number, id: number, spawn: NativeSpawnRequest): void;
   abort(client: number, exitCode: number, message: string): void;
   closeClient(client: number): void;
 

@@ -14,6 +14,7 @@
 #include "os/error.h"
 #include "os/random.h"
 #include "os/thread.h"
+#include "os/whole_file.h"
 #include "wire/clique.h"
 
 namespace wireup::addon {
@@ -173,6 +174,18 @@ void request(const Napi::CallbackInfo& info) {
   runtime(info).request(to_u32(info[0]), request_id(info[1]), operation, to_items(operation, info[3]));
 }
 
+void request_spawn(const Napi::CallbackInfo& info) {
+  runtime(info).request_spawn(to_u32(info[0]), request_id(info[1]), to_spawn_request(info[2].As<Napi::Object>()));
+}
+
+void check_whole(const Napi::CallbackInfo& info) {
+  guarded(info, [&] { os::check_whole(to_text(info[0])); });
+}
+
+void write_whole(const Napi::CallbackInfo& info) {
+  guarded(info, [&] { os::write_whole(to_text(info[0]), to_text(info[1])); });
+}
+
 Napi::Value clique_ranks(const Napi::CallbackInfo& info) {
   const wire::Clique clique = wire::find_clique(to_text(info[0]), to_text(info[1]), to_u32(info[2]), to_u32(info[3]));
   if (!clique.error.empty()) return Napi::String::New(info.Env(), clique.error);
@@ -256,10 +269,13 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("showStatus", show_status);
   define("openPipes", open_pipes);
   define("randomBytes", random_bytes);
+  define("checkWhole", check_whole);
+  define("writeWhole", write_whole);
   define("joinSingleton", join_singleton);
   define("stop", stop);
   define("connect", connect);
   define("request", request);
+  define("requestSpawn", request_spawn);
   define("abort", abort);
   define("closeClient", close_client);
   define("parseAddress", address);

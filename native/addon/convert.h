@@ -34,6 +34,7 @@ host::ClientOperation to_operation(const Napi::Value& name);
 // Items from a flat list of strings: keys and values in turn where the operation has both.
 std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words);
 std::vector<std::string> to_texts(const Napi::Value& value);
+job::SpawnRequest to_spawn_request(const Napi::Object& object);
 std::vector<std::int32_t> to_numbers(const Napi::Value& value);
 host::Outbox::Types to_event_types(const Napi::Value& names);
 job::SpawnAnswer to_spawn_answer(const Napi::Object& object);

@@ -39,6 +39,10 @@ std::uint64_t to_u64(const Napi::Value& value) {
   return static_cast<std::uint64_t>(n);
 }
 
+std::chrono::milliseconds milliseconds(const Napi::Value& value) {
+  return std::chrono::milliseconds(to_u64(value));
+}
+
 bool boolean(const Napi::Value& value) {
   if (!value.IsBoolean()) throw Napi::TypeError::New(value.Env(), "expected a boolean");
   return value.As<Napi::Boolean>().Value();
@@ -242,8 +246,8 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.policy.end_on_failure = boolean(member(object, "endOnFailure"));
   options.policy.end_on_early_exit = boolean(member(object, "endOnEarlyExit"));
   options.grace = std::chrono::milliseconds(to_u32(member(object, "grace")));
-  options.timeout = std::chrono::milliseconds(to_u32(member(object, "timeout")));
-  options.wireup_timeout = std::chrono::milliseconds(to_u32(member(object, "wireupTimeout")));
+  options.timeout = milliseconds(member(object, "timeout"));
+  options.wireup_timeout = milliseconds(member(object, "wireupTimeout"));
   return options;
 }
 
@@ -298,6 +302,17 @@ std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Na
     items.push_back(std::move(item));
   }
   return items;
+}
+
+job::SpawnRequest to_spawn_request(const Napi::Object& object) {
+  job::SpawnRequest request;
+  request.commands = list(member(object, "commands"), [](const Napi::Value& value) {
+    const auto row = value.As<Napi::Object>();
+    return job::SpawnCommand{to_text(member(row, "program")), list(member(row, "args"), to_text), to_u32(member(row, "ranks")),
+                             list(member(row, "info"), pair)};
+  });
+  request.preput = list(member(object, "preput"), pair);
+  return request;
 }
 
 job::SpawnAnswer to_spawn_answer(const Napi::Object& object) {

@@ -68,6 +68,14 @@ void set_status(Napi::Env env, Napi::Object& object, const job::JobStatus& statu
   object.Set("barrier", static_cast<double>(status.barrier.number));
   object.Set("inside", ranks(env, status.barrier.inside));
   object.Set("missing", ranks(env, status.barrier.missing));
+  object.Set("groupBarriers", list(env, status.group_barriers, [&](const job::GroupBarrierStatus& barrier) {
+               Napi::Object row = Napi::Object::New(env);
+               row.Set("tag", barrier.tag);
+               row.Set("inside", ranks(env, barrier.inside));
+               row.Set("missing", ranks(env, barrier.missing));
+               return row;
+             }));
+  object.Set("openGroupBarriers", static_cast<double>(status.open_group_barriers));
   object.Set("kvsEntries", static_cast<double>(status.kvs_entries));
   object.Set("rejected", static_cast<double>(status.rejected));
   object.Set("unidentified", static_cast<double>(status.unidentified));
@@ -184,11 +192,12 @@ struct Filler {
   void operator()(const host::LaunchResult& result) const {
     object.Set("type", "result");
     object.Set("exitCode", result.exit_code);
+    object.Set("stopped", result.stopped);
     if (result.failure) {
       Napi::Object failure = Napi::Object::New(env);
       failure.Set("reason", name(kFailures, result.failure->reason));
       failure.Set("rank", result.failure->rank);
-      failure.Set("value", result.failure->value);
+      failure.Set("value", static_cast<double>(result.failure->value));
       failure.Set("message", to_string(env, result.failure->message));
       failure.Set("cutOff", to_string(env, result.failure->cut_off));
       failure.Set("phase", name(kPhases, result.failure->phase));
@@ -242,6 +251,8 @@ struct Filler {
     object.Set("rc", answer.rc);
     object.Set("value", to_string(env, answer.value));
     object.Set("message", to_string(env, answer.message));
+    object.Set("local", answer.local);
+    object.Set("errcodes", list(env, answer.errcodes, [this](std::int32_t code) { return Napi::Number::New(env, code); }));
   }
   void operator()(const host::Answers& answers) const {
     object.Set("type", "answers");

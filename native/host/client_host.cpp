@@ -101,6 +101,12 @@ void ClientHost::request(RequestId first, ClientOperation operation, const std::
   apply();
 }
 
+void ClientHost::spawn(RequestId id, const job::SpawnRequest& spawn) {
+  if (ended_) return;
+  requests_.emplace_back(session_.spawn(spawn, effects_), id);
+  apply();
+}
+
 job::RequestId ClientHost::ask(ClientOperation operation, const ClientItem& item) {
   switch (operation) {
     case ClientOperation::put: return session_.put(item.key, item.value, effects_);
@@ -184,9 +190,10 @@ void ClientHost::tell(job::Answer answer, Answers& together) {
   if (requests_.empty() || requests_.front().first != answer.request) return;
   answer.request = requests_.front().second;
   requests_.pop_front();
-  const bool joins = answer.rc == 0 && answer.request == together.first + together.values.size();
+  const bool plain = answer.rc == 0 && answer.errcodes.empty();
+  const bool joins = plain && answer.request == together.first + together.values.size();
   if (!joins) tell(together);
-  if (answer.rc != 0) return sink_.notify(handle_, std::move(answer));
+  if (!plain) return sink_.notify(handle_, std::move(answer));
   if (together.values.empty()) together.first = answer.request;
   together.values.push_back(std::move(answer.value));
 }

@@ -57,6 +57,7 @@ class ClientHost final : public os::StreamObserver, public os::Handler {
   // One request an item, said together as far as the session's window allows. The notice that answers the first
   // carries the id `first`, the next one first + 1, and so on.
   void request(RequestId first, ClientOperation operation, const std::vector<ClientItem>& items);
+  void spawn(RequestId id, const job::SpawnRequest& spawn);
   void abort(std::int32_t exit_code, std::string_view message);
   void close();
 

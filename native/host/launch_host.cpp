@@ -29,6 +29,9 @@ constexpr std::size_t kSignalBatch = 16 << 10;
 // Of a status line: wider than any terminal, and far below what a message may hold.
 constexpr std::size_t kMaxStatus = 1000;
 
+// The exit code of a job that its owner has ended: what a shell reports for a process that TERM ended.
+constexpr std::int32_t kStopped = 128 + SIGTERM;
+
 // Beside one fd a rank: the agent's socket and pidfd, listener, batches on their way, Node's own.
 constexpr std::size_t kSpareFds = kSpawnBatch + 16;
 
@@ -457,6 +460,7 @@ std::map<std::uint32_t, job::JobStatus> LaunchHost::status() const {
 
 void LaunchHost::stop(std::chrono::milliseconds grace) {
   for (const auto& [first, group] : groups_) group->outcome().stopped();
+  stopped_ = stopped_ || !end_sent_;
   // Said again even where the job is ending: the agent takes the shorter grace.
   end_sent_ = true;
   send_end(grace);
@@ -503,8 +507,12 @@ void LaunchHost::finish() {
     first().outcome().agent_lost(0, "wireup-agent left before the job had ended");
   }
   LaunchResult result;
-  if (failed_) {
-    find_group(*failed_)->describe_failure(result);
+  result.stopped = stopped_ && std::ranges::any_of(groups_, [](const auto& entry) {
+    return !entry.second->stillborn && entry.second->outcome().cut_short();
+  });
+  if (result.stopped) result.exit_code = kStopped;
+  if (failed_) find_group(*failed_)->describe_failure(result);
+  if (failed_ || result.stopped) {
     for (const auto& [process, group] : groups_) result.victims += group->outcome().victims();
   }
   first().describe_ranks(result);

@@ -156,6 +156,7 @@ class LaunchHost final : AgentObserver {
   bool judging_ = false;
   bool judge_again_ = false;
   bool end_sent_ = false;
+  bool stopped_ = false;        // the owner ended it before it was over
   bool done_ = false;           // the agent said that nothing of the job is left
   os::Reactor::TimerId timer_ = 0;
   os::Reactor::TimerId forget_timer_ = 0;

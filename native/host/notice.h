@@ -95,6 +95,7 @@ inline constexpr std::size_t kMaxBarrierTimes = 64;
 
 struct LaunchResult {
   std::int32_t exit_code = 0;
+  bool stopped = false;  // the owner's stop() ended ranks, or kept some from being started
   std::optional<job::Failure> failure;
   std::uint32_t failed_group = 0;
   job::RankOutcome failed_rank = {};  // the outcome of the rank that the failure names

@@ -294,6 +294,12 @@ void Runtime::request(Handle client, RequestId first, ClientOperation operation,
   });
 }
 
+void Runtime::request_spawn(Handle client, RequestId id, job::SpawnRequest spawn) {
+  post([this, client, id, spawn = std::move(spawn)] {
+    if (ClientHost* host = find(clients_, client)) host->spawn(id, spawn);
+  });
+}
+
 void Runtime::abort(Handle client, std::int32_t exit_code, std::string message) {
   post([this, client, exit_code, message = std::move(message)] {
     if (ClientHost* host = find(clients_, client)) host->abort(exit_code, message);

@@ -68,6 +68,7 @@ class Runtime {
   void stop(Handle launch, std::chrono::milliseconds grace);
 
   void request(Handle client, RequestId first, ClientOperation operation, std::vector<ClientItem> items);
+  void request_spawn(Handle client, RequestId id, job::SpawnRequest spawn);
   void abort(Handle client, std::int32_t exit_code, std::string message);
   void close_client(Handle client);
 

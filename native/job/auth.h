@@ -110,12 +110,14 @@ class Authenticator {
   bool take(std::uint32_t rank);
   void spend(std::uint32_t rank);
   void leave(std::uint32_t rank);
-  // It has finalized: its token is of no more use, also under `reconnect`.
+  // Its last program has finalized: its token is of no more use, also under `reconnect`.
   void retire(std::uint32_t rank);
 
   // Which process a rank is, and which one starts ranks whose process is not known yet.
   void runs_as(std::uint32_t rank, std::int32_t pid) { seats_[rank].pid = pid; }
   void started_by(std::int32_t pid) { launcher_ = pid; }
+  // Whether some process starts the ranks, whose host is then told when theirs end.
+  bool has_launcher() const { return launcher_ != 0; }
 
   // The connection ended before it was known.
   void forget(ConnectionId connection);

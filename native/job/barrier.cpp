@@ -103,6 +103,20 @@ std::vector<GroupBarriers::Failed> GroupBarriers::depart(std::uint32_t rank) {
   return failed;
 }
 
+std::vector<GroupBarrierStatus> GroupBarriers::status(std::size_t most) const {
+  std::vector<GroupBarrierStatus> result;
+  for (const auto& [key, inside] : open_) {
+    if (result.size() == most) break;
+    GroupBarrierStatus& barrier = result.emplace_back();
+    barrier.tag = key.tag;
+    for (std::uint32_t rank = 0; rank < layout_.size(); ++rank) {
+      if (!contains(key, rank)) continue;
+      (inside.contains(rank) ? barrier.inside : barrier.missing).push_back(rank);
+    }
+  }
+  return result;
+}
+
 void GroupBarriers::leave(std::uint32_t rank) {
   for (auto entry = open_.begin(); entry != open_.end();) {
     entry->second.erase(rank);

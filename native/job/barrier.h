@@ -43,6 +43,13 @@ class Barrier {
   std::uint64_t number_ = 0;
 };
 
+// A barrier over a group of ranks that some have entered.
+struct GroupBarrierStatus {
+  std::int32_t tag = 0;
+  std::vector<std::uint32_t> inside;
+  std::vector<std::uint32_t> missing;  // the others of the group
+};
+
 // Barriers over groups: any number of them at once, a rank in several of them. Two ranks mean the same barrier when
 // they name the same kind of group, the same ranks and the same tag; when all of a group are in, it begins anew.
 //
@@ -77,6 +84,10 @@ class GroupBarriers {
   void come_back(std::uint32_t rank) { gone_.erase(rank); }
   // It waits in none any more, but may come again.
   void leave(std::uint32_t rank);
+
+  // The first `most` of those that are open.
+  std::vector<GroupBarrierStatus> status(std::size_t most) const;
+  std::size_t open() const { return open_.size(); }
 
  private:
   struct Key {

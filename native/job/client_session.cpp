@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "job/kvs.h"
 #include "job/result_codes.h"
 #include "wire/printable.h"
 #include "wire/servers.h"
@@ -232,7 +233,8 @@ void ClientSession::pump(ClientEffects& effects) {
     Request request = std::move(waiting_.front());
     waiting_.pop_front();
     if (refusal.rc != kSuccess) {
-      answer({request.id, refusal.rc, {}, std::move(refusal.message)}, effects);
+      answer({.request = request.id, .rc = refusal.rc, .value = {}, .message = std::move(refusal.message), .local = true},
+             effects);
       continue;
     }
     if (!write(request, effects.send)) {
@@ -280,6 +282,13 @@ void ClientSession::on_message(const Parsed& parsed, std::string_view text, Clie
     if (rc == kSuccess && parsed.text(AttributeId::found) == "FALSE") {
       rc = kFail;
       message = "not_found";
+    }
+    // In PMI-1's API (RFC 13) a reserved key that is not there has an empty value. Servers answer with an error: MPICH,
+    // which asks on the wire, takes an empty process mapping for a broken one.
+    const bool is_absent = request.message == MessageId::get && !framed_ && request.key.starts_with(kReservedPrefix);
+    if (rc != kSuccess && is_absent) {
+      rc = kSuccess;
+      message.clear();
     }
     const AttributeId wanted = request.message == MessageId::lookup_name ? AttributeId::port
                                : request.message == MessageId::spawn     ? AttributeId::kvsname

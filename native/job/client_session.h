@@ -68,6 +68,7 @@ struct Answer {
   std::string value;    // of a get; the port of a lookup; the new job's kvsname, where a server of PMI-2 says it
   std::string message;  // the server's msg= where rc is not 0
   std::vector<std::int32_t> errcodes = {};  // of a spawn: one a process, or none, which is all 0
+  bool local = false;                       // the request cannot be said: the server was not asked
 };
 
 struct Ready {

@@ -139,6 +139,8 @@ JobStatus Job::status() const {
   status.ranks.reserve(ranks_.size());
   for (const Rank& rank : ranks_) status.ranks.push_back(rank.state);
   status.barrier = barrier_.status();
+  status.group_barriers = groups_.status(kMaxGroupBarriersTold);
+  status.open_group_barriers = groups_.open();
   status.kvs_entries = kvs_.size();
   status.rejected = rejected_;
   status.unidentified = auth_.unidentified();
@@ -303,11 +305,16 @@ void Job::finalized(std::uint32_t rank, Effects& effects) {
   entry.state = RankState::finalized;
   if (find(*entry.connection)->has_deferred()) forget_deferred(rank, *entry.connection);
   effects.event({.type = EventType::finalized, .rank = static_cast<std::int32_t>(rank)});
-  depart(rank, effects);
+  // Under reconnect its process may be a script that starts another PMI program, which begins anew: it has left when the
+  // process has ended.
+  entry.in_barrier = false;
+  barrier_.leave(rank);
+  if (!options_.auth.reconnect || !auth_.has_launcher()) depart(rank, effects);
 }
 
 void Job::depart(std::uint32_t rank, Effects& effects) {
   barrier_.leave(rank);
+  if (ranks_[rank].state == RankState::finalized) auth_.retire(rank);
   if (!std::exchange(ranks_[rank].departed, true)) {
     departed_.push_back(rank);
     for (const auto& [waiting, tag] : groups_.depart(rank)) {

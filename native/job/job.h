@@ -60,9 +60,14 @@ struct JobOptions {
   AuthPolicy auth;
 };
 
+// Ranks may have thousands open: a status tells of so many.
+inline constexpr std::size_t kMaxGroupBarriersTold = 64;
+
 struct JobStatus {
   std::vector<RankState> ranks;
   BarrierStatus barrier;
+  std::vector<GroupBarrierStatus> group_barriers = {};  // the first kMaxGroupBarriersTold of them
+  std::uint64_t open_group_barriers = 0;                // all
   std::uint64_t kvs_entries = 0;
   std::uint64_t rejected = 0;
   std::uint64_t unidentified = 0;  // connections whose rank is not known yet
@@ -97,7 +102,8 @@ class Job {
   void eof(ConnectionId connection, Effects& effects, std::string cut_off = {});
 
   // The host knows that nothing more will come from this rank: its process has ended. Its connection may be
-  // open still, in a child of it.
+  // open still, in a child of it. Where a launcher starts the ranks and they may reconnect, a rank that has finalized
+  // leaves only with that.
   void depart(std::uint32_t rank, Effects& effects);
   // Which process a rank is, and which one starts those that are not known yet, for AuthPolicy::descendants_only.
   void runs_as(std::uint32_t rank, std::int32_t pid) { auth_.runs_as(rank, pid); }

@@ -81,8 +81,8 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
   if (blamed) explain(rank);
   const bool failed = how.signaled || how.value != 0;
   if (failed) fail(of_rank(how.signaled ? FailureReason::signal : FailureReason::exit, rank, how.value));
-  if (ending_ || entry.phase == RankPhase::finalized) return;
-  if (failed) {
+  if (ending_) return;
+  if (failed || entry.phase == RankPhase::finalized) {
     close(rank);
     departed_.push_back(rank);
   } else if (!entry.hung_up) {
@@ -97,6 +97,7 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
 
 void Outcome::initialized(std::uint32_t rank) {
   ranks_[rank].phase = RankPhase::initialized;
+  ranks_[rank].hung_up = false;
   ranks_[rank].cut_off.clear();  // that was an earlier connection
 }
 
@@ -157,7 +158,7 @@ void Outcome::stuck(std::uint32_t rank, std::uint64_t barrier) {
 
 void Outcome::timed_out(FailureReason reason, std::chrono::milliseconds limit) {
   if (!failure_ && !ending_) {
-    failure_ = Failure{.reason = reason, .value = static_cast<std::int32_t>(limit.count())};
+    failure_ = Failure{.reason = reason, .value = limit.count()};
   }
   end();
 }
@@ -214,6 +215,12 @@ void Outcome::close(std::uint32_t rank) {
   std::erase_if(open_, [&](const Open& open) { return open.rank == rank; });
 }
 
+bool Outcome::cut_short() const {
+  return std::ranges::any_of(ranks_, [this](const Rank& rank) {
+    return rank.outcome.pid == 0 || rank.outcome.ended || (ending_ && !rank.outcome.exited);
+  });
+}
+
 std::uint32_t Outcome::victims() const {
   std::uint32_t count = 0;
   for (std::uint32_t rank = 0; rank < ranks_.size(); ++rank) {
@@ -235,21 +242,23 @@ std::int32_t Outcome::exit_code() const {
   // timeout(1) uses it for the same.
   constexpr std::int32_t kTimedOut = 124;
   if (!failure_) return 0;
+  // A limit alone is wider.
+  const auto value = static_cast<std::int32_t>(failure_->value);
   switch (failure_->reason) {
     case FailureReason::exit:
     case FailureReason::abort:
-      return (failure_->value & 0xff) != 0 ? failure_->value & 0xff : 1;
+      return (value & 0xff) != 0 ? value & 0xff : 1;
     case FailureReason::signal:
-      return 128 + failure_->value;
+      return 128 + value;
     case FailureReason::spawn:
       if (!failure_->no_program) return 1;
-      if (failure_->value == ENOENT) return 127;
-      return failure_->value == EACCES || failure_->value == ENOEXEC ? 126 : 1;
+      if (value == ENOENT) return 127;
+      return value == EACCES || value == ENOEXEC ? 126 : 1;
     case FailureReason::timeout:
     case FailureReason::wireup:
       return kTimedOut;
     case FailureReason::output:
-      return failure_->value == EPIPE ? 128 + SIGPIPE : 1;
+      return value == EPIPE ? 128 + SIGPIPE : 1;
     case FailureReason::lost:
     case FailureReason::early:
     case FailureReason::agent:

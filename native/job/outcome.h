@@ -46,7 +46,7 @@ struct Failure {
   std::int32_t rank = -1;
   // Exit code (exit, abort, early), signal (signal), errno (spawn, agent, output), limit in milliseconds (timeout,
   // wireup).
-  std::int32_t value = 0;
+  std::int64_t value = 0;
   std::string message = {};  // abort's message; what failed (spawn, agent, output)
   bool no_program = false;   // spawn: it is the program that cannot be executed
   RankPhase phase = RankPhase::none;
@@ -79,6 +79,7 @@ class Outcome {
   // `no_program`: the error says why the program cannot be executed.
   void spawn_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   void exited(std::uint32_t rank, const RankOutcome& how, TimePoint now);
+  // Under reconnect also after finalize: another program of the rank's process.
   void initialized(std::uint32_t rank);
   void finalized(std::uint32_t rank);
   // `lost`: between init and finalize, and it may not come back. `barrier`: the one that it waited in. `cut_off`: why
@@ -111,6 +112,8 @@ class Outcome {
   bool settled() const { return running_ == 0 && !oldest_suspect(); }
 
   const std::optional<Failure>& failure() const { return failure_; }
+  // Whether the end of the job was not the ranks' own doing: some were ended, or never started.
+  bool cut_short() const;
   // How many ranks, beside one that failed, ran when the job was ended.
   std::uint32_t victims() const;
   const RankOutcome& rank(std::uint32_t rank) const { return ranks_[rank].outcome; }

@@ -311,7 +311,6 @@ void ServerSession::write_name_result(MessageId reply, std::string_view thrid, c
 
 void ServerSession::on_finalize(Effects& effects) {
   state_ = State::finalized;
-  job_.auth_.retire(rank_);
   reply(MessageId::finalize_ack, effects, [this](MessageWriter& message) {
     if (is_v2()) message.add(AttributeId::rc, kSuccess);
   });

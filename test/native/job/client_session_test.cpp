@@ -171,6 +171,21 @@ TEST_CASE("requests go out one by one and are answered in order") {
   CHECK(answers[2].value.empty());
 }
 
+TEST_CASE("a reserved key that is not there has an empty value") {
+  Started client;
+  client.effects.clear();
+  client.session.get("PMI_none", client.effects);
+  client.session.get("none", client.effects);
+  client.session.receive("cmd=get_result rc=-1 msg=key_PMI_none_not_found value=unknown\n", client.effects);
+  client.session.receive("cmd=get_result rc=-1 msg=key_none_not_found value=unknown\n", client.effects);
+  const std::vector<Answer> answers = all<Answer>(client.effects);
+  REQUIRE(answers.size() == 2);
+  CHECK(answers[0].rc == 0);
+  CHECK(answers[0].value.empty());
+  CHECK(answers[0].message.empty());
+  CHECK(answers[1].rc == -1);
+}
+
 TEST_CASE("what cannot be said is answered in its turn and not sent") {
   Started client;
   client.effects.clear();
@@ -199,7 +214,9 @@ TEST_CASE("what cannot be said is answered in its turn and not sent") {
     CHECK(answers[i].rc == codes[i]);
     CHECK(answers[i].request == answers[i - 1].request + 1);
     CHECK_FALSE(answers[i].message.empty());
+    CHECK(answers[i].local);
   }
+  CHECK_FALSE(answers[0].local);
   CHECK(client.effects.send == sent);
 }
 

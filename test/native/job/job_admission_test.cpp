@@ -171,6 +171,33 @@ TEST_CASE("reconnect: after a barrier a rank goes on where it was, and cannot st
   CHECK(closed(two.effects, 6));
 }
 
+TEST_CASE("reconnect: a rank that a launcher has started may start another program, until its process has ended") {
+  Reconnecting two;
+  two.job.started_by(42);
+  two.barrier();
+  CHECK(two.say(0, "cmd=finalize\n") == "cmd=finalize_ack\n");
+  CHECK(two.job.departed().empty());
+  two.leave(0);
+  // Nobody is missed meanwhile.
+  CHECK(two.say(1, "cmd=barrier_in\n").empty());
+  CHECK(events(two.effects).empty());
+  two.effects.clear();
+  two.come(5, 0);
+  CHECK(two.say(5, kInit) == "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
+  CHECK(two.say(5, "cmd=put kvsname=kvs key=k value=other\n") == "cmd=put_result rc=0 msg=success\n");
+  CHECK(two.say(5, "cmd=barrier_in\n") == "cmd=barrier_out\n");
+  CHECK(two.say(5, "cmd=finalize\n") == "cmd=finalize_ack\n");
+  two.leave(5);
+  CHECK(two.say(1, "cmd=barrier_in\n").empty());
+  two.effects.clear();
+  two.job.depart(0, two.effects);
+  REQUIRE(events(two.effects).size() == 1);
+  CHECK(events(two.effects)[0].type == EventType::stuck);
+  two.effects.clear();
+  two.come(6, 0);
+  CHECK(closed(two.effects, 6));
+}
+
 TEST_CASE("reconnect: a rank that lives keeps its place") {
   Reconnecting two;
   two.effects.clear();
