@@ -1,7 +1,7 @@
 /** What stands behind a PmiClient: a connection to a server, or the singleton here. */
 import { PmiError } from './errors';
-import { KEY, MAX_KEY, MAX_KVSNAME, MAX_VALUE } from './limits';
-import type { NativeOperation, NativeReady } from './native';
+import { MAX_KEY, MAX_KVSNAME, MAX_VALUE } from './limits';
+import type { ClientRequest, NativeOperation, NativeReady, NativeSpawnRequest } from './native';
 
 export interface Ready extends Omit<NativeReady, 'type'> {
   /** For people. */
@@ -9,15 +9,20 @@ export interface Ready extends Omit<NativeReady, 'type'> {
 }
 
 /** One of the requests that were made together, for people: `get key-3`. */
-export function describeRequest(operation: NativeOperation, words: readonly string[], i: number): string {
+export function describeRequest(operation: ClientRequest, words: readonly string[], i: number): string {
   const word = words[['put', 'publish', 'putNodeAttribute'].includes(operation) ? 2 * i : i];
   return word === undefined ? operation : `${operation} ${word}`;
 }
+
+/** The server's own keys, which no client can put. One that is not there has an empty value (RFC 13). */
+const RESERVED = 'PMI_';
 
 /** Where requests go. */
 export interface Backend {
   /** `count` requests, one a key (or service), answered together; the values, of those that have one. */
   ask(operation: NativeOperation, words: readonly string[], count: number): Promise<string[]>;
+  /** Resolves with the new job's kvsname, where the server says it, and an error code a process, or none: all 0. */
+  spawn(request: NativeSpawnRequest): Promise<{ kvsname: string; errcodes: number[] }>;
   abort(exitCode: number, message: string): void;
   close(): Promise<void>;
   /** True when nothing can be asked any more. */
@@ -53,24 +58,19 @@ export class Singleton implements Backend {
         return [];
       case 'put':
         for (let i = 0; i < words.length; i += 2) {
-          const [key, value] = [words[i]!, words[i + 1]!];
-          if (!KEY.test(key)) fail(i / 2, 'the key is empty, or holds a blank, a newline or "="');
-          if (Buffer.byteLength(key) >= this.ready.keyMax) fail(i / 2, 'the key is too long');
-          if (value.includes('\n')) fail(i / 2, 'the value holds a newline');
-          if (Buffer.byteLength(value) >= this.ready.valueMax) fail(i / 2, 'the value is too long');
-          this.#values.set(key, value);
+          if (words[i]!.startsWith(RESERVED)) fail(i / 2, 'reserved_key');
+          this.#values.set(words[i]!, words[i + 1]!);
         }
         return [];
       case 'get':
-        return words.map((key, i) => this.#values.get(key) ?? fail(i, 'no such key'));
-      case 'putNodeAttribute':
-      case 'getNodeAttribute':
-      case 'waitNodeAttribute':
-      case 'getJobAttribute':
-        return fail(0, 'there is no server that keeps attributes');
+        return words.map((key, i) => this.#values.get(key) ?? (key.startsWith(RESERVED) ? '' : fail(i, 'no such key')));
       default:
         return fail(0, 'there is no server that keeps names');
     }
+  }
+
+  async spawn(): Promise<never> {
+    throw new PmiError('ERR_PMI_RESULT', 'spawn: there is no server that starts processes', { rc: -1, rank: 0 });
   }
 
   abort(): void {}

@@ -3,9 +3,11 @@ import { describeRequest, Singleton, type Backend, type Ready } from './backend'
 import { Connection } from './connection';
 import { readClientEnvironment, type Environment } from './env';
 import { PmiError } from './errors';
+import { MAX_RANKS } from './limits';
 import { native, type NativeConnectOptions, type NativeOperation } from './native';
 import { checkBoolean, checkInteger, checkOptions, checkPmiId, checkSignal, checkString, checkStrings, optionError } from './options';
 import { checkTimeout, untilAborted, waitFor, type Waiting } from './wait';
+import { checkKey, checkKeys, checkPairs, checkValue, type Room } from './words';
 
 /** Largest sizes in bytes, each with the terminator that a C client needs. */
 export interface PmiMaxes {
@@ -36,6 +38,25 @@ export type PmiVersion = 1 | 1.1 | 1.2 | 2;
 /** The ranks of a barrier: those of the caller's node, or the ones that are named. */
 export type BarrierGroup = 'node' | readonly number[];
 
+/** What {@link PmiClient.spawn} is to start of one program. */
+export interface SpawnProgram {
+  program: string;
+  /** Without the program. */
+  args?: readonly string[];
+  /** How many processes: 1 to 1,048,576; 1 by default. */
+  ranks?: number;
+  /** What MPI_Info says of it: `wdir`, `path`, `host`, `soft`, ...; a server ignores what it does not know. */
+  info?: Record<string, string>;
+}
+
+/** A job that {@link PmiClient.spawn} has started. */
+export interface Spawned {
+  /** Its kvsname, where the server says it: PMI 2 does. */
+  kvsname?: string;
+  /** One a process, in the order of the programs: 0, or why it was not started (`soft`). */
+  errcodes: number[];
+}
+
 /** Milliseconds for a handshake, which takes a few; a server under load may take seconds. */
 const defaultTimeout = 10_000;
 
@@ -58,8 +79,27 @@ function groupText(group: BarrierGroup | undefined, size: number): string {
   return [...new Set(group.map((rank: unknown, i) => checkInteger(`group[${i}]`, rank, 0, size - 1)))].join(',');
 }
 
+/** What can be said in lines: without NUL, newline, and PMI 2's semicolon. */
+function checkField(name: string, value: unknown, room: Room): string {
+  const text = checkString(name, value);
+  if (text.includes('\n') || (!room.semicolons && text.includes(';'))) throw optionError(name, `a string without newlines${room.semicolons ? '' : ' and semicolons'}`, value);
+  return text;
+}
+
+/** MPI_Info's keys may hold blanks. */
+function checkInfo(name: string, value: unknown, room: Room): [string, string][] {
+  if (typeof value !== 'object' || value === null) throw optionError(name, 'an object of strings', value);
+  return Object.entries(value).map(([key, text]) => [checkField(name, key, room), checkField(`${name}.${key}`, text, room)]);
+}
+
 /**
  * One rank's connection to its PMI server.
+ *
+ * Requests are answered in the order in which they are made. A wait that ends early, by its timeout or its signal, takes
+ * nothing back: the request stands, and its answer may still come. Until it has come, every other request, finalize() too,
+ * rejects at once with `ERR_PMI_PENDING`, since its own answer could only come behind that one: a barrier that was given up
+ * is still open, and this rank still in it. What was asked before the wait was given up goes on waiting. close() and
+ * abort() need no answer.
  *
  * The connection is served by a thread of its own, so a server in the same process is no deadlock. It keeps the
  * process alive until it is closed.
@@ -82,8 +122,9 @@ export class PmiClient implements AsyncDisposable {
   /** True without a server: this process is a job of size 1. */
   readonly singleton: boolean;
   readonly #backend: Backend;
-  /** Answers that nobody waits for any more and that have not come. */
-  readonly #abandoned = new Set<Promise<unknown>>();
+  /** Requests that were given up and have not been answered, for people. */
+  readonly #abandoned = new Map<Promise<unknown>, string>();
+  readonly #room: Room;
   #over = false;
 
   private constructor(backend: Backend, ready: Ready) {
@@ -98,6 +139,7 @@ export class PmiClient implements AsyncDisposable {
     this.maxes = { kvsname: ready.kvsnameMax, key: ready.keyMax, value: ready.valueMax };
     this.version = `${ready.version}.${ready.subversion}`;
     this.server = ready.server;
+    this.#room = { key: ready.keyMax, value: ready.valueMax, semicolons: ready.version < 2 };
   }
 
   /**
@@ -180,47 +222,62 @@ export class PmiClient implements AsyncDisposable {
    *
    * @param key without blanks, `=` and newlines; shorter than `maxes.key` bytes
    * @param value without newlines; shorter than `maxes.value` bytes
-   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT`, `ERR_PMI_TIMEOUT` and the codes of a lost connection
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION` for what cannot be said, before the server is asked;
+   * `ERR_PMI_RESULT`, `ERR_PMI_TIMEOUT`, `ERR_PMI_PENDING` and the codes of a lost connection
    */
   async put(key: string, value: string, options: Waiting = {}): Promise<void> {
-    await this.#ask('put', [checkString('key', key), checkString('value', value)], 1, options);
+    await this.#ask('put', [checkKey('key', key, this.#room), checkValue('value', value, this.#room)], 1, options);
   }
 
   /**
-   * Puts many, pipelined. The first that fails is what it rejects with; the others may have been put.
+   * Puts many, pipelined. The first that the server refuses is what it rejects with; the others may have been put.
    *
    * @param entries keys and values, as an object or as pairs (a Map)
    */
   async putMany(entries: Record<string, string> | Iterable<readonly [string, string]>, options: Waiting = {}): Promise<void> {
     if (typeof entries !== 'object' || entries === null) throw optionError('entries', 'an object or pairs', entries);
     const pairs = Symbol.iterator in entries ? [...(entries as Iterable<readonly [string, string]>)] : Object.entries(entries);
-    const words = checkStrings('entries', pairs.flat());
+    const words = pairs.flat();
     if (words.length !== 2 * pairs.length) throw optionError('entries', 'pairs of a key and a value', entries);
+    for (const [i, word] of words.entries()) {
+      if (i % 2 === 0) checkKey('entries', word, this.#room);
+      else checkValue(`entries.${words[i - 1]}`, word, this.#room);
+    }
     await this.#ask('put', words, pairs.length, options);
   }
 
-  /** @throws rejects with {@link PmiError} `ERR_PMI_RESULT` (no such key) and as {@link PmiClient.put} */
+  /**
+   * The value of a key. One of the server's own keys (`PMI_...`) that is not there has an empty value in PMI 1, as RFC 13
+   * has it.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` (no such key) and as {@link PmiClient.put}
+   */
   async get(key: string, options: Waiting = {}): Promise<string> {
-    const [value] = await this.#ask('get', [checkString('key', key)], 1, options);
+    const [value] = await this.#ask('get', [checkKey('key', key, this.#room)], 1, options);
     return value!;
   }
 
   /** The values of many keys, in their order, pipelined. Rejects when one of them cannot be had. */
   async getMany(keys: readonly string[], options: Waiting = {}): Promise<string[]> {
-    return this.#ask('get', checkStrings('keys', keys), keys.length, options);
+    if (!Array.isArray(keys)) throw optionError('keys', 'an array of strings', keys);
+    return this.#ask('get', checkKeys('keys', keys, this.#room), keys.length, options);
   }
 
   /**
-   * Resolves when every rank has called it, or every one of the group.
+   * Resolves when every rank has called it, or every one of the group. A wait that is given up leaves this rank inside: the
+   * others may pass, and until they have, requests of this client reject with `ERR_PMI_PENDING`.
    *
    * @param options.group needs PMI 1.2 at both sides (`version`); it rejects when a rank of the group has left the job
    * @param options.tag tells barriers of one group apart: 0 to 2^31 - 1
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION` for a group over a connection that does not speak PMI 1.2, and
+   * as {@link PmiClient.put}
    */
   async barrier(options: Waiting & { group?: BarrierGroup | undefined; tag?: number | undefined } = {}): Promise<void> {
     checkOptions('options', options, ['group', 'signal', 'tag', 'timeout']);
     const { group, tag, ...waiting } = options;
     if (group === undefined && tag === undefined) return void (await this.#ask('barrier', [], 1, waiting));
     const number = checkInteger('tag', tag ?? 0, 0, 2 ** 31 - 1);
+    this.#needs('1.2', 'barriers of groups');
     await this.#ask('barrier', [`${groupText(group, this.size)}:${number}`], 1, waiting);
   }
 
@@ -230,7 +287,8 @@ export class PmiClient implements AsyncDisposable {
    * @throws rejects as {@link PmiClient.put}
    */
   async putNodeAttribute(key: string, value: string, options: Waiting = {}): Promise<void> {
-    await this.#ask('putNodeAttribute', [checkString('key', key), checkString('value', value)], 1, options);
+    this.#needs('2.0', 'attributes');
+    await this.#ask('putNodeAttribute', [checkKey('key', key, this.#room), checkValue('value', value, this.#room)], 1, options);
   }
 
   /**
@@ -243,13 +301,15 @@ export class PmiClient implements AsyncDisposable {
     checkOptions('options', options, ['signal', 'timeout', 'wait']);
     const { wait, ...waiting } = options;
     const operation = checkBoolean('wait', wait ?? false) ? 'waitNodeAttribute' : 'getNodeAttribute';
-    const [value] = await this.#ask(operation, [checkString('key', key)], 1, waiting);
+    this.#needs('2.0', 'attributes');
+    const [value] = await this.#ask(operation, [checkKey('key', key, this.#room)], 1, waiting);
     return value!;
   }
 
   /** An attribute of the job: `PMI_process_mapping`, `universeSize`, ... Needs PMI 2 (`version`). */
   async getJobAttribute(key: string, options: Waiting = {}): Promise<string> {
-    const [value] = await this.#ask('getJobAttribute', [checkString('key', key)], 1, options);
+    this.#needs('2.0', 'attributes');
+    const [value] = await this.#ask('getJobAttribute', [checkKey('key', key, this.#room)], 1, options);
     return value!;
   }
 
@@ -261,17 +321,55 @@ export class PmiClient implements AsyncDisposable {
    * @throws rejects with {@link PmiError} `ERR_PMI_RESULT`, also where the server keeps no names
    */
   async publish(service: string, port: string, options: Waiting = {}): Promise<void> {
-    await this.#ask('publish', [checkString('service', service), checkString('port', port)], 1, options);
+    const name = this.#service(service);
+    // Both stand in one line.
+    const room = { ...this.#room, value: this.#room.value - Buffer.byteLength(name) };
+    await this.#ask('publish', [name, checkValue('port', port, room)], 1, options);
   }
 
   async unpublish(service: string, options: Waiting = {}): Promise<void> {
-    await this.#ask('unpublish', [checkString('service', service)], 1, options);
+    await this.#ask('unpublish', [this.#service(service)], 1, options);
   }
 
   /** The port that was published under this name. */
   async lookup(service: string, options: Waiting = {}): Promise<string> {
-    const [port] = await this.#ask('lookup', [checkString('service', service)], 1, options);
+    const [port] = await this.#ask('lookup', [this.#service(service)], 1, options);
     return port!;
+  }
+
+  /** No server says a limit for names: it is that of a value. */
+  #service(service: string): string {
+    return checkKey('service', service, { ...this.#room, key: this.#room.value });
+  }
+
+  /**
+   * Starts processes as a job of their own (MPI_Comm_spawn), all of them or none.
+   *
+   * @param programs one or more, and how many processes of each
+   * @param options.preput keys that the new job finds in its key-value space
+   * @returns when all have been started; as PMI has it, this does not tell how they end
+   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` where the server starts none, and as {@link PmiClient.put}
+   */
+  async spawn(programs: readonly SpawnProgram[], options: Waiting & { preput?: Record<string, string> | undefined } = {}): Promise<Spawned> {
+    checkOptions('options', options, ['preput', 'signal', 'timeout']);
+    if (!Array.isArray(programs) || programs.length === 0) throw optionError('programs', 'an array of programs', programs);
+    const room = this.#room;
+    const commands = programs.map((entry: SpawnProgram, i) => {
+      const where = `programs[${i}]`;
+      const { program, args = [], ranks = 1, info = {} } = checkOptions(where, entry, ['program', 'args', 'ranks', 'info']);
+      if (program === '') throw optionError(`${where}.program`, 'the name of a program', program);
+      return {
+        program: checkField(`${where}.program`, program, room),
+        args: checkStrings(`${where}.args`, args).map((arg, j) => checkField(`${where}.args[${j}]`, arg, room)),
+        ranks: checkInteger(`${where}.ranks`, ranks, 1, MAX_RANKS),
+        info: checkInfo(`${where}.info`, info, room),
+      };
+    });
+    const { preput: keys = {}, ...waiting } = options;
+    const preput = checkPairs('preput', keys, room);
+    const processes = commands.reduce((sum, { ranks }) => sum + ranks, 0);
+    const { kvsname, errcodes } = await this.#wait(`spawn ${commands[0]!.program}`, () => this.#backend.spawn({ commands, preput }), waiting);
+    return { ...(kvsname === '' ? {} : { kvsname }), errcodes: errcodes.length === 0 ? Array<number>(processes).fill(0) : errcodes };
   }
 
   /**
@@ -333,14 +431,26 @@ export class PmiClient implements AsyncDisposable {
     else await this.finalize();
   }
 
-  async #ask(operation: NativeOperation, words: readonly string[], count: number, options: Waiting): Promise<string[]> {
+  /** What the option `version` and the server have not made of this connection. */
+  #needs(version: string, what: string): void {
+    if (Number(this.version) < Number(version)) throw optionError('version', `PMI ${version} at both sides for ${what}`, this.version);
+  }
+
+  #ask(operation: NativeOperation, words: readonly string[], count: number, options: Waiting): Promise<string[]> {
+    const what = count === 1 ? describeRequest(operation, words, 0) : `${operation} of ${count}`;
+    return this.#wait(what, () => this.#backend.ask(operation, words, count), options);
+  }
+
+  async #wait<T>(what: string, ask: () => Promise<T>, options: Waiting): Promise<T> {
     checkOptions('options', options, ['signal', 'timeout']);
     checkTimeout(options.timeout, 0);
     checkSignal(options.signal)?.throwIfAborted();
     if (this.#over) throw new PmiError('ERR_PMI_CLOSED', 'the client is closed', { rank: this.rank });
     const where = this.server === undefined ? '' : `${this.server}: `;
-    const what = count === 1 ? describeRequest(operation, words, 0) : `${operation} of ${count}`;
-    const answer = this.#backend.ask(operation, words, count);
+    for (const open of this.#abandoned.values()) {
+      throw new PmiError('ERR_PMI_PENDING', `${where}${what}: ${open} was given up and is still open, and answers come in order: wait, or close()`, { rank: this.rank });
+    }
+    const answer = ask();
     let answered = false;
     const settle = (): void => {
       answered = true;
@@ -350,7 +460,7 @@ export class PmiClient implements AsyncDisposable {
     try {
       return await waitFor(answer, options, `${where}${what}`);
     } finally {
-      if (!answered) this.#abandoned.add(answer);
+      if (!answered) this.#abandoned.set(answer, what);
     }
   }
 }

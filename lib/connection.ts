@@ -1,15 +1,17 @@
 import { describeRequest, type Backend } from './backend';
 import { follow } from './dispatch';
 import { fromFault, fromThrown, PmiError } from './errors';
-import { native, type NativeConnectOptions, type NativeNotice, type NativeOperation, type NativeReady } from './native';
+import { native, type ClientRequest, type NativeConnectOptions, type NativeNotice, type NativeOperation, type NativeReady, type NativeSpawnRequest } from './native';
 import { deferred, type Deferred } from './wait';
 
 /** Requests that were made together and are answered together. */
 interface Batch {
-  readonly operation: NativeOperation;
+  readonly operation: ClientRequest;
   readonly words: readonly string[];
   readonly count: number;
   readonly values: string[];
+  /** Of a spawn. */
+  errcodes: readonly number[];
   readonly answer: Deferred<string[]>;
 }
 
@@ -47,12 +49,25 @@ export class Connection implements Backend {
   async ask(operation: NativeOperation, words: readonly string[], count: number): Promise<string[]> {
     if (this.#failure !== undefined) throw this.#failure;
     if (count === 0) return [];
-    const first = this.#nextRequest;
-    this.#nextRequest += count;
-    const batch: Batch = { operation, words, count, values: [], answer: deferred() };
-    this.#batches.set(first, batch);
+    const { first, batch } = this.#open(operation, words, count);
     native.request(this.#handle, first, operation, words);
     return batch.answer.promise;
+  }
+
+  async spawn(request: NativeSpawnRequest): Promise<{ kvsname: string; errcodes: number[] }> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const { first, batch } = this.#open('spawn', [request.commands[0]!.program], 1);
+    native.requestSpawn(this.#handle, first, request);
+    const [kvsname] = await batch.answer.promise;
+    return { kvsname: kvsname!, errcodes: [...batch.errcodes] };
+  }
+
+  #open(operation: ClientRequest, words: readonly string[], count: number): { first: number; batch: Batch } {
+    const first = this.#nextRequest;
+    this.#nextRequest += count;
+    const batch: Batch = { operation, words, count, values: [], errcodes: [], answer: deferred() };
+    this.#batches.set(first, batch);
+    return { first, batch };
   }
 
   abort(exitCode: number, message: string): void {
@@ -70,10 +85,10 @@ export class Connection implements Backend {
         this.#rank = notice.rank;
         return this.#ready.resolve(notice);
       case 'answers':
-        for (const [i, value] of notice.values.entries()) this.#onAnswer(notice.first + i, 0, value, '');
+        for (const [i, value] of notice.values.entries()) this.#onAnswer(notice.first + i, value);
         return;
       case 'answer':
-        return this.#onAnswer(notice.request, notice.rc, notice.value, notice.message);
+        return this.#onAnswer(notice.request, notice.value, notice);
       case 'failed': {
         const code = notice.reason === 'refused' ? 'ERR_PMI_REFUSED' : notice.reason === 'protocol' ? 'ERR_PMI_PROTOCOL' : 'ERR_PMI_HUNG_UP';
         return this.#fail(new PmiError(code, notice.message, { rank: this.#rank }));
@@ -86,13 +101,16 @@ export class Connection implements Backend {
     }
   }
 
-  #onAnswer(request: number, rc: number, value: string, message: string): void {
+  #onAnswer(request: number, value: string, more?: Extract<NativeNotice, { type: 'answer' }>): void {
     const batch = (this.#answered ??= this.#batches.get(request));
     if (batch === undefined) return;
     const { operation, words, values, answer } = batch;
-    if (rc !== 0) {
+    if (more !== undefined) {
+      const { rc, message, local, errcodes } = more;
+      batch.errcodes = errcodes;
       const text = `${describeRequest(operation, words, values.length)}: ${message === '' ? `rc ${rc}` : message}`;
-      answer.reject(new PmiError('ERR_PMI_RESULT', text, { rc, rank: this.#rank }));
+      if (local) answer.reject(new PmiError('ERR_PMI_OPTION', text, { rank: this.#rank }));
+      else if (rc !== 0) answer.reject(new PmiError('ERR_PMI_RESULT', text, { rc, rank: this.#rank }));
     }
     values.push(value);
     if (values.length < batch.count) return;

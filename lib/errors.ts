@@ -5,7 +5,7 @@ import type { NativeFault } from './native';
  *
  * | code | meaning |
  * | --- | --- |
- * | `ERR_PMI_OPTION` | an option or argument is wrong; thrown at the call |
+ * | `ERR_PMI_OPTION` | an option or argument is wrong, or not for this connection; thrown at the call |
  * | `ERR_PMI_ADDRESS` | an address is not in the grammar of PMI_PORT, or too long for a socket |
  * | `ERR_PMI_ADDRESS_IN_USE` | somebody listens there, or what is there is not a dead socket of ours |
  * | `ERR_PMI_LISTEN` | the server cannot listen for another reason (see `errno`) |
@@ -20,6 +20,7 @@ import type { NativeFault } from './native';
  * | `ERR_PMI_HUNG_UP` | the server closed the connection later |
  * | `ERR_PMI_PROTOCOL` | the server said what PMI does not know |
  * | `ERR_PMI_RESULT` | the server answered a request with an error (see `rc`) |
+ * | `ERR_PMI_PENDING` | an earlier request was given up, and the server has not answered it yet |
  * | `ERR_PMI_CLOSED` | the object has been closed |
  */
 export type PmiErrorCode =
@@ -38,6 +39,7 @@ export type PmiErrorCode =
   | 'ERR_PMI_HUNG_UP'
   | 'ERR_PMI_PROTOCOL'
   | 'ERR_PMI_RESULT'
+  | 'ERR_PMI_PENDING'
   | 'ERR_PMI_CLOSED';
 
 export interface PmiErrorDetails {

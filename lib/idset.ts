@@ -1,3 +1,6 @@
+import { MAX_RANKS } from './limits';
+import { checkString, optionError } from './options';
+
 /**
  * Ranks as an idset, e.g. `0-3,7` (Flux RFC 22's form without brackets); the empty string for none.
  *
@@ -12,4 +15,25 @@ export function formatIdset(ids: readonly number[]): string {
     i = last + 1;
   }
   return parts.join(',');
+}
+
+/**
+ * The ranks of an idset, ascending, each once; none of the empty string. In any order, with RFC 22's brackets or without.
+ *
+ * @throws {@link PmiError} `ERR_PMI_OPTION` for what is no idset, and for numbers over 1,048,575
+ */
+export function parseIdset(text: string): number[] {
+  const fail = (): never => {
+    throw optionError('idset', "ranks such as '0-3,7'", text);
+  };
+  const inner = /^\[(.*)\]$/.exec(checkString('idset', text))?.[1] ?? text;
+  if (inner === '') return [];
+  const ids = new Set<number>();
+  for (const part of inner.split(',')) {
+    const [, first, last = first] = /^(\d+)(?:-(\d+))?$/.exec(part) ?? fail();
+    const to = Number(last);
+    if (Number(first) > to || to >= MAX_RANKS) fail();
+    for (let id = Number(first); id <= to; id++) ids.add(id);
+  }
+  return [...ids].sort((a, b) => a - b);
 }

@@ -2,7 +2,7 @@
 export { MAX_RANKS } from './limits';
 export { type AdmissionOptions, type KvsOptions, type PmiId } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
-export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiVersion } from './client';
+export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiVersion, type SpawnProgram, type Spawned } from './client';
 export { type Waiting } from './wait';
 export { listNames, NameServer, type NameServerEvent, type NameServerOptions, type PublishedName } from './names';
 export { launch, prepareLaunch } from './launch';
@@ -13,7 +13,7 @@ export { describeFailure, type JobApp, type JobFailure, type JobResult, type Ran
 export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
 export { type Missed } from './event-hub';
 export { type EventOptions, type Peer, type PmiEvent, type RepeatedEvent, type SpawnCommand, type SpawnedJob, type SpawnEvent } from './events';
-export { describeStatus, type PmiStatus, type RankState } from './status';
+export { describeStatus, type GroupBarrier, type PmiStatus, type RankState } from './status';
 export { scrubEnvironment, type Environment } from './env';
-export { formatIdset } from './idset';
+export { formatIdset, parseIdset } from './idset';
 export { libpmiPath, libpmi2Path } from './native';

@@ -41,7 +41,7 @@ export interface JobStreams {
 }
 
 /** A running job. Its processes are children of wireup-agent, which ends all of them when this process ends. */
-export class Job {
+export class Job implements AsyncDisposable {
   /** Resolves when no process of the job is left. It never rejects: a failed job is a result too. */
   readonly result: Promise<JobResult>;
   readonly size: number;
@@ -123,7 +123,8 @@ export class Job {
   }
 
   /**
-   * Ends the job: TERM, and KILL to what is left after the grace. What the ranks exit with is then no failure.
+   * Ends the job: TERM, and KILL to what is left after the grace. What the ranks exit with is then no failure; the result
+   * has `stopped` and exit code 143 (128 + TERM), unless the job was over by then.
    *
    * @param options.grace milliseconds; the job's `killTimeout` by default. When the job is being ended already, this can
    * only shorten its grace
@@ -132,6 +133,11 @@ export class Job {
     checkOptions('options', options, ['grace']);
     native.stop(this.#handle.id, checkInteger('grace', options.grace ?? this.#grace, 0, MAX_MILLISECONDS));
     return this.result;
+  }
+
+  /** stop(), where the job still runs, and waits for its end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }
 

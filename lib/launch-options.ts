@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { resolveUnixAddress, toListenOptions } from './address';
 import { makeJobOptions, type AdmissionOptions, type KvsOptions } from './identity';
-import { MAX_MILLISECONDS, MAX_RANKS } from './limits';
+import { MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from './limits';
 import {
   agentPath, execPath, native, type NativeBinding, type NativeCaller, type NativeEnvironment, type NativeGroupOptions, type NativeLaunchOptions,
   type NativeOutputPlan, type NativeProgram,
@@ -402,9 +402,9 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       endOnFailure: checkOneOf('onFailure', options.onFailure ?? 'kill', ['kill', 'wait'] as const) === 'kill',
       endOnEarlyExit: checkOneOf('onEarlyExit', options.onEarlyExit ?? 'fail', ['fail', 'wait'] as const) === 'fail',
       grace: checkInteger('killTimeout', options.killTimeout ?? 5000, 0, MAX_MILLISECONDS),
-      timeout: options.timeout === undefined ? 0 : checkInteger('timeout', options.timeout, 1, MAX_MILLISECONDS),
+      timeout: options.timeout === undefined ? 0 : checkInteger('timeout', options.timeout, 1, MAX_TIME_LIMIT),
       wireupTimeout:
-        options.wireupTimeout === undefined ? 0 : checkInteger('wireupTimeout', options.wireupTimeout, 1, MAX_MILLISECONDS),
+        options.wireupTimeout === undefined ? 0 : checkInteger('wireupTimeout', options.wireupTimeout, 1, MAX_TIME_LIMIT),
     },
   };
 }

@@ -15,5 +15,8 @@ export const MAX_WAITING_EVENTS = 4096;
 /** What no line can have in a key. */
 export const KEY = /^[^\0\n \t=]+$/;
 
+/** What a whole job may take, in milliseconds: a century, within the 64 bits of nanoseconds that the core's clock has. */
+export const MAX_TIME_LIMIT = 36_525 * 86_400_000;
+
 /** Timers count milliseconds in 31 bits: almost 25 days. */
 export const MAX_MILLISECONDS = 2 ** 31 - 1;

@@ -1,4 +1,5 @@
 /** How a launched job ended, as data and in words. */
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { formatIdset } from './idset';
 import type { NativeResult } from './native';
@@ -79,12 +80,14 @@ export interface RankResult {
 export interface JobResult {
   /**
    * What a launcher should exit with: 0; the failing rank's code, or 128 + its signal; abort's code; 124 when a time
-   * limit passed; 127 for a program that does not exist, 126 for one that cannot be executed; 141 when whoever read the output
+   * limit passed; 143 (128 + TERM) where stop() or the signal ended it; 127 for a program that does not exist, 126 for one that cannot be executed; 141 when whoever read the output
    * has gone; 1 for the rest.
    */
   exitCode: number;
   failure?: JobFailure;
-  /** How many other ranks were ended because of the failure. */
+  /** stop(), or the option `signal`, ended ranks, or kept some from being started. */
+  stopped: boolean;
+  /** How many other ranks were ended because of the failure, or by stop(). */
   ended: number;
   /** Milliseconds from the launch to the end. */
   duration: number;
@@ -98,6 +101,12 @@ export interface JobResult {
   /** How many groups ranks have spawned. */
   spawned: number;
 }
+
+/** What a shell exits with whose last program was killed by SIGPIPE. */
+const BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
+
+/** A program that speaks PMI over a channel whose first program has finalized is killed so, and says nothing. */
+const secondProgram = ", as a second PMI program in one rank does: the first one's finalize ended the connection (with reconnect, over tcp, each gets its own)";
 
 export function exitOf(outcome: { signaled: boolean; value: number }): { code: number } | { signal: NodeJS.Signals } {
   if (!outcome.signaled) return { code: outcome.value };
@@ -135,6 +144,7 @@ export function toJobResult(result: NativeResult, host: string, apps: readonly J
   return {
     exitCode: result.exitCode,
     ...(failure === undefined ? {} : { failure }),
+    stopped: result.stopped,
     ended: result.victims,
     duration: result.duration,
     barriers: { count: result.barriers, times: result.barrierTimes },
@@ -155,12 +165,12 @@ export function toJobResult(result: NativeResult, host: string, apps: readonly J
 }
 
 /**
- * One or two lines for people on why a job failed; absent when it did not. Control characters in what ranks and files are
+ * One or two lines for people on why a job failed, or that it was stopped; absent when it did neither. Control characters in what ranks and files are
  * called, and in what ranks said, are escaped.
  */
 export function describeFailure(result: JobResult): string | undefined {
-  const { failure } = result;
-  if (failure === undefined) return undefined;
+  const { failure, ended } = result;
+  if (failure === undefined) return result.stopped ? `the job was stopped; ${ended} rank${ended === 1 ? ' was' : 's were'} ended` : undefined;
   const line = printable(describeReason(result, failure));
   const { reason, status } = failure;
   return status === undefined || reason === 'early' ? line : `${line}\n${describeStatus(status)}`;
@@ -191,9 +201,9 @@ function describeReason(result: JobResult, failure: JobFailure): string {
   const who = `rank ${rank}${group === undefined ? '' : ` of spawned group ${group}`} (pid ${pid}, ${program}${inBarrier ? `, in PMI barrier ${barrier}` : place[phase ?? 'none']}) on ${host}`;
   switch (reason) {
     case 'exit':
-      return `${who} exited with code ${code}${cut}${others}`;
+      return `${who} exited with code ${code}${phase === 'finalized' && code === BROKEN_PIPE ? secondProgram : ''}${cut}${others}`;
     case 'signal':
-      return `${who} was killed by ${signal}${failure.coreDumped ? ' (core dumped)' : ''}${cut}${others}`;
+      return `${who} was killed by ${signal}${failure.coreDumped ? ' (core dumped)' : ''}${phase === 'finalized' && signal === 'SIGPIPE' ? secondProgram : ''}${cut}${others}`;
     case 'abort':
       return `${who} aborted the job with code ${code}${message === undefined ? '' : `: ${message}`}${cut}${others}`;
     case 'lost':

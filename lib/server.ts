@@ -6,11 +6,12 @@ import { EventHub } from './event-hub';
 import { pmiEventTypes, pushNative, readEvents, tellNative, toPmiEvent, toSpawnEvent, type EventOptions, type PmiEvent } from './events';
 import { JobHandle } from './handle';
 import { admissionOptionNames, makeJobOptions, type AdmissionOptions, type KvsOptions } from './identity';
-import { KEY, MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
+import { MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
 import { native, type NativeJobOptions } from './native';
-import { checkInteger, checkKvsname, checkOptions, checkString, optionError } from './options';
+import { checkInteger, checkKvsname, checkOptions } from './options';
 import type { PmiStatus } from './status';
 import { deferred } from './wait';
+import { checkPairs } from './words';
 
 export interface PmiServerOptions extends AdmissionOptions, KvsOptions {
   /** How many ranks the job has: 1 to 1,048,576. */
@@ -45,17 +46,6 @@ export interface PmiServerOptions extends AdmissionOptions, KvsOptions {
   preput?: Record<string, string>;
   /** The kvsname of the job whose rank has spawned this one; its ranks then know that they were spawned. */
   spawner?: string;
-}
-
-/** What a key or a value must be to be said on the wire. */
-function checkPreput(preput: unknown): [string, string][] {
-  if (typeof preput !== 'object' || preput === null) throw optionError('preput', 'an object of strings', preput);
-  return Object.entries(preput).map(([key, value]) => {
-    if (!KEY.test(key) || Buffer.byteLength(key) >= MAX_KEY) throw optionError('preput', `keys of 1 to ${MAX_KEY - 1} bytes without blanks and =`, key);
-    checkString(`preput.${key}`, value);
-    if (/[\0\n]/.test(value) || Buffer.byteLength(value) >= MAX_VALUE) throw optionError(`preput.${key}`, `at most ${MAX_VALUE - 1} bytes without newlines`, value);
-    return [key, value];
-  });
 }
 
 /** The end of a rank's pre-connected channel that its process is to inherit. */
@@ -110,7 +100,7 @@ export class PmiServer implements AsyncDisposable {
     const job: NativeJobOptions = {
       ...makeJobOptions(size, universe, options.ranksPerNode, options),
       offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
-      preput: checkPreput(options.preput ?? {}),
+      preput: checkPairs('preput', options.preput ?? {}, { key: MAX_KEY, value: MAX_VALUE, semicolons: true }),
       spawner: options.spawner === undefined ? '' : checkKvsname('spawner', options.spawner),
     };
     let handle: JobHandle;

@@ -20,6 +20,9 @@ function packagesAreCurrent() {
 }
 
 export function setUp() {
+  if (!existsSync(join(root, 'build/Release/wireup.node'))) {
+    console.log('wireup: the first start installs packages and compiles, which takes one to three minutes; later ones take seconds');
+  }
   if (!packagesAreCurrent()) run('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit']);
   run(process.execPath, ['native/build.mjs', '--update']);
   run(process.execPath, ['lib/build.mjs']);

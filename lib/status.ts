@@ -7,6 +7,16 @@ import type { NativeJobStatus, RankStateName } from './native';
  */
 export type RankState = RankStateName;
 
+/** A barrier over some ranks of a job, which are those inside and those missing. */
+export interface GroupBarrier {
+  /** What tells barriers of one group apart. */
+  tag: number;
+  /** The ranks that wait in it. */
+  inside: string;
+  /** The ranks that it waits for. */
+  missing: string;
+}
+
 /** A job at one moment. Sets of ranks are idsets: `0-3,7`, the empty string for none. */
 export interface PmiStatus {
   size: number;
@@ -20,6 +30,10 @@ export interface PmiStatus {
     /** The ranks that it waits for; empty when nobody is inside. */
     missing: string;
   };
+  /** Barriers of groups (PMI 1.2) that some ranks are in: the first 64 of them. */
+  groupBarriers: GroupBarrier[];
+  /** How many there are. */
+  openGroupBarriers: number;
   /** Keys in the key-value space, the server's own included. */
   kvsEntries: number;
   /** Connections, and channels of ranks that had a connection, that were refused. */
@@ -43,18 +57,23 @@ export function toPmiStatus(status: NativeJobStatus): PmiStatus {
       inside: formatIdset(status.inside),
       missing: formatIdset(status.missing),
     },
+    groupBarriers: status.groupBarriers.map(({ tag, inside, missing }) => ({ tag, inside: formatIdset(inside), missing: formatIdset(missing) })),
+    openGroupBarriers: status.openGroupBarriers,
     kvsEntries: status.kvsEntries,
     rejected: status.rejected,
     unidentified: status.unidentified,
   };
 }
 
+/** How many barriers of groups fit in a line that people read. */
+const SHOWN_GROUPS = 4;
+
 /**
  * Where the ranks are, in one line: `connected, no init: 1; in barrier 0: 0,2-3; missing: 1`. States that no rank is in
  * are left out.
  */
 export function describeStatus(status: PmiStatus): string {
-  const { ranks, barrier } = status;
+  const { ranks, barrier, groupBarriers, openGroupBarriers } = status;
   const parts: [string, string][] = [
     ['never connected', ranks.absent],
     ['connected, no init', ranks.connected],
@@ -63,6 +82,11 @@ export function describeStatus(status: PmiStatus): string {
     ['left PMI', ranks.disconnected],
     [`in barrier ${barrier.number}`, barrier.inside],
     ['missing', barrier.missing],
+    ...groupBarriers.slice(0, SHOWN_GROUPS).flatMap(({ tag, inside, missing }): [string, string][] => [
+      [`in a group's barrier${tag === 0 ? '' : `, tag ${tag}`}`, inside],
+      ['missing', missing],
+    ]),
+    ['more barriers of groups', openGroupBarriers > SHOWN_GROUPS ? `${openGroupBarriers - SHOWN_GROUPS}` : ''],
   ];
   return parts.flatMap(([what, who]) => (who === '' ? [] : [`${what}: ${who}`])).join('; ');
 }

@@ -7,7 +7,7 @@ import { addNames } from './names';
 import { addPmi } from './pmi';
 import { addRun } from './run';
 import { addServe } from './serve';
-import { fail, helpStyle, print, usageError } from './report';
+import { fail, helpStyle, print, sayUsage, usageError } from './report';
 import { takeCaller, type Start } from './start';
 import { version } from './version';
 
@@ -25,5 +25,18 @@ export function startCommand(start: Start): void {
     .configureHelp(helpStyle);
   addRun(program, start);
   for (const add of [addExchange, addServe, addPmi, addNames, addBench, addLibpmiPath]) add(program);
+  const mistaken = meantForRun(start.words);
+  if (mistaken !== undefined) return sayUsage(mistaken);
   program.parseAsync(start.words, { from: 'user' }).catch(fail);
+}
+
+/** mpiexec's users begin with its options or the program. */
+function meantForRun(words: readonly string[]): string | undefined {
+  const [first] = words;
+  if (first === undefined) return undefined;
+  const own = ['-h', '--help', '-V', '--version'];
+  if (first.startsWith('-') ? own.includes(first) : !first.includes('/')) return undefined;
+  // What a shell would not take for one plain word is left out.
+  const line = words.every((word) => /^[\w./:=,@%+-]+$/.test(word)) ? words.join(' ') : '...';
+  return `'${first}' is no subcommand: did you mean \`wireup run ${line}\`?`;
 }

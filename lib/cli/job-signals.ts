@@ -11,6 +11,9 @@ type Forwarded = (typeof forwarded)[number];
 /** Asks where the ranks are. It is ignored by default, so it harms nobody that it reaches by mistake. */
 export const STATUS_SIGNAL = 'SIGURG';
 
+/** How long a job is given to end by its first INT, before its user is told what others do. */
+const WAITS_MS = 300;
+
 /** An INT that comes as soon after the last is meant for the job, not for the ranks. */
 const REPEAT_MS = 2000;
 
@@ -21,6 +24,7 @@ export class JobSignals {
   #job: Job | undefined;
   #interrupts = 0;
   #lastInterrupt = -Infinity;
+  #explained = false;
   readonly #early: Forwarded[] = [];
 
   /** @param ignored what is neither for us nor for the ranks */
@@ -51,9 +55,22 @@ export class JobSignals {
     const now = performance.now();
     this.#interrupts = this.endedJob || now - this.#lastInterrupt < REPEAT_MS ? this.#interrupts + 1 : 1;
     this.#lastInterrupt = now;
-    if (this.#interrupts === 1) return job.kill('SIGINT');
+    if (this.#interrupts === 1) {
+      job.kill('SIGINT');
+      return this.#explain(job);
+    }
     this.endedJob = true;
     void (this.#interrupts === 2 ? job.stop() : job.stop({ grace: 0 }));
+  }
+
+  /** Once: programs that live on ^C, as interpreters do, are not to be interrupted by us at each. */
+  #explain(job: Job): void {
+    if (this.#explained) return;
+    this.#explained = true;
+    const timer = setTimeout(() => {
+      if (!this.endedJob) say(`the ranks were interrupted and go on; ^C twice within ${REPEAT_MS / 1000} s ends the job, once more kills it`);
+    }, WAITS_MS);
+    void job.result.then(() => clearTimeout(timer));
   }
 
   /** The shell is to see us stopped, once the ranks' TSTP has left: a stopped process sends nothing. */

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { formatIdset, PmiClient, type PmiError, type PmiErrorCode, type Waiting } from '../index';
+import { formatIdset, PmiClient, PmiError, type PmiErrorCode, type Waiting } from '../index';
 import { printable } from '../printable';
 import { bench, benchLines } from './pmi-bench';
 import { exchange, exchangeLines } from './exchange';
@@ -33,11 +33,11 @@ const exitCodes: Partial<Record<PmiErrorCode, number>> = {
 };
 
 const help = `
-Runs as a rank of any PMI-1 launcher (wireup run, mpiexec, srun --mpi=pmi2, flux run); started by hand, by PMI_FD or
-PMI_PORT of the environment, or as a job of size 1 where there is neither.
+Runs as a rank of any PMI-1 launcher (wireup run, mpiexec, srun --mpi=pmi2, flux run), or started by hand, by PMI_FD or
+PMI_PORT of the environment.
 
-Exit codes: 0 all went well; 2 wrong use; 3 no server: PMI variables that make no sense, an address that cannot be
-reached or is no PMI server's, refused; 4 not in time; 5 the server went away; 6 it answered with an error, such as a
+Exit codes: 0 all went well; 2 wrong use; 3 no server: neither PMI_FD nor PMI_PORT is set, PMI variables that make no
+sense, an address that cannot be reached or is no PMI server's, refused; 4 not in time; 5 the server went away; 6 it answered with an error, such as a
 key that is not there; 1 anything else.`;
 
 export function addPmi(program: Command): void {
@@ -104,9 +104,9 @@ async function run(options: ProbeOptions, work: (client: PmiClient, waiting: () 
   let client: PmiClient | undefined;
   try {
     client = await PmiClient.fromEnv({ ...waiting(), ...(options.pipeline ? {} : { pipeline: false }) });
-    if (options.verbose) {
-      say(client.singleton ? 'neither PMI_FD nor PMI_PORT is set: a job of size 1' : `rank ${client.rank} of ${client.size} by ${client.server!}`);
-    }
+    // A job of size 1 to programs; who asks for the server wants to know that there is none.
+    if (client.singleton) throw new PmiError('ERR_PMI_ENVIRONMENT', 'no PMI server: neither PMI_FD nor PMI_PORT is set; run it as a rank, such as `wireup run -n 2 wireup pmi info`');
+    if (options.verbose) say(`rank ${client.rank} of ${client.size} by ${client.server!}`);
     const { json, lines } = await work(client, waiting);
     const label = options.label ? `[${client.rank}] ` : '';
     if (options.json) console.log(`${label}${JSON.stringify({ rank: client.rank, size: client.size, ...json })}`);
@@ -114,7 +114,7 @@ async function run(options: ProbeOptions, work: (client: PmiClient, waiting: () 
     await client.finalize(waiting());
   } catch (error) {
     const { message, code } = error as PmiError;
-    say(client === undefined ? message : `rank ${client.rank}: ${message}`);
+    say(client === undefined || client.singleton ? message : `rank ${client.rank}: ${message}`);
     await client?.close();
     // Not only the exit code: the look-up of a name that was given up still runs, and cannot be stopped.
     process.exit(exitCodes[code] ?? 1);
@@ -122,11 +122,11 @@ async function run(options: ProbeOptions, work: (client: PmiClient, waiting: () 
 }
 
 async function info(client: PmiClient, waiting: () => Waiting): Promise<Finding> {
-  const { spawned, appnum, universeSize, kvsname, maxes, version, singleton, server } = client;
+  const { spawned, appnum, universeSize, kvsname, maxes, version, server } = client;
   const clique = await client.cliqueRanks(waiting());
   const rows: [string, string | number][] = [
     ['rank', `${client.rank} of ${client.size}`],
-    ['server', server ?? 'none: a job of size 1'],
+    ['server', server!],
     ['PMI', version],
     ['kvsname', kvsname],
     ['appnum', appnum],
@@ -136,7 +136,7 @@ async function info(client: PmiClient, waiting: () => Waiting): Promise<Finding>
     ['bytes at most', `kvsname ${maxes.kvsname}, key ${maxes.key}, value ${maxes.value}, terminators included`],
   ];
   return {
-    json: { server: server ?? null, singleton, version, kvsname, appnum, universeSize, spawned, clique, maxes },
+    json: { server, version, kvsname, appnum, universeSize, spawned, clique, maxes },
     lines: rows.map(([name, value]) => `${`${name}:`.padEnd(20)}${printable(`${value}`)}`),
   };
 }

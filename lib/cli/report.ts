@@ -2,7 +2,8 @@
 import { writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Help, InvalidArgumentError, type HelpConfiguration, type Option } from 'commander';
-import { MAX_MILLISECONDS, MAX_RANKS } from '../limits';
+import { parseIdset } from '../idset';
+import { MAX_MILLISECONDS } from '../limits';
 import { printable } from '../printable';
 import { UsageError } from './mpiexec-args';
 
@@ -104,12 +105,12 @@ export function fail(error: unknown): void {
   process.exitCode = 1;
 }
 
-/** Reads an option's value as seconds, with a fraction or without, and returns milliseconds. */
-export function seconds(min: number): (text: string) => number {
+/** Reads an option's value as seconds, with a fraction or without, and returns milliseconds: `min` to `max` of them. */
+export function seconds(min: number, max = MAX_MILLISECONDS): (text: string) => number {
   return (text) => {
     const value = Math.ceil(Number(text) * 1000);
-    if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || value < min || value > MAX_MILLISECONDS) {
-      throw new InvalidArgumentError(`Expected seconds, ${min === 0 ? 'from 0' : 'more than 0'} to ${Math.floor(MAX_MILLISECONDS / 1000)}.`);
+    if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || value < min || value > max) {
+      throw new InvalidArgumentError(`Expected seconds, ${min === 0 ? 'from 0' : 'more than 0'} to ${Math.floor(max / 1000)}.`);
     }
     return value;
   };
@@ -135,11 +136,11 @@ export function words(text: string): string[] {
 
 /** Reads `0,4-7` as numbers. */
 export function idset(text: string): number[] {
-  return text.split(',').flatMap((part) => {
-    const [, first, last = first] = /^(\d+)(?:-(\d+))?$/.exec(part) ?? [];
-    const from = Number(first);
-    const to = Number(last);
-    if (first === undefined || from > to || to >= MAX_RANKS) throw new InvalidArgumentError('Expected ranks, such as 0,4-7.');
-    return Array.from({ length: to - from + 1 }, (_, i) => from + i);
-  });
+  try {
+    const ranks = parseIdset(text);
+    if (ranks.length > 0) return ranks;
+  } catch {
+    // Told below.
+  }
+  throw new InvalidArgumentError('Expected ranks, such as 0,4-7.');
 }

@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { PmiTransport } from '../index';
-import { MAX_RANKS } from '../limits';
+import { MAX_RANKS, MAX_TIME_LIMIT } from '../limits';
 import { isWellFormed } from '../options';
 import { softCount } from '../soft';
 import { toBytes, toText } from './start';
@@ -209,9 +209,9 @@ function jobOptions(command: Command): Command {
     .option('-v, --verbose', 'say on stderr what runs where, and how long it took', false)
     .option('--close-fds', 'ranks get no fds above 2; by default they get those that this command has from its caller, as 3>>log', false)
     .optionsGroup('How the job ends:')
-    .addOption(new Option('-t, --timeout <S>', 'end the job after S seconds, with exit code 124; MPIEXEC_TIMEOUT by default').argParser(seconds(1)))
+    .addOption(new Option('-t, --timeout <S>', 'end the job after S seconds, with exit code 124; MPIEXEC_TIMEOUT by default').argParser(seconds(1, MAX_TIME_LIMIT)))
     .addOption(
-      new Option('--wireup-timeout <S>', 'the same when not every rank has said PMI init and left the first barrier by then').argParser(seconds(1)),
+      new Option('--wireup-timeout <S>', 'the same when not every rank has said PMI init and left the first barrier by then').argParser(seconds(1, MAX_TIME_LIMIT)),
     )
     .addOption(
       new Option('--kill-timeout <S>', 'seconds from TERM to KILL when ranks are ended').argParser(seconds(0)).default(5000, '5'),

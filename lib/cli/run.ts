@@ -3,6 +3,7 @@ import { arch, availableParallelism, hostname, release } from 'node:os';
 import type { Command } from 'commander';
 import { describeFailure, formatIdset, launch, prepareLaunch, type Job, type JobResult, type JobSettings, type LaunchApp, type OutputTarget } from '../index';
 import type { NativeCaller } from '../native';
+import { MAX_TIME_LIMIT } from '../limits';
 import { softCount } from '../soft';
 import { toAdmission } from './admission';
 import { ownPath, signalNames, takeCaller, toBytes, toText, type Start } from './start';
@@ -12,7 +13,7 @@ import { UsageError } from './mpiexec-args';
 import { nameServerOfEnvironment } from './names';
 import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
 import { Progress } from './progress';
-import { fail, NO_READER, print, say, seconds } from './report';
+import { fail, NO_READER, print, say } from './report';
 import { TroubleReport, troubleTypes } from './trouble';
 import { version } from './version';
 import { helpBelow, makeRunCommand, readRun, readText, type JobOptions, type RunSegment } from './run-options';
@@ -102,7 +103,7 @@ async function run(name: string, start: Start): Promise<void> {
   if (result.failure?.reason !== 'agent') progress?.end();
   sayFailure(result);
   if (options.printAllExitcodes) say(`exit codes: ${describeExits(result.ranks)}`);
-  let exitCode = result.exitCode === 0 && signals.endedJob ? INTERRUPTED : result.exitCode;
+  let exitCode = result.failure === undefined && signals.endedJob ? INTERRUPTED : result.exitCode;
   if (options.result !== undefined) {
     const fault = writeJson(options.result, { ...result, exitCode });
     if (fault !== undefined) {
@@ -156,8 +157,12 @@ function describeJob(job: Job, apps: readonly LaunchApp[]): string {
   return `${apps.map((app) => `${ranks(app.ranks)} of ${toText(app.program)}`).join(', ')} on ${job.host}`;
 }
 
-/** When nobody reads the output any more there is nobody to be told, as with `yes | head`. */
+/**
+ * When nobody reads the output any more there is nobody to be told, as with `yes | head`. Nor does a job that is stopped
+ * need words: only its user's own ^C does that.
+ */
 function sayFailure(result: JobResult): void {
+  if (result.failure === undefined) return;
   if (result.exitCode === NO_READER && result.failure?.reason === 'output') return;
   for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
 }
@@ -215,14 +220,13 @@ function environmentOf(job: JobOptions, segment: RunSegment['options']): Pick<La
   return { ...(names === undefined ? {} : { inheritEnv: names.map(toBytes) }), setEnv: Object.fromEntries(set) };
 }
 
-/** As Hydra has it, what is not more than 0 is no limit. */
+/** Milliseconds. As with Hydra, 0 and an empty text are no limit. */
 function timeoutOf(text: string | undefined): number | undefined {
-  if (text === undefined || /^\s*(-\d+|0*)\s*$/.test(text)) return undefined;
-  try {
-    return seconds(1)(text);
-  } catch (error) {
-    throw new UsageError(`MPIEXEC_TIMEOUT=${text}: ${(error as Error).message}`);
-  }
+  if (text === undefined || /^0*$/.test(text)) return undefined;
+  const value = Math.ceil(Number(text) * 1000);
+  if (!/^(\d+\.?\d*|\.\d+)$/.test(text)) throw new UsageError(`MPIEXEC_TIMEOUT=${text}: expected a positive number of seconds, or 0 for no limit`);
+  // No job sees the difference.
+  return Math.min(value, MAX_TIME_LIMIT) || undefined;
 }
 
 /** `0-2: 0; 3: SIGSEGV`: how ranks ended, those that ended alike together. */

@@ -210,13 +210,21 @@ describe('a server that is silent', () => {
     ['finalize', (pmi: PmiClient, options: object) => pmi.finalize(options)],
   ] as const)('to %s', async (command, ask) => {
     const address = await pretend(mostly((line) => (isCommand(line, command) ? '' : 'as ever')));
-    const pmi = await PmiClient.connect({ address, id: '1' });
-    await expect(ask(pmi, { timeout: 50 })).rejects.toMatchObject({ code: 'ERR_PMI_TIMEOUT', message: expect.stringContaining(address) });
+    const pending = { code: 'ERR_PMI_PENDING', message: expect.stringMatching(/was given up and is still open/) as string };
+    const late = await PmiClient.connect({ address, id: '1' });
+    await expect(ask(late, { timeout: 50 })).rejects.toMatchObject({ code: 'ERR_PMI_TIMEOUT', message: expect.stringContaining(address) });
+    // Nothing is asked behind it, and nothing hangs.
+    await expect(late.get('key')).rejects.toMatchObject(pending);
+    await expect(late.finalize()).rejects.toMatchObject(pending);
+    await late.close();
+
+    const aborted = await PmiClient.connect({ address, id: '1' });
     const controller = new AbortController();
-    const waiting = ask(pmi, { signal: controller.signal });
+    const waiting = ask(aborted, { signal: controller.signal });
     controller.abort(new Error('enough'));
     await expect(waiting).rejects.toThrow('enough');
-    await pmi.close();
+    await expect(aborted.barrier()).rejects.toMatchObject(pending);
+    await aborted.close();
   });
 
   it('wireup pmi barrier --timeout: exit code 4', async () => {
@@ -346,16 +354,22 @@ it.skipIf(asRoot.missing)(`a server of another user, over TCP and a unix socket:
   }
 });
 
-it('no PMI in the environment: a job of size 1, said with --verbose', async () => {
-  const quiet = await run(wireup('pmi', 'barrier'));
-  expect(quiet).toMatchObject({ code: 0, stderr: '' });
-  const verbose = await run(wireup('pmi', 'barrier', '--verbose'));
-  expect(verbose).toMatchObject({ code: 0, stderr: 'wireup: neither PMI_FD nor PMI_PORT is set: a job of size 1\n' });
+it.each([['info'], ['barrier'], ['exchange'], ['get', 'PMI_process_mapping'], ['bench']])('no PMI in the environment: wireup pmi %s tells that there is no server', async (...words) => {
+  const result = await run(wireup('pmi', ...words));
+  expect(result).toMatchObject({ code: 3, stdout: '' });
+  expect(result.stderr).toMatch(/^wireup: no PMI server: neither PMI_FD nor PMI_PORT is set; .*\n$/);
+});
+
+it('no PMI in the environment: a client is a job of size 1', async () => {
   const pmi = await PmiClient.fromEnv({ env: {} });
   await pmi.putMany(new Map([['a', '1'], ['b', '2']]));
   expect(await pmi.getMany(['b', 'a'])).toEqual(['2', '1']);
   expect(await pmi.cliqueRanks()).toEqual([0]);
   await expect(pmi.get('c')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
+  expect(await pmi.get('PMI_no_such_key')).toBe('');
+  await expect(pmi.put('k=1', 'v')).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
+  await expect(pmi.put('k', 'v'.repeat(1024))).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
+  await expect(pmi.spawn([{ program: 'true' }])).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
   await expect(pmi.lookup('service')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
   await pmi.finalize();
 });

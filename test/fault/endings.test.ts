@@ -1,6 +1,6 @@
 // How a job ends by `wireup run`: who is to blame, who is missing, limits of time, signals, and what is written down.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -144,6 +144,24 @@ describe('limits of time', () => {
     expect(toolLines(result.stderr)[0]).toMatch(/^wireup: the job was not over after 0\.5 s(; 1 rank was ended|; 2 ranks were ended)?$/);
   });
 
+  it.each([
+    ['2592000', 0],
+    ['99999999999999999999', 0],
+    ['0', 0],
+    ['', 0],
+    ['-1', 2],
+    ['x', 2],
+    ['1e3', 2],
+  ])("MPIEXEC_TIMEOUT='%s': exit code %d", async (text, code) => {
+    const result = await run(wireupRun(1, 'fd', 'true'), { environment: { MPIEXEC_TIMEOUT: text } });
+    expect(result.code).toBe(code);
+    expect(result.stderr).toMatch(code === 0 ? /^$/ : /^wireup: MPIEXEC_TIMEOUT=\S+: expected a positive number of seconds, or 0 for no limit \(see --help\)\n$/);
+  });
+
+  it('a month is a limit', async () => {
+    expect((await run(wireupRun(1, 'fd', '-t', '2592000', '--wireup-timeout', '2592000', 'true'))).code).toBe(0);
+  });
+
   it.each(['0', '-1', 'x', '', '1e3', '9999999999'])("-t '%s' is wrong use", async (text) => {
     expect((await run(wireup('run', '-t', text, 'true'))).code).toBe(2);
     expect((await run(wireup('run', '--wireup-timeout', text, 'true'))).code).toBe(2);
@@ -284,6 +302,61 @@ describe('signals', () => {
   });
 });
 
+describe('a program whose interpreter is not there', () => {
+  it.each([
+    ['#!/no/such/interpreter -x\n', '/no/such/interpreter'],
+    ['#! /bin/sh\r\n', '/bin/sh, with a carriage return behind it: the lines end as in DOS'],
+    ['#!/no/such\u001b[31m\n', '/no/such\\x1b[31m'],
+  ])('%j', async (head, named) => {
+    const script = join(folder, 'script');
+    writeFileSync(script, `${head}exit 0\n`, { mode: 0o755 });
+    const result = await run(wireupRun(2, 'fd', script));
+    expect(result.code).toBe(127);
+    expect(toolLines(result.stderr)).toEqual([expect.stringContaining(`execve ${script} (its interpreter ${named}): No such file or directory`)]);
+    const shimmed = await run(wireupRun(1, 'unix', script));
+    expect(shimmed.code).toBe(127);
+    expect(shimmed.stderr).toContain(`wireup-exec: cannot run ${script} (its interpreter ${named}): No such file or directory\n`);
+  });
+
+  it.skipIf(compiler.missing)(`an ELF file names its loader${compiler.note}`, async () => {
+    const file = join(folder, 'elf');
+    const bytes = readFileSync(program('no_pmi'));
+    const loader = /\/[\w./-]*ld-linux[\w.-]*/.exec(bytes.toString('latin1'))![0];
+    bytes.write('X'.repeat(3), bytes.indexOf(loader) + 1, 'latin1');
+    writeFileSync(file, bytes, { mode: 0o755 });
+    const result = await run(wireupRun(1, 'fd', file));
+    expect(result.code).toBe(127);
+    expect(result.stderr).toContain(`execve ${file} (its interpreter /XXX${loader.slice(4)}): No such file or directory`);
+  });
+});
+
+describe('^C', () => {
+  it('that the ranks do not end by is explained, once', async () => {
+    const job = new Run(wireupRun(1, 'fd', 'sh', '-c', "trap 'echo INT' INT; echo ready; while :; do sleep 0.05; done"), { deadline });
+    await job.until(() => job.stdout === 'ready\n');
+    job.kill('SIGINT');
+    await job.until(() => job.stderr.includes('\n'));
+    expect(job.stderr).toBe('wireup: the ranks were interrupted and go on; ^C twice within 2 s ends the job, once more kills it\n');
+    // One that is told of is enough for the second; which of those that follow ends the job is a matter of time.
+    expect(await eventually(() => {
+      job.kill('SIGINT');
+      return job.processes().length === 0;
+    }, patience)).toBe(true);
+    const result = await job.done;
+    expect(result.code).toBe(130);
+    expect(toolLines(result.stderr).slice(1)).toEqual([]);
+  });
+
+  it('that ends the job needs no words but its failure', async () => {
+    const job = new Run(wireupRun(2, 'fd', 'sh', '-c', 'echo ready; exec tail -f /dev/null'), { deadline });
+    await job.until(() => job.stdout === 'ready\nready\n');
+    job.kill('SIGINT');
+    const result = await job.done;
+    expect(result.code).toBe(130);
+    expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/was killed by SIGINT/)]);
+  });
+});
+
 describe('--result', () => {
   interface Row { rank: number; pid?: number; state: string; code?: number; signal?: string; ended: boolean; times: Record<string, number> }
   interface Document { exitCode: number; failure?: { reason: string; rank: number; code: number }; ended: number; barriers: { count: number }; ranks: Row[] }
@@ -336,7 +409,29 @@ describe('--result', () => {
     expect(result.stderr).toMatch(/could not be written to .*no space left on device/i);
   });
 
-  it.each(['/no/such/folder/r', folder])('%s is wrong use, said before anything runs', async (file) => {
+  it('goes through a link, and a file keeps its mode', async () => {
+    const file = join(folder, 'private.json');
+    const link = join(folder, 'link');
+    writeFileSync(file, 'old');
+    chmodSync(file, 0o600);
+    symlinkSync('private.json', link);
+    expect((await run(wireupRun(1, 'fd', '--result', link, 'true'))).code).toBe(0);
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    expect(read(file).exitCode).toBe(0);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+  });
+
+  it('is appended to what the tool says, on its own stdout', async () => {
+    const log = join(folder, 'log');
+    const [node, ...words] = wireupRun(1, 'fd', '--result', '/proc/self/fd/1', 'echo', 'said');
+    const script = `"$@" > ${log}`;
+    expect((await run(['sh', '-c', script, 'sh', node!, ...words])).code).toBe(0);
+    const [said, ...json] = readFileSync(log, 'utf8').split('\n');
+    expect(said).toBe('said');
+    expect(JSON.parse(json.join('\n'))).toMatchObject({ exitCode: 0 });
+  });
+
+  it.each(['/no/such/folder/r', folder, ''])("'%s' is wrong use, said before anything runs", async (file) => {
     const result = await run(wireupRun(1, 'fd', '--result', file, 'echo', 'ran'));
     expect(result).toMatchObject({ code: 2, stdout: '' });
     expect(toolLines(result.stderr)).toHaveLength(1);

@@ -5,9 +5,11 @@ import { connect, type Socket } from 'node:net';
 import { describe, expect, it, vi } from 'vitest';
 
 import { PmiClient, PmiServer, type PmiEvent } from '../../dist/index.js';
-import { Run, wireup } from '../interop/helpers';
+import { lines, needs, program, Run, run, toolLines, wireup } from '../interop/helpers';
 
 vi.setConfig({ testTimeout: 60_000 });
+
+const mpich = needs('mpicc');
 
 /** A client as a restored image of a rank is one: it says what it likes, line by line. */
 class Line {
@@ -121,6 +123,28 @@ describe('reconnect', () => {
     const { ranks, kvsname } = JSON.parse(server.stdout) as { kvsname: string; ranks: { env: Record<string, string> }[] };
     await comeAndGo({ env: (rank) => ranks[rank]!.env, kvsname });
     expect((await server.done).code).toBe(0);
+  });
+
+  it.skipIf(mpich.missing)(`a rank's script starts a second MPI program, over a port${mpich.note}`, async () => {
+    const script = '"$0" && "$0"';
+    const result = await run(wireup('run', '-n', '4', '--pmi', 'tcp', '--reconnect', 'sh', '-c', script, program('hello')));
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(lines(result.stdout).sort()).toEqual([0, 0, 1, 1, 2, 2, 3, 3].map((rank) => `hello: rank ${rank} of 4 ok`));
+  });
+
+  it.skipIf(mpich.missing).each(['fd', 'tcp', 'unix'] as const)(`without it, the line on such a rank gives the reason, over %s${mpich.note}`, async (pmi) => {
+    const result = await run(wireup('run', '-n', '2', '--pmi', pmi, 'sh', '-c', '"$0" && "$0"', program('hello')));
+    expect(result.code).toBe(141);
+    expect(result.stderr).toMatch(
+      /^wireup: rank [01] \(pid \d+, sh, past PMI finalize\) on \S+ exited with code 141, as a second PMI program in one rank does: the first one's finalize ended the connection \(with reconnect, over tcp, each gets its own\)/m,
+    );
+  });
+
+  it.skipIf(mpich.missing)(`with it, a rank that has finalized and gone is missed in a barrier${mpich.note}`, async () => {
+    const script = 'if [ $PMI_RANK = 1 ]; then exec "$0"; fi; "$0" && "$0"';
+    const result = await run(wireup('run', '-n', '3', '-t', '50', '--pmi', 'tcp', '--reconnect', 'sh', '-c', script, program('hello')));
+    expect(result.code).toBe(1);
+    expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/^wireup: rank 1 .*, past PMI finalize\) .*exited with code 0 while others wait in PMI barrier \d+: [02,-]+; missing: 1; 2 other ranks were ended$/)]);
   });
 
   it('without it, a PMI_ID is good for one start, and a rank that goes is lost', async () => {

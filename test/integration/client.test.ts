@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
-import { PmiClient, PmiServer } from '../../dist/index.js';
+import { PmiClient, PmiServer, type PmiError } from '../../dist/index.js';
 import { closePretenders, isCommand, mostly, pretend } from '../fault/pretend';
 
 afterEach(closePretenders);
@@ -69,10 +69,96 @@ test('one of many that fails rejects all, by its name, and disturbs nothing else
   const single = one.get('b');
   await expect(many).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1, rank: 0, message: 'get missing: key_not_found' });
   expect(await single).toBe('2');
-  await expect(one.putMany([['good', '1'], ['bad key', '2'], ['also-good', '3']])).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 4 });
+  await expect(one.putMany([['good', '1'], ['PMI_reserved', '2'], ['also-good', '3']])).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 4 });
   expect(await one.getMany(['good', 'also-good'])).toEqual(['1', '3']);
   await Promise.all([one.close(), two.close()]);
   await server.close();
+});
+
+test.each<[string, (pmi: PmiClient) => Promise<unknown>, RegExp]>([
+  ['a key with =', (pmi) => pmi.put('k=1', 'v'), /^key: expected 1 to 63 bytes .*, got 'k=1'$/],
+  ['an empty key', (pmi) => pmi.put('', 'v'), /^key: /],
+  ['a long key', (pmi) => pmi.put('k'.repeat(64), 'v'), /^key: expected 1 to 63 bytes/],
+  ['a long key in UTF-8', (pmi) => pmi.get('\u00e9'.repeat(32)), /^key: expected 1 to 63 bytes/],
+  ['a key that is none', (pmi) => pmi.get(1 as unknown as string), /^key: expected a string, got 1$/],
+  ['a value of two lines', (pmi) => pmi.put('k', 'a\nb'), /^value: expected at most 1023 bytes without newlines/],
+  ['a long value', (pmi) => pmi.put('k', 'v'.repeat(1024)), /^value: /],
+  ['one of many', (pmi) => pmi.putMany({ good: '1', 'bad key': '2' }), /^entries: .*'bad key'$/],
+  ['one of many keys', (pmi) => pmi.getMany(['good', 'a b']), /^keys\[1\]: .*'a b'$/],
+  ['a service', (pmi) => pmi.lookup('a b'), /^service: expected 1 to 1023 bytes/],
+  ['a name and a port that fit in no line', (pmi) => pmi.publish('s'.repeat(600), 'p'.repeat(600)), /^port: expected at most 423 bytes/],
+  ['an attribute, over PMI-1', (pmi) => pmi.getNodeAttribute('a'), /^version: expected PMI 2.0 at both sides for attributes, got '1.1'$/],
+  ['a group, over PMI-1.1', (pmi) => pmi.barrier({ group: [0] }), /^version: expected PMI 1.2 at both sides for barriers of groups, got '1.1'$/],
+  ['no programs', (pmi) => pmi.spawn([]), /^programs: /],
+  ['a program without a name', (pmi) => pmi.spawn([{ program: '' }]), /^programs\[0\]\.program: /],
+  ['an argument of two lines', (pmi) => pmi.spawn([{ program: 'a', args: ['x\ny'] }]), /^programs\[0\]\.args\[0\]: /],
+])('wrong use asks no server: %s', async (_, ask, message) => {
+  const [server, one, two] = await pair();
+  // Whatever is asked is answered behind this, so what rejects has not been asked.
+  const waiting = one.barrier();
+  await expect(ask(one)).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(message) as string });
+  await two.barrier();
+  await waiting;
+  await expect(one.get('good')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT' });
+  await Promise.all([one.finalize(), two.finalize()]);
+  await server.close();
+});
+
+test('after a barrier that was given up nothing hangs, and all goes on when it is over', async () => {
+  const [server, one, two] = await pair();
+  await expect(one.barrier({ timeout: 20 })).rejects.toMatchObject({ code: 'ERR_PMI_TIMEOUT' });
+  const pending = { code: 'ERR_PMI_PENDING', rank: 0, message: expect.stringMatching(/: put k: barrier was given up and is still open/) as string };
+  await expect(one.put('k', '1')).rejects.toMatchObject(pending);
+  await expect(one.finalize()).rejects.toMatchObject({ code: 'ERR_PMI_PENDING' });
+  await two.barrier();
+  // Its answer is on the way.
+  let put = one.put('k', '1');
+  while (await put.then(() => false, (error: PmiError) => error.code === 'ERR_PMI_PENDING')) {
+    await new Promise((resolve) => setImmediate(resolve));
+    put = one.put('k', '1');
+  }
+  expect(await two.get('k')).toBe('1');
+  await Promise.all([one.finalize(), two.finalize()]);
+  await server.close();
+});
+
+test("a server's own key that is not there is empty in PMI 1, as RFC 13 has it", async () => {
+  const [server, one, two] = await pair();
+  expect(await one.getMany(['PMI_no_such_key', 'PMI_process_mapping'])).toEqual(['', '(vector,(0,1,2))']);
+  await expect(one.get('no_such_key')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
+  await Promise.all([one.finalize(), two.finalize()]);
+  await server.close();
+});
+
+test.each([1, 2] as const)('spawn() over PMI %s', async (version) => {
+  await using server = await PmiServer.listen({ size: 1, address: 'unix' });
+  const events = server.events();
+  await using pmi = await PmiClient.fromEnv({ env: server.env(0), version });
+  const spawned = pmi.spawn(
+    [{ program: './worker', args: ['-x', 'a b'], ranks: 2, info: { wdir: '/tmp' } }, { program: 'other' }],
+    { preput: { hello: 'world' } },
+  );
+  for await (const event of events) {
+    if (event.type !== 'spawn') continue;
+    expect(event).toMatchObject({
+      rank: 0,
+      commands: [
+        { program: './worker', args: ['-x', 'a b'], ranks: 2, info: { wdir: '/tmp' } },
+        { program: 'other', args: [], ranks: 1, info: {} },
+      ],
+      preput: { hello: 'world' },
+    });
+    event.accept({ kvsname: 'the-new-one', errcodes: [0, -1, 0] });
+    break;
+  }
+  expect(await spawned).toEqual({ ...(version === 2 ? { kvsname: 'the-new-one' } : {}), errcodes: [0, -1, 0] });
+  const again = pmi.spawn([{ program: 'x', ranks: 3 }]);
+  for await (const event of server.events()) {
+    if (event.type !== 'spawn') continue;
+    event.reject(7, 'no_room');
+    break;
+  }
+  await expect(again).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 7, message: 'spawn x: no_room' });
 });
 
 test('calls that were not awaited are answered in their order', async () => {

@@ -103,12 +103,40 @@ describe('how a job ends', () => {
     await expect((await launch({ program: 'no-such-program', ranks: 2 })).started).rejects.toMatchObject({ code: 'ERR_PMI_CLOSED' });
   });
 
-  test('stop() is no failure', async () => {
+  test('stop() is no failure and no success', async () => {
     const job = await launch(shell(wait, 4));
     const result = await job.stop({ grace: 60_000 });
-    expect(result).toMatchObject({ exitCode: 0, ended: 0 });
+    const ended = result.ranks.filter(({ pid }) => pid !== undefined).length;
+    expect(result).toMatchObject({ exitCode: 143, stopped: true, ended });
+    expect(result.failure).toBeUndefined();
+    expect(describeFailure(result)).toBe(`the job was stopped; ${ended} rank${ended === 1 ? ' was' : 's were'} ended`);
     expect(result.ranks.every(({ signal, pid }) => signal === 'SIGTERM' || pid === undefined)).toBe(true);
     await expect(job.status()).rejects.toMatchObject({ code: 'ERR_PMI_CLOSED' });
+  });
+
+  test('a job that fails and is then stopped has its failure, and is stopped', async () => {
+    const job = await launch(shell(`[ $PMI_RANK = 1 ] || ${wait}; exit 3`, 2, { onFailure: 'wait' }));
+    for await (const event of job.events()) if (event.type === 'exited') break;
+    expect(await job.stop()).toMatchObject({ exitCode: 3, stopped: true, failure: { reason: 'exit', rank: 1 }, ended: 1 });
+  });
+
+  test('stop() of a job that is over changes nothing', async () => {
+    const job = await launch(shell('exit 0', 2));
+    await job.result;
+    const result = await job.stop();
+    expect(result).toMatchObject({ exitCode: 0, stopped: false, ended: 0 });
+    expect(describeFailure(result)).toBeUndefined();
+  });
+
+  test('await using stops the job and waits for its end', async () => {
+    let kept: Job;
+    {
+      await using job = await launch(shell(wait, 2));
+      await job.started;
+      kept = job;
+    }
+    await expect(kept.status()).rejects.toMatchObject({ code: 'ERR_PMI_CLOSED' });
+    expect(await kept.result).toMatchObject({ exitCode: 143, stopped: true });
   });
 
   /** Ranks that ignore TERM by the time this resolves. */
@@ -136,7 +164,7 @@ describe('how a job ends', () => {
     const controller = new AbortController();
     const job = await launch(shell(wait, 2, { signal: controller.signal }));
     controller.abort();
-    expect((await job.result).exitCode).toBe(0);
+    expect(await job.result).toMatchObject({ exitCode: 143, stopped: true });
     await expect(launch(shell(wait, 2, { signal: controller.signal }))).rejects.toThrow(/abort/i);
   });
 

@@ -20,6 +20,7 @@ afterEach(() => {
 function job(): { job: Job; done: string[] } {
   const done: string[] = [];
   const fake = {
+    result: new Promise(() => undefined),
     kill: (signal: string) => void done.push(signal),
     stop: async (options?: { grace?: number }) => void done.push(options === undefined ? 'stop' : `stop ${options.grace}`),
   };

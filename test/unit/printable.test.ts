@@ -21,6 +21,7 @@ test('what a failure names is one line, whatever it is called', () => {
   const evil = 'x\u001b[2J\nwireup: rank 0 finished OK';
   const result = (failure: JobResult['failure']): JobResult => ({
     exitCode: 3,
+    stopped: false,
     failure: failure!,
     ended: 0,
     duration: 1,

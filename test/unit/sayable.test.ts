@@ -40,9 +40,9 @@ describe.each(wrongNames)('%s', (_, name) => {
 });
 
 test.each([
-  ['a key of two lines', { 'k\ncmd=set': 'v' }, /^preput: expected keys /],
-  ['a key with a blank', { 'k k': 'v' }, /^preput: expected keys /],
-  ['a key that is too long', { ['k'.repeat(64)]: 'v' }, /^preput: expected keys /],
+  ['a key of two lines', { 'k\ncmd=set': 'v' }, /^preput: expected 1 to 63 bytes without /],
+  ['a key with a blank', { 'k k': 'v' }, /^preput: expected 1 to 63 bytes without /],
+  ['a key that is too long', { ['k'.repeat(64)]: 'v' }, /^preput: expected 1 to 63 bytes without /],
   ['a value of two lines', { k: 'v\ncmd=set size=99' }, /^preput\.k: expected /],
   ['a value that is too long', { k: 'v'.repeat(1024) }, /^preput\.k: expected /],
 ])('preput with %s', async (_, preput, message) => {
