@@ -58,6 +58,18 @@ describe.each(transports)('--pmi %s', (transport) => {
   });
 });
 
+describe('mpiexec\'s command line without `run`', () => {
+  it.each([
+    [['-n', '2', './a.out'], "'-n' is no subcommand: did you mean `wireup run -n 2 ./a.out`?"],
+    [['./a.out', '-x'], "'./a.out' is no subcommand: did you mean `wireup run ./a.out -x`?"],
+    [['/bin/echo', 'a b'], "'/bin/echo' is no subcommand: did you mean `wireup run ...`?"],
+  ])('%j', async (words, said) => {
+    const result = await run(wireup(...words));
+    expectOneLine(result, 2, /^wireup: .* \(see --help\)\n$/);
+    expect(result.stderr).toContain(said);
+  });
+});
+
 describe('the number of ranks', () => {
   it.each(['0', '-1', 'x', '2x', '1.5', '', '99999999999999999999'])("-n '%s': 2", async (size) => {
     expectOneLine(await run(wireup('run', '-n', size, 'true')), 2, /-n\b/);
