@@ -51,8 +51,13 @@ export interface SpawnEvent {
   reject(rc: number, message?: string): void;
 }
 
+/** When it happened: milliseconds since the server or launch began, with a fraction, by a clock that is never set back. */
+export interface Timed {
+  time: number;
+}
+
 /** What happens in a job, as its PMI server sees it. */
-export type PmiEvent =
+export type UntimedPmiEvent =
   /** A connection is known to be that rank's. */
   | { type: 'connected'; rank: number; peer: Peer }
   /** The rank said init; version is what both sides agreed on. */
@@ -72,12 +77,14 @@ export type PmiEvent =
   | { type: 'name-server-lost' }
   | SpawnEvent
   /** Bad input on a connection; `rank` is absent before it is known. The connection may live on. */
-  | { type: 'protocol-error'; rank?: number; message: string }
-  /**
-   * So many events of the type `of` are not told, because too many of them waited for a slow reader. It stands where the
-   * first of them would. Only events that peers can repeat without end are ever missed, from the 4,097th that waits on.
-   */
-  | Missed<RepeatedEvent>;
+  | { type: 'protocol-error'; rank?: number; message: string };
+
+/**
+ * The same, and when it happened. `missed`: so many events of the type `of` are not told, because too many of them waited
+ * for a slow reader. It stands where the first of them would. Only events that peers can repeat without end are ever missed,
+ * from the 4,097th that waits on.
+ */
+export type PmiEvent = (UntimedPmiEvent & Timed) | Missed<RepeatedEvent>;
 
 /** Of which peers can make as many as they like: the first two and `disconnected` where a rank comes back. */
 export type RepeatedEvent = 'connected' | 'initialized' | 'disconnected' | 'barrier' | 'rejected' | 'protocol-error';
@@ -119,13 +126,17 @@ export function tellNative(handle: () => number): NonNullable<HubOptions<never>[
 }
 
 /** Passes on what the PMI server tells of its events. */
-export function pushNative<E extends { type: string }>(hub: EventHub<E>, notice: NativeNotice & { type: 'event' | 'missed' }, toEvent: (event: NativeEvent) => E): void {
+export function pushNative<E extends { type: string }>(hub: EventHub<E>, notice: NativeNotice & { type: 'event' | 'missed' }, toEvent: (event: NativeEvent & Timed) => E): void {
   const type = Object.entries(nativeNames).find(([, there]) => there === notice.event)![0];
   if (notice.type === 'missed') hub.miss(type, notice.count);
   else hub.push(toEvent(notice), notice.repeats);
 }
 
-export function toPmiEvent(event: NativeEvent): Exclude<PmiEvent, SpawnEvent | Missed> {
+export function toPmiEvent(event: NativeEvent & Timed): Exclude<UntimedPmiEvent, SpawnEvent> & Timed {
+  return { ...toUntimed(event), time: event.time };
+}
+
+function toUntimed(event: NativeEvent): Exclude<UntimedPmiEvent, SpawnEvent> {
   const { rank } = event;
   switch (event.event) {
     case 'connected':

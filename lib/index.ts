@@ -12,7 +12,7 @@ export { type Job, type JobEvent } from './job';
 export { describeFailure, type JobApp, type JobFailure, type JobResult, type RankResult } from './result';
 export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
 export { type Missed } from './event-hub';
-export { type EventOptions, type Peer, type PmiEvent, type RepeatedEvent, type SpawnCommand, type SpawnedJob, type SpawnEvent } from './events';
+export { type EventOptions, type Peer, type PmiEvent, type RepeatedEvent, type SpawnCommand, type SpawnedJob, type SpawnEvent, type Timed } from './events';
 export { describeStatus, type GroupBarrier, type PmiStatus, type RankState } from './status';
 export { scrubEnvironment, type Environment } from './env';
 export { formatIdset, parseIdset } from './idset';

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { EventHub, Missed } from './event-hub';
-import { pmiEventTypes, readEvents, type EventOptions, type PmiEvent, type RepeatedEvent, type SpawnEvent } from './events';
+import { pmiEventTypes, readEvents, type EventOptions, type RepeatedEvent, type SpawnEvent, type Timed, type UntimedPmiEvent } from './events';
 import type { JobHandle } from './handle';
 import { MAX_MILLISECONDS } from './limits';
 import { native } from './native';
@@ -14,8 +14,8 @@ import type { PmiStatus } from './status';
  * What happens in a launched job: the PMI server's events, each rank's start and end, and what ranks spawn. What is of a
  * spawned group has its number as `group`.
  */
-export type JobEvent =
-  | (Exclude<PmiEvent, SpawnEvent | Missed> & { group?: number })
+export type UntimedJobEvent =
+  | (Exclude<UntimedPmiEvent, SpawnEvent> & { group?: number })
   /** `cpus`: those that the rank is bound to; none when it is not. */
   | { type: 'started'; rank: number; pid: number; cpus: number[]; group?: number }
   | { type: 'exited'; rank: number; code?: number; signal?: NodeJS.Signals; group?: number }
@@ -26,8 +26,11 @@ export type JobEvent =
   /** No rank of a spawned group runs any more. */
   | { type: 'group-ended'; group: number }
   /** Ranks have written to the terminal that showStatus() writes to. */
-  | { type: 'printed' }
-  /** As in {@link PmiEvent}. Of a spawned group anything may be missed. */
+  | { type: 'printed' };
+
+/** The same, and when it happened. `missed` as in {@link PmiEvent}: of a spawned group anything may be. */
+export type JobEvent =
+  | (UntimedJobEvent & Timed)
   | Missed<RepeatedEvent | 'finalized' | 'aborted' | 'stuck' | 'started' | 'exited' | 'spawned' | 'spawn-refused' | 'group-ended'>;
 
 const jobEventTypes = [...pmiEventTypes.filter((type) => type !== 'spawn'), 'started', 'exited', 'spawned', 'spawn-refused', 'group-ended', 'printed'];

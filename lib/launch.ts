@@ -109,7 +109,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const started = deferred<readonly number[]>();
   const streams: JobStreams = {};
   // What is of spawned groups ranks can repeat.
-  const spawner = new Spawner(plan, (event) => hub.push(event, true));
+  const spawner = new Spawner(plan, (event, time) => hub.push({ ...event, time }, true));
   const pids: number[] = [];
   let running = 0;
   let host = '';
@@ -117,6 +117,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
     handle = new JobHandle(
       () => start(plan, streams),
       (notice) => {
+        const { time } = notice;
         switch (notice.type) {
           case 'agent':
             host = notice.host;
@@ -132,18 +133,18 @@ export async function launch(options: LaunchOptions): Promise<Job> {
               pids[notice.rank] = notice.pid;
               if (++running === size) started.resolve(pids);
             }
-            return hub.push({ type: 'started', rank: notice.rank, pid: notice.pid, cpus: notice.cpus, ...groupOf(notice) }, notice.group !== 0);
+            return hub.push({ type: 'started', rank: notice.rank, pid: notice.pid, cpus: notice.cpus, time, ...groupOf(notice) }, notice.group !== 0);
           case 'exited':
-            return hub.push({ type: 'exited', rank: notice.rank, ...exitOf(notice), ...groupOf(notice) }, notice.group !== 0);
+            return hub.push({ type: 'exited', rank: notice.rank, ...exitOf(notice), time, ...groupOf(notice) }, notice.group !== 0);
           case 'spawn':
           case 'spawned':
           case 'spawnFailed':
           case 'groupEnded':
             return spawner.heard(handle.id, notice);
           case 'printed':
-            return hub.push({ type: 'printed' });
+            return hub.push({ type: 'printed', time });
           case 'namesLost':
-            return hub.push({ type: 'name-server-lost' });
+            return hub.push({ type: 'name-server-lost', time });
           case 'result':
             ready.reject(fromFault({ type: 'fault', code: 'ERR_PMI_LAUNCH', message: notice.failure?.message || 'wireup-agent ended before it was ready' }));
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));

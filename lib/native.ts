@@ -157,8 +157,11 @@ export interface NativeName {
   pid?: number;
 }
 
-/** `group`: of a launch, whose ranks it is about; 0 for its own, and for all else. */
-export type NativeNotice = { handle: number; group: number } & (
+/**
+ * `group`: of a launch, whose ranks it is about; 0 for its own, and for all else. `time`: milliseconds since the server or
+ * launch began.
+ */
+export type NativeNotice = { handle: number; group: number; time: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
   | { type: 'agent'; pid: number; host: string }
   | { type: 'started'; rank: number; pid: number; cpus: number[] }

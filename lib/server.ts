@@ -120,9 +120,9 @@ export class PmiServer implements AsyncDisposable {
             opened.resolve(notice);
           } else if (notice.type === 'fault') opened.reject(fromFault(notice));
           else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, toPmiEvent);
-          else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost' });
+          else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost', time: notice.time });
           else if (notice.type === 'spawn') {
-            hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)));
+            hub.push({ ...toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)), time: notice.time });
           }
           else if (notice.type === 'closed') hub.end();
         },

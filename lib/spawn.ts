@@ -1,6 +1,6 @@
 /** Answers ranks of a launch that ask for processes (MPI_Comm_spawn): with a group of their own, or with the reason why not. */
 import { hostname } from 'node:os';
-import type { JobEvent } from './job';
+import type { UntimedJobEvent } from './job';
 import { native, type NativeGroupOptions, type NativeNotice, type NativeProgram, type NativeSpawn } from './native';
 import { MAX_RANKS } from './limits';
 import { checkInteger } from './options';
@@ -44,14 +44,14 @@ class Refusal extends Error {
 
 export class Spawner {
   readonly #plan: LaunchPlan;
-  readonly #tell: (event: JobEvent) => void;
+  readonly #tell: (event: UntimedJobEvent, time: number) => void;
   readonly #groups = new Map<number, Group>();
   /** Events of groups that are being started. */
-  readonly #pending = new Map<number, Extract<JobEvent, { type: 'spawned' }>>();
+  readonly #pending = new Map<number, Extract<UntimedJobEvent, { type: 'spawned' }>>();
   #lastGroup = 0;
   #spawned = 0;
 
-  constructor(plan: LaunchPlan, tell: (event: JobEvent) => void) {
+  constructor(plan: LaunchPlan, tell: (event: UntimedJobEvent, time: number) => void) {
     this.#plan = plan;
     this.#tell = tell;
     const { programs, appSizes, kvsname, nodes, ranksPerNode } = plan.native;
@@ -80,26 +80,26 @@ export class Spawner {
     const { group } = notice;
     switch (notice.type) {
       case 'spawn':
-        return this.#ask(launch, group, notice);
+        return this.#ask(launch, group, notice, notice.time);
       case 'spawned':
         this.#spawned++;
-        this.#tell(this.#pending.get(group)!);
+        this.#tell(this.#pending.get(group)!, notice.time);
         break;
       case 'spawnFailed': {
         const { by } = this.#pending.get(group)!;
         this.#groups.delete(group);
-        this.#tell({ type: 'spawn-refused', by, reason: notice.message });
+        this.#tell({ type: 'spawn-refused', by, reason: notice.message }, notice.time);
         break;
       }
       case 'groupEnded':
         // One that was never whole has been told of.
-        if (this.#groups.delete(group)) this.#tell({ type: 'group-ended', group });
+        if (this.#groups.delete(group)) this.#tell({ type: 'group-ended', group }, notice.time);
         return;
     }
     this.#pending.delete(group);
   }
 
-  #ask(launch: number, asker: number, question: NativeSpawn): void {
+  #ask(launch: number, asker: number, question: NativeSpawn, time: number): void {
     const by = { group: asker, rank: question.rank };
     try {
       const { options, group, errcodes, ignoredInfo } = this.#answer(by, question);
@@ -117,7 +117,7 @@ export class Spawner {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       native.answerSpawn(launch, asker, question.id, { rc: FAIL, message: error.word, kvsname: '', errcodes: [] });
-      this.#tell({ type: 'spawn-refused', by, reason: error.message });
+      this.#tell({ type: 'spawn-refused', by, reason: error.message }, time);
     }
   }
 

@@ -280,6 +280,7 @@ Napi::Object to_object(Napi::Env env, const host::Notice& notice) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("handle", notice.handle);
   object.Set("group", notice.group);
+  object.Set("time", notice.time);
   std::visit(Filler{env, object}, notice.payload);
   return object;
 }

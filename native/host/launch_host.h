@@ -67,6 +67,7 @@ struct LaunchOptions {
   // Zero: no limit. The job, from its launch; and until every rank has said init and is out of the first barrier.
   std::chrono::milliseconds timeout{0};
   std::chrono::milliseconds wireup_timeout{0};
+  os::Reactor::Clock::time_point begin = os::Reactor::Clock::now();  // what all times of the launch are since
 };
 
 // The answer to a question of a rank: the group that it has spawned.
@@ -146,7 +147,7 @@ class LaunchHost final : AgentObserver {
   std::shared_ptr<job::Space> space_;  // of all groups
   int channel_fd_;  // the number of PMI_FD, which none of the passed fds has
   std::shared_ptr<job::Names> names_ = std::make_shared<job::Names>();  // of all groups, without a name server
-  os::Reactor::Clock::time_point begin_ = os::Reactor::Clock::now();
+  os::Reactor::Clock::time_point begin_ = options_.begin;
   Groups groups_;
   std::uint64_t next_process_ = 0;
   std::uint32_t next_program_ = 0;

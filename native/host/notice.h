@@ -129,6 +129,7 @@ struct Notice {
   Handle handle;
   Payload payload;
   std::uint32_t group = 0;  // of a launch, whose ranks the notice is about
+  double time = 0;          // milliseconds since the server or launch began; 0 of what has no beginning
 };
 
 // Where the parts of host/ put their notices. Called on the reactor thread.

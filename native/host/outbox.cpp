@@ -5,6 +5,11 @@
 
 namespace wireup::host {
 
+void Outbox::begin(Handle handle, os::Reactor::Clock::time_point when) {
+  const std::lock_guard lock(mutex_);
+  readers_[handle].begin = when;
+}
+
 void Outbox::notify(Handle handle, Payload payload, std::uint32_t group) {
   bool was_empty;
   {
@@ -43,7 +48,11 @@ bool Outbox::push(Reader& reader, Handle handle, const job::Event& event, std::u
 }
 
 bool Outbox::push(Handle handle, Payload payload, std::uint32_t group) {
-  queue_.push_back({handle, std::move(payload), group});
+  double time = 0;
+  if (const auto reader = readers_.find(handle); reader != readers_.end()) {
+    time = std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - reader->second.begin).count();
+  }
+  queue_.push_back({handle, std::move(payload), group, time});
   return queue_.size() == 1;
 }
 

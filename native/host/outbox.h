@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "host/notice.h"
+#include "os/reactor.h"
 
 namespace wireup::host {
 
@@ -25,6 +26,9 @@ class Outbox final : public NoticeSink {
  public:
   // `wake` is called on the reactor thread.
   explicit Outbox(std::function<void()> wake) : wake_(std::move(wake)) {}
+
+  // Any thread. What comes for the handle is told with the time since then.
+  void begin(Handle handle, os::Reactor::Clock::time_point when);
 
   void notify(Handle handle, Payload payload, std::uint32_t group = 0) override;
   void tell(Handle handle, const job::Event& event, std::uint32_t group = 0) override;
@@ -48,6 +52,7 @@ class Outbox final : public NoticeSink {
   struct Reader {
     Reader() { wanted.fill(true); }
     Types wanted;
+    os::Reactor::Clock::time_point begin = os::Reactor::Clock::now();
     std::array<Waiting, job::kEventTypes> waiting;
   };
 

@@ -104,6 +104,7 @@ void Runtime::with_names(Handle handle, const std::optional<wire::UnixAddress>& 
 
 Handle Runtime::open_server(ServerOptions options) {
   const Handle handle = ++last_handle_;
+  outbox_.begin(handle, os::Reactor::Clock::now());
   post([this, handle, options = std::move(options)] {
     const std::string kvsname = options.job.kvsname;
     with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
@@ -128,6 +129,7 @@ Handle Runtime::open_server(ServerOptions options) {
 Handle Runtime::launch(LaunchOptions options) {
   complete(options.agent);
   const Handle handle = ++last_handle_;
+  outbox_.begin(handle, options.begin);
   post([this, handle, options = std::move(options)] {
     const std::string kvsname = options.group.job.kvsname;
     with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
@@ -172,6 +174,7 @@ std::unique_ptr<AgentLink> Runtime::take_prepared(const LaunchOptions& options) 
 
 Handle Runtime::open_name_server(ListenOptions options) {
   const Handle handle = ++last_handle_;
+  outbox_.begin(handle, os::Reactor::Clock::now());
   post([this, handle, options = std::move(options)] {
     start(handle, "ERR_PMI_LISTEN", [&] {
       auto server = std::make_unique<NameServer>(*reactor_, options, [this, handle](job::Peer peer, std::string reason) {

@@ -122,6 +122,22 @@ test('after a barrier that was given up nothing hangs, and all goes on when it i
   await server.close();
 });
 
+test('events of a server tell when they happened', async () => {
+  const begin = performance.now();
+  const server = await PmiServer.listen({ size: 1, address: 'unix' });
+  const events = server.events();
+  const pmi = await PmiClient.fromEnv({ env: server.env(0) });
+  await pmi.barrier();
+  await pmi.finalize();
+  await server.close();
+  const times: number[] = [];
+  for await (const event of events) if (event.type !== 'missed') times.push(event.time);
+  expect(times.length).toBeGreaterThanOrEqual(4);
+  expect(times).toEqual([...times].sort((a, b) => a - b));
+  expect(times[0]).toBeGreaterThan(0);
+  expect(times.at(-1)).toBeLessThan(performance.now() - begin);
+});
+
 test("a server's own key that is not there is empty in PMI 1, as RFC 13 has it", async () => {
   const [server, one, two] = await pair();
   expect(await one.getMany(['PMI_no_such_key', 'PMI_process_mapping'])).toEqual(['', '(vector,(0,1,2))']);

@@ -79,7 +79,7 @@ describe('how a job ends', () => {
     const job = await launch({ program: process.execPath, args: ['-e', script], ranks: 3, stdout: 'ignore', stderr: 'ignore' });
     const stuck: JobEvent[] = [];
     for await (const event of job.events()) if (event.type === 'stuck') stuck.push(event);
-    expect(stuck).toEqual([{ type: 'stuck', rank: 1, number: 0 }]);
+    expect(stuck).toEqual([{ type: 'stuck', rank: 1, number: 0, time: expect.any(Number) as number }]);
     const { exitCode, failure } = await job.result;
     expect(exitCode).toBe(1);
     expect(failure).toMatchObject({ reason: 'early', rank: 1, code: 0, phase: 'none', barrier: 0, missing: '1' });
@@ -118,6 +118,24 @@ describe('how a job ends', () => {
     const job = await launch(shell(`[ $PMI_RANK = 1 ] || ${wait}; exit 3`, 2, { onFailure: 'wait' }));
     for await (const event of job.events()) if (event.type === 'exited') break;
     expect(await job.stop()).toMatchObject({ exitCode: 3, stopped: true, failure: { reason: 'exit', rank: 1 }, ended: 1 });
+  });
+
+  test('events tell when they happened, by the clock of the result', async () => {
+    const job = await launch({ program: process.execPath, args: [cli, 'exchange'], ranks: 2, stdout: 'ignore', stderr: 'ignore' });
+    const events: (JobEvent & { time: number })[] = [];
+    // Read late: the times are those of what happened.
+    const reading = job.events();
+    const { ranks, duration, barriers } = await job.result;
+    for await (const event of reading) if (event.type !== 'missed') events.push(event);
+    const times = events.map(({ time }) => time);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+    expect(times.at(-1)).toBeLessThanOrEqual(duration);
+    for (const { rank, times: { started, exited } } of ranks) {
+      const of = (type: string): number => events.find((event) => event.type === type && 'rank' in event && event.rank === rank)!.time;
+      expect(of('started')).toBeGreaterThanOrEqual(started!);
+      expect(of('exited')).toBeGreaterThanOrEqual(exited!);
+      expect(of('initialized')).toBeLessThanOrEqual(barriers.times[0]!);
+    }
   });
 
   test('stop() of a job that is over changes nothing', async () => {
