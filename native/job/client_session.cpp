@@ -283,17 +283,13 @@ void ClientSession::on_message(const Parsed& parsed, std::string_view text, Clie
       rc = kFail;
       message = "not_found";
     }
-    // In PMI-1's API (RFC 13) a reserved key that is not there has an empty value. Servers answer with an error: MPICH,
-    // which asks on the wire, takes an empty process mapping for a broken one.
-    const bool is_absent = request.message == MessageId::get && !framed_ && request.key.starts_with(kReservedPrefix);
-    if (rc != kSuccess && is_absent) {
-      rc = kSuccess;
-      message.clear();
-    }
     const AttributeId wanted = request.message == MessageId::lookup_name ? AttributeId::port
                                : request.message == MessageId::spawn     ? AttributeId::kvsname
                                                                          : AttributeId::value;
     std::string value(rc == kSuccess ? parsed.text(wanted) : std::string_view());
+    // In PMI-1's API (RFC 13) a reserved key that is not there has an empty value. Servers answer with an error: MPICH,
+    // which asks on the wire, takes an empty process mapping for a broken one.
+    if (request.message == MessageId::get && !framed_ && request.key.starts_with(kReservedPrefix)) rc = kSuccess;
     answer({request.id, rc, std::move(value), rc == kSuccess ? std::string() : std::move(message),
             to_codes(parsed.text(AttributeId::errcodes))},
            effects);

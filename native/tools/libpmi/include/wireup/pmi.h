@@ -62,6 +62,7 @@ int PMI_Get_kvs_domain_id(char kvsname[], int length);
 int PMI_Get_id(char kvsname[], int length);
 int PMI_KVS_Put(const char kvsname[], const char key[], const char value[]);
 int PMI_KVS_Commit(const char kvsname[]);
+/* A reserved key (PMI_...) that is not there has an empty value. */
 int PMI_KVS_Get(const char kvsname[], const char key[], char value[], int length);
 int PMI_Barrier(void);
 
