@@ -49,6 +49,16 @@ export interface KvsOptions {
   kvsLimit?: number;
 }
 
+/** What a job's PMI server speaks. */
+export interface WireOptions {
+  /**
+   * The newest PMI-1 that clients are offered: 1.1, the default, or 1.2. MPICH's library of today says 1.1 and uses barriers
+   * of groups (`PMI_Barrier_group`) where the answer is more; Flux's takes no other answer than 1.1. Clients that say
+   * 1.2 get it with either.
+   */
+  pmiSubversion?: 1 | 2;
+}
+
 export const admissionOptionNames = ['allowedUids', 'allowHosts', 'pmiId', 'reconnect', 'handshakeTimeout'] as const;
 
 const MAX_UID = 2 ** 32 - 2;
@@ -96,20 +106,21 @@ export function makeJobOptions(
   size: number,
   universeSize: number | undefined,
   ranksPerNode: number | undefined,
-  admission: AdmissionOptions & KvsOptions,
+  options: AdmissionOptions & KvsOptions & WireOptions,
 ): NativeJobOptions {
   return {
     size,
     ranksPerNode: ranksPerNode === undefined ? size : checkInteger('ranksPerNode', ranksPerNode, 1, MAX_RANKS),
     nodes: [],
     appSizes: [],
+    offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
     kvsname: `wireup-${native.randomBytes(8).toString('hex')}`,
     ...(universeSize === undefined ? {} : { universeSize }),
-    kvsLimit: checkInteger('kvsLimit', admission.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
-    allowedUids: checkUids(admission.allowedUids ?? [process.geteuid!()]),
-    allowHosts: checkHosts(admission.allowHosts ?? []),
-    tokens: makeTokens(size, checkOneOf('pmiId', admission.pmiId ?? 'number', ['number', 'long', 'rank'] as const)),
-    reconnect: checkBoolean('reconnect', admission.reconnect ?? false),
-    handshakeTimeout: checkInteger('handshakeTimeout', admission.handshakeTimeout ?? 10_000, 1, 2 ** 31 - 1),
+    kvsLimit: checkInteger('kvsLimit', options.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
+    allowedUids: checkUids(options.allowedUids ?? [process.geteuid!()]),
+    allowHosts: checkHosts(options.allowHosts ?? []),
+    tokens: makeTokens(size, checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const)),
+    reconnect: checkBoolean('reconnect', options.reconnect ?? false),
+    handshakeTimeout: checkInteger('handshakeTimeout', options.handshakeTimeout ?? 10_000, 1, 2 ** 31 - 1),
   };
 }

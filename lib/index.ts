@@ -1,6 +1,6 @@
 /** What `import 'wireup'` gives. */
 export { MAX_RANKS } from './limits';
-export { type AdmissionOptions, type KvsOptions, type PmiId } from './identity';
+export { type AdmissionOptions, type KvsOptions, type PmiId, type WireOptions } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
 export { PmiClient, type BarrierGroup, type Connecting, type PmiMaxes, type PmiVersion, type SpawnProgram, type Spawned } from './client';
 export { type Waiting } from './wait';

@@ -1,7 +1,7 @@
 /** What launch() takes, checked and made ready for the addon. */
 import { hostname } from 'node:os';
 import { resolveUnixAddress, toListenOptions } from './address';
-import { makeJobOptions, type AdmissionOptions, type KvsOptions } from './identity';
+import { makeJobOptions, type AdmissionOptions, type KvsOptions, type WireOptions } from './identity';
 import { MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from './limits';
 import {
   agentPath, execPath, native, type NativeBinding, type NativeCaller, type NativeEnvironment, type NativeGroupOptions, type NativeLaunchOptions,
@@ -53,7 +53,7 @@ export interface LaunchApp {
  */
 export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | { file: Bytes };
 
-export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions {
+export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions, WireOptions {
   /** `fd` by default. */
   pmi?: PmiTransport;
   /** With `pmi: 'tcp'`: the ports to choose from, the first and the last; any by default. */
@@ -172,7 +172,7 @@ const settings: Record<keyof JobSettings, true> = {
   pmi: true, ports: true, execShim: true, stdout: true, stderr: true, label: true, outputFrom: true, stdin: true, universeSize: true, maxSpawn: true,
   nameServer: true, ranksPerNode: true, nodes: true, hosts: true, pretendHosts: true, bind: true, allowedUids: true, pmiId: true, reconnect: true,
   debugger: true, ignoredSignals: true, blockedSignals: true, softFiles: true, fds: true, onFailure: true, onEarlyExit: true, killTimeout: true,
-  timeout: true, wireupTimeout: true, singleton: true, kvsLimit: true, signal: true,
+  timeout: true, wireupTimeout: true, singleton: true, kvsLimit: true, pmiSubversion: true, signal: true,
 };
 const settingNames = Object.keys(settings) as (keyof JobSettings)[];
 

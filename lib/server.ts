@@ -5,7 +5,7 @@ import { fromFault, fromThrown, PmiError } from './errors';
 import { EventHub } from './event-hub';
 import { pmiEventTypes, pushNative, readEvents, tellNative, toPmiEvent, toSpawnEvent, type EventOptions, type PmiEvent } from './events';
 import { JobHandle } from './handle';
-import { admissionOptionNames, makeJobOptions, type AdmissionOptions, type KvsOptions } from './identity';
+import { admissionOptionNames, makeJobOptions, type AdmissionOptions, type KvsOptions, type WireOptions } from './identity';
 import { MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
 import { native, type NativeJobOptions } from './native';
 import { checkInteger, checkKvsname, checkOptions } from './options';
@@ -13,7 +13,7 @@ import type { PmiStatus } from './status';
 import { deferred } from './wait';
 import { checkPairs } from './words';
 
-export interface PmiServerOptions extends AdmissionOptions, KvsOptions {
+export interface PmiServerOptions extends AdmissionOptions, KvsOptions, WireOptions {
   /** How many ranks the job has: 1 to 1,048,576. */
   size: number;
   /**
@@ -31,12 +31,6 @@ export interface PmiServerOptions extends AdmissionOptions, KvsOptions {
    * /dev/shm each (containers) need a node each: 1.
    */
   ranksPerNode?: number;
-  /**
-   * The newest PMI-1 that clients are offered. 1: what each says itself, 1.1 or 1.2. 2: 1.2, whatever they say:
-   * MPICH's newest client says 1.1 and uses 1.2 (barriers of groups) where the answer offers it; others (Flux's) insist
-   * on the version that they say. 1 by default.
-   */
-  pmiSubversion?: 1 | 2;
   /**
    * The unix address of a {@link NameServer}: names that ranks publish are kept there and seen by other jobs; without it
    * they are this job's own. They go when the server is closed, or this process ends.
@@ -99,7 +93,6 @@ export class PmiServer implements AsyncDisposable {
 
     const job: NativeJobOptions = {
       ...makeJobOptions(size, universe, options.ranksPerNode, options),
-      offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
       preput: checkPairs('preput', options.preput ?? {}, { key: MAX_KEY, value: MAX_VALUE, semicolons: true }),
       spawner: options.spawner === undefined ? '' : checkKvsname('spawner', options.spawner),
     };

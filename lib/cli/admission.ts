@@ -1,15 +1,22 @@
-/** The options of run and serve on who may join a job, each with what it gives up, and on what may be left with its server. */
+/**
+ * The options of run and serve on what a job's server speaks, on who may join, each with what it gives up, and on what may be
+ * left with the server.
+ */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { PmiId } from '../index';
 import { DEFAULT_KVS_LIMIT } from '../limits';
+import { UsageError } from './mpiexec-args';
 import { wholeNumber } from './report';
 
 export interface AdmissionFlags {
+  pmiSubversion?: '1' | '2';
   pmiId: PmiId;
   reconnect: boolean;
   allowUid?: (number | [number, number])[];
   kvsLimit: number;
 }
+
+const SUBVERSION_VARIABLE = 'WIREUP_PMI_SUBVERSION';
 
 /** `1000` or `100000-165535`. */
 function addUids(text: string, previous: (number | [number, number])[] | undefined): (number | [number, number])[] {
@@ -21,6 +28,12 @@ function addUids(text: string, previous: (number | [number, number])[] | undefin
 
 export function addAdmissionOptions(command: Command): Command {
   return command
+    .addOption(
+      new Option(
+        '--pmi-subversion <N>',
+        `the newest PMI-1 that ranks are offered: 1.1, or 1.2, for barriers of groups (PMI_Barrier_group) by MPICH's library of today; ranks that have Flux's library then fail. ${SUBVERSION_VARIABLE}, else 1 by default`,
+      ).choices(['1', '2']),
+    )
     .addOption(
       new Option(
         '--pmi-id <kind>',
@@ -50,9 +63,19 @@ export function addAdmissionOptions(command: Command): Command {
     );
 }
 
+/** An empty variable is as one that is not set. */
+function subversionOf(flags: AdmissionFlags): 1 | 2 {
+  const text = flags.pmiSubversion ?? (process.env[SUBVERSION_VARIABLE] || '1');
+  if (text !== '1' && text !== '2') throw new UsageError(`${SUBVERSION_VARIABLE}=${text}: expected 1 or 2`);
+  return text === '2' ? 2 : 1;
+}
+
 /** As the library takes them. */
-export function toAdmission(flags: AdmissionFlags): { pmiId: PmiId; reconnect: boolean; kvsLimit: number; allowedUids?: (number | [number, number])[] } {
+export function toAdmission(
+  flags: AdmissionFlags,
+): { pmiSubversion: 1 | 2; pmiId: PmiId; reconnect: boolean; kvsLimit: number; allowedUids?: (number | [number, number])[] } {
   return {
+    pmiSubversion: subversionOf(flags),
     pmiId: flags.pmiId,
     reconnect: flags.reconnect,
     kvsLimit: flags.kvsLimit,

@@ -71,6 +71,7 @@ const flags: Readonly<Record<string, string>> = {
   allowedUids: '--allow-uid',
   allowHosts: '--allow-host',
   nameServer: '--name-server',
+  pmiSubversion: '--pmi-subversion',
   address: '--address',
 };
 

@@ -69,6 +69,39 @@ describe('serve', () => {
   });
 });
 
+describe('--pmi-subversion: what a client that says 1.1 is answered', () => {
+  const withVariable = (value: string) => ({ ...process.env, WIREUP_PMI_SUBVERSION: value });
+  const run = (env: NodeJS.ProcessEnv, ...options: string[]) =>
+    spawnSync(process.execPath, [cli, 'run', ...options, process.execPath, cli, 'pmi', 'info'], { encoding: 'utf8', timeout, env });
+
+  test.each([
+    ['', [], '1.1'],
+    ['', ['--pmi-subversion', '1'], '1.1'],
+    ['', ['-pmi-subversion', '2'], '1.2'],
+    ['2', [], '1.2'],
+    ['2', ['--pmi-subversion', '1'], '1.1'],
+  ])('WIREUP_PMI_SUBVERSION=%s, %j: %s', (value, options, version) => {
+    const { status, stdout } = run(withVariable(value), ...options);
+    expect(status).toBe(0);
+    expect(/^PMI: *(.*)$/m.exec(stdout)?.[1]).toBe(version);
+  });
+
+  test('by serve', async () => {
+    const { child, printed } = await serve('-n', '1', '--address', 'tcp', '--json', '--pmi-subversion', '2');
+    const { env } = (JSON.parse(printed) as Document).ranks[0]!;
+    const { stdout } = spawnSync(process.execPath, [cli, 'pmi', 'info'], { encoding: 'utf8', timeout, env: { ...process.env, ...env } });
+    expect(/^PMI: *(.*)$/m.exec(stdout)?.[1]).toBe('1.2');
+    expect(await ended(child)).toBe(0);
+  });
+
+  test('another number is wrong use', () => {
+    expect(run(withVariable('3'))).toMatchObject({ status: 2, stdout: '', stderr: 'wireup: WIREUP_PMI_SUBVERSION=3: expected 1 or 2 (see --help)\n' });
+    const said = run(withVariable(''), '--pmi-subversion', '3');
+    expect(said).toMatchObject({ status: 2, stdout: '' });
+    expect(said.stderr).toMatch(/^wireup: .*--pmi-subversion.*1, 2.*\n$/);
+  });
+});
+
 describe('run', () => {
   test('-l labels whole lines, of both streams', () => {
     const { stdout, stderr, status } = wireup(['run', '-n', '3', '-l', 'sh', '-c', 'echo out; echo err >&2; printf unended']);
