@@ -162,11 +162,13 @@ export class PmiClient implements AsyncDisposable {
         return new PmiClient(backend, backend.ready);
       }
       case 'fd': {
-        const { fd, rank, size, spawned } = target;
-        return PmiClient.#open(`PMI_FD=${fd}`, [{ fd, rank, size, spawned }], options);
+        const { kind: _, ...identity } = target;
+        return PmiClient.#open(`PMI_FD=${identity.fd}`, [identity], options);
       }
-      case 'port':
-        return PmiClient.#dial('PMI_PORT', target.address, { pmiId: target.id, spawned: target.spawned }, options);
+      case 'port': {
+        const { kind: _, address, id, ...identity } = target;
+        return PmiClient.#dial('PMI_PORT', address, { pmiId: id, ...identity }, options);
+      }
     }
   }
 
@@ -183,7 +185,7 @@ export class PmiClient implements AsyncDisposable {
     return PmiClient.#dial('address', options.address, { pmiId }, options);
   }
 
-  static async #dial(name: string, address: string, identity: { pmiId: string; spawned?: boolean }, options: Connecting): Promise<PmiClient> {
+  static async #dial(name: string, address: string, identity: { pmiId: string; spawned?: boolean; jobId?: string }, options: Connecting): Promise<PmiClient> {
     checkSignal(options.signal);
     const timeout = checkTimeout(options.timeout, defaultTimeout);
     checkPipeline(options);

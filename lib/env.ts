@@ -31,8 +31,8 @@ export function placeOf(rank: number, size: number, ranksPerNode: number): Nativ
 
 /** How a client finds its server, as its environment says. */
 export type ClientTarget =
-  | { kind: 'fd'; fd: number; rank: number; size: number; spawned: boolean }
-  | { kind: 'port'; address: string; id: string; spawned: boolean }
+  | { kind: 'fd'; fd: number; rank: number; size: number; spawned: boolean; jobId?: string }
+  | { kind: 'port'; address: string; id: string; spawned: boolean; jobId?: string }
   | { kind: 'singleton' };
 
 /** Reads PMI_FD (with PMI_RANK, PMI_SIZE), else PMI_PORT (with PMI_ID), else it is a singleton of size 1. */
@@ -45,16 +45,17 @@ export function readClientEnvironment(environment: Environment): ClientTarget {
     return Number(text);
   };
   const spawned = environment.PMI_SPAWNED === '1';
+  const job = environment.PMI_JOBID === undefined ? {} : { jobId: environment.PMI_JOBID };
   if (environment.PMI_FD !== undefined) {
     const max = 2 ** 31 - 1;
     const [fd, size] = [number('PMI_FD', max), number('PMI_SIZE', max)];
-    return { kind: 'fd', fd, rank: number('PMI_RANK', size - 1), size, spawned };
+    return { kind: 'fd', fd, rank: number('PMI_RANK', size - 1), size, spawned, ...job };
   }
   if (environment.PMI_PORT !== undefined) {
     if (environment.PMI_ID === undefined) {
       throw new PmiError('ERR_PMI_ENVIRONMENT', 'PMI_PORT is set but PMI_ID is not: the server would refuse us; a launcher sets both');
     }
-    return { kind: 'port', address: environment.PMI_PORT, id: environment.PMI_ID, spawned };
+    return { kind: 'port', address: environment.PMI_PORT, id: environment.PMI_ID, spawned, ...job };
   }
   return { kind: 'singleton' };
 }

@@ -330,6 +330,8 @@ export interface NativeConnectOptions {
   rank?: number;
   size?: number;
   spawned?: boolean;
+  /** PMI_JOBID, for PMI 2. */
+  jobId?: string;
   /** PMI 1 or 2; 1 when absent. */
   version?: number;
   /** Of PMI 1; 1 when absent. */

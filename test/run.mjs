@@ -25,6 +25,10 @@ const packages = {
   'pkg-config': 'the calls of libpmi',
   iproute2: 'ranks on another machine',
   'libpmi2-0': 'ranks that stand on Slurm’s PMI-2 client',
+  munge: 'ranks under Slurm',
+  slurmctld: 'ranks under Slurm',
+  slurmd: 'ranks under Slurm',
+  'slurm-client': 'ranks under Slurm',
   'libpmi2-0-dev': 'ranks that stand on Slurm’s PMI-2 client',
 };
 /** Seconds of fuzzing by target. Whoever reaches a port can say anything to a server's session. */

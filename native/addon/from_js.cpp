@@ -259,6 +259,7 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
   if (const Napi::Value rank = object.Get("rank"); !rank.IsUndefined()) options.session.rank = to_u32(rank);
   if (const Napi::Value size = object.Get("size"); !size.IsUndefined()) options.session.size = to_u32(size);
   if (const Napi::Value spawned = object.Get("spawned"); !spawned.IsUndefined()) options.session.spawned = boolean(spawned);
+  if (const Napi::Value job = object.Get("jobId"); !job.IsUndefined()) options.session.job_id = to_text(job);
   if (const Napi::Value version = object.Get("version"); !version.IsUndefined()) {
     options.session.version = to_u32(version) == 2 ? wire::Version::v2 : wire::Version::v1;
   }

@@ -92,6 +92,9 @@ bool ClientSession::write(const Request& request, std::string& out) const {
       break;
     case MessageId::initack:
       line.add(AttributeId::pmiid, options_.pmi_id.value_or(std::to_string(options_.rank)));
+      if (!options_.job_id.empty()) line.add(AttributeId::pmijobid, options_.job_id);
+      // Of several threads of ours none speaks before another has been answered.
+      line.add(AttributeId::threaded, "FALSE");
       break;
     case MessageId::put:
       if (!is_v2()) line.add(AttributeId::kvsname, info_.kvsname);

@@ -78,6 +78,9 @@ ClientSession::~ClientSession() = default;
 void ClientSession::start(ClientEffects& effects) {
   if (state_ != State::idle) return;
   if (options_.handshake_only) options_.version = wire::Version::v1;
+  if (is_v2() && !wire::is_sayable(wire::ValueType::word, wire::Version::v2, options_.job_id)) {
+    return fail(Failed::Reason::protocol, "PMI_JOBID cannot be said on the wire", effects);
+  }
   if (options_.pmi_id) {
     if (options_.pmi_id->empty() || !wire::is_sayable(wire::ValueType::word, wire::Version::v1, *options_.pmi_id) ||
         !wire::is_sayable(wire::ValueType::word, options_.version, *options_.pmi_id)) {

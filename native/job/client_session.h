@@ -36,6 +36,7 @@ struct ClientOptions {
   std::uint32_t size = 1;       // PMI_FD only: PMI_SIZE
   bool handshake_only = false;  // stop after initack: what wireup-exec needs before it execs
   bool spawned = false;         // PMI_SPAWNED
+  std::string job_id = {};      // PMI_JOBID, which Slurm's server of PMI-2 asks back; empty: it is not set
   std::size_t window = 1;       // puts and gets in flight; 1 is lock-step, which every server bears
   bool cautious = false;        // only with a server that is known to bear it; with any other in lock-step
   wire::Version version = wire::Version::v1;

@@ -49,6 +49,7 @@ enum class AttributeId : std::uint8_t {
   pmi_subversion,
   pmi_version,
   pmiid,
+  pmijobid,
   pmiverbose,
   port,
   preput_key,
@@ -66,6 +67,7 @@ enum class AttributeId : std::uint8_t {
   stdio,
   tag,
   thrid,
+  threaded,
   totspawns,
   val,
   vallen_max,
@@ -94,8 +96,8 @@ inline constexpr auto kAttributeNames = std::to_array<AttributeName>({
     {AttributeId::message, "message"}, {AttributeId::msg, "msg"},
     {AttributeId::nextidx, "nextidx"}, {AttributeId::nprocs, "nprocs"},
     {AttributeId::pmi_subversion, "pmi_subversion"}, {AttributeId::pmi_version, "pmi_version"},
-    {AttributeId::pmiid, "pmiid"}, {AttributeId::pmiverbose, "pmiverbose"},
-    {AttributeId::port, "port"}, {AttributeId::preput_key, "preput_key_#"},
+    {AttributeId::pmiid, "pmiid"}, {AttributeId::pmijobid, "pmijobid"},
+    {AttributeId::pmiverbose, "pmiverbose"}, {AttributeId::port, "port"}, {AttributeId::preput_key, "preput_key_#"},
     {AttributeId::preput_num, "preput_num"}, {AttributeId::preput_val, "preput_val_#"},
     {AttributeId::rank, "rank"}, {AttributeId::rc, "rc"},
     {AttributeId::server_subversion, "pmi-subversion"}, {AttributeId::server_version, "pmi-version"},
@@ -103,9 +105,10 @@ inline constexpr auto kAttributeNames = std::to_array<AttributeName>({
     {AttributeId::spawner_jobid, "spawner-jobid"}, {AttributeId::spawnssofar, "spawnssofar"},
     {AttributeId::srcid, "srcid"}, {AttributeId::stdio, "stdio"},
     {AttributeId::tag, "tag"}, {AttributeId::thrid, "thrid"},
-    {AttributeId::totspawns, "totspawns"}, {AttributeId::val, "val"},
-    {AttributeId::vallen_max, "vallen_max"}, {AttributeId::value, "value"},
-    {AttributeId::versionok, "versionok"}, {AttributeId::wait, "wait"},
+    {AttributeId::threaded, "threaded"}, {AttributeId::totspawns, "totspawns"},
+    {AttributeId::val, "val"}, {AttributeId::vallen_max, "vallen_max"},
+    {AttributeId::value, "value"}, {AttributeId::versionok, "versionok"},
+    {AttributeId::wait, "wait"},
 });
 inline constexpr std::size_t kAttributeCount = kAttributeNames.size();
 static_assert(static_cast<std::size_t>(AttributeId::wait) + 1 == kAttributeCount);
@@ -258,9 +261,12 @@ inline constexpr AttributeSpec kVersionsReply[] = {
     kRc,
     kMsg};
 // MPICH sends atoi(PMI_ID); other clients may say whatever PMI_ID holds.
-// Slurm's library says PMI_ID, where that is set, as srcid.
+// Slurm's library says PMI_ID, where that is set, as srcid. Slurm's server refuses a fullinit without pmijobid (PMI_JOBID) or
+// threaded; to ours they mean nothing.
 inline constexpr AttributeSpec kInitack[] = {
-    {.id = A::pmiid, .limit = kMaxKey, .v2 = "pmirank", .v2_alias = "srcid"}};
+    {.id = A::pmiid, .limit = kMaxKey, .v2 = "pmirank", .v2_alias = "srcid"},
+    {.id = A::pmijobid, .presence = optional, .versions = Versions::v2_only},
+    {.id = A::threaded, .presence = optional, .versions = Versions::v2_only}};
 inline constexpr AttributeSpec kInitackReply[] = {
     kRc,
     kMsg,

@@ -36,7 +36,7 @@ describe('addresses', () => {
 describe('identification', () => {
   test('names the messages and attributes of the table', () => {
     const used = (name: string): string[] =>
-      messageTable().find((message) => message.name === name)!.attributes.map((attribute) => attribute.name);
+      messageTable().find((message) => message.name === name)!.attributes.map((attribute) => attribute.v1).filter((each) => each !== '');
     const named = (rule: string): string[] => [...rules.get(rule)!.matchAll(/"(\w+)=/g)].map((match) => match[1]!);
     expect(named('initack').filter((name) => name !== 'cmd')).toEqual(used('identify'));
     expect(messageTable().find(({ name }) => name === 'identify')).toMatchObject({ v1: 'initack', v2: 'fullinit' });
@@ -50,8 +50,8 @@ describe('identification', () => {
   test('names the messages and attributes of PMI-2 too', () => {
     const used = (name: string): string[] =>
       messageTable().find((message) => message.name === name)!.attributes.map((attribute) => attribute.v2).filter((each) => each !== '');
-    expect([...rules.get('fullinit')!.matchAll(/"(\w+)=/g)].map((match) => match[1])).toEqual(['cmd', 'pmirank', 'srcid']);
-    expect(used('identify')).toEqual(['pmirank']);
+    expect([...rules.get('fullinit')!.matchAll(/"(\w+)=/g)].map((match) => match[1])).toEqual(['cmd', 'pmirank', 'srcid', 'pmijobid', 'threaded']);
+    expect(used('identify')).toEqual(['pmirank', 'pmijobid', 'threaded']);
     const section = text.slice(text.indexOf('## PMI-2'), text.indexOf('## Coming back'));
     for (const name of used('identify-reply').filter((each) => each !== 'errmsg')) expect(section).toContain(`\`${name}\``);
     expect(rules.get('pmi-id-2')).toBe(rules.get('pmi-id')!.replace('word-char', 'value-char'));

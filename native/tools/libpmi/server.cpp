@@ -130,6 +130,7 @@ std::unique_ptr<Server> Server::open(wire::Version version) {
   job::ClientOptions options;
   options.version = version;
   options.spawned = variable("PMI_SPAWNED") != nullptr && std::string_view(variable("PMI_SPAWNED")) == "1";
+  if (variable("PMI_JOBID") != nullptr) options.job_id = variable("PMI_JOBID");
   std::unique_ptr<Peer> peer;
   if (variable("PMI_FD") != nullptr) {
     const int size = number("PMI_SIZE", std::numeric_limits<int>::max());

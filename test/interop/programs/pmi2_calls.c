@@ -1,4 +1,6 @@
 // Each function of PMI-2 in good and bad ways: pmi2_calls LIBRARY calls|abort|spawn
+//
+// pmi2_calls LIBRARY exchange: what any server of PMI-2 can do, and how many ranks are on the node.
 #include "pmi2.h"
 
 static int rank;
@@ -49,6 +51,27 @@ static void attributes(void) {
   REQUIRE(KVS_Fence() == 0);
 }
 
+static void exchange(const char* job) {
+  char key[64];
+  char value[kMaxValue];
+  char expected[64];
+  int length = 0;
+  int found = 0;
+  int neighbours = 0;
+  snprintf(key, sizeof key, "card-%d", rank);
+  snprintf(value, sizeof value, "of-%d", rank);
+  REQUIRE(KVS_Put(key, value) == 0 && KVS_Fence() == 0);
+  for (int other = 0; other < size; ++other) {
+    snprintf(key, sizeof key, "card-%d", other);
+    snprintf(expected, sizeof expected, "of-%d", other);
+    REQUIRE(KVS_Get(job, other, key, value, sizeof value, &length) == 0 && strcmp(value, expected) == 0);
+  }
+  REQUIRE(KVS_Get(job, kNullId, "no-such-key", value, sizeof value, &length) != 0);
+  REQUIRE(Info_GetJobAttr("PMI_process_mapping", value, sizeof value, &found) == 0 && found);
+  REQUIRE(Info_GetSize(&neighbours) == 0);
+  printf("rank %d of %d, %d on its node\n", rank, size, neighbours);
+}
+
 static void names(void) {
   char port[kMaxValue];
   if (rank == 0) {
@@ -88,12 +111,18 @@ int main(int argc, char** argv) {
   int errors[3] = {-1, -1, -1};
   REQUIRE(!Initialized());
   REQUIRE(Init(&spawned, &size, &rank, &appnum) == 0);
-  REQUIRE(Initialized() && !spawned && appnum == 0 && rank < size);
+  // Slurm's server says -1.
+  REQUIRE(Initialized() && !spawned && (appnum == 0 || strcmp(argv[2], "exchange") == 0) && rank < size);
   if (getenv("PMI_SIZE") != NULL) REQUIRE(size == atoi(getenv("PMI_SIZE")) && rank == atoi(getenv("PMI_RANK")));
   // Where PMI_ID is set, Slurm's library does not take note of its rank.
   REQUIRE(Job_GetRank(&number) == 0 && (number == rank || getenv("PMI_ID") != NULL));
   REQUIRE(Info_GetSize(&number) == 0);
   REQUIRE(Job_GetId(job, sizeof job) == 0 && job[0] != '\0');
+  if (strcmp(argv[2], "exchange") == 0) {
+    exchange(job);
+    REQUIRE(Finalize() == 0);
+    return 0;
+  }
   if (strcmp(argv[2], "abort") == 0) {
     if (rank == 1) Abort(1, "farewell");
     KVS_Fence();

@@ -28,13 +28,15 @@ ClientOptions version_2(bool port) {
 TEST_CASE("the handshake of PMI-2") {
   for (const bool port : {false, true}) {
     CAPTURE(port);
-    ClientSession session(version_2(port));
+    ClientOptions options = version_2(port);
+    if (port) options.job_id = "12.0";
+    ClientSession session(options);
     ClientEffects effects;
     session.start(effects);
     CHECK(effects.send == "cmd=init pmi_version=2 pmi_subversion=0\n");
     session.receive(kStart2, effects);
     CHECK(effects.send == "cmd=init pmi_version=2 pmi_subversion=0\n" +
-                              frame(port ? "cmd=fullinit;pmirank=77;" : "cmd=fullinit;pmirank=1;") +
+                              frame(port ? "cmd=fullinit;pmirank=77;pmijobid=12.0;threaded=FALSE;" : "cmd=fullinit;pmirank=1;threaded=FALSE;") +
                               frame("cmd=job-getid;") + frame("cmd=info-getjobattr;key=universeSize;"));
     REQUIRE(all<Ready>(effects).size() == 1);
     const ClientInfo info = all<Ready>(effects)[0].info;
@@ -45,6 +47,20 @@ TEST_CASE("the handshake of PMI-2") {
     CHECK(info.kvsname == "kvs");
     CHECK(info.version == 2);
     CHECK(info.value_max == 1024);
+  }
+}
+
+TEST_CASE("a PMI_JOBID that cannot be said in a frame") {
+  for (const char* job_id : {"a;cmd=abort", "a\nb"}) {
+    CAPTURE(job_id);
+    ClientOptions options = version_2(false);
+    options.job_id = job_id;
+    ClientSession session(options);
+    ClientEffects effects;
+    session.start(effects);
+    CHECK(effects.send.empty());
+    REQUIRE(all<Failed>(effects).size() == 1);
+    CHECK(all<Failed>(effects)[0].message == "PMI_JOBID cannot be said on the wire");
   }
 }
 

@@ -1,0 +1,79 @@
+// Our clients as ranks of Slurm's PMI server (`srun --mpi=pmi2`), which speaks PMI-1 and PMI-2: four ranks, in turn on two
+// nodes.
+
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+
+import { needsRoot } from '../fault/strangers';
+import { lines, needs, peer, program, root, run, wireup } from './helpers';
+import { Slurm } from './slurm';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const peers = needs('cc', 'libpmi2', 'munged', 'slurmctld', 'slurmd', 'srun', 'unshare');
+const asRoot = needsRoot();
+
+describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoot.note}`, () => {
+  let slurm: Slurm;
+  beforeAll(async () => {
+    slurm = await Slurm.start(2);
+  });
+  afterAll(() => slurm[Symbol.asyncDispose]());
+
+  /** The lines that the four ranks have printed, in order. */
+  async function srun(...argv: string[]): Promise<string[]> {
+    const options = ['--quiet', '--mpi=pmi2', '--nodes=2', '--ntasks=4', '--distribution=cyclic'];
+    const result = await run([peer('srun'), ...options, ...argv], { environment: slurm.environment });
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    return lines(result.stdout).sort();
+  }
+
+  const ranks = [0, 1, 2, 3];
+  const neighbours = (rank: number): number[] => ranks.filter((other) => other % 2 === rank % 2);
+
+  it('PMI-1: wireup exchange', async () => {
+    const said = await srun(...wireup('exchange'));
+    for (const rank of ranks) expect(said.join('\n')).toMatch(new RegExp(`^rank ${rank} of 4.* has the cards of all ranks$`, 'm'));
+  });
+
+  it('PMI-1: wireup pmi', async () => {
+    expect(await srun(...wireup('pmi', 'barrier', '--json'))).toHaveLength(4);
+    const infos = (await srun(...wireup('pmi', 'info', '--json'))).map((line) => JSON.parse(line) as object);
+    for (const rank of ranks) expect(infos).toContainEqual(expect.objectContaining({ rank, size: 4, version: '1.1', clique: neighbours(rank) }));
+  });
+
+  it('PMI-1: libpmi.so.0', async () => {
+    const library = join(root, 'build/Release/libpmi.so.0');
+    // It expects all on one node.
+    expect(await srun('--nodes=1', program('libpmi_exchange'), library)).toHaveLength(4);
+    const cliques = (await srun(program('libpmi_calls'), library, 'clique')).filter((line) => line !== 'ok');
+    expect(cliques).toEqual(['size 0 2 ranks 0 0 2', 'size 0 2 ranks 0 0 2', 'size 0 2 ranks 0 1 3', 'size 0 2 ranks 0 1 3']);
+  });
+
+  it.each([
+    ['libpmi2.so.0', () => join(root, 'build/Release/libpmi2.so.0'), 2],
+    // Its PMI2_Info_GetSize says how many ranks there are.
+    ["Slurm's own library", () => peer('libpmi2'), 4],
+  ])('PMI-2: %s', async (_, library, count) => {
+    expect(await srun(program('pmi2_calls'), library(), 'exchange')).toEqual(ranks.map((rank) => `rank ${rank} of 4, ${count} on its node`));
+  });
+
+  it('PMI-1 and PMI-2: PmiClient', async () => {
+    const script = `
+      const { PmiClient } = require(${JSON.stringify(join(root, 'dist/index.js'))});
+      (async () => {
+        const pmi = await PmiClient.fromEnv({ version: Number(process.env.VERSION) });
+        await pmi.put('card-' + pmi.rank, 'of-' + pmi.rank);
+        await pmi.barrier();
+        const cards = await pmi.getMany(Array.from({ length: pmi.size }, (_, rank) => 'card-' + rank));
+        console.log(JSON.stringify({ rank: pmi.rank, version: pmi.version, cards, clique: await pmi.cliqueRanks() }));
+        await pmi.finalize();
+      })();`;
+    for (const [version, said] of [['1', '1.1'], ['2', '2.0']] as const) {
+      const found = (await srun('env', `VERSION=${version}`, process.execPath, '-e', script)).map((line) => JSON.parse(line) as object);
+      const cards = ranks.map((rank) => `of-${rank}`);
+      expect(found).toEqual(ranks.map((rank) => ({ rank, version: said, cards, clique: neighbours(rank) })));
+    }
+  });
+});
