@@ -28,8 +28,8 @@
       "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) addon)"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      # Notices may be under way to a worker that is being terminated, where no JavaScript runs: that is no fatal error.
-      "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
+      # No exception may reach Node, also from what it calls back. Notices may be under way to a worker that is being terminated, where no JavaScript runs: that is no fatal error.
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
     },
     {
       "target_name": "wireup-agent",

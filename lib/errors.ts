@@ -22,6 +22,7 @@ import type { NativeFault } from './native';
  * | `ERR_PMI_RESULT` | the server answered a request with an error (see `rc`) |
  * | `ERR_PMI_PENDING` | an earlier request was given up, and the server has not answered it yet |
  * | `ERR_PMI_CLOSED` | the object has been closed |
+ * | `ERR_PMI_INTERNAL` | something failed inside, as where memory ran out; only the object that it was for has ended |
  */
 export type PmiErrorCode =
   | 'ERR_PMI_OPTION'
@@ -40,7 +41,8 @@ export type PmiErrorCode =
   | 'ERR_PMI_PROTOCOL'
   | 'ERR_PMI_RESULT'
   | 'ERR_PMI_PENDING'
-  | 'ERR_PMI_CLOSED';
+  | 'ERR_PMI_CLOSED'
+  | 'ERR_PMI_INTERNAL';
 
 export interface PmiErrorDetails {
   /** The number of the system's error, where a system call failed. */
@@ -77,8 +79,9 @@ export function fromFault(fault: NativeFault, rank?: number): PmiError {
   return new PmiError(fault.code as PmiErrorCode, fault.message, { errno: fault.errno, syscall: fault.syscall, rank });
 }
 
-/** What the addon throws at a call: a system error with errno and syscall. */
+/** What the addon throws at a call: a system error with errno and syscall, which `code` is for, or one with a code of its own. */
 export function fromThrown(code: PmiErrorCode, thrown: unknown): PmiError {
-  const { message, errno, syscall } = thrown as Error & { errno?: number; syscall?: string };
-  return new PmiError(code, message, { errno, syscall, cause: thrown });
+  if (thrown instanceof PmiError) return thrown;
+  const { message, errno, syscall, code: own } = thrown as Error & { errno?: number; syscall?: string; code?: PmiErrorCode };
+  return new PmiError(own ?? code, message, { errno, syscall, cause: thrown });
 }

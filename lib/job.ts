@@ -45,7 +45,10 @@ export interface JobStreams {
 
 /** A running job. Its processes are children of wireup-agent, which ends all of them when this process ends. */
 export class Job implements AsyncDisposable {
-  /** Resolves when no process of the job is left. It never rejects: a failed job is a result too. */
+  /**
+   * Resolves when no process of the job is left. A failed job is a result too: it rejects with `ERR_PMI_INTERNAL` alone,
+   * where not even the result could be made.
+   */
   readonly result: Promise<JobResult>;
   readonly size: number;
   /** The host that the ranks run on. */

@@ -113,6 +113,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const pids: number[] = [];
   let running = 0;
   let host = '';
+  let failure = new PmiError('ERR_PMI_INTERNAL', 'the job has ended without a result');
   try {
     handle = new JobHandle(
       () => start(plan, streams),
@@ -124,7 +125,9 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             hub.open();
             return ready.resolve(notice);
           case 'fault':
-            return ready.reject(fromFault(notice));
+            failure = fromFault(notice);
+            started.reject(failure);
+            return ready.reject(failure);
           case 'event':
           case 'missed':
             return pushNative(hub, notice, (event) => ({ ...toPmiEvent(event), ...groupOf(notice) }));
@@ -150,6 +153,8 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
             return result.resolve(toJobResult(notice, host, apps, spawner));
           case 'closed':
+            // Each launch has a result, but for one that failed inside in such a way that it could not say it.
+            result.reject(failure);
             return hub.end();
         }
       },
@@ -161,7 +166,8 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   if (signal !== undefined) {
     const onAbort = (): void => void job.stop();
     signal.addEventListener('abort', onAbort, { once: true });
-    void job.result.finally(() => signal.removeEventListener('abort', onAbort));
+    const forget = (): void => signal.removeEventListener('abort', onAbort);
+    void job.result.then(forget, forget);
     if (signal.aborted) onAbort();
   }
   return job;

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { fromThrown } from './errors';
 
 export type RankStateName = 'absent' | 'connected' | 'initialized' | 'finalized' | 'disconnected';
 
@@ -485,7 +486,25 @@ function load(): Native {
   if (!existsSync(path)) {
     throw new Error(`the native parts are not built: ${path} is missing; run \`npm install\` (or \`npm rebuild wireup\`)`);
   }
-  return require(path) as Native;
+  const addon = require(path) as Native;
+  // In one place: a call that throws, throws a PmiError. The calls for which there are better codes keep what they say.
+  const guarded = Object.entries(addon).map(([name, call]) => [name, guard(call as Call)]);
+  return Object.fromEntries(guarded) as Native;
+}
+
+type Call = (...args: unknown[]) => unknown;
+
+function guard(call: Call): Call {
+  return (...args) => {
+    try {
+      return call(...args);
+    } catch (thrown) {
+      const { code, errno } = thrown as { code?: unknown; errno?: unknown };
+      // A system error: the caller knows what for.
+      if (code === undefined && errno !== undefined) throw thrown;
+      throw fromThrown('ERR_PMI_INTERNAL', thrown);
+    }
+  };
 }
 
 /** The addon, loaded when something of it is first used: what needs none of it (--help, a type) works without. */

@@ -2,8 +2,11 @@
 #include <napi.h>
 
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <optional>
+#include <stdexcept>
+#include <system_error>
 
 #include "addon/convert.h"
 #include "addon/environment.h"
@@ -36,23 +39,18 @@ host::RequestId request_id(const Napi::Value& value) {
   return static_cast<host::RequestId>(value.As<Napi::Number>().Int64Value());
 }
 
-// A system error as the JavaScript error that lib/errors.ts understands.
-Napi::Error to_error(Napi::Env env, const std::system_error& failure, const std::string& syscall) {
+// An exception of ours as the JavaScript error that lib/errors.ts understands: none may reach Node, which would abort.
+Napi::Error to_error(Napi::Env env, const std::exception& failure) {
   Napi::Error error = Napi::Error::New(env, failure.what());
-  error.Set("errno", Napi::Number::New(env, failure.code().value()));
-  error.Set("syscall", Napi::String::New(env, syscall));
-  return error;
-}
-
-template <typename Function>
-auto guarded(const Napi::CallbackInfo& info, Function function) {
-  try {
-    return function();
-  } catch (const os::OsError& failure) {
-    throw to_error(info.Env(), failure, failure.syscall());
-  } catch (const std::system_error& failure) {
-    throw to_error(info.Env(), failure, "thread");
+  const auto* os = dynamic_cast<const os::OsError*>(&failure);
+  if (const auto* system = dynamic_cast<const std::system_error*>(&failure)) {
+    error.Set("errno", Napi::Number::New(env, system->code().value()));
+    error.Set("syscall", Napi::String::New(env, os == nullptr ? "thread" : os->syscall()));
+  } else {
+    const bool option = dynamic_cast<const std::invalid_argument*>(&failure) != nullptr;
+    error.Set("code", Napi::String::New(env, option ? "ERR_PMI_OPTION" : "ERR_PMI_INTERNAL"));
   }
+  return error;
 }
 
 void start(const Napi::CallbackInfo& info) {
@@ -67,52 +65,40 @@ void read_events(const Napi::CallbackInfo& info) { runtime(info).read_events(to_
 void shutdown(const Napi::CallbackInfo& info) { runtime(info).shutdown(); }
 
 Napi::Value open_server(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    Environment& env = environment(info);
-    return Napi::Number::New(
-        info.Env(), env.opened(env.runtime().open_server(to_server_options(info[0].As<Napi::Object>()))));
-  });
+  Environment& env = environment(info);
+  return Napi::Number::New(
+      info.Env(), env.opened(env.runtime().open_server(to_server_options(info[0].As<Napi::Object>()))));
 }
 
 Napi::Value launch(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    Environment& env = environment(info);
-    return Napi::Number::New(info.Env(),
-                             env.opened(env.runtime().launch(to_launch_options(info[0].As<Napi::Object>()))));
-  });
+  Environment& env = environment(info);
+  return Napi::Number::New(info.Env(),
+                           env.opened(env.runtime().launch(to_launch_options(info[0].As<Napi::Object>()))));
 }
 
 void prepare_agent(const Napi::CallbackInfo& info) {
-  guarded(info, [&] { runtime(info).prepare_agent(to_agent_options(info[0].As<Napi::Object>())); });
+  runtime(info).prepare_agent(to_agent_options(info[0].As<Napi::Object>()));
 }
 
 Napi::Value connect(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    Environment& env = environment(info);
-    return Napi::Number::New(info.Env(),
-                             env.opened(env.runtime().connect(to_connect_options(info[0].As<Napi::Object>()))));
-  });
+  Environment& env = environment(info);
+  return Napi::Number::New(info.Env(),
+                           env.opened(env.runtime().connect(to_connect_options(info[0].As<Napi::Object>()))));
 }
 
 Napi::Value open_name_server(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    Environment& env = environment(info);
-    return Napi::Number::New(
-        info.Env(), env.opened(env.runtime().open_name_server(to_listen_options(info[0].As<Napi::Object>()))));
-  });
+  Environment& env = environment(info);
+  return Napi::Number::New(
+      info.Env(), env.opened(env.runtime().open_name_server(to_listen_options(info[0].As<Napi::Object>()))));
 }
 
 Napi::Value list_names(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    Environment& env = environment(info);
-    return Napi::Number::New(info.Env(), env.opened(env.runtime().list_names(to_unix_address(info[0]))));
-  });
+  Environment& env = environment(info);
+  return Napi::Number::New(info.Env(), env.opened(env.runtime().list_names(to_unix_address(info[0]))));
 }
 
 Napi::Value open_channel(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    return Napi::Number::New(info.Env(), runtime(info).open_channel(to_u32(info[0]), to_u32(info[1])).release());
-  });
+  return Napi::Number::New(info.Env(), runtime(info).open_channel(to_u32(info[0]), to_u32(info[1])).release());
 }
 
 void answer_spawn(const Napi::CallbackInfo& info) {
@@ -139,30 +125,24 @@ void signal(const Napi::CallbackInfo& info) {
 void show_status(const Napi::CallbackInfo& info) { runtime(info).show_status(to_u32(info[0]), to_text(info[1])); }
 
 Napi::Value join_singleton(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    return Napi::Number::New(
-        info.Env(), host::join_singleton(static_cast<std::uint16_t>(to_u32(info[0])), to_text(info[1])).release());
-  });
+  return Napi::Number::New(
+      info.Env(), host::join_singleton(static_cast<std::uint16_t>(to_u32(info[0])), to_text(info[1])).release());
 }
 
 Napi::Value random_bytes(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    auto bytes = Napi::Buffer<std::byte>::New(info.Env(), to_u32(info[0]));
-    os::fill_random({bytes.Data(), bytes.Length()});
-    return bytes;
-  });
+  auto bytes = Napi::Buffer<std::byte>::New(info.Env(), to_u32(info[0]));
+  os::fill_random({bytes.Data(), bytes.Length()});
+  return bytes;
 }
 
 Napi::Value open_pipes(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    std::vector<os::FdPair> pipes = host::open_output_pipes(to_u32(info[0]));
-    std::vector<std::uint32_t> numbers;
-    for (os::FdPair& pipe : pipes) {
-      numbers.push_back(static_cast<std::uint32_t>(pipe.first.release()));
-      numbers.push_back(static_cast<std::uint32_t>(pipe.second.release()));
-    }
-    return to_array(info.Env(), numbers);
-  });
+  std::vector<os::FdPair> pipes = host::open_output_pipes(to_u32(info[0]));
+  std::vector<std::uint32_t> numbers;
+  for (os::FdPair& pipe : pipes) {
+    numbers.push_back(static_cast<std::uint32_t>(pipe.first.release()));
+    numbers.push_back(static_cast<std::uint32_t>(pipe.second.release()));
+  }
+  return to_array(info.Env(), numbers);
 }
 
 void stop(const Napi::CallbackInfo& info) {
@@ -179,11 +159,11 @@ void request_spawn(const Napi::CallbackInfo& info) {
 }
 
 void check_whole(const Napi::CallbackInfo& info) {
-  guarded(info, [&] { os::check_whole(to_text(info[0])); });
+  os::check_whole(to_text(info[0]));
 }
 
 void write_whole(const Napi::CallbackInfo& info) {
-  guarded(info, [&] { os::write_whole(to_text(info[0]), to_text(info[1])); });
+  os::write_whole(to_text(info[0]), to_text(info[1]));
 }
 
 Napi::Value clique_ranks(const Napi::CallbackInfo& info) {
@@ -227,16 +207,14 @@ Napi::Value own_environment(const Napi::CallbackInfo& info) {
 
 // Those of the starter by its fd; below 0 what can be found out without one.
 Napi::Value take_caller(const Napi::CallbackInfo& info) {
-  return guarded(info, [&] {
-    const int fd = info[0].As<Napi::Number>().Int32Value();
-    if (fd < 0) return to_object(info.Env(), os::recover_caller());
-    const host::CallerNotes notes = host::take_notes(fd);
-    for (const std::string& variable : notes.hidden) {
-      const std::size_t end = variable.find('=');
-      ::setenv(variable.substr(0, end).c_str(), variable.c_str() + end + 1, 1);
-    }
-    return to_object(info.Env(), notes.caller);
-  });
+  const int fd = info[0].As<Napi::Number>().Int32Value();
+  if (fd < 0) return to_object(info.Env(), os::recover_caller());
+  const host::CallerNotes notes = host::take_notes(fd);
+  for (const std::string& variable : notes.hidden) {
+    const std::size_t end = variable.find('=');
+    ::setenv(variable.substr(0, end).c_str(), variable.c_str() + end + 1, 1);
+  }
+  return to_object(info.Env(), notes.caller);
 }
 
 Napi::Value text_of_bytes(const Napi::CallbackInfo& info) { return to_string(info.Env(), to_bytes(info[0])); }
@@ -250,7 +228,18 @@ Napi::Value message_table(const Napi::CallbackInfo& info) { return addon::messag
 
 Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new InstanceData);
-  const auto define = [&](const char* name, auto function) { exports.Set(name, Napi::Function::New(env, function, name)); };
+  const auto define = [&](const char* name, auto function) {
+    const auto guarded = [function](const Napi::CallbackInfo& info) {
+      try {
+        return function(info);
+      } catch (const Napi::Error&) {
+        throw;
+      } catch (const std::exception& failure) {
+        throw to_error(info.Env(), failure);
+      }
+    };
+    exports.Set(name, Napi::Function::New(env, guarded, name));
+  };
   define("start", start);
   define("shutdown", shutdown);
   define("deliver", deliver);

@@ -31,6 +31,17 @@ ClientHost::ClientHost(os::Reactor& reactor, ConnectOptions options, Handle hand
       sink_(sink),
       on_end_(std::move(on_end)),
       session_(options_.session) {
+  // Of what throws on the way, no timer and no handler may stay.
+  try {
+    open();
+  } catch (...) {
+    cancel_timers();
+    stop_connecting();
+    throw;
+  }
+}
+
+void ClientHost::open() {
   if (options_.timeout > std::chrono::milliseconds::zero()) {
     timer_ = reactor_.after(options_.timeout, [this] {
       timer_ = 0;

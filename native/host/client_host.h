@@ -62,6 +62,7 @@ class ClientHost final : public os::StreamObserver, public os::Handler {
   void close();
 
  private:
+  void open();
   void start();
   void connected(os::UniqueFd socket);
   void on_ready(std::uint32_t events) override;

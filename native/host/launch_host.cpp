@@ -93,6 +93,16 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
       name_client_(names),
       space_(options_.group.job.space),
       channel_fd_(free_channel_fd(options_.inheritance.fds)) {
+  // Of what throws on the way, no timer may stay.
+  try {
+    open(std::move(agent));
+  } catch (...) {
+    cancel_timers();
+    throw;
+  }
+}
+
+void LaunchHost::open(std::unique_ptr<AgentLink> agent) {
   RankGroup& group = add_group(0, std::move(options_.group));
   start_agent(std::move(agent));
   const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
@@ -118,7 +128,9 @@ LaunchHost::LaunchHost(os::Reactor& reactor, LaunchOptions options, Handle handl
   spawn_some();
 }
 
-LaunchHost::~LaunchHost() {
+LaunchHost::~LaunchHost() { cancel_timers(); }
+
+void LaunchHost::cancel_timers() {
   if (timer_ != 0) reactor_.cancel(timer_);
   if (forget_timer_ != 0) reactor_.cancel(forget_timer_);
   for (const os::Reactor::TimerId id : limits_) reactor_.cancel(id);
@@ -469,6 +481,13 @@ void LaunchHost::stop(std::chrono::milliseconds grace) {
 void LaunchHost::abandon() {
   for (const auto& [first, group] : groups_) group->outcome().stopped();
   if (agent_->hang_up() && agent_->gone()) finish();
+}
+
+void LaunchHost::give_up(const std::string& why) {
+  if (!failed_) failed_ = 0;
+  judging_ = true;  // whatever it was at, it is not taken up again
+  first().outcome().agent_lost(0, why);
+  finish();
 }
 
 void LaunchHost::arm_timer() {

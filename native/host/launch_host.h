@@ -102,11 +102,15 @@ class LaunchHost final : AgentObserver {
   void stop(std::chrono::milliseconds grace);
   // Ends the job without grace; its processes are gone when the agent is.
   void abandon();
+  // An exception has left this launch in the middle of something: its result says so, at once, and nothing else may be
+  // called any more. Its processes go with it.
+  void give_up(const std::string& why);
 
   // The status of each group, by number.
   std::map<std::uint32_t, job::JobStatus> status() const;
 
  private:
+  void open(std::unique_ptr<AgentLink> agent);
   RankGroup& add_group(std::uint32_t number, GroupOptions options);
   RankGroup& first() { return *groups_.begin()->second; }
   RankGroup* find_group(std::uint32_t number);
@@ -134,6 +138,7 @@ class LaunchHost final : AgentObserver {
   void send_end(std::chrono::milliseconds grace);
   void arm_timer();
   void finish();
+  void cancel_timers();
 
   // By first process: ranks have the numbers of their processes one after the other.
   using Groups = std::map<std::uint32_t, std::unique_ptr<RankGroup>>;

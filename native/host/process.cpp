@@ -11,12 +11,21 @@ namespace wireup::host {
 
 Process::Process(os::Reactor& reactor, const os::SpawnSpec& spec, OnExit on_exit)
     : reactor_(reactor), process_(os::spawn(spec)), on_exit_(std::move(on_exit)) {
-  reactor_.add(process_.pidfd.get(), EPOLLIN, *this);
+  try {
+    reactor_.add(process_.pidfd.get(), EPOLLIN, *this);
+  } catch (...) {
+    kill_and_reap();
+    throw;
+  }
 }
 
 Process::~Process() {
   if (reaped_) return;
   reactor_.remove(process_.pidfd.get(), *this);
+  kill_and_reap();
+}
+
+void Process::kill_and_reap() const {
   kill();
   siginfo_t info{};
   while (waitid(P_PIDFD, static_cast<id_t>(process_.pidfd.get()), &info, WEXITED) == -1 && errno == EINTR) {

@@ -15,7 +15,7 @@ class Process final : public os::Handler {
   using OnExit = std::function<void(const os::ExitStatus&)>;
 
   // `on_exit` is called once, on the reactor; it may destroy the Process. Its status is exit code 0 where somebody
-  // else has taken the real one. Throws os::OsError.
+  // else has taken the real one. Throws os::OsError; no child is left then.
   Process(os::Reactor& reactor, const os::SpawnSpec& spec, OnExit on_exit);
   // Kills what still runs and waits for it.
   ~Process() override;
@@ -33,6 +33,7 @@ class Process final : public os::Handler {
 
  private:
   void on_ready(std::uint32_t events) override;
+  void kill_and_reap() const;
 
   os::Reactor& reactor_;
   os::SpawnedProcess process_;

@@ -28,6 +28,22 @@ Fault to_fault(const os::OsError& error, const char* code) {
   return fault;
 }
 
+Fault to_fault(const std::exception_ptr& failure, const char* code) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const os::OsError& error) {
+    return to_fault(error, code);
+  } catch (const Fault& fault) {
+    return fault;
+  } catch (const std::invalid_argument& error) {
+    return {"ERR_PMI_OPTION", error.what()};
+  } catch (const std::exception& error) {
+    return {"ERR_PMI_INTERNAL", error.what()};
+  } catch (...) {
+    return {"ERR_PMI_INTERNAL", "an unknown exception"};
+  }
+}
+
 std::vector<std::string> own_environment() {
   std::vector<std::string> result;
   for (char** entry = environ; *entry != nullptr; ++entry) result.emplace_back(*entry);
@@ -51,38 +67,105 @@ Runtime::Runtime(std::function<void()> wake) : outbox_(std::move(wake)) {}
 
 Runtime::~Runtime() { shutdown(); }
 
-void Runtime::post(std::function<void()> function) {
+// What has failed may go on for the rest of a turn: Closed is the last all the same.
+void Runtime::notify(Handle handle, Payload payload, std::uint32_t group) {
+  if (!open_.contains(handle)) return;
+  if (std::holds_alternative<Closed>(payload)) open_.erase(handle);
+  outbox_.notify(handle, std::move(payload), group);
+}
+
+void Runtime::tell(Handle handle, const job::Event& event, std::uint32_t group) {
+  if (open_.contains(handle)) outbox_.tell(handle, event, group);
+}
+
+// For `handle`, or nobody's (0).
+void Runtime::post(Handle handle, std::function<void()> function) {
   if (shut_down_) return;
   if (!reactor_) {
     auto reactor = std::make_unique<os::Reactor>();
-    thread_ = os::start_thread("wireup-reactor", [reactor = reactor.get()] { reactor->run(); });
+    reactor->on_failure([this](os::Reactor::Owner owner, const std::exception_ptr& failure) { failed(owner, failure); });
+    thread_ = os::start_thread("wireup-reactor", [this, reactor = reactor.get()] { run(*reactor); });
     reactor_ = std::move(reactor);
   }
-  reactor_->post(std::move(function));
+  reactor_->post(handle, std::move(function));
+}
+
+// `function` makes what the new handle stands for, whose time begins at `begin`.
+Handle Runtime::open(os::Reactor::Clock::time_point begin, std::function<void(Handle handle)> function) {
+  const Handle handle = ++last_handle_;
+  outbox_.begin(handle, begin);
+  post(handle, [this, handle, function = std::move(function)] {
+    open_.insert(handle);
+    function(handle);
+  });
+  return handle;
 }
 
 void Runtime::drop(Handle handle) {
+  servers_.erase(handle);
+  name_servers_.erase(handle);
   launches_.erase(handle);
   clients_.erase(handle);
   name_clients_.erase(handle);
+  reactor_->forget(handle);
+  std::erase_if(owners_, [&](const auto& entry) {
+    if (entry.second != handle) return false;
+    reactor_->forget(entry.first);
+    return true;
+  });
   if (stopping_ && launches_.empty()) reactor_->stop();
 }
 
 void Runtime::fail(Handle handle, Fault fault) {
-  outbox_.notify(handle, std::move(fault));
-  outbox_.notify(handle, Closed{});
+  notify(handle, std::move(fault));
+  notify(handle, Closed{});
   // Not at once: it may be a name client that calls us.
-  reactor_->post([this, handle] { drop(handle); });
+  reactor_->post(0, [this, handle] { drop(handle); });
+}
+
+void Runtime::failed(os::Reactor::Owner owner, const std::exception_ptr& failure) {
+  if (owner == prepared_owner_) {
+    // The launch starts another.
+    reactor_->post(0, [this, owner] {
+      if (owner == prepared_owner_) prepared_agent_.reset();
+      reactor_->forget(owner);
+    });
+    return;
+  }
+  const auto known = owners_.find(owner);
+  const Handle handle = known == owners_.end() ? static_cast<Handle>(owner) : known->second;
+  reactor_->post(0, [this, handle] { drop(handle); });
+  if (!open_.contains(handle)) return;
+  Fault fault = to_fault(failure, "ERR_PMI_INTERNAL");
+  if (LaunchHost* launch = find(launches_, handle)) {
+    try {
+      return launch->give_up("inside wireup: " + fault.message);
+    } catch (const std::exception&) {
+      // It has no result then.
+    }
+  }
+  fail(handle, std::move(fault));
+}
+
+// Where the loop itself fails nobody can be served any more.
+void Runtime::run(os::Reactor& reactor) {
+  for (;;) {
+    try {
+      return reactor.run();
+    } catch (...) {
+      if (open_.empty()) return;
+      const std::unordered_set<Handle> open = open_;
+      for (const Handle handle : open) failed(handle, std::current_exception());
+    }
+  }
 }
 
 // What starts `handle`; `code` is that of a system call that fails in it.
 void Runtime::start(Handle handle, const char* code, const std::function<void()>& function) {
   try {
     function();
-  } catch (const os::OsError& error) {
-    fail(handle, to_fault(error, code));
-  } catch (Fault& fault) {
-    fail(handle, std::move(fault));
+  } catch (...) {
+    fail(handle, to_fault(std::current_exception(), code));
   }
 }
 
@@ -99,59 +182,56 @@ void Runtime::with_names(Handle handle, const std::optional<wire::UnixAddress>& 
         if (fault) return fail(handle, *std::move(fault));
         then(client);
       },
-      [this, handle] { outbox_.notify(handle, NamesLost{}); });
+      [this, handle] { notify(handle, NamesLost{}); });
 }
 
 Handle Runtime::open_server(ServerOptions options) {
-  const Handle handle = ++last_handle_;
-  outbox_.begin(handle, os::Reactor::Clock::now());
-  post([this, handle, options = std::move(options)] {
+  return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
     const std::string kvsname = options.job.kvsname;
     with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
       start(handle, "ERR_PMI_LISTEN", [&] {
         const bool on_other_machines = !options.job.auth.allowed_hosts.empty();
         auto server = std::make_unique<ServerHost>(
             *reactor_, options.job, options.listen,
-            [this, handle](const job::Event& event) { outbox_.tell(handle, event); },
-            [this, handle](job::Question question) { outbox_.notify(handle, std::move(question)); }, names);
+            [this, handle](const job::Event& event) { tell(handle, event); },
+            [this, handle](job::Question question) { notify(handle, std::move(question)); }, names);
         ServerOpened opened;
         if (server->address()) {
           opened = {wire::to_uri(*server->address()), pmi_port_for_ranks(*server->address(), on_other_machines)};
         }
         servers_.emplace(handle, std::move(server));
-        outbox_.notify(handle, std::move(opened));
+        notify(handle, std::move(opened));
       });
     });
   });
-  return handle;
 }
 
 Handle Runtime::launch(LaunchOptions options) {
   complete(options.agent);
-  const Handle handle = ++last_handle_;
-  outbox_.begin(handle, options.begin);
-  post([this, handle, options = std::move(options)] {
+  return open(options.begin, [this, options = std::move(options)](Handle handle) {
     const std::string kvsname = options.group.job.kvsname;
     with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
       start(handle, "ERR_PMI_LAUNCH", [&] {
         launches_.emplace(handle, std::make_unique<LaunchHost>(
-                                      *reactor_, options, handle, outbox_,
+                                      *reactor_, options, handle, static_cast<NoticeSink&>(*this),
                                       [this, handle] {
-                                        outbox_.notify(handle, Closed{});
+                                        notify(handle, Closed{});
                                         reactor_->post([this, handle] { drop(handle); });
                                       },
-                                      take_prepared(options), names));
+                                      take_prepared(handle, options), names));
       });
     });
   });
-  return handle;
 }
 
 void Runtime::prepare_agent(AgentOptions options) {
   complete(options);
-  post([this, options = std::move(options)] {
+  // An owner of its own: no handle has that number.
+  const Handle owner = ++last_handle_;
+  post(owner, [this, owner, options = std::move(options)] {
     if (is_prepared(options)) return;
     prepared_agent_.reset();
+    prepared_owner_ = owner;
     try {
       prepared_agent_ = std::make_unique<AgentLink>(*reactor_, options);
       prepared_options_ = options;
@@ -167,35 +247,32 @@ bool Runtime::is_prepared(const AgentOptions& options) const {
          prepared_options_.surroundings == options.surroundings;
 }
 
-std::unique_ptr<AgentLink> Runtime::take_prepared(const LaunchOptions& options) {
+std::unique_ptr<AgentLink> Runtime::take_prepared(Handle handle, const LaunchOptions& options) {
   const bool fits = is_prepared(options.agent) && !options.pipes->out && !options.pipes->err;
-  return fits ? std::move(prepared_agent_) : nullptr;
+  if (!fits) return nullptr;
+  owners_.emplace(std::exchange(prepared_owner_, 0), handle);
+  return std::move(prepared_agent_);
 }
 
 Handle Runtime::open_name_server(ListenOptions options) {
-  const Handle handle = ++last_handle_;
-  outbox_.begin(handle, os::Reactor::Clock::now());
-  post([this, handle, options = std::move(options)] {
+  return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
     start(handle, "ERR_PMI_LISTEN", [&] {
       auto server = std::make_unique<NameServer>(*reactor_, options, [this, handle](job::Peer peer, std::string reason) {
         job::Event event{.type = job::EventType::rejected};
         event.message = std::move(reason);
         event.peer = std::move(peer);
-        outbox_.tell(handle, event);
+        tell(handle, event);
       });
-      outbox_.notify(handle, ServerOpened{wire::to_uri(server->address()), {}});
+      notify(handle, ServerOpened{wire::to_uri(server->address()), {}});
       name_servers_.emplace(handle, std::move(server));
     });
   });
-  return handle;
 }
 
 Handle Runtime::list_names(wire::UnixAddress address) {
-  const Handle handle = ++last_handle_;
-  post([this, handle, address = std::move(address)] {
+  return open(os::Reactor::Clock::now(), [this, address = std::move(address)](Handle handle) {
     with_names(handle, address, {}, [this, handle](NameClient*) { list_page(handle, {}); });
   });
-  return handle;
 }
 
 void Runtime::list_page(Handle handle, NamesListed listed) {
@@ -204,22 +281,20 @@ void Runtime::list_page(Handle handle, NamesListed listed) {
     if (page == nullptr) return fail(handle, Fault{"ERR_PMI_NAME_SERVER", "the name server has gone", ECONNRESET});
     listed.rows.insert(listed.rows.end(), page->rows.begin(), page->rows.end());
     if (!page->last) return list_page(handle, std::move(listed));
-    outbox_.notify(handle, std::move(listed));
-    outbox_.notify(handle, Closed{});
+    notify(handle, std::move(listed));
+    notify(handle, Closed{});
     reactor_->post([this, handle] { drop(handle); });
   });
 }
 
 Handle Runtime::connect(ConnectOptions options) {
-  const Handle handle = ++last_handle_;
-  post([this, handle, options = std::move(options)]() mutable {
+  return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
     // The end may come while the client is being made; dropping is posted, so it finds the client in its place.
     clients_.emplace(handle,
-                     std::make_unique<ClientHost>(*reactor_, std::move(options), handle, outbox_, [this, handle] {
+                     std::make_unique<ClientHost>(*reactor_, options, handle, static_cast<NoticeSink&>(*this), [this, handle] {
                        reactor_->post([this, handle] { drop(handle); });
                      }));
   });
-  return handle;
 }
 
 os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
@@ -227,7 +302,7 @@ os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
   os::set_nonblocking(pair.second.get(), false);
   // std::function copies what it holds, so the fd travels in a shared box.
   auto end = std::make_shared<os::UniqueFd>(std::move(pair.first));
-  post([this, server, rank, end] {
+  post(server, [this, server, rank, end] {
     ServerHost* host = find(servers_, server);
     if (host == nullptr) return;
     try {
@@ -240,17 +315,17 @@ os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
 }
 
 void Runtime::status(Handle handle, RequestId request) {
-  post([this, handle, request] {
+  post(handle, [this, handle, request] {
     if (const ServerHost* server = find(servers_, handle)) {
-      outbox_.notify(handle, StatusReply{request, {{0, server->job().status()}}});
+      notify(handle, StatusReply{request, {{0, server->job().status()}}});
     } else if (const LaunchHost* launch = find(launches_, handle)) {
-      outbox_.notify(handle, StatusReply{request, launch->status()});
+      notify(handle, StatusReply{request, launch->status()});
     }
   });
 }
 
 void Runtime::answer_spawn(Handle handle, Spawner spawner, job::SpawnAnswer answer) {
-  post([this, handle, spawner, answer = std::move(answer)] {
+  post(handle, [this, handle, spawner, answer = std::move(answer)] {
     if (ServerHost* server = find(servers_, handle)) {
       server->answer_spawn(spawner.question, answer);
     } else if (LaunchHost* launch = find(launches_, handle)) {
@@ -260,57 +335,57 @@ void Runtime::answer_spawn(Handle handle, Spawner spawner, job::SpawnAnswer answ
 }
 
 void Runtime::spawn(Handle launch, std::uint32_t number, SpawnOptions options) {
-  post([this, launch, number, options = std::move(options)]() mutable {
+  post(launch, [this, launch, number, options = std::move(options)]() mutable {
     if (LaunchHost* host = find(launches_, launch)) host->spawn(number, std::move(options));
   });
 }
 
 void Runtime::close_server(Handle server) {
-  post([this, server] {
+  post(server, [this, server] {
     if (servers_.erase(server) + name_servers_.erase(server) == 0) return;
     name_clients_.erase(server);
-    outbox_.notify(server, Closed{});
+    notify(server, Closed{});
   });
 }
 
 void Runtime::signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks) {
-  post([this, launch, signal, ranks = std::move(ranks)] {
+  post(launch, [this, launch, signal, ranks = std::move(ranks)] {
     if (LaunchHost* host = find(launches_, launch)) host->signal(signal, ranks);
   });
 }
 
 void Runtime::show_status(Handle launch, std::string line) {
-  post([this, launch, line = std::move(line)] {
+  post(launch, [this, launch, line = std::move(line)] {
     if (LaunchHost* host = find(launches_, launch)) host->show_status(line);
   });
 }
 
 void Runtime::stop(Handle launch, std::chrono::milliseconds grace) {
-  post([this, launch, grace] {
+  post(launch, [this, launch, grace] {
     if (LaunchHost* host = find(launches_, launch)) host->stop(grace);
   });
 }
 
 void Runtime::request(Handle client, RequestId first, ClientOperation operation, std::vector<ClientItem> items) {
-  post([this, client, first, operation, items = std::move(items)] {
+  post(client, [this, client, first, operation, items = std::move(items)] {
     if (ClientHost* host = find(clients_, client)) host->request(first, operation, items);
   });
 }
 
 void Runtime::request_spawn(Handle client, RequestId id, job::SpawnRequest spawn) {
-  post([this, client, id, spawn = std::move(spawn)] {
+  post(client, [this, client, id, spawn = std::move(spawn)] {
     if (ClientHost* host = find(clients_, client)) host->spawn(id, spawn);
   });
 }
 
 void Runtime::abort(Handle client, std::int32_t exit_code, std::string message) {
-  post([this, client, exit_code, message = std::move(message)] {
+  post(client, [this, client, exit_code, message = std::move(message)] {
     if (ClientHost* host = find(clients_, client)) host->abort(exit_code, message);
   });
 }
 
 void Runtime::close_client(Handle client) {
-  post([this, client] {
+  post(client, [this, client] {
     if (ClientHost* host = find(clients_, client)) host->close();
   });
 }
@@ -318,7 +393,7 @@ void Runtime::close_client(Handle client) {
 void Runtime::shutdown() {
   if (shut_down_) return;
   if (reactor_) {
-    post([this] {
+    post(0, [this] {
       stopping_ = true;
       clients_.clear();
       servers_.clear();

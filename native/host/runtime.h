@@ -4,14 +4,19 @@
 // Threads: the public methods belong to the owner's thread and never wait for the reactor, but for shutdown().
 // They post to the reactor; what comes of it is told through the outbox, in order, ending with Closed for each
 // handle. A handle that is not known (any more) is ignored: its Closed is on its way.
+//
+// What throws on the reactor thread fails the handle that it was for: a Fault (for a launch its LaunchResult), Closed. The
+// others go on.
 #pragma once
 
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "host/client_host.h"
@@ -30,11 +35,11 @@ struct ServerOptions {
   std::optional<wire::UnixAddress> name_server;
 };
 
-class Runtime {
+class Runtime final : NoticeSink {
  public:
   // `wake` is called on the reactor thread when the outbox turns non-empty.
   explicit Runtime(std::function<void()> wake);
-  ~Runtime();  // shutdown()
+  ~Runtime() override;  // shutdown()
 
   Outbox::Batch take(std::size_t most) { return outbox_.take(most); }
   // The types of events that the owner reads of a server or launch; all, until it says so.
@@ -76,15 +81,20 @@ class Runtime {
   void shutdown();
 
  private:
-  void post(std::function<void()> function);
+  void notify(Handle handle, Payload payload, std::uint32_t group = 0) override;
+  void tell(Handle handle, const job::Event& event, std::uint32_t group = 0) override;
+  void post(Handle handle, std::function<void()> function);
+  Handle open(os::Reactor::Clock::time_point begin, std::function<void(Handle handle)> function);
   void drop(Handle handle);
   void fail(Handle handle, Fault fault);
+  void run(os::Reactor& reactor);
+  void failed(os::Reactor::Owner owner, const std::exception_ptr& failure);
   void start(Handle handle, const char* code, const std::function<void()>& function);
   void with_names(Handle handle, const std::optional<wire::UnixAddress>& address, std::string kvsname,
                   std::function<void(NameClient*)> then);
   void list_page(Handle handle, NamesListed listed);
   bool is_prepared(const AgentOptions& options) const;
-  std::unique_ptr<AgentLink> take_prepared(const LaunchOptions& options);
+  std::unique_ptr<AgentLink> take_prepared(Handle handle, const LaunchOptions& options);
 
   Outbox outbox_;
   std::unique_ptr<os::Reactor> reactor_;
@@ -94,6 +104,9 @@ class Runtime {
 
   // Owned by the reactor thread.
   bool stopping_ = false;
+  std::unordered_set<Handle> open_;  // those whose Closed has not been told
+  std::unordered_map<os::Reactor::Owner, Handle> owners_;  // of agents that were started ahead, the launches that have them
+  os::Reactor::Owner prepared_owner_ = 0;
   std::unordered_map<Handle, std::unique_ptr<NameServer>> name_servers_;
   std::unordered_map<Handle, std::unique_ptr<NameClient>> name_clients_;  // of the server or launch of that handle
   std::unordered_map<Handle, std::unique_ptr<ServerHost>> servers_;

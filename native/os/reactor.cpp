@@ -96,12 +96,22 @@ void Reactor::stop() {
   post([this] { stopping_ = true; });
 }
 
+void Reactor::failed(Owner owner) {
+  if (!on_failure_) throw;
+  if (owner != 0) failed_.insert(owner);
+  on_failure_(owner, std::current_exception());
+}
+
 void Reactor::post(std::function<void()> function) {
+  post(loop_thread_.load() == std::this_thread::get_id() ? owner_ : 0, std::move(function));
+}
+
+void Reactor::post(Owner owner, std::function<void()> function) {
   bool first;
   {
     const std::lock_guard lock(mutex_);
     first = posted_.empty();
-    posted_.push_back(std::move(function));
+    posted_.push_back({owner, std::move(function)});
     has_posted_ = true;
   }
   // The loop looks at the queue itself before it waits.
@@ -120,7 +130,7 @@ void Reactor::add(int fd, std::uint32_t events, Handler& handler, Kind kind) {
   if (index >= handlers_.size()) handlers_.resize(std::max(index + 1, handlers_.size() * 2));
   if (++generation_ == kWakeGeneration) ++generation_;
   control(epoll_.get(), EPOLL_CTL_ADD, fd, events, generation_);
-  handlers_[index] = {&handler, generation_, kind};
+  handlers_[index] = {&handler, generation_, kind, owner_};
   if (kind == Kind::stream_socket) stream_sockets_++;
 }
 
@@ -178,7 +188,9 @@ void Reactor::dispatch(const epoll_event& event) {
     [[maybe_unused]] const ssize_t ignored = ::read(wake_.get(), &count, sizeof count);
     return;
   }
-  if (const Registration* registration = find(event)) registration->handler->on_ready(event.events);
+  const Registration* registration = find(event);
+  if (registration == nullptr) return;
+  run_as(registration->owner, [&, handler = registration->handler] { handler->on_ready(event.events); });
 }
 
 SocketBatch::Received Reactor::receive(int socket, std::size_t most) {
@@ -195,8 +207,8 @@ SocketBatch::Received Reactor::receive(int socket, std::size_t most) {
 
 Reactor::TimerId Reactor::at(Clock::time_point when, std::function<void()> function) {
   const TimerId id = ++last_timer_;
-  timers_.emplace(TimerKey{when, id}, std::move(function));
   timer_times_.emplace(id, when);
+  timers_.emplace(TimerKey{when, id}, Owned{owner_, std::move(function)});
   return id;
 }
 
@@ -219,7 +231,7 @@ void Reactor::run_timers() {
     const auto node = timers_.extract(key);
     if (node.empty()) continue;  // cancelled by one before it
     timer_times_.erase(key.second);
-    node.mapped()();
+    run_as(node.mapped().owner, node.mapped().function);
   }
 }
 
@@ -231,9 +243,9 @@ void Reactor::run_posted() {
     running_.swap(posted_);
     has_posted_ = false;
   }
-  for (auto& function : running_) {
+  for (Owned& posted : running_) {
     // Moved out, so that what it captured goes with it, not with the last of the batch.
-    std::exchange(function, nullptr)();
+    run_as(posted.owner, [function = std::exchange(posted.function, nullptr)] { function(); });
   }
 }
 

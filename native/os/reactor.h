@@ -9,7 +9,11 @@
 // HUP and ERR are handed to the handler together with IN, never obeyed here: a reader drains first.
 // A handler may remove itself or any other from within on_ready(); nothing stale is called afterwards, also
 // when the same fd number was added again. A timer may set or cancel any other; one that is set for now runs
-// on the next turn. An exception from a handler or function leaves run().
+// on the next turn.
+//
+// What runs belongs to an owner, and so does what it adds, sets and posts meanwhile. An exception of a handler or function
+// goes to on_failure(), with the owner; nothing of that owner is called any more until forget(). Without on_failure() it
+// leaves run().
 #pragma once
 
 #include <sys/epoll.h>
@@ -17,12 +21,14 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <span>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -43,6 +49,9 @@ class Reactor {
  public:
   using Clock = std::chrono::steady_clock;
   using TimerId = std::uint64_t;  // 0 is never given
+  using Owner = std::uint64_t;    // 0: nobody
+  // Called on the loop, as nobody. What it posts runs when no function of the owner does.
+  using OnFailure = std::function<void(Owner owner, std::exception_ptr failure)>;
   // What stands behind an fd. From stream sockets the reactor may receive before it calls their handler.
   enum class Kind : std::uint8_t { any, stream_socket };
   // How stream sockets are read and written: those of a turn together, where the kernel can, or each by itself.
@@ -53,9 +62,32 @@ class Reactor {
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
-  void run();                                 // until stop()
-  void stop();                                // any thread; what was posted before it still runs
-  void post(std::function<void()> function);  // any thread
+  void run();   // until stop()
+  void stop();  // any thread; what was posted before it still runs
+  // Any thread. From another than the loop's it is nobody's where no owner is given.
+  void post(std::function<void()> function);
+  void post(Owner owner, std::function<void()> function);
+
+  // Before run().
+  void on_failure(OnFailure on_failure) { on_failure_ = std::move(on_failure); }
+  // Whose function runs.
+  Owner owner() const { return owner_; }
+  // Runs it as that owner's: for what is called on behalf of another than the one whose turn it is.
+  template <typename Function>
+  void run_as(Owner owner, Function&& function) {
+    if (owner == owner_ && owner != 0) return function();
+    if (!failed_.empty() && failed_.contains(owner)) return;
+    const Owner outer = std::exchange(owner_, owner);
+    try {
+      function();
+    } catch (...) {
+      owner_ = 0;
+      failed(owner);
+    }
+    owner_ = outer;
+  }
+  // Nothing is left of an owner that has failed.
+  void forget(Owner owner) { failed_.erase(owner); }
 
   // The fd stays the caller's; remove() it before closing. Level-triggered. Throws OsError
   // (EPERM: a regular file, which is always ready).
@@ -82,6 +114,11 @@ class Reactor {
     Handler* handler = nullptr;
     std::uint32_t generation = 0;
     Kind kind = Kind::any;
+    Owner owner = 0;
+  };
+  struct Owned {
+    Owner owner;
+    std::function<void()> function;
   };
   static constexpr std::size_t kNone = SIZE_MAX;
   using TimerKey = std::pair<Clock::time_point, TimerId>;
@@ -94,6 +131,7 @@ class Reactor {
   void run_timers();
   void run_posted();
   void wake();
+  void failed(Owner owner);
 
   UniqueFd epoll_;
   UniqueFd wake_;
@@ -109,16 +147,20 @@ class Reactor {
   bool stopping_ = false;
   std::atomic<std::thread::id> loop_thread_;
 
-  std::map<TimerKey, std::function<void()>> timers_;
+  OnFailure on_failure_;
+  Owner owner_ = 0;
+  std::unordered_set<Owner> failed_;
+
+  std::map<TimerKey, Owned> timers_;
   std::unordered_map<TimerId, Clock::time_point> timer_times_;
   std::vector<TimerKey> due_;
   TimerId last_timer_ = 0;
 
   std::mutex mutex_;
-  std::vector<std::function<void()>> posted_;  // under mutex_
+  std::vector<Owned> posted_;  // under mutex_
   // Whether anything is: the loop looks at it twice a turn, and a mutex costs as much as reading a request.
   std::atomic<bool> has_posted_ = false;
-  std::vector<std::function<void()>> running_;
+  std::vector<Owned> running_;
 };
 
 }  // namespace wireup::os

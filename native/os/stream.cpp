@@ -28,7 +28,7 @@ void set_nodelay(int fd) {
 }  // namespace
 
 Stream::Stream(Reactor& reactor, UniqueFd socket, StreamObserver& observer, StreamLimits limits)
-    : reactor_(reactor), socket_(std::move(socket)), observer_(observer), limits_(limits) {
+    : reactor_(reactor), owner_(reactor.owner()), socket_(std::move(socket)), observer_(observer), limits_(limits) {
   set_nonblocking(socket_.get(), true);
   set_nodelay(socket_.get());
   watched_ = EPOLLIN;
@@ -66,6 +66,10 @@ bool Stream::send_with_others(std::string_view bytes) {
 }
 
 void Stream::on_sent(std::string_view left, int error) {
+  reactor_.run_as(owner_, [&] { take_back(left, error); });
+}
+
+void Stream::take_back(std::string_view left, int error) {
   ticket_ = 0;
   if (error != 0) return fail(error);
   if (left.empty() && queued() > 0) return write_queued();

@@ -56,6 +56,7 @@ class Stream final : Handler, SocketBatch::Sender {
 
   void on_ready(std::uint32_t events) override;
   void on_sent(std::string_view left, int error) override;
+  void take_back(std::string_view left, int error);
   bool send_with_others(std::string_view bytes);
   void settle();
   void queue(std::string_view bytes);
@@ -72,6 +73,7 @@ class Stream final : Handler, SocketBatch::Sender {
   std::size_t queued() const { return queue_.size() - written_; }
 
   Reactor& reactor_;
+  const Reactor::Owner owner_;  // what is sent with others' is reported in their turns
   UniqueFd socket_;
   StreamObserver& observer_;
   StreamLimits limits_;

@@ -1,7 +1,11 @@
 #include "host/process.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include <optional>
 
@@ -22,6 +26,23 @@ TEST_CASE("process: an end whose status the owner took is told") {
   run_until(reactor, [&] { return told.has_value(); });
   CHECK_FALSE(told->signaled);
   CHECK(told->value == 0);
+}
+
+TEST_CASE("process: one that cannot be watched is killed and reaped") {
+  os::Reactor reactor;
+  // Nothing can be added to it any more.
+  const os::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const auto& [number, inode] : fds_of(::getpid())) {
+    std::error_code gone;
+    const auto target = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(number), gone);
+    if (target == "anon_inode:[eventpoll]") REQUIRE(::dup3(null.get(), number, O_CLOEXEC) == number);
+  }
+  os::SpawnSpec spec;
+  spec.path = "/bin/sleep";
+  spec.args = {"sleep", "1000"};
+  CHECK_THROWS_AS(Process(reactor, spec, [](const os::ExitStatus&) {}), os::OsError);
+  CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
+  CHECK(errno == ECHILD);
 }
 
 }  // namespace wireup::host

@@ -5,7 +5,9 @@
 
 #include <atomic>
 #include <memory>
+#include <exception>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "os/support.h"
@@ -196,6 +198,78 @@ TEST_CASE("reactor: hang-up comes together with what can still be read") {
   reactor.add(pipe.first.get(), EPOLLIN, handler);
   run_once(reactor);
   CHECK(seen == (EPOLLIN | EPOLLHUP));
+}
+
+TEST_CASE("reactor: what throws fails its owner, and nothing of that is called again; the others go on") {
+  struct Bad {};
+  Reactor reactor;
+  std::vector<Reactor::Owner> failed;
+  reactor.on_failure([&](Reactor::Owner owner, const std::exception_ptr& failure) {
+    CHECK_THROWS_AS(std::rethrow_exception(failure), Bad);
+    CHECK(reactor.owner() == 0);
+    failed.push_back(owner);
+  });
+  const FdPair thrower = ready_pipe(), silenced = ready_pipe(), other = ready_pipe();
+  Called throws([](std::uint32_t) { throw Bad(); });
+  Called never;
+  Called goes_on;
+  int timers = 0, posts = 0;
+  // What each adds, sets and posts is its own.
+  reactor.post(7, [&] { reactor.add(thrower.first.get(), EPOLLIN, throws); });
+  reactor.post(11, [&] {
+    reactor.post([&] {
+      CHECK(reactor.owner() == 11);
+      ++posts;
+    });
+  });
+  reactor.post(8, [&] {
+    reactor.after(0ms, [&] {
+      CHECK(reactor.owner() == 8);
+      ++timers;
+      throw Bad();
+    });
+    reactor.add(silenced.first.get(), EPOLLIN, never);
+    reactor.after(1h, [] {});
+  });
+  reactor.post(9, [&] {
+    reactor.add(other.first.get(), EPOLLIN, goes_on);
+    throw Bad();
+  });
+  reactor.post(10, [&] { reactor.after(5ms, [&] { ++timers; }); });
+  run_until(reactor, [&] { return failed.size() == 3 && timers == 2; });
+  CHECK(throws.calls == 1);
+  CHECK(posts == 1);
+  CHECK(std::set<Reactor::Owner>(failed.begin(), failed.end()) == std::set<Reactor::Owner>{7, 8, 9});
+  CHECK(goes_on.calls == 0);
+  // One that is forgotten may be called again.
+  reactor.forget(9);
+  run_until(reactor, [&] { return goes_on.calls > 0; });
+  reactor.remove(thrower.first.get(), throws);
+  reactor.remove(silenced.first.get(), never);
+  reactor.remove(other.first.get(), goes_on);
+}
+
+TEST_CASE("reactor: what throws for another owner fails that one, and its caller goes on") {
+  Reactor reactor;
+  std::vector<Reactor::Owner> failed;
+  reactor.on_failure([&](Reactor::Owner owner, const std::exception_ptr&) { failed.push_back(owner); });
+  bool done = false;
+  reactor.post(1, [&] {
+    reactor.run_as(2, [] { throw 2; });
+    CHECK(reactor.owner() == 1);
+    // Its own goes through its caller.
+    CHECK_THROWS_AS(reactor.run_as(1, [] { throw 1; }), int);
+    reactor.run_as(2, [] { FAIL("it has failed"); });
+    done = true;
+  });
+  run_until(reactor, [&] { return done; });
+  CHECK(failed == std::vector<Reactor::Owner>{2});
+}
+
+TEST_CASE("reactor: without anybody to be told, an exception leaves run()") {
+  Reactor reactor;
+  reactor.post([] { throw 1; });
+  CHECK_THROWS_AS(reactor.run(), int);
 }
 
 TEST_CASE("reactor: wrong fds") {
