@@ -298,8 +298,8 @@ async function writeProcessTable(job: Job, file: string, apps: readonly LaunchAp
     // Not all were started, which the result says.
     return;
   }
-  const programs = apps.flatMap(({ program, ranks }) => Array<string>(ranks).fill(toText(program)));
-  const rows = pids.map((pid, rank) => ({ rank, host: job.host, pid, executable: executableOf(pid) ?? programs[rank] }));
+  const programs = apps.flatMap(({ program, ranks }) => Array<LaunchApp['program']>(ranks).fill(program));
+  const rows = pids.map((pid, rank) => ({ rank, host: job.host, pid, executable: toText(executableOf(pid) ?? programs[rank]!) }));
   const fault = writeJson(file, rows);
   if (fault !== undefined) say(`the process table could not be written to ${file}: ${fault}`);
 }
