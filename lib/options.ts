@@ -7,8 +7,11 @@ import { native } from './native';
 /** What is bytes to the system: a string stands for its UTF-8. */
 export type Bytes = string | Uint8Array;
 
+/** Characters of a wrong value that its error shows: a line or two of a terminal. */
+const MAX_SHOWN = 120;
+
 export function optionError(name: string, expected: string, value: unknown): PmiError {
-  return new PmiError('ERR_PMI_OPTION', `${name}: expected ${expected}, got ${inspect(value, { depth: 0 })}`);
+  return new PmiError('ERR_PMI_OPTION', `${name}: expected ${expected}, got ${inspect(value, { depth: 0, maxStringLength: MAX_SHOWN })}`);
 }
 
 export function checkInteger(name: string, value: unknown, min: number, max: number): number {
