@@ -1,5 +1,4 @@
 /** Addresses in the grammar of PMI_PORT, made ready for the addon: checked, names looked up. */
-import { tmpdir } from 'node:os';
 import { PmiError } from './errors';
 import { native, type NativeListenOptions } from './native';
 import { checkString, optionError } from './options';
@@ -30,6 +29,15 @@ export function runtimeFolder(): string | undefined {
   return process.env.XDG_RUNTIME_DIR || undefined;
 }
 
+/** Where a private folder for a socket may be made, the best place first. */
+export function privateParents(): [variable: string, path: string][] {
+  const named = ['XDG_RUNTIME_DIR', 'TMPDIR'].flatMap((variable): [string, string][] => {
+    const path = process.env[variable];
+    return path ? [[variable, path]] : [];
+  });
+  return [...named, ['', '/tmp']];
+}
+
 /** The URI of an address that must be a unix one. */
 export async function resolveUnixAddress(name: string, value: unknown): Promise<string> {
   const parsed = native.parseAddress(checkString(name, value));
@@ -39,11 +47,12 @@ export async function resolveUnixAddress(name: string, value: unknown): Promise<
 
 /**
  * Where a server listens. `tcp`: 127.0.0.1 and a port that the kernel chooses. `unix`: a socket in a fresh folder
- * of mode 0700 in $XDG_RUNTIME_DIR, else in the folder for temporary files. Anything else is an address.
+ * of mode 0700 in $XDG_RUNTIME_DIR, $TMPDIR or /tmp, the first where no other user can interfere, else under an abstract
+ * name. Anything else is an address.
  */
 export async function toListenOptions(address: string): Promise<NativeListenOptions> {
   if (address === 'tcp') return { address: 'tcp://127.0.0.1:0' };
-  if (address === 'unix') return { privateParent: runtimeFolder() ?? tmpdir() };
+  if (address === 'unix') return { privateParents: privateParents() };
   const found = await resolveAddresses('address', address);
   // MPICH cannot read [::1] in PMI_PORT.
   return { address: found.find((uri) => !uri.startsWith('tcp://[')) ?? found[0] };

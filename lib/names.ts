@@ -1,7 +1,6 @@
 /** Published names that several launches of one user share (MPI_Publish_name), so that they can connect to each other. */
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { resolveUnixAddress, runtimeFolder } from './address';
+import { privateParents, resolveUnixAddress, runtimeFolder } from './address';
 import { follow } from './dispatch';
 import { fromFault, fromThrown } from './errors';
 import { EventHub, type Missed } from './event-hub';
@@ -15,8 +14,8 @@ export type NameServerEvent = (PmiEvent & { type: 'rejected' }) | Missed<'reject
 
 export interface NameServerOptions {
   /**
-   * `unix:///path`, `/path` or `unix://@name`. By default `wireup-names` in $XDG_RUNTIME_DIR; where that is not set, a
-   * socket in a fresh private folder.
+   * `unix:///path`, `/path` or `unix://@name`. By default `wireup-names` in $XDG_RUNTIME_DIR; where that is no folder that
+   * this user alone decides about, a socket in a fresh private place.
    */
   address?: string;
 }
@@ -37,8 +36,9 @@ export function defaultNameServer(): string | undefined {
 }
 
 async function whereToListen(address: string | undefined): Promise<NativeListenOptions> {
-  const place = address ?? defaultNameServer();
-  return place === undefined ? { privateParent: tmpdir() } : { address: await resolveUnixAddress('address', place) };
+  const folder = runtimeFolder();
+  const place = address ?? (folder !== undefined && native.folderFault(folder) === '' ? defaultNameServer() : undefined);
+  return place === undefined ? { privateParents: privateParents() } : { address: await resolveUnixAddress('address', place) };
 }
 
 /**

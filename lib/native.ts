@@ -227,8 +227,11 @@ export interface NativeListenOptions {
   address?: string;
   /** TCP: the first and the last port to choose from, where the address says 0. */
   ports?: [number, number];
-  /** Instead of an address: a unix socket in a fresh private folder in this one. */
-  privateParent?: string;
+  /**
+   * Instead of an address: a unix socket in a fresh private folder in the first of these where that can be, or under an
+   * abstract name. Each with the variable that names it, or ''.
+   */
+  privateParents?: [variable: string, path: string][];
 }
 
 export interface NativeNameOptions {
@@ -449,6 +452,8 @@ export interface Native {
   cliqueRanks(processMapping: string, fluxTaskmap: string, rank: number, size: number): number[] | string;
   /** Undefined for what `allowHosts` takes. */
   hostRangeError(text: string): { part: string; reason: string } | undefined;
+  /** Why another user could change what is in this folder, or that it is none; '' where neither is so. */
+  folderFault(path: string): string;
   channelEnvironment(place: NativeRankPlace, fd: number): string[];
   portEnvironment(place: NativeRankPlace, pmiPort: string, token: string): string[];
   isStalePmiVariable(name: string): boolean;

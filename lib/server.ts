@@ -19,7 +19,8 @@ export interface PmiServerOptions extends AdmissionOptions, KvsOptions, WireOpti
   /**
    * Where ranks connect by PMI_PORT: `host:port` or `tcp://host:port` (port 0: the kernel chooses),
    * `unix:///path`, `/path`, `unix://@name`; or `tcp` (127.0.0.1, a free port) or `unix` (a socket in a fresh
-   * private folder). Absent: nowhere; ranks come by {@link PmiServer.channel} only. Of a name's addresses an IPv4 one
+   * private folder in $XDG_RUNTIME_DIR, $TMPDIR or /tmp: the first where no other user can interfere; where there is none,
+   * under an abstract name). Absent: nowhere; ranks come by {@link PmiServer.channel} only. Of a name's addresses an IPv4 one
    * is taken, if there is one: MPICH reads no other in PMI_PORT. On every address (`0.0.0.0:0`, `[::]:0`) ranks are
    * handed 127.0.0.1, or, with `allowHosts`, this host's name.
    */

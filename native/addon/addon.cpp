@@ -17,6 +17,7 @@
 #include "os/error.h"
 #include "os/random.h"
 #include "os/thread.h"
+#include "os/trusted_folder.h"
 #include "os/whole_file.h"
 #include "wire/clique.h"
 
@@ -182,6 +183,10 @@ Napi::Value address(const Napi::CallbackInfo& info) { return parse_address(info.
 
 Napi::Value host_range_error(const Napi::CallbackInfo& info) { return parse_host_range(info.Env(), to_text(info[0])); }
 
+Napi::Value folder_fault(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), os::open_trusted_folder(to_text(info[0])).fault);
+}
+
 Napi::Value channel_environment(const Napi::CallbackInfo& info) {
   return to_array(info.Env(), host::channel_environment(to_rank_place(info[0].As<Napi::Object>()),
                                                         info[1].As<Napi::Number>().Int32Value()));
@@ -270,6 +275,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("parseAddress", address);
   define("cliqueRanks", clique_ranks);
   define("hostRangeError", host_range_error);
+  define("folderFault", folder_fault);
   define("channelEnvironment", channel_environment);
   define("portEnvironment", port_environment);
   define("isStalePmiVariable", is_stale_pmi_variable);

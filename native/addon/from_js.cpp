@@ -134,7 +134,13 @@ host::ListenOptions to_listen_options(const Napi::Object& object) {
     if (ends.size() != 2 || ends[1] > 0xffff) throw Napi::RangeError::New(object.Env(), "expected two ports");
     options.ports.emplace(static_cast<std::uint16_t>(ends[0]), static_cast<std::uint16_t>(ends[1]));
   }
-  if (const Napi::Value parent = object.Get("privateParent"); !parent.IsUndefined()) options.private_parent = to_text(parent);
+  if (const Napi::Value parents = object.Get("privateParents"); !parents.IsUndefined()) {
+    options.private_parents = list(parents, [](const Napi::Value& value) {
+      const std::vector<std::string> pair = list(value, to_text);
+      if (pair.size() != 2) throw Napi::RangeError::New(value.Env(), "expected a variable and a path");
+      return host::PrivateParent{pair[0], pair[1]};
+    });
+  }
   return options;
 }
 

@@ -26,14 +26,16 @@ std::size_t room_for_clients() {
 NameServer::NameServer(os::Reactor& reactor, const ListenOptions& listen, OnRefusal on_refusal,
                        std::chrono::milliseconds patience)
     : reactor_(reactor), on_refusal_(std::move(on_refusal)), patience_(patience), room_(room_for_clients()) {
+  const auto on_accept = [this](os::UniqueFd socket) { accepted(std::move(socket)); };
   if (listen.address) {
     address_ = *listen.address;
-  } else {
-    directory_ = std::make_unique<os::PrivateDirectory>(listen.private_parent);
-    address_ = wire::UnixAddress{directory_->socket(), false};
+    listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(address_), on_accept);
+    return;
   }
-  listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(address_),
-                                             [this](os::UniqueFd socket) { accepted(std::move(socket)); });
+  PrivateListener made = listen_privately(reactor_, listen.private_parents, false, on_accept);
+  directory_ = std::move(made.directory);
+  listener_ = std::move(made.listener);
+  address_ = std::move(made.address);
 }
 
 NameServer::~NameServer() {

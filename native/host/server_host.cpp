@@ -21,9 +21,6 @@
 namespace wireup::host {
 namespace {
 
-// Everybody may connect, and is refused by uid: a file's mode knows no list of users.
-constexpr mode_t kShared = S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH;
-
 // Of replies to one connection: room for hundreds of requests without a read between, each answered with less than 2 KiB.
 constexpr std::size_t kMostUnread = 1 << 20;
 
@@ -61,11 +58,14 @@ ServerHost::~ServerHost() {
 }
 
 void ServerHost::listen(const ListenOptions& options) {
-  std::optional<wire::Address> address = options.address;
-  if (!options.private_parent.empty()) {
-    directory_ = std::make_unique<os::PrivateDirectory>(options.private_parent, is_shared(job_.options().auth));
-    address = wire::UnixAddress{directory_->socket(), false};
+  if (!options.private_parents.empty()) {
+    PrivateListener made = listen_privately(reactor_, options.private_parents, is_shared(job_.options().auth), on_accept());
+    directory_ = std::move(made.directory);
+    listener_ = std::move(made.listener);
+    address_ = std::move(made.address);
+    return;
   }
+  std::optional<wire::Address> address = options.address;
   if (!address) return;
   if (std::holds_alternative<wire::TcpAddress>(*address)) tcp_peers_.emplace();
   auto* tcp = std::get_if<wire::TcpAddress>(&*address);
@@ -84,9 +84,12 @@ void ServerHost::listen(const ListenOptions& options) {
   listen_at(*address);
 }
 
+os::Listener::OnAccept ServerHost::on_accept() {
+  return [this](os::UniqueFd socket) { accepted(std::move(socket)); };
+}
+
 void ServerHost::listen_at(const wire::Address& address) {
-  listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(address),
-                                             [this](os::UniqueFd socket) { accepted(std::move(socket)); },
+  listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(address), on_accept(),
                                              is_shared(job_.options().auth) ? kShared : os::Listener::kPrivate);
   // Only a TCP address can differ from what was asked for (port 0).
   address_ = std::holds_alternative<wire::TcpAddress>(address) ? to_wire_address(listener_->address()) : address;

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "host/private_listener.h"
 #include "job/job.h"
 #include "os/listener.h"
-#include "os/private_directory.h"
 #include "os/reactor.h"
 #include "os/stream.h"
 #include "os/tcp_peer.h"
@@ -29,8 +29,9 @@ struct ListenOptions {
   std::optional<wire::Address> address;
   // TCP: the ports to choose from, the first and the last, where the address says 0.
   std::optional<std::pair<std::uint16_t, std::uint16_t>> ports = {};
-  // Instead of an address: a unix socket in a fresh private folder made in this one.
-  std::string private_parent;
+  // Instead of an address: a unix socket in a fresh private folder in the first of these where that can be, or under an
+  // abstract name.
+  std::vector<PrivateParent> private_parents = {};
 };
 
 class ServerHost {
@@ -82,6 +83,7 @@ class ServerHost {
 
   Connection& new_connection(os::UniqueFd socket);
   void listen(const ListenOptions& options);
+  os::Listener::OnAccept on_accept();
   void listen_at(const wire::Address& address);
   job::Peer identify(int socket);
   void accepted(os::UniqueFd socket);

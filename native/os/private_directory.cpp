@@ -1,57 +1,151 @@
 #include "os/private_directory.h"
 
-#include <stdlib.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#include <filesystem>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <utility>
 
-#include "os/error.h"
+#include "os/random.h"
 #include "os/socket_file.h"
+#include "os/trusted_folder.h"
 
 namespace wireup::os {
 
 namespace {
 
-constexpr const char* kPrefix = "wireup-";
-constexpr const char* kSocket = "/pmi";
+constexpr std::string_view kPrefix = "wireup-";
+constexpr std::size_t kRandomLetters = 6;
+constexpr std::string_view kLetters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+constexpr const char* kSocket = "pmi";
+constexpr const char* kSocketLock = "pmi.lock";  // PathLock's
 
-void remove_dead_ones(const std::string& parent) {
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(parent, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->path().filename().string().starts_with(kPrefix)) remove_dead_directory(entry->path().string());
+// Others that are made at this moment, and what is there by chance.
+constexpr int kAttempts = 100;
+
+constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
+
+std::string by_fd(int folder, const char* name) {
+  return "/proc/self/fd/" + std::to_string(folder) + "/" + name;
+}
+
+std::string fresh_name() {
+  std::array<std::byte, kRandomLetters> bytes;
+  fill_random(bytes);
+  std::string name(kPrefix);
+  for (const std::byte byte : bytes) name += kLetters[std::to_integer<std::size_t>(byte) % kLetters.size()];
+  return name;
+}
+
+bool is_name_of_ours(std::string_view name) {
+  return name.size() == kPrefix.size() + kRandomLetters && name.starts_with(kPrefix) &&
+         name.find_first_not_of(kLetters, kPrefix.size()) == std::string_view::npos;
+}
+
+UniqueFd open_folder(int parent, const std::string& name) {
+  return UniqueFd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+bool is_at(int folder, int parent, const std::string& name) {
+  struct stat here;
+  struct stat there;
+  return ::fstat(folder, &here) == 0 && ::fstatat(parent, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+         here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
+// Its owner holds the lock, from right after its making: what can be locked has none any more.
+void remove_dead(int parent, const std::string& name) {
+  const UniqueFd folder = open_folder(parent, name);
+  struct stat status;
+  if (!folder || ::fstat(folder.get(), &status) < 0 || status.st_uid != ::geteuid()) return;
+  if ((status.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH)) != 0) return;  // none that we have made
+  if (::flock(folder.get(), LOCK_EX | LOCK_NB) < 0) return;
+  if (::fstatat(folder.get(), kSocket, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+    if (!is_dead_socket(by_fd(folder.get(), kSocket))) return;
+    ::unlinkat(folder.get(), kSocket, 0);
   }
+  ::unlinkat(folder.get(), kSocketLock, 0);
+  ::unlinkat(parent, name.c_str(), AT_REMOVEDIR);
+}
+
+void remove_dead_ones(int parent) {
+  const int listed = ::openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (listed < 0) return;
+  DIR* const entries = ::fdopendir(listed);
+  if (entries == nullptr) {
+    ::close(listed);
+    return;
+  }
+  while (const dirent* entry = ::readdir(entries)) {
+    if (is_name_of_ours(entry->d_name)) remove_dead(parent, entry->d_name);
+  }
+  ::closedir(entries);
 }
 
 }  // namespace
 
-// Only a folder of ours with a dead socket: one without any may just have been made by another starter.
 void remove_dead_directory(const std::string& path) {
-  struct stat status;
-  if (::lstat(path.c_str(), &status) < 0 || !S_ISDIR(status.st_mode)) return;
-  const std::string socket = path + kSocket;
-  if (status.st_uid != ::geteuid() || ::lstat(socket.c_str(), &status) < 0) return;
-  try {
-    const PathLock lock(socket);
-    if (!is_dead_socket(socket)) return;
-    ::unlink(socket.c_str());
-  } catch (const OsError&) {
-    return;  // not ours to clean, or in use
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos || !is_name_of_ours(std::string_view(path).substr(slash + 1))) return;
+  const TrustedFolder parent = open_trusted_folder(path.substr(0, slash + 1));
+  if (parent.fd) remove_dead(parent.fd.get(), path.substr(slash + 1));
+}
+
+std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& parent, bool passable, std::string& fault) {
+  TrustedFolder trusted = open_trusted_folder(parent);
+  if (!trusted.fd) {
+    fault = std::move(trusted.fault);
+    return nullptr;
   }
-  ::rmdir(path.c_str());
+  const std::string path = parent.substr(0, parent.find_last_not_of('/') + 1) + "/";
+  const std::size_t size = path.size() + kPrefix.size() + kRandomLetters + 1 + std::strlen(kSocket);
+  if (size > kMaxSocketPath) {
+    fault = "the path of a socket in it is too long: " + std::to_string(size) + " bytes, " +
+            std::to_string(kMaxSocketPath) + " at most";
+    return nullptr;
+  }
+  remove_dead_ones(trusted.fd.get());
+  const mode_t mode = passable ? S_IRWXU | S_IXGRP | S_IXOTH : S_IRWXU;
+  for (int i = 0; i < kAttempts; ++i) {
+    const std::string name = fresh_name();
+    if (::mkdirat(trusted.fd.get(), name.c_str(), S_IRWXU) < 0) {
+      if (errno == EEXIST) continue;
+      fault = std::strerror(errno);
+      return nullptr;
+    }
+    // Whatever the umask. In a trusted folder the name is still what we have made.
+    ::fchmodat(trusted.fd.get(), name.c_str(), mode, 0);
+    UniqueFd folder = open_folder(trusted.fd.get(), name);
+    if (!folder && errno != ENOENT) {
+      fault = std::strerror(errno);
+      ::unlinkat(trusted.fd.get(), name.c_str(), AT_REMOVEDIR);
+      return nullptr;
+    }
+    // Who looks for dead ones may have taken it for one in the meantime. A file system without such locks has none there.
+    if (!folder || (::flock(folder.get(), LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)) continue;
+    if (!is_at(folder.get(), trusted.fd.get(), name)) continue;
+    std::unique_ptr<PrivateDirectory> made(new PrivateDirectory);
+    made->parent_ = std::move(trusted.fd);
+    made->folder_ = std::move(folder);
+    made->name_ = name;
+    made->path_ = path + name;
+    return made;
+  }
+  fault = "no name for a folder in it is free";
+  return nullptr;
 }
 
-PrivateDirectory::PrivateDirectory(const std::string& parent, bool passable)
-    : path_(parent + "/" + kPrefix + "XXXXXX") {
-  remove_dead_ones(parent);
-  if (mkdtemp(path_.data()) == nullptr) throw OsError::last("mkdtemp", path_);
-  constexpr mode_t kPassable = S_IRWXU | S_IXGRP | S_IXOTH;
-  if (passable && ::chmod(path_.c_str(), kPassable) < 0) throw OsError::last("chmod", path_);
-}
+PrivateDirectory::~PrivateDirectory() { ::unlinkat(parent_.get(), name_.c_str(), AT_REMOVEDIR); }
 
-PrivateDirectory::~PrivateDirectory() { rmdir(path_.c_str()); }
+std::string PrivateDirectory::socket() const { return path_ + "/" + kSocket; }
 
-std::string PrivateDirectory::socket() const { return path_ + kSocket; }
+std::string PrivateDirectory::socket_by_fd() const { return by_fd(folder_.get(), kSocket); }
 
 }  // namespace wireup::os

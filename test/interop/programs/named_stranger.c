@@ -1,5 +1,5 @@
 // named_stranger UID NAME PATH: as that user, connects to the unix socket PATH from a socket that is bound to the abstract
-// NAME, and waits until the server hangs up. UID 0: stays who it is.
+// NAME, and waits until the server hangs up. UID 0: stays who it is. A PATH that begins with '@' is an abstract name.
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdio.h>
@@ -27,7 +27,12 @@ int main(int argc, char** argv) {
   struct sockaddr_un server = {.sun_family = AF_UNIX};
   check(strlen(argv[3]) < sizeof server.sun_path, "the path is too long");
   strcpy(server.sun_path, argv[3]);
-  check(connect(fd, (struct sockaddr*)&server, sizeof server) == 0, "connect");
+  socklen_t size = sizeof server;
+  if (argv[3][0] == '@') {
+    server.sun_path[0] = '\0';
+    size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(argv[3]));
+  }
+  check(connect(fd, (struct sockaddr*)&server, size) == 0, "connect");
   char byte;
   (void)!read(fd, &byte, 1);
   return 0;

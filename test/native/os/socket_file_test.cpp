@@ -12,7 +12,6 @@
 #include <optional>
 
 #include "os/listener.h"
-#include "os/private_directory.h"
 #include "os/support.h"
 
 namespace wireup::os {
@@ -267,33 +266,6 @@ TEST_CASE("socket file: a mode for others holds against the umask, and is no lin
   CHECK(thrown_by([&] { set_socket_mode(folder / "precious", 0666); }) == EPERM);
   REQUIRE(::lstat((folder / "precious").c_str(), &status) == 0);
   CHECK((status.st_mode & 07777) == 0600);
-}
-
-TEST_CASE("private folder: what a killed owner has left goes, what lives or is another's stays") {
-  TemporaryFolder folder;
-  const auto make = [&](const std::string& name) {
-    REQUIRE(::mkdir((folder / name).c_str(), 0700) == 0);
-    return folder / name;
-  };
-  leave_dead_socket(make("wireup-dead01") + "/pmi");
-  make("wireup-empty1");
-  leave_dead_socket(make("other") + "/pmi");
-  const std::string precious = make("wireup-file01") + "/pmi";
-  write_file(precious, "precious", 0600);
-  Reactor reactor;
-  const auto living = listen_at(reactor, make("wireup-living") + "/pmi");
-  {
-    const PrivateDirectory directory(folder.path());
-    CHECK(std::filesystem::exists(directory.path()));
-    struct stat status;
-    REQUIRE(::lstat(directory.path().c_str(), &status) == 0);
-    CHECK((status.st_mode & 07777) == 0700);
-  }
-  auto names = files_in(folder.path());
-  std::ranges::sort(names);
-  CHECK(names == std::vector<std::string>{"other", "wireup-empty1", "wireup-file01", "wireup-living"});
-  CHECK(read_file(precious) == "precious");
-  CHECK(answers(folder / "wireup-living/pmi"));
 }
 
 }  // namespace wireup::os
