@@ -30,12 +30,14 @@ bool is_shared(const job::AuthPolicy& policy) {
   });
 }
 
-// Strangers together may hold half of the files that can still be opened: they never take the last, which the
-// ranks need.
-job::JobOptions prepared(job::JobOptions options, bool names_elsewhere) {
+// Each rank has a file of its own. Of those that can be opened beside them strangers together hold half at most: the rest
+// is for what the process does else.
+job::JobOptions prepared(job::JobOptions options, bool listens, bool names_elsewhere) {
   options.names_elsewhere = names_elsewhere;
-  const std::size_t limit = os::fd_limit().soft;
-  const std::size_t room = limit - std::min(limit, os::open_fds());
+  if (!listens) return options;
+  const std::size_t ranks = options.layout.size();
+  const std::size_t limit = os::make_room_for_fds(ranks + 2 * options.auth.total_slots).soft;
+  const std::size_t room = limit - std::min(limit, os::open_fds() + ranks);
   options.auth.total_slots = std::min(options.auth.total_slots, room / 2);
   options.auth.slots = std::min(options.auth.slots, options.auth.total_slots);
   return options;
@@ -46,7 +48,7 @@ job::JobOptions prepared(job::JobOptions options, bool names_elsewhere) {
 ServerHost::ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen_options,
                        OnEvent on_event, OnQuestion on_question, NameClient* names)
     : reactor_(reactor),
-      job_(prepared(std::move(options), names != nullptr)),
+      job_(prepared(std::move(options), listen_options.address || !listen_options.private_parents.empty(), names != nullptr)),
       on_event_(std::move(on_event)),
       on_question_(std::move(on_question)),
       names_(names) {
@@ -54,6 +56,7 @@ ServerHost::ServerHost(os::Reactor& reactor, job::JobOptions options, const List
 }
 
 ServerHost::~ServerHost() {
+  if (door_timer_ != 0) reactor_.cancel(door_timer_);
   if (timer_ != 0) reactor_.cancel(timer_);
 }
 
@@ -170,12 +173,34 @@ void ServerHost::answer_spawn(job::QuestionId id, const job::SpawnAnswer& answer
 
 void ServerHost::accepted(os::UniqueFd socket) {
   job::Peer peer;
-  Connection* connection = nullptr;
   try {
     peer = identify(socket.get());
   } catch (const os::OsError&) {
     return;  // it has ended already, and the kernel says no more whose it was
   }
+  at_the_door_.emplace(Waiting{std::move(socket), std::move(peer)});
+  open_door();
+}
+
+void ServerHost::open_door() {
+  if (!at_the_door_) return;
+  if (door_timer_ != 0) reactor_.cancel(door_timer_);
+  door_timer_ = 0;
+  const auto until = job_.busy_until(at_the_door_->peer, os::Reactor::Clock::now());
+  listener_->hold(until.has_value());
+  if (until) {
+    door_timer_ = reactor_.at(*until, [this] {
+      door_timer_ = 0;
+      open_door();
+    });
+    return;
+  }
+  Waiting next = std::move(*std::exchange(at_the_door_, std::nullopt));
+  admit(std::move(next.socket), std::move(next.peer));
+}
+
+void ServerHost::admit(os::UniqueFd socket, job::Peer peer) {
+  Connection* connection = nullptr;
   try {
     connection = &new_connection(std::move(socket));
   } catch (const os::OsError& error) {
@@ -204,6 +229,7 @@ void ServerHost::ended(Connection& connection, std::string cut_off) {
   if (known) job_.eof(id, effects_, std::move(cut_off));
   free_.push_back(id);
   apply();
+  open_door();
 }
 
 void ServerHost::apply() {

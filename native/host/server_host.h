@@ -81,12 +81,20 @@ class ServerHost {
     std::optional<os::Stream> stream;  // from new_connection() on
   };
 
+  // Accepted, but there is no place for it yet; the listener is held meanwhile.
+  struct Waiting {
+    os::UniqueFd socket;
+    job::Peer peer;
+  };
+
   Connection& new_connection(os::UniqueFd socket);
   void listen(const ListenOptions& options);
   os::Listener::OnAccept on_accept();
   void listen_at(const wire::Address& address);
   job::Peer identify(int socket);
   void accepted(os::UniqueFd socket);
+  void admit(os::UniqueFd socket, job::Peer peer);
+  void open_door();
   void ended(Connection& connection, std::string cut_off);
   void apply();
   void ask(job::NameQuestion question);
@@ -103,6 +111,8 @@ class ServerHost {
   std::unique_ptr<os::Listener> listener_;
   std::optional<os::TcpPeers> tcp_peers_;  // when it listens on TCP
   std::optional<wire::Address> address_;
+  std::optional<Waiting> at_the_door_;
+  os::Reactor::TimerId door_timer_ = 0;
   std::vector<std::unique_ptr<Connection>> connections_;  // by ConnectionId
   std::vector<job::ConnectionId> free_;
   job::Effects effects_;

@@ -33,6 +33,9 @@ milliseconds delay_of(std::uint32_t misses) {
 
 Authenticator::Authenticator(AuthPolicy policy, std::uint32_t size)
     : policy_(std::move(policy)), seats_(size), expected_(size) {
+  // With none there would be no oldest to give way.
+  policy_.slots = std::max<std::size_t>(policy_.slots, 1);
+  policy_.total_slots = std::max<std::size_t>(policy_.total_slots, 1);
   if (policy_.tokens.size() > size) throw std::invalid_argument("more tokens than ranks");
   for (std::uint32_t rank = 0; rank < policy_.tokens.size(); ++rank) {
     if (!ranks_.emplace(policy_.tokens[rank].text, rank).second) {
@@ -41,7 +44,10 @@ Authenticator::Authenticator(AuthPolicy policy, std::uint32_t size)
   }
 }
 
+// What is refused for what it is, whatever it says.
 std::string Authenticator::refusal_of(const Peer& peer) const {
+  const auto known = sources_.find(name_of(peer));
+  if (known != sources_.end() && is_locked_out(peer, known->second.misses)) return locked_out(peer);
   if (!peer.host.empty()) {
     const auto address = wire::parse_ip(peer.host);
     const bool allowed = address && std::ranges::any_of(policy_.allowed_hosts, [&](const auto& range) {
@@ -56,19 +62,30 @@ std::string Authenticator::refusal_of(const Peer& peer) const {
   return allowed ? std::string() : "uid " + std::to_string(*peer.uid) + " is not allowed";
 }
 
+Authenticator::SourceName Authenticator::name_of(const Peer& peer) {
+  return {peer.host.empty() ? peer.uid : std::nullopt, peer.host};
+}
+
+std::optional<TimePoint> Authenticator::busy_until(const Peer& peer, TimePoint now) const {
+  if (!refusal_of(peer).empty()) return std::nullopt;
+  const Source* source = crowded(name_of(peer));
+  if (source == nullptr) return std::nullopt;
+  const TimePoint room = source->waiting.begin()->first + policy_.eviction_age;
+  return room <= now ? std::nullopt : std::optional(room);
+}
+
 Authenticator::Admission Authenticator::admit(ConnectionId connection, const Peer& peer, TimePoint now) {
   Admission admission;
   if (std::string refusal = refusal_of(peer); !refusal.empty()) {
     admission.refusal = std::move(refusal);
     return admission;
   }
-  const SourceName name(peer.host.empty() ? peer.uid : std::nullopt, peer.host);
-  if (const auto known = sources_.find(name);
-      known != sources_.end() && is_locked_out(peer, known->second.misses)) {
-    admission.refusal = locked_out(peer);
-    return admission;
+  if (busy_until(peer, now)) throw std::logic_error("admit: there is no room yet");
+  const SourceName name = name_of(peer);
+  if (const Source* full = crowded(name)) {
+    admission.evicted = full->waiting.begin()->second;
+    forget(*admission.evicted);
   }
-  if (!make_room(name, now, admission)) return admission;
   const auto source = sources_.try_emplace(name).first;
   const TimePoint deadline = now + policy_.handshake_timeout;
   source->second.waiting.emplace(now, connection);
@@ -89,21 +106,13 @@ void Authenticator::change(std::uint32_t rank, bool Seat::* what, bool value) {
   if (!before && expected(seat)) ++expected_;
 }
 
-bool Authenticator::make_room(const SourceName& name, TimePoint now, Admission& admission) {
+// The source that has to give a place up for a connection of this one; null: there is room.
+const Authenticator::Source* Authenticator::crowded(const SourceName& name) const {
+  const auto own = sources_.find(name);
+  if (own != sources_.end() && own->second.waiting.size() >= std::max(policy_.slots, expected_)) return &own->second;
+  if (waiting_.size() < std::max(policy_.total_slots, expected_)) return nullptr;
   const auto size = [](const auto& entry) { return entry.second.waiting.size(); };
-  auto crowded = sources_.find(name);
-  if (crowded == sources_.end() || size(*crowded) < std::max(policy_.slots, expected_)) {
-    if (waiting_.size() < std::max(policy_.total_slots, expected_)) return true;
-    crowded = std::ranges::max_element(sources_, {}, size);
-  }
-  const auto [age, oldest] = *crowded->second.waiting.begin();
-  if (now - age < policy_.eviction_age) {
-    admission.refusal = "too many connections have not identified themselves";
-    return false;
-  }
-  admission.evicted = oldest;
-  forget(oldest);
-  return true;
+  return &std::ranges::max_element(sources_, {}, size)->second;
 }
 
 std::string Authenticator::descent_refusal(std::uint32_t rank, const Peer& peer) const {

@@ -12,7 +12,8 @@
 // Nobody holds anybody up. All that is counted is counted by source: a uid of this machine, or a host that is
 // none. Another uid's connections are refused before they take a slot; a source's wrong tokens delay the end
 // of its own wrong connections, never anybody's right token; when a source has more connections of unknown
-// rank than its slots, or all sources together more than theirs, old ones go for new ones. A host, not a
+// rank than its slots, or all sources together more than theirs, old ones go for new ones, and new ones wait
+// (unaccepted, with what they have said) until one is old enough to go. A host, not a
 // uid, is locked out after a few wrong tokens: whoever has our uid needs no guessing.
 #pragma once
 
@@ -72,7 +73,7 @@ struct AuthPolicy {
   // accidents, not a boundary.
   bool descendants_only = false;
 
-  // Connections of unknown rank, of one source and of all. A source always has as many as there are ranks
+  // Connections of unknown rank, of one source and of all, at least 1. A source always has as many as there are ranks
   // still expected, and then the sum is larger too.
   std::size_t slots = 4096;
   std::size_t total_slots = 8192;
@@ -94,7 +95,10 @@ class Authenticator {
     std::optional<std::string> refusal;   // empty: the peer may speak, until its deadline
     std::optional<ConnectionId> evicted;  // this one has to go for it, and is forgotten
   };
-  // At accept.
+  // How long a peer that may speak has to wait for a place: all are taken by connections that are too young to give way.
+  // Nobody is refused for that, who may be a rank. Empty: it need not wait.
+  std::optional<TimePoint> busy_until(const Peer& peer, TimePoint now) const;
+  // At accept. Throws std::logic_error where it has to wait.
   Admission admit(ConnectionId connection, const Peer& peer, TimePoint now);
 
   struct Identity {
@@ -154,9 +158,10 @@ class Authenticator {
   };
 
   std::string refusal_of(const Peer& peer) const;
+  static SourceName name_of(const Peer& peer);
   bool expected(const Seat& seat) const;
   void change(std::uint32_t rank, bool Seat::* what, bool value);
-  bool make_room(const SourceName& name, TimePoint now, Admission& admission);
+  const Source* crowded(const SourceName& name) const;
   std::string descent_refusal(std::uint32_t rank, const Peer& peer) const;
   bool missed(ConnectionId connection);
 

@@ -86,6 +86,8 @@ class Job {
   // has a connection, or the id is in use: both are the host's mistakes, not a peer's.
   void open_channel(ConnectionId connection, std::uint32_t rank);
 
+  // Until when the host keeps a connection waiting before it says accept(); see Authenticator::busy_until().
+  std::optional<TimePoint> busy_until(const Peer& peer, TimePoint now) const { return auth_.busy_until(peer, now); }
   // Somebody connected to the listener. Refused at once (a `rejected` event and Close) when the peer's
   // identity is not allowed; otherwise it must prove its rank by initack before the handshake deadline.
   void accept(ConnectionId connection, Peer peer, TimePoint now, Effects& effects);

@@ -106,7 +106,7 @@ void Listener::on_ready(std::uint32_t) {
     UniqueFd connection(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (connection) {
       on_accept(std::move(connection));
-      if (watch.gone()) return;
+      if (watch.gone() || held_) return;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;
     } else if (!concerns_one_connection(errno)) {
@@ -118,11 +118,21 @@ void Listener::on_ready(std::uint32_t) {
 
 // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays pending, so a level-triggered wait would not wait.
 void Listener::pause() {
-  reactor_.modify(socket_.get(), 0, *this);
   resume_ = reactor_.after(kPause, [this] {
     resume_ = 0;
-    reactor_.modify(socket_.get(), EPOLLIN, *this);
+    watch();
   });
+  watch();
+}
+
+void Listener::hold(bool on) {
+  held_ = on;
+  watch();
+}
+
+void Listener::watch() {
+  const std::uint32_t events = EPOLLIN;
+  reactor_.modify(socket_.get(), held_ || resume_ != 0 ? 0 : events, *this);
 }
 
 }  // namespace wireup::os

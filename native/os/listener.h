@@ -35,12 +35,16 @@ class Listener final : Handler {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
+  // While it is held it accepts nothing: those who connect wait in the backlog.
+  void hold(bool on);
+
   // Where it really listens: the port that the kernel chose for port 0.
   const SocketAddress& address() const { return address_; }
 
  private:
   void on_ready(std::uint32_t events) override;
   void pause();
+  void watch();
   void bind_path(const SocketAddress& address);
 
   Reactor& reactor_;
@@ -50,6 +54,7 @@ class Listener final : Handler {
   SocketAddress address_;
   Lifetime lifetime_;
   Reactor::TimerId resume_ = 0;
+  bool held_ = false;
 };
 
 }  // namespace wireup::os

@@ -30,9 +30,10 @@ export function targetOf(uri: string): Target {
  * - `talk`: say something, hear everything until the server hangs up, and tell it
  * - `shoot`: say something and close at once; `reset`: the same, with RST
  * - `idle`: say something (perhaps nothing) and stay
+ * - `crowd`: the same, and come again when thrown out
  * - `endless`: write without end, never a newline unless `over` has one; `noise`: random bytes again and again
  */
-export type Manner = 'talk' | 'shoot' | 'reset' | 'idle' | 'endless' | 'noise';
+export type Manner = 'talk' | 'shoot' | 'reset' | 'idle' | 'crowd' | 'endless' | 'noise';
 
 export interface Task {
   target: Target;
@@ -84,7 +85,7 @@ function perform(): void {
           settled();
           if (text !== '') socket.write(text);
       }
-      if (manner === 'idle') return;
+      if (manner === 'idle' || manner === 'crowd') return;
       const more = (): void => {
         if (socket.destroyed) return;
         socket.write(manner === 'endless' ? endless : randomBytes(16_384), () => setImmediate(more));
@@ -92,9 +93,9 @@ function perform(): void {
       more();
     });
   };
-  const sideBySide = manner === 'idle' || manner === 'endless' || manner === 'noise';
+  const sideBySide = manner === 'idle' || manner === 'crowd' || manner === 'endless' || manner === 'noise';
   // Who is thrown out comes again, but for the idle ones, which only take room.
-  const again = (): void => open(manner === 'endless' || manner === 'noise' ? again : () => undefined);
+  const again = (): void => open(manner === 'idle' ? () => undefined : again);
   if (sideBySide) {
     for (let i = 0; i < count; i++) again();
     setInterval(() => undefined, 1 << 30);
