@@ -111,6 +111,7 @@ class World {
     bool finalized = false;
     bool refused = false;  // a stranger that is heard no more and is closed later
     bool in_block = false;
+    bool aborted = false;
     bool v2 = false;  // frames, from here on
     std::string line;
     wire::FrameFramer frames{wire::kMaxFrame};
@@ -151,7 +152,7 @@ class World {
   void receive_byte(ConnectionId connection, std::string_view byte) {
     Side& side = sides_[connection];
     const bool stranger = !side.rank;
-    const bool ignored = side.finalized || side.refused;
+    const bool ignored = side.refused;
     if (side.v2) return receive_frame_byte(connection, byte);
     const bool newline = byte[0] == '\n';
     if (!newline && !ignored) side.line += byte;
@@ -174,14 +175,20 @@ class World {
       const wire::Parsed parsed = wire::parse_v1(line, wire::Direction::to_server);
       side.in_block = parsed.form == wire::Form::block;
       const bool barrier = parsed.spec != nullptr && parsed.spec->id == wire::MessageId::barrier_in;
-      require(told || side.in_block || barrier, 2, "a line without reply or event");
+      require(aborts_again(side, parsed) || told || side.in_block || barrier, 2, "a line without reply or event");
     }
+  }
+
+  // A rank's first abort is an event; others change nothing.
+  static bool aborts_again(Side& side, const wire::Parsed& parsed) {
+    const bool aborts = parsed.spec != nullptr && parsed.spec->id == wire::MessageId::abort;
+    return aborts && std::exchange(side.aborted, true);
   }
 
   void receive_frame_byte(ConnectionId connection, std::string_view byte) {
     Side& side = sides_[connection];
     const bool stranger = !side.rank;
-    const bool ignored = side.finalized || side.refused;
+    const bool ignored = side.refused;
     std::string_view input = byte;
     std::string_view view;
     const wire::FrameFramer::Result result =
@@ -205,7 +212,7 @@ class World {
     const wire::Parsed parsed = wire::parse_v2(frame, wire::Direction::to_server, scratch);
     const bool waits = parsed.spec != nullptr && (parsed.spec->id == wire::MessageId::barrier_in ||
                                                   parsed.spec->id == wire::MessageId::get_node_attribute);
-    require(told || waits || !side.open, 2, "a frame without reply, event or question");
+    require(aborts_again(side, parsed) || told || waits || !side.open, 2, "a frame without reply, event or question");
   }
 
   void collect() {
