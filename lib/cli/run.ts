@@ -101,7 +101,7 @@ async function run(name: string, start: Start): Promise<void> {
   const result = await job.result;
   // An agent that is gone has taken no line away.
   if (result.failure?.reason !== 'agent') progress?.end();
-  sayFailure(result);
+  sayFailure(result, pmi === 'fd' || (pmi === 'unix' && options.execShim));
   if (options.printAllExitcodes) say(`exit codes: ${describeExits(result.ranks)}`);
   let exitCode = result.failure === undefined && signals.endedJob ? INTERRUPTED : result.exitCode;
   if (options.result !== undefined) {
@@ -132,7 +132,7 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
   void reportTrouble(job);
   signals.attach(job);
   const result = await job.result;
-  sayFailure(result);
+  sayFailure(result, false);
   // It is a rank of the job that has failed, though no child of ours.
   if (result.failure !== undefined && process.ppid === pid) process.kill(pid!, 'SIGTERM');
   process.exitCode = result.exitCode;
@@ -161,10 +161,18 @@ function describeJob(job: Job, apps: readonly LaunchApp[]): string {
  * When nobody reads the output any more there is nobody to be told, as with `yes | head`. Nor does a job that is stopped
  * need words: only its user's own ^C does that.
  */
-function sayFailure(result: JobResult): void {
+/** What MPICH exits with when it cannot talk to its server (MPI_ERR_OTHER). */
+const MPICH_NO_PMI = 15;
+
+/** @param inherited ranks were given their PMI connection as an fd */
+function sayFailure(result: JobResult, inherited: boolean): void {
   if (result.failure === undefined) return;
   if (result.exitCode === NO_READER && result.failure?.reason === 'output') return;
   for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
+  const { reason, code, phase, rank } = result.failure;
+  if (inherited && reason === 'exit' && code === MPICH_NO_PMI && phase === 'none') {
+    say(`rank ${rank} never used PMI_FD; does a wrapper (sudo, Python's subprocess) close inherited fds? Then use --pmi tcp`);
+  }
 }
 
 const target = (pattern: string | undefined): OutputTarget => (pattern === undefined ? 'inherit' : { file: toBytes(pattern) });
