@@ -126,8 +126,7 @@ void Listener::pause() {
 }
 
 void Listener::hold(bool on) {
-  held_ = on;
-  watch();
+  if (std::exchange(held_, on) != on) watch();
 }
 
 void Listener::watch() {
