@@ -111,7 +111,6 @@ class World {
     bool finalized = false;
     bool refused = false;  // a stranger that is heard no more and is closed later
     bool in_block = false;
-    bool aborted = false;
     bool v2 = false;  // frames, from here on
     std::string line;
     wire::FrameFramer frames{wire::kMaxFrame};
@@ -175,14 +174,13 @@ class World {
       const wire::Parsed parsed = wire::parse_v1(line, wire::Direction::to_server);
       side.in_block = parsed.form == wire::Form::block;
       const bool barrier = parsed.spec != nullptr && parsed.spec->id == wire::MessageId::barrier_in;
-      require(aborts_again(side, parsed) || told || side.in_block || barrier, 2, "a line without reply or event");
+      require(told || side.in_block || barrier || aborts_again(side, parsed), 2, "a line without reply or event");
     }
   }
 
   // A rank's first abort is an event; others change nothing.
-  static bool aborts_again(Side& side, const wire::Parsed& parsed) {
-    const bool aborts = parsed.spec != nullptr && parsed.spec->id == wire::MessageId::abort;
-    return aborts && std::exchange(side.aborted, true);
+  bool aborts_again(const Side& side, const wire::Parsed& parsed) const {
+    return parsed.spec != nullptr && parsed.spec->id == wire::MessageId::abort && aborted_[*side.rank];
   }
 
   void receive_frame_byte(ConnectionId connection, std::string_view byte) {
@@ -212,7 +210,7 @@ class World {
     const wire::Parsed parsed = wire::parse_v2(frame, wire::Direction::to_server, scratch);
     const bool waits = parsed.spec != nullptr && (parsed.spec->id == wire::MessageId::barrier_in ||
                                                   parsed.spec->id == wire::MessageId::get_node_attribute);
-    require(aborts_again(side, parsed) || told || waits || !side.open, 2, "a frame without reply, event or question");
+    require(told || waits || !side.open || aborts_again(side, parsed), 2, "a frame without reply, event or question");
   }
 
   void collect() {
@@ -307,6 +305,9 @@ class World {
         require(!std::exchange(stuck_, true) && event.barrier == barriers_, 6, "stuck is wrong");
         break;
       case job::EventType::aborted:
+        require(side != nullptr, 6, "an abort of a rank that is not there");
+        aborted_[static_cast<std::size_t>(event.rank)] = true;
+        break;
       case job::EventType::protocol_error:
         require(side != nullptr, 6, "an event of a rank that is not there");
         break;
@@ -325,6 +326,7 @@ class World {
   job::Effects effects_;
   job::TimePoint now_{};
   std::array<Side, kConnections> sides_;
+  std::array<bool, kRanks> aborted_{};
   std::string trace_;
   std::optional<ConnectionId> sending_;  // the trace ends in bytes for this one
   ConnectionId last_sent_ = 0;
