@@ -43,9 +43,8 @@ describe.skipIf(tools.missing).each(['tcp', 'unix'] as const)(`--pmi %s, with ${
     for (let job = 0; job < 3; job++) {
       const gate = join(folder, `gate-${transport}-${limit}-${job}`);
       execFileSync('mkfifo', [gate], { timeout: deadline });
-      // What the test itself has inherited may have numbers above the limit: no rank could have those.
       const limited = [peer('prlimit'), `--nofile=${limit}:${limit}`];
-      const run = new Run([...limited, ...wireupRun(ranks, transport, '--close-fds', ...options, 'sh', '-c', `: < ${gate}; exec "$0" "$@"`, ...shim, program('hello'))], { deadline });
+      const run = new Run([...limited, ...wireupRun(ranks, transport, ...options, 'sh', '-c', `: < ${gate}; exec "$0" "$@"`, ...shim, program('hello'))], { deadline });
       using crowd = new Stranger({ target: await targetFor(run), manner: 'crowd', count: connections });
       await crowd.ready;
       const opened = openSync(gate, 'r+');

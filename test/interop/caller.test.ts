@@ -109,6 +109,13 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
     expect(fds((await facts('pipe', probe())).facts)).toHaveLength(4);
   });
 
+  it('no fd whose number the limit on open files has come to exclude, and a line says so', async () => {
+    const { code, stdout, stderr } = await run(['bash', '-c', 'exec 250>/dev/null; ulimit -n 200; "$0" run -n 2 sh -c \'echo ran; ! [ -e /proc/self/fd/250 ]\'', link('wireup')]);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'ran\nran\n' });
+    // Who runs the tests may have others.
+    expect(stderr).toContain("wireup-agent: the caller's fd 250 cannot be passed on to ranks: it is not below the limit on open files, 200\n");
+  });
+
   it.each(outputs)('stdout and stderr: %s', async (output) => {
     const [ours, theirs] = [await facts(output, link('wireup'), 'run', '-n', '1', probe()), await facts(output, probe())];
     expect(ours.said).toBe(theirs.said);

@@ -140,10 +140,17 @@ const char* Agent::handle(const PassFds& pass, std::optional<std::vector<os::Uni
     return nullptr;
   }
   if (pass.fds.size() != fds->size()) return "has not the fds that it names";
+  const std::uint64_t limit = os::fd_limit().hard;
   for (std::size_t i = 0; i < fds->size(); ++i) {
     const std::int32_t number = pass.fds[i];
     const auto is_same = [number](const auto& entry) { return entry.second == number; };
     if (number <= STDERR_FILENO || std::ranges::any_of(passed_fds_, is_same)) return "has a bad fd number";
+    // The caller may have it from before its limit was lowered; no process can get such a number anew.
+    if (static_cast<std::uint64_t>(number) >= limit) {
+      complain("the caller's fd %d cannot be passed on to ranks: it is not below the limit on open files, %llu", number,
+               static_cast<unsigned long long>(limit));
+      continue;
+    }
     passed_fds_.emplace_back(std::move((*fds)[i]), number);
   }
   // As for those of a Spawn: the next message's may be as many.
