@@ -227,6 +227,12 @@ void LaunchHost::describe_program(std::uint32_t id, Program program) {
   for (Program& part : parts) agent_->send(std::move(part));
 }
 
+// Those of a spawned group that cannot be started: the agent forgets others with their last rank.
+void LaunchHost::forget_programs(const RankGroup& group) {
+  const std::uint32_t last = program_of(group, group.size() - 1);
+  for (std::uint32_t id = group.first_program; id <= last; id += 2) agent_->send(Spawn{id, {}, true});
+}
+
 double LaunchHost::now() const {
   return std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - begin_).count();
 }
@@ -317,7 +323,10 @@ void LaunchHost::spawn(std::uint32_t number, SpawnOptions options) {
     group->spawner = options.spawner;
     describe_programs(*group);
   } catch (const os::OsError& error) {
-    if (group != nullptr) groups_.erase(group->first_process());
+    if (group != nullptr) {
+      forget_programs(*group);
+      groups_.erase(group->first_process());
+    }
     return fail(error.what());
   }
   spawn_some();
@@ -337,6 +346,7 @@ void LaunchHost::answer_spawner(RankGroup& group) {
     sink_.notify(handle_, GroupSpawned{}, group.number());
     return answer_spawn(spawner, {.kvsname = group.options().job.kvsname, .errcodes = spawner.errcodes});
   }
+  forget_programs(group);
   std::vector<std::uint32_t> started(group.asked());
   std::iota(started.begin(), started.end(), group.first_process());
   send_signal(SIGKILL, started);

@@ -121,6 +121,7 @@ class LaunchHost final : AgentObserver {
   void on_event(RankGroup& group, const job::Event& event);
   void describe_programs(RankGroup& group);
   void describe_program(std::uint32_t id, wire::agent::Program program);
+  void forget_programs(const RankGroup& group);
   std::uint32_t program_of(const RankGroup& group, std::uint32_t rank) const;
   wire::agent::SpawnRank describe_rank(RankGroup& group, std::uint32_t rank, std::vector<os::UniqueFd>& fds);
   void send_signal(std::int32_t signal, const std::vector<std::uint32_t>& processes);

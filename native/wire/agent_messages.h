@@ -118,7 +118,8 @@ struct SpawnRank {
 struct Spawn {
   std::uint32_t program = 0;
   std::vector<SpawnRank> ranks;
-  bool last = false;  // of this program, which the agent may forget
+  // Of this program, which the agent may forget. Without ranks it does no more than that, whether it knows the program or not.
+  bool last = false;
 };
 
 // A signal for the process groups of the processes named; an empty list means all. TSTP stops them as STOP does.

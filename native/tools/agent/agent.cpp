@@ -183,6 +183,10 @@ const char* Agent::handle(Spawn& spawn, std::optional<std::vector<os::UniqueFd>>
     fds_named += rank.fds.size();
   }
   if (fds && fds_named != fds->size()) return "has not the fds that it names";
+  if (spawn.ranks.empty()) {
+    if (spawn.last) programs_.forget(spawn.program);
+    return nullptr;
+  }
 
   const Executable* program = nullptr;
   std::optional<os::OsError> failure;

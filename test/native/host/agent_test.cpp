@@ -398,4 +398,18 @@ TEST_CASE("a program whose last spawn has been said is forgotten, and its number
   CHECK(read_all(out.first.get()) == "one\ntwo\n");
 }
 
+TEST_CASE("a spawn without ranks forgets a program, and one that is not known is no fault") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello();
+  agent.program({"echo", "one"}, 3);
+  for (const std::uint32_t program : {3U, 3U, 4U}) agent.send(msg::Spawn{program, {}, true});
+  agent.program({"echo", "two"}, 3);
+  agent.start(0, 3);
+  agent.expect<msg::Exited>();
+  agent.finish();
+  CHECK(read_all(out.first.get()) == "two\n");
+}
+
 }  // namespace
