@@ -18,6 +18,8 @@ namespace {
 // Shown in /proc/PID/fd as /memfd:wireup-caller, by which they are known.
 constexpr const char* kName = "wireup-caller";
 constexpr std::string_view kTarget = "/memfd:wireup-caller";
+// MFD_NOEXEC_SEAL, which older headers do not have.
+constexpr unsigned kNoExec = 8;
 // A starter and a tool of one build read each other.
 constexpr std::size_t kMaxNotes = 1 << 20;
 
@@ -63,7 +65,9 @@ void fields(Codec& codec, M& m) {
 }
 
 int leave_notes(const CallerNotes& notes) {
-  os::UniqueFd fd(::memfd_create(kName, 0));
+  // With vm.memfd_noexec=2 no other is allowed; before Linux 6.3 the flag is not known.
+  os::UniqueFd fd(::memfd_create(kName, kNoExec));
+  if (!fd && errno == EINVAL) fd.reset(::memfd_create(kName, 0));
   if (!fd) throw os::OsError::last("memfd_create");
   const std::string text = wire::encode_packet(Packet(notes));
   if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
