@@ -79,8 +79,10 @@ interface Reader<E extends { type: string }> {
   wake(): void;
 }
 
+const wants = ({ types }: { types: ReadonlySet<string> | undefined }, type: string): boolean => types === undefined || types.has(type);
+
 export interface HubOptions<E> {
-  /** Is given what no reader gets. */
+  /** Is given each event that no reader gets, be it that the last one that wants it leaves before it has come to it. */
   onUnread?: (event: E) => void;
   /** Is told which types of events readers want, whenever that changes; undefined: all. */
   onInterest?: (types: ReadonlySet<string> | undefined) => void;
@@ -125,7 +127,7 @@ export class EventHub<E extends { type: string }> {
     if (this.#held !== undefined) return this.#held.push(entry);
     let read = false;
     for (const reader of this.#readers) {
-      if (reader.types?.has(event.type) === false) continue;
+      if (!wants(reader, event.type)) continue;
       read = true;
       reader.backlog.push(entry);
       reader.wake();
@@ -137,7 +139,7 @@ export class EventHub<E extends { type: string }> {
   miss(type: string, count: number): void {
     if (this.#held !== undefined) return this.#held.miss(type, count);
     for (const reader of this.#readers) {
-      if (reader.types?.has(type) === false) continue;
+      if (!wants(reader, type)) continue;
       reader.backlog.miss(type, count);
       reader.wake();
     }
@@ -151,6 +153,14 @@ export class EventHub<E extends { type: string }> {
   #endReaders(): void {
     for (const reader of this.#readers) reader.wake();
     this.#readers.clear();
+  }
+
+  /** The reader has gone: what waits for it and for nobody else is unread. */
+  #leaveUnread(backlog: Backlog<E>): void {
+    while (backlog.length > 0) {
+      const { event } = backlog.shift();
+      if (!isMissed(event) && ![...this.#readers].some((reader) => wants(reader, event.type))) this.#onUnread(event);
+    }
   }
 
   #tellInterest(): void {
@@ -188,7 +198,10 @@ export class EventHub<E extends { type: string }> {
     signal?.addEventListener('abort', onAbort, { once: true });
     const leave = (): void => {
       left = true;
-      if (this.#readers.delete(reader)) this.#tellInterest();
+      if (this.#readers.delete(reader)) {
+        this.#tellInterest();
+        this.#leaveUnread(backlog);
+      }
       signal?.removeEventListener('abort', onAbort);
       reader.wake();
     };

@@ -117,3 +117,18 @@ test('a reader of some types gets these only, and the hub says which types are w
   await events.return!();
   expect(told).toEqual([[], ['single'], undefined, ['single'], []]);
 });
+
+test('what a reader leaves behind is unread, where no other one gets it', async () => {
+  const unread: Numbered[] = [];
+  const hub = await opened({ onUnread: (event) => unread.push(event) });
+  const all = hub.read();
+  const some = hub.read(undefined, ['repeated']);
+  hub.push(single(1));
+  hub.push(repeated(2), true);
+  hub.push(single(3));
+  expect((await all.next()).value).toEqual(single(1));
+  await all.return!();
+  expect(unread).toEqual([single(3)]);
+  await some.return!();
+  expect(unread).toEqual([single(3), repeated(2)]);
+});
