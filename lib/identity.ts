@@ -38,7 +38,7 @@ export interface AdmissionOptions {
   handshakeTimeout?: number;
 }
 
-/** What ranks may leave with the server. */
+/** How much ranks may store in the server. */
 export interface KvsOptions {
   /**
    * Bytes that keys and values may take together: those of the key-value space, and PMI-2's attributes of nodes; in a

@@ -1,6 +1,6 @@
 /**
- * The options of run and serve on what a job's server speaks, on who may join, each with what it gives up, and on what may be
- * left with the server.
+ * The options of run and serve for the PMI that a job's server speaks, for who may join (each says what it gives up), and
+ * for how much ranks may store.
  */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { PmiId } from '../index';

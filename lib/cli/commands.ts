@@ -13,7 +13,7 @@ import { version } from './version';
 
 /** Does what the words of the command line ask for. */
 export function startCommand(start: Start): void {
-  // Without the starter there is nothing to close, and the addon is loaded for who needs it.
+  // Without the starter there are no notes to close, and only commands that need the addon load it.
   if (start.notes >= 0) takeCaller(start);
   const program = new Command('wireup')
     .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')

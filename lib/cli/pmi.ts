@@ -104,7 +104,7 @@ async function run(options: ProbeOptions, work: (client: PmiClient, waiting: () 
   let client: PmiClient | undefined;
   try {
     client = await PmiClient.fromEnv({ ...waiting(), ...(options.pipeline ? {} : { pipeline: false }) });
-    // A job of size 1 to programs; who asks for the server wants to know that there is none.
+    // To a program it is a job of size 1; a user who asks about the server is to hear that there is none.
     if (client.singleton) throw new PmiError('ERR_PMI_ENVIRONMENT', 'no PMI server: neither PMI_FD nor PMI_PORT is set; run it as a rank, such as `wireup run -n 2 wireup pmi info`');
     if (options.verbose) say(`rank ${client.rank} of ${client.size} by ${client.server!}`);
     const { json, lines } = await work(client, waiting);

@@ -141,7 +141,7 @@ export function idset(text: string): number[] {
     const ranks = parseIdset(text);
     if (ranks.length > 0) return ranks;
   } catch {
-    // Told below.
+    // The message below is the command line's.
   }
   throw new InvalidArgumentError('Expected ranks, such as 0,4-7.');
 }

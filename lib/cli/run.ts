@@ -158,8 +158,8 @@ function describeJob(job: Job, apps: readonly LaunchApp[]): string {
 }
 
 /**
- * When nobody reads the output any more there is nobody to be told, as with `yes | head`. Nor does a job that is stopped
- * need words: only its user's own ^C does that.
+ * Nothing where the reader of the output has gone, as with `yes | head`, nor for a job that was stopped: only its user's
+ * own ^C does that.
  */
 /** What MPICH exits with when it cannot talk to its server (MPI_ERR_OTHER). */
 const MPICH_NO_PMI = 15;
@@ -167,7 +167,7 @@ const MPICH_NO_PMI = 15;
 /** @param inherited ranks were given their PMI connection as an fd */
 function sayFailure(result: JobResult, inherited: boolean): void {
   if (result.failure === undefined) return;
-  if (result.exitCode === NO_READER && result.failure?.reason === 'output') return;
+  if (result.exitCode === NO_READER && result.failure.reason === 'output') return;
   for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
   const { reason, code, phase, rank } = result.failure;
   if (inherited && reason === 'exit' && code === MPICH_NO_PMI && phase === 'none') {

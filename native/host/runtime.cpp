@@ -78,7 +78,7 @@ void Runtime::tell(Handle handle, const job::Event& event, std::uint32_t group) 
   if (open_.contains(handle)) outbox_.tell(handle, event, group);
 }
 
-// For `handle`, or nobody's (0).
+// `handle` is the owner of the function; 0: it has none.
 void Runtime::post(Handle handle, std::function<void()> function) {
   if (shut_down_) return;
   if (!reactor_) {
@@ -147,7 +147,7 @@ void Runtime::failed(os::Reactor::Owner owner, const std::exception_ptr& failure
   fail(handle, std::move(fault));
 }
 
-// Where the loop itself fails nobody can be served any more.
+// Where the loop itself fails, no handle can be served any more.
 void Runtime::run(os::Reactor& reactor) {
   for (;;) {
     try {

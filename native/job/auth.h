@@ -96,7 +96,7 @@ class Authenticator {
     std::optional<ConnectionId> evicted;  // this one has to go for it, and is forgotten
   };
   // How long a peer that may speak has to wait for a place: all are taken by connections that are too young to give way.
-  // Nobody is refused for that, who may be a rank. Empty: it need not wait.
+  // No peer that may be a rank is refused for lack of a place. Empty: it need not wait.
   std::optional<TimePoint> busy_until(const Peer& peer, TimePoint now) const;
   // At accept. Throws std::logic_error where it has to wait.
   Admission admit(ConnectionId connection, const Peer& peer, TimePoint now);
@@ -120,7 +120,7 @@ class Authenticator {
   // Which process a rank is, and which one starts ranks whose process is not known yet.
   void runs_as(std::uint32_t rank, std::int32_t pid) { seats_[rank].pid = pid; }
   void started_by(std::int32_t pid) { launcher_ = pid; }
-  // Whether some process starts the ranks, whose host is then told when theirs end.
+  // Whether a launcher starts the ranks: the host then hears when their processes end.
   bool has_launcher() const { return launcher_ != 0; }
 
   // The connection ended before it was known.

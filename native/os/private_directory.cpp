@@ -128,7 +128,7 @@ std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& pare
       ::unlinkat(trusted.fd.get(), name.c_str(), AT_REMOVEDIR);
       return nullptr;
     }
-    // Who looks for dead ones may have taken it for one in the meantime. A file system without such locks has none there.
+    // Another maker may have taken it for a dead one before we hold the lock. Where a file system has no such locks none does.
     if (!folder || (::flock(folder.get(), LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)) continue;
     if (!is_at(folder.get(), trusted.fd.get(), name)) continue;
     std::unique_ptr<PrivateDirectory> made(new PrivateDirectory);

@@ -49,8 +49,8 @@ class Reactor {
  public:
   using Clock = std::chrono::steady_clock;
   using TimerId = std::uint64_t;  // 0 is never given
-  using Owner = std::uint64_t;    // 0: nobody
-  // Called on the loop, as nobody. What it posts runs when no function of the owner does.
+  using Owner = std::uint64_t;    // 0: none
+  // Called on the loop, without an owner. What it posts runs when no function of the owner does.
   using OnFailure = std::function<void(Owner owner, std::exception_ptr failure)>;
   // What stands behind an fd. From stream sockets the reactor may receive before it calls their handler.
   enum class Kind : std::uint8_t { any, stream_socket };
@@ -64,7 +64,7 @@ class Reactor {
 
   void run();   // until stop()
   void stop();  // any thread; what was posted before it still runs
-  // Any thread. From another than the loop's it is nobody's where no owner is given.
+  // Any thread. Where no owner is given it has the one whose function runs, and none from a thread other than the loop's.
   void post(std::function<void()> function);
   void post(Owner owner, std::function<void()> function);
 

@@ -121,7 +121,7 @@ void write_whole(const std::string& path, std::string_view content) {
     named.ours = true;
   }
   if (target.status) {
-    // In this order: a new owner takes set-uid bits away. Who may not give files away becomes the owner.
+    // In this order: a new owner takes set-uid bits away. Where we may not give the file away, it is ours.
     [[maybe_unused]] const int owner = ::fchown(file.get(), target.status->st_uid, target.status->st_gid);
     if (::fchmod(file.get(), target.status->st_mode & kModeBits) != 0) throw OsError::last("fchmod", target.path);
   }
