@@ -1,8 +1,8 @@
-#include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "addon/convert.h"
+#include "wire/utf8.h"
 
 namespace wireup::addon {
 namespace {
@@ -13,34 +13,11 @@ constexpr char16_t kEscape = 0xdc00;
 // U+FFFD in UTF-8: what Node-API makes of a lone surrogate.
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
-struct Sequence {
-  std::size_t size = 0;  // 0: none begins here
-  char32_t code = 0;
-};
-
-// The sequence of UTF-8 at the beginning of a text that is not empty: shortest form, no surrogate, up to U+10FFFF.
-Sequence sequence(std::string_view text) {
-  const auto first = static_cast<unsigned char>(text.front());
-  if (first < 0x80) return {1, first};
-  if (first < 0xc2 || first > 0xf4) return {};
-  const std::size_t size = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  if (text.size() < size) return {};
-  char32_t code = first & (0x7fU >> size);
-  for (std::size_t i = 1; i < size; ++i) {
-    const auto next = static_cast<unsigned char>(text[i]);
-    if ((next & 0xc0) != 0x80) return {};
-    code = code << 6 | (next & 0x3fU);
-  }
-  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (code < kLeast[size] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return {};
-  return {size, code};
-}
-
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
-    const std::size_t size = sequence(text).size;
-    if (size == 0) return false;
-    text.remove_prefix(size);
+    const wire::Character next = wire::first_character(text);
+    if (!next.valid) return false;
+    text.remove_prefix(next.size);
   }
   return true;
 }
@@ -96,9 +73,9 @@ Napi::Value to_string(Napi::Env env, std::string_view text) {
   if (is_utf8(text)) return Napi::String::New(env, text.data(), text.size());
   std::u16string units;
   while (!text.empty()) {
-    const Sequence next = sequence(text);
-    append(units, next.size == 0 ? kEscape + static_cast<unsigned char>(text.front()) : next.code);
-    text.remove_prefix(next.size == 0 ? 1 : next.size);
+    const wire::Character next = wire::first_character(text);
+    append(units, next.valid ? next.code : kEscape + static_cast<unsigned char>(text.front()));
+    text.remove_prefix(next.size);
   }
   return Napi::String::New(env, units);
 }

@@ -1,0 +1,44 @@
+// Reading UTF-8 that may not be UTF-8 (RFC 3629): the shortest form, no surrogates, up to U+10FFFF.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace wireup::wire {
+
+struct Character {
+  char32_t code = 0;
+  std::size_t size = 1;
+  bool valid = false;  // otherwise it is one byte that begins none
+};
+
+inline bool is_continuation(char c) { return (static_cast<std::uint8_t>(c) & 0xc0) == 0x80; }
+
+// How many bytes a character has that begins with this one; 0: none does.
+inline std::size_t size_of_character(char c) {
+  const auto first = static_cast<std::uint8_t>(c);
+  if (first < 0x80) return 1;
+  if (first < 0xc2) return 0;
+  if (first < 0xe0) return 2;
+  if (first < 0xf0) return 3;
+  return first < 0xf5 ? 4 : 0;
+}
+
+// The first of a text that is not empty.
+inline Character first_character(std::string_view text) {
+  const auto byte_at = [text](std::size_t at) { return static_cast<std::uint8_t>(text[at]); };
+  const std::size_t size = size_of_character(text[0]);
+  if (size == 1) return {byte_at(0), 1, true};
+  if (size == 0 || text.size() < size) return {};
+  char32_t code = byte_at(0) & (0xffU >> (size + 1));
+  for (std::size_t i = 1; i < size; ++i) {
+    if (!is_continuation(text[i])) return {};
+    code = code << 6 | (byte_at(i) & 0x3fU);
+  }
+  if ((size == 3 && code < 0x800) || (size == 4 && code < 0x10000)) return {};
+  if ((code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff) return {};
+  return {code, size, true};
+}
+
+}  // namespace wireup::wire
