@@ -121,9 +121,11 @@ void write_whole(const std::string& path, std::string_view content) {
     named.ours = true;
   }
   if (target.status) {
-    // In this order: a new owner takes set-uid bits away. Where we may not give the file away, it is ours.
-    [[maybe_unused]] const int owner = ::fchown(file.get(), target.status->st_uid, target.status->st_gid);
-    if (::fchmod(file.get(), target.status->st_mode & kModeBits) != 0) throw OsError::last("fchmod", target.path);
+    // In this order: a new owner takes set-uid bits away. Where we may not give the file away, it is ours, and must
+    // not run as us.
+    const bool same_owner = ::fchown(file.get(), target.status->st_uid, target.status->st_gid) == 0;
+    const mode_t kept = same_owner ? kModeBits : kModeBits & ~mode_t{S_ISUID | S_ISGID};
+    if (::fchmod(file.get(), target.status->st_mode & kept) != 0) throw OsError::last("fchmod", target.path);
   }
   write_all(file.get(), content, target.path);
   if (::fsync(file.get()) != 0) throw OsError::last("fsync", target.path);
