@@ -239,8 +239,8 @@ export class PmiClient implements AsyncDisposable {
   async putMany(entries: Record<string, string> | Iterable<readonly [string, string]>, options: Waiting = {}): Promise<void> {
     if (typeof entries !== 'object' || entries === null) throw optionError('entries', 'an object or pairs', entries);
     const pairs = Symbol.iterator in entries ? [...(entries as Iterable<readonly [string, string]>)] : Object.entries(entries);
+    if (pairs.some((pair: unknown) => !Array.isArray(pair) || pair.length !== 2)) throw optionError('entries', 'pairs of a key and a value', entries);
     const words = pairs.flat();
-    if (words.length !== 2 * pairs.length) throw optionError('entries', 'pairs of a key and a value', entries);
     for (const [i, word] of words.entries()) {
       if (i % 2 === 0) checkKey('entries', word, this.#room);
       else checkValue(`entries.${words[i - 1]}`, word, this.#room);

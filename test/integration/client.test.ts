@@ -233,6 +233,7 @@ test('wrong use is told at the call', async () => {
     [one.getMany([1 as never]), /keys\[0\]: expected a string/],
     [one.putMany(null as never), /entries: expected an object or pairs/],
     [one.putMany([['a']] as never), /entries: expected pairs/],
+    [one.putMany([['a', 'b', 'c'], ['d']] as never), /entries: expected pairs/],
     [one.get('a', { timeout: -1 }), /timeout: expected a whole number/],
     [one.get('a', { retries: 3 } as never), /options\.retries: expected one of the options signal, timeout/],
     [PmiClient.connect({ address: 'h:1', id: '1', pipeline: 1 as never }), /pipeline: expected true or false/],
