@@ -79,9 +79,9 @@ export interface RankResult {
 
 export interface JobResult {
   /**
-   * What a launcher should exit with: 0; the failing rank's code, or 128 + its signal; abort's code; 124 when a time
-   * limit passed; 143 (128 + TERM) where stop() or the signal ended it; 127 for a program that does not exist, 126 for one that cannot be executed; 141 when whoever read the output
-   * has gone; 1 for the rest.
+   * What a launcher should exit with: 0; the failing rank's code, or 128 + its signal; abort's code; 124 when a time limit
+   * passed; 143 (128 + TERM) where stop() or the option `signal` ended it; 127 for a program that does not exist, 126 for one
+   * that cannot be executed; 141 when the reader of the output has gone; 1 for the rest.
    */
   exitCode: number;
   failure?: JobFailure;
@@ -105,7 +105,7 @@ export interface JobResult {
 /** What a shell exits with whose last program was killed by SIGPIPE. */
 const BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
 
-/** A program that speaks PMI over a channel whose first program has finalized is killed so, and says nothing. */
+/** What kills a program silently that speaks PMI over a channel on which another one has finalized. */
 const secondProgram = ", as a second PMI program in one rank does: the first one's finalize ended the connection (with reconnect, over tcp, each gets its own)";
 
 export function exitOf(outcome: { signaled: boolean; value: number }): { code: number } | { signal: NodeJS.Signals } {
@@ -165,8 +165,8 @@ export function toJobResult(result: NativeResult, host: string, apps: readonly J
 }
 
 /**
- * One or two lines for people on why a job failed, or that it was stopped; absent when it did neither. Control characters in what ranks and files are
- * called, and in what ranks said, are escaped.
+ * One or two lines for people: why a job failed, or that it was stopped; absent when it was neither. Control characters in
+ * the names of programs and files, and in what ranks have sent, are escaped.
  */
 export function describeFailure(result: JobResult): string | undefined {
   const { failure, ended } = result;
