@@ -34,7 +34,8 @@ export interface SpawnedJob {
 
 /**
  * A rank asks for processes (MPI_Comm_spawn), and waits for the answer: one call of accept() or reject(); another does
- * nothing. Where no reader wants events of this type, it is refused.
+ * nothing. Where no reader wants events of this type, or the last one that does leaves before it has come to this one, it is
+ * refused.
  */
 export interface SpawnEvent {
   type: 'spawn';

@@ -53,8 +53,8 @@ struct SpawnedProcess {
 };
 
 // Throws OsError: the failing step as its syscall ("execve", "chdir", "clone", "dup2", ...), with the file,
-// directory or fd as its subject; a file is followed by its missing_interpreter(). A file without a #! line that the kernel refuses (ENOEXEC) is run by
-// /bin/sh, as execvp does. After a throw there is no child.
+// directory or fd as its subject; behind a file stands its missing_interpreter(). A file without a #! line that the
+// kernel refuses (ENOEXEC) is run by /bin/sh, as execvp does. After a throw there is no child.
 SpawnedProcess spawn(const SpawnSpec& spec);
 
 // The signals that are ignored in this process now.
