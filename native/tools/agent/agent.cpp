@@ -159,6 +159,11 @@ const char* Agent::handle(const PassFds& pass, std::optional<std::vector<os::Uni
 }
 
 const char* Agent::handle(SocketFolder& folder) {
+  // Ranks can spawn group after group; those of groups that have ended are gone.
+  if (socket_folders_.size() >= folders_to_check_) {
+    std::erase_if(socket_folders_, [](const std::string& path) { return ::access(path.c_str(), F_OK) != 0; });
+    folders_to_check_ = std::max(kFoldersToCheck, 2 * socket_folders_.size());
+  }
   socket_folders_.push_back(std::move(folder.path));
   return nullptr;
 }

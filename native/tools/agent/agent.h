@@ -50,6 +50,9 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   int run();
 
  private:
+  // So many sockets' folders are kept before it is looked which are still there; then twice as many as were.
+  static constexpr std::size_t kFoldersToCheck = 64;
+
   enum class Phase { serving, ending, sweeping, draining, finished, abandoned };
 
   void on_message(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
@@ -87,6 +90,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   std::vector<std::pair<os::UniqueFd, std::int32_t>> passed_fds_;  // ours, and the number that ranks see it under
   bool passed_fds_lost_ = false;  // there was no room for some
   std::vector<std::string> socket_folders_;
+  std::size_t folders_to_check_ = kFoldersToCheck;
   Programs programs_;
   Ranks ranks_;
   ProcessTable table_;
