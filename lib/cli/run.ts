@@ -157,14 +157,15 @@ function describeJob(job: Job, apps: readonly LaunchApp[]): string {
   return `${apps.map((app) => `${ranks(app.ranks)} of ${toText(app.program)}`).join(', ')} on ${job.host}`;
 }
 
-/**
- * Nothing where the reader of the output has gone, as with `yes | head`, nor for a job that was stopped: only its user's
- * own ^C does that.
- */
 /** What MPICH exits with when it cannot talk to its server (MPI_ERR_OTHER). */
 const MPICH_NO_PMI = 15;
 
-/** @param inherited ranks were given their PMI connection as an fd */
+/**
+ * Nothing where the reader of the output has gone, as with `yes | head`, nor for a job that was stopped: only its user's
+ * own ^C does that.
+ *
+ * @param inherited ranks were given their PMI connection as an fd
+ */
 function sayFailure(result: JobResult, inherited: boolean): void {
   if (result.failure === undefined) return;
   if (result.exitCode === NO_READER && result.failure.reason === 'output') return;

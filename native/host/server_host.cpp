@@ -263,6 +263,9 @@ void ServerHost::apply() {
       answer_spawn(question.id, {.rc = job::kFail, .message = "not_supported"});
     }
   }
+  // A connection whose rank is known has given its place up.
+  const auto has_identified = [](const job::Event& event) { return event.type == job::EventType::connected; };
+  if (at_the_door_ && std::ranges::any_of(events, has_identified)) open_door();
 }
 
 void ServerHost::ask(job::NameQuestion question) {
