@@ -24,7 +24,7 @@ const endings = [
   },
   { options: { program: '/no/such/program' }, reason: 'spawn', code: 127 },
   { options: { ...all, timeout: 30 }, reason: 'timeout', code: 124 },
-  { options: all, act: (job) => void job.stop({ grace: 100 }), reason: undefined, code: 0 },
+  { options: all, act: (job) => void job.stop({ grace: 100 }), reason: undefined, code: 143 },
   { options: all, act: (job) => process.kill(job.agentPid, 'SIGKILL'), reason: 'agent', code: 1 },
 ];
 
