@@ -1,6 +1,8 @@
 #include "host/caller_notes.h"
 
-#include <sys/mman.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,28 +17,30 @@
 namespace wireup::host {
 namespace {
 
-// Shown in /proc/PID/fd as /memfd:wireup-caller, by which they are known.
-constexpr const char* kName = "wireup-caller";
-constexpr std::string_view kTarget = "/memfd:wireup-caller";
-// MFD_NOEXEC_SEAL, which older headers do not have.
-constexpr unsigned kNoExec = 8;
 // A starter and a tool of one build read each other.
-constexpr std::size_t kMaxNotes = 1 << 20;
+constexpr std::size_t kMaxNotes = 1 << 20;  // what a pipe may hold for any user (pipe(7))
 
 using Packet = std::variant<CallerNotes>;
 
+// Of a pipe whose other end has been closed. Does not wait: what is not there is none of the starter's.
 std::string contents(int fd) {
   std::string text(kMaxNotes, '\0');
-  const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
-  if (size < 0) throw os::OsError::last("read", "the notes of the starter");
-  text.resize(static_cast<std::size_t>(size));
+  std::size_t size = 0;
+  for (;;) {
+    pollfd entry{fd, POLLIN, 0};
+    if (::poll(&entry, 1, 0) != 1) throw os::OsError(EBADF, "read", "fd " + std::to_string(fd) + " (notes of the starter)");
+    const ssize_t more = ::read(fd, text.data() + size, text.size() - size);
+    if (more < 0) throw os::OsError::last("read", "the notes of the starter");
+    if (more == 0) break;
+    size += static_cast<std::size_t>(more);
+  }
+  text.resize(size);
   return text;
 }
 
-bool is_notes(int fd) {
-  std::string target(kTarget.size(), '\0');
-  const std::string path = "/proc/self/fd/" + std::to_string(fd);
-  return ::readlink(path.c_str(), target.data(), target.size()) == static_cast<ssize_t>(target.size()) && target == kTarget;
+bool is_pipe(int fd) {
+  struct stat status{};
+  return ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
 }
 
 }  // namespace
@@ -64,20 +68,21 @@ void fields(Codec& codec, M& m) {
   codec.field(m.hidden);
 }
 
+// By a pipe: what a file may hold, one in memory too, the caller may have limited (RLIMIT_FSIZE).
 int leave_notes(const CallerNotes& notes) {
-  // With vm.memfd_noexec=2 no other is allowed; before Linux 6.3 the flag is not known.
-  os::UniqueFd fd(::memfd_create(kName, kNoExec));
-  if (!fd && errno == EINVAL) fd.reset(::memfd_create(kName, 0));
-  if (!fd) throw os::OsError::last("memfd_create");
   const std::string text = wire::encode_packet(Packet(notes));
-  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+  os::FdPair pipe = os::make_pipe();
+  os::set_nonblocking(pipe.second.get(), true);
+  ::fcntl(pipe.second.get(), F_SETPIPE_SZ, static_cast<int>(text.size()));
+  if (::write(pipe.second.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     throw os::OsError::last("write", "the notes for the tool");
   }
-  return fd.release();
+  if (::fcntl(pipe.first.get(), F_SETFD, 0) < 0) throw os::OsError::last("fcntl", "the notes for the tool");
+  return pipe.first.release();
 }
 
 CallerNotes take_notes(int fd) {
-  if (!is_notes(fd)) throw os::OsError(EBADF, "read", "fd " + std::to_string(fd) + " (notes of the starter)");
+  if (!is_pipe(fd)) throw os::OsError(EBADF, "read", "fd " + std::to_string(fd) + " (notes of the starter)");
   const os::UniqueFd file(fd);
   auto packet = wire::decode_packet<Packet>(contents(fd));
   if (!packet) throw os::OsError(EBADMSG, "read", "the notes of the starter");

@@ -109,6 +109,16 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
     expect(fds((await facts('pipe', probe())).facts)).toHaveLength(4);
   });
 
+  it('its limit on the size of files, be it nothing', async () => {
+    expect(await run(['bash', '-c', 'ulimit -f 0; "$0" run -n 2 sh -c "ulimit -f" | cat', link('wireup')])).toMatchObject({ code: 0, stdout: '0\n0\n', stderr: '' });
+  });
+
+  it('its name for the tool: a link called mpiexec', async () => {
+    const mpiexec = join(folder, 'mpiexec');
+    symlinkSync(link('mpiexec.wireup'), mpiexec);
+    expect(await run([mpiexec, '-n', '1', 'echo', 'x'])).toMatchObject({ code: 0, stdout: 'x\n', stderr: '' });
+  });
+
   it('no fd whose number the limit on open files has come to exclude, and a line says so', async () => {
     const { code, stdout, stderr } = await run(['bash', '-c', 'exec 250>/dev/null; ulimit -n 200; "$0" run -n 2 sh -c \'echo ran; ! [ -e /proc/self/fd/250 ]\'', link('wireup')]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'ran\nran\n' });
