@@ -309,12 +309,15 @@ void ServerSession::write_name_result(MessageId reply, std::string_view thrid, c
   effects.share(connection_, offset);
 }
 
+// Requests that it leaves without an answer (another thread's, or a child's) have none any more: the hang-up says so.
 void ServerSession::on_finalize(Effects& effects) {
+  const bool leaves_requests = has_deferred();
   state_ = State::finalized;
   reply(MessageId::finalize_ack, effects, [this](MessageWriter& message) {
     if (is_v2()) message.add(AttributeId::rc, kSuccess);
   });
   job_.finalized(rank_, effects);
+  if (leaves_requests) close("it sent finalize before its other requests were answered", effects);
 }
 
 void ServerSession::on_spawn(SpawnReader& reader, Effects& effects) {
