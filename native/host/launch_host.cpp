@@ -175,6 +175,8 @@ void LaunchHost::adopt_singleton(RankGroup& group) {
 }
 
 void LaunchHost::on_event(RankGroup& group, const job::Event& event) {
+  // Ranks of a group that could not be started are killed while they connect: these are no strangers.
+  if (group.stillborn && event.type == job::EventType::rejected) return;
   sink_.tell(handle_, event, group.number());
   // How it ended only its parent can know.
   if (options_.singleton && group.number() == 0 && event.type == job::EventType::disconnected) {
