@@ -389,7 +389,13 @@ export function told(stderr: string, what: string): number {
     .reduce((sum, line) => sum + Number(/^wireup: (?:refused )?(\d+) more\b/.exec(line)?.[1] ?? 1), 0);
 }
 
-/** What the tool itself said: not what the ranks or MPICH wrote to stderr. */
+/**
+ * The tool's own lines, without those of the ranks. A rank writes to the same stderr and may have written half a line before:
+ * MPICH writes "[unset]: " by itself.
+ */
 export function toolLines(stderr: string): string[] {
-  return lines(stderr).filter((line) => line.startsWith('wireup: '));
+  return lines(stderr).flatMap((line) => {
+    const start = line.indexOf('wireup: ');
+    return start === -1 ? [] : [line.slice(start)];
+  });
 }
