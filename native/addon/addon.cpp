@@ -40,7 +40,8 @@ host::RequestId request_id(const Napi::Value& value) {
   return static_cast<host::RequestId>(value.As<Napi::Number>().Int64Value());
 }
 
-// An exception of ours as the JavaScript error that lib/errors.ts understands: none may reach Node, which would abort.
+// An exception of ours as the JavaScript error that lib/errors.ts understands: none may reach Node, which
+// would abort.
 Napi::Error to_error(Napi::Env env, const std::exception& failure) {
   Napi::Error error = Napi::Error::New(env, failure.what());
   const auto* os = dynamic_cast<const os::OsError*>(&failure);
@@ -61,7 +62,9 @@ void start(const Napi::CallbackInfo& info) {
 
 void deliver(const Napi::CallbackInfo& info) { environment(info).deliver(info.Env()); }
 
-void read_events(const Napi::CallbackInfo& info) { runtime(info).read_events(to_u32(info[0]), to_event_types(info[1])); }
+void read_events(const Napi::CallbackInfo& info) {
+  runtime(info).read_events(to_u32(info[0]), to_event_types(info[1]));
+}
 
 void shutdown(const Napi::CallbackInfo& info) { runtime(info).shutdown(); }
 
@@ -99,7 +102,8 @@ Napi::Value list_names(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value open_channel(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), runtime(info).open_channel(to_u32(info[0]), to_u32(info[1])).release());
+  return Napi::Number::New(info.Env(),
+                           runtime(info).open_channel(to_u32(info[0]), to_u32(info[1])).release());
 }
 
 void answer_spawn(const Napi::CallbackInfo& info) {
@@ -109,7 +113,8 @@ void answer_spawn(const Napi::CallbackInfo& info) {
 
 void spawn(const Napi::CallbackInfo& info) {
   runtime(info).spawn(to_u32(info[0]), to_u32(info[1]),
-                      {{to_u32(info[2]), request_id(info[3]), to_numbers(info[5])}, to_group_options(info[4].As<Napi::Object>())});
+                      {{to_u32(info[2]), request_id(info[3]), to_numbers(info[5])},
+                       to_group_options(info[4].As<Napi::Object>())});
 }
 
 void close_server(const Napi::CallbackInfo& info) { runtime(info).close_server(to_u32(info[0])); }
@@ -123,11 +128,14 @@ void signal(const Napi::CallbackInfo& info) {
   runtime(info).signal(to_u32(info[0]), info[1].As<Napi::Number>().Int32Value(), std::move(ranks));
 }
 
-void show_status(const Napi::CallbackInfo& info) { runtime(info).show_status(to_u32(info[0]), to_text(info[1])); }
+void show_status(const Napi::CallbackInfo& info) {
+  runtime(info).show_status(to_u32(info[0]), to_text(info[1]));
+}
 
 Napi::Value join_singleton(const Napi::CallbackInfo& info) {
   return Napi::Number::New(
-      info.Env(), host::join_singleton(static_cast<std::uint16_t>(to_u32(info[0])), to_text(info[1])).release());
+      info.Env(),
+      host::join_singleton(static_cast<std::uint16_t>(to_u32(info[0])), to_text(info[1])).release());
 }
 
 Napi::Value random_bytes(const Napi::CallbackInfo& info) {
@@ -156,19 +164,17 @@ void request(const Napi::CallbackInfo& info) {
 }
 
 void request_spawn(const Napi::CallbackInfo& info) {
-  runtime(info).request_spawn(to_u32(info[0]), request_id(info[1]), to_spawn_request(info[2].As<Napi::Object>()));
+  runtime(info).request_spawn(to_u32(info[0]), request_id(info[1]),
+                              to_spawn_request(info[2].As<Napi::Object>()));
 }
 
-void check_whole(const Napi::CallbackInfo& info) {
-  os::check_whole(to_text(info[0]));
-}
+void check_whole(const Napi::CallbackInfo& info) { os::check_whole(to_text(info[0])); }
 
-void write_whole(const Napi::CallbackInfo& info) {
-  os::write_whole(to_text(info[0]), to_text(info[1]));
-}
+void write_whole(const Napi::CallbackInfo& info) { os::write_whole(to_text(info[0]), to_text(info[1])); }
 
 Napi::Value clique_ranks(const Napi::CallbackInfo& info) {
-  const wire::Clique clique = wire::find_clique(to_text(info[0]), to_text(info[1]), to_u32(info[2]), to_u32(info[3]));
+  const wire::Clique clique =
+      wire::find_clique(to_text(info[0]), to_text(info[1]), to_u32(info[2]), to_u32(info[3]));
   if (!clique.error.empty()) return Napi::String::New(info.Env(), clique.error);
   return to_array(info.Env(), clique.ranks);
 }
@@ -181,7 +187,9 @@ void close_client(const Napi::CallbackInfo& info) { runtime(info).close_client(t
 
 Napi::Value address(const Napi::CallbackInfo& info) { return parse_address(info.Env(), to_text(info[0])); }
 
-Napi::Value host_range_error(const Napi::CallbackInfo& info) { return parse_host_range(info.Env(), to_text(info[0])); }
+Napi::Value host_range_error(const Napi::CallbackInfo& info) {
+  return parse_host_range(info.Env(), to_text(info[0]));
+}
 
 Napi::Value folder_fault(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), os::open_trusted_folder(to_text(info[0])).fault);
@@ -193,15 +201,16 @@ Napi::Value channel_environment(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value port_environment(const Napi::CallbackInfo& info) {
-  return to_array(info.Env(),
-                  host::port_environment(to_rank_place(info[0].As<Napi::Object>()), to_text(info[1]), to_text(info[2])));
+  return to_array(info.Env(), host::port_environment(to_rank_place(info[0].As<Napi::Object>()),
+                                                     to_text(info[1]), to_text(info[2])));
 }
 
 Napi::Value is_stale_pmi_variable(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), host::is_stale_pmi_variable(to_text(info[0])));
 }
 
-// What this process inherits and is to hand on, in an opaque block; undefined in a worker, whose process.env is its own.
+// What this process inherits and is to hand on, in an opaque block; undefined in a worker, whose process.env
+// is its own.
 Napi::Value own_environment(const Napi::CallbackInfo& info) {
   if (!os::is_main_thread()) return info.Env().Undefined();
   std::optional<std::vector<std::string>> names;
@@ -291,6 +300,8 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
 }  // namespace wireup::addon
 
 // The macro pastes the function's name, so it takes no qualified one.
-static Napi::Object init(Napi::Env env, Napi::Object exports) { return wireup::addon::define_exports(env, exports); }
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  return wireup::addon::define_exports(env, exports);
+}
 
 NODE_API_MODULE(wireup, init)

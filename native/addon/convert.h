@@ -15,8 +15,9 @@
 
 namespace wireup::addon {
 
-// A string in JavaScript is bytes here. Bytes that are no UTF-8 are lone surrogates there, U+DC80 to U+DCFF for 0x80 to
-// 0xFF (as in Python's PEP 383), so that they come back as they were. What a user passes has none: TypeScript checks it.
+// A string in JavaScript is bytes here. Bytes that are no UTF-8 are lone surrogates there, U+DC80 to U+DCFF
+// for 0x80 to 0xFF (as in Python's PEP 383), so that they come back as they were. What a user passes has
+// none: TypeScript checks it.
 std::string to_text(const Napi::Value& value);
 // No Napi::String: as a property's value that would be converted once more, by UTF-8.
 Napi::Value to_string(Napi::Env env, std::string_view text);

@@ -23,8 +23,8 @@ class Environment {
   host::Runtime& runtime() { return runtime_; }
   // A handle was given out: the process stays alive until its Closed has been told.
   host::Handle opened(host::Handle handle);
-  // Gives the callback the next batch, and whether more is left, for which it is to call again, in another turn of the
-  // event loop.
+  // Gives the callback the next batch, and whether more is left, for which it is to call again, in another
+  // turn of the event loop.
   void deliver(Napi::Env env);
 
  private:

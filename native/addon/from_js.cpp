@@ -1,6 +1,6 @@
-#include "addon/convert.h"
-
 #include <unordered_map>
+
+#include "addon/convert.h"
 
 namespace wireup::addon {
 namespace {
@@ -14,7 +14,8 @@ double number(const Napi::Value& value) {
 
 std::uint32_t to_u32(const Napi::Value& value) {
   const double n = number(value);
-  if (!(n >= 0 && n <= 0xffffffff)) throw Napi::RangeError::New(value.Env(), "expected a number from 0 to 2^32-1");
+  if (!(n >= 0 && n <= 0xffffffff))
+    throw Napi::RangeError::New(value.Env(), "expected a number from 0 to 2^32-1");
   return static_cast<std::uint32_t>(n);
 }
 
@@ -28,14 +29,16 @@ Napi::Value member(const Napi::Object& object, const char* name) {
 
 std::int32_t i32(const Napi::Value& value) {
   const double n = number(value);
-  if (!(n >= -2147483648.0 && n <= 2147483647.0)) throw Napi::RangeError::New(value.Env(), "expected a 32-bit number");
+  if (!(n >= -2147483648.0 && n <= 2147483647.0))
+    throw Napi::RangeError::New(value.Env(), "expected a 32-bit number");
   return static_cast<std::int32_t>(n);
 }
 
 // What a double can count one by one.
 std::uint64_t to_u64(const Napi::Value& value) {
   const double n = number(value);
-  if (!(n >= 0 && n <= 9007199254740991.0)) throw Napi::RangeError::New(value.Env(), "expected a number from 0 to 2^53-1");
+  if (!(n >= 0 && n <= 9007199254740991.0))
+    throw Napi::RangeError::New(value.Env(), "expected a number from 0 to 2^53-1");
   return static_cast<std::uint64_t>(n);
 }
 
@@ -89,10 +92,14 @@ job::JobOptions to_job_options(const Napi::Object& object) {
   job::JobOptions options;
   options.layout = to_layout(object);
   options.kvsname = to_text(member(object, "kvsname"));
-  if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined()) options.universe_size = to_u32(size);
-  if (const Napi::Value offer = object.Get("offerPmi12"); !offer.IsUndefined()) options.offer_1_2 = boolean(offer);
-  if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined()) options.spawner = to_text(spawner);
-  if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined()) options.preput = list(preput, pair);
+  if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined())
+    options.universe_size = to_u32(size);
+  if (const Napi::Value offer = object.Get("offerPmi12"); !offer.IsUndefined())
+    options.offer_1_2 = boolean(offer);
+  if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined())
+    options.spawner = to_text(spawner);
+  if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined())
+    options.preput = list(preput, pair);
   options.space = std::make_shared<job::Space>(to_u64(member(object, "kvsLimit")));
   options.auth.allowed_uids = list(member(object, "allowedUids"), uid_range);
   options.auth.allowed_hosts = list(member(object, "allowHosts"), host_range);
@@ -128,7 +135,8 @@ wire::UnixAddress to_unix_address(const Napi::Value& value) {
 
 host::ListenOptions to_listen_options(const Napi::Object& object) {
   host::ListenOptions options;
-  if (const Napi::Value address = object.Get("address"); !address.IsUndefined()) options.address = to_address(address);
+  if (const Napi::Value address = object.Get("address"); !address.IsUndefined())
+    options.address = to_address(address);
   if (const Napi::Value ports = object.Get("ports"); !ports.IsUndefined()) {
     const std::vector<std::uint32_t> ends = list(ports, to_u32);
     if (ends.size() != 2 || ends[1] > 0xffff) throw Napi::RangeError::New(object.Env(), "expected two ports");
@@ -152,8 +160,9 @@ namespace {
 
 std::vector<std::string> to_environment(const Napi::Object& object) {
   const std::vector<std::string> inherited = host::split_block(to_bytes(member(object, "inherited")));
-  return host::merge_environment(host::merge_environment(list(member(object, "defaults"), to_text), inherited),
-                                 list(member(object, "set"), to_text), list(member(object, "unset"), to_text));
+  return host::merge_environment(
+      host::merge_environment(list(member(object, "defaults"), to_text), inherited),
+      list(member(object, "set"), to_text), list(member(object, "unset"), to_text));
 }
 
 wire::agent::Program to_program(const Napi::Value& value) {
@@ -260,16 +269,19 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
 host::ConnectOptions to_connect_options(const Napi::Object& object) {
   host::ConnectOptions options;
   if (const Napi::Value fd = object.Get("fd"); !fd.IsUndefined()) options.fd = i32(fd);
-  if (const Napi::Value address = object.Get("address"); !address.IsUndefined()) options.address = to_address(address);
+  if (const Napi::Value address = object.Get("address"); !address.IsUndefined())
+    options.address = to_address(address);
   if (const Napi::Value id = object.Get("pmiId"); !id.IsUndefined()) options.session.pmi_id = to_text(id);
   if (const Napi::Value rank = object.Get("rank"); !rank.IsUndefined()) options.session.rank = to_u32(rank);
   if (const Napi::Value size = object.Get("size"); !size.IsUndefined()) options.session.size = to_u32(size);
-  if (const Napi::Value spawned = object.Get("spawned"); !spawned.IsUndefined()) options.session.spawned = boolean(spawned);
+  if (const Napi::Value spawned = object.Get("spawned"); !spawned.IsUndefined())
+    options.session.spawned = boolean(spawned);
   if (const Napi::Value job = object.Get("jobId"); !job.IsUndefined()) options.session.job_id = to_text(job);
   if (const Napi::Value version = object.Get("version"); !version.IsUndefined()) {
     options.session.version = to_u32(version) == 2 ? wire::Version::v2 : wire::Version::v1;
   }
-  if (const Napi::Value sub = object.Get("subversion"); !sub.IsUndefined()) options.session.subversion = to_u32(sub);
+  if (const Napi::Value sub = object.Get("subversion"); !sub.IsUndefined())
+    options.session.subversion = to_u32(sub);
   const std::string pipeline = to_text(member(object, "pipeline"));
   options.session.window = pipeline == "never" ? 1 : job::kPipelineWindow;
   options.session.cautious = pipeline == "auto";
@@ -280,13 +292,16 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
 
 host::ClientOperation to_operation(const Napi::Value& name) {
   static const std::unordered_map<std::string, host::ClientOperation> kOperations{
-      {"put", host::ClientOperation::put},         {"get", host::ClientOperation::get},
+      {"put", host::ClientOperation::put},
+      {"get", host::ClientOperation::get},
       {"putNodeAttribute", host::ClientOperation::put_node_attribute},
       {"getNodeAttribute", host::ClientOperation::get_node_attribute},
       {"waitNodeAttribute", host::ClientOperation::wait_node_attribute},
       {"getJobAttribute", host::ClientOperation::get_job_attribute},
-      {"barrier", host::ClientOperation::barrier}, {"publish", host::ClientOperation::publish},
-      {"lookup", host::ClientOperation::lookup},   {"unpublish", host::ClientOperation::unpublish},
+      {"barrier", host::ClientOperation::barrier},
+      {"publish", host::ClientOperation::publish},
+      {"lookup", host::ClientOperation::lookup},
+      {"unpublish", host::ClientOperation::unpublish},
       {"finalize", host::ClientOperation::finalize}};
   const auto found = kOperations.find(to_text(name));
   if (found == kOperations.end()) throw Napi::TypeError::New(name.Env(), "unknown operation");
@@ -315,8 +330,8 @@ job::SpawnRequest to_spawn_request(const Napi::Object& object) {
   job::SpawnRequest request;
   request.commands = list(member(object, "commands"), [](const Napi::Value& value) {
     const auto row = value.As<Napi::Object>();
-    return job::SpawnCommand{to_text(member(row, "program")), list(member(row, "args"), to_text), to_u32(member(row, "ranks")),
-                             list(member(row, "info"), pair)};
+    return job::SpawnCommand{to_text(member(row, "program")), list(member(row, "args"), to_text),
+                             to_u32(member(row, "ranks")), list(member(row, "info"), pair)};
   });
   request.preput = list(member(object, "preput"), pair);
   return request;

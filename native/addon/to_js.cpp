@@ -11,10 +11,10 @@ namespace {
 
 // The names that lib/native.ts declares, in the order of the enumerators.
 constexpr std::array kStates{"absent", "connected", "initialized", "finalized", "disconnected"};
-constexpr std::array kEvents{"connected", "initialized",  "barrier",  "finalized",
-                             "aborted",   "disconnected", "rejected", "protocol_error", "stuck"};
+constexpr std::array kEvents{"connected",    "initialized", "barrier",        "finalized", "aborted",
+                             "disconnected", "rejected",    "protocol_error", "stuck"};
 constexpr std::array kTransports{"fd", "unix", "tcp"};
-constexpr std::array kFailures{"exit",  "signal",  "abort",  "lost", "early",
+constexpr std::array kFailures{"exit",  "signal",  "abort",  "lost",   "early",
                                "spawn", "timeout", "wireup", "output", "agent"};
 constexpr std::array kPhases{"none", "initialized", "finalized"};
 constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
@@ -100,7 +100,9 @@ struct Filler {
   Napi::Object& object;
 
   Napi::Array pairs(const job::KeyValues& values) const {
-    return list(env, values, [this](const auto& entry) { return to_array(env, {entry.first, entry.second}); });
+    return list(env, values, [this](const auto& entry) {
+      return to_array(env, {entry.first, entry.second});
+    });
   }
 
   void operator()(const host::ServerOpened& opened) const {
@@ -218,7 +220,8 @@ struct Filler {
     object.Set("departed", ranks(env, result.departed));
     object.Set("duration", result.duration);
     object.Set("barriers", static_cast<double>(result.barriers));
-    object.Set("barrierTimes", list(env, result.barrier_times, [&](double time) { return Napi::Number::New(env, time); }));
+    object.Set("barrierTimes",
+               list(env, result.barrier_times, [&](double time) { return Napi::Number::New(env, time); }));
     object.Set("victims", result.victims);
     Napi::Array rows = Napi::Array::New(env, result.ranks.size());
     for (std::uint32_t rank = 0; rank < result.ranks.size(); ++rank) {
@@ -252,7 +255,8 @@ struct Filler {
     object.Set("value", to_string(env, answer.value));
     object.Set("message", to_string(env, answer.message));
     object.Set("local", answer.local);
-    object.Set("errcodes", list(env, answer.errcodes, [this](std::int32_t code) { return Napi::Number::New(env, code); }));
+    object.Set("errcodes", list(env, answer.errcodes,
+                                [this](std::int32_t code) { return Napi::Number::New(env, code); }));
   }
   void operator()(const host::Answers& answers) const {
     object.Set("type", "answers");

@@ -22,7 +22,8 @@ os::SocketAddress to_socket_address(const wire::Address& address) {
     throw os::OsError(EINVAL, "inet_pton", tcp->host);
   }
   const auto& local = std::get<wire::UnixAddress>(address);
-  return local.abstract ? os::SocketAddress::unix_abstract(local.path) : os::SocketAddress::unix_path(local.path);
+  return local.abstract ? os::SocketAddress::unix_abstract(local.path)
+                        : os::SocketAddress::unix_path(local.path);
 }
 
 wire::Address to_wire_address(const os::SocketAddress& address) {

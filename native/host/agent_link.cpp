@@ -17,8 +17,8 @@ namespace {
 // The agent finds its socket there.
 constexpr int kAgentSocket = 3;
 
-// How often we look whether a signal has stopped the agent. It is killed when two looks see it so: one may come
-// when both were stopped together and only we have been let go on so far.
+// How often we look whether a signal has stopped the agent. It is killed when two looks see it so: one may
+// come when both were stopped together and only we have been let go on so far.
 constexpr std::chrono::milliseconds kAgentCheck{500};
 
 // An agent without ranks ends within milliseconds of its socket's end.
@@ -53,7 +53,8 @@ AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reacto
               {options.err < 0 ? STDERR_FILENO : options.err, STDERR_FILENO},
               {pair.second.get(), kAgentSocket}};
   spec.ignored_signals = inherited_ignored_signals();
-  process_ = std::make_unique<Process>(reactor_, spec, [this](const os::ExitStatus& status) { exited(status); });
+  process_ =
+      std::make_unique<Process>(reactor_, spec, [this](const os::ExitStatus& status) { exited(status); });
   socket_ = std::make_unique<os::MessageSocket>(reactor_, std::move(pair.first),
                                                 static_cast<os::MessageSocketObserver&>(*this));
   watch();
@@ -102,7 +103,8 @@ void AgentLink::exited(const os::ExitStatus& status) {
   if (status.signaled ? stopped_ : status.value == wire::agent::kExitStopped) {
     fault = who + "was stopped by a signal and had to be killed";
   } else if (status.signaled) {
-    fault = who + "was killed by signal " + std::to_string(status.value) + " (" + strsignal(status.value) + ")";
+    fault =
+        who + "was killed by signal " + std::to_string(status.value) + " (" + strsignal(status.value) + ")";
   } else if (status.value != 0) {
     fault = who + "ended with code " + std::to_string(status.value);
   }

@@ -1,6 +1,6 @@
-// The agent of a launch as its owner has it: a child process, and the socket by which both talk (wire/agent_messages.h).
-// It may be started ahead of its launch, and then waits for its first message. One that a signal has stopped holds every
-// rank up, and is killed.
+// The agent of a launch as its owner has it: a child process, and the socket by which both talk
+// (wire/agent_messages.h). It may be started ahead of its launch, and then waits for its first message. One
+// that a signal has stopped holds every rank up, and is killed.
 //
 // Threads: the reactor's.
 #pragma once
@@ -21,11 +21,12 @@
 namespace wireup::host {
 
 struct AgentOptions {
-  std::string path;                      // of wireup-agent
-  // The agent's own, copied from the owner's on the owner's thread, which may change it (setenv) while the reactor's runs.
+  std::string path;  // of wireup-agent
+  // The agent's own, copied from the owner's on the owner's thread, which may change it (setenv) while the
+  // reactor's runs.
   std::vector<std::string> environment;
-  os::Surroundings surroundings;         // the owner's, where it was asked for
-  int out = -1;                          // its stdout and stderr; -1: ours
+  os::Surroundings surroundings;  // the owner's, where it was asked for
+  int out = -1;                   // its stdout and stderr; -1: ours
   int err = -1;
 };
 
@@ -44,8 +45,8 @@ class AgentLink final : os::MessageSocketObserver {
  public:
   // Starts it. Throws os::OsError.
   AgentLink(os::Reactor& reactor, const AgentOptions& options);
-  // Hangs up, kills it and waits for its end. One that has started no rank has a moment to end by itself first: it may
-  // have made things that it removes.
+  // Hangs up, kills it and waits for its end. One that has started no rank has a moment to end by itself
+  // first: it may have made things that it removes.
   ~AgentLink() override;
   AgentLink(const AgentLink&) = delete;
   AgentLink& operator=(const AgentLink&) = delete;

@@ -28,7 +28,8 @@ std::string contents(int fd) {
   std::size_t size = 0;
   for (;;) {
     pollfd entry{fd, POLLIN, 0};
-    if (::poll(&entry, 1, 0) != 1) throw os::OsError(EBADF, "read", "fd " + std::to_string(fd) + " (notes of the starter)");
+    if (::poll(&entry, 1, 0) != 1)
+      throw os::OsError(EBADF, "read", "fd " + std::to_string(fd) + " (notes of the starter)");
     const ssize_t more = ::read(fd, text.data() + size, text.size() - size);
     if (more < 0) throw os::OsError::last("read", "the notes of the starter");
     if (more == 0) break;
@@ -39,7 +40,7 @@ std::string contents(int fd) {
 }
 
 bool is_pipe(int fd) {
-  struct stat status{};
+  struct stat status {};
   return ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
 }
 
@@ -49,7 +50,7 @@ bool is_pipe(int fd) {
 namespace wireup::os {
 
 template <typename Codec, typename M>
-  requires std::is_same_v<std::remove_const_t<M>, Caller>
+requires std::is_same_v<std::remove_const_t<M>, Caller>
 void fields(Codec& codec, M& m) {
   codec.field(m.ignored_signals);
   codec.field(m.blocked_signals);
@@ -62,7 +63,7 @@ void fields(Codec& codec, M& m) {
 namespace wireup::host {
 
 template <typename Codec, typename M>
-  requires std::is_same_v<std::remove_const_t<M>, CallerNotes>
+requires std::is_same_v<std::remove_const_t<M>, CallerNotes>
 void fields(Codec& codec, M& m) {
   codec.field(m.caller);
   codec.field(m.hidden);

@@ -1,5 +1,5 @@
-// The notes by which the starter (tools/start) hands what Node would destroy to the tool: bytes in a pipe, which Node
-// inherits.
+// The notes by which the starter (tools/start) hands what Node would destroy to the tool: bytes in a pipe,
+// which Node inherits.
 #pragma once
 
 #include <string>

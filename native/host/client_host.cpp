@@ -46,7 +46,8 @@ void ClientHost::open() {
     timer_ = reactor_.after(options_.timeout, [this] {
       timer_ = 0;
       fail(Fault{"ERR_PMI_TIMEOUT",
-                 server() + ": no PMI answer within " + std::to_string(options_.timeout.count()) + " ms", ETIMEDOUT});
+                 server() + ": no PMI answer within " + std::to_string(options_.timeout.count()) + " ms",
+                 ETIMEDOUT});
     });
   }
   start();
@@ -106,8 +107,8 @@ void ClientHost::connected(os::UniqueFd socket) {
 
 void ClientHost::request(RequestId first, ClientOperation operation, const std::vector<ClientItem>& items) {
   if (ended_) return;
-  // The session may answer within the call (a key that cannot be said): the effects are applied when the pairs
-  // of ids are in their places.
+  // The session may answer within the call (a key that cannot be said): the effects are applied when the
+  // pairs of ids are in their places.
   for (const ClientItem& item : items) requests_.emplace_back(ask(operation, item), first++);
   apply();
 }
@@ -120,17 +121,28 @@ void ClientHost::spawn(RequestId id, const job::SpawnRequest& spawn) {
 
 job::RequestId ClientHost::ask(ClientOperation operation, const ClientItem& item) {
   switch (operation) {
-    case ClientOperation::put: return session_.put(item.key, item.value, effects_);
-    case ClientOperation::get: return session_.get(item.key, effects_);
-    case ClientOperation::barrier: return session_.barrier(item.key, effects_);
-    case ClientOperation::publish: return session_.publish(item.key, item.value, effects_);
-    case ClientOperation::unpublish: return session_.unpublish(item.key, effects_);
-    case ClientOperation::lookup: return session_.lookup(item.key, effects_);
-    case ClientOperation::put_node_attribute: return session_.put_node_attribute(item.key, item.value, effects_);
-    case ClientOperation::get_node_attribute: return session_.get_node_attribute(item.key, false, effects_);
-    case ClientOperation::wait_node_attribute: return session_.get_node_attribute(item.key, true, effects_);
-    case ClientOperation::get_job_attribute: return session_.get_job_attribute(item.key, effects_);
-    case ClientOperation::finalize: break;
+    case ClientOperation::put:
+      return session_.put(item.key, item.value, effects_);
+    case ClientOperation::get:
+      return session_.get(item.key, effects_);
+    case ClientOperation::barrier:
+      return session_.barrier(item.key, effects_);
+    case ClientOperation::publish:
+      return session_.publish(item.key, item.value, effects_);
+    case ClientOperation::unpublish:
+      return session_.unpublish(item.key, effects_);
+    case ClientOperation::lookup:
+      return session_.lookup(item.key, effects_);
+    case ClientOperation::put_node_attribute:
+      return session_.put_node_attribute(item.key, item.value, effects_);
+    case ClientOperation::get_node_attribute:
+      return session_.get_node_attribute(item.key, false, effects_);
+    case ClientOperation::wait_node_attribute:
+      return session_.get_node_attribute(item.key, true, effects_);
+    case ClientOperation::get_job_attribute:
+      return session_.get_job_attribute(item.key, effects_);
+    case ClientOperation::finalize:
+      break;
   }
   return session_.finalize(effects_);
 }

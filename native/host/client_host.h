@@ -1,7 +1,8 @@
 // A PMI client on a socket: job::ClientSession behind a connection.
 //
-// Threads: the reactor's. Notices go to `sink` under `handle`: Ready, an Answer a request (or Answers for several that
-// have succeeded), then Failed or Fault when the connection is of no more use, and Closed at the end.
+// Threads: the reactor's. Notices go to `sink` under `handle`: Ready, an Answer a request (or Answers for
+// several that have succeeded), then Failed or Fault when the connection is of no more use, and Closed at the
+// end.
 #pragma once
 
 #include <deque>
@@ -21,7 +22,7 @@
 namespace wireup::host {
 
 struct ConnectOptions {
-  int fd = -1;                           // an inherited PMI_FD, ours from now on if it is a socket; else address
+  int fd = -1;  // an inherited PMI_FD, ours from now on if it is a socket; else address
   std::optional<wire::Address> address;  // a TCP host in digits
   std::chrono::milliseconds timeout{0};  // from connect() to the end of the handshake
   job::ClientOptions session;
@@ -41,7 +42,8 @@ enum class ClientOperation : std::uint8_t {
   finalize
 };
 
-// What one request is about: a key, a service or a group, and a value or a port, where the operation has them.
+// What one request is about: a key, a service or a group, and a value or a port, where the operation has
+// them.
 struct ClientItem {
   std::string key = {};
   std::string value = {};
@@ -54,8 +56,8 @@ class ClientHost final : public os::StreamObserver, public os::Handler {
              std::function<void()> on_end);
   ~ClientHost() override;
 
-  // One request an item, said together as far as the session's window allows. The notice that answers the first
-  // carries the id `first`, the next one first + 1, and so on.
+  // One request an item, said together as far as the session's window allows. The notice that answers the
+  // first carries the id `first`, the next one first + 1, and so on.
   void request(RequestId first, ClientOperation operation, const std::vector<ClientItem>& items);
   void spawn(RequestId id, const job::SpawnRequest& spawn);
   void abort(std::int32_t exit_code, std::string_view message);
@@ -85,7 +87,8 @@ class ClientHost final : public os::StreamObserver, public os::Handler {
   std::function<void()> on_end_;
   job::ClientSession session_;
   job::ClientEffects effects_;
-  std::deque<std::pair<job::RequestId, RequestId>> requests_;  // the session's id and the owner's, oldest first
+  std::deque<std::pair<job::RequestId, RequestId>>
+      requests_;  // the session's id and the owner's, oldest first
   os::UniqueFd connecting_;
   std::unique_ptr<os::Stream> stream_;
   os::Reactor::TimerId timer_ = 0;  // the handshake's deadline

@@ -44,15 +44,17 @@ void require_fds(const LaunchOptions& options) {
   const auto reads = [&](const OutputPlan& plan) {
     return plan.mode == OutputMode::merge || (plan.mode == OutputMode::file && !options.label.empty());
   };
-  const std::size_t agents = ranks * (1U + (reads(options.out) ? 1U : 0U) + (reads(options.err) ? 1U : 0U)) + passed + kSpareFds;
+  const std::size_t agents =
+      ranks * (1U + (reads(options.out) ? 1U : 0U) + (reads(options.err) ? 1U : 0U)) + passed + kSpareFds;
   const os::FdLimit limit = os::make_room_for_fds(ours);
   const std::size_t here = os::open_fds() + ours;
   const std::size_t needed = std::max(here, agents);
   if (limit.soft >= here && limit.hard >= needed) return;
   throw Fault{"ERR_PMI_FD_LIMIT",
               std::to_string(ranks) + " ranks need " + std::to_string(needed) +
-                  " open files, but the limit is " + std::to_string(std::min(limit.soft, limit.hard)) + " (hard limit " +
-                  std::to_string(limit.hard) + "): raise it with `ulimit -n` or start fewer ranks",
+                  " open files, but the limit is " + std::to_string(std::min(limit.soft, limit.hard)) +
+                  " (hard limit " + std::to_string(limit.hard) +
+                  "): raise it with `ulimit -n` or start fewer ranks",
               EMFILE, "setrlimit"};
 }
 
@@ -107,14 +109,14 @@ void LaunchHost::open(std::unique_ptr<AgentLink> agent) {
   start_agent(std::move(agent));
   const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
   agent_->send(Hello{.out = options_.out,
-             .err = options_.err,
-             .label = options_.label,
-             .spawned_label = options_.spawned_label,
-             .stdin_readers = readers,
-             .binding = options_.binding,
-             .ignored_signals = options_.inheritance.ignored_signals,
-             .blocked_signals = options_.inheritance.blocked_signals,
-             .soft_files = soft_files_of_ranks(options_.inheritance)});
+                     .err = options_.err,
+                     .label = options_.label,
+                     .spawned_label = options_.spawned_label,
+                     .stdin_readers = readers,
+                     .binding = options_.binding,
+                     .ignored_signals = options_.inheritance.ignored_signals,
+                     .blocked_signals = options_.inheritance.blocked_signals,
+                     .soft_files = soft_files_of_ranks(options_.inheritance)});
   pass_fds();
   debugged_.resize(group.size());
   for (const std::uint32_t rank : options_.debugged) debugged_.at(rank) = true;
@@ -209,7 +211,8 @@ void LaunchHost::describe_programs(RankGroup& group) {
   std::vector<Program> programs = std::move(group.options().programs);
   group.first_program = next_program_;
   // The agent removes what we leave when we are killed.
-  if (const std::string folder = group.server().private_folder(); !folder.empty()) agent_->send(SocketFolder{folder});
+  if (const std::string folder = group.server().private_folder(); !folder.empty())
+    agent_->send(SocketFolder{folder});
   for (Program& program : programs) {
     if (group.number() == 0 && !options_.debugged.empty()) {
       Program debugged = program;
@@ -246,7 +249,8 @@ void LaunchHost::limit(std::chrono::milliseconds delay, job::FailureReason reaso
     first().outcome().timed_out(reason, delay);
     judge();
     // Output that nobody takes does not hold it up for longer.
-    limits_.push_back(reactor_.after(options_.grace, [this] { send_end(std::chrono::milliseconds::zero()); }));
+    limits_.push_back(
+        reactor_.after(options_.grace, [this] { send_end(std::chrono::milliseconds::zero()); }));
   }));
 }
 
@@ -262,8 +266,8 @@ void LaunchHost::start_agent(std::unique_ptr<AgentLink> agent) {
   options_.pipes->err.reset();
 }
 
-// The next batch is asked for when the agent has started the last: its fds are then out of the socket's queue, whose
-// bound on fds in flight is the file limit.
+// The next batch is asked for when the agent has started the last: its fds are then out of the socket's
+// queue, whose bound on fds in flight is the file limit.
 void LaunchHost::spawn_some() {
   for (const auto& [first, group] : groups_) {
     if (!group->all_answered()) return;
@@ -290,7 +294,8 @@ void LaunchHost::spawn_some(RankGroup& group) {
     }
   }
   // Ranks under a debugger have programs of their own among the others.
-  spawn.last = group.number() != 0 && (group.all_asked() || program_of(group, group.asked()) != spawn.program);
+  spawn.last =
+      group.number() != 0 && (group.all_asked() || program_of(group, group.asked()) != spawn.program);
   agent_->send(std::move(spawn), std::move(fds));
 }
 
@@ -317,7 +322,8 @@ void LaunchHost::spawn(std::uint32_t number, SpawnOptions options) {
   if (end_sent_) return fail("the job is ending");
   if (space_ && space_->is_full()) return fail("the keys and values of the job have reached their limit");
   constexpr std::uint64_t kProcesses = std::uint64_t{1} << 32;
-  if (next_process_ + options.group.job.layout.size() > kProcesses) return fail("no number is left for its processes");
+  if (next_process_ + options.group.job.layout.size() > kProcesses)
+    return fail("no number is left for its processes");
   RankGroup* group = nullptr;
   try {
     os::make_room_for_fds(options.group.job.layout.size() + kSpareFds);
@@ -539,8 +545,8 @@ void LaunchHost::finish() {
   }
   LaunchResult result;
   result.stopped = stopped_ && std::ranges::any_of(groups_, [](const auto& entry) {
-    return !entry.second->stillborn && entry.second->outcome().cut_short();
-  });
+                     return !entry.second->stillborn && entry.second->outcome().cut_short();
+                   });
   if (result.stopped) result.exit_code = kStopped;
   if (failed_) find_group(*failed_)->describe_failure(result);
   if (failed_ || result.stopped) {

@@ -1,10 +1,11 @@
-// A launch: the group of ranks that it was asked for and those that ranks have spawned, the agent that holds the
-// processes of all of them, and the verdict on how it ends. The first failure of any group that could be started is the
-// launch's, whose processes are then ended together.
+// A launch: the group of ranks that it was asked for and those that ranks have spawned, the agent that holds
+// the processes of all of them, and the verdict on how it ends. The first failure of any group that could be
+// started is the launch's, whose processes are then ended together.
 //
 // The agent is a child of the owner; the ranks are the agent's. It is told to spawn in batches, the next only
 // when the socket took the last, so that PMI traffic is served between them. Events go to `sink` under
-// `handle` and the group's number; the last is a LaunchResult or a Fault, when no process of the launch is left.
+// `handle` and the group's number; the last is a LaunchResult or a Fault, when no process of the launch is
+// left.
 //
 // Threads: the reactor's.
 #pragma once
@@ -44,13 +45,13 @@ struct Inheritance {
 
 struct LaunchOptions {
   GroupOptions group;
-  // Instead of a rank to start: the connection of one that runs, and its process id (host/singleton.h). It has ended when
-  // its connection has.
+  // Instead of a rank to start: the connection of one that runs, and its process id (host/singleton.h). It
+  // has ended when its connection has.
   std::shared_ptr<os::UniqueFd> singleton = {};
   std::int32_t singleton_pid = 0;
   std::optional<wire::UnixAddress> name_server;  // that of other launches; absent: names are the launch's own
   Inheritance inheritance;
-  AgentOptions agent;                            // its stdout and stderr are `pipes`
+  AgentOptions agent;  // its stdout and stderr are `pipes`
   wire::agent::OutputPlan out;
   wire::agent::OutputPlan err;
   std::string label;
@@ -58,13 +59,15 @@ struct LaunchOptions {
   wire::agent::Binding binding;
   std::vector<bool> stdin_readers;  // by rank, those that read the owner's stdin; or none
   std::vector<bool> silent;         // by rank, those whose output is discarded; or none
-  std::shared_ptr<OutputPipes> pipes = std::make_shared<OutputPipes>();  // shared, since posted functions are copied
+  std::shared_ptr<OutputPipes> pipes =
+      std::make_shared<OutputPipes>();  // shared, since posted functions are copied
   // Put before the program of these ranks: a debugger. Empty: none.
   std::vector<std::string> debugger;
   std::vector<std::uint32_t> debugged;
   job::OutcomePolicy policy;
   std::chrono::milliseconds grace{5000};  // between TERM and KILL
-  // Zero: no limit. The job, from its launch; and until every rank has said init and is out of the first barrier.
+  // Zero: no limit. The job, from its launch; and until every rank has said init and is out of the first
+  // barrier.
   std::chrono::milliseconds timeout{0};
   std::chrono::milliseconds wireup_timeout{0};
   os::Reactor::Clock::time_point begin = os::Reactor::Clock::now();  // what all times of the launch are since
@@ -76,8 +79,8 @@ struct SpawnOptions {
   GroupOptions group;
 };
 
-// For OutputPipes: `first` is the owner's end of each. Raises the soft limit of open files where that helps. Throws
-// os::OsError.
+// For OutputPipes: `first` is the owner's end of each. Raises the soft limit of open files where that helps.
+// Throws os::OsError.
 std::vector<os::FdPair> open_output_pipes(std::size_t count);
 
 class LaunchHost final : AgentObserver {
@@ -93,8 +96,9 @@ class LaunchHost final : AgentObserver {
   void signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks);
   // A line for the terminal, until ranks write to it; empty: none.
   void show_status(std::string_view line);
-  // Starts a group under `number`, which no other has had, and answers who asked for it when all its ranks have been
-  // started, or one could not be: then those that were are ended, and a SpawnFailure tells the owner why.
+  // Starts a group under `number`, which no other has had, and answers who asked for it when all its ranks
+  // have been started, or one could not be: then those that were are ended, and a SpawnFailure tells the
+  // owner why.
   void spawn(std::uint32_t number, SpawnOptions options);
   // Answers a question otherwise.
   void answer_spawn(const Spawner& spawner, const job::SpawnAnswer& answer);
@@ -102,8 +106,8 @@ class LaunchHost final : AgentObserver {
   void stop(std::chrono::milliseconds grace);
   // Ends the job without grace; its processes are gone when the agent is.
   void abandon();
-  // An exception has left this launch in the middle of something: its result says so, at once, and nothing else may be
-  // called any more. Its processes go with it.
+  // An exception has left this launch in the middle of something: its result says so, at once, and nothing
+  // else may be called any more. Its processes go with it.
   void give_up(const std::string& why);
 
   // The status of each group, by number.
@@ -151,8 +155,9 @@ class LaunchHost final : AgentObserver {
   std::function<void()> on_end_;
   NameClient* name_client_;
   std::shared_ptr<job::Space> space_;  // of all groups
-  int channel_fd_;  // the number of PMI_FD, which none of the passed fds has
-  std::shared_ptr<job::Names> names_ = std::make_shared<job::Names>();  // of all groups, without a name server
+  int channel_fd_;                     // the number of PMI_FD, which none of the passed fds has
+  std::shared_ptr<job::Names> names_ =
+      std::make_shared<job::Names>();  // of all groups, without a name server
   os::Reactor::Clock::time_point begin_ = options_.begin;
   Groups groups_;
   std::uint64_t next_process_ = 0;
@@ -163,8 +168,8 @@ class LaunchHost final : AgentObserver {
   bool judging_ = false;
   bool judge_again_ = false;
   bool end_sent_ = false;
-  bool stopped_ = false;        // the owner ended it before it was over
-  bool done_ = false;           // the agent said that nothing of the job is left
+  bool stopped_ = false;  // the owner ended it before it was over
+  bool done_ = false;     // the agent said that nothing of the job is left
   os::Reactor::TimerId timer_ = 0;
   os::Reactor::TimerId forget_timer_ = 0;
   std::vector<os::Reactor::TimerId> limits_;

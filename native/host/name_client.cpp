@@ -53,7 +53,8 @@ void NameClient::connect() {
     }
     const bool nobody = number == ENOENT || number == ECONNREFUSED;
     const std::string uri = wire::to_uri(address_);
-    return fail(std::strerror(number) + (nobody ? ": start one there with `wireup names serve --address " + uri + "`" : ""),
+    return fail(std::strerror(number) +
+                    (nobody ? ": start one there with `wireup names serve --address " + uri + "`" : ""),
                 number, error.syscall());
   }
   stream_->send(encode(names::Hello{.kvsname = kvsname_}));
@@ -63,10 +64,13 @@ void NameClient::ask(job::NameRequest request, OnAnswer on_answer) {
   push({names::Ask{std::move(request)}, std::move(on_answer), nullptr});
 }
 
-void NameClient::list(std::string after, OnPage on_page) { push({names::List{std::move(after)}, nullptr, std::move(on_page)}); }
+void NameClient::list(std::string after, OnPage on_page) {
+  push({names::List{std::move(after)}, nullptr, std::move(on_page)});
+}
 
 void NameClient::push(Question question) {
-  if (gone_) return question.on_answer ? question.on_answer({job::NameFault::gone}) : question.on_page(nullptr);
+  if (gone_)
+    return question.on_answer ? question.on_answer({job::NameFault::gone}) : question.on_page(nullptr);
   waiting_.push_back(std::move(question));
   pump();
 }
@@ -100,7 +104,8 @@ void NameClient::on_bytes(os::Stream&, std::string_view bytes) {
 
 void NameClient::answer(const names::Message& message) {
   reactor_.cancel(std::exchange(timer_, 0));
-  if (const auto* welcome = std::get_if<names::Welcome>(&message); welcome != nullptr && on_open_) return greeted(*welcome);
+  if (const auto* welcome = std::get_if<names::Welcome>(&message); welcome != nullptr && on_open_)
+    return greeted(*welcome);
   const auto* reply = std::get_if<names::Reply>(&message);
   const auto* page = std::get_if<names::Page>(&message);
   const bool expected = !asked_.empty() && (asked_.front().on_answer ? reply != nullptr : page != nullptr);
@@ -114,14 +119,17 @@ void NameClient::answer(const names::Message& message) {
 
 void NameClient::greeted(const names::Welcome& welcome) {
   if (welcome.version != names::kProtocolVersion) {
-    return fail("the name server is of another version of wireup, which speaks " + std::to_string(welcome.version) +
-                    " where we speak " + std::to_string(names::kProtocolVersion), EPROTO);
+    return fail("the name server is of another version of wireup, which speaks " +
+                    std::to_string(welcome.version) + " where we speak " +
+                    std::to_string(names::kProtocolVersion),
+                EPROTO);
   }
   std::exchange(on_open_, nullptr)(std::nullopt);
 }
 
 void NameClient::on_end(os::Stream&, int error) {
-  fail(error == 0 ? "the name server has hung up" : std::strerror(error), error == 0 ? ECONNRESET : error, "recv");
+  fail(error == 0 ? "the name server has hung up" : std::strerror(error), error == 0 ? ECONNRESET : error,
+       "recv");
 }
 
 void NameClient::fail(const std::string& reason, int error, std::string syscall) {

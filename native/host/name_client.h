@@ -1,6 +1,6 @@
-// A launch's connection to a name server: questions out, answers in, in order. When the server goes, falls silent or
-// speaks nonsense the connection is given up for good: what was asked, and whatever is asked later, is answered with
-// NameFault::gone.
+// A launch's connection to a name server: questions out, answers in, in order. When the server goes, falls
+// silent or speaks nonsense the connection is given up for good: what was asked, and whatever is asked later,
+// is answered with NameFault::gone.
 //
 // Threads: the reactor's. No callback may destroy the client.
 #pragma once
@@ -21,8 +21,8 @@
 
 namespace wireup::host {
 
-// Until the server answers, the first question and each that follows. A rank waits for it, so it is short; the server
-// does nothing that takes time.
+// Until the server answers, the first question and each that follows. A rank waits for it, so it is short;
+// the server does nothing that takes time.
 inline constexpr std::chrono::seconds kNameAnswer{10};
 
 class NameClient final : public os::StreamObserver {

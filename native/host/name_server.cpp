@@ -51,7 +51,8 @@ void NameServer::accepted(os::UniqueFd socket) {
     if (credentials->pid != 0) peer.pid = credentials->pid;
   }
   if (peer.uid != ::geteuid()) {
-    const std::string who = peer.uid ? "uid " + std::to_string(*peer.uid) : "a user whom the kernel does not tell";
+    const std::string who =
+        peer.uid ? "uid " + std::to_string(*peer.uid) : "a user whom the kernel does not tell";
     return on_refusal_(std::move(peer), who + " is not allowed");
   }
   if (connections_.size() >= room_) return on_refusal_(std::move(peer), "there are too many connections");
@@ -116,7 +117,8 @@ names::Page NameServer::page(const std::string& after) const {
       break;
     }
     const Connection& publisher = *connections_.at(entry->second.owner);
-    page.rows.push_back({entry->first, entry->second.port, publisher.kvsname, publisher.peer.pid.value_or(0)});
+    page.rows.push_back(
+        {entry->first, entry->second.port, publisher.kvsname, publisher.peer.pid.value_or(0)});
   }
   return page;
 }

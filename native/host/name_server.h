@@ -1,10 +1,10 @@
-// A name server: the published names of all launches of one user, behind a unix socket that this user alone may use.
-// What a launch has published goes when its connection ends.
+// A name server: the published names of all launches of one user, behind a unix socket that this user alone
+// may use. What a launch has published goes when its connection ends.
 //
-// The kernel's word on the user (SO_PEERCRED) comes before the first byte is read; who is not our own user, or says
-// what no client says, loses its connection and nothing else. Bounded: names (job::kMaxNames), connections
-// (kMaxNameClients, and half of the files that can be opened), what a connection may say at a time and what may wait for
-// it to read.
+// The kernel's word on the user (SO_PEERCRED) comes before the first byte is read; who is not our own user,
+// or says what no client says, loses its connection and nothing else. Bounded: names (job::kMaxNames),
+// connections (kMaxNameClients, and half of the files that can be opened), what a connection may say at a
+// time and what may wait for it to read.
 //
 // Threads: the reactor's. `on_refusal` may not destroy the server.
 #pragma once
@@ -49,7 +49,8 @@ class NameServer {
   using ConnectionId = job::Names::Owner;
 
   struct Connection final : public os::StreamObserver {
-    Connection(NameServer& owner, ConnectionId number, job::Peer who) : server(owner), id(number), peer(std::move(who)) {}
+    Connection(NameServer& owner, ConnectionId number, job::Peer who)
+        : server(owner), id(number), peer(std::move(who)) {}
     void on_bytes(os::Stream& stream, std::string_view bytes) override;
     void on_end(os::Stream&, int) override { server.forget(id); }
 

@@ -1,4 +1,5 @@
-// What the reactor thread tells the owner, in order: answers to what was asked and events, each for one handle.
+// What the reactor thread tells the owner, in order: answers to what was asked and events, each for one
+// handle.
 #pragma once
 
 #include <cstdint>
@@ -60,8 +61,8 @@ struct RankExited {
   job::RankOutcome outcome;
 };
 
-// Events of a kind that are not told, since as many of that kind wait as may: how many. It stands where the first of
-// them would.
+// Events of a kind that are not told, since as many of that kind wait as may: how many. It stands where the
+// first of them would.
 struct EventsMissed {
   job::EventType type;
   std::uint64_t count;
@@ -99,8 +100,8 @@ struct LaunchResult {
   std::optional<job::Failure> failure;
   std::uint32_t failed_group = 0;
   job::RankOutcome failed_rank = {};  // the outcome of the rank that the failure names
-  // The ranks when it failed, where the failure is that some were not there; and of those who are missing, those
-  // that had left.
+  // The ranks when it failed, where the failure is that some were not there; and of those who are missing,
+  // those that had left.
   std::optional<job::JobStatus> status;
   std::vector<std::uint32_t> departed;
   double duration = 0;        // milliseconds
@@ -122,8 +123,10 @@ struct Answers {
 // The handle is gone; nothing more comes for it.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, job::Event, EventsMissed, job::Question, AgentReady, RankStarted, RankExited,
-                             GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
+using Payload =
+    std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, job::Event, EventsMissed, job::Question,
+                 AgentReady, RankStarted, RankExited, GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted,
+                 LaunchResult, job::Ready, job::Answer, Answers, job::Failed, Fault, Closed>;
 
 struct Notice {
   Handle handle;

@@ -50,7 +50,8 @@ bool Outbox::push(Reader& reader, Handle handle, const job::Event& event, std::u
 bool Outbox::push(Handle handle, Payload payload, std::uint32_t group) {
   double time = 0;
   if (const auto reader = readers_.find(handle); reader != readers_.end()) {
-    time = std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - reader->second.begin).count();
+    time =
+        std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - reader->second.begin).count();
   }
   queue_.push_back({handle, std::move(payload), group, time});
   return queue_.size() == 1;
@@ -63,7 +64,8 @@ Outbox::Batch Outbox::take(std::size_t most) {
   while (!queue_.empty() && batch.notices.size() < most) {
     Notice& notice = queue_.front();
     if (const auto reader = readers_.find(notice.handle); reader != readers_.end()) {
-      if (const auto* event = std::get_if<job::Event>(&notice.payload); event != nullptr && job::is_repeatable(*event)) {
+      if (const auto* event = std::get_if<job::Event>(&notice.payload);
+          event != nullptr && job::is_repeatable(*event)) {
         --reader->second.waiting[static_cast<std::size_t>(event->type)].count;
       } else if (const auto* missed = std::get_if<EventsMissed>(&notice.payload)) {
         Waiting& waiting = reader->second.waiting[static_cast<std::size_t>(missed->type)];

@@ -1,9 +1,11 @@
-// The queue of notices between the reactor thread and the owner's: filled by one, taken in batches by the other. The owner
-// is woken only when the queue turns non-empty; while something is left it comes again by itself.
+// The queue of notices between the reactor thread and the owner's: filled by one, taken in batches by the
+// other. The owner is woken only when the queue turns non-empty; while something is left it comes again by
+// itself.
 //
-// What peers can repeat without end is bounded, a handle and a type of event at a time, so that those who repeat one thing
-// (strangers, say) push out nothing else: what is over the bound is counted in an EventsMissed. Nothing else is ever
-// dropped. Events of types that the owner does not read are not queued at all.
+// What peers can repeat without end is bounded, a handle and a type of event at a time, so that those who
+// repeat one thing (strangers, say) push out nothing else: what is over the bound is counted in an
+// EventsMissed. Nothing else is ever dropped. Events of types that the owner does not read are not queued at
+// all.
 #pragma once
 
 #include <array>
@@ -19,7 +21,8 @@
 
 namespace wireup::host {
 
-// Repeatable events of one type that wait for the owner: enough for one that is busy for a moment. With their texts 2 MiB.
+// Repeatable events of one type that wait for the owner: enough for one that is busy for a moment. With their
+// texts 2 MiB.
 inline constexpr std::size_t kMaxWaitingEvents = 4096;
 
 class Outbox final : public NoticeSink {

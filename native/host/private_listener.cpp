@@ -38,8 +38,9 @@ PrivateListener listen_privately(os::Reactor& reactor, const std::vector<Private
       continue;
     }
     try {
-      made.listener = std::make_unique<os::Listener>(reactor, os::SocketAddress::unix_path(made.directory->socket_by_fd()),
-                                                     on_accept, shared ? kShared : os::Listener::kPrivate);
+      made.listener = std::make_unique<os::Listener>(
+          reactor, os::SocketAddress::unix_path(made.directory->socket_by_fd()), on_accept,
+          shared ? kShared : os::Listener::kPrivate);
     } catch (const os::OsError& error) {
       failed(parent, error.code().message());
       continue;
@@ -49,7 +50,8 @@ PrivateListener listen_privately(os::Reactor& reactor, const std::vector<Private
   }
   const wire::UnixAddress address{fresh_abstract_name(), true};
   try {
-    auto listener = std::make_unique<os::Listener>(reactor, os::SocketAddress::unix_abstract(address.path), on_accept);
+    auto listener =
+        std::make_unique<os::Listener>(reactor, os::SocketAddress::unix_abstract(address.path), on_accept);
     return {nullptr, std::move(listener), address};
   } catch (const os::OsError& error) {
     throw os::OsError(error.code().value(), "bind", "a private unix socket (" + faults + "an abstract name)");

@@ -1,5 +1,6 @@
-// A listening unix socket in a place of its own: in a fresh private folder in the first of several folders where that can
-// be, or, where it can be in none, under an abstract name that nobody can guess. Its server decides by uid who may come in.
+// A listening unix socket in a place of its own: in a fresh private folder in the first of several folders
+// where that can be, or, where it can be in none, under an abstract name that nobody can guess. Its server
+// decides by uid who may come in.
 //
 // Threads: the reactor's.
 #pragma once

@@ -52,7 +52,8 @@ void Process::on_ready(std::uint32_t) {
   try {
     if (!os::try_wait(process_.pidfd.get(), status)) return;
   } catch (const os::OsError&) {
-    // ECHILD: an owner that waits for any child, or ignores SIGCHLD, was first. How it ended nobody will tell.
+    // ECHILD: an owner that waits for any child, or ignores SIGCHLD, was first. How it ended nobody will
+    // tell.
   }
   reaped_ = true;
   reactor_.remove(process_.pidfd.get(), *this);

@@ -1,5 +1,5 @@
-// A child of the owner's process (the agent): its pidfd is watched on the reactor, so that no SIGCHLD handler and
-// no waiting thread is needed, and it is always reaped.
+// A child of the owner's process (the agent): its pidfd is watched on the reactor, so that no SIGCHLD handler
+// and no waiting thread is needed, and it is always reaped.
 #pragma once
 
 #include <chrono>
@@ -14,8 +14,8 @@ class Process final : public os::Handler {
  public:
   using OnExit = std::function<void(const os::ExitStatus&)>;
 
-  // `on_exit` is called once, on the reactor; it may destroy the Process. Its status is exit code 0 where somebody
-  // else has taken the real one. Throws os::OsError; no child is left then.
+  // `on_exit` is called once, on the reactor; it may destroy the Process. Its status is exit code 0 where
+  // somebody else has taken the real one. Throws os::OsError; no child is left then.
   Process(os::Reactor& reactor, const os::SpawnSpec& spec, OnExit on_exit);
   // Kills what still runs and waits for it.
   ~Process() override;

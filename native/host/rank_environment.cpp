@@ -44,9 +44,12 @@ std::vector<std::string> port_environment(const RankPlace& place, std::string_vi
   return result;
 }
 
-std::string host_environment(std::string_view host) { return variable("MPIR_CVAR_CH3_INTERFACE_HOSTNAME", host); }
+std::string host_environment(std::string_view host) {
+  return variable("MPIR_CVAR_CH3_INTERFACE_HOSTNAME", host);
+}
 
-std::vector<std::string> merge_environment(const std::vector<std::string>& common, const std::vector<std::string>& own,
+std::vector<std::string> merge_environment(const std::vector<std::string>& common,
+                                           const std::vector<std::string>& own,
                                            const std::vector<std::string>& unset) {
   std::unordered_set<std::string_view> taken(unset.begin(), unset.end());
   for (const std::string& variable : own) taken.insert(name_of(variable));

@@ -1,4 +1,5 @@
-// The environment by which a rank finds its server. (PMI_SPAWNED is set by who answers a spawn: lib/spawn.ts, lib/server.ts.)
+// The environment by which a rank finds its server. (PMI_SPAWNED is set by who answers a spawn: lib/spawn.ts,
+// lib/server.ts.)
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,8 @@
 namespace wireup::host {
 
 // The number a rank sees its channel under. Node marks the first 16 fds that it inherits as close-on-exec
-// (uv_disable_stdio_inheritance), and the next ones up to a gap: behind a gap the channel reaches a rank that is
-// started by npx or another Node program.
+// (uv_disable_stdio_inheritance), and the next ones up to a gap: behind a gap the channel reaches a rank that
+// is started by npx or another Node program.
 inline constexpr int kChannelFd = 20;
 
 struct RankPlace {
@@ -31,12 +32,15 @@ std::vector<std::string> port_environment(const RankPlace& place, std::string_vi
 // By which MPICH names the interface of a rank on that host, as Hydra sets it.
 std::string host_environment(std::string_view host);
 
-// `common` without the variables that `own` sets or `unset` names, and then `own`: getenv() takes the first of two.
-std::vector<std::string> merge_environment(const std::vector<std::string>& common, const std::vector<std::string>& own,
+// `common` without the variables that `own` sets or `unset` names, and then `own`: getenv() takes the first
+// of two.
+std::vector<std::string> merge_environment(const std::vector<std::string>& common,
+                                           const std::vector<std::string>& own,
                                            const std::vector<std::string>& unset = {});
 
-// The environment of this process without what another process manager left behind, each variable with a NUL behind it; of
-// the variables that are named, or of all. Threads: one that no other changes the environment beside.
+// The environment of this process without what another process manager left behind, each variable with a NUL
+// behind it; of the variables that are named, or of all. Threads: one that no other changes the environment
+// beside.
 std::string own_environment_block(const std::optional<std::vector<std::string>>& names);
 // The variables of such a block.
 std::vector<std::string> split_block(std::string_view block);

@@ -7,19 +7,20 @@
 
 namespace wireup::host {
 
-RankGroup::RankGroup(os::Reactor& reactor, std::uint32_t number, std::uint32_t first_process, GroupOptions options,
-                     job::OutcomePolicy policy, os::Reactor::Clock::time_point begin, OnEvent on_event,
-                     OnQuestion on_question)
+RankGroup::RankGroup(os::Reactor& reactor, std::uint32_t number, std::uint32_t first_process,
+                     GroupOptions options, job::OutcomePolicy policy, os::Reactor::Clock::time_point begin,
+                     OnEvent on_event, OnQuestion on_question)
     : number_(number),
       first_process_(first_process),
       options_(std::move(options)),
       begin_(begin),
       on_event_(std::move(on_event)),
       outcome_(options_.job.layout.size(), policy),
-      server_(reactor, options_.job, options_.pmi == PmiMode::port ? options_.listen : ListenOptions{},
-              [this](const job::Event& event) { this->on_event(event); },
-              [this, ask = std::move(on_question)](job::Question question) { ask(*this, std::move(question)); },
-              options_.names),
+      server_(
+          reactor, options_.job, options_.pmi == PmiMode::port ? options_.listen : ListenOptions{},
+          [this](const job::Event& event) { this->on_event(event); },
+          [this, ask = std::move(on_question)](job::Question question) { ask(*this, std::move(question)); },
+          options_.names),
       times_(options_.job.layout.size()) {
   if (server_.address()) pmi_port_ = wire::to_pmi_port(*server_.address());
 }
@@ -132,7 +133,8 @@ void RankGroup::describe_failure(LaunchResult& result) const {
   result.failure = outcome_.failure();
   result.failed_group = number_;
   result.exit_code = outcome_.exit_code();
-  if (result.failure->rank >= 0) result.failed_rank = outcome_.rank(static_cast<std::uint32_t>(result.failure->rank));
+  if (result.failure->rank >= 0)
+    result.failed_rank = outcome_.rank(static_cast<std::uint32_t>(result.failure->rank));
   result.status = failure_status_;
   result.departed = departed_;
 }

@@ -1,6 +1,6 @@
-// One group of ranks of a launch: those that it was launched with, or those that a rank has spawned. A job of its own:
-// its PMI server, how its ranks end, and when what happened to them. It knows no agent: LaunchHost tells it what the
-// agent says of its ranks.
+// One group of ranks of a launch: those that it was launched with, or those that a rank has spawned. A job of
+// its own: its PMI server, how its ranks end, and when what happened to them. It knows no agent: LaunchHost
+// tells it what the agent says of its ranks.
 //
 // Threads: the reactor's.
 #pragma once
@@ -29,7 +29,8 @@ struct GroupOptions {
   std::vector<wire::agent::Program> programs;  // by appnum
   // Names of the layout's nodes; empty: this host's. `own_hosts`: the ranks' gethostname() is to say them.
   std::vector<std::string> hosts;
-  std::vector<std::uint32_t> nodes;  // the numbers that labels and names of files say; empty: the layout's own
+  std::vector<std::uint32_t>
+      nodes;  // the numbers that labels and names of files say; empty: the layout's own
   bool own_hosts = false;
   NameClient* names = nullptr;  // the launch's
   int channel_fd = kChannelFd;  // the number of PMI_FD
@@ -39,7 +40,8 @@ struct GroupOptions {
 struct Spawner {
   std::uint32_t group = 0;
   job::QuestionId question = 0;
-  std::vector<std::int32_t> errcodes = {};  // that it is answered when all ranks of the new group have been started
+  std::vector<std::int32_t> errcodes =
+      {};  // that it is answered when all ranks of the new group have been started
 };
 
 class RankGroup {
@@ -47,15 +49,18 @@ class RankGroup {
   using OnEvent = std::function<void(RankGroup&, const job::Event&)>;
   using OnQuestion = std::function<void(RankGroup&, job::Question)>;
 
-  // `number`: 0 for the launch's own. Its ranks are the processes from `first_process` on. `begin`: the launch's.
-  // Throws os::OsError when its server cannot listen.
+  // `number`: 0 for the launch's own. Its ranks are the processes from `first_process` on. `begin`: the
+  // launch's. Throws os::OsError when its server cannot listen.
   RankGroup(os::Reactor& reactor, std::uint32_t number, std::uint32_t first_process, GroupOptions options,
-            job::OutcomePolicy policy, os::Reactor::Clock::time_point begin, OnEvent on_event, OnQuestion on_question);
+            job::OutcomePolicy policy, os::Reactor::Clock::time_point begin, OnEvent on_event,
+            OnQuestion on_question);
 
   std::uint32_t number() const { return number_; }
   std::uint32_t first_process() const { return first_process_; }
   std::uint32_t size() const { return options_.job.layout.size(); }
-  bool has(std::uint32_t process) const { return process >= first_process_ && process - first_process_ < size(); }
+  bool has(std::uint32_t process) const {
+    return process >= first_process_ && process - first_process_ < size();
+  }
 
   // What the agent is told of a rank, and the fd of its channel, where it has one.
   wire::agent::SpawnRank describe(std::uint32_t rank, std::vector<os::UniqueFd>& fds);
@@ -72,8 +77,8 @@ class RankGroup {
   void spawn_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   const job::RankOutcome& exited(std::uint32_t rank, job::RankOutcome how);
 
-  // Tells the server of the ranks that will enter no barrier any more, and keeps what the ranks were doing when the
-  // group failed. After every report.
+  // Tells the server of the ranks that will enter no barrier any more, and keeps what the ranks were doing
+  // when the group failed. After every report.
   void settle();
   // Every rank has exited, and it is decided why.
   bool over() const { return all_asked() && all_answered() && outcome_.settled(); }

@@ -15,7 +15,8 @@ namespace {
 // An agent ends its job at once when its socket closes. One that has not done so by then is killed.
 constexpr std::chrono::seconds kAgentPatience{2};
 
-// The error of a system call as the owner is told it: the codes that a user can act on have names of their own.
+// The error of a system call as the owner is told it: the codes that a user can act on have names of their
+// own.
 Fault to_fault(const os::OsError& error, const char* code) {
   const int number = error.code().value();
   Fault fault{code, error.what(), number, error.syscall()};
@@ -83,7 +84,8 @@ void Runtime::post(Handle handle, std::function<void()> function) {
   if (shut_down_) return;
   if (!reactor_) {
     auto reactor = std::make_unique<os::Reactor>();
-    reactor->on_failure([this](os::Reactor::Owner owner, const std::exception_ptr& failure) { failed(owner, failure); });
+    reactor->on_failure(
+        [this](os::Reactor::Owner owner, const std::exception_ptr& failure) { failed(owner, failure); });
     thread_ = os::start_thread("wireup-reactor", [this, reactor = reactor.get()] { run(*reactor); });
     reactor_ = std::move(reactor);
   }
@@ -197,7 +199,8 @@ Handle Runtime::open_server(ServerOptions options) {
             [this, handle](job::Question question) { notify(handle, std::move(question)); }, names);
         ServerOpened opened;
         if (server->address()) {
-          opened = {wire::to_uri(*server->address()), pmi_port_for_ranks(*server->address(), on_other_machines)};
+          opened = {wire::to_uri(*server->address()),
+                    pmi_port_for_ranks(*server->address(), on_other_machines)};
         }
         servers_.emplace(handle, std::move(server));
         notify(handle, std::move(opened));
@@ -257,12 +260,13 @@ std::unique_ptr<AgentLink> Runtime::take_prepared(Handle handle, const LaunchOpt
 Handle Runtime::open_name_server(ListenOptions options) {
   return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
     start(handle, "ERR_PMI_LISTEN", [&] {
-      auto server = std::make_unique<NameServer>(*reactor_, options, [this, handle](job::Peer peer, std::string reason) {
-        job::Event event{.type = job::EventType::rejected};
-        event.message = std::move(reason);
-        event.peer = std::move(peer);
-        tell(handle, event);
-      });
+      auto server = std::make_unique<NameServer>(*reactor_, options,
+                                                 [this, handle](job::Peer peer, std::string reason) {
+                                                   job::Event event{.type = job::EventType::rejected};
+                                                   event.message = std::move(reason);
+                                                   event.peer = std::move(peer);
+                                                   tell(handle, event);
+                                                 });
       notify(handle, ServerOpened{wire::to_uri(server->address()), {}});
       name_servers_.emplace(handle, std::move(server));
     });
@@ -277,23 +281,25 @@ Handle Runtime::list_names(wire::UnixAddress address) {
 
 void Runtime::list_page(Handle handle, NamesListed listed) {
   const std::string after = listed.rows.empty() ? std::string() : listed.rows.back().service;
-  find(name_clients_, handle)->list(after, [this, handle, listed = std::move(listed)](const wire::names::Page* page) mutable {
-    if (page == nullptr) return fail(handle, Fault{"ERR_PMI_NAME_SERVER", "the name server has gone", ECONNRESET});
-    listed.rows.insert(listed.rows.end(), page->rows.begin(), page->rows.end());
-    if (!page->last) return list_page(handle, std::move(listed));
-    notify(handle, std::move(listed));
-    notify(handle, Closed{});
-    reactor_->post([this, handle] { drop(handle); });
-  });
+  find(name_clients_, handle)
+      ->list(after, [this, handle, listed = std::move(listed)](const wire::names::Page* page) mutable {
+        if (page == nullptr)
+          return fail(handle, Fault{"ERR_PMI_NAME_SERVER", "the name server has gone", ECONNRESET});
+        listed.rows.insert(listed.rows.end(), page->rows.begin(), page->rows.end());
+        if (!page->last) return list_page(handle, std::move(listed));
+        notify(handle, std::move(listed));
+        notify(handle, Closed{});
+        reactor_->post([this, handle] { drop(handle); });
+      });
 }
 
 Handle Runtime::connect(ConnectOptions options) {
   return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
-    // The end may come while the client is being made; dropping is posted, so it finds the client in its place.
-    clients_.emplace(handle,
-                     std::make_unique<ClientHost>(*reactor_, options, handle, static_cast<NoticeSink&>(*this), [this, handle] {
-                       reactor_->post([this, handle] { drop(handle); });
-                     }));
+    // The end may come while the client is being made; dropping is posted, so it finds the client in its
+    // place.
+    clients_.emplace(handle, std::make_unique<ClientHost>(
+                                 *reactor_, options, handle, static_cast<NoticeSink&>(*this),
+                                 [this, handle] { reactor_->post([this, handle] { drop(handle); }); }));
   });
 }
 
@@ -366,7 +372,8 @@ void Runtime::stop(Handle launch, std::chrono::milliseconds grace) {
   });
 }
 
-void Runtime::request(Handle client, RequestId first, ClientOperation operation, std::vector<ClientItem> items) {
+void Runtime::request(Handle client, RequestId first, ClientOperation operation,
+                      std::vector<ClientItem> items) {
   post(client, [this, client, first, operation, items = std::move(items)] {
     if (ClientHost* host = find(clients_, client)) host->request(first, operation, items);
   });

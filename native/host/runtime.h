@@ -1,12 +1,12 @@
-// Everything native that one owner (a Node environment) has: the reactor thread, started with the first handle,
-// and the servers, launches, clients and name servers that live on it.
+// Everything native that one owner (a Node environment) has: the reactor thread, started with the first
+// handle, and the servers, launches, clients and name servers that live on it.
 //
-// Threads: the public methods belong to the owner's thread and never wait for the reactor, but for shutdown().
-// They post to the reactor; what comes of it is told through the outbox, in order, ending with Closed for each
-// handle. A handle that is not known (any more) is ignored: its Closed is on its way.
+// Threads: the public methods belong to the owner's thread and never wait for the reactor, but for
+// shutdown(). They post to the reactor; what comes of it is told through the outbox, in order, ending with
+// Closed for each handle. A handle that is not known (any more) is ignored: its Closed is on its way.
 //
-// What throws on the reactor thread fails the handle that it was for: a Fault (for a launch its LaunchResult), Closed. The
-// others go on.
+// What throws on the reactor thread fails the handle that it was for: a Fault (for a launch its
+// LaunchResult), Closed. The others go on.
 #pragma once
 
 #include <chrono>
@@ -48,20 +48,22 @@ class Runtime final : NoticeSink {
   // Each starts the reactor thread if need be. Throws os::OsError or std::system_error when that fails.
   Handle open_server(ServerOptions options);
   Handle launch(LaunchOptions options);
-  // Starts an agent for the next launch that can use it, ahead of that; it takes the place of the last one, where that is
-  // another that no launch has used. Where it cannot be started, the launch will say so.
+  // Starts an agent for the next launch that can use it, ahead of that; it takes the place of the last one,
+  // where that is another that no launch has used. Where it cannot be started, the launch will say so.
   void prepare_agent(AgentOptions options);
   Handle connect(ConnectOptions options);
   Handle open_name_server(ListenOptions options);
   // NamesListed, or a Fault; then Closed.
   Handle list_names(wire::UnixAddress address);
 
-  // The end of a new channel that the child of `rank` is to inherit; the caller owns it. Throws os::OsError. When
-  // the rank has a connection already, the channel is closed at the other end, and a `rejected` event says so.
+  // The end of a new channel that the child of `rank` is to inherit; the caller owns it. Throws os::OsError.
+  // When the rank has a connection already, the channel is closed at the other end, and a `rejected` event
+  // says so.
   os::UniqueFd open_channel(Handle server, std::uint32_t rank);
   // Of a server or a launch.
   void status(Handle handle, RequestId request);
-  // The answer to a spawn that a rank of the server, or of a launch's group, has asked for; of a launch one that says why not.
+  // The answer to a spawn that a rank of the server, or of a launch's group, has asked for; of a launch one
+  // that says why not.
   void answer_spawn(Handle handle, Spawner spawner, job::SpawnAnswer answer);
   // Of a launch, the answer that starts a group: LaunchHost::spawn().
   void spawn(Handle launch, std::uint32_t number, SpawnOptions options);
@@ -105,10 +107,12 @@ class Runtime final : NoticeSink {
   // Owned by the reactor thread.
   bool stopping_ = false;
   std::unordered_set<Handle> open_;  // those whose Closed has not been told
-  std::unordered_map<os::Reactor::Owner, Handle> owners_;  // of agents that were started ahead, the launches that have them
+  std::unordered_map<os::Reactor::Owner, Handle>
+      owners_;  // of agents that were started ahead, the launches that have them
   os::Reactor::Owner prepared_owner_ = 0;
   std::unordered_map<Handle, std::unique_ptr<NameServer>> name_servers_;
-  std::unordered_map<Handle, std::unique_ptr<NameClient>> name_clients_;  // of the server or launch of that handle
+  std::unordered_map<Handle, std::unique_ptr<NameClient>>
+      name_clients_;  // of the server or launch of that handle
   std::unordered_map<Handle, std::unique_ptr<ServerHost>> servers_;
   AgentOptions prepared_options_;
   std::unique_ptr<AgentLink> prepared_agent_;

@@ -21,7 +21,8 @@
 namespace wireup::host {
 namespace {
 
-// Of replies to one connection: room for hundreds of requests without a read between, each answered with less than 2 KiB.
+// Of replies to one connection: room for hundreds of requests without a read between, each answered with less
+// than 2 KiB.
 constexpr std::size_t kMostUnread = 1 << 20;
 
 bool is_shared(const job::AuthPolicy& policy) {
@@ -30,8 +31,8 @@ bool is_shared(const job::AuthPolicy& policy) {
   });
 }
 
-// Each rank has a file of its own. Of those that can be opened beside them strangers together hold half at most: the rest
-// is for what the process does else.
+// Each rank has a file of its own. Of those that can be opened beside them strangers together hold half at
+// most: the rest is for what the process does else.
 job::JobOptions prepared(job::JobOptions options, bool listens, bool names_elsewhere) {
   options.names_elsewhere = names_elsewhere;
   if (!listens) return options;
@@ -48,7 +49,8 @@ job::JobOptions prepared(job::JobOptions options, bool listens, bool names_elsew
 ServerHost::ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen_options,
                        OnEvent on_event, OnQuestion on_question, NameClient* names)
     : reactor_(reactor),
-      job_(prepared(std::move(options), listen_options.address || !listen_options.private_parents.empty(), names != nullptr)),
+      job_(prepared(std::move(options), listen_options.address || !listen_options.private_parents.empty(),
+                    names != nullptr)),
       on_event_(std::move(on_event)),
       on_question_(std::move(on_question)),
       names_(names) {
@@ -62,7 +64,8 @@ ServerHost::~ServerHost() {
 
 void ServerHost::listen(const ListenOptions& options) {
   if (!options.private_parents.empty()) {
-    PrivateListener made = listen_privately(reactor_, options.private_parents, is_shared(job_.options().auth), on_accept());
+    PrivateListener made =
+        listen_privately(reactor_, options.private_parents, is_shared(job_.options().auth), on_accept());
     directory_ = std::move(made.directory);
     listener_ = std::move(made.listener);
     address_ = std::move(made.address);
@@ -92,10 +95,12 @@ os::Listener::OnAccept ServerHost::on_accept() {
 }
 
 void ServerHost::listen_at(const wire::Address& address) {
-  listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(address), on_accept(),
-                                             is_shared(job_.options().auth) ? kShared : os::Listener::kPrivate);
+  listener_ =
+      std::make_unique<os::Listener>(reactor_, to_socket_address(address), on_accept(),
+                                     is_shared(job_.options().auth) ? kShared : os::Listener::kPrivate);
   // Only a TCP address can differ from what was asked for (port 0).
-  address_ = std::holds_alternative<wire::TcpAddress>(address) ? to_wire_address(listener_->address()) : address;
+  address_ =
+      std::holds_alternative<wire::TcpAddress>(address) ? to_wire_address(listener_->address()) : address;
 }
 
 job::Peer ServerHost::identify(int socket) {
@@ -132,7 +137,8 @@ ServerHost::Connection& ServerHost::new_connection(os::UniqueFd socket) {
   }
   const job::ConnectionId id = free_.back();
   auto connection = std::make_unique<Connection>(*this, id);
-  connection->stream.emplace(reactor_, std::move(socket), *connection, os::StreamLimits{.max_write_queue = kMostUnread});
+  connection->stream.emplace(reactor_, std::move(socket), *connection,
+                             os::StreamLimits{.max_write_queue = kMostUnread});
   free_.pop_back();
   connections_[id] = std::move(connection);
   return *connections_[id];
@@ -219,7 +225,9 @@ void ServerHost::Connection::on_bytes(os::Stream&, std::string_view bytes) {
 
 void ServerHost::Connection::on_end(os::Stream&, int error) {
   // Any other error is how the peer has gone.
-  host.ended(*this, error == ENOBUFS ? "it left " + std::to_string(kMostUnread >> 20) + " MiB of replies unread" : "");
+  host.ended(*this, error == ENOBUFS
+                        ? "it left " + std::to_string(kMostUnread >> 20) + " MiB of replies unread"
+                        : "");
 }
 
 void ServerHost::ended(Connection& connection, std::string cut_off) {

@@ -1,8 +1,8 @@
 // A job's PMI server on sockets: job::Job behind a listener and inherited channels. Carries out the engine's
 // effects and feeds it bytes, ends and time.
 //
-// Threads: the reactor's. Events go to `on_event` and questions to `on_question`, called last in a turn's effects;
-// neither may destroy the host.
+// Threads: the reactor's. Events go to `on_event` and questions to `on_question`, called last in a turn's
+// effects; neither may destroy the host.
 #pragma once
 
 #include <functional>
@@ -29,8 +29,8 @@ struct ListenOptions {
   std::optional<wire::Address> address;
   // TCP: the ports to choose from, the first and the last, where the address says 0.
   std::optional<std::pair<std::uint16_t, std::uint16_t>> ports = {};
-  // Instead of an address: a unix socket in a fresh private folder in the first of these where that can be, or under an
-  // abstract name.
+  // Instead of an address: a unix socket in a fresh private folder in the first of these where that can be,
+  // or under an abstract name.
   std::vector<PrivateParent> private_parents = {};
 };
 
@@ -40,16 +40,16 @@ class ServerHost {
   // Whoever is asked answers by answer_spawn(), now or later.
   using OnQuestion = std::function<void(job::Question)>;
 
-  // Without `on_question` every spawn is refused. With `names`, which outlives the host, that is whom ranks' names are
-  // asked of. Throws os::OsError when it cannot listen.
+  // Without `on_question` every spawn is refused. With `names`, which outlives the host, that is whom ranks'
+  // names are asked of. Throws os::OsError when it cannot listen.
   ServerHost(os::Reactor& reactor, job::JobOptions options, const ListenOptions& listen, OnEvent on_event,
              OnQuestion on_question = nullptr, NameClient* names = nullptr);
   ~ServerHost();
 
   // Makes the channel of `rank`: keeps one end, returns the one that the rank inherits. Throws os::OsError.
   os::UniqueFd open_channel(std::uint32_t rank);
-  // The same with a pair that was made elsewhere: the server's end of it. Throws os::OsError, and std::logic_error
-  // when the rank has a connection.
+  // The same with a pair that was made elsewhere: the server's end of it. Throws os::OsError, and
+  // std::logic_error when the rank has a connection.
   void adopt_channel(std::uint32_t rank, os::UniqueFd end);
   // Its channel has not been adopted: told and counted as a refusal.
   void reject_channel(std::uint32_t rank, std::string reason);
@@ -77,7 +77,7 @@ class ServerHost {
 
     ServerHost& host;
     job::ConnectionId id;
-    bool closing = false;  // the engine has closed it and forgotten it
+    bool closing = false;              // the engine has closed it and forgotten it
     std::optional<os::Stream> stream;  // from new_connection() on
   };
 

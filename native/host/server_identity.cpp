@@ -13,7 +13,8 @@ constexpr uid_t kRoot = 0;
 
 std::string judge(uid_t uid) {
   if (uid == ::geteuid() || uid == kRoot) return {};
-  return "it is served by uid " + std::to_string(uid) + ", not by us (uid " + std::to_string(::geteuid()) + ") or root";
+  return "it is served by uid " + std::to_string(uid) + ", not by us (uid " + std::to_string(::geteuid()) +
+         ") or root";
 }
 
 }  // namespace

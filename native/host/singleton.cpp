@@ -36,7 +36,8 @@ std::string read_line(int fd, Clock::time_point deadline) {
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd entry{fd, POLLIN, 0};
-    if (left <= 0 || ::poll(&entry, 1, static_cast<int>(left)) == 0) throw os::OsError(ETIMEDOUT, "read", "the singleton");
+    if (left <= 0 || ::poll(&entry, 1, static_cast<int>(left)) == 0)
+      throw os::OsError(ETIMEDOUT, "read", "the singleton");
     char byte = 0;
     const ssize_t size = ::read(fd, &byte, 1);
     if (size < 0 && errno != EINTR) throw os::OsError::last("read", "the singleton");
@@ -53,7 +54,8 @@ std::string read_line(int fd, Clock::time_point deadline) {
 os::UniqueFd join_singleton(std::uint16_t port, const std::string& kvsname) {
   const auto deadline = Clock::now() + kPatience;
   const auto address = os::SocketAddress::numeric("127.0.0.1", port);
-  os::UniqueFd socket = os::connect_blocking(*address, static_cast<int>(std::chrono::milliseconds(kPatience).count()));
+  os::UniqueFd socket =
+      os::connect_blocking(*address, static_cast<int>(std::chrono::milliseconds(kPatience).count()));
   if (const std::string fault = why_not_trusted(socket.get()); !fault.empty()) {
     throw os::OsError(EPERM, "connect", address->text() + " (" + fault + ")");
   }

@@ -98,7 +98,7 @@ bool Authenticator::expected(const Seat& seat) const {
   return !seat.taken && !seat.retired && (!seat.spent || policy_.reconnect);
 }
 
-void Authenticator::change(std::uint32_t rank, bool Seat::* what, bool value) {
+void Authenticator::change(std::uint32_t rank, bool Seat::*what, bool value) {
   Seat& seat = seats_[rank];
   const bool before = expected(seat);
   seat.*what = value;
@@ -109,7 +109,8 @@ void Authenticator::change(std::uint32_t rank, bool Seat::* what, bool value) {
 // The source that has to give a place up for a connection of this one; null: there is room.
 const Authenticator::Source* Authenticator::crowded(const SourceName& name) const {
   const auto own = sources_.find(name);
-  if (own != sources_.end() && own->second.waiting.size() >= std::max(policy_.slots, expected_)) return &own->second;
+  if (own != sources_.end() && own->second.waiting.size() >= std::max(policy_.slots, expected_))
+    return &own->second;
   if (waiting_.size() < std::max(policy_.total_slots, expected_)) return nullptr;
   const auto size = [](const auto& entry) { return entry.second.waiting.size(); };
   return &std::ranges::max_element(sources_, {}, size)->second;

@@ -73,8 +73,8 @@ struct AuthPolicy {
   // accidents, not a boundary.
   bool descendants_only = false;
 
-  // Connections of unknown rank, of one source and of all, at least 1. A source always has as many as there are ranks
-  // still expected, and then the sum is larger too.
+  // Connections of unknown rank, of one source and of all, at least 1. A source always has as many as there
+  // are ranks still expected, and then the sum is larger too.
   std::size_t slots = 4096;
   std::size_t total_slots = 8192;
 
@@ -95,8 +95,8 @@ class Authenticator {
     std::optional<std::string> refusal;   // empty: the peer may speak, until its deadline
     std::optional<ConnectionId> evicted;  // this one has to go for it, and is forgotten
   };
-  // How long a peer that may speak has to wait for a place: all are taken by connections that are too young to give way.
-  // No peer that may be a rank is refused for lack of a place. Empty: it need not wait.
+  // How long a peer that may speak has to wait for a place: all are taken by connections that are too young
+  // to give way. No peer that may be a rank is refused for lack of a place. Empty: it need not wait.
   std::optional<TimePoint> busy_until(const Peer& peer, TimePoint now) const;
   // At accept. Throws std::logic_error where it has to wait.
   Admission admit(ConnectionId connection, const Peer& peer, TimePoint now);
@@ -160,7 +160,7 @@ class Authenticator {
   std::string refusal_of(const Peer& peer) const;
   static SourceName name_of(const Peer& peer);
   bool expected(const Seat& seat) const;
-  void change(std::uint32_t rank, bool Seat::* what, bool value);
+  void change(std::uint32_t rank, bool Seat::*what, bool value);
   const Source* crowded(const SourceName& name) const;
   std::string descent_refusal(std::uint32_t rank, const Peer& peer) const;
   bool missed(ConnectionId connection);

@@ -50,11 +50,12 @@ struct GroupBarrierStatus {
   std::vector<std::uint32_t> missing;  // the others of the group
 };
 
-// Barriers over groups: any number of them at once, a rank in several of them. Two ranks mean the same barrier when
-// they name the same kind of group, the same ranks and the same tag; when all of a group are in, it begins anew.
+// Barriers over groups: any number of them at once, a rank in several of them. Two ranks mean the same
+// barrier when they name the same kind of group, the same ranks and the same tag; when all of a group are in,
+// it begins anew.
 //
-// A rank that has left for good is waited for by nobody: the barriers of its groups fail, for those inside and for
-// those who come later. No other barrier does.
+// A rank that has left for good is waited for by nobody: the barriers of its groups fail, for those inside
+// and for those who come later. No other barrier does.
 class GroupBarriers {
  public:
   explicit GroupBarriers(const Layout& layout) : layout_(layout) {}

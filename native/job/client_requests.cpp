@@ -25,7 +25,8 @@ ClientSession::Refusal ClientSession::refusal_of(const Request& request) const {
   switch (request.message) {
     case MessageId::barrier_in:
       if (request.key.empty()) return {};
-      if (is_v2() || info_.subversion < 2) return {kFail, "barriers of groups need a server and a client of PMI 1.2"};
+      if (is_v2() || info_.subversion < 2)
+        return {kFail, "barriers of groups need a server and a client of PMI 1.2"};
       if (!wire::parse_group(request.key)) return {kInvalidArgument, "the group is none"};
       return {};
     case MessageId::spawn:
@@ -48,7 +49,8 @@ ClientSession::Refusal ClientSession::refusal_of(const Request& request) const {
 }
 
 ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
-  const bool named = request.message == MessageId::publish_name || request.message == MessageId::unpublish_name ||
+  const bool named = request.message == MessageId::publish_name ||
+                     request.message == MessageId::unpublish_name ||
                      request.message == MessageId::lookup_name;
   const std::string key = named ? "the service's name" : "the key";
   const std::string value = named ? "the port" : "the value";
@@ -57,7 +59,8 @@ ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
   if (!wire::is_sayable(ValueType::word, Version::v1, request.key)) {
     return {bad_key, key + " holds a blank, a newline, a NUL byte or '='"};
   }
-  if (is_v2() && !wire::is_sayable(ValueType::word, Version::v2, request.key)) return {bad_key, key + " holds a semicolon"};
+  if (is_v2() && !wire::is_sayable(ValueType::word, Version::v2, request.key))
+    return {bad_key, key + " holds a semicolon"};
   // No server says a limit for names: ours is that of a value.
   const std::size_t key_max = named ? info_.value_max : info_.key_max;
   if (request.key.size() >= key_max) {

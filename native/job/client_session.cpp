@@ -82,7 +82,8 @@ void ClientSession::start(ClientEffects& effects) {
     return fail(Failed::Reason::protocol, "PMI_JOBID cannot be said on the wire", effects);
   }
   if (options_.pmi_id) {
-    if (options_.pmi_id->empty() || !wire::is_sayable(wire::ValueType::word, wire::Version::v1, *options_.pmi_id) ||
+    if (options_.pmi_id->empty() ||
+        !wire::is_sayable(wire::ValueType::word, wire::Version::v1, *options_.pmi_id) ||
         !wire::is_sayable(wire::ValueType::word, options_.version, *options_.pmi_id)) {
       return fail(Failed::Reason::protocol, "PMI_ID cannot be said on the wire", effects);
     }
@@ -99,7 +100,8 @@ void ClientSession::begin(ClientEffects& effects) {
   state_ = State::starting;
   // Before what was asked for meanwhile.
   const auto ask = [this](const auto& startup) {
-    for (auto message = startup.rbegin(); message != startup.rend(); ++message) waiting_.push_front({*message});
+    for (auto message = startup.rbegin(); message != startup.rend(); ++message)
+      waiting_.push_front({*message});
   };
   if (is_v2()) {
     ask(kStartup2);
@@ -121,12 +123,14 @@ RequestId ClientSession::barrier(std::string_view group, ClientEffects& effects)
   return enqueue({MessageId::barrier_in, ++last_id_, std::string(group)}, effects);
 }
 
-RequestId ClientSession::put_node_attribute(std::string_view key, std::string_view value, ClientEffects& effects) {
+RequestId ClientSession::put_node_attribute(std::string_view key, std::string_view value,
+                                            ClientEffects& effects) {
   return enqueue({MessageId::put_node_attribute, ++last_id_, std::string(key), std::string(value)}, effects);
 }
 
 RequestId ClientSession::get_node_attribute(std::string_view key, bool wait, ClientEffects& effects) {
-  return enqueue({MessageId::get_node_attribute, ++last_id_, std::string(key), wait ? "TRUE" : "FALSE"}, effects);
+  return enqueue({MessageId::get_node_attribute, ++last_id_, std::string(key), wait ? "TRUE" : "FALSE"},
+                 effects);
 }
 
 RequestId ClientSession::get_job_attribute(std::string_view key, ClientEffects& effects) {
@@ -236,7 +240,11 @@ void ClientSession::pump(ClientEffects& effects) {
     Request request = std::move(waiting_.front());
     waiting_.pop_front();
     if (refusal.rc != kSuccess) {
-      answer({.request = request.id, .rc = refusal.rc, .value = {}, .message = std::move(refusal.message), .local = true},
+      answer({.request = request.id,
+              .rc = refusal.rc,
+              .value = {},
+              .message = std::move(refusal.message),
+              .local = true},
              effects);
       continue;
     }
@@ -258,8 +266,7 @@ void ClientSession::on_line(std::string_view line, ClientEffects& effects) {
 void ClientSession::on_message(const Parsed& parsed, std::string_view text, ClientEffects& effects) {
   const wire::Version version = framed_ ? wire::Version::v2 : wire::Version::v1;
   if (in_flight_.empty()) {
-    return fail(Failed::Reason::protocol, "the server spoke unasked: " + heard(parsed.command),
-                effects);
+    return fail(Failed::Reason::protocol, "the server spoke unasked: " + heard(parsed.command), effects);
   }
   const MessageId expected = wire::spec_of(in_flight_.front().message).reply;
   std::int32_t rc = parsed.integer(AttributeId::rc).value_or(kSuccess);
@@ -270,10 +277,10 @@ void ClientSession::on_message(const Parsed& parsed, std::string_view text, Clie
     // Our own server's answer to what it could not read at all.
   } else if (!is_expected || parsed.status != ParseStatus::ok) {
     const std::string wanted(wire::spec_of(expected).wire_name(version));
-    return fail(Failed::Reason::protocol,
-                "expected " + wanted + ", the server sent " +
-                    (is_expected ? wire::describe(parsed) : heard(text)),
-                effects);
+    return fail(
+        Failed::Reason::protocol,
+        "expected " + wanted + ", the server sent " + (is_expected ? wire::describe(parsed) : heard(text)),
+        effects);
   }
   const Request request = std::move(in_flight_.front());
   in_flight_.pop_front();
@@ -290,9 +297,10 @@ void ClientSession::on_message(const Parsed& parsed, std::string_view text, Clie
                                : request.message == MessageId::spawn     ? AttributeId::kvsname
                                                                          : AttributeId::value;
     std::string value(rc == kSuccess ? parsed.text(wanted) : std::string_view());
-    // In PMI-1's API (RFC 13) a reserved key that is not there has an empty value. Servers answer with an error: MPICH,
-    // which asks on the wire, takes an empty process mapping for a broken one.
-    if (request.message == MessageId::get && !framed_ && request.key.starts_with(kReservedPrefix)) rc = kSuccess;
+    // In PMI-1's API (RFC 13) a reserved key that is not there has an empty value. Servers answer with an
+    // error: MPICH, which asks on the wire, takes an empty process mapping for a broken one.
+    if (request.message == MessageId::get && !framed_ && request.key.starts_with(kReservedPrefix))
+      rc = kSuccess;
     answer({request.id, rc, std::move(value), rc == kSuccess ? std::string() : std::move(message),
             to_codes(parsed.text(AttributeId::errcodes))},
            effects);
@@ -319,8 +327,7 @@ void ClientSession::on_identity(const Parsed& parsed, ClientEffects& effects) {
 
 void ClientSession::on_set(const Parsed& parsed, ClientEffects& effects) {
   if (parsed.spec->id != MessageId::set) {
-    return fail(Failed::Reason::protocol, "expected set, the server sent " + heard(parsed.command),
-                effects);
+    return fail(Failed::Reason::protocol, "expected set, the server sent " + heard(parsed.command), effects);
   }
   have_size_ = set_unsigned(parsed, AttributeId::size, info_.size) || have_size_;
   have_rank_ = set_unsigned(parsed, AttributeId::rank, info_.rank) || have_rank_;
@@ -373,7 +380,8 @@ void ClientSession::on_init_reply(const Parsed& parsed, bool ok, ClientEffects& 
   if (parsed.integer(AttributeId::pmi_version).value_or(static_cast<std::int32_t>(wanted)) >
       static_cast<std::int32_t>(wanted)) {
     return fail(Failed::Reason::protocol,
-                "the server speaks PMI " + version + " only, this client PMI " + std::to_string(wanted), effects);
+                "the server speaks PMI " + version + " only, this client PMI " + std::to_string(wanted),
+                effects);
   }
   if (!ok) return fail(Failed::Reason::refused, "the server refused init" + said(parsed), effects);
   if (!set_unsigned(parsed, AttributeId::pmi_version, info_.version) || info_.version != wanted ||
@@ -385,8 +393,8 @@ void ClientSession::on_init_reply(const Parsed& parsed, bool ok, ClientEffects& 
 
 void ClientSession::on_fullinit_reply(const Parsed& parsed, bool ok, ClientEffects& effects) {
   if (!ok) return fail(Failed::Reason::refused, "the server refused fullinit" + said(parsed), effects);
-  if (!set_unsigned(parsed, AttributeId::rank, info_.rank) || !set_unsigned(parsed, AttributeId::size, info_.size) ||
-      info_.rank >= info_.size) {
+  if (!set_unsigned(parsed, AttributeId::rank, info_.rank) ||
+      !set_unsigned(parsed, AttributeId::size, info_.size) || info_.rank >= info_.size) {
     return fail(Failed::Reason::protocol, "the server does not say which rank of how many this is", effects);
   }
   identified_ = true;

@@ -2,14 +2,16 @@
 //
 // start() begins the handshake (initack on a port, then init, get_maxes, get_my_kvsname, get_appnum,
 // get_universe_size unless `handshake_only`; in PMI-2 init, fullinit, job-getid and the job's attribute
-// universeSize). A `ready` answer tells its end. Requests may be made before; they wait. Requests are answered in
-// the order they were made. After `failed` nothing more is answered.
+// universeSize). A `ready` answer tells its end. Requests may be made before; they wait. Requests are
+// answered in the order they were made. After `failed` nothing more is answered.
 //
-// It says 1.1, or the version that it is told to, and takes any 1.x for an answer to 1.x. Replies are read with
-// tolerance: attributes in any order, unknown ones, extra blanks, an initack with or without rc and attributes.
+// It says 1.1, or the version that it is told to, and takes any 1.x for an answer to 1.x. Replies are read
+// with tolerance: attributes in any order, unknown ones, extra blanks, an initack with or without rc and
+// attributes.
 //
-// RFC 13 has one request in flight, and with Slurm's server a second one hangs. Servers that buffer their input bear more: up to `window` puts and gets are
-// sent before the first is answered. Everything else (the handshake, barrier, names, finalize) goes alone.
+// RFC 13 has one request in flight, and with Slurm's server a second one hangs. Servers that buffer their
+// input bear more: up to `window` puts and gets are sent before the first is answered. Everything else (the
+// handshake, barrier, names, finalize) goes alone.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +45,9 @@ struct ClientOptions {
   std::uint32_t subversion = 1;  // of PMI-1: 2 offers barriers of groups, where the server takes it
 };
 
-// The window for servers that buffer: enough to hide the way to the server, and at most 256 KiB in flight. Only for
-// hosts that read while they write, so that a server that writes before it reads on never blocks for good.
+// The window for servers that buffer: enough to hide the way to the server, and at most 256 KiB in flight.
+// Only for hosts that read while they write, so that a server that writes before it reads on never blocks for
+// good.
 inline constexpr std::size_t kPipelineWindow = 128;
 
 struct ClientInfo {
@@ -66,8 +69,9 @@ struct ClientInfo {
 struct Answer {
   RequestId request;
   std::int32_t rc = 0;
-  std::string value;    // of a get; the port of a lookup; the new job's kvsname, where a server of PMI-2 says it
-  std::string message;  // the server's msg= where rc is not 0
+  std::string
+      value;  // of a get; the port of a lookup; the new job's kvsname, where a server of PMI-2 says it
+  std::string message;                      // the server's msg= where rc is not 0
   std::vector<std::int32_t> errcodes = {};  // of a spawn: one a process, or none, which is all 0
   bool local = false;                       // the request cannot be said: the server was not asked
 };
@@ -131,7 +135,7 @@ class ClientSession {
 
   struct Request {
     wire::MessageId message;
-    RequestId id = 0;  // 0: of the handshake
+    RequestId id = 0;        // 0: of the handshake
     std::string key = {};    // the service, of what is about names; the group, of a barrier
     std::string value = {};  // the port, of publish; the whole message, of a spawn
   };

@@ -38,17 +38,18 @@ struct Close {
 };
 
 enum class EventType : std::uint8_t {
-  connected,       // rank, peer: a rank's connection is known to be that rank's. again: not its first
-  initialized,     // rank, version, again
-  barrier,         // barrier: every rank is out of the barrier of that number (from 0)
-  finalized,       // rank
-  aborted,         // rank, exit_code, message: the rank's first abort; the job ends once
-  disconnected,    // rank, lost, again: the connection ended; lost when between init and finalize. in_barrier: it
-                   // waited in `barrier`. message: why the server cut the connection off; empty: the peer hung up
-  rejected,        // peer, message: a stranger was refused
+  connected,     // rank, peer: a rank's connection is known to be that rank's. again: not its first
+  initialized,   // rank, version, again
+  barrier,       // barrier: every rank is out of the barrier of that number (from 0)
+  finalized,     // rank
+  aborted,       // rank, exit_code, message: the rank's first abort; the job ends once
+  disconnected,  // rank, lost, again: the connection ended; lost when between init and finalize. in_barrier:
+                 // it waited in `barrier`. message: why the server cut the connection off; empty: the peer
+                 // hung up
+  rejected,      // peer, message: a stranger was refused
   protocol_error,  // rank (-1 before it is known), message: bad input, said to the peer too where it can be
-  stuck,           // rank, barrier: ranks wait in the barrier and will for ever, since that rank, the first to
-                   // leave, is gone. Told once, and again only when a rank that was gone has been back
+  stuck,  // rank, barrier: ranks wait in the barrier and will for ever, since that rank, the first to
+          // leave, is gone. Told once, and again only when a rank that was gone has been back
 };
 
 inline constexpr std::size_t kEventTypes = static_cast<std::size_t>(EventType::stuck) + 1;
@@ -67,7 +68,8 @@ struct Event {
   Peer peer = {};
 };
 
-// Whether peers can make as many of such events as they like. Each of the others comes a few times a rank at most.
+// Whether peers can make as many of such events as they like. Each of the others comes a few times a rank at
+// most.
 bool is_repeatable(const Event& event);
 
 // What only the host can do. It is asked once, and goes on when the host answers: Job::answer_spawn.
@@ -86,9 +88,10 @@ struct NameQuestion {
   NameRequest request;
 };
 
-// The large ones are rare, and stand elsewhere: a barrier's list has a Send for each rank, and is as long as they are
-// small.
-using Effect = std::variant<Send, Close, std::unique_ptr<Event>, std::unique_ptr<Question>, std::unique_ptr<NameQuestion>>;
+// The large ones are rare, and stand elsewhere: a barrier's list has a Send for each rank, and is as long as
+// they are small.
+using Effect = std::variant<Send, Close, std::unique_ptr<Event>, std::unique_ptr<Question>,
+                            std::unique_ptr<NameQuestion>>;
 
 // The effect when it is a T, else null.
 template <typename T>

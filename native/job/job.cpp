@@ -24,9 +24,9 @@ bool is_word(std::string_view text, std::size_t limit) {
 // Bytes above 0x7f are allowed: Flux names its spaces in UTF-8.
 bool is_kvsname(std::string_view name) {
   return is_word(name, kMaxKvsname) && std::ranges::none_of(name, [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte <= ' ' || byte == 0x7f;
-  });
+           const auto byte = static_cast<unsigned char>(c);
+           return byte <= ' ' || byte == 0x7f;
+         });
 }
 
 JobOptions checked(JobOptions options) {
@@ -38,15 +38,18 @@ JobOptions checked(JobOptions options) {
   }
   for (const auto& [key, value] : options.preput) {
     if (key.empty() || key.size() >= kMaxKey || !wire::is_sayable(ValueType::word, Version::v1, key)) {
-      throw std::invalid_argument("preput: expected keys of 1 to 63 bytes without blanks, newlines, NUL bytes or '='");
+      throw std::invalid_argument(
+          "preput: expected keys of 1 to 63 bytes without blanks, newlines, NUL bytes or '='");
     }
     if (value.size() >= kMaxValue || !wire::is_sayable(ValueType::rest, Version::v1, value)) {
-      throw std::invalid_argument("preput: expected values of up to 1023 bytes without newlines and NUL bytes");
+      throw std::invalid_argument(
+          "preput: expected values of up to 1023 bytes without newlines and NUL bytes");
     }
   }
   for (const Token& token : options.auth.tokens) {
     if (!is_word(token.text, kMaxKey)) {
-      throw std::invalid_argument("tokens: expected words of 1 to 63 bytes without newlines, NUL bytes, '=' or ';'");
+      throw std::invalid_argument(
+          "tokens: expected words of 1 to 63 bytes without newlines, NUL bytes, '=' or ';'");
     }
   }
   if (!options.names) options.names = std::make_shared<Names>();
@@ -67,8 +70,8 @@ Job::Job(JobOptions options)
       auth_(options_.auth, size()),
       ranks_(size()) {
   for (const auto& [key, value] : options_.preput) kvs_.preput(key, value);
-  // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that is too long is not there,
-  // as with Flux, and MPICH then finds nodes by their names.
+  // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that is too long is
+  // not there, as with Flux, and MPICH then finds nodes by their names.
   const std::string mapping = options_.layout.process_mapping(kMaxProcessMapping);
   if (!mapping.empty()) kvs_.preput(wire::kProcessMappingKey, mapping);
 }
@@ -97,7 +100,8 @@ void Job::accept(ConnectionId connection, Peer peer, TimePoint now, Effects& eff
   if (find(connection) != nullptr) throw std::logic_error("accept: the connection id is in use");
   Authenticator::Admission admission = auth_.admit(connection, peer, now);
   if (admission.evicted) {
-    reject(find(*admission.evicted)->peer(), "gave way to newer connections before it identified itself", effects);
+    reject(find(*admission.evicted)->peer(), "gave way to newer connections before it identified itself",
+           effects);
     effects.close(*admission.evicted);
     sessions_[*admission.evicted].reset();
   }
@@ -305,8 +309,8 @@ void Job::finalized(std::uint32_t rank, Effects& effects) {
   entry.state = RankState::finalized;
   if (find(*entry.connection)->has_deferred()) forget_deferred(rank, *entry.connection);
   effects.event({.type = EventType::finalized, .rank = static_cast<std::int32_t>(rank)});
-  // Under reconnect its process may be a script that starts another PMI program, which begins anew: it has left when the
-  // process has ended.
+  // Under reconnect its process may be a script that starts another PMI program, which begins anew: it has
+  // left when the process has ended.
   entry.in_barrier = false;
   barrier_.leave(rank);
   if (!options_.auth.reconnect || !auth_.has_launcher()) depart(rank, effects);

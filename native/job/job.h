@@ -1,11 +1,11 @@
-// One parallel job as its PMI server knows it: layout, key-value space, barriers, names, the state of every rank
-// and the session on every connection, whichever version of PMI each speaks. Bytes and events in, effects out; no
-// I/O, clock, thread or global.
+// One parallel job as its PMI server knows it: layout, key-value space, barriers, names, the state of every
+// rank and the session on every connection, whichever version of PMI each speaks. Bytes and events in,
+// effects out; no I/O, clock, thread or global.
 //
 // The host calls open_channel() or accept() for a connection, then receive() for what it reads and eof() at
 // its end (after the last bytes: drain first). Time is an input: tick(now) at or after deadline().
-// A spawn is a question to the host, which answers it later: answer_spawn(); so are names, where JobOptions says so:
-// answer_name().
+// A spawn is a question to the host, which answers it later: answer_spawn(); so are names, where JobOptions
+// says so: answer_name().
 #pragma once
 
 #include <cstdint>
@@ -44,15 +44,15 @@ struct JobOptions {
   std::string kvsname;  // at most kMaxKvsname - 1 bytes
   Layout layout = Layout::single_node(1);
   std::optional<std::uint32_t> universe_size;  // absent: the job's own size
-  // Answer every PMI-1 client with 1.2, not only one that says so itself: MPICH's newest client says 1.1, and uses
-  // 1.2 where the answer offers it.
+  // Answer every PMI-1 client with 1.2, not only one that says so itself: MPICH's newest client says 1.1, and
+  // uses 1.2 where the answer offers it.
   bool offer_1_2 = false;
   // Shared with other jobs; null: names of its own.
   std::shared_ptr<Names> names = {};
   // Instead: what ranks do with names is a question to the host.
   bool names_elsewhere = false;
-  // What its keys and values may take, shared with other jobs; null: kDefaultSpace of its own. The server's own keys, and
-  // `preput`, count in it and are there in any case.
+  // What its keys and values may take, shared with other jobs; null: kDefaultSpace of its own. The server's
+  // own keys, and `preput`, count in it and are there in any case.
   std::shared_ptr<Space> space = {};
   // Of a job that another one has spawned: that one's kvsname, and the keys that are there from the start.
   std::string spawner = {};
@@ -87,7 +87,9 @@ class Job {
   void open_channel(ConnectionId connection, std::uint32_t rank);
 
   // Until when the host keeps a connection waiting before it says accept(); see Authenticator::busy_until().
-  std::optional<TimePoint> busy_until(const Peer& peer, TimePoint now) const { return auth_.busy_until(peer, now); }
+  std::optional<TimePoint> busy_until(const Peer& peer, TimePoint now) const {
+    return auth_.busy_until(peer, now);
+  }
   // Somebody connected to the listener. Refused at once (a `rejected` event and Close) when the peer's
   // identity is not allowed; otherwise it must prove its rank by initack before the handshake deadline.
   void accept(ConnectionId connection, Peer peer, TimePoint now, Effects& effects);
@@ -99,20 +101,21 @@ class Job {
   // Bytes of a connection that the engine has closed meanwhile are dropped.
   void receive(ConnectionId connection, std::string_view bytes, Effects& effects);
 
-  // The peer hung up (`cut_off` is empty), or the host has cut the connection off: why. A rank that waits in a barrier
-  // leaves it: a barrier is never completed on behalf of one that has gone.
+  // The peer hung up (`cut_off` is empty), or the host has cut the connection off: why. A rank that waits in
+  // a barrier leaves it: a barrier is never completed on behalf of one that has gone.
   void eof(ConnectionId connection, Effects& effects, std::string cut_off = {});
 
   // The host knows that nothing more will come from this rank: its process has ended. Its connection may be
-  // open still, in a child of it. Where a launcher starts the ranks and they may reconnect, a rank that has finalized
-  // leaves only with that.
+  // open still, in a child of it. Where a launcher starts the ranks and they may reconnect, a rank that has
+  // finalized leaves only with that.
   void depart(std::uint32_t rank, Effects& effects);
-  // Which process a rank is, and which one starts those that are not known yet, for AuthPolicy::descendants_only.
+  // Which process a rank is, and which one starts those that are not known yet, for
+  // AuthPolicy::descendants_only.
   void runs_as(std::uint32_t rank, std::int32_t pid) { auth_.runs_as(rank, pid); }
   void started_by(std::int32_t pid) { auth_.started_by(pid); }
 
-  // The answer to a question. Nothing comes of it when the connection of who asked is gone; a kvsname that cannot be
-  // said, or codes that are not one for each process, fail the spawn.
+  // The answer to a question. Nothing comes of it when the connection of who asked is gone; a kvsname that
+  // cannot be said, or codes that are not one for each process, fail the spawn.
   void answer_spawn(QuestionId id, const SpawnAnswer& answer, Effects& effects);
 
   // The same; a port that the rank cannot be told fails the look-up.
@@ -126,8 +129,8 @@ class Job {
   RankState rank_state(std::uint32_t rank) const { return ranks_[rank].state; }
   JobStatus status() const;
   const Barrier& barrier() const { return barrier_; }
-  // Ranks that will enter no barrier any more, in the order in which they left: those that finalized, that were
-  // lost, or whose process has ended.
+  // Ranks that will enter no barrier any more, in the order in which they left: those that finalized, that
+  // were lost, or whose process has ended.
   const std::vector<std::uint32_t>& departed() const { return departed_; }
 
  private:
@@ -161,7 +164,8 @@ class Job {
   bool goes_on(std::uint32_t rank) const;
   Barrier::Entry enter_barrier(std::uint32_t rank, Effects& effects);
   GroupBarriers::Result enter_group(std::uint32_t rank, const wire::Group& group, Effects& effects);
-  void answer_waiters(const std::vector<NodeAttributes::Waiter>& waiters, std::string_view value, Effects& effects);
+  void answer_waiters(const std::vector<NodeAttributes::Waiter>& waiters, std::string_view value,
+                      Effects& effects);
   void ask_spawn(std::uint32_t rank, ConnectionId connection, std::string_view thrid, SpawnRequest request,
                  Effects& effects);
   void ask_name(std::uint32_t rank, ConnectionId connection, std::string_view thrid, wire::MessageId reply,

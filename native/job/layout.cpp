@@ -21,7 +21,8 @@ Layout Layout::of_apps(const std::vector<std::uint32_t>& app_sizes, const std::v
   std::vector<Place> places;
   places.reserve(nodes.size());
   for (std::uint32_t app = 0; app < app_sizes.size(); ++app) {
-    if (app_sizes[app] > nodes.size() - places.size()) throw std::invalid_argument("fewer nodes than ranks are given");
+    if (app_sizes[app] > nodes.size() - places.size())
+      throw std::invalid_argument("fewer nodes than ranks are given");
     for (std::uint32_t i = 0; i < app_sizes[app]; ++i) places.push_back({nodes[places.size()], app});
   }
   if (places.size() != nodes.size()) throw std::invalid_argument("more nodes than ranks are given");

@@ -23,8 +23,8 @@ class Layout {
   // ranks, in the job or on a node.
   static Layout by_node(std::uint32_t size, std::uint32_t ranks_per_node);
 
-  // Applications one after the other, each with so many ranks; the node of each rank. Throws std::invalid_argument when
-  // these are not as many, and as below.
+  // Applications one after the other, each with so many ranks; the node of each rank. Throws
+  // std::invalid_argument when these are not as many, and as below.
   static Layout of_apps(const std::vector<std::uint32_t>& app_sizes, const std::vector<std::uint32_t>& nodes);
 
   // One entry a rank. Nodes are numbered from 0 without gaps (std::invalid_argument otherwise).
@@ -36,7 +36,8 @@ class Layout {
   std::uint32_t local_rank(std::uint32_t rank) const { return local_ranks_[rank]; }
   std::uint32_t local_size(std::uint32_t rank) const { return node_sizes_[places_[rank].node]; }
 
-  // The value of the key PMI_process_mapping, of `limit` bytes with its terminator at most: wire::write_process_mapping().
+  // The value of the key PMI_process_mapping, of `limit` bytes with its terminator at most:
+  // wire::write_process_mapping().
   std::string process_mapping(std::size_t limit) const;
 
  private:

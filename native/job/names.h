@@ -1,5 +1,5 @@
-// Published names: under which name which port is to be found (MPI_Publish_name). One object may serve several jobs,
-// which then see each other's names; what a job has published goes when it leaves.
+// Published names: under which name which port is to be found (MPI_Publish_name). One object may serve
+// several jobs, which then see each other's names; what a job has published goes when it leaves.
 //
 // A name is taken until it is unpublished, by the job that published it.
 #pragma once

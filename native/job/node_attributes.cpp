@@ -2,11 +2,13 @@
 
 namespace wireup::job {
 
-std::optional<std::vector<NodeAttributes::Waiter>> NodeAttributes::put(std::uint32_t node, std::string_view key,
+std::optional<std::vector<NodeAttributes::Waiter>> NodeAttributes::put(std::uint32_t node,
+                                                                       std::string_view key,
                                                                        std::string_view value) {
   Name name(node, key);
   const auto old = values_.find(name);
-  if (!(old == values_.end() ? share_.add(key, value) : share_.replace(old->second.size(), value))) return std::nullopt;
+  if (!(old == values_.end() ? share_.add(key, value) : share_.replace(old->second.size(), value)))
+    return std::nullopt;
   values_.insert_or_assign(name, std::string(value));
   const auto entry = waiters_.find(name);
   if (entry == waiters_.end()) return std::vector<Waiter>();

@@ -1,5 +1,5 @@
-// PMI-2's attributes of a node: what its ranks tell one another, and who waits for what nobody has put yet. A second
-// put replaces the first.
+// PMI-2's attributes of a node: what its ranks tell one another, and who waits for what nobody has put yet. A
+// second put replaces the first.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ class NodeAttributes {
   // The share outlives it.
   explicit NodeAttributes(SpaceShare& share) : share_(share) {}
 
-  // The connections that have waited for it, in the order of their requests; nothing where there is no room for it.
+  // The connections that have waited for it, in the order of their requests; nothing where there is no room
+  // for it.
   std::optional<std::vector<Waiter>> put(std::uint32_t node, std::string_view key, std::string_view value);
   // Null when there is none; valid until the next put.
   const std::string* get(std::uint32_t node, std::string_view key) const;

@@ -76,7 +76,8 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
   --running_;
   const bool blamed = failure_ && failure_->rank == static_cast<std::int32_t>(rank);
   // It may have been on its way out when the agent began to end the job.
-  const bool by_agent = how.signaled && (how.value == SIGTERM || how.value == SIGKILL) && !forwarded_.contains(how.value);
+  const bool by_agent =
+      how.signaled && (how.value == SIGTERM || how.value == SIGKILL) && !forwarded_.contains(how.value);
   if (how.ended && (!blamed || by_agent)) return;
   if (blamed) explain(rank);
   const bool failed = how.signaled || how.value != 0;
@@ -106,8 +107,8 @@ void Outcome::finalized(std::uint32_t rank) {
   close(rank);
 }
 
-void Outcome::disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier, std::string cut_off,
-                           TimePoint now) {
+void Outcome::disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier,
+                           std::string cut_off, TimePoint now) {
   Rank& entry = ranks_[rank];
   entry.cut_off = std::move(cut_off);
   // While its process runs it may come back.
@@ -134,8 +135,8 @@ void Outcome::aborted(std::uint32_t rank, std::int32_t exit_code, std::string me
   failure.message = std::move(message);
   failure.barrier = barrier;
   // What it said before it left is the better account of why it left; it may be read later.
-  const bool explains = failure_ && failure_->rank == failure.rank && failure_->reason != FailureReason::abort &&
-                        failure_->reason != FailureReason::spawn;
+  const bool explains = failure_ && failure_->rank == failure.rank &&
+                        failure_->reason != FailureReason::abort && failure_->reason != FailureReason::spawn;
   if (explains) {
     failure_ = std::move(failure);
   } else {

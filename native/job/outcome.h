@@ -5,7 +5,8 @@
 // may still lie in a socket when the status comes. So a rank that hung up without finalize, or exited with 0
 // before it said finalize, is a suspect until kSuspicion has passed: what comes in that time (its status, its
 // finalize) decides. Where another rank fails meanwhile, the oldest suspect is to blame, since the other may
-// have failed because of it; its status, when it comes, then says why. What the agent ended is never to blame.
+// have failed because of it; its status, when it comes, then says why. What the agent ended is never to
+// blame.
 //
 // The caller asks take_departed() after every report and tells the Job of these ranks: they will enter no
 // barrier any more. The Job answers with stuck() when others wait for them.
@@ -44,8 +45,8 @@ enum class RankPhase : std::uint8_t { none, initialized, finalized };
 struct Failure {
   FailureReason reason;
   std::int32_t rank = -1;
-  // Exit code (exit, abort, early), signal (signal), errno (spawn, agent, output), limit in milliseconds (timeout,
-  // wireup).
+  // Exit code (exit, abort, early), signal (signal), errno (spawn, agent, output), limit in milliseconds
+  // (timeout, wireup).
   std::int64_t value = 0;
   std::string message = {};  // abort's message; what failed (spawn, agent, output)
   bool no_program = false;   // spawn: it is the program that cannot be executed
@@ -82,8 +83,8 @@ class Outcome {
   // Under reconnect also after finalize: another program of the rank's process.
   void initialized(std::uint32_t rank);
   void finalized(std::uint32_t rank);
-  // `lost`: between init and finalize, and it may not come back. `barrier`: the one that it waited in. `cut_off`: why
-  // the server has ended the connection; empty: the rank hung up.
+  // `lost`: between init and finalize, and it may not come back. `barrier`: the one that it waited in.
+  // `cut_off`: why the server has ended the connection; empty: the rank hung up.
   void disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier, std::string cut_off,
                     TimePoint now);
   void aborted(std::uint32_t rank, std::int32_t exit_code, std::string message,
@@ -94,10 +95,11 @@ class Outcome {
   void timed_out(FailureReason reason, std::chrono::milliseconds limit);
   // `subject` takes no more output.
   void output_lost(std::int32_t error, std::string subject);
-  // Once the agent is gone nothing more is known of the ranks. A later call with a message completes the first.
+  // Once the agent is gone nothing more is known of the ranks. A later call with a message completes the
+  // first.
   void agent_lost(std::int32_t error, std::string message);
-  // The owner had this signal sent to ranks. A rank that hung up and dies of it is explained by it, also when the
-  // agent, which was already ending the job, takes that death for its own doing.
+  // The owner had this signal sent to ranks. A rank that hung up and dies of it is explained by it, also when
+  // the agent, which was already ending the job, takes that death for its own doing.
   void forwarded(std::int32_t signal) { forwarded_.insert(signal); }
   // The owner ends the job: what the ranks exit with from now on is nobody's failure.
   void stopped();
@@ -119,8 +121,8 @@ class Outcome {
   const RankOutcome& rank(std::uint32_t rank) const { return ranks_[rank].outcome; }
   std::vector<RankOutcome> ranks() const;
   // 0; the failing rank's code or abort's (its low byte, as the shell would see it; 1 where that is 0) or
-  // 128 + signal; 124 when a time limit passed; 127 or 126 for a program not found or not executable; 128 + SIGPIPE when
-  // whoever read the output has gone; 1 for the rest.
+  // 128 + signal; 124 when a time limit passed; 127 or 126 for a program not found or not executable; 128 +
+  // SIGPIPE when whoever read the output has gone; 1 for the rest.
   std::int32_t exit_code() const;
 
  private:

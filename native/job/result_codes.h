@@ -5,7 +5,7 @@ namespace wireup::job {
 
 inline constexpr int kSuccess = 0;
 inline constexpr int kFail = -1;
-inline constexpr int kErrInit = 1;  // not initialized, or no longer
+inline constexpr int kErrInit = 1;    // not initialized, or no longer
 inline constexpr int kNameFault = 1;  // MPICH's, for names that are taken or not there
 inline constexpr int kNoMemory = 2;
 inline constexpr int kInvalidArgument = 3;

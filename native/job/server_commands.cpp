@@ -26,8 +26,8 @@ std::string to_word(std::string_view text) {
   return word.empty() ? "failed" : word;
 }
 
-// One code a process. Without any a client takes all for 0, so those need not be said where they are many; empty where
-// others would not fit in a client's buffer.
+// One code a process. Without any a client takes all for 0, so those need not be said where they are many;
+// empty where others would not fit in a client's buffer.
 std::optional<std::string> errcodes_text(const std::vector<std::int32_t>& codes) {
   std::string text;
   for (const std::int32_t code : codes) {
@@ -47,11 +47,16 @@ NameOperation operation_of(MessageId command) {
 // As MPICH's servers say it; empty for what is none.
 std::string_view describe(NameFault fault) {
   switch (fault) {
-    case NameFault::none: return {};
-    case NameFault::taken: return "key_already_present";
-    case NameFault::not_found: return "service_not_found";
-    case NameFault::full: return "too_many_names";
-    case NameFault::gone: return "name_server_has_gone";
+    case NameFault::none:
+      return {};
+    case NameFault::taken:
+      return "key_already_present";
+    case NameFault::not_found:
+      return "service_not_found";
+    case NameFault::full:
+      return "too_many_names";
+    case NameFault::gone:
+      return "name_server_has_gone";
   }
   return {};
 }
@@ -141,9 +146,8 @@ void ServerSession::on_get(const Parsed& parsed, Effects& effects) {
     });
   }
   if (is_v2()) return write_attribute(parsed.spec->reply, thrid_, *value, effects);
-  reply(MessageId::get_result, effects, [&](MessageWriter& message) {
-    message.add_success().add(AttributeId::value, *value);
-  });
+  reply(MessageId::get_result, effects,
+        [&](MessageWriter& message) { message.add_success().add(AttributeId::value, *value); });
 }
 
 void ServerSession::write_attribute(MessageId id, std::string_view thrid, std::string_view value,
@@ -151,7 +155,10 @@ void ServerSession::write_attribute(MessageId id, std::string_view thrid, std::s
   const std::size_t offset = effects.mark();
   MessageWriter message(effects.buffer(), id, version_, thrid);
   if (wire::is_sayable(wire::ValueType::rest, version_, value)) {
-    message.add(AttributeId::rc, kSuccess).add(AttributeId::found, "TRUE").add(AttributeId::value, value).end();
+    message.add(AttributeId::rc, kSuccess)
+        .add(AttributeId::found, "TRUE")
+        .add(AttributeId::value, value)
+        .end();
   } else {
     message.add(AttributeId::rc, kInvalidValue).add(AttributeId::msg, "semicolon_in_value").end();
   }
@@ -171,7 +178,8 @@ void ServerSession::on_barrier(const Parsed& parsed, Effects& effects) {
   }
 }
 
-void ServerSession::on_group_barrier(const wire::MessageSpec& request, std::string_view text, Effects& effects) {
+void ServerSession::on_group_barrier(const wire::MessageSpec& request, std::string_view text,
+                                     Effects& effects) {
   const auto refused = [&](std::int32_t tag, std::string_view why) {
     protocol_error(std::string(request.v1) + ": " + std::string(why), effects);
     reply(MessageId::barrier_out, effects, [&](MessageWriter& message) {
@@ -255,7 +263,8 @@ void ServerSession::on_put_attribute(const Parsed& parsed, Effects& effects) {
 // Other ranks may have filled it, so it is no wrong request; the host hears of it once.
 void ServerSession::no_room(const wire::MessageSpec& request, Effects& effects) {
   if (!std::exchange(job_.told_full_, true)) {
-    tell_wrong(std::string(request.wire_name(version_)) + ": the keys and values of the job take more than its limit of " +
+    tell_wrong(std::string(request.wire_name(version_)) +
+                   ": the keys and values of the job take more than its limit of " +
                    std::to_string(job_.share_.space().limit()) + " bytes",
                effects);
   }
@@ -286,7 +295,8 @@ void ServerSession::on_name(const Parsed& parsed, Effects& effects) {
     const NameAnswer answer = job_.options().names->carry_out(job_.name_owner_, request);
     return write_name_result(spec.reply, thrid_, answer, effects);
   }
-  if (defer(spec, effects)) job_.ask_name(rank_, connection_, thrid_, spec.reply, std::move(request), effects);
+  if (defer(spec, effects))
+    job_.ask_name(rank_, connection_, thrid_, spec.reply, std::move(request), effects);
 }
 
 // Nothing of it is a fault of the client's. MPICH's older clients look at info, the others at rc.
@@ -294,7 +304,8 @@ void ServerSession::write_name_result(MessageId reply, std::string_view thrid, c
                                       Effects& effects) const {
   const bool looked_up = reply == MessageId::lookup_result && answer.fault == NameFault::none;
   std::string_view refusal = describe(answer.fault);
-  if (looked_up && is_v2() && !wire::is_sayable(wire::ValueType::rest, version_, answer.port)) refusal = "semicolon_in_value";
+  if (looked_up && is_v2() && !wire::is_sayable(wire::ValueType::rest, version_, answer.port))
+    refusal = "semicolon_in_value";
   const std::size_t offset = effects.mark();
   MessageWriter message(effects.buffer(), reply, version_, thrid);
   message.add(AttributeId::rc, refusal.empty() ? kSuccess : kNameFault);
@@ -309,7 +320,8 @@ void ServerSession::write_name_result(MessageId reply, std::string_view thrid, c
   effects.share(connection_, offset);
 }
 
-// Requests that it leaves without an answer (another thread's, or a child's) have none any more: the hang-up says so.
+// Requests that it leaves without an answer (another thread's, or a child's) have none any more: the hang-up
+// says so.
 void ServerSession::on_finalize(Effects& effects) {
   const bool leaves_requests = has_deferred();
   state_ = State::finalized;
@@ -323,11 +335,13 @@ void ServerSession::on_finalize(Effects& effects) {
 void ServerSession::on_spawn(SpawnReader& reader, Effects& effects) {
   const wire::MessageSpec& request = wire::spec_of(MessageId::spawn);
   if (state_ != State::initialized) return out_of_turn(request, effects);
-  if (const std::string& wrong = reader.finish(); !wrong.empty()) return fault(request, kFail, wrong, effects);
+  if (const std::string& wrong = reader.finish(); !wrong.empty())
+    return fault(request, kFail, wrong, effects);
   if (defer(request, effects)) job_.ask_spawn(rank_, connection_, thrid_, reader.take(), effects);
 }
 
-void ServerSession::write_spawn_result(std::string_view thrid, const SpawnAnswer& answer, Effects& effects) const {
+void ServerSession::write_spawn_result(std::string_view thrid, const SpawnAnswer& answer,
+                                       Effects& effects) const {
   const auto errcodes = errcodes_text(answer.errcodes);
   const std::size_t offset = effects.mark();
   MessageWriter message(effects.buffer(), MessageId::spawn_result, version_, thrid);

@@ -97,7 +97,8 @@ bool ServerSession::on_frame_bytes(std::string_view& bytes, Effects& effects) {
 
 // The stream cannot be read on.
 void ServerSession::unreadable(const std::string& what, Effects& effects) {
-  if (state_ == State::stranger) return reject(what + " before " + (is_v2() ? "fullinit" : "initack"), effects);
+  if (state_ == State::stranger)
+    return reject(what + " before " + (is_v2() ? "fullinit" : "initack"), effects);
   protocol_error(what, effects);
   close("it sent " + what, effects);
 }
@@ -112,8 +113,9 @@ void ServerSession::eof(std::string cut_off, Effects& effects) {
     return;
   }
   if (state_ != State::finalized && cut_off.empty() && (pending || block_)) {
-    protocol_error(block_ ? "the connection ended inside an mcmd block"
-                          : "the connection ended in the middle of a " + std::string(is_v2() ? "frame" : "line"),
+    protocol_error(block_
+                       ? "the connection ended inside an mcmd block"
+                       : "the connection ended in the middle of a " + std::string(is_v2() ? "frame" : "line"),
                    effects);
   }
   job_.rank_ended(rank_, std::move(cut_off), effects);
@@ -206,8 +208,9 @@ bool ServerSession::identify(const Parsed& parsed, Effects& effects) {
 }
 
 void ServerSession::tell_connected(Effects& effects) {
-  Event event{
-      .type = EventType::connected, .rank = static_cast<std::int32_t>(rank_), .again = job_.ranks_[rank_].again};
+  Event event{.type = EventType::connected,
+              .rank = static_cast<std::int32_t>(rank_),
+              .again = job_.ranks_[rank_].again};
   event.peer = peer_;
   effects.event(std::move(event));
 }
@@ -304,7 +307,9 @@ void ServerSession::on_init(const Parsed& parsed, Effects& effects) {
 // The answer is the last line; frames follow.
 void ServerSession::begin_v2(Effects& effects) {
   reply(MessageId::init_reply, effects, [](MessageWriter& message) {
-    message.add(AttributeId::pmi_version, 2).add(AttributeId::pmi_subversion, 0).add(AttributeId::rc, kSuccess);
+    message.add(AttributeId::pmi_version, 2)
+        .add(AttributeId::pmi_subversion, 0)
+        .add(AttributeId::rc, kSuccess);
   });
   version_ = Version::v2;
 }
@@ -372,7 +377,8 @@ void ServerSession::refuse(const wire::MessageSpec& request, int rc, std::string
   reply_error(wire::spec_of(request.reply).wire_name(version_), rc, message, effects);
 }
 
-void ServerSession::fault(const wire::MessageSpec& request, int rc, std::string_view message, Effects& effects) {
+void ServerSession::fault(const wire::MessageSpec& request, int rc, std::string_view message,
+                          Effects& effects) {
   protocol_error(std::string(request.wire_name(version_)) + ": " + std::string(message), effects);
   refuse(request, rc, message, effects);
 }

@@ -1,15 +1,16 @@
-// The server's half of PMI on one connection: bytes to lines or frames, these to messages, messages to what the
-// job does.
+// The server's half of PMI on one connection: bytes to lines or frames, these to messages, messages to what
+// the job does.
 //
-// Used by Job alone. A connection speaks PMI-1 until an init that asks for version 2, and PMI-2 from then on. One of
-// a listener is a stranger until it proves a rank, by initack or, in PMI-2, by fullinit; nothing it says before is
-// answered, but for the init of PMI-2. What a known rank says wrong is told as an event and answered with rc != 0,
-// and its connection lives, up to kMaxWrongs; a line, a frame or an mcmd block without end, or what is no frame, cuts it
-// off at once. What comes after finalize is wrong too.
+// Used by Job alone. A connection speaks PMI-1 until an init that asks for version 2, and PMI-2 from then on.
+// One of a listener is a stranger until it proves a rank, by initack or, in PMI-2, by fullinit; nothing it
+// says before is answered, but for the init of PMI-2. What a known rank says wrong is told as an event and
+// answered with rc != 0, and its connection lives, up to kMaxWrongs; a line, a frame or an mcmd block without
+// end, or what is no frame, cuts it off at once. What comes after finalize is wrong too.
 //
-// Some answers come later than those of what is asked next: a barrier's, an attribute's that nobody has put yet, a
-// spawn's, a name's that is kept elsewhere. A rank inside a barrier may go on asking; a second barrier_in of the same group is answered at once with
-// rc=-1 and counts for nothing. abort is obeyed before init too: a rank that fails to start wants its job ended.
+// Some answers come later than those of what is asked next: a barrier's, an attribute's that nobody has put
+// yet, a spawn's, a name's that is kept elsewhere. A rank inside a barrier may go on asking; a second
+// barrier_in of the same group is answered at once with rc=-1 and counts for nothing. abort is obeyed before
+// init too: a rank that fails to start wants its job ended.
 //
 // server_commands.cpp has what an initialized rank may say, server_session.cpp the rest.
 #pragma once
@@ -134,7 +135,8 @@ class ServerSession {
   // Of a known rank: it is cut off.
   void close(std::string why, Effects& effects);
 
-  // What every request looks at comes first: of thousands of sessions little else stays in a processor's cache.
+  // What every request looks at comes first: of thousands of sessions little else stays in a processor's
+  // cache.
   Job& job_;
   ConnectionId connection_;
   std::uint32_t rank_ = 0;  // from identified on

@@ -1,5 +1,5 @@
-// How much the keys and values of jobs may take together: a job's key-value space and its attributes of nodes, and, in a
-// launch, those of the groups that its ranks spawn.
+// How much the keys and values of jobs may take together: a job's key-value space and its attributes of
+// nodes, and, in a launch, those of the groups that its ranks spawn.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,8 @@
 
 namespace wireup::job {
 
-// Beside its key and its value, what the server takes to keep an entry: two strings, a node of a table, the heap's own.
+// Beside its key and its value, what the server takes to keep an entry: two strings, a node of a table, the
+// heap's own.
 inline constexpr std::uint64_t kEntryCost = 128;
 
 // Where nothing else is said. 65,536 ranks may put 16 KiB each; of empty values there are 8 million.
@@ -40,7 +41,9 @@ class SpaceShare {
   SpaceShare& operator=(const SpaceShare&) = delete;
 
   // Room for an entry, or for another value in the place of one of `old_size` bytes. False: there is none.
-  bool add(std::string_view key, std::string_view value) { return take(key.size() + value.size() + kEntryCost, 0); }
+  bool add(std::string_view key, std::string_view value) {
+    return take(key.size() + value.size() + kEntryCost, 0);
+  }
   bool replace(std::size_t old_size, std::string_view value) { return take(value.size(), old_size); }
   // Also where there is none.
   void force(std::string_view key, std::string_view value) { use(key.size() + value.size() + kEntryCost); }
@@ -49,7 +52,8 @@ class SpaceShare {
 
  private:
   bool take(std::uint64_t bytes, std::uint64_t given_back) {
-    if (bytes > given_back && space_->limit_ - std::min(space_->used_, space_->limit_) < bytes - given_back) return false;
+    if (bytes > given_back && space_->limit_ - std::min(space_->used_, space_->limit_) < bytes - given_back)
+      return false;
     use(bytes - given_back);
     return true;
   }

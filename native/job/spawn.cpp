@@ -22,8 +22,10 @@ std::string format_spawn(const SpawnRequest& request, wire::Version version) {
   std::string out = v2 ? std::string(wire::kFrameHeader, ' ') + "cmd=spawn;" : std::string();
   bool sayable = !request.commands.empty();
   const auto add = [&](std::string_view name, std::string_view value) {
-    // Of a block each attribute has a line. In a frame an argument may hold a newline, which PMI-1 never comes to read.
-    const std::string_view unsayable = v2 ? std::string_view("\0;", 2) : unsayable_in(ValueType::rest, version);
+    // Of a block each attribute has a line. In a frame an argument may hold a newline, which PMI-1 never
+    // comes to read.
+    const std::string_view unsayable =
+        v2 ? std::string_view("\0;", 2) : unsayable_in(ValueType::rest, version);
     if (value.find_first_of(unsayable) != std::string_view::npos) sayable = false;
     out.append(name).append("=").append(value).append(1, v2 ? ';' : '\n');
   };
@@ -61,7 +63,8 @@ std::string format_spawn(const SpawnRequest& request, wire::Version version) {
       say(AttributeId::spawnssofar, std::to_string(number + 1));
     }
     say(AttributeId::argcnt, std::to_string(command.args.size()));
-    for (std::size_t i = 0; i < command.args.size(); ++i) say(AttributeId::arg, command.args[i], v2 ? i : i + 1);
+    for (std::size_t i = 0; i < command.args.size(); ++i)
+      say(AttributeId::arg, command.args[i], v2 ? i : i + 1);
     if (!v2 && number == 0) say_preput();
     say_pairs(AttributeId::info_num, AttributeId::info_key, AttributeId::info_val, command.info);
     if (!v2) out += "endcmd\n";
@@ -144,7 +147,8 @@ void SpawnReader::field(std::string_view name, std::string_view value) {
   const bool is_preput = id == AttributeId::preput_key || id == AttributeId::preput_val;
   if (attribute->limit != 0 && value.size() + 1 > attribute->limit) return fail("too_long", id);
   if (is_preput && value.find('\n') != std::string_view::npos) return fail("newline_in", id);
-  if (id == AttributeId::preput_key && !wire::is_sayable(ValueType::word, wire::Version::v1, value)) return fail("bad", id);
+  if (id == AttributeId::preput_key && !wire::is_sayable(ValueType::word, wire::Version::v1, value))
+    return fail("bad", id);
   if (value.find('\0') != std::string_view::npos) return fail("NUL_byte_in", id);
   switch (id) {
     case AttributeId::totspawns:

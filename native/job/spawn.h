@@ -1,8 +1,9 @@
-// What a rank asks to be started: MPI_Comm_spawn and its like, a question to the host (Question in effects.h).
+// What a rank asks to be started: MPI_Comm_spawn and its like, a question to the host (Question in
+// effects.h).
 //
-// SpawnReader makes it of what either version of PMI says, field by field, by the names of the message table. It
-// bounds what it keeps, and the first thing that is wrong makes the whole request wrong: counts that are not what
-// they count, numbers of elements that skip, more than the limits.
+// SpawnReader makes it of what either version of PMI says, field by field, by the names of the message table.
+// It bounds what it keeps, and the first thing that is wrong makes the whole request wrong: counts that are
+// not what they count, numbers of elements that skip, more than the limits.
 #pragma once
 
 #include <cstddef>

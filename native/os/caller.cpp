@@ -69,8 +69,9 @@ std::pair<std::uint64_t, std::uint64_t> file_limit_of(pid_t process) {
 
 // The number of an anonymous pipe; 0 for anything else.
 ino_t pipe_of(std::int32_t fd) {
-  struct stat status{};
-  const bool is_pipe = ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) && target_of(fd).starts_with("pipe:");
+  struct stat status {};
+  const bool is_pipe =
+      ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) && target_of(fd).starts_with("pipe:");
   return is_pipe ? status.st_ino : 0;
 }
 
@@ -108,7 +109,8 @@ Caller recover_caller() {
   Caller caller;
   const FdLimit own = fd_limit();
   const auto [soft, hard] = file_limit_of(::getppid());
-  if (own.soft == own.hard && hard == own.hard && soft < own.soft) caller.soft_files = static_cast<std::uint32_t>(soft);
+  if (own.soft == own.hard && hard == own.hard && soft < own.soft)
+    caller.soft_files = static_cast<std::uint32_t>(soft);
   try {
     caller.fds = recover_fds();
   } catch (const OsError&) {
@@ -120,7 +122,8 @@ Caller recover_caller() {
 void fill_standard_fds() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) >= 0) continue;
-    if (::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) throw OsError::last("open", "/dev/null");
+    if (::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+      throw OsError::last("open", "/dev/null");
   }
 }
 

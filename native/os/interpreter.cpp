@@ -35,7 +35,8 @@ std::string elf_interpreter(int fd) {
     if (segment.p_type != PT_INTERP) continue;
     std::array<char, PATH_MAX> name{};
     const std::size_t size = std::min<std::size_t>(segment.p_filesz, name.size() - 1);
-    if (::pread(fd, name.data(), size, static_cast<off_t>(segment.p_offset)) != static_cast<ssize_t>(size)) return {};
+    if (::pread(fd, name.data(), size, static_cast<off_t>(segment.p_offset)) != static_cast<ssize_t>(size))
+      return {};
     return name.data();
   }
   return {};

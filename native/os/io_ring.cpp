@@ -20,7 +20,8 @@ namespace wireup::os {
 
 namespace {
 
-// So that a barrier's answers go out by few calls. Its memory is 64 bytes each, and 16 for each of twice as many results.
+// So that a barrier's answers go out by few calls. Its memory is 64 bytes each, and 16 for each of twice as
+// many results.
 constexpr unsigned kEntries = 256;
 
 // One mapping for both queues; results are never dropped. The last is of Linux 5.7,
@@ -50,7 +51,8 @@ class Mapping {
 };
 
 int enter(int ring, unsigned submit, unsigned complete) {
-  return static_cast<int>(::syscall(SYS_io_uring_enter, ring, submit, complete, IORING_ENTER_GETEVENTS, nullptr, 0));
+  return static_cast<int>(
+      ::syscall(SYS_io_uring_enter, ring, submit, complete, IORING_ENTER_GETEVENTS, nullptr, 0));
 }
 
 }  // namespace
@@ -156,7 +158,8 @@ bool IoRing::perform(std::span<SocketCall>) { return false; }
 
 #endif
 
-IoRing::IoRing(UniqueFd ring, std::unique_ptr<Queues> queues) : ring_(std::move(ring)), queues_(std::move(queues)) {}
+IoRing::IoRing(UniqueFd ring, std::unique_ptr<Queues> queues)
+    : ring_(std::move(ring)), queues_(std::move(queues)) {}
 
 IoRing::~IoRing() = default;
 

@@ -23,15 +23,15 @@ struct SocketCall {
 
 class IoRing {
  public:
-  // Null where the kernel is older than 5.7, has been told to refuse io_uring (sysctl kernel.io_uring_disabled), or
-  // a seccomp filter refuses it, as those of most container runtimes do.
+  // Null where the kernel is older than 5.7, has been told to refuse io_uring (sysctl
+  // kernel.io_uring_disabled), or a seccomp filter refuses it, as those of most container runtimes do.
   static std::unique_ptr<IoRing> open();
   ~IoRing();
   IoRing(const IoRing&) = delete;
   IoRing& operator=(const IoRing&) = delete;
 
-  // In their order; all are done when it returns. False when the kernel has refused: what was not done has the
-  // result -EAGAIN, and the ring is of no more use.
+  // In their order; all are done when it returns. False when the kernel has refused: what was not done has
+  // the result -EAGAIN, and the ring is of no more use.
   bool perform(std::span<SocketCall> calls);
 
  private:

@@ -1,7 +1,8 @@
 // Lets a method that calls out know whether its object went, or gave up its work, during the call.
 //
-// The object holds a Lifetime; the method makes a Watch of it on its stack and looks at gone() after each call. A watch
-// costs no memory and no atomic operation: one is made for each request of a rank. Threads: one.
+// The object holds a Lifetime; the method makes a Watch of it on its stack and looks at gone() after each
+// call. A watch costs no memory and no atomic operation: one is made for each request of a rank. Threads:
+// one.
 #pragma once
 
 #include <utility>
@@ -12,7 +13,8 @@ class Lifetime {
  public:
   class Watch {
    public:
-    explicit Watch(Lifetime& lifetime) : lifetime_(lifetime.ended_ ? nullptr : &lifetime), outer_(lifetime.inner_) {
+    explicit Watch(Lifetime& lifetime)
+        : lifetime_(lifetime.ended_ ? nullptr : &lifetime), outer_(lifetime.inner_) {
       if (lifetime_ != nullptr) lifetime_->inner_ = this;
     }
     ~Watch() {

@@ -36,10 +36,7 @@ void make_room(int fd) {
 }  // namespace
 
 MessageSocket::MessageSocket(Reactor& reactor, UniqueFd socket, MessageSocketObserver& observer)
-    : reactor_(reactor),
-      socket_(std::move(socket)),
-      observer_(observer),
-      buffer_(kMaxMessage) {
+    : reactor_(reactor), socket_(std::move(socket)), observer_(observer), buffer_(kMaxMessage) {
   set_nonblocking(socket_.get(), true);
   make_room(socket_.get());
   watched_ = EPOLLIN;
@@ -115,7 +112,8 @@ MessageSocket::Stop MessageSocket::receive(bool to_the_end) {
   for (int i = 0; i < kMessagesPerTurn; i++) {
     ReceivedMessage message = receive_message(socket_.get(), buffer_.span());
     if (message.error == EAGAIN || message.error == EWOULDBLOCK) return Stop::drained;
-    // A peer that left before it had read all of ours: the kernel says so once, before what the peer had sent.
+    // A peer that left before it had read all of ours: the kernel says so once, before what the peer had
+    // sent.
     if (message.error == ECONNRESET && !std::exchange(reset_, true)) continue;
     if (message.error != 0 || message.truncated || message.size == 0) {
       const int error = message.error == 0 && message.truncated ? EMSGSIZE : message.error;

@@ -27,11 +27,11 @@ inline constexpr std::size_t kMaxMessage = 160 << 10;
 class MessageSocketObserver {
  public:
   virtual ~MessageSocketObserver() = default;
-  // The fds are CLOEXEC; nullopt: they did not all fit under our limit of open files, so none of them is left. The observer
-  // may destroy the socket in it.
+  // The fds are CLOEXEC; nullopt: they did not all fit under our limit of open files, so none of them is
+  // left. The observer may destroy the socket in it.
   virtual void on_message(std::string_view message, std::optional<std::vector<UniqueFd>> fds) = 0;
-  // Once, last; error is 0 for an orderly end, EMSGSIZE when a message did not come whole. The observer may destroy the
-  // socket in it.
+  // Once, last; error is 0 for an orderly end, EMSGSIZE when a message did not come whole. The observer may
+  // destroy the socket in it.
   virtual void on_message_end(int error) = 0;
 };
 

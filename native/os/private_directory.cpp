@@ -98,7 +98,8 @@ void remove_dead_directory(const std::string& path) {
   if (parent.fd) remove_dead(parent.fd.get(), path.substr(slash + 1));
 }
 
-std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& parent, bool passable, std::string& fault) {
+std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& parent, bool passable,
+                                                         std::string& fault) {
   TrustedFolder trusted = open_trusted_folder(parent);
   if (!trusted.fd) {
     fault = std::move(trusted.fault);
@@ -128,7 +129,8 @@ std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& pare
       ::unlinkat(trusted.fd.get(), name.c_str(), AT_REMOVEDIR);
       return nullptr;
     }
-    // Another maker may have taken it for a dead one before we hold the lock. Where a file system has no such locks none does.
+    // Another maker may have taken it for a dead one before we hold the lock. Where a file system has no such
+    // locks none does.
     if (!folder || (::flock(folder.get(), LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)) continue;
     if (!is_at(folder.get(), trusted.fd.get(), name)) continue;
     std::unique_ptr<PrivateDirectory> made(new PrivateDirectory);

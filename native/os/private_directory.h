@@ -1,6 +1,7 @@
-// A folder of our own for one socket: mode 0700 under a fresh name, in a folder that no other user can change under us
-// (trusted_folder.h), and worked on by its fd. It is removed with its owner, who holds a flock on it. What a killed owner
-// has left, at any moment of its making, is removed by the next that is made in the same place, if not before.
+// A folder of our own for one socket: mode 0700 under a fresh name, in a folder that no other user can change
+// under us (trusted_folder.h), and worked on by its fd. It is removed with its owner, who holds a flock on
+// it. What a killed owner has left, at any moment of its making, is removed by the next that is made in the
+// same place, if not before.
 #pragma once
 
 #include <memory>
@@ -12,15 +13,17 @@ namespace wireup::os {
 
 class PrivateDirectory {
  public:
-  // Makes `parent`/wireup-XXXXXX, to hold one socket. `passable`: others may reach what is in it, and the socket's own
-  // mode and server decide. Null where that cannot be or should not, and why in `fault`, for people.
+  // Makes `parent`/wireup-XXXXXX, to hold one socket. `passable`: others may reach what is in it, and the
+  // socket's own mode and server decide. Null where that cannot be or should not, and why in `fault`, for
+  // people.
   static std::unique_ptr<PrivateDirectory> make(const std::string& parent, bool passable, std::string& fault);
   ~PrivateDirectory();
   PrivateDirectory(const PrivateDirectory&) = delete;
   PrivateDirectory& operator=(const PrivateDirectory&) = delete;
 
   const std::string& path() const { return path_; }
-  // The socket's path, for those who connect, and another one that is of our own process: through the folder's fd.
+  // The socket's path, for those who connect, and another one that is of our own process: through the
+  // folder's fd.
   std::string socket() const;
   std::string socket_by_fd() const;
 

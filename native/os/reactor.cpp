@@ -64,7 +64,9 @@ Reactor::~Reactor() {
 
 void Reactor::run() {
   struct OnLoop {
-    explicit OnLoop(Reactor& reactor) : reactor(reactor) { reactor.loop_thread_.store(std::this_thread::get_id()); }
+    explicit OnLoop(Reactor& reactor) : reactor(reactor) {
+      reactor.loop_thread_.store(std::this_thread::get_id());
+    }
     ~OnLoop() {
       reactor.batch_.close();
       reactor.place_ = kNone;

@@ -11,9 +11,9 @@
 // when the same fd number was added again. A timer may set or cancel any other; one that is set for now runs
 // on the next turn.
 //
-// What runs belongs to an owner, and so does what it adds, sets and posts meanwhile. An exception of a handler or function
-// goes to on_failure(), with the owner; nothing of that owner is called any more until forget(). Without on_failure() it
-// leaves run().
+// What runs belongs to an owner, and so does what it adds, sets and posts meanwhile. An exception of a
+// handler or function goes to on_failure(), with the owner; nothing of that owner is called any more until
+// forget(). Without on_failure() it leaves run().
 #pragma once
 
 #include <sys/epoll.h>
@@ -54,7 +54,8 @@ class Reactor {
   using OnFailure = std::function<void(Owner owner, std::exception_ptr failure)>;
   // What stands behind an fd. From stream sockets the reactor may receive before it calls their handler.
   enum class Kind : std::uint8_t { any, stream_socket };
-  // How stream sockets are read and written: those of a turn together, where the kernel can, or each by itself.
+  // How stream sockets are read and written: those of a turn together, where the kernel can, or each by
+  // itself.
   enum class SocketCalls { together, alone };
 
   explicit Reactor(SocketCalls calls = SocketCalls::together);  // throws OsError
@@ -64,7 +65,8 @@ class Reactor {
 
   void run();   // until stop()
   void stop();  // any thread; what was posted before it still runs
-  // Any thread. Where no owner is given it has the one whose function runs, and none from a thread other than the loop's.
+  // Any thread. Where no owner is given it has the one whose function runs, and none from a thread other than
+  // the loop's.
   void post(std::function<void()> function);
   void post(Owner owner, std::function<void()> function);
 
@@ -103,8 +105,8 @@ class Reactor {
   }
   void cancel(TimerId timer);  // does nothing when it has run
 
-  // As recv(2), for the handler of `socket`, which runs now or by a timer: at most `most` bytes, or what the reactor
-  // has received for it already. They are good until the next call, or until the handler returns.
+  // As recv(2), for the handler of `socket`, which runs now or by a timer: at most `most` bytes, or what the
+  // reactor has received for it already. They are good until the next call, or until the handler returns.
   SocketBatch::Received receive(int socket, std::size_t most);
   // What is added to it while the loop runs is sent at the end of the turn.
   SocketBatch& sends() { return batch_; }
@@ -139,7 +141,8 @@ class Reactor {
   SocketBatch batch_;
   std::vector<int> received_;        // the sockets of the batch
   std::vector<std::size_t> places_;  // in the batch, by event; kNone: it is none of them
-  // In the batch, of what has been received for the handler that runs now; kNone: nothing, or it has been taken.
+  // In the batch, of what has been received for the handler that runs now; kNone: nothing, or it has been
+  // taken.
   std::size_t place_ = kNone;
   std::vector<Registration> handlers_;  // by fd
   std::uint32_t generation_ = 0;

@@ -9,13 +9,13 @@ namespace wireup::os {
 
 namespace {
 
-// How many calls are worth a ring (docs/performance.md has the times): one call costs more by it than by itself, two
-// cost less. To open it takes half a millisecond at first, which few ranks never save.
+// How many calls are worth a ring (docs/performance.md has the times): one call costs more by it than by
+// itself, two cost less. To open it takes half a millisecond at first, which few ranks never save.
 constexpr std::size_t kWorthUsing = 2;
 constexpr std::size_t kWorthOpening = 8;
 
-// Room for a request of any dialect but a long value's; what is more, the stream reads by itself. Small, since a
-// page that is touched first costs as much as ten system calls.
+// Room for a request of any dialect but a long value's; what is more, the stream reads by itself. Small,
+// since a page that is touched first costs as much as ten system calls.
 constexpr std::size_t kRoom = 1024;
 
 bool is_full(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
@@ -90,7 +90,8 @@ void SocketBatch::settle(Ticket ticket) {
 }
 
 void SocketBatch::report(Send& send, const Sent& sent) {
-  const std::string_view left = std::string_view(bytes_).substr(send.begin + sent.size, send.size - sent.size);
+  const std::string_view left =
+      std::string_view(bytes_).substr(send.begin + sent.size, send.size - sent.size);
   std::exchange(send.sender, nullptr)->on_sent(left, sent.error);
 }
 
@@ -115,7 +116,8 @@ void SocketBatch::send_all() {
     for (Send& send : sends_) {
       if (send.sender == nullptr) continue;
       const std::int32_t result = call++->result;
-      report(send, result < 0 ? Sent{0, is_full(-result) ? 0 : -result} : Sent{static_cast<std::size_t>(result), 0});
+      report(send, result < 0 ? Sent{0, is_full(-result) ? 0 : -result}
+                              : Sent{static_cast<std::size_t>(result), 0});
     }
   }
   sends_.clear();

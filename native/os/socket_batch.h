@@ -1,5 +1,5 @@
-// What a turn of the loop receives and sends, each by one system call for all its sockets. A PMI request is small and
-// its answer too, so that most of a server's time is the way into the kernel and back.
+// What a turn of the loop receives and sends, each by one system call for all its sockets. A PMI request is
+// small and its answer too, so that most of a server's time is the way into the kernel and back.
 //
 // Where there is no io_uring, nothing is received here, and nothing sent: then each stream does so by itself.
 // Threads: the reactor's.
@@ -51,11 +51,12 @@ class SocketBatch {
   // `is_allowed` is false for those who want each call by itself.
   explicit SocketBatch(bool is_allowed) : is_allowed_(is_allowed) {}
 
-  // More would spare few system calls, and with a thousand ranks what a turn touches would leave the processor's cache
-  // before it is touched again (docs/performance.md).
+  // More would spare few system calls, and with a thousand ranks what a turn touches would leave the
+  // processor's cache before it is touched again (docs/performance.md).
   static constexpr std::size_t kMostSockets = 32;
 
-  // Receives from all, kMostSockets at most. False, and nothing was done, when that is not worth a call in common.
+  // Receives from all, kMostSockets at most. False, and nothing was done, when that is not worth a call in
+  // common.
   bool receive(std::span<const int> sockets);
   // Of sockets[index]; once. The bytes are good until the next receive().
   Received take(std::size_t index) const;
@@ -73,7 +74,8 @@ class SocketBatch {
   }
   // 0 when nothing waits now, or it is too much: the caller sends it by itself.
   Ticket add(Sender& sender, int socket, std::string_view bytes);
-  // False when another has been added since: what is sent after it would overtake what the socket does not take.
+  // False when another has been added since: what is sent after it would overtake what the socket does not
+  // take.
   bool extend(Ticket ticket, std::string_view bytes);
   // Sends that one at once, by itself; calls its on_sent().
   void settle(Ticket ticket);

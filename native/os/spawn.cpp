@@ -149,7 +149,8 @@ SpawnedProcess spawn(const SpawnSpec& spec) {
   const FdLimit own = fd_limit();
   const FileLimit files{spec.soft_files, own.hard};
   plan.files = spec.soft_files == 0 || spec.soft_files == own.soft ? nullptr : &files;
-  plan.signals_to_set = spec.not_default == nullptr ? ~std::uint64_t{0} : plan.ignored_signals | bits(*spec.not_default);
+  plan.signals_to_set =
+      spec.not_default == nullptr ? ~std::uint64_t{0} : plan.ignored_signals | bits(*spec.not_default);
 
   // On our own stack, whose pages are there: a mapping for each child would cost the first touch of one.
   alignas(std::max_align_t) char stack[kChildStack];

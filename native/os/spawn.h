@@ -1,6 +1,7 @@
 // Starting a program with exactly the fds, signals and environment it is meant to have, and waiting for it by
 // pidfd. The memory of the caller is not copied (the child shares it until it execs, as with vfork), so that
-// a large owner starts small children fast. What is not named here (umask, priority, scheduling, limits) is the caller's.
+// a large owner starts small children fast. What is not named here (umask, priority, scheduling, limits) is
+// the caller's.
 //
 // Needs Linux 5.9 (close_range). Threads: any; the calling thread stands still until the child has execed.
 #pragma once
@@ -25,25 +26,26 @@ struct SpawnSpec {
   // {ours, the child's number}, in any order and permutation; one of ours may be given twice. The child has
   // these fds, blocking or not as they are, and no others: whatever else is open is closed, CLOEXEC or not.
   std::vector<std::pair<int, int>> fds;
-  // Put into a new session: without a controlling terminal, and the leader of a process group that it cannot leave.
+  // Put into a new session: without a controlling terminal, and the leader of a process group that it cannot
+  // leave.
   bool new_session = false;
   // Killed (SIGKILL) when the thread that spawned it ends.
   bool die_with_parent = false;
   // The CPUs that the child may run on; empty: all that the caller may.
   std::vector<std::uint32_t> cpus;
-  // What gethostname() says in the child, at most 64 bytes; empty: the caller's. Needs CAP_SYS_ADMIN (a UTS namespace is
-  // made for it) and is passed over where none can be made.
+  // What gethostname() says in the child, at most 64 bytes; empty: the caller's. Needs CAP_SYS_ADMIN (a UTS
+  // namespace is made for it) and is passed over where none can be made.
   std::string host_name;
-  // cgroup.procs of a cgroup that the child is to be in from its first instruction on, where the kernel lets it; -1: the
-  // caller's.
+  // cgroup.procs of a cgroup that the child is to be in from its first instruction on, where the kernel lets
+  // it; -1: the caller's.
   int join_fd = -1;
   // Every signal is default and unblocked in the child, except these.
   sigset_t ignored_signals{};
   sigset_t blocked_signals{};
   // The child's soft limit of open files, at most the caller's hard one; 0: the caller's.
   std::uint64_t soft_files = 0;
-  // The signals that are not default in the caller, for one who knows and in whom it does not change: so many system
-  // calls fewer. Null: any may be.
+  // The signals that are not default in the caller, for one who knows and in whom it does not change: so many
+  // system calls fewer. Null: any may be.
   const sigset_t* not_default = nullptr;
 };
 
@@ -53,8 +55,8 @@ struct SpawnedProcess {
 };
 
 // Throws OsError: the failing step as its syscall ("execve", "chdir", "clone", "dup2", ...), with the file,
-// directory or fd as its subject; behind a file stands its missing_interpreter(). A file without a #! line that the
-// kernel refuses (ENOEXEC) is run by /bin/sh, as execvp does. After a throw there is no child.
+// directory or fd as its subject; behind a file stands its missing_interpreter(). A file without a #! line
+// that the kernel refuses (ENOEXEC) is run by /bin/sh, as execvp does. After a throw there is no child.
 SpawnedProcess spawn(const SpawnSpec& spec);
 
 // The signals that are ignored in this process now.
@@ -66,8 +68,8 @@ sigset_t ignored_signals();
 // or not a file).
 std::string find_program(const std::string& program, const std::string& path, const std::string& directory);
 
-// What execve has not found of a program that is there, in parentheses and behind a blank: the interpreter of its #! line,
-// or the loader that an ELF file names. Empty where there is none, and where that one is there.
+// What execve has not found of a program that is there, in parentheses and behind a blank: the interpreter of
+// its #! line, or the loader that an ELF file names. Empty where there is none, and where that one is there.
 std::string missing_interpreter(const std::string& program, const std::string& directory);
 
 struct ExitStatus {

@@ -50,7 +50,8 @@ WIREUP_IN_CHILD bool set_signals(ChildPlan& plan) {
 
 WIREUP_IN_CHILD bool block_signals(ChildPlan& plan) {
   const std::uint64_t& blocked = plan.blocked_signals;
-  return ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, nullptr, sizeof blocked) >= 0 || failed(plan, "sigprocmask");
+  return ::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, nullptr, sizeof blocked) >= 0 ||
+         failed(plan, "sigprocmask");
 }
 
 WIREUP_IN_CHILD bool limit_files(ChildPlan& plan) {
@@ -69,7 +70,8 @@ WIREUP_IN_CHILD bool tie_to_parent(ChildPlan& plan) {
 
 WIREUP_IN_CHILD bool bind_to_cpus(ChildPlan& plan) {
   if (plan.cpus == nullptr) return true;
-  return ::syscall(SYS_sched_setaffinity, 0, plan.cpus_bytes, plan.cpus) >= 0 || failed(plan, "sched_setaffinity");
+  return ::syscall(SYS_sched_setaffinity, 0, plan.cpus_bytes, plan.cpus) >= 0 ||
+         failed(plan, "sched_setaffinity");
 }
 
 WIREUP_IN_CHILD void join_cgroup(const ChildPlan& plan) {
@@ -131,7 +133,8 @@ WIREUP_IN_CHILD int run_child(void* argument) {
   }
   join_cgroup(plan);
   if (!bind_to_cpus(plan) || !set_host_name(plan)) return 127;
-  // The limit follows the fds, which may be above it. Handlers go before the mask does: one of the parent's must not run here.
+  // The limit follows the fds, which may be above it. Handlers go before the mask does: one of the parent's
+  // must not run here.
   if (!set_fds(plan) || !limit_files(plan) || !set_signals(plan) || !block_signals(plan)) return 127;
   ::syscall(SYS_execve, plan.path, plan.args, plan.environment);
   if (errno == ENOEXEC) {

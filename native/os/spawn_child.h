@@ -39,11 +39,11 @@ struct ChildPlan {
   std::uint64_t ignored_signals;  // bit n - 1 for signal n
   std::uint64_t signals_to_set;   // the others are as they should be
   std::uint64_t blocked_signals;
-  const FileLimit* files;         // null: the parent's limit of open files
-  const unsigned long* cpus;      // null: all that the parent may run on
+  const FileLimit* files;     // null: the parent's limit of open files
+  const unsigned long* cpus;  // null: all that the parent may run on
   std::size_t cpus_bytes;
-  const char* host_name;          // null: the parent's
-  int join_fd;                    // -1: none; "0" is written to it
+  const char* host_name;  // null: the parent's
+  int join_fd;            // -1: none; "0" is written to it
 
   // Written by the child: the step that failed, and the fd that it was about.
   const char* failed_step;

@@ -28,7 +28,11 @@ void set_nodelay(int fd) {
 }  // namespace
 
 Stream::Stream(Reactor& reactor, UniqueFd socket, StreamObserver& observer, StreamLimits limits)
-    : reactor_(reactor), owner_(reactor.owner()), socket_(std::move(socket)), observer_(observer), limits_(limits) {
+    : reactor_(reactor),
+      owner_(reactor.owner()),
+      socket_(std::move(socket)),
+      observer_(observer),
+      limits_(limits) {
   set_nonblocking(socket_.get(), true);
   set_nodelay(socket_.get());
   watched_ = EPOLLIN;
@@ -158,7 +162,8 @@ void Stream::write_queued() {
 
 void Stream::watch() {
   const bool waits = queued() > 0 && ticket_ == 0;
-  const std::uint32_t wanted = (closing_ ? 0U : std::uint32_t{EPOLLIN}) | (waits ? std::uint32_t{EPOLLOUT} : 0U);
+  const std::uint32_t wanted =
+      (closing_ ? 0U : std::uint32_t{EPOLLIN}) | (waits ? std::uint32_t{EPOLLOUT} : 0U);
   if (wanted == watched_) return;
   watched_ = wanted;
   reactor_.modify(socket_.get(), watched_, *this);

@@ -1,5 +1,6 @@
-// A connected stream socket on the reactor: reads until EOF before it tells of a hang-up, writes at the end of
-// the loop's turn at the latest where the socket takes it, and queues the rest up to a bound. TCP_NODELAY is set on TCP.
+// A connected stream socket on the reactor: reads until EOF before it tells of a hang-up, writes at the end
+// of the loop's turn at the latest where the socket takes it, and queues the rest up to a bound. TCP_NODELAY
+// is set on TCP.
 //
 // Threads: the reactor's. The observer may destroy the Stream from within any of its callbacks. The socket is
 // closed when the Stream is destroyed, not before; what waits for the end of the turn is written then.

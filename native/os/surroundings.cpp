@@ -9,7 +9,8 @@
 namespace wireup::os {
 namespace {
 
-// umask(2) can tell it only by changing it, for every thread. "Umask:" is there since Linux 4.7 (proc_pid_status(5)).
+// umask(2) can tell it only by changing it, for every thread. "Umask:" is there since Linux 4.7
+// (proc_pid_status(5)).
 mode_t umask_of_self() {
   std::ifstream status("/proc/self/status");
   std::string word;
@@ -27,7 +28,7 @@ mode_t umask_of_self() {
 
 Surroundings surroundings() {
   Surroundings result{.user = ::geteuid(), .group = ::getegid(), .umask = umask_of_self()};
-  struct stat folder{};
+  struct stat folder {};
   if (::stat(".", &folder) == 0) {
     result.device = folder.st_dev;
     result.folder = folder.st_ino;

@@ -1,4 +1,5 @@
-// What a child inherits of a process beside its environment, and the process may have changed since it started another.
+// What a child inherits of a process beside its environment, and the process may have changed since it
+// started another.
 #pragma once
 
 #include <sys/types.h>

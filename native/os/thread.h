@@ -14,8 +14,8 @@ namespace wireup::os {
 // Whether the calling thread is the process's first.
 inline bool is_main_thread() { return ::syscall(SYS_gettid) == ::getpid(); }
 
-// Starts a thread that takes no signal: those are meant for the program it lives in, whose handlers must not run on
-// it. `name` is what `top -H` and gdb call it, of 15 letters at most. Throws std::system_error.
+// Starts a thread that takes no signal: those are meant for the program it lives in, whose handlers must not
+// run on it. `name` is what `top -H` and gdb call it, of 15 letters at most. Throws std::system_error.
 template <typename Function>
 std::thread start_thread(const char* name, Function function) {
   // A thread has its creator's mask from birth.

@@ -29,12 +29,14 @@ CpuSet allowed_cpus() {
   for (int count = 1024; count <= kMostCpus; count *= 2) {
     const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(count));
     const auto release = [](cpu_set_t* set) { CPU_FREE(set); };
-    const std::unique_ptr<cpu_set_t, decltype(release)> mask(CPU_ALLOC(static_cast<std::size_t>(count)), release);
+    const std::unique_ptr<cpu_set_t, decltype(release)> mask(CPU_ALLOC(static_cast<std::size_t>(count)),
+                                                             release);
     if (!mask) throw OsError(ENOMEM, "sched_getaffinity");
     if (::sched_getaffinity(0, bytes, mask.get()) == 0) {
       CpuSet cpus;
       for (int cpu = 0; cpu < count; ++cpu) {
-        if (CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, mask.get())) cpus.push_back(static_cast<std::uint32_t>(cpu));
+        if (CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, mask.get()))
+          cpus.push_back(static_cast<std::uint32_t>(cpu));
       }
       return cpus;
     }

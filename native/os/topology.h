@@ -15,8 +15,8 @@ enum class CpuUnit : std::uint8_t { hwthread, core, socket };
 // The CPUs that this thread may run on. Throws OsError.
 CpuSet allowed_cpus();
 
-// The CPUs of `allowed`, by unit: socket after socket, in each core after core. Where `folder` (that of sysfs) says
-// nothing of a CPU, it is a core of its own in socket 0.
+// The CPUs of `allowed`, by unit: socket after socket, in each core after core. Where `folder` (that of
+// sysfs) says nothing of a CPU, it is a core of its own in socket 0.
 std::vector<CpuSet> cpu_units(CpuUnit unit, const CpuSet& allowed,
                               const std::string& folder = "/sys/devices/system/cpu");
 

@@ -104,7 +104,8 @@ UniqueFd open_unnamed(const std::string& folder) {
 void check_whole(const std::string& path) {
   const Target target = find_target(path);
   if (target.status && S_ISDIR(target.status->st_mode)) throw OsError(EISDIR, "open", target.path);
-  if ((target.status || target.stream) && ::access(target.path.c_str(), W_OK) != 0) throw OsError::last("open", target.path);
+  if ((target.status || target.stream) && ::access(target.path.c_str(), W_OK) != 0)
+    throw OsError::last("open", target.path);
   if (!target.stream && ::access(folder_of(target.path).c_str(), W_OK | X_OK) != 0) {
     throw OsError::last("open", folder_of(target.path));
   }
@@ -121,8 +122,8 @@ void write_whole(const std::string& path, std::string_view content) {
     named.ours = true;
   }
   if (target.status) {
-    // In this order: a new owner takes set-uid bits away. Where we may not give the file away, it is ours, and must
-    // not run as us.
+    // In this order: a new owner takes set-uid bits away. Where we may not give the file away, it is ours,
+    // and must not run as us.
     const bool same_owner = ::fchown(file.get(), target.status->st_uid, target.status->st_gid) == 0;
     const mode_t kept = same_owner ? kModeBits : kModeBits & ~mode_t{S_ISUID | S_ISGID};
     if (::fchmod(file.get(), target.status->st_mode & kept) != 0) throw OsError::last("fchmod", target.path);

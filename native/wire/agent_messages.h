@@ -2,13 +2,14 @@
 // it (SCM_RIGHTS), in the order in which the message names them. Messages name hosts, processes and fds
 // explicitly: nothing but the fds assumes that both are on one machine.
 //
-// A launch may have several groups of ranks: the first, 0, and those that ranks have spawned. Beside its group and
-// rank, which are for names, each process has a number of the launcher's that no other in the launch has.
+// A launch may have several groups of ranks: the first, 0, and those that ranks have spawned. Beside its
+// group and rank, which are for names, each process has a number of the launcher's that no other in the
+// launch has.
 //
-// Launcher to agent: Hello, then PassFds, then SocketFolder, then Program (in as many parts as its strings need), then Spawn, for each
-// group, then Signal, Status, End. Agent to launcher: Ready, then a Started or SpawnFailed for each process and an Exited for each that was
-// started, OutputLost and Printed where that happens, then Done. When the launcher's end of the socket closes, the
-// agent ends every process and itself.
+// Launcher to agent: Hello, then PassFds, then SocketFolder, then Program (in as many parts as its strings
+// need), then Spawn, for each group, then Signal, Status, End. Agent to launcher: Ready, then a Started or
+// SpawnFailed for each process and an Exited for each that was started, OutputLost and Printed where that
+// happens, then Done. When the launcher's end of the socket closes, the agent ends every process and itself.
 //
 // decode() checks every length and count and refuses what is not exactly one message.
 #pragma once
@@ -23,8 +24,8 @@
 
 namespace wireup::wire::agent {
 
-// Raised with every change of a message. A new field has its place in the struct here, in fields() in the .cpp (one that is
-// forgotten there is not sent, and no compiler sees it) and in the test's samples.
+// Raised with every change of a message. A new field has its place in the struct here, in fields() in the
+// .cpp (one that is forgotten there is not sent, and no compiler sees it) and in the test's samples.
 inline constexpr std::uint32_t kProtocolVersion = 4;
 
 // The agent's exit codes beside 0, an orderly end, and 1: the launcher has gone, or spoke nonsense.
@@ -52,8 +53,8 @@ enum class BindingUnit : std::uint8_t {
   list,  // the CPU sets that are said, in turn
 };
 
-// To which CPUs ranks are bound: the n-th rank that the agent is told to start to the n-th unit, from the first again
-// when there are no more.
+// To which CPUs ranks are bound: the n-th rank that the agent is told to start to the n-th unit, from the
+// first again when there are no more.
 struct Binding {
   BindingUnit unit = BindingUnit::none;
   std::vector<std::vector<std::uint32_t>> sets = {};  // of `list`
@@ -63,23 +64,23 @@ struct Hello {
   std::uint32_t version = kProtocolVersion;
   OutputPlan out = {};
   OutputPlan err = {};
-  // Put before each line, where not empty. In it, and in the names of files: %r rank, %h the rank's host, %p the
-  // number of its node, %g of its group, %t seconds since 1970 (a label's only), %% a percent sign.
+  // Put before each line, where not empty. In it, and in the names of files: %r rank, %h the rank's host, %p
+  // the number of its node, %g of its group, %t seconds since 1970 (a label's only), %% a percent sign.
   std::string label = {};
   std::string spawned_label = {};  // of the groups beside the first
-  // How many ranks of this agent will read its stdin, each all of it. It is read when the last of them has started; where
-  // there are none it is let go of at once.
+  // How many ranks of this agent will read its stdin, each all of it. It is read when the last of them has
+  // started; where there are none it is let go of at once.
   std::uint32_t stdin_readers = 0;
   Binding binding = {};
-  // What ranks are to have of the launcher's caller: the numbers of signals that are ignored, beside those that are
-  // ignored in the agent, and that are blocked; the soft limit of open files, 0: the agent's own.
+  // What ranks are to have of the launcher's caller: the numbers of signals that are ignored, beside those
+  // that are ignored in the agent, and that are blocked; the soft limit of open files, 0: the agent's own.
   std::vector<std::int32_t> ignored_signals = {};
   std::vector<std::int32_t> blocked_signals = {};
   std::uint32_t soft_files = 0;
 };
 
-// Fds of the launcher's caller, one attached for each number, that every rank gets under that number; none is named in a
-// SpawnRank. Before the first Spawn, as often as their count needs.
+// Fds of the launcher's caller, one attached for each number, that every rank gets under that number; none is
+// named in a SpawnRank. Before the first Spawn, as often as their count needs.
 struct PassFds {
   std::vector<std::int32_t> fds;
 };
@@ -93,8 +94,8 @@ struct SocketFolder {
 // `directory` and `path` are said in the first part only.
 struct Program {
   std::uint32_t id = 0;
-  std::string directory;            // empty: the agent's own
-  std::string path;                 // where `prefix[0]` and `args[0]` are searched; empty: PATH of `environment`
+  std::string directory;  // empty: the agent's own
+  std::string path;       // where `prefix[0]` and `args[0]` are searched; empty: PATH of `environment`
   std::vector<std::string> prefix;  // put before the program: the exec shim, a debugger. prefix[0] is a path
   std::vector<std::string> args;    // args[0] is the program
   std::vector<std::string> environment;
@@ -106,7 +107,8 @@ struct SpawnRank {
   std::uint32_t group = 0;
   std::uint32_t rank = 0;
   std::vector<std::string> environment = {};  // beside the program's
-  // One attached fd each, with the number that the rank is to see it under; 1 and 2 take the place of Hello's plans.
+  // One attached fd each, with the number that the rank is to see it under; 1 and 2 take the place of Hello's
+  // plans.
   std::vector<std::int32_t> fds = {};
   std::uint32_t node = 0;
   std::string host = {};     // the node's name, in labels and names of files; empty: this host's
@@ -118,19 +120,21 @@ struct SpawnRank {
 struct Spawn {
   std::uint32_t program = 0;
   std::vector<SpawnRank> ranks;
-  // Of this program, which the agent may forget. Without ranks it does no more than that, whether it knows the program or not.
+  // Of this program, which the agent may forget. Without ranks it does no more than that, whether it knows
+  // the program or not.
   bool last = false;
 };
 
-// A signal for the process groups of the processes named; an empty list means all. TSTP stops them as STOP does.
+// A signal for the process groups of the processes named; an empty list means all. TSTP stops them as STOP
+// does.
 struct Signal {
   std::int32_t signal = 0;
   std::vector<std::uint32_t> processes;
 };
 
 // End the job: TERM to what still runs, KILL after the grace; the agent answers Done and leaves.
-// With nothing running it ends what the ranks left behind. Output that is not taken holds up the Done of the first End; a
-// further one says how long it may.
+// With nothing running it ends what the ranks left behind. Output that is not taken holds up the Done of the
+// first End; a further one says how long it may.
 struct End {
   std::uint32_t grace_ms = 0;
 };
@@ -167,7 +171,8 @@ struct Exited {
   bool ended = false;  // it ran when the agent began to end the job
 };
 
-// The agent's stdout or stderr takes no more (EPIPE: its reader has gone, so nobody is to be told), or a file does not.
+// The agent's stdout or stderr takes no more (EPIPE: its reader has gone, so nobody is to be told), or a file
+// does not.
 struct OutputLost {
   std::int32_t error = 0;  // errno
   std::string subject;
@@ -180,8 +185,8 @@ struct Printed {};
 struct Done {};
 
 // A message's place here is its kind on the wire.
-using Message = std::variant<Hello, SocketFolder, Program, Spawn, Signal, End, Status, Ready, Started, SpawnFailed, Exited, OutputLost,
-                             Printed, Done, PassFds>;
+using Message = std::variant<Hello, SocketFolder, Program, Spawn, Signal, End, Status, Ready, Started,
+                             SpawnFailed, Exited, OutputLost, Printed, Done, PassFds>;
 
 std::string encode(const Message& message);
 std::optional<Message> decode(std::string_view packet);

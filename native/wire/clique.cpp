@@ -76,7 +76,8 @@ Clique find_clique(std::string_view process_mapping, std::string_view flux_taskm
                    std::uint32_t size) {
   if (!process_mapping.empty()) {
     const auto nodes = read_process_mapping(process_mapping, size);
-    return nodes ? clique_in(*nodes, rank) : unreadable(kProcessMappingKey, "(vector,(node,nodes,ranks),...)");
+    return nodes ? clique_in(*nodes, rank)
+                 : unreadable(kProcessMappingKey, "(vector,(node,nodes,ranks),...)");
   }
   if (flux_taskmap.empty()) return {.ranks = {rank}};
   const auto entries = TaskmapReader(flux_taskmap).read();
@@ -85,8 +86,8 @@ Clique find_clique(std::string_view process_mapping, std::string_view flux_taskm
   std::vector<std::uint32_t> nodes;
   expand(*entries, size, nodes);
   if (nodes.size() == size) return clique_in(nodes, rank);
-  return {.error = std::string(kFluxTaskmapKey) + " of the server says where " + std::to_string(nodes.size()) + " of " +
-                   std::to_string(size) + " ranks are"};
+  return {.error = std::string(kFluxTaskmapKey) + " of the server says where " +
+                   std::to_string(nodes.size()) + " of " + std::to_string(size) + " ranks are"};
 }
 
 }  // namespace wireup::wire

@@ -24,7 +24,8 @@ const char* find_blank(const char* begin, const char* end) {
   constexpr std::uint64_t kOnes = 0x0101010101010101;
   // Not 0 when one of the bytes is 0; its lowest bit is in the lowest of them.
   const auto zeros = [](std::uint64_t bytes) { return (bytes - kOnes) & ~bytes & (kOnes << 7); };
-  for (std::uint64_t letters; end - begin >= static_cast<std::ptrdiff_t>(sizeof letters); begin += sizeof letters) {
+  for (std::uint64_t letters; end - begin >= static_cast<std::ptrdiff_t>(sizeof letters);
+       begin += sizeof letters) {
     std::memcpy(&letters, begin, sizeof letters);
     const std::uint64_t blanks = zeros(letters ^ kOnes * ' ') | zeros(letters ^ kOnes * '\t');
     if (blanks == 0) continue;
@@ -73,7 +74,8 @@ class Checker {
       std::int32_t number = 0;
       if (attribute.type == ValueType::integer && !to_integer(value, number))
         fail(ParseStatus::bad_number, attribute.id);
-      if (attribute.type == ValueType::boolean && !is_boolean(value)) fail(ParseStatus::bad_boolean, attribute.id);
+      if (attribute.type == ValueType::boolean && !is_boolean(value))
+        fail(ParseStatus::bad_boolean, attribute.id);
       if (version_ == Version::v2 && value.find('\n') != std::string_view::npos)
         fail(ParseStatus::newline, attribute.id);
       if (strict_ && attribute.limit != 0 && value.size() + 1 > attribute.limit)

@@ -9,8 +9,9 @@
 // stray word extends the attribute before it where that may hold several, and limits are the server's own.
 //
 // A frame of PMI-2 is "cmd=name;attribute=value;..." without its length. A value may hold blanks and '='; two
-// semicolons in it are one that is part of it, as Slurm's library writes them. MPICH's cannot read that, so nothing
-// written here holds a semicolon, nor, since PMI-1 ranks may come to read it, is a newline taken in or written.
+// semicolons in it are one that is part of it, as Slurm's library writes them. MPICH's cannot read that, so
+// nothing written here holds a semicolon, nor, since PMI-1 ranks may come to read it, is a newline taken in
+// or written.
 #pragma once
 
 #include <algorithm>
@@ -95,12 +96,15 @@ class FieldReader {
   struct Field {
     std::string_view name;
     std::string_view value;
-    std::string_view raw;  // the value as it was said, its semicolons doubled
+    std::string_view raw;    // the value as it was said, its semicolons doubled
     bool has_value = false;  // false: a word without '='
   };
 
-  // `scratch` is cleared, and holds the values that were not said as they are. It grows to the frame's size at most.
-  FieldReader(std::string_view frame, std::string& scratch) : rest_(frame), scratch_(scratch) { scratch_.clear(); }
+  // `scratch` is cleared, and holds the values that were not said as they are. It grows to the frame's size
+  // at most.
+  FieldReader(std::string_view frame, std::string& scratch) : rest_(frame), scratch_(scratch) {
+    scratch_.clear();
+  }
 
   // False at the end. The views are valid as long as the frame and, untouched, the scratch are.
   bool next(Field& field);
@@ -115,7 +119,8 @@ class FieldReader {
 // Of Form::block only the command and the thrid: its attributes are read field by field.
 Parsed parse_v2(std::string_view frame, Direction direction, std::string& scratch);
 
-// The bytes that would end a value of this type on the wire, or begin something else: none of what is written has them.
+// The bytes that would end a value of this type on the wire, or begin something else: none of what is written
+// has them.
 constexpr std::string_view unsayable_in(ValueType type, Version version) {
   constexpr std::string_view kLine("\0\n", 2);
   constexpr std::string_view kWord("\0\n \t=", 5);
@@ -126,16 +131,19 @@ constexpr std::string_view unsayable_in(ValueType type, Version version) {
 
 inline bool is_sayable(ValueType type, Version version, std::string_view value) {
   // Byte by byte of the few: the library looks for one far faster than for one of several.
-  return std::ranges::none_of(unsayable_in(type, version), [&](char c) { return value.find(c) != std::string_view::npos; });
+  return std::ranges::none_of(unsayable_in(type, version),
+                              [&](char c) { return value.find(c) != std::string_view::npos; });
 }
 
 // What is wrong, as one word for msg= and for people: "missing_attribute_key".
 std::string describe(const Parsed& parsed);
 
-// Writes one message, in either version: the command, then attributes in the order they are added, then its end.
+// Writes one message, in either version: the command, then attributes in the order they are added, then its
+// end.
 //
 // A message with a value that its attribute cannot hold (see unsayable_in()) is not written: it would
-// be read as another one, or as two. A reply then says so, rc=-1 msg=unsayable_NAME; of a request nothing is left.
+// be read as another one, or as two. A reply then says so, rc=-1 msg=unsayable_NAME; of a request nothing is
+// left.
 class MessageWriter {
  public:
   MessageWriter(std::string& out, MessageId id, Version version = Version::v1, std::string_view thrid = {})
@@ -155,7 +163,8 @@ class MessageWriter {
     const char* end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
     return append(id, std::string_view(digits.data(), end));
   }
-  // How the answers to put and get begin that have nothing to complain of: as RFC 13 shows them, in one piece.
+  // How the answers to put and get begin that have nothing to complain of: as RFC 13 shows them, in one
+  // piece.
   MessageWriter& add_success() {
     out_.append(version_ == Version::v1 ? " rc=0 msg=success" : "rc=0;");
     return *this;

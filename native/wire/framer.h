@@ -1,12 +1,12 @@
-// Bytes to PMI-1 lines or PMI-2 frames, one framer a connection (a shared one let a stranger's half line freeze and
-// then corrupt everybody's: see the faults of Hydra's proxy).
+// Bytes to PMI-1 lines or PMI-2 frames, one framer a connection (a shared one let a stranger's half line
+// freeze and then corrupt everybody's: see the faults of Hydra's proxy).
 //
 // A line that lies whole in the input is returned as a view of the input; only one cut by a read is copied.
 // The memory of a framer never exceeds its limit. What it returns depends on the bytes alone, never on how
 // they were cut.
 //
-// A connection starts with lines, and its session picks the framer for what follows once `init` has settled the
-// version, which is then latched for that connection.
+// A connection starts with lines, and its session picks the framer for what follows once `init` has settled
+// the version, which is then latched for that connection.
 #pragma once
 
 #include <cstddef>
@@ -36,8 +36,8 @@ class LineFramer {
   bool complete_ = false;  // buffer_ holds the line returned last
 };
 
-// A frame is its length, decimal in six characters, and that many bytes. MPICH puts the blanks that fill the six
-// before the digits, Slurm's library behind them.
+// A frame is its length, decimal in six characters, and that many bytes. MPICH puts the blanks that fill the
+// six before the digits, Slurm's library behind them.
 class FrameFramer {
  public:
   // `limit`: bytes of one frame without its length; kMaxFrame at most.
@@ -45,7 +45,8 @@ class FrameFramer {
 
   enum class Result { frame, more, too_long, bad_length };
 
-  // As LineFramer::next; `frame` is without its length. bad_length is final too: the six bytes are no number, or 0.
+  // As LineFramer::next; `frame` is without its length. bad_length is final too: the six bytes are no number,
+  // or 0.
   Result next(std::string_view& input, std::string_view& frame);
 
   // From the next frame on.

@@ -1,5 +1,5 @@
-// The group of a PMI-1.2 barrier: group = ( "WORLD" / "NODE" / ranks ) [ ":" tag ], ranks = range *( "," range ),
-// range = rank [ "-" rank ]. MPICH writes every rank by itself; ranges are ours to take as well.
+// The group of a PMI-1.2 barrier: group = ( "WORLD" / "NODE" / ranks ) [ ":" tag ], ranks = range *( ","
+// range ), range = rank [ "-" rank ]. MPICH writes every rank by itself; ranges are ours to take as well.
 #pragma once
 
 #include <compare>

@@ -11,8 +11,9 @@ inline constexpr std::size_t kMaxKvsname = 256;
 inline constexpr std::size_t kMaxKey = 64;
 inline constexpr std::size_t kMaxValue = 1024;
 
-// PMI_process_mapping. MPICH up to 4.1 takes a value of 1024 - 256 - 64 - 30 bytes from a server with our limits, however
-// many that allows, and one that is longer makes 4.0.2 abort in MPI_Init (PMI_Init() in its client's simple_pmi.c).
+// PMI_process_mapping. MPICH up to 4.1 takes a value of 1024 - 256 - 64 - 30 bytes from a server with our
+// limits, however many that allows, and one that is longer makes 4.0.2 abort in MPI_Init (PMI_Init() in its
+// client's simple_pmi.c).
 inline constexpr std::size_t kMaxProcessMapping = 674;
 
 // One PMI-1 line with its newline: the longest a client may say is a put of the three limits and its words.

@@ -2,8 +2,8 @@
 // documents are checked against it. A quirk of a named peer is a field of a row here, with its issue, not a
 // branch in the code.
 //
-// A row is one message over all versions: its names in PMI-1 and PMI-2 differ, and some attributes belong to one
-// version only.
+// A row is one message over all versions: its names in PMI-1 and PMI-2 differ, and some attributes belong to
+// one version only.
 //
 // Sources: RFC 13 = flux-framework rfc spec_13; pmi-1.1 = mpich src/pmi/maint/pmi-1.1.txt (names of version
 // 2, and what only it has: pmi-2.0.txt beside it); gforker = mpich src/pm/util/pmiserv.c, commands older than
@@ -83,38 +83,66 @@ struct AttributeName {
 
 // In the order of AttributeId. A '#' stands for the number of an element.
 inline constexpr auto kAttributeNames = std::to_array<AttributeName>({
-    {AttributeId::appnum, "appnum"}, {AttributeId::arg, "arg#"},
-    {AttributeId::argcnt, "argcnt"}, {AttributeId::authtype, "authtype"},
-    {AttributeId::debug, "debug"}, {AttributeId::debugged, "debugged"},
-    {AttributeId::errcodes, "errcodes"}, {AttributeId::execname, "execname"},
-    {AttributeId::exitcode, "exitcode"}, {AttributeId::found, "found"},
-    {AttributeId::group, "group"}, {AttributeId::idx, "idx"},
-    {AttributeId::info, "info"}, {AttributeId::info_key, "info_key_#"},
-    {AttributeId::info_num, "info_num"}, {AttributeId::info_val, "info_val_#"},
-    {AttributeId::key, "key"}, {AttributeId::keylen_max, "keylen_max"},
-    {AttributeId::kvsname, "kvsname"}, {AttributeId::kvsname_max, "kvsname_max"},
-    {AttributeId::message, "message"}, {AttributeId::msg, "msg"},
-    {AttributeId::nextidx, "nextidx"}, {AttributeId::nprocs, "nprocs"},
-    {AttributeId::pmi_subversion, "pmi_subversion"}, {AttributeId::pmi_version, "pmi_version"},
-    {AttributeId::pmiid, "pmiid"}, {AttributeId::pmijobid, "pmijobid"},
-    {AttributeId::pmiverbose, "pmiverbose"}, {AttributeId::port, "port"}, {AttributeId::preput_key, "preput_key_#"},
-    {AttributeId::preput_num, "preput_num"}, {AttributeId::preput_val, "preput_val_#"},
-    {AttributeId::rank, "rank"}, {AttributeId::rc, "rc"},
-    {AttributeId::server_subversion, "pmi-subversion"}, {AttributeId::server_version, "pmi-version"},
-    {AttributeId::service, "service"}, {AttributeId::size, "size"},
-    {AttributeId::spawner_jobid, "spawner-jobid"}, {AttributeId::spawnssofar, "spawnssofar"},
-    {AttributeId::srcid, "srcid"}, {AttributeId::stdio, "stdio"},
-    {AttributeId::tag, "tag"}, {AttributeId::thrid, "thrid"},
-    {AttributeId::threaded, "threaded"}, {AttributeId::totspawns, "totspawns"},
-    {AttributeId::val, "val"}, {AttributeId::vallen_max, "vallen_max"},
-    {AttributeId::value, "value"}, {AttributeId::versionok, "versionok"},
+    {AttributeId::appnum, "appnum"},
+    {AttributeId::arg, "arg#"},
+    {AttributeId::argcnt, "argcnt"},
+    {AttributeId::authtype, "authtype"},
+    {AttributeId::debug, "debug"},
+    {AttributeId::debugged, "debugged"},
+    {AttributeId::errcodes, "errcodes"},
+    {AttributeId::execname, "execname"},
+    {AttributeId::exitcode, "exitcode"},
+    {AttributeId::found, "found"},
+    {AttributeId::group, "group"},
+    {AttributeId::idx, "idx"},
+    {AttributeId::info, "info"},
+    {AttributeId::info_key, "info_key_#"},
+    {AttributeId::info_num, "info_num"},
+    {AttributeId::info_val, "info_val_#"},
+    {AttributeId::key, "key"},
+    {AttributeId::keylen_max, "keylen_max"},
+    {AttributeId::kvsname, "kvsname"},
+    {AttributeId::kvsname_max, "kvsname_max"},
+    {AttributeId::message, "message"},
+    {AttributeId::msg, "msg"},
+    {AttributeId::nextidx, "nextidx"},
+    {AttributeId::nprocs, "nprocs"},
+    {AttributeId::pmi_subversion, "pmi_subversion"},
+    {AttributeId::pmi_version, "pmi_version"},
+    {AttributeId::pmiid, "pmiid"},
+    {AttributeId::pmijobid, "pmijobid"},
+    {AttributeId::pmiverbose, "pmiverbose"},
+    {AttributeId::port, "port"},
+    {AttributeId::preput_key, "preput_key_#"},
+    {AttributeId::preput_num, "preput_num"},
+    {AttributeId::preput_val, "preput_val_#"},
+    {AttributeId::rank, "rank"},
+    {AttributeId::rc, "rc"},
+    {AttributeId::server_subversion, "pmi-subversion"},
+    {AttributeId::server_version, "pmi-version"},
+    {AttributeId::service, "service"},
+    {AttributeId::size, "size"},
+    {AttributeId::spawner_jobid, "spawner-jobid"},
+    {AttributeId::spawnssofar, "spawnssofar"},
+    {AttributeId::srcid, "srcid"},
+    {AttributeId::stdio, "stdio"},
+    {AttributeId::tag, "tag"},
+    {AttributeId::thrid, "thrid"},
+    {AttributeId::threaded, "threaded"},
+    {AttributeId::totspawns, "totspawns"},
+    {AttributeId::val, "val"},
+    {AttributeId::vallen_max, "vallen_max"},
+    {AttributeId::value, "value"},
+    {AttributeId::versionok, "versionok"},
     {AttributeId::wait, "wait"},
 });
 inline constexpr std::size_t kAttributeCount = kAttributeNames.size();
 static_assert(static_cast<std::size_t>(AttributeId::wait) + 1 == kAttributeCount);
 static_assert(std::ranges::is_sorted(kAttributeNames, {}, &AttributeName::id));
 
-constexpr std::string_view name_of(AttributeId id) { return kAttributeNames[static_cast<std::size_t>(id)].name; }
+constexpr std::string_view name_of(AttributeId id) {
+  return kAttributeNames[static_cast<std::size_t>(id)].name;
+}
 
 // In PMI-2 every value ends at its semicolon, whatever its type.
 enum class ValueType : std::uint8_t {
@@ -141,10 +169,10 @@ struct AttributeSpec {
   ValueType type = ValueType::word;
   Presence presence = Presence::required;
   std::string_view default_value = {};
-  std::size_t limit = 0;          // bytes with a terminator; 0: only the line's own
-  std::string_view alias = {};    // another name that some peer uses
-  std::string_view v2 = {};       // its name in PMI-2, where that differs
-  std::string_view trailer = {};  // cut from the end when reading: what some servers say after the value
+  std::size_t limit = 0;           // bytes with a terminator; 0: only the line's own
+  std::string_view alias = {};     // another name that some peer uses
+  std::string_view v2 = {};        // its name in PMI-2, where that differs
+  std::string_view trailer = {};   // cut from the end when reading: what some servers say after the value
   std::string_view v2_alias = {};  // another name of it in PMI-2
   Versions versions = Versions::both;
 
@@ -261,8 +289,8 @@ inline constexpr AttributeSpec kVersionsReply[] = {
     kRc,
     kMsg};
 // MPICH sends atoi(PMI_ID); other clients may say whatever PMI_ID holds.
-// Slurm's library says PMI_ID, where that is set, as srcid. Slurm's server refuses a fullinit without pmijobid (PMI_JOBID) or
-// threaded; to ours they mean nothing.
+// Slurm's library says PMI_ID, where that is set, as srcid. Slurm's server refuses a fullinit without
+// pmijobid (PMI_JOBID) or threaded; to ours they mean nothing.
 inline constexpr AttributeSpec kInitack[] = {
     {.id = A::pmiid, .limit = kMaxKey, .v2 = "pmirank", .v2_alias = "srcid"},
     {.id = A::pmijobid, .presence = optional, .versions = Versions::v2_only},
@@ -275,7 +303,8 @@ inline constexpr AttributeSpec kInitackReply[] = {
     {.id = A::appnum, .type = integer, .presence = optional, .default_value = "-1"},
     {.id = A::spawner_jobid, .presence = optional},
     {.id = A::debug, .type = integer, .presence = optional, .versions = v1_only},
-    // Slurm's library wants both numbers, and takes TRUE and FALSE for the other two only; MPICH says a number.
+    // Slurm's library wants both numbers, and takes TRUE and FALSE for the other two only; MPICH says a
+    // number.
     {.id = A::server_version, .type = integer, .presence = optional, .versions = v2_only},
     {.id = A::server_subversion, .type = integer, .presence = optional, .versions = v2_only},
     {.id = A::debugged, .presence = optional, .versions = v2_only},
@@ -294,8 +323,7 @@ inline constexpr AttributeSpec kAppnum[] = {
     {.id = A::appnum, .type = integer, .presence = on_success}, kRc, kMsg};
 inline constexpr AttributeSpec kMyKvsname[] = {
     {.id = A::kvsname, .presence = on_success, .limit = kMaxKvsname, .v2 = "jobid"}, kRc, kMsg};
-inline constexpr AttributeSpec kPut[] = {
-    kKvsname, kKey, {.id = A::value, .type = rest, .limit = kMaxValue}};
+inline constexpr AttributeSpec kPut[] = {kKvsname, kKey, {.id = A::value, .type = rest, .limit = kMaxValue}};
 // srcid: a hint which rank has put it.
 inline constexpr AttributeSpec kGet[] = {
     kKvsname, kKey, {.id = A::srcid, .type = integer, .presence = optional, .versions = v2_only}};
@@ -308,7 +336,8 @@ inline constexpr AttributeSpec kGetResult[] = {
 inline constexpr AttributeSpec kResult[] = {kRc, kMsg};
 inline constexpr AttributeSpec kAttributeResult[] = {
     kRc, kMsg, kFound, {.id = A::value, .type = rest, .presence = on_success}};
-// PMI-1.2: WORLD, NODE or ranks ("0,2-4"), and behind a colon a number that tells barriers of one group apart.
+// PMI-1.2: WORLD, NODE or ranks ("0,2-4"), and behind a colon a number that tells barriers of one group
+// apart.
 inline constexpr AttributeSpec kBarrier[] = {{.id = A::group, .presence = optional, .versions = v1_only}};
 inline constexpr AttributeSpec kBarrierResult[] = {
     kRc,
@@ -422,12 +451,11 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
      kPublish},
     {M::publish_result, "publish-reply", "publish_result", "name-publish-response", to_client,
      M::publish_result, full, kRfc, kNameResult},
-    {M::unpublish_name, "unpublish", "unpublish_name", "name-unpublish", to_server, M::unpublish_result,
-     full, kRfc, kNamed},
+    {M::unpublish_name, "unpublish", "unpublish_name", "name-unpublish", to_server, M::unpublish_result, full,
+     kRfc, kNamed},
     {M::unpublish_result, "unpublish-reply", "unpublish_result", "name-unpublish-response", to_client,
      M::unpublish_result, full, kRfc, kNameResult},
-    {M::lookup_name, "lookup", "lookup_name", "name-lookup", to_server, M::lookup_result, full, kRfc,
-     kNamed},
+    {M::lookup_name, "lookup", "lookup_name", "name-lookup", to_server, M::lookup_result, full, kRfc, kNamed},
     {M::lookup_result, "lookup-reply", "lookup_result", "name-lookup-response", to_client, M::lookup_result,
      full, kRfc, kLookupResult},
     {M::singinit, "singleton", "singinit", "", to_server, M::singinit_info, refused, kPmi11, kSinginit},
@@ -474,21 +502,24 @@ inline constexpr std::span<const MessageSpec> kMessages{table::kRows};
 static_assert(static_cast<std::size_t>(MessageId::unknown_result) + 1 == kMessages.size());
 
 // The most that any message has.
-inline constexpr std::size_t kMostAttributes =
-    std::ranges::max(kMessages, {}, [](const MessageSpec& spec) { return spec.attributes.size(); }).attributes.size();
+inline constexpr std::size_t kMostAttributes = std::ranges::max(kMessages, {}, [](const MessageSpec& spec) {
+                                                 return spec.attributes.size();
+                                               }).attributes.size();
 
 constexpr const MessageSpec& spec_of(MessageId id) { return kMessages[static_cast<std::size_t>(id)]; }
 
 // What a message of PMI-2 may say beside its own: an answer has it back as it was said.
-inline constexpr AttributeSpec kThrid{
-    .id = AttributeId::thrid, .presence = Presence::optional, .limit = kMaxKey, .versions = Versions::v2_only};
+inline constexpr AttributeSpec kThrid{.id = AttributeId::thrid,
+                                      .presence = Presence::optional,
+                                      .limit = kMaxKey,
+                                      .versions = Versions::v2_only};
 
 // By its name on the wire, exactly; null when there is none. In PMI-2 a block is a frame like any other.
 const MessageSpec* find_v1(std::string_view name, Direction direction, Form form);
 const MessageSpec* find_v2(std::string_view name, Direction direction);
 
-// The attribute of a message by its name on the wire. For a name with a '#' in the table, `number` is what stands
-// in its place. Null when the version has none of that name.
+// The attribute of a message by its name on the wire. For a name with a '#' in the table, `number` is what
+// stands in its place. Null when the version has none of that name.
 const AttributeSpec* find_attribute(const MessageSpec& spec, std::string_view name, Version version,
                                     std::uint32_t* number = nullptr);
 

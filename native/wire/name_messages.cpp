@@ -15,13 +15,15 @@ bool is_sayable(std::string_view text, std::size_t limit) {
 
 bool is_good(const Hello& m) { return is_sayable(m.kvsname, kMaxKvsname); }
 bool is_good(const Ask& m) {
-  return !m.request.service.empty() && is_sayable(m.request.service, kMaxValue) && is_sayable(m.request.port, kMaxValue);
+  return !m.request.service.empty() && is_sayable(m.request.service, kMaxValue) &&
+         is_sayable(m.request.port, kMaxValue);
 }
 bool is_good(const List& m) { return is_sayable(m.after, kMaxValue); }
 bool is_good(const Welcome&) { return true; }
 bool is_good(const Reply& m) { return is_sayable(m.answer.port, kMaxValue); }
 bool is_good(const Row& row) {
-  return is_sayable(row.service, kMaxValue) && is_sayable(row.port, kMaxValue) && is_sayable(row.kvsname, kMaxKvsname);
+  return is_sayable(row.service, kMaxValue) && is_sayable(row.port, kMaxValue) &&
+         is_sayable(row.kvsname, kMaxKvsname);
 }
 bool is_good(const Page& m) {
   // A page that is empty and not the last would have its reader ask for ever.

@@ -1,11 +1,13 @@
-// What a launcher (or `wireup names list`) and a name server say to each other over a unix stream socket, as bytes: each
-// message is a packet (wire/packet.h) in a frame of PMI-2 (its length in six characters, then the packet).
+// What a launcher (or `wireup names list`) and a name server say to each other over a unix stream socket, as
+// bytes: each message is a packet (wire/packet.h) in a frame of PMI-2 (its length in six characters, then the
+// packet).
 //
-// Client: Hello, then Ask and List as it likes, some before the last is answered. Server: Welcome, then a Reply to each
-// Ask and a Page to each List, in order. What a client has published goes when its connection ends.
+// Client: Hello, then Ask and List as it likes, some before the last is answered. Server: Welcome, then a
+// Reply to each Ask and a Page to each List, in order. What a client has published goes when its connection
+// ends.
 //
-// decode() refuses what is not exactly one message, and every name, port or kvsname that PMI could not say: over its
-// limit, or with a newline or a NUL. Whoever reads one of those ends the connection.
+// decode() refuses what is not exactly one message, and every name, port or kvsname that PMI could not say:
+// over its limit, or with a newline or a NUL. Whoever reads one of those ends the connection.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +21,8 @@ namespace wireup::wire::names {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 
-// Bytes of one frame without its length. To the server: an Ask with name and port at their limits, twice over. To the
-// client: a Page, whose rows are at most kPageRows.
+// Bytes of one frame without its length. To the server: an Ask with name and port at their limits, twice
+// over. To the client: a Page, whose rows are at most kPageRows.
 inline constexpr std::size_t kMaxFrameToServer = 4 << 10;
 inline constexpr std::size_t kMaxFrameToClient = 128 << 10;
 inline constexpr std::size_t kPageRows = 32;

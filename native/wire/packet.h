@@ -1,9 +1,9 @@
-// Binary messages as bytes: one byte of kind, the message's place in its variant, then its fields. Integers are
-// little-endian, an enumeration is one byte, a string is its length (32 bits) and its bytes, a list is its count (32
-// bits) and its elements.
+// Binary messages as bytes: one byte of kind, the message's place in its variant, then its fields. Integers
+// are little-endian, an enumeration is one byte, a string is its length (32 bits) and its bytes, a list is
+// its count (32 bits) and its elements.
 //
-// Beside its messages a namespace declares `fields(codec, message)`, which calls codec.field() for each field in turn,
-// once for both directions, and for each enumeration `last_of(E)`, its last value.
+// Beside its messages a namespace declares `fields(codec, message)`, which calls codec.field() for each field
+// in turn, once for both directions, and for each enumeration `last_of(E)`, its last value.
 #pragma once
 
 #include <cstdint>
@@ -33,15 +33,11 @@ class PacketWriter {
     out_ += value;
   }
   template <typename T>
-    requires std::is_enum_v<T>
-  void field(T value) {
-    u8(static_cast<std::uint8_t>(value));
-  }
+  requires std::is_enum_v<T>
+  void field(T value) { u8(static_cast<std::uint8_t>(value)); }
   template <typename T>
-    requires std::is_class_v<T>
-  void field(const T& value) {
-    fields(*this, value);
-  }
+  requires std::is_class_v<T>
+  void field(const T& value) { fields(*this, value); }
   template <typename T>
   void field(const std::vector<T>& values) {
     u32(static_cast<std::uint32_t>(values.size()));
@@ -87,17 +83,15 @@ class PacketReader {
     in_.remove_prefix(size);
   }
   template <typename T>
-    requires std::is_enum_v<T>
+  requires std::is_enum_v<T>
   void field(T& value) {
     const std::uint8_t byte = u8();
     if (byte > static_cast<std::uint8_t>(last_of(T{}))) fail();
     value = static_cast<T>(byte);
   }
   template <typename T>
-    requires std::is_class_v<T>
-  void field(T& value) {
-    fields(*this, value);
-  }
+  requires std::is_class_v<T>
+  void field(T& value) { fields(*this, value); }
   template <typename T>
   void field(std::vector<T>& values) {
     const std::uint32_t count = u32();

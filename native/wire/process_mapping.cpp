@@ -48,8 +48,8 @@ std::string format(std::span<const MappingBlock> blocks) {
 
 bool read_block(TextReader& reader, MappingBlock& block) {
   if (!reader.literal("(")) return reader.number(block.node);
-  return reader.number(block.node) && reader.literal(",") && reader.number(block.nodes) && reader.literal(",") &&
-         reader.number(block.per_node) && reader.literal(")") && block.valid();
+  return reader.number(block.node) && reader.literal(",") && reader.number(block.nodes) &&
+         reader.literal(",") && reader.number(block.per_node) && reader.literal(")") && block.valid();
 }
 
 // What follows the opening bracket.
@@ -59,7 +59,8 @@ bool read_group(TextReader& reader, MappingGroup& group) {
     if (!read_block(reader, block)) return false;
     group.blocks.push_back(block);
   } while (reader.literal(","));
-  return reader.literal("]") && reader.literal("x") && reader.number(group.repetitions) && group.repetitions > 0;
+  return reader.literal("]") && reader.literal("x") && reader.number(group.repetitions) &&
+         group.repetitions > 0;
 }
 
 }  // namespace

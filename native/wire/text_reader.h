@@ -1,4 +1,5 @@
-// Reads the small grammars of values (process mappings, task maps): literals and numbers, blanks between them.
+// Reads the small grammars of values (process mappings, task maps): literals and numbers, blanks between
+// them.
 #pragma once
 
 #include <charconv>

@@ -2,13 +2,15 @@
 //
 //   1. No undefined behaviour (sanitizers), no exception.
 //   2. What is said is whole lines, each within the line limit, and none after the end.
-//   3. Answers come in the order of the requests, one each, and none after Failed; Ready comes at most once, and
+//   3. Answers come in the order of the requests, one each, and none after Failed; Ready comes at most once,
+//   and
 //      before any answer of the server's.
 //   4. Never more is in flight than the window allows: lines said are at most lines heard and the window.
 //   5. How bytes are cut does not change what happens: the same steps byte by byte give the same.
 //
-// The input: its first byte chooses the kind of client, then steps as in fuzz_input.h, where the connection of a
-// step chooses the request that is made before its bytes are received. A violation aborts, with its number.
+// The input: its first byte chooses the kind of client, then steps as in fuzz_input.h, where the connection
+// of a step chooses the request that is made before its bytes are received. A violation aborts, with its
+// number.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -80,18 +82,42 @@ class Client {
     const std::string_view key = text.substr(0, std::min<std::size_t>(text.size(), 70));
     job::RequestId id = 0;
     switch ((which + text.size()) % 12) {
-      case 0: id = session_.get(key, effects_); break;
-      case 1: id = session_.put("k", text, effects_); break;
-      case 2: id = session_.get("k", effects_); break;
-      case 3: id = session_.barrier(text.size() % 2 == 0 ? std::string_view() : "0,1:1", effects_); break;
-      case 4: id = session_.publish(key, text, effects_); break;
-      case 5: id = session_.lookup(key, effects_); break;
-      case 6: id = session_.finalize(effects_); break;
-      case 7: id = session_.get_node_attribute(key, true, effects_); break;
-      case 8: id = session_.put_node_attribute("k", text, effects_); break;
-      case 9: id = session_.get_job_attribute(key, effects_); break;
-      case 10: id = session_.spawn({{{std::string(key), {std::string(text)}, 2, {}}}, {{"k", "v"}}}, effects_); break;
-      default: session_.abort(3, text, effects_); break;
+      case 0:
+        id = session_.get(key, effects_);
+        break;
+      case 1:
+        id = session_.put("k", text, effects_);
+        break;
+      case 2:
+        id = session_.get("k", effects_);
+        break;
+      case 3:
+        id = session_.barrier(text.size() % 2 == 0 ? std::string_view() : "0,1:1", effects_);
+        break;
+      case 4:
+        id = session_.publish(key, text, effects_);
+        break;
+      case 5:
+        id = session_.lookup(key, effects_);
+        break;
+      case 6:
+        id = session_.finalize(effects_);
+        break;
+      case 7:
+        id = session_.get_node_attribute(key, true, effects_);
+        break;
+      case 8:
+        id = session_.put_node_attribute("k", text, effects_);
+        break;
+      case 9:
+        id = session_.get_job_attribute(key, effects_);
+        break;
+      case 10:
+        id = session_.spawn({{{std::string(key), {std::string(text)}, 2, {}}}, {{"k", "v"}}}, effects_);
+        break;
+      default:
+        session_.abort(3, text, effects_);
+        break;
     }
     // An answer may be among the effects by now; once over, there is none.
     if (id != 0 && !over_) asked_.push_back(id);
@@ -122,7 +148,8 @@ class Client {
       begin = end + 1;
     }
     // Frames are not counted.
-    require(said_ <= heard_ + options_.window || options_.version == wire::Version::v2, 4, "more is in flight than the window allows");
+    require(said_ <= heard_ + options_.window || options_.version == wire::Version::v2, 4,
+            "more is in flight than the window allows");
     sent_ += said;
     for (const job::ClientEvent& event : effects_.events) on_event(event);
     over_ = over_ || effects_.close;
@@ -132,7 +159,8 @@ class Client {
   void on_event(const job::ClientEvent& event) {
     require(!over_, 3, "an event comes after the end");
     if (const auto* answer = std::get_if<job::Answer>(&event)) {
-      require(!asked_.empty() && asked_.front() == answer->request, 3, "an answer is out of order, or nobody asked");
+      require(!asked_.empty() && asked_.front() == answer->request, 3,
+              "an answer is out of order, or nobody asked");
       asked_.pop_front();
       told_ += "answer " + std::to_string(answer->rc) + " " + answer->value + "\n";
     } else if (std::holds_alternative<job::Ready>(event)) {

@@ -195,7 +195,8 @@ void write_corpus(const std::filesystem::path& folder) {
 }
 
 int usage() {
-  std::cerr << "usage: " WIREUP_FUZZ_NAME " [--seconds N | --runs N] [--seed N]\n"
+  std::cerr << "usage: " WIREUP_FUZZ_NAME
+               " [--seconds N | --runs N] [--seed N]\n"
                "       " WIREUP_FUZZ_NAME " --input FILE | --dictionary | --corpus FOLDER\n";
   return 2;
 }

@@ -1,9 +1,10 @@
 // Fuzzes Job and its ServerSessions. What must hold for any bytes on any connections, cut in any way:
 //
 //   1. No undefined behaviour (sanitizers), no exception.
-//   2. Every line or frame of a known rank gets a reply, an event or a question, but for barriers and attributes that
-//      it waits for (answered later), the lines of an mcmd block (answered at its end), and what follows finalize.
-//      A stranger's first line, or its first frame after an init of PMI-2, lets it in or closes it.
+//   2. Every line or frame of a known rank gets a reply, an event or a question, but for barriers and
+//   attributes that
+//      it waits for (answered later), the lines of an mcmd block (answered at its end), and what follows
+//      finalize. A stranger's first line, or its first frame after an init of PMI-2, lets it in or closes it.
 //   3. How bytes are cut does not change the effects: the same steps byte by byte give the same ones.
 //   4. What is sent is whole lines, each within the line limit, or, after an init of PMI-2, whole frames, to
 //      connections that are open.
@@ -174,7 +175,8 @@ class World {
       const wire::Parsed parsed = wire::parse_v1(line, wire::Direction::to_server);
       side.in_block = parsed.form == wire::Form::block;
       const bool barrier = parsed.spec != nullptr && parsed.spec->id == wire::MessageId::barrier_in;
-      require(told || side.in_block || barrier || aborts_again(side, parsed), 2, "a line without reply or event");
+      require(told || side.in_block || barrier || aborts_again(side, parsed), 2,
+              "a line without reply or event");
     }
   }
 
@@ -198,7 +200,8 @@ class World {
     collect();
     require(!side.refused || trace_.size() == before, 2, "a refused stranger was heard");
     if (result == wire::FrameFramer::Result::more) return;
-    if (result != wire::FrameFramer::Result::frame) return require(!side.open, 2, "what is no frame was read on");
+    if (result != wire::FrameFramer::Result::frame)
+      return require(!side.open, 2, "what is no frame was read on");
     const bool told = trace_.size() != before;
     if (stranger) {
       side.refused = side.open && !side.rank;
@@ -210,7 +213,8 @@ class World {
     const wire::Parsed parsed = wire::parse_v2(frame, wire::Direction::to_server, scratch);
     const bool waits = parsed.spec != nullptr && (parsed.spec->id == wire::MessageId::barrier_in ||
                                                   parsed.spec->id == wire::MessageId::get_node_attribute);
-    require(told || waits || !side.open || aborts_again(side, parsed), 2, "a frame without reply, event or question");
+    require(told || waits || !side.open || aborts_again(side, parsed), 2,
+            "a frame without reply, event or question");
   }
 
   void collect() {

@@ -35,7 +35,8 @@ constexpr std::chrono::milliseconds kFlushCheck{5};
 // A pidfd and two pipes, while it runs; the pipes' other ends and what spawn() needs, while it starts.
 constexpr std::size_t kFdsPerRank = 3;
 constexpr std::size_t kFdsToSpawn = 16;
-// Held until the job ends, for what ends it: a walk through /proc, cgroup.kill and the cgroup's folders, a line on stderr.
+// Held until the job ends, for what ends it: a walk through /proc, cgroup.kill and the cgroup's folders, a
+// line on stderr.
 constexpr std::size_t kReservedFds = 8;
 
 std::string host_name() {
@@ -102,8 +103,8 @@ void Agent::on_message(std::string_view packet, std::optional<std::vector<os::Un
                           if constexpr (std::is_same_v<T, Spawn> || std::is_same_v<T, PassFds>) {
                             return handle(known, std::move(fds));
                           } else if constexpr (std::is_same_v<T, Hello> || std::is_same_v<T, SocketFolder> ||
-                                               std::is_same_v<T, Program> || std::is_same_v<T, Signal> || std::is_same_v<T, Status> ||
-                                               std::is_same_v<T, End>) {
+                                               std::is_same_v<T, Program> || std::is_same_v<T, Signal> ||
+                                               std::is_same_v<T, Status> || std::is_same_v<T, End>) {
                             return handle(known);
                           } else {
                             return "is not for an agent";
@@ -147,8 +148,9 @@ const char* Agent::handle(const PassFds& pass, std::optional<std::vector<os::Uni
     if (number <= STDERR_FILENO || std::ranges::any_of(passed_fds_, is_same)) return "has a bad fd number";
     // The caller may have it from before its limit was lowered; no process can get such a number anew.
     if (static_cast<std::uint64_t>(number) >= limit) {
-      complain("the caller's fd %d cannot be passed on to ranks: it is not below the limit on open files, %llu", number,
-               static_cast<unsigned long long>(limit));
+      complain(
+          "the caller's fd %d cannot be passed on to ranks: it is not below the limit on open files, %llu",
+          number, static_cast<unsigned long long>(limit));
       continue;
     }
     passed_fds_.emplace_back(std::move((*fds)[i]), number);
@@ -176,12 +178,14 @@ const char* Agent::handle(Spawn& spawn, std::optional<std::vector<os::UniqueFd>>
   std::size_t fds_named = 0;
   std::set<std::uint32_t> processes;
   for (const SpawnRank& rank : spawn.ranks) {
-    if (ranks_.running(rank.process) || !processes.insert(rank.process).second) return "starts a rank that runs";
+    if (ranks_.running(rank.process) || !processes.insert(rank.process).second)
+      return "starts a rank that runs";
     if (rank.reads_stdin && !input_) return "has a reader of stdin that was not announced";
     std::set<std::int32_t> numbers;
     for (const std::int32_t number : rank.fds) {
       const auto is_same = [number](const auto& entry) { return entry.second == number; };
-      if (number <= STDIN_FILENO || !numbers.insert(number).second || std::ranges::any_of(passed_fds_, is_same)) {
+      if (number <= STDIN_FILENO || !numbers.insert(number).second ||
+          std::ranges::any_of(passed_fds_, is_same)) {
         return "has a bad fd number";
       }
     }
@@ -264,13 +268,14 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
 }
 
 int Agent::output_of(const SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened) {
-  const OutputMode mode = rank.silent ? OutputMode::discard : (fd == STDERR_FILENO ? hello_->err : hello_->out).mode;
+  const OutputMode mode =
+      rank.silent ? OutputMode::discard : (fd == STDERR_FILENO ? hello_->err : hello_->out).mode;
   if (mode == OutputMode::discard) return dev_null_.get();
   // Those of a spawned group are never alone.
   if (mode == OutputMode::inherit && rank.group == 0) {
     if (!refuses_to_wait(fd)) return fd;
-    // The flag stays as it is for all others who share the description. What cannot be opened again, a socket for one,
-    // is written to by us.
+    // The flag stays as it is for all others who share the description. What cannot be opened again, a socket
+    // for one, is written to by us.
     opened = open_again(fd, O_WRONLY);
     if (opened) return opened.get();
   }
@@ -289,7 +294,8 @@ const char* Agent::handle(const Status& status) {
   return nullptr;
 }
 
-// A second End can only shorten the grace; when the ranks are gone it is the time that output still has that nobody takes.
+// A second End can only shorten the grace; when the ranks are gone it is the time that output still has that
+// nobody takes.
 const char* Agent::handle(const End& end) {
   const auto when = os::Reactor::Clock::now() + std::chrono::milliseconds(end.grace_ms);
   if (phase_ == Phase::serving) {
@@ -312,8 +318,8 @@ const char* Agent::handle(const End& end) {
   return nullptr;
 }
 
-// Until their pidfds say that they are over: what could not be signalled now (it ran as another user) may be able to be
-// soon.
+// Until their pidfds say that they are over: what could not be signalled now (it ran as another user) may be
+// able to be soon.
 void Agent::kill_ranks() {
   kill_timer_ = 0;
   if (ranks_.none_running()) return;
@@ -378,7 +384,8 @@ void Agent::finish() {
 
 void Agent::on_message_end(int error) {
   // A launcher that was killed needs no line.
-  if (error != 0 && error != ECONNRESET) complain("the launcher's socket: %s; ending all ranks", std::strerror(error));
+  if (error != 0 && error != ECONNRESET)
+    complain("the launcher's socket: %s; ending all ranks", std::strerror(error));
   abandon();
 }
 

@@ -87,7 +87,8 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   os::UniqueFd dev_null_;
   std::vector<os::UniqueFd> reserve_;
   std::optional<wire::agent::Hello> hello_;
-  std::vector<std::pair<os::UniqueFd, std::int32_t>> passed_fds_;  // ours, and the number that ranks see it under
+  std::vector<std::pair<os::UniqueFd, std::int32_t>>
+      passed_fds_;                // ours, and the number that ranks see it under
   bool passed_fds_lost_ = false;  // there was no room for some
   std::vector<std::string> socket_folders_;
   std::size_t folders_to_check_ = kFoldersToCheck;

@@ -31,7 +31,8 @@ void Binding::plan(const wire::agent::Binding& binding) {
   }
   for (const os::CpuSet& set : sets_) {
     for (const std::uint32_t cpu : set) {
-      if (std::ranges::count(allowed, cpu) == 0) throw os::OsError(EINVAL, "sched_setaffinity", "CPU " + std::to_string(cpu));
+      if (std::ranges::count(allowed, cpu) == 0)
+        throw os::OsError(EINVAL, "sched_setaffinity", "CPU " + std::to_string(cpu));
     }
   }
 }

@@ -1,5 +1,5 @@
-// To which CPUs each rank is bound: unit after unit of those that the agent itself may run on, from the first again when
-// the ranks are more than the units.
+// To which CPUs each rank is bound: unit after unit of those that the agent itself may run on, from the first
+// again when the ranks are more than the units.
 #pragma once
 
 #include <vector>

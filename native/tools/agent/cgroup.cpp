@@ -55,7 +55,8 @@ void write_one(const std::string& file) {
   [[maybe_unused]] const ssize_t written = ::write(fd.get(), "1", 1);
 }
 
-// With those below it, which a job inside this one has left when it was killed. False while there is something in one.
+// With those below it, which a job inside this one has left when it was killed. False while there is
+// something in one.
 bool remove_tree(const std::string& path) {
   if (::rmdir(path.c_str()) == 0 || errno != EBUSY) return true;
   std::error_code none;
@@ -75,7 +76,7 @@ void remove_abandoned(const std::string& parent) {
     const std::string path = entry.path();
     if (!entry.path().filename().string().starts_with(kPrefix)) continue;
     const os::UniqueFd folder = open_folder(path);
-    struct stat status{};
+    struct stat status {};
     if (!folder || ::fstat(folder.get(), &status) != 0 || status.st_uid != ::geteuid()) continue;
     if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
     write_one(path + "/cgroup.kill");
@@ -113,7 +114,8 @@ bool Cgroup::make(const std::string& path) {
 }
 
 int Cgroup::joining() {
-  if (!path_.empty() && !procs_) procs_.reset(::open((path_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+  if (!path_.empty() && !procs_)
+    procs_.reset(::open((path_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
   return procs_.get();
 }
 

@@ -17,11 +17,11 @@
 namespace wireup::agent {
 namespace {
 
-// A group that was stopped as a whole is let go on as a whole, not in one instant; and whoever stopped the agent
-// by mistake may see it and undo it.
+// A group that was stopped as a whole is let go on as a whole, not in one instant; and whoever stopped the
+// agent by mistake may see it and undo it.
 constexpr timespec kStopPatience{1, 0};
-// How often, and how many times, we look for what a killed orphan has left to us in turn. What is stuck in the
-// kernel then (a dead network file system) is left to init.
+// How often, and how many times, we look for what a killed orphan has left to us in turn. What is stuck in
+// the kernel then (a dead network file system) is left to init.
 constexpr timespec kSweepDelay{0, 10'000'000};
 constexpr int kSweeps = 150;
 
@@ -42,7 +42,8 @@ void sweep(const Cgroup& cgroup) {
 
 bool still_stopped(pid_t agent) {
   siginfo_t info{};
-  return ::waitid(P_PID, static_cast<id_t>(agent), &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+  return ::waitid(P_PID, static_cast<id_t>(agent), &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid != 0;
 }
 
 [[noreturn]] void end_like(const siginfo_t& agent) {
@@ -84,7 +85,8 @@ bool still_stopped(pid_t agent) {
 }  // namespace
 
 pid_t start_guard(const Cgroup& cgroup) {
-  // Where tool, guard and agent were stopped together and the tool is then killed, the guard goes on and sees to the agent.
+  // Where tool, guard and agent were stopped together and the tool is then killed, the guard goes on and sees
+  // to the agent.
   if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw os::OsError::last("prctl", "PR_SET_CHILD_SUBREAPER");
   const pid_t self = ::getpid();

@@ -1,6 +1,7 @@
-// Carries the agent's stdin to the ranks that read it, each of which gets all of it, until it or all of them end. Reads
-// only when every process's pipe has taken what was read before: the slowest sets the pace, and what is not read stays with
-// whoever writes it. A process that closes its stdin, or ends, is waited for no more.
+// Carries the agent's stdin to the ranks that read it, each of which gets all of it, until it or all of them
+// end. Reads only when every process's pipe has taken what was read before: the slowest sets the pace, and
+// what is not read stays with whoever writes it. A process that closes its stdin, or ends, is waited for no
+// more.
 //
 // The end of the input closes the ranks' stdin. A terminal whose foreground belongs to somebody else cannot
 // be read (EIO): their stdin stays open meanwhile, and we look again from time to time, since the kernel

@@ -1,5 +1,5 @@
-// The process table of the MPIR interface (MPI Forum, "MPIR Process Acquisition Interface" 1.0, section 9), for
-// debuggers that attach to the agent: they read the variables below by name out of its memory.
+// The process table of the MPIR interface (MPI Forum, "MPIR Process Acquisition Interface" 1.0, section 9),
+// for debuggers that attach to the agent: they read the variables below by name out of its memory.
 #pragma once
 
 #include <sys/types.h>

@@ -84,9 +84,7 @@ class OutputStream final : public os::Handler, public LineSource {
   }
 
   // When what it has begun has waited long enough, or it has been silent for long enough.
-  os::Reactor::Clock::time_point due() const {
-    return (partial_.empty() ? last_ : since_) + kPartialDelay;
-  }
+  os::Reactor::Clock::time_point due() const { return (partial_.empty() ? last_ : since_) + kPartialDelay; }
 
   bool waiting = false;  // in Output::waiting_
 
@@ -123,7 +121,8 @@ Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObse
       label_(plans.label),
       spawned_label_(plans.spawned_label),
       // Labels that are long beside the lines make many bytes of few.
-      buffer_(std::max(kReadSize / (1 + std::max(label_.size(), spawned_label_.size()) / 16), kReadSize / 16)) {
+      buffer_(
+          std::max(kReadSize / (1 + std::max(label_.size(), spawned_label_.size()) / 16), kReadSize / 16)) {
   if (out_.mode == OutputMode::merge) joined(STDOUT_FILENO);
   if (err_.mode == OutputMode::merge) joined(STDERR_FILENO);
 }
@@ -176,12 +175,14 @@ os::UniqueFd Output::open_file(const RankNames& names, const std::string& patter
     }
     return file;
   }
-  if (const auto known = file_sinks_.find(name); known != file_sinks_.end()) return open_stream(names, known->second);
+  if (const auto known = file_sinks_.find(name); known != file_sinks_.end())
+    return open_stream(names, known->second);
   os::UniqueFd file = make();
-  struct stat status{};
+  struct stat status {};
   // What is no regular file can be full at the end of its stream, and must outlive it.
   const bool stays = shared || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode);
-  auto sink = std::make_shared<Sink>(reactor_, std::move(file), name, true, static_cast<SinkObserver&>(*this));
+  auto sink =
+      std::make_shared<Sink>(reactor_, std::move(file), name, true, static_cast<SinkObserver&>(*this));
   if (stays) file_sinks_.emplace(name, sink);
   return open_stream(names, std::move(sink));
 }
@@ -275,7 +276,8 @@ void Output::serve_waiting(Sink& sink) {
     const auto entry = waiting_.find(&sink);
     if (entry == waiting_.end()) break;
     std::deque<OutputStream*>& waiting = entry->second;
-    const auto next = std::ranges::find_if(waiting, [&](OutputStream* stream) { return !sink.held_from(*stream); });
+    const auto next =
+        std::ranges::find_if(waiting, [&](OutputStream* stream) { return !sink.held_from(*stream); });
     if (next == waiting.end()) break;
     OutputStream* const stream = *next;
     waiting.erase(next);
@@ -351,7 +353,8 @@ void Output::drain_some() {
     if (!stream->sink()->blocked()) readable.push_back(key);
   }
   for (OutputStream* stream : readable) {
-    // A sink that broke, filled up, or was taken by another's line meanwhile takes its streams out of this turn.
+    // A sink that broke, filled up, or was taken by another's line meanwhile takes its streams out of this
+    // turn.
     if (!streams_.contains(stream)) continue;
     const Sink& sink = *stream->sink();
     if (!sink.blocked() && !sink.held_from(*stream)) read_some(*stream);

@@ -1,16 +1,17 @@
-// The ranks' output where the agent has a part in it: lines joined on the agent's stdout and stderr or in files, each
-// behind its label, and files that ranks write to directly.
+// The ranks' output where the agent has a part in it: lines joined on the agent's stdout and stderr or in
+// files, each behind its label, and files that ranks write to directly.
 //
-// Whole lines are passed on at once. The beginning of one waits for its rest, for 200 ms and as long as it is no longer
-// than kMaxLine; then it is written as it is (see sink.h for what becomes of it). A long line holds its sink while at least
-// kMaxLine of it come in that time. A line that a rank never ended is
-// written when its pipe ends.
+// Whole lines are passed on at once. The beginning of one waits for its rest, for 200 ms and as long as it is
+// no longer than kMaxLine; then it is written as it is (see sink.h for what becomes of it). A long line holds
+// its sink while at least kMaxLine of it come in that time. A line that a rank never ended is written when
+// its pipe ends.
 //
-// A sink that is full stops the reading of every pipe that leads to it: the ranks wait, nothing is lost. Where a sink
-// is broken the pipes to it are closed: the ranks get SIGPIPE, as they would from the reader itself.
+// A sink that is full stops the reading of every pipe that leads to it: the ranks wait, nothing is lost.
+// Where a sink is broken the pipes to it are closed: the ranks get SIGPIPE, as they would from the reader
+// itself.
 //
-// Memory: at most kReadSize + kMaxLine for each stream that is in the middle of a line, and one read with its labels a
-// sink.
+// Memory: at most kReadSize + kMaxLine for each stream that is in the middle of a line, and one read with its
+// labels a sink.
 //
 // Threads: the reactor's. Streams live until their pipe ends, however long the rank is gone.
 #pragma once
@@ -57,8 +58,8 @@ class Output final : SinkObserver {
   Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObserver& observer);
   ~Output() override;
 
-  // What the rank is to have as `fd`, 1 or 2, which Hello does not plan to discard: where ranks of the first group
-  // inherit it, those of others are joined. Throws OsError.
+  // What the rank is to have as `fd`, 1 or 2, which Hello does not plan to discard: where ranks of the first
+  // group inherit it, those of others are joined. Throws OsError.
   os::UniqueFd open(const RankNames& names, int fd);
 
   // On the terminal that stderr is, until a rank writes to it.
@@ -75,7 +76,9 @@ class Output final : SinkObserver {
   friend class OutputStream;
 
   const wire::agent::OutputPlan& plan(int fd) const;
-  const std::string& label_of(const RankNames& names) const { return names.group == 0 ? label_ : spawned_label_; }
+  const std::string& label_of(const RankNames& names) const {
+    return names.group == 0 ? label_ : spawned_label_;
+  }
   std::shared_ptr<Sink> joined(int fd);
   os::UniqueFd open_file(const RankNames& names, const std::string& pattern);
   os::UniqueFd open_stream(const RankNames& names, std::shared_ptr<Sink> sink);

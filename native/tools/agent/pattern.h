@@ -1,5 +1,5 @@
-// The patterns of labels and of the names of output files: %r, %h, %p, %g, %t, %% (wire/agent_messages.h says what they
-// stand for). Any other letter behind a percent sign stands for itself, with the sign.
+// The patterns of labels and of the names of output files: %r, %h, %p, %g, %t, %% (wire/agent_messages.h says
+// what they stand for). Any other letter behind a percent sign stands for itself, with the sign.
 #pragma once
 
 #include <cstdint>

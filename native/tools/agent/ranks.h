@@ -1,6 +1,7 @@
-// The running ranks of all groups, by the launcher's number of the process: children of the agent, waited for by pidfd.
-// Each leads a session of its own, and with it a process group: a leader can leave neither, so a signal to the group
-// always reaches the rank. The scheduler gives each session its share of a busy machine (autogroup, sched(7)).
+// The running ranks of all groups, by the launcher's number of the process: children of the agent, waited for
+// by pidfd. Each leads a session of its own, and with it a process group: a leader can leave neither, so a
+// signal to the group always reaches the rank. The scheduler gives each session its share of a busy machine
+// (autogroup, sched(7)).
 //
 // A rank is signalled only until it has been reaped: until then no other process has its number.
 // Threads: the reactor's.
@@ -39,8 +40,8 @@ class Ranks final {
   bool none_running() const { return by_number_.empty(); }
   bool is_rank(pid_t pid) const { return by_pid_.contains(pid); }
 
-  // To the rank's process group, if it runs. TSTP is sent as STOP: in an orphaned process group, whose members
-  // have no parent in their session, the kernel ignores a TSTP that is not caught (setpgid(2)).
+  // To the rank's process group, if it runs. TSTP is sent as STOP: in an orphaned process group, whose
+  // members have no parent in their session, the kernel ignores a TSTP that is not caught (setpgid(2)).
   void signal(std::uint32_t process, int number) const;
   void signal_all(int number) const;
   // Tells of those that have exited by themselves already, then TERM for the rest.

@@ -1,10 +1,11 @@
 // A place where the lines of many ranks are joined: the agent's stdout, its stderr, or a file.
 //
-// A line is never split by another source's while it keeps coming: a source that has begun one holds the sink until the
-// line ends, and nobody else appends meanwhile (held_from). A source that has fallen silent in the middle of a line
-// releases it: its line stays open, and is cut by whoever comes next. With labels a cut shows: the first part ends with
-// "...", and what comes later of that line begins with "..." behind its label. Without labels nothing is added but the
-// newline.
+// A line is never split by another source's while it keeps coming: a source that has begun one holds the sink
+// until the line ends, and nobody else appends meanwhile (held_from). A source that has fallen silent in the
+// middle of a line releases it: its line stays open, and is cut by whoever comes next. With labels a cut
+// shows: the first part ends with
+// "...", and what comes later of that line begins with "..." behind its label. Without labels nothing is
+// added but the newline.
 //
 // What the fd does not take waits here; the owner stops feeding while blocked(), which bounds the memory.
 // Threads: the reactor's.
@@ -50,8 +51,8 @@ class Sink final : os::Handler {
   Sink(const Sink&) = delete;
   Sink& operator=(const Sink&) = delete;
 
-  // Lines with their newlines; the last may be the beginning or a piece of one, and then the source holds the sink. Not
-  // while held_from(source).
+  // Lines with their newlines; the last may be the beginning or a piece of one, and then the source holds the
+  // sink. Not while held_from(source).
   void append(LineSource& source, std::string_view text);
   // The source is silent: its line may be cut.
   void release(const LineSource& source);
@@ -59,8 +60,8 @@ class Sink final : os::Handler {
   void end(const LineSource& source);
   bool held_from(const LineSource& source) const { return held_ && open_ != &source; }
 
-  // A line on the terminal, taken away before the first append(); empty: taken away now. Nothing happens on what is no
-  // terminal, and after that.
+  // A line on the terminal, taken away before the first append(); empty: taken away now. Nothing happens on
+  // what is no terminal, and after that.
   void show_status(std::string_view line);
   // Lines have been written to this terminal.
   bool printed() const { return printed_; }

@@ -34,7 +34,7 @@ bool ready_now(int fd, short events) {
 }  // namespace
 
 Stdio::Stdio(int fd, Direction direction) : original_(fd) {
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd, &status) != 0) return;
   if (S_ISREG(status.st_mode)) {
     method_ = Method::direct;
@@ -79,21 +79,21 @@ ssize_t Stdio::write(const char* bytes, std::size_t size) const {
 }
 
 bool refuses_to_wait(int fd) {
-  struct stat status{};
+  struct stat status {};
   const int flags = ::fcntl(fd, F_GETFL);
   return flags >= 0 && (flags & O_NONBLOCK) != 0 && ::fstat(fd, &status) == 0 && !S_ISREG(status.st_mode);
 }
 
 os::UniqueFd open_again(int fd, int flags) {
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd, &status) != 0) return {};
   if (!S_ISFIFO(status.st_mode) && (::isatty(fd) != 1 || is_pty_master(status))) return {};
   return os::UniqueFd(::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_NOCTTY | O_CLOEXEC));
 }
 
 bool same_stream(int a, int b) {
-  struct stat first{};
-  struct stat second{};
+  struct stat first {};
+  struct stat second {};
   if (::fstat(a, &first) != 0 || ::fstat(b, &second) != 0) return false;
   return first.st_dev == second.st_dev && first.st_ino == second.st_ino && !S_ISREG(first.st_mode);
 }
@@ -110,7 +110,8 @@ void complain(const char* format, ...) {
   line += wire::cut(wire::printable(text.data()), PIPE_BUF - kPrefix.size() - 1);
   line += '\n';
   // No other place is left for a report when this fails.
-  [[maybe_unused]] const ssize_t written = Stdio(STDERR_FILENO, Stdio::Direction::out).write(line.data(), line.size());
+  [[maybe_unused]] const ssize_t written =
+      Stdio(STDERR_FILENO, Stdio::Direction::out).write(line.data(), line.size());
 }
 
 }  // namespace wireup::agent

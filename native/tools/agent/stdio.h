@@ -38,12 +38,12 @@ class Stdio {
   Method method_ = Method::poll_first;
 };
 
-// Whether a write to `fd` may fail where it would have to wait. Programs do not expect that of an inherited stream, and
-// lose what they print.
+// Whether a write to `fd` may fail where it would have to wait. Programs do not expect that of an inherited
+// stream, and lose what they print.
 bool refuses_to_wait(int fd);
 
-// The pipe or terminal of `fd` once more, with a description of its own. Empty: it is neither, or cannot be opened (it is
-// another user's, or /proc is missing).
+// The pipe or terminal of `fd` once more, with a description of its own. Empty: it is neither, or cannot be
+// opened (it is another user's, or /proc is missing).
 os::UniqueFd open_again(int fd, int flags);
 
 // Whether fds 1 and 2 lead to the same pipe, terminal or socket, so that one writer must serve both.

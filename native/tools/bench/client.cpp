@@ -1,6 +1,6 @@
-// wireup-bench-client: one rank, as an unmodified PMI-1 client is one: it sends a request by one write and waits for
-// the answer. Under any launcher, or the echo floor. What it is to do, and where it notes when, stands in the
-// conductor's table. It shares nothing with the library that it measures.
+// wireup-bench-client: one rank, as an unmodified PMI-1 client is one: it sends a request by one write and
+// waits for the answer. Under any launcher, or the echo floor. What it is to do, and where it notes when,
+// stands in the conductor's table. It shares nothing with the library that it measures.
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,7 +20,8 @@ namespace {
 using namespace wireup::bench;
 
 [[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "wireup-bench-client: %s: %s\n", what, errno == 0 ? "no such answer was expected" : std::strerror(errno));
+  std::fprintf(stderr, "wireup-bench-client: %s: %s\n", what,
+               errno == 0 ? "no such answer was expected" : std::strerror(errno));
   std::exit(1);
 }
 
@@ -92,12 +93,14 @@ int reach(const char* inherited) {
   constexpr char kUnix[] = "unix://";
   const char* port = std::getenv("PMI_PORT");
   if (port == nullptr) fail("neither PMI_FD nor PMI_PORT");
-  return std::strncmp(port, kUnix, sizeof kUnix - 1) == 0 ? connect_unix(port + sizeof kUnix - 1) : connect_tcp(port);
+  return std::strncmp(port, kUnix, sizeof kUnix - 1) == 0 ? connect_unix(port + sizeof kUnix - 1)
+                                                          : connect_tcp(port);
 }
 
 void expect_success(const Answer& answer) {
   errno = 0;
-  if (std::strstr(answer.text, " rc=0") == nullptr && std::strncmp(answer.text, "cmd=barrier_out", 15) != 0) fail(answer.text);
+  if (std::strstr(answer.text, " rc=0") == nullptr && std::strncmp(answer.text, "cmd=barrier_out", 15) != 0)
+    fail(answer.text);
 }
 
 }  // namespace

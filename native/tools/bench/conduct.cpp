@@ -72,8 +72,9 @@ class Conductor {
     for (std::uint32_t arrived; (arrived = gate.arrived.load()) < size;) {
       wait_on(gate.arrived, arrived, kLookMs);
       if (::waitpid(child_, &status_, WNOHANG) == child_) {
-        std::fprintf(stderr, "wireup-bench: the command ended with status %d while %u of %u ranks were there\n", status_,
-                     gate.arrived.load(), size);
+        std::fprintf(stderr,
+                     "wireup-bench: the command ended with status %d while %u of %u ranks were there\n",
+                     status_, gate.arrived.load(), size);
         std::exit(1);
       }
     }
@@ -105,8 +106,9 @@ class Conductor {
     const char* comma = "";
     for (const ThreadUse& thread : after_.threads) {
       // The names are ours or those of launchers: nothing in them is to be escaped.
-      std::printf("%s{\"process\":%d,\"thread\":%d,\"name\":\"%s\",\"cpuNs\":%llu}", comma, thread.process, thread.thread,
-                  thread.name.c_str(), static_cast<unsigned long long>(thread.cpu_ns - used[thread.thread]));
+      std::printf("%s{\"process\":%d,\"thread\":%d,\"name\":\"%s\",\"cpuNs\":%llu}", comma, thread.process,
+                  thread.thread, thread.name.c_str(),
+                  static_cast<unsigned long long>(thread.cpu_ns - used[thread.thread]));
       comma = ",";
     }
     std::printf("],\"memory\":[%llu,%llu]", static_cast<unsigned long long>(before_.memory),

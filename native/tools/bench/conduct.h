@@ -1,10 +1,12 @@
-// The conductor: runs one launcher with its ranks once, and says as JSON on stdout how long what is timed took.
+// The conductor: runs one launcher with its ranks once, and says as JSON on stdout how long what is timed
+// took.
 //
-//   {"wallNs": of the command, "firstNs": [...], "lastNs": [...], "threads": [{process, thread, name, cpuNs}],
+//   {"wallNs": of the command, "firstNs": [...], "lastNs": [...], "threads": [{process, thread, name,
+//   cpuNs}],
 //    "memory": [before, after]}
 //
-// firstNs and lastNs: for each point in time, the first and the last rank there, since the first of all. threads and
-// memory: of the launcher, at the two gates. With Mode::launch there is wallNs only.
+// firstNs and lastNs: for each point in time, the first and the last rank there, since the first of all.
+// threads and memory: of the launcher, at the two gates. With Mode::launch there is wallNs only.
 #pragma once
 
 #include <sys/types.h>

@@ -123,7 +123,9 @@ class Server {
     answer(socket, {buffer, static_cast<std::size_t>(count)});
   }
 
-  static void send(int socket, std::string_view reply) { ::send(socket, reply.data(), reply.size(), MSG_NOSIGNAL); }
+  static void send(int socket, std::string_view reply) {
+    ::send(socket, reply.data(), reply.size(), MSG_NOSIGNAL);
+  }
 
   // Told apart by as few letters as will do.
   void answer(int socket, std::string_view line) {

@@ -5,8 +5,8 @@
 
 namespace wireup::bench {
 
-// So many processes that never wait, each in a session of its own, as those of other users are. Prints a line when all of
-// them run; ends them when stdin ends, and they end when it is killed. Returns the exit code.
+// So many processes that never wait, each in a session of its own, as those of other users are. Prints a line
+// when all of them run; ends them when stdin ends, and they end when it is killed. Returns the exit code.
 int load(std::uint32_t processes);
 
 }  // namespace wireup::bench

@@ -43,7 +43,9 @@ int main(int argc, char** argv) {
   }
   if (what == "echo" && argc > 3) {
     const std::string_view transport = argv[2];
-    const Transport chosen = transport == "tcp" ? Transport::tcp : transport == "unix" ? Transport::unix_socket : Transport::fd;
+    const Transport chosen = transport == "tcp"    ? Transport::tcp
+                             : transport == "unix" ? Transport::unix_socket
+                                                   : Transport::fd;
     return echo(chosen, number(argv[3]), argv + 4);
   }
   if (what == "spawn" && argc > 3) return spawn_floor(number(argv[2]), argv + 3);

@@ -16,7 +16,8 @@ inline constexpr const char* kModes[] = {"exchange", "barrier", "get", "put", "c
 
 // A business card of the size that MPIs put.
 inline constexpr std::size_t kCard = 128;
-// RFC 13: a line holds a name, a key and a value at most, of 256, 64 and 1024 bytes; the words between are few.
+// RFC 13: a line holds a name, a key and a value at most, of 256, 64 and 1024 bytes; the words between are
+// few.
 inline constexpr std::size_t kMaxRequest = 2048;
 inline constexpr std::size_t kMaxName = 256;
 
@@ -66,15 +67,16 @@ struct Script {
     return static_cast<std::size_t>(std::snprintf(out, kMaxRequest, "cmd=barrier_in\n"));
   }
   static std::size_t say_put(char* out, const char* name, std::uint32_t rank, std::uint32_t number) {
-    const int begun = std::snprintf(out, kMaxRequest, "cmd=put kvsname=%s key=card-%u-%u value=", name, rank, number);
+    const int begun =
+        std::snprintf(out, kMaxRequest, "cmd=put kvsname=%s key=card-%u-%u value=", name, rank, number);
     std::memset(out + begun, 'x', kCard);
     out[begun + static_cast<int>(kCard)] = '\n';
     return static_cast<std::size_t>(begun) + kCard + 1;
   }
   // The card of the rank that stands `distance` + 1 behind this one.
   std::size_t say_get(char* out, const char* name, std::uint32_t rank, std::uint32_t distance) const {
-    return static_cast<std::size_t>(std::snprintf(out, kMaxRequest, "cmd=get kvsname=%s key=card-%u-0\n", name,
-                                                  (rank + 1 + distance) % size));
+    return static_cast<std::size_t>(std::snprintf(out, kMaxRequest, "cmd=get kvsname=%s key=card-%u-0\n",
+                                                  name, (rank + 1 + distance) % size));
   }
 };
 

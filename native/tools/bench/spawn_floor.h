@@ -1,5 +1,5 @@
-// The spawn floor: the least that starting programs and waiting for them costs: posix_spawn with pipes for stdout and
-// stderr, an epoll loop over the pipes and a pidfd of each.
+// The spawn floor: the least that starting programs and waiting for them costs: posix_spawn with pipes for
+// stdout and stderr, an epoll loop over the pipes and a pidfd of each.
 #pragma once
 
 #include <cstdint>

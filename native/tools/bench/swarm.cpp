@@ -19,14 +19,16 @@
 namespace wireup::bench {
 namespace {
 
-// One address of ours has 28,232 ports by default (ip_local_port_range); 127/8 has more addresses than are needed.
+// One address of ours has 28,232 ports by default (ip_local_port_range); 127/8 has more addresses than are
+// needed.
 constexpr std::uint32_t kRanksPerAddress = 20'000;
 // Connections that are made before what the server says meanwhile is heard.
 constexpr std::uint32_t kConnectBatch = 32;
 
 class Swarm {
  public:
-  Swarm(Table& table, const std::string& port, const std::vector<std::string>& ids, std::uint32_t first, std::uint32_t end)
+  Swarm(Table& table, const std::string& port, const std::vector<std::string>& ids, std::uint32_t first,
+        std::uint32_t end)
       : table_(table), script_(table.script), port_(port), ids_(ids), first_(first), ranks_(end - first) {
     epoll_ = check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
     slot_ = table_.take(end - first);
@@ -48,7 +50,8 @@ class Swarm {
     for (const Rank& rank : ranks_) send(rank.socket, kFinalize);
     // To close with something unread would reset the connection.
     char buffer[kMaxRequest];
-    for (const Rank& rank : ranks_) check(static_cast<int>(::recv(rank.socket, buffer, sizeof buffer, 0)), "recv");
+    for (const Rank& rank : ranks_)
+      check(static_cast<int>(::recv(rank.socket, buffer, sizeof buffer, 0)), "recv");
   }
 
  private:

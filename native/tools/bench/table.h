@@ -1,8 +1,9 @@
-// The memory that the conductor shares with the ranks of a run, whatever launcher starts them: what they are to say,
-// two gates, and the times that each has noted. A rank finds it by the environment.
+// The memory that the conductor shares with the ranks of a run, whatever launcher starts them: what they are
+// to say, two gates, and the times that each has noted. A rank finds it by the environment.
 //
-// At the first gate every rank waits until all are there (and the conductor has looked at the launcher), at the second
-// until all have done what is timed. Waiting costs no processor time, but that each looks for the conductor now and then.
+// At the first gate every rank waits until all are there (and the conductor has looked at the launcher), at
+// the second until all have done what is timed. Waiting costs no processor time, but that each looks for the
+// conductor now and then.
 #pragma once
 
 #include <fcntl.h>
@@ -52,7 +53,9 @@ struct alignas(std::int64_t) Table {
   std::atomic<std::uint32_t> taken;  // slots
   Gate gates[2];
 
-  static std::size_t bytes(const Script& script) { return sizeof(Table) + script.size * slot_words(script) * sizeof(std::int64_t); }
+  static std::size_t bytes(const Script& script) {
+    return sizeof(Table) + script.size * slot_words(script) * sizeof(std::int64_t);
+  }
 
   // A slot is the process id, then the times.
   std::int64_t* slot(std::uint32_t number) {
@@ -82,9 +85,10 @@ struct alignas(std::int64_t) Table {
     const char* path = std::getenv(kTableVariable);
     if (path == nullptr) return nullptr;
     const int fd = ::open(path, O_RDWR | O_CLOEXEC);
-    struct stat status{};
+    struct stat status {};
     if (fd < 0 || ::fstat(fd, &status) < 0) return nullptr;
-    void* memory = ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void* memory =
+        ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     ::close(fd);
     return memory == MAP_FAILED ? nullptr : static_cast<Table*>(memory);
   }

@@ -32,7 +32,8 @@ void add_process(pid_t pid, const std::set<pid_t>& ranks, Usage& usage) {
     // proc(5): the nanoseconds that it was on a processor come first.
     std::uint64_t cpu_ns = 0;
     std::ifstream(task.path() / "schedstat") >> cpu_ns;
-    usage.threads.push_back({pid, static_cast<pid_t>(std::stoi(task.path().filename())), first_line(task.path() / "comm"), cpu_ns});
+    usage.threads.push_back({pid, static_cast<pid_t>(std::stoi(task.path().filename())),
+                             first_line(task.path() / "comm"), cpu_ns});
     std::ifstream children(task.path() / "children");
     for (pid_t child; children >> child;) {
       if (!ranks.contains(child)) add_process(child, ranks, usage);

@@ -15,7 +15,8 @@ namespace wireup::client {
 namespace {
 
 std::vector<os::SocketAddress> candidates(const wire::Address& address, const Deadline& deadline) {
-  if (const auto* tcp = std::get_if<wire::TcpAddress>(&address)) return resolve(tcp->host, tcp->port, deadline);
+  if (const auto* tcp = std::get_if<wire::TcpAddress>(&address))
+    return resolve(tcp->host, tcp->port, deadline);
   const auto& local = std::get<wire::UnixAddress>(address);
   return {local.abstract ? os::SocketAddress::unix_abstract(local.path)
                          : os::SocketAddress::unix_path(local.path)};

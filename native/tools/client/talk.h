@@ -1,6 +1,6 @@
-// A blocking conversation on a PMI connection: what is said is sent whole, what comes is handed over as it comes,
-// and neither waits longer than it may. The socket is left as it is (blocking or not): flags are of the open file,
-// which others may share.
+// A blocking conversation on a PMI connection: what is said is sent whole, what comes is handed over as it
+// comes, and neither waits longer than it may. The socket is left as it is (blocking or not): flags are of
+// the open file, which others may share.
 #pragma once
 
 #include <poll.h>
@@ -19,8 +19,8 @@ class Talk {
   // `server`: for people. The fd stays the caller's.
   Talk(int socket, std::string server) : socket_(socket), server_(std::move(server)) {}
 
-  // Throw Failure: no progress until the deadline, or the socket failed. Without a deadline they wait for ever.
-  // A peer that has hung up is no failure of say(): what it said before is still to be heard.
+  // Throw Failure: no progress until the deadline, or the socket failed. Without a deadline they wait for
+  // ever. A peer that has hung up is no failure of say(): what it said before is still to be heard.
   void say(std::string_view bytes, const std::optional<Deadline>& deadline) const;
   // Empty at the end. Valid until the next call.
   std::string_view hear(const std::optional<Deadline>& deadline);

@@ -17,6 +17,7 @@ struct Identity {
 
 // Leaves nothing of the server's in our hands: what follows on the socket is the program's. Throws Failure,
 // which never holds `pmi_id`.
-Identity handshake(const client::Connection& connection, const std::string& pmi_id, const client::Deadline& deadline);
+Identity handshake(const client::Connection& connection, const std::string& pmi_id,
+                   const client::Deadline& deadline);
 
 }  // namespace wireup::exec

@@ -102,7 +102,8 @@ void become_rank(std::chrono::seconds timeout) {
 std::chrono::seconds to_seconds(std::string_view text) {
   int value = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool good = error == std::errc() && stop == text.data() + text.size() && value > 0 && value <= kMaxTimeout;
+  const bool good =
+      error == std::errc() && stop == text.data() + text.size() && value > 0 && value <= kMaxTimeout;
   return std::chrono::seconds(good ? value : 0);
 }
 
@@ -149,5 +150,6 @@ int main(int argc, char** argv) {
   }
   ::execvp(program[0], program);
   const int error = errno;
-  return cannot_run(program[0] + (error == ENOENT ? wireup::os::missing_interpreter(file, "") : std::string()), error);
+  return cannot_run(
+      program[0] + (error == ENOENT ? wireup::os::missing_interpreter(file, "") : std::string()), error);
 }

@@ -1,5 +1,5 @@
-// The functions of RFC 13 that do something: arguments checked, strings copied out, codes translated. Those that are
-// optional and do nothing are in optional.cpp.
+// The functions of RFC 13 that do something: arguments checked, strings copied out, codes translated. Those
+// that are optional and do nothing are in optional.cpp.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -19,8 +19,8 @@ using wireup::libpmi::with_server;
 
 static_assert(PMI_ERR_INVALID_VAL_LENGTH == wireup::job::kInvalidValueLength);
 
-// What is wrong with an argument keeps its code; anything else that a server says is PMI_FAIL, since servers have
-// numbers of their own.
+// What is wrong with an argument keeps its code; anything else that a server says is PMI_FAIL, since servers
+// have numbers of their own.
 int code_of(const wireup::job::Answer& answer) {
   if (answer.rc == PMI_SUCCESS) return PMI_SUCCESS;
   return answer.rc >= PMI_ERR_INVALID_ARG && answer.rc <= PMI_ERR_INVALID_VAL_LENGTH ? answer.rc : PMI_FAIL;
@@ -212,7 +212,8 @@ int PMI_Spawn_multiple(int count, const char* cmds[], const char** argvs[], cons
     for (int i = 0; i < count; ++i) {
       if (cmds[i] == nullptr || maxprocs[i] < 1) return PMI_ERR_INVALID_ARG;
       wireup::job::SpawnCommand command{cmds[i], {}, static_cast<std::uint32_t>(maxprocs[i]), {}};
-      for (const char** arg = argvs == nullptr ? nullptr : argvs[i]; arg != nullptr && *arg != nullptr; ++arg) {
+      for (const char** arg = argvs == nullptr ? nullptr : argvs[i]; arg != nullptr && *arg != nullptr;
+           ++arg) {
         command.args.emplace_back(*arg);
       }
       const int infos = info_keyval_sizesp == nullptr ? 0 : info_keyval_sizesp[i];

@@ -1,12 +1,13 @@
-// What a process has of libpmi: one server, one lock, and the line between C++ and C, which no exception crosses.
+// What a process has of libpmi: one server, one lock, and the line between C++ and C, which no exception
+// crosses.
 #pragma once
+
+#include <wireup/pmi.h>
 
 #include <cstdio>
 #include <exception>
 #include <memory>
 #include <mutex>
-
-#include <wireup/pmi.h>
 
 #include "tools/libpmi/server.h"
 

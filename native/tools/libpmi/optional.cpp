@@ -1,4 +1,5 @@
-// The functions that RFC 13 lets a library define without effect, so that whatever links with libpmi finds them.
+// The functions that RFC 13 lets a library define without effect, so that whatever links with libpmi finds
+// them.
 #include <wireup/pmi.h>
 
 extern "C" {
@@ -13,7 +14,7 @@ int PMI_KVS_Iter_next(const char[], char[], int, char[], int) { return PMI_FAIL;
 
 int PMI_Parse_option(int, char*[], int*, PMI_keyval_t**, int*) { return PMI_FAIL; }
 
-int PMI_Args_to_keyval(int*, char* ((*)[]), PMI_keyval_t**, int*) { return PMI_FAIL; }
+int PMI_Args_to_keyval(int*, char*((*)[]), PMI_keyval_t**, int*) { return PMI_FAIL; }
 
 int PMI_Free_keyvals(PMI_keyval_t[], int) { return PMI_FAIL; }
 

@@ -27,8 +27,8 @@ using client::Failure;
 // A server under load may take seconds to accept and answer.
 constexpr std::chrono::seconds kConnectPatience{10};
 
-// Far beyond what an answer takes, and counted in slices, of which one may be a time in which this process was
-// stopped (a batch system suspends whole jobs).
+// Far beyond what an answer takes, and counted in slices, of which one may be a time in which this process
+// was stopped (a batch system suspends whole jobs).
 constexpr int kAnswerSlices = 60;
 constexpr std::chrono::seconds kSlice{1};
 
@@ -50,7 +50,8 @@ os::UniqueFd inherited() {
   const int fd = number("PMI_FD", std::numeric_limits<int>::max());
   const std::string name = "PMI_FD=" + std::to_string(fd);
   struct stat status {};
-  if (::fstat(fd, &status) < 0) throw Failure(name + ": " + std::strerror(errno) + "; was the fd closed on the way?");
+  if (::fstat(fd, &status) < 0)
+    throw Failure(name + ": " + std::strerror(errno) + "; was the fd closed on the way?");
   if (!S_ISSOCK(status.st_mode)) throw Failure(name + " is no socket; was the fd closed on the way?");
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   return os::UniqueFd(fd);
@@ -58,11 +59,10 @@ os::UniqueFd inherited() {
 
 class SocketPeer final : public Peer {
  public:
-  SocketPeer(os::UniqueFd socket, const std::string& name) : socket_(std::move(socket)), talk_(socket_.get(), name) {}
+  SocketPeer(os::UniqueFd socket, const std::string& name)
+      : socket_(std::move(socket)), talk_(socket_.get(), name) {}
 
-  void say(std::string_view bytes) override {
-    talk_.say(bytes, client::Deadline(kAnswerSlices * kSlice));
-  }
+  void say(std::string_view bytes) override { talk_.say(bytes, client::Deadline(kAnswerSlices * kSlice)); }
 
   void hear(job::ClientSession& session, job::ClientEffects& effects, bool for_ever) override {
     for (int slice = 1; !for_ever && !talk_.can_hear(client::Deadline(kSlice)); ++slice) {
@@ -138,7 +138,8 @@ std::unique_ptr<Server> Server::open(wire::Version version) {
     options.rank = static_cast<std::uint32_t>(number("PMI_RANK", size - 1));
     peer = std::make_unique<SocketPeer>(inherited(), std::string("PMI_FD=") + variable("PMI_FD"));
   } else if (variable("PMI_PORT") != nullptr) {
-    if (variable("PMI_ID") == nullptr) throw Failure("PMI_PORT is set, but PMI_ID is not; a launcher sets both");
+    if (variable("PMI_ID") == nullptr)
+      throw Failure("PMI_PORT is set, but PMI_ID is not; a launcher sets both");
     client::Connection connection =
         client::connect_to_server(variable("PMI_PORT"), client::Deadline(kConnectPatience));
     options.pmi_id = variable("PMI_ID");
@@ -154,7 +155,8 @@ Server::Server(std::unique_ptr<Peer> peer, job::ClientOptions options)
   session_.start(effects_);
   for (bool ready = false;;) {
     for (const job::ClientEvent& event : effects_.events) {
-      if (const auto* failed = std::get_if<job::Failed>(&event)) throw Failure(peer_->name() + ": " + failed->message);
+      if (const auto* failed = std::get_if<job::Failed>(&event))
+        throw Failure(peer_->name() + ": " + failed->message);
       if (const auto* done = std::get_if<job::Ready>(&event)) {
         info_ = done->info;
         ready = true;

@@ -1,5 +1,6 @@
-// The process manager as a C program sees it: calls that block until they are answered. It stands behind a socket,
-// as the environment says, or, where the environment names none, in this very process: a job of size 1.
+// The process manager as a C program sees it: calls that block until they are answered. It stands behind a
+// socket, as the environment says, or, where the environment names none, in this very process: a job of
+// size 1.
 //
 // Threads: one at a time; library.h holds the lock.
 #pragma once
@@ -46,7 +47,8 @@ class Server {
   job::Answer finalize();
   void abort(int exit_code, std::string_view message);
 
-  // Asked for once. Throws client::Failure also where what the server says cannot be read; the connection lives on.
+  // Asked for once. Throws client::Failure also where what the server says cannot be read; the connection
+  // lives on.
   const std::vector<std::uint32_t>& clique();
 
  private:

@@ -1,5 +1,5 @@
-// The functions of PMI-2: arguments checked, strings copied out, codes translated. What stands behind them is libpmi's
-// own: one server, one lock.
+// The functions of PMI-2: arguments checked, strings copied out, codes translated. What stands behind them is
+// libpmi's own: one server, one lock.
 #include <wireup/pmi2.h>
 
 #include <algorithm>
@@ -30,7 +30,8 @@ static_assert(PMI2_ERR_INVALID_VAL_LENGTH == wireup::job::kInvalidValueLength);
 // What is wrong with an argument keeps its code; anything else that a server says is PMI2_FAIL.
 int code_of(const Answer& answer) {
   if (answer.rc == PMI2_SUCCESS) return PMI2_SUCCESS;
-  return answer.rc >= PMI2_ERR_INVALID_ARG && answer.rc <= PMI2_ERR_INVALID_VAL_LENGTH ? answer.rc : PMI2_FAIL;
+  return answer.rc >= PMI2_ERR_INVALID_ARG && answer.rc <= PMI2_ERR_INVALID_VAL_LENGTH ? answer.rc
+                                                                                       : PMI2_FAIL;
 }
 
 // False: it does not fit.
@@ -41,7 +42,8 @@ bool copy_out(std::string_view text, char* buffer, int length) {
   return size == text.size();
 }
 
-// An attribute that is not there is no error to the caller. The server's answers of either kind: "not found" or none.
+// An attribute that is not there is no error to the caller. The server's answers of either kind: "not found"
+// or none.
 std::optional<Answer> found_of(Answer answer, int* found) {
   *found = answer.rc == PMI2_SUCCESS ? 1 : 0;
   if (answer.rc == PMI2_SUCCESS) return answer;
@@ -81,7 +83,8 @@ int attribute(const char* name, char* value, int length, int* found, Ask ask) no
 template <typename Ask>
 int attribute_array(const char* name, int* array, int length, int* count, int* found, Ask ask) noexcept {
   return with_server([&](Server& server) {
-    if (name == nullptr || array == nullptr || count == nullptr || found == nullptr) return PMI2_ERR_INVALID_ARG;
+    if (name == nullptr || array == nullptr || count == nullptr || found == nullptr)
+      return PMI2_ERR_INVALID_ARG;
     if (length <= 0) return PMI2_ERR_INVALID_LENGTH;
     const auto answer = found_of(ask(server), found);
     if (!answer) return PMI2_SUCCESS;
@@ -95,7 +98,8 @@ extern "C" {
 
 int PMI2_Init(int* spawned, int* size, int* rank, int* appnum) {
   return locked([&](Library& state) {
-    if (spawned == nullptr || size == nullptr || rank == nullptr || appnum == nullptr) return PMI2_ERR_INVALID_ARG;
+    if (spawned == nullptr || size == nullptr || rank == nullptr || appnum == nullptr)
+      return PMI2_ERR_INVALID_ARG;
     if (state.server) return PMI2_FAIL;
     state.server = Server::open(wireup::wire::Version::v2);
     const auto& info = state.server->info();
@@ -136,7 +140,8 @@ int PMI2_Job_Spawn(int count, const char* cmds[], int argcs[], const char** argv
                    int preput_keyval_size, const PMI2_keyval_t preput_keyval_vector[], char jobid[],
                    int jobid_size, int errors[]) {
   return with_server([&](Server& server) {
-    if (count <= 0 || cmds == nullptr || maxprocs == nullptr || errors == nullptr) return PMI2_ERR_INVALID_ARG;
+    if (count <= 0 || cmds == nullptr || maxprocs == nullptr || errors == nullptr)
+      return PMI2_ERR_INVALID_ARG;
     wireup::job::SpawnRequest request;
     std::size_t processes = 0;
     for (int i = 0; i < count; ++i) {
@@ -155,9 +160,11 @@ int PMI2_Job_Spawn(int count, const char* cmds[], int argcs[], const char** argv
     if (!to_pairs(preput_keyval_vector, preput_keyval_size, request.preput)) return PMI2_ERR_INVALID_KEYVALP;
     const Answer answer = server.spawn(request);
     if (answer.rc != PMI2_SUCCESS) return code_of(answer);
-    if (jobid != nullptr && jobid_size > 0 && !copy_out(answer.value, jobid, jobid_size)) return PMI2_ERR_INVALID_LENGTH;
+    if (jobid != nullptr && jobid_size > 0 && !copy_out(answer.value, jobid, jobid_size))
+      return PMI2_ERR_INVALID_LENGTH;
     // Nothing said is all well.
-    for (std::size_t i = 0; i < processes; ++i) errors[i] = i < answer.errcodes.size() ? answer.errcodes[i] : 0;
+    for (std::size_t i = 0; i < processes; ++i)
+      errors[i] = i < answer.errcodes.size() ? answer.errcodes[i] : 0;
     return PMI2_SUCCESS;
   });
 }
@@ -240,7 +247,8 @@ int PMI2_Info_PutNodeAttr(const char name[], const char value[]) {
 }
 
 int PMI2_Info_GetJobAttr(const char name[], char value[], int valuelen, int* found) {
-  return attribute(name, value, valuelen, found, [&](Server& server) { return server.get_job_attribute(name); });
+  return attribute(name, value, valuelen, found,
+                   [&](Server& server) { return server.get_job_attribute(name); });
 }
 
 int PMI2_Info_GetJobAttrIntArray(const char name[], int array[], int arraylen, int* outlen, int* found) {

@@ -1,6 +1,7 @@
-// wireup, as it is installed: notes what Node destroys at its own start and executes Node with the tool. Called as
-// mpiexec.wireup, it tells the tool so. The environment, the arguments and the fds of its caller reach the tool unchanged
-// but for one argument, by which the tool finds the notes, and the variables that are hidden from Node.
+// wireup, as it is installed: notes what Node destroys at its own start and executes Node with the tool.
+// Called as mpiexec.wireup, it tells the tool so. The environment, the arguments and the fds of its caller
+// reach the tool unchanged but for one argument, by which the tool finds the notes, and the variables that
+// are hidden from Node.
 #include <sys/auxv.h>
 #include <unistd.h>
 
@@ -59,7 +60,9 @@ std::string_view own_name() {
 std::vector<char*> hide_from_node(std::vector<std::string>& hidden) {
   std::vector<char*> shown;
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    const auto is_this = [variable](std::string_view name) { return std::string_view(*variable).starts_with(name); };
+    const auto is_this = [variable](std::string_view name) {
+      return std::string_view(*variable).starts_with(name);
+    };
     if (std::ranges::any_of(kHidden, is_this)) {
       hidden.emplace_back(*variable);
     } else {
@@ -78,14 +81,16 @@ int main(int argc, char** argv) {
     const std::vector<char*> environment = hide_from_node(notes.hidden);
     wireup::os::fill_standard_fds();
     const std::string tool = find_tool();
-    const std::string started = "--started-as=" + std::string(own_name()) + ':' + std::to_string(wireup::host::leave_notes(notes));
+    const std::string started =
+        "--started-as=" + std::string(own_name()) + ':' + std::to_string(wireup::host::leave_notes(notes));
     std::vector<const char*> words{"node", kNodeOption, tool.c_str(), started.c_str()};
     words.insert(words.end(), argv + std::min(argc, 1), argv + argc);
     words.push_back(nullptr);
     // As `env node` finds it. execve's parameters are not const for C's sake only.
     ::execvpe("node", const_cast<char* const*>(words.data()), environment.data());
     const int error = errno;
-    std::fprintf(stderr, "wireup: node: %s%s\n", std::strerror(error), error == ENOENT ? ": Node.js is not in PATH" : "");
+    std::fprintf(stderr, "wireup: node: %s%s\n", std::strerror(error),
+                 error == ENOENT ? ": Node.js is not in PATH" : "");
     return error == ENOENT ? kExitNotFound : kExitNotExecutable;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "wireup: %s\n", error.what());

@@ -1,5 +1,5 @@
-// abort_when RANK before|during|after CODE: that rank calls MPI_Abort with CODE before, during or after a collective of
-// all: it is never in it, or leaves it to the others, or all have been through.
+// abort_when RANK before|during|after CODE: that rank calls MPI_Abort with CODE before, during or after a
+// collective of all: it is never in it, or leaves it to the others, or all have been through.
 #include <string.h>
 
 #include "check.h"
@@ -14,7 +14,8 @@ int main(int argc, char** argv) {
   if (world_rank == rank) {
     // For `during`, everybody else has said that it is about to enter.
     const int others = strcmp(when, "during") == 0 ? world_size - 1 : 0;
-    for (int i = 0; i < others; ++i) MPI_Recv(NULL, 0, MPI_INT, MPI_ANY_SOURCE, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    for (int i = 0; i < others; ++i)
+      MPI_Recv(NULL, 0, MPI_INT, MPI_ANY_SOURCE, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     MPI_Abort(MPI_COMM_WORLD, code);
   }
   if (strcmp(when, "during") == 0) MPI_Send(NULL, 0, MPI_INT, rank, 0, MPI_COMM_WORLD);

@@ -1,12 +1,14 @@
-// Runs a program as a caller would that has changed all that a process hands down: as_caller REPORT OUTPUT program args...
+// Runs a program as a caller would that has changed all that a process hands down: as_caller REPORT OUTPUT
+// program args...
 //
-// Its fd 3 appends to REPORT.log, 5 is the read end of a pipe, 20 and 63 are sockets; signals 1, 13 and 64 are ignored, 10 and
-// 62 blocked; the soft limits of open files, of the stack and of core files are low, nice is 3, the policy SCHED_BATCH, the umask 027; it
-// may run on one CPU. An argument @BYTES stands for bytes that are no UTF-8, and so does the value of the variable BYTES.
-// SHOW_CALLER is REPORT.
+// Its fd 3 appends to REPORT.log, 5 is the read end of a pipe, 20 and 63 are sockets; signals 1, 13 and 64
+// are ignored, 10 and 62 blocked; the soft limits of open files, of the stack and of core files are low, nice
+// is 3, the policy SCHED_BATCH, the umask 027; it may run on one CPU. An argument @BYTES stands for bytes
+// that are no UTF-8, and so does the value of the variable BYTES. SHOW_CALLER is REPORT.
 //
-// OUTPUT is what stdout and stderr are: file (REPORT.out), pipe, nonblocking, tty, socket or closed; stdin too, but for a tty and
-// nonblocking. What comes out of them is written to REPORT.out in any case. Ends with the program's code.
+// OUTPUT is what stdout and stderr are: file (REPORT.out), pipe, nonblocking, tty, socket or closed; stdin
+// too, but for a tty and nonblocking. What comes out of them is written to REPORT.out in any case. Ends with
+// the program's code.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pty.h>
@@ -21,12 +23,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(call)           \
-  do {                        \
-    if ((call) < 0) {         \
-      perror(#call);          \
-      exit(90);               \
-    }                         \
+#define CHECK(call)   \
+  do {                \
+    if ((call) < 0) { \
+      perror(#call);  \
+      exit(90);       \
+    }                 \
   } while (0)
 
 // A byte alone, a letter in UTF-8, a surrogate in what is not UTF-8.
@@ -54,7 +56,8 @@ static void change_all(const char* report) {
   CHECK(write(ends[1], "data", 4));
   CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
   // Out of the way of the numbers that are meant.
-  const int in = fcntl(ends[0], F_DUPFD, 100), one = fcntl(sockets[0], F_DUPFD, 100), other = fcntl(sockets[1], F_DUPFD, 100);
+  const int in = fcntl(ends[0], F_DUPFD, 100), one = fcntl(sockets[0], F_DUPFD, 100),
+            other = fcntl(sockets[1], F_DUPFD, 100);
   const int log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
   CHECK(fcntl(log, F_DUPFD, 100));
   const int far = fcntl(log, F_DUPFD, 100);
@@ -133,7 +136,8 @@ int main(int argc, char** argv) {
   if (given >= 0) close(given);
   char buffer[65536];
   // A terminal without writers gives an error.
-  for (ssize_t size; ours >= 0 && (size = read(ours, buffer, sizeof buffer)) > 0;) CHECK(write(file, buffer, size));
+  for (ssize_t size; ours >= 0 && (size = read(ours, buffer, sizeof buffer)) > 0;)
+    CHECK(write(file, buffer, size));
   int status;
   CHECK(waitpid(pid, &status, 0));
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

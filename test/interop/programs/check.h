@@ -21,8 +21,7 @@ static inline void start(int* argc, char*** argv) {
 }
 
 // 90 is no program's expected exit code, so a failed check cannot pass for a planned failure.
-__attribute__((format(printf, 2, 3)))
-static inline void require(int condition, const char* format, ...) {
+__attribute__((format(printf, 2, 3))) static inline void require(int condition, const char* format, ...) {
   if (condition) return;
   va_list arguments;
   va_start(arguments, format);

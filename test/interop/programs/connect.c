@@ -20,7 +20,7 @@ static void talk(MPI_Comm other, int mine) {
   MPI_Comm_disconnect(&other);
 }
 
-static void accept_one(const char *service, MPI_Comm comm) {
+static void accept_one(const char* service, MPI_Comm comm) {
   char port[MPI_MAX_PORT_NAME] = "";
   MPI_Comm other;
   int rank = 0;
@@ -39,13 +39,13 @@ static void accept_one(const char *service, MPI_Comm comm) {
   }
 }
 
-static int look_up(const char *service, char *port) {
+static int look_up(const char* service, char* port) {
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   const int code = MPI_Lookup_name(service, MPI_INFO_NULL, port);
   return code == MPI_SUCCESS;
 }
 
-static void connect_to(const char *service, MPI_Comm comm) {
+static void connect_to(const char* service, MPI_Comm comm) {
   char port[MPI_MAX_PORT_NAME] = "";
   MPI_Comm other;
   int rank = 0;
@@ -55,14 +55,14 @@ static void connect_to(const char *service, MPI_Comm comm) {
   talk(other, 2);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   int rank = 0;
   int size = 0;
   MPI_Init(&argc, &argv);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  const char *what = argc > 1 ? argv[1] : "within";
-  const char *service = argc > 2 ? argv[2] : "service";
+  const char* what = argc > 1 ? argv[1] : "within";
+  const char* service = argc > 2 ? argv[2] : "service";
   if (strcmp(what, "within") == 0) {
     const int accepts = rank < size / 2;
     MPI_Comm half;

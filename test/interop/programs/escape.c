@@ -1,5 +1,5 @@
-// escape HOW FOLDER: every rank, and a child of it, try to get where their launcher's signals do not reach, say "ready",
-// and stay. Rank 1 exits with 3 when FOLDER holds a file "go". FOLDER is the job's own. HOW:
+// escape HOW FOLDER: every rank, and a child of it, try to get where their launcher's signals do not reach,
+// say "ready", and stay. Rank 1 exits with 3 when FOLDER holds a file "go". FOLDER is the job's own. HOW:
 //
 //   session   a session of its own, for an orphan
 //   rank      the next rank's process group
@@ -8,8 +8,8 @@
 //   vfork     nowhere, but waiting for a child that never executes anything
 //   deaf      nowhere, but ignoring signals
 //
-// A child that has ended, and is not waited for, stays in the rank's own group: a signal to that finds a process.
-// The kernel refuses some of these moves (setpgid(2)); what it allows is tried from the child too.
+// A child that has ended, and is not waited for, stays in the rank's own group: a signal to that finds a
+// process. The kernel refuses some of these moves (setpgid(2)); what it allows is tried from the child too.
 #define _GNU_SOURCE
 #include <signal.h>
 #include <sys/wait.h>

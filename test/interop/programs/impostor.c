@@ -1,5 +1,5 @@
-// impostor UID PORT-OR-NAME: listens as that user on a port of 127.0.0.1, or on an abstract name that begins with "@",
-// says "listening", and of each connection how many bytes it has heard by its end.
+// impostor UID PORT-OR-NAME: listens as that user on a port of 127.0.0.1, or on an abstract name that begins
+// with "@", says "listening", and of each connection how many bytes it has heard by its end.
 #include <arpa/inet.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -27,9 +27,13 @@ int main(int argc, char** argv) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const size_t length = strlen(argv[2] + 1);
     memcpy(address.sun_path + 1, argv[2] + 1, length);
-    if (bind(listener, (struct sockaddr*)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) != 0) fail("bind");
+    if (bind(listener, (struct sockaddr*)&address,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) != 0)
+      fail("bind");
   } else {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2])), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)atoi(argv[2])),
+                                  .sin_addr = {htonl(INADDR_LOOPBACK)}};
     if (bind(listener, (struct sockaddr*)&address, sizeof address) != 0) fail("bind");
   }
   if (listen(listener, 8) != 0) fail("listen");

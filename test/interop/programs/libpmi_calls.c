@@ -7,9 +7,9 @@
 //   libpmi_calls LIBRARY late       the same after finalize
 //   libpmi_calls LIBRARY lost       init, says "ready", then gets until the server has gone
 //   libpmi_calls LIBRARY barrier    init, says "ready", then a barrier whose server goes
-//   libpmi_calls LIBRARY timer      init, then a get under a timer of a millisecond; says "ticked" after 200 of its signals
-//   libpmi_calls LIBRARY clique     init, prints what the calls for the clique return, and finalizes
-//   libpmi_calls LIBRARY threads    eight threads put and get at once
+//   libpmi_calls LIBRARY timer      init, then a get under a timer of a millisecond; says "ticked" after 200
+//   of its signals libpmi_calls LIBRARY clique     init, prints what the calls for the clique return, and
+//   finalizes libpmi_calls LIBRARY threads    eight threads put and get at once
 #include <pthread.h>
 #include <signal.h>
 #include <sys/time.h>
@@ -61,7 +61,7 @@ static void expect_optional(void) {
   EXPECT(PMI_FAIL, PMI_KVS_Iter_first("kvs", text, 64, text, 64));
   EXPECT(PMI_FAIL, PMI_KVS_Iter_next("kvs", text, 64, text, 64));
   EXPECT(PMI_FAIL, PMI_Parse_option(1, args, &number, &pairs, &number));
-  EXPECT(PMI_FAIL, PMI_Args_to_keyval(&number, (char*((*)[]))&args, &pairs, &number));
+  EXPECT(PMI_FAIL, PMI_Args_to_keyval(&number, (char*((*)[])) & args, &pairs, &number));
   EXPECT(PMI_FAIL, PMI_Free_keyvals(NULL, 0));
   EXPECT(PMI_FAIL, PMI_Get_options(text, &number));
   // Nothing is looked at, so nothing may be missing.

@@ -28,8 +28,10 @@ static void start(const char* library) {
   raw.rank = number(variable("PMI_RANK"));
   raw.size = number(variable("PMI_SIZE"));
   say(&raw, "cmd=init pmi_version=1 pmi_subversion=%d", speaks + 1);
-  hear(&raw, speaks == 0 ? "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0"
-                         : "cmd=response_to_init pmi_version=1 pmi_subversion=2 rc=0", line);
+  hear(&raw,
+       speaks == 0 ? "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0"
+                   : "cmd=response_to_init pmi_version=1 pmi_subversion=2 rc=0",
+       line);
   say(&raw, "cmd=get_my_kvsname");
   hear(&raw, "cmd=my_kvsname ", line);
   attribute(line, "kvsname", raw.kvsname);

@@ -1,5 +1,6 @@
-// named_stranger UID NAME PATH: as that user, connects to the unix socket PATH from a socket that is bound to the abstract
-// NAME, and waits until the server hangs up. UID 0: stays who it is. A PATH that begins with '@' is an abstract name.
+// named_stranger UID NAME PATH: as that user, connects to the unix socket PATH from a socket that is bound to
+// the abstract NAME, and waits until the server hangs up. UID 0: stays who it is. A PATH that begins with '@'
+// is an abstract name.
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdio.h>
@@ -23,7 +24,8 @@ int main(int argc, char** argv) {
   struct sockaddr_un own = {.sun_family = AF_UNIX};
   check(strlen(argv[2]) < sizeof own.sun_path, "the name is too long");
   memcpy(own.sun_path + 1, argv[2], strlen(argv[2]));
-  check(bind(fd, (struct sockaddr*)&own, offsetof(struct sockaddr_un, sun_path) + 1 + strlen(argv[2])) == 0, "bind");
+  check(bind(fd, (struct sockaddr*)&own, offsetof(struct sockaddr_un, sun_path) + 1 + strlen(argv[2])) == 0,
+        "bind");
   struct sockaddr_un server = {.sun_family = AF_UNIX};
   check(strlen(argv[3]) < sizeof server.sun_path, "the path is too long");
   strcpy(server.sun_path, argv[3]);

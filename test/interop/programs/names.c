@@ -1,8 +1,8 @@
-// Two jobs that find each other by a published name: `names accept NAME` opens a port, publishes it and accepts,
-// `names connect NAME` looks it up and connects. Both then say what they are together.
-#include "check.h"
-
+// Two jobs that find each other by a published name: `names accept NAME` opens a port, publishes it and
+// accepts, `names connect NAME` looks it up and connects. Both then say what they are together.
 #include <string.h>
+
+#include "check.h"
 
 static void talk(MPI_Comm other, int high) {
   int there = 0;

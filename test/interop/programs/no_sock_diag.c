@@ -1,5 +1,5 @@
-// no_sock_diag PROGRAM ARGUMENTS...: runs it where no netlink socket can be made, as some containers' seccomp profiles
-// have it.
+// no_sock_diag PROGRAM ARGUMENTS...: runs it where no netlink socket can be made, as some containers' seccomp
+// profiles have it.
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -20,7 +20,8 @@ int main(int argc, char** argv) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const struct sock_fprog filter = {.len = sizeof code / sizeof code[0], .filter = code};
-  if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+  if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
     perror("no_sock_diag");
     return 99;
   }

@@ -1,5 +1,5 @@
-// Which ranks share memory with this one, and what its processor is called: one line a rank. A rank whose neighbours on its
-// node are called otherwise, or that is called as one on another node, is an error.
+// Which ranks share memory with this one, and what its processor is called: one line a rank. A rank whose
+// neighbours on its node are called otherwise, or that is called as one on another node, is an error.
 #include <string.h>
 
 #include "check.h"
@@ -23,14 +23,15 @@ int main(int argc, char** argv) {
   int* firsts = malloc(sizeof(int) * size);
   char* names = malloc((size_t)size * MPI_MAX_PROCESSOR_NAME);
   MPI_Allgather(&first, 1, MPI_INT, firsts, 1, MPI_INT, MPI_COMM_WORLD);
-  MPI_Allgather(name, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, names, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, MPI_COMM_WORLD);
+  MPI_Allgather(name, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, names, MPI_MAX_PROCESSOR_NAME, MPI_CHAR,
+                MPI_COMM_WORLD);
   int disagree = 0;
   for (int other = 0; other < size; ++other) {
     const int same_name = strcmp(names + (size_t)other * MPI_MAX_PROCESSOR_NAME, name) == 0;
     if (same_name != (firsts[other] == first)) disagree = 1;
   }
-  printf("rank %d of %d app %d node of %d: %d of %d on %s%s\n", rank, size, has_appnum ? *appnum : -1, first, local_rank,
-         local_size, name, disagree ? " DISAGREE" : "");
+  printf("rank %d of %d app %d node of %d: %d of %d on %s%s\n", rank, size, has_appnum ? *appnum : -1, first,
+         local_rank, local_size, name, disagree ? " DISAGREE" : "");
   MPI_Comm_free(&node);
   MPI_Finalize();
   return 0;

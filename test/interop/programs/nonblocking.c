@@ -1,4 +1,5 @@
-// nonblocking FDS PROGRAM [ARGS]: sets O_NONBLOCK on each of the fds, one digit each, and becomes the program.
+// nonblocking FDS PROGRAM [ARGS]: sets O_NONBLOCK on each of the fds, one digit each, and becomes the
+// program.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>

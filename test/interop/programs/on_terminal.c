@@ -1,6 +1,6 @@
-// on_terminal foreground|background|tostop COMMAND...: runs it on a terminal of its own, in the foreground, in the
-// background, or there with `stty tostop`. Copies what the terminal shows to stdout. USR1 types ^C; TERM goes to the
-// command. Says "stopped" when a signal stops the command. Ends with its exit code.
+// on_terminal foreground|background|tostop COMMAND...: runs it on a terminal of its own, in the foreground,
+// in the background, or there with `stty tostop`. Copies what the terminal shows to stdout. USR1 types ^C;
+// TERM goes to the command. Says "stopped" when a signal stops the command. Ends with its exit code.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -132,7 +132,11 @@ int main(int argc, char** argv) {
   static const struct {
     const char* name;
     void (*run)(void);
-  } patterns[] = {{"allreduce", allreduce}, {"ring", ring}, {"onesided", onesided}, {"shared", shared}, {"alltoall", alltoall}};
+  } patterns[] = {{"allreduce", allreduce},
+                  {"ring", ring},
+                  {"onesided", onesided},
+                  {"shared", shared},
+                  {"alltoall", alltoall}};
   enum { kPatterns = sizeof patterns / sizeof *patterns };
   start(&argc, &argv);
   for (int i = 1; i < argc; ++i) {

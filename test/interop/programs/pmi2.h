@@ -1,5 +1,5 @@
-// The functions of PMI-2's API as a program finds them in a library that it opens by its path: Slurm's libpmi2.so or
-// wireup's, which are to be used in the same way.
+// The functions of PMI-2's API as a program finds them in a library that it opens by its path: Slurm's
+// libpmi2.so or wireup's, which are to be used in the same way.
 #pragma once
 
 #include <dlfcn.h>
@@ -16,9 +16,9 @@ static int (*Finalize)(void);
 static int (*Initialized)(void);
 static int (*Abort)(int flag, const char message[]);
 // What stands for keys and values differs from header to header: none are given here.
-static int (*Job_Spawn)(int count, const char* commands[], int argcs[], const char** argvs[], const int maxprocs[],
-                        const int info_sizes[], const void* info, int preput_size, const void* preput, char job[],
-                        int job_size, int errors[]);
+static int (*Job_Spawn)(int count, const char* commands[], int argcs[], const char** argvs[],
+                        const int maxprocs[], const int info_sizes[], const void* info, int preput_size,
+                        const void* preput, char job[], int job_size, int errors[]);
 static int (*Job_GetId)(char job[], int size);
 static int (*Job_GetRank)(int* rank);
 static int (*Info_GetSize)(int* size);
@@ -36,8 +36,7 @@ static int (*Nameserv_publish)(const char service[], const void* info, const cha
 static int (*Nameserv_lookup)(const char service[], const void* info, char port[], int size);
 static int (*Nameserv_unpublish)(const char service[], const void* info);
 
-__attribute__((format(printf, 1, 2), noreturn))
-static inline void die(const char* format, ...) {
+__attribute__((format(printf, 1, 2), noreturn)) static inline void die(const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
   vfprintf(stderr, format, arguments);
@@ -46,8 +45,8 @@ static inline void die(const char* format, ...) {
   exit(90);
 }
 
-#define REQUIRE(condition) \
-  do {                     \
+#define REQUIRE(condition)                                                                   \
+  do {                                                                                       \
     if (!(condition)) die("rank %s: line %d: %s", getenv("PMI_RANK"), __LINE__, #condition); \
   } while (0)
 
@@ -55,7 +54,7 @@ static inline void load(const char* path) {
   void* library = dlopen(path, RTLD_NOW);
   if (library == NULL) die("%s", dlerror());
 #define LOAD(name) \
-  if ((*(void**)&name = dlsym(library, "PMI2_" #name)) == NULL) die("no PMI2_%s in %s", #name, path)
+  if ((*(void**)& name = dlsym(library, "PMI2_" #name)) == NULL) die("no PMI2_%s in %s", #name, path)
   LOAD(Init);
   LOAD(Finalize);
   LOAD(Initialized);

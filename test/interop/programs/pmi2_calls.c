@@ -113,7 +113,8 @@ int main(int argc, char** argv) {
   REQUIRE(Init(&spawned, &size, &rank, &appnum) == 0);
   // Slurm's server says -1.
   REQUIRE(Initialized() && !spawned && (appnum == 0 || strcmp(argv[2], "exchange") == 0) && rank < size);
-  if (getenv("PMI_SIZE") != NULL) REQUIRE(size == atoi(getenv("PMI_SIZE")) && rank == atoi(getenv("PMI_RANK")));
+  if (getenv("PMI_SIZE") != NULL)
+    REQUIRE(size == atoi(getenv("PMI_SIZE")) && rank == atoi(getenv("PMI_RANK")));
   // Where PMI_ID is set, Slurm's library does not take note of its rank.
   REQUIRE(Job_GetRank(&number) == 0 && (number == rank || getenv("PMI_ID") != NULL));
   REQUIRE(Info_GetSize(&number) == 0);

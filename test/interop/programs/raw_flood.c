@@ -1,8 +1,8 @@
-// raw_flood WHAT COUNT: every rank does one thing COUNT times, or without end where COUNT is 0, as fast as it is answered,
-// and finalizes. WHAT: `nonsense` (200 commands that no PMI knows), `barriers` (200 of them, for a rank that is alone),
-// `put` (a new key of 1,000 bytes; it stops at the first refusal, and prints it), `unread` (200 questions, whose answers it
-// does not read).
-// A rank whose connection ends prints `cut off` and sleeps.
+// raw_flood WHAT COUNT: every rank does one thing COUNT times, or without end where COUNT is 0, as fast as it
+// is answered, and finalizes. WHAT: `nonsense` (200 commands that no PMI knows), `barriers` (200 of them, for
+// a rank that is alone), `put` (a new key of 1,000 bytes; it stops at the first refusal, and prints it),
+// `unread` (200 questions, whose answers it does not read). A rank whose connection ends prints `cut off` and
+// sleeps.
 #include "raw_pmi.h"
 
 enum { kBatch = 200 };

@@ -1,5 +1,5 @@
-// raw_late: the rank's child finalizes on the rank's own connection. Then the rank puts a key, prints the answer, and enters
-// a barrier; prints `hung up` when the connection ends there.
+// raw_late: the rank's child finalizes on the rank's own connection. Then the rank puts a key, prints the
+// answer, and enters a barrier; prints `hung up` when the connection ends there.
 #include <sys/wait.h>
 
 #include "raw_pmi.h"

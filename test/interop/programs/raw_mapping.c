@@ -7,7 +7,8 @@ int main(void) {
   char value[kMaxLine] = "none";
   say(&pmi, "cmd=get kvsname=%s key=PMI_process_mapping", pmi.kvsname);
   hear(&pmi, "cmd=get_result rc=", line);
-  if (strncmp(line, "cmd=get_result rc=0", strlen("cmd=get_result rc=0")) == 0) attribute(line, "value", value);
+  if (strncmp(line, "cmd=get_result rc=0", strlen("cmd=get_result rc=0")) == 0)
+    attribute(line, "value", value);
   raw_barrier(&pmi);
   raw_finalize(&pmi);
   printf("rank %d of %d mapping %s\n", pmi.rank, pmi.size, value);

@@ -18,8 +18,7 @@ struct raw_pmi {
   char kvsname[kMaxLine];
 };
 
-__attribute__((format(printf, 1, 2), noreturn))
-static inline void die(const char* format, ...) {
+__attribute__((format(printf, 1, 2), noreturn)) static inline void die(const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
   fprintf(stderr, "raw client: ");
@@ -42,8 +41,8 @@ static inline int number(const char* text) {
   return (int)value;
 }
 
-__attribute__((format(printf, 2, 3)))
-static inline void say(const struct raw_pmi* pmi, const char* format, ...) {
+__attribute__((format(printf, 2, 3))) static inline void say(const struct raw_pmi* pmi, const char* format,
+                                                             ...) {
   char line[kMaxLine];
   va_list arguments;
   va_start(arguments, format);

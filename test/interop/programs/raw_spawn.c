@@ -1,11 +1,13 @@
-// raw_spawn COUNT: every rank spawns so many processes that sleep, and reports the rc of the answer; then rank 0 spawns one
-// that ends at once, and reports again. Then they stay.
+// raw_spawn COUNT: every rank spawns so many processes that sleep, and reports the rc of the answer; then
+// rank 0 spawns one that ends at once, and reports again. Then they stay.
 #include "raw_pmi.h"
 
 static void spawn(const struct raw_pmi* pmi, int count, const char* command, const char* argument) {
   char line[kMaxLine];
   char rc[kMaxLine];
-  say(pmi, "mcmd=spawn\nnprocs=%d\nexecname=%s\ntotspawns=1\nspawnssofar=1\nargcnt=1\narg1=%s\npreput_num=0\ninfo_num=0\nendcmd",
+  say(pmi,
+      "mcmd=spawn\nnprocs=%d\nexecname=%s\ntotspawns=1\nspawnssofar=1\nargcnt=1\narg1=%s\npreput_num=0\ninfo_"
+      "num=0\nendcmd",
       count, command, argument);
   hear(pmi, "cmd=spawn_result ", line);
   attribute(line, "rc", rc);

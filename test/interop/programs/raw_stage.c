@@ -1,5 +1,6 @@
-// raw_stage STAGE: every rank leaves an orphan in a session of its own that is deaf to signals, goes to the stage
-// (connected, first-barrier, barrier, running or finalizing), says so, and stays. In `barrier`, rank 0 is not inside.
+// raw_stage STAGE: every rank leaves an orphan in a session of its own that is deaf to signals, goes to the
+// stage (connected, first-barrier, barrier, running or finalizing), says so, and stays. In `barrier`, rank 0
+// is not inside.
 #include <signal.h>
 
 #include "raw_pmi.h"

@@ -1,4 +1,5 @@
-// raw_unknown: every rank says a command that no PMI knows, hears an answer that says so, and goes on to finalize.
+// raw_unknown: every rank says a command that no PMI knows, hears an answer that says so, and goes on to
+// finalize.
 #include "raw_pmi.h"
 
 int main(void) {

@@ -1,5 +1,5 @@
-// Writes what it was handed down to the file $SHOW_CALLER, a fact a line as "what: value", bytes outside ASCII as \xNN, and
-// "hello" to stdout and stderr.
+// Writes what it was handed down to the file $SHOW_CALLER, a fact a line as "what: value", bytes outside
+// ASCII as \xNN, and "hello" to stdout and stderr.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -18,13 +18,17 @@ static FILE* out;
 static void show(const char* what, const char* value) {
   fprintf(out, "%s: ", what);
   for (const char* c = value; *c != '\0'; c++) {
-    if (*c >= ' ' && *c <= '~' && *c != '\\') fputc(*c, out);
-    else fprintf(out, "\\x%02x", (unsigned char)*c);
+    if (*c >= ' ' && *c <= '~' && *c != '\\')
+      fputc(*c, out);
+    else
+      fprintf(out, "\\x%02x", (unsigned char)*c);
   }
   fputc('\n', out);
 }
 
-static void show_number(const char* what, unsigned long long value) { fprintf(out, "%s: %llu\n", what, value); }
+static void show_number(const char* what, unsigned long long value) {
+  fprintf(out, "%s: %llu\n", what, value);
+}
 
 static void show_fd(int fd) {
   char what[32], value[4200], target[4096] = "";
@@ -39,8 +43,12 @@ static void show_fd(int fd) {
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   if (readlink(link, target, sizeof target - 1) < 0) target[0] = '\0';
   const char* const access[] = {"reads", "writes", "both", "none"};
-  const char* kind = S_ISFIFO(status.st_mode) ? "pipe" : S_ISSOCK(status.st_mode) ? "socket" : isatty(fd) ? "tty" : target;
-  snprintf(value, sizeof value, "%s %s%s%s", kind, access[flags & O_ACCMODE], flags & O_APPEND ? " append" : "", flags & O_NONBLOCK ? " nonblocking" : "");
+  const char* kind = S_ISFIFO(status.st_mode)   ? "pipe"
+                     : S_ISSOCK(status.st_mode) ? "socket"
+                     : isatty(fd)               ? "tty"
+                                                : target;
+  snprintf(value, sizeof value, "%s %s%s%s", kind, access[flags & O_ACCMODE],
+           flags & O_APPEND ? " append" : "", flags & O_NONBLOCK ? " nonblocking" : "");
   show(what, value);
 }
 
@@ -67,7 +75,9 @@ int main(int argc, char** argv) {
   show_number("umask", mask);
   show_number("nice", getpriority(PRIO_PROCESS, 0));
   show_number("policy", sched_getscheduler(0));
-  static const char* const limits[] = {"cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime"};
+  static const char* const limits[] = {"cpu",      "fsize",  "data",    "stack", "core",  "rss",
+                                       "nproc",    "nofile", "memlock", "as",    "locks", "sigpending",
+                                       "msgqueue", "nice",   "rtprio",  "rttime"};
   for (int resource = 0; resource < 16; resource++) {
     struct rlimit both;
     if (getrlimit(resource, &both) < 0) continue;
@@ -90,6 +100,7 @@ int main(int argc, char** argv) {
   if (status != NULL) fclose(status);
   for (int fd = 0; fd < 3; fd++) show_fd(fd);
   for (int i = 0; i < count; i++) show_fd(fds[i]);
-  for (int fd = 1; fd < 3; fd++) show_number(fd == 1 ? "to stdout" : "to stderr", write(fd, "hello\n", 6) == 6 ? 0 : errno);
+  for (int fd = 1; fd < 3; fd++)
+    show_number(fd == 1 ? "to stdout" : "to stderr", write(fd, "hello\n", 6) == 6 ? 0 : errno);
   return fclose(out) == 0 ? 0 : 95;
 }

@@ -1,5 +1,5 @@
-// Spawns as its arguments say, talks with what it has spawned, and says what came of it. The child is this same program
-// with the first argument "child".
+// Spawns as its arguments say, talks with what it has spawned, and says what came of it. The child is this
+// same program with the first argument "child".
 //
 //   spawn one N          rank 0's communicator spawns N children; a sum goes down and up; disconnect
 //   spawn merge N        the same, joined into one communicator, in which all is summed up
@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *self;
+static char* self;
 
 // What parents and children say to each other: the children send the sum of their ranks plus what they got.
 static void parent_talks(MPI_Comm children, int root, int count) {
@@ -40,14 +40,14 @@ static void child_talks(MPI_Comm parent) {
   MPI_Reduce(&word, &unused, 1, MPI_INT, MPI_SUM, 0, parent);
 }
 
-static MPI_Comm spawn(char **args, int count, MPI_Comm comm) {
+static MPI_Comm spawn(char** args, int count, MPI_Comm comm) {
   MPI_Comm children;
   MPI_Comm_spawn(self, args, count, MPI_INFO_NULL, 0, comm, &children, MPI_ERRCODES_IGNORE);
   return children;
 }
 
-static int child(int argc, char **argv, MPI_Comm parent) {
-  const char *what = argc > 2 ? argv[2] : "talk";
+static int child(int argc, char** argv, MPI_Comm parent) {
+  const char* what = argc > 2 ? argv[2] : "talk";
   if (strcmp(what, "abort") == 0) {
     int rank = 0;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -72,16 +72,17 @@ static int child(int argc, char **argv, MPI_Comm parent) {
   }
   if (strcmp(what, "args") == 0) {
     int size = 0;
-    int *appnum = NULL;
+    int* appnum = NULL;
     int found = 0;
     char folder[4096];
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_APPNUM, &appnum, &found);
-    printf("child of %d, appnum %d, argument %s, in %s\n", size, found ? *appnum : -1, argv[3], getcwd(folder, sizeof folder));
+    printf("child of %d, appnum %d, argument %s, in %s\n", size, found ? *appnum : -1, argv[3],
+           getcwd(folder, sizeof folder));
   }
   if (strcmp(what, "deep") == 0 && atoi(argv[3]) > 0) {
     char depth[16];
-    char *args[] = {"child", "deep", depth, NULL};
+    char* args[] = {"child", "deep", depth, NULL};
     snprintf(depth, sizeof depth, "%d", atoi(argv[3]) - 1);
     printf("child at %s spawns\n", argv[3]);
     fflush(stdout);
@@ -96,7 +97,7 @@ static int child(int argc, char **argv, MPI_Comm parent) {
   return 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   MPI_Comm parent;
   int rank = 0;
   int size = 0;
@@ -107,18 +108,18 @@ int main(int argc, char **argv) {
 
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  const char *what = argc > 1 ? argv[1] : "one";
+  const char* what = argc > 1 ? argv[1] : "one";
   const int count = argc > 2 ? atoi(argv[2]) : 1;
   const int root = rank == 0 ? MPI_ROOT : MPI_PROC_NULL;
   MPI_Comm children = MPI_COMM_NULL;
 
   if (strcmp(what, "one") == 0) {
-    char *args[] = {"child", NULL};
+    char* args[] = {"child", NULL};
     children = spawn(args, count, MPI_COMM_WORLD);
     parent_talks(children, root, count);
     MPI_Comm_disconnect(&children);
   } else if (strcmp(what, "merge") == 0) {
-    char *args[] = {"child", "merge", NULL};
+    char* args[] = {"child", "merge", NULL};
     MPI_Comm all;
     int one = 1;
     children = spawn(args, count, MPI_COMM_WORLD);
@@ -129,10 +130,10 @@ int main(int argc, char **argv) {
     parent_talks(children, root, count);
     MPI_Comm_disconnect(&children);
   } else if (strcmp(what, "multiple") == 0) {
-    char *first[] = {"child", "args", "with blank", NULL};
-    char *second[] = {"child", "args", "second", NULL};
-    char *commands[] = {self, self};
-    char **args[] = {first, second};
+    char* first[] = {"child", "args", "with blank", NULL};
+    char* second[] = {"child", "args", "second", NULL};
+    char* commands[] = {self, self};
+    char** args[] = {first, second};
     int counts[] = {1, 2};
     int codes[3] = {9, 9, 9};
     MPI_Info infos[2];
@@ -147,7 +148,7 @@ int main(int argc, char **argv) {
     MPI_Info_free(&infos[0]);
     MPI_Info_free(&infos[1]);
   } else if (strcmp(what, "each") == 0) {
-    char *args[] = {"child", NULL};
+    char* args[] = {"child", NULL};
     for (int turn = 0; turn < size; turn++) {
       if (turn == rank) {
         children = spawn(args, 2, MPI_COMM_SELF);
@@ -157,7 +158,7 @@ int main(int argc, char **argv) {
       MPI_Barrier(MPI_COMM_WORLD);
     }
   } else if (strcmp(what, "again") == 0) {
-    char *args[] = {"child", NULL};
+    char* args[] = {"child", NULL};
     for (int turn = 0; turn < count; turn++) {
       children = spawn(args, 1, MPI_COMM_WORLD);
       parent_talks(children, root, 1);
@@ -169,21 +170,21 @@ int main(int argc, char **argv) {
       pause();
     }
   } else if (strcmp(what, "missing") == 0 || strcmp(what, "refused") == 0) {
-    char *args[] = {"child", NULL};
+    char* args[] = {"child", NULL};
     int codes[2] = {MPI_SUCCESS, MPI_SUCCESS};
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-    const int code = MPI_Comm_spawn(strcmp(what, "refused") == 0 ? self : "/nonexistent/program", args, 2, MPI_INFO_NULL, 0,
-                                    MPI_COMM_WORLD, &children, codes);
+    const int code = MPI_Comm_spawn(strcmp(what, "refused") == 0 ? self : "/nonexistent/program", args, 2,
+                                    MPI_INFO_NULL, 0, MPI_COMM_WORLD, &children, codes);
     printf("spawn %s\n", code == MPI_SUCCESS ? "succeeded" : "failed");
     fflush(stdout);
     MPI_Barrier(MPI_COMM_WORLD);
   } else if (strcmp(what, "abort") == 0 || strcmp(what, "exit") == 0 || strcmp(what, "hang") == 0) {
-    char *args[] = {"child", (char *)what, NULL};
+    char* args[] = {"child", (char*)what, NULL};
     children = spawn(args, 2, MPI_COMM_WORLD);
     pause();
   } else if (strcmp(what, "deep") == 0) {
     char depth[16];
-    char *args[] = {"child", "deep", depth, NULL};
+    char* args[] = {"child", "deep", depth, NULL};
     snprintf(depth, sizeof depth, "%d", count - 1);
     children = spawn(args, 1, MPI_COMM_WORLD);
     parent_talks(children, root, 1);

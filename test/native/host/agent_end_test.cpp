@@ -174,7 +174,9 @@ TEST_CASE("a job that forks faster than it can be looked for is ended in one str
   }
 }
 
-TEST_CASE("what was left in the place of its cgroup by others that were killed is ended and removed, what others use is not") {
+TEST_CASE(
+    "what was left in the place of its cgroup by others that were killed is ended and removed, what others "
+    "use is not") {
   os::FdPair out = os::make_pipe();
   Driver living({.out = out.second.get()});
   living.hello();
@@ -230,7 +232,8 @@ TEST_CASE("what was left in the place of its cgroup by others that were killed i
   CHECK(living.wait().value == 0);
 }
 
-// What becomes of the job, its litter included, when somebody sends `number` to one of the agent's two processes.
+// What becomes of the job, its litter included, when somebody sends `number` to one of the agent's two
+// processes.
 os::ExitStatus after_signal(int number, bool to_guard) {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
@@ -260,9 +263,7 @@ TEST_CASE("an agent that is stopped holds every rank up: it is killed, and all g
   CHECK(status.value == msg::kExitStopped);
 }
 
-TEST_CASE("when the guard is killed, the agent ends the job") {
-  CHECK(after_signal(SIGKILL, true).signaled);
-}
+TEST_CASE("when the guard is killed, the agent ends the job") { CHECK(after_signal(SIGKILL, true).signaled); }
 
 TEST_CASE("when the guard is killed, an agent that is stopped goes on to end the job") {
   os::FdPair out = os::make_pipe();

@@ -41,7 +41,9 @@ TEST_CASE("stdin goes to one rank, the others read nothing") {
   CHECK(read_all(out.first.get()) == "[1] c\n");
 }
 
-TEST_CASE("several readers each get all of stdin, at the pace of the slowest, and one that leaves is not waited for") {
+TEST_CASE(
+    "several readers each get all of stdin, at the pace of the slowest, and one that leaves is not waited "
+    "for") {
   os::FdPair in = os::make_pipe();
   os::FdPair go = os::make_pipe();
   os::FdPair left = os::make_pipe();
@@ -72,7 +74,8 @@ TEST_CASE("several readers each get all of stdin, at the pace of the slowest, an
   writer.join();
   agent.finish();
   for (int i = 0; i < 2; ++i) {
-    CHECK(read_all(outs[static_cast<std::size_t>(i)].first.get()).find(" " + std::to_string(text.size()) + "\n") != std::string::npos);
+    CHECK(read_all(outs[static_cast<std::size_t>(i)].first.get())
+              .find(" " + std::to_string(text.size()) + "\n") != std::string::npos);
   }
 }
 

@@ -118,7 +118,9 @@ TEST_CASE("a line whose writer falls silent is written, and where another cuts i
   }
 }
 
-TEST_CASE("a line that comes letter by letter is passed on after a while, though its writer is never silent for long") {
+TEST_CASE(
+    "a line that comes letter by letter is passed on after a while, though its writer is never silent for "
+    "long") {
   os::FdPair out = os::make_pipe();
   os::FdPair go = os::make_pipe();
   Driver agent({.out = out.second.get()});
@@ -462,7 +464,8 @@ TEST_CASE("two hundred ranks, each with a line and an exit code") {
   std::vector<int> fds;
   const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   for (std::uint32_t rank = 0; rank < 200; ++rank) {
-    spawn.ranks.push_back({.process = rank, .rank = rank, .environment = {"RANK=" + std::to_string(rank)}, .fds = {9}});
+    spawn.ranks.push_back(
+        {.process = rank, .rank = rank, .environment = {"RANK=" + std::to_string(rank)}, .fds = {9}});
     fds.push_back(null.get());
   }
   agent.send(spawn, fds);

@@ -214,7 +214,8 @@ TEST_CASE("ranks that the agent has no files for are reported as such, and nothi
     limit_files(agent.agent_pid(), room);
     const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     msg::Spawn spawn;
-    for (std::uint32_t rank = 0; rank < 20; ++rank) spawn.ranks.push_back({.process = rank, .rank = rank, .fds = {7}});
+    for (std::uint32_t rank = 0; rank < 20; ++rank)
+      spawn.ranks.push_back({.process = rank, .rank = rank, .fds = {7}});
     agent.send(spawn, std::vector<int>(20, null.get()));
     std::size_t started = 0;
     for (std::size_t i = 0; i < 20; ++i) {
@@ -241,7 +242,9 @@ TEST_CASE("ranks that the agent has no files for are reported as such, and nothi
   }
 }
 
-TEST_CASE("ranks that would be too many processes are reported as such, and others can be started when some have ended") {
+TEST_CASE(
+    "ranks that would be too many processes are reported as such, and others can be started when some have "
+    "ended") {
   if (!os::test::is_root()) {
     // The limit counts all processes of a user, but does not bind root: a user without any other is needed.
     MESSAGE("skipped: needs root");
@@ -254,7 +257,8 @@ TEST_CASE("ranks that would be too many processes are reported as such, and othe
   os::FdPair pair = os::seqpacket_pair();
   os::SpawnSpec spec = Driver::agent({}, pair.second.get());
   spec.path = "/usr/bin/setpriv";
-  // The guard, the agent and two ranks; TSan has a thread of its own in the guard, but in no process that was forked.
+  // The guard, the agent and two ranks; TSan has a thread of its own in the guard, but in no process that was
+  // forked.
 #if defined(__SANITIZE_THREAD__)
   const std::string limit = "--nproc=5:5";
 #else
@@ -349,7 +353,8 @@ TEST_CASE("nonsense from the launcher ends the job with one line") {
   run(after_hello(msg::PassFds{{3}}), "fds");
 }
 
-TEST_CASE("fds of the launcher's caller reach every rank under their numbers, and take none that is not theirs") {
+TEST_CASE(
+    "fds of the launcher's caller reach every rank under their numbers, and take none that is not theirs") {
   enum class Then { run, spawn_with_fd_5, nothing };
   // The last message is the one that ends an agent: it hangs up at once.
   const auto said = [](std::vector<std::int32_t> numbers, Then then) {
@@ -368,7 +373,8 @@ TEST_CASE("fds of the launcher's caller reach every rank under their numbers, an
         }
         agent.finish();
       } else {
-        if (then == Then::spawn_with_fd_5) agent.send(msg::Spawn{0, {{.process = 0, .fds = {5}}}}, {passed.first.get()});
+        if (then == Then::spawn_with_fd_5)
+          agent.send(msg::Spawn{0, {{.process = 0, .fds = {5}}}}, {passed.first.get()});
         CHECK(agent.wait().value == 1);
       }
     }

@@ -74,20 +74,24 @@ TEST_CASE("an environment is merged by names, and may hold anything") {
   using Variables = std::vector<std::string>;
   const Variables inherited{"A=1", "B=2", "B=3", "C=", "no sign", "\xe9=\xff"};
   CHECK(host::merge_environment(inherited, {}) == inherited);
-  CHECK(host::merge_environment(inherited, {"B=new", "D=\xfe"}) == Variables{"A=1", "C=", "no sign", "\xe9=\xff", "B=new", "D=\xfe"});
-  CHECK(host::merge_environment(inherited, {"A=x"}, {"A", "B", "missing"}) == Variables{"C=", "no sign", "\xe9=\xff", "A=x"});
+  CHECK(host::merge_environment(inherited, {"B=new", "D=\xfe"}) ==
+        Variables{"A=1", "C=", "no sign", "\xe9=\xff", "B=new", "D=\xfe"});
+  CHECK(host::merge_environment(inherited, {"A=x"}, {"A", "B", "missing"}) ==
+        Variables{"C=", "no sign", "\xe9=\xff", "A=x"});
   const std::string block("A=1\0\xe9=b\0", 8);
   CHECK(host::split_block(block) == Variables{"A=1", "\xe9=b"});
   CHECK(host::split_block("").empty());
 }
 
-TEST_CASE("of our own environment all is inherited, or what is named, but nothing of another process manager") {
+TEST_CASE(
+    "of our own environment all is inherited, or what is named, but nothing of another process manager") {
   ::setenv("PMI_FD", "3", 1);
   ::setenv("CALLER_NOTES_TEST", "\xe9", 1);
   const std::string all = host::own_environment_block(std::nullopt);
   CHECK(all.find("PMI_FD") == std::string::npos);
   CHECK(all.find(std::string("CALLER_NOTES_TEST=\xe9\0", 20)) != std::string::npos);
-  CHECK(host::own_environment_block(std::vector<std::string>{"CALLER_NOTES_TEST", "PMI_FD", "missing"}) == std::string("CALLER_NOTES_TEST=\xe9\0", 20));
+  CHECK(host::own_environment_block(std::vector<std::string>{"CALLER_NOTES_TEST", "PMI_FD", "missing"}) ==
+        std::string("CALLER_NOTES_TEST=\xe9\0", 20));
   ::unsetenv("PMI_FD");
   ::unsetenv("CALLER_NOTES_TEST");
 }

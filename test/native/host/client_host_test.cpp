@@ -27,7 +27,8 @@ struct Sink final : NoticeSink {
 
 TEST_CASE("client host: closed while its connection is being refused, it ends once") {
   os::Reactor reactor;
-  auto listener = std::make_unique<os::Listener>(reactor, *os::SocketAddress::numeric("127.0.0.1", 0), [](os::UniqueFd) {});
+  auto listener = std::make_unique<os::Listener>(reactor, *os::SocketAddress::numeric("127.0.0.1", 0),
+                                                 [](os::UniqueFd) {});
   Sink sink;
   int ends = 0;
   ConnectOptions options;

@@ -324,7 +324,8 @@ TEST_CASE("a PMI_ID of 128 bits is said as it is") {
     char buffer[256];
     const ssize_t size = ::recv(client.get(), buffer, sizeof(buffer), 0);
     heard.assign(buffer, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-    constexpr std::string_view answer = "cmd=initack rc=0 rank=4\ncmd=set rank=4\ncmd=set size=9\ncmd=set debug=0\n";
+    constexpr std::string_view answer =
+        "cmd=initack rc=0 rank=4\ncmd=set rank=4\ncmd=set size=9\ncmd=set debug=0\n";
     (void)!::send(client.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
   });
   const Result result =

@@ -36,7 +36,8 @@ struct World {
 
   void serve(std::chrono::milliseconds patience = kNameHello) {
     server = std::make_unique<NameServer>(
-        reactor, listen, [this](job::Peer, std::string reason) { refusals.push_back(std::move(reason)); }, patience);
+        reactor, listen, [this](job::Peer, std::string reason) { refusals.push_back(std::move(reason)); },
+        patience);
   }
 
   std::unique_ptr<NameClient> client(std::string kvsname) {
@@ -119,10 +120,11 @@ TEST_CASE("names: thousands of questions at once are answered in their order") {
   std::vector<std::size_t> answered;
   constexpr std::size_t kCount = 5000;
   for (std::size_t i = 0; i < kCount; ++i) {
-    client->ask({NameOperation::publish, "name-" + std::to_string(i), port}, [&, i](const NameAnswer& answer) {
-      CHECK(answer.fault == NameFault::none);
-      answered.push_back(i);
-    });
+    client->ask({NameOperation::publish, "name-" + std::to_string(i), port},
+                [&, i](const NameAnswer& answer) {
+                  CHECK(answer.fault == NameFault::none);
+                  answered.push_back(i);
+                });
   }
   run_until(world.reactor, [&] { return answered.size() == kCount; });
   CHECK(std::ranges::is_sorted(answered));
@@ -135,7 +137,8 @@ TEST_CASE("names are listed page by page") {
   const auto second = world.client("");
   std::size_t published = 0;
   for (std::size_t i = 0; i < 2 * kPageRows; ++i) {
-    first->ask({NameOperation::publish, "name-" + std::to_string(100 + i), "p"}, [&](const NameAnswer&) { ++published; });
+    first->ask({NameOperation::publish, "name-" + std::to_string(100 + i), "p"},
+               [&](const NameAnswer&) { ++published; });
   }
   run_until(world.reactor, [&] { return published == 2 * kPageRows; });
   std::vector<Page> pages;
@@ -164,7 +167,8 @@ TEST_CASE("names: when the server goes, what was asked and what is asked later i
   run_until(world.reactor, [&] { return open; });
   std::vector<NameFault> faults;
   for (int i = 0; i < 100; ++i) {
-    client->ask({NameOperation::lookup, "s"}, [&](const NameAnswer& answer) { faults.push_back(answer.fault); });
+    client->ask({NameOperation::lookup, "s"},
+                [&](const NameAnswer& answer) { faults.push_back(answer.fault); });
   }
   world.server.reset();
   run_until(world.reactor, [&] { return faults.size() == 100; });
@@ -188,7 +192,8 @@ TEST_CASE("names: whoever says what no client says loses its connection, and nob
   CHECK(world.talk(encode(Ask{{NameOperation::lookup, "ocean"}})) == "");
   CHECK(world.talk(hello + hello) == welcome);
   CHECK(world.talk(hello + encode(Reply{})) == welcome);
-  CHECK(world.talk(hello + encode(Ask{{NameOperation::publish, std::string(wire::kMaxValue, 'n'), "p"}})) == welcome);
+  CHECK(world.talk(hello + encode(Ask{{NameOperation::publish, std::string(wire::kMaxValue, 'n'), "p"}})) ==
+        welcome);
   CHECK(world.talk(hello + encode(Ask{{NameOperation::publish, std::string(10'000, 'n'), "p"}})) == welcome);
   CHECK(world.talk(hello + encode(Ask{{NameOperation::publish, "n", "p\ncmd=abort"}})) == welcome);
   CHECK(world.talk(hello + "  5000" + std::string(5000, 'x')) == welcome);
@@ -239,24 +244,27 @@ TEST_CASE("names: a client of what is no name server is told so") {
   };
   {
     NameClient client(reactor, address, "kvs");
-    CHECK(open(client) ==
-          "No such file or directory: start one there with `wireup names serve --address " + wire::to_uri(address) + "`");
+    CHECK(open(client) == "No such file or directory: start one there with `wireup names serve --address " +
+                              wire::to_uri(address) + "`");
     CHECK(fault->error == ENOENT);
   }
   struct Case {
     std::string says;
     std::string reason;
   };
-  std::vector<Case> cases{{"", "no answer within 50 ms"},
-                          {"hello\n", "what answers there is no name server"},
-                          {encode(Page{}), "what answers there is no name server"},
-                          {encode(Welcome{.version = 7}), "the name server is of another version of wireup, which speaks 7 where we speak 1"}};
+  std::vector<Case> cases{
+      {"", "no answer within 50 ms"},
+      {"hello\n", "what answers there is no name server"},
+      {encode(Page{}), "what answers there is no name server"},
+      {encode(Welcome{.version = 7}),
+       "the name server is of another version of wireup, which speaks 7 where we speak 1"}};
   for (const Case& row : cases) {
     std::vector<os::UniqueFd> sockets;
-    const os::Listener listener(reactor, os::SocketAddress::unix_path(address.path), [&](os::UniqueFd socket) {
-      if (!row.says.empty()) test::write_all(socket.get(), row.says);
-      sockets.push_back(std::move(socket));
-    });
+    const os::Listener listener(reactor, os::SocketAddress::unix_path(address.path),
+                                [&](os::UniqueFd socket) {
+                                  if (!row.says.empty()) test::write_all(socket.get(), row.says);
+                                  sockets.push_back(std::move(socket));
+                                });
     NameClient client(reactor, address, "kvs", kShort);
     CHECK(open(client) == row.reason);
   }

@@ -1,4 +1,5 @@
-// The queue of notices to the owner: what is bounded in it, what is never dropped, and when the owner is woken.
+// The queue of notices to the owner: what is bounded in it, what is never dropped, and when the owner is
+// woken.
 #include "host/outbox.h"
 
 #include <doctest/doctest.h>
@@ -28,11 +29,12 @@ struct Box {
 
 template <typename T>
 std::size_t count(const std::vector<Notice>& notices) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(notices, [](const Notice& notice) { return std::holds_alternative<T>(notice.payload); }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      notices, [](const Notice& notice) { return std::holds_alternative<T>(notice.payload); }));
 }
 
-TEST_CASE("outbox: events that peers can repeat are kept up to a bound, the rest are counted in their place") {
+TEST_CASE(
+    "outbox: events that peers can repeat are kept up to a bound, the rest are counted in their place") {
   Box box;
   box.tell(1, job::EventType::protocol_error, kMaxWaitingEvents + 100'000);
   box.outbox.notify(1, RanksPrinted{});

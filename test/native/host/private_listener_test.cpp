@@ -32,7 +32,8 @@ TEST_CASE("private socket: the first place that is good is taken") {
   Folder open;
   REQUIRE(::chmod(open.path.c_str(), 0777) == 0);
   os::Reactor reactor;
-  const PrivateListener made = listen(reactor, {{"XDG_RUNTIME_DIR", "/nowhere"}, {"TMPDIR", open.path}, {"", good.path}});
+  const PrivateListener made =
+      listen(reactor, {{"XDG_RUNTIME_DIR", "/nowhere"}, {"TMPDIR", open.path}, {"", good.path}});
   REQUIRE(made.directory != nullptr);
   CHECK(made.directory->path().starts_with(good.path + "/wireup-"));
   CHECK(std::get<wire::UnixAddress>(made.address).path == made.directory->path() + "/pmi");
@@ -66,7 +67,8 @@ TEST_CASE("private socket: when that fails too, each place and what is wrong wit
   }
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
   CHECK(said.find("XDG_RUNTIME_DIR=relative: it is no absolute path; ") != std::string::npos);
-  CHECK(said.find("TMPDIR=/tmp: /: Too many open files; an abstract name): Too many open files") != std::string::npos);
+  CHECK(said.find("TMPDIR=/tmp: /: Too many open files; an abstract name): Too many open files") !=
+        std::string::npos);
 }
 
 }  // namespace wireup::host

@@ -4,11 +4,11 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <csignal>
 #include <chrono>
 #include <condition_variable>
-#include <mutex>
+#include <csignal>
 #include <deque>
+#include <mutex>
 #include <thread>
 
 #include "os/support.h"
@@ -89,7 +89,8 @@ GroupOptions group_called(std::string kvsname) {
 TEST_CASE("runtime: an exception fails the server that it was for, and no other") {
   Owner owner;
   const Handle good = owner.runtime.open_server({.job = job_called("good"), .listen = {}, .name_server = {}});
-  const Handle bad = owner.runtime.open_server({.job = job_called("not a word"), .listen = {}, .name_server = {}});
+  const Handle bad =
+      owner.runtime.open_server({.job = job_called("not a word"), .listen = {}, .name_server = {}});
   CHECK(owner.expect<Fault>(bad).code == "ERR_PMI_OPTION");
   owner.expect<Closed>(bad);
   owner.expect<ServerOpened>(good);
@@ -102,7 +103,8 @@ TEST_CASE("runtime: an exception fails the server that it was for, and no other"
 
 TEST_CASE("runtime: an exception in the middle of a launch is its result, and its processes go") {
   Owner owner;
-  const Handle server = owner.runtime.open_server({.job = job_called("good"), .listen = {}, .name_server = {}});
+  const Handle server =
+      owner.runtime.open_server({.job = job_called("good"), .listen = {}, .name_server = {}});
   LaunchOptions options;
   options.group = group_called("launch");
   options.agent.path = WIREUP_AGENT;
@@ -119,7 +121,8 @@ TEST_CASE("runtime: an exception in the middle of a launch is its result, and it
   owner.expect<Closed>(launch);
   owner.expect_alive(server);
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (::kill(rank, 0) == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(1ms);
+  while (::kill(rank, 0) == 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(1ms);
   CHECK(::kill(rank, 0) < 0);
   CHECK(owner.count<Closed>(launch) == 1);
 }

@@ -11,8 +11,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-
-
 AuthPolicy policy() {
   AuthPolicy policy;
   policy.allowed_uids = {1000};

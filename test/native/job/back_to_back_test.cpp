@@ -16,7 +16,8 @@ namespace {
 // A job and its clients in memory.
 class World {
  public:
-  World(std::uint32_t size, bool port, std::size_t window = 1) : job_(options(size)), clients_(size), seen_(size) {
+  World(std::uint32_t size, bool port, std::size_t window = 1)
+      : job_(options(size)), clients_(size), seen_(size) {
     for (std::uint32_t rank = 0; rank < size; ++rank) {
       ClientOptions client;
       client.window = window;

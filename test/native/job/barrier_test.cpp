@@ -68,7 +68,8 @@ class Model {
   std::vector<ModelBarrier> barriers_;
 };
 
-TEST_CASE("a thousand overlapping groups: nobody leaves early, nobody is forgotten, the gone fail their own") {
+TEST_CASE(
+    "a thousand overlapping groups: nobody leaves early, nobody is forgotten, the gone fail their own") {
   for (const std::uint32_t seed : {1U, 2U, 3U, 4U, 5U}) {
     CAPTURE(seed);
     std::mt19937 random(seed);

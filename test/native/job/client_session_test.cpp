@@ -236,7 +236,8 @@ TEST_CASE("a window of puts and gets") {
   Pipelined client;
   for (int i = 0; i < 10; ++i) client.session.get("k" + std::to_string(i), client.effects);
   CHECK(client.sent() == 4);
-  client.session.receive("cmd=get_result rc=0 value=v0\ncmd=get_result rc=-1 msg=no\ncmd=get_res", client.effects);
+  client.session.receive("cmd=get_result rc=0 value=v0\ncmd=get_result rc=-1 msg=no\ncmd=get_res",
+                         client.effects);
   CHECK(client.sent() == 6);
   client.session.receive("ult rc=0 value=v2\n", client.effects);
   CHECK(client.sent() == 7);
@@ -260,7 +261,8 @@ TEST_CASE("what does not pipeline goes alone") {
     std::string_view said;
     std::string_view reply;
   } rows[] = {
-      {[](Pipelined& c) { c.session.barrier({}, c.effects); }, "cmd=barrier_in\n", "cmd=barrier_out rc=0 tag=1\n"},
+      {[](Pipelined& c) { c.session.barrier({}, c.effects); }, "cmd=barrier_in\n",
+       "cmd=barrier_out rc=0 tag=1\n"},
       {[](Pipelined& c) { c.session.publish("s", "a port", c.effects); },
        "cmd=publish_name service=s port=a port\n", "cmd=publish_result rc=0 info=ok\n"},
       {[](Pipelined& c) { c.session.unpublish("s", c.effects); }, "cmd=unpublish_name service=s\n",

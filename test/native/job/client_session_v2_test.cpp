@@ -14,7 +14,8 @@ namespace {
 const std::string kStart2 =
     "cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n" +
     frame("cmd=fullinit-response;rc=0;pmi-version=2;pmi-subversion=0;rank=1;size=2;appnum=3;pmiverbose=0;") +
-    frame("cmd=job-getid-response;rc=0;jobid=kvs;") + frame("cmd=info-getjobattr-response;rc=0;found=TRUE;value=8;");
+    frame("cmd=job-getid-response;rc=0;jobid=kvs;") +
+    frame("cmd=info-getjobattr-response;rc=0;found=TRUE;value=8;");
 
 ClientOptions version_2(bool port) {
   ClientOptions options;
@@ -36,7 +37,8 @@ TEST_CASE("the handshake of PMI-2") {
     CHECK(effects.send == "cmd=init pmi_version=2 pmi_subversion=0\n");
     session.receive(kStart2, effects);
     CHECK(effects.send == "cmd=init pmi_version=2 pmi_subversion=0\n" +
-                              frame(port ? "cmd=fullinit;pmirank=77;pmijobid=12.0;threaded=FALSE;" : "cmd=fullinit;pmirank=1;threaded=FALSE;") +
+                              frame(port ? "cmd=fullinit;pmirank=77;pmijobid=12.0;threaded=FALSE;"
+                                         : "cmd=fullinit;pmirank=1;threaded=FALSE;") +
                               frame("cmd=job-getid;") + frame("cmd=info-getjobattr;key=universeSize;"));
     REQUIRE(all<Ready>(effects).size() == 1);
     const ClientInfo info = all<Ready>(effects)[0].info;
@@ -111,13 +113,14 @@ TEST_CASE("requests of PMI-2") {
        "cmd=kvs-get-response;rc=0;found=TRUE;value=a;;b;", 0, "a;b"},
       {[](ClientSession& c, ClientEffects& e) { c.get("k", e); }, "cmd=kvs-get;jobid=kvs;key=k;",
        "cmd=kvs-get-response;rc=0;found=FALSE;", -1, ""},
-      {[](ClientSession& c, ClientEffects& e) { c.barrier({}, e); }, "cmd=kvs-fence;", "cmd=kvs-fence-response;rc=0;", 0,
-       ""},
+      {[](ClientSession& c, ClientEffects& e) { c.barrier({}, e); }, "cmd=kvs-fence;",
+       "cmd=kvs-fence-response;rc=0;", 0, ""},
       {[](ClientSession& c, ClientEffects& e) { c.barrier("0,1", e); }, "", "", -1, ""},
       {[](ClientSession& c, ClientEffects& e) { c.get_node_attribute("a", true, e); },
-       "cmd=info-getnodeattr;key=a;wait=TRUE;", "cmd=info-getnodeattr-response;rc=0;found=TRUE;value=v;", 0, "v"},
-      {[](ClientSession& c, ClientEffects& e) { c.put_node_attribute("a", "v", e); }, "cmd=info-putnodeattr;key=a;value=v;",
-       "cmd=info-putnodeattr-response;rc=0;", 0, ""},
+       "cmd=info-getnodeattr;key=a;wait=TRUE;", "cmd=info-getnodeattr-response;rc=0;found=TRUE;value=v;", 0,
+       "v"},
+      {[](ClientSession& c, ClientEffects& e) { c.put_node_attribute("a", "v", e); },
+       "cmd=info-putnodeattr;key=a;value=v;", "cmd=info-putnodeattr-response;rc=0;", 0, ""},
       {[](ClientSession& c, ClientEffects& e) { c.get_job_attribute("a", e); }, "cmd=info-getjobattr;key=a;",
        "cmd=info-getjobattr-response;rc=1;errmsg=no;", 1, ""},
       {[](ClientSession& c, ClientEffects& e) { c.publish("s", "p", e); }, "cmd=name-publish;name=s;port=p;",
@@ -125,8 +128,11 @@ TEST_CASE("requests of PMI-2") {
       // Slurm's server says it so.
       {[](ClientSession& c, ClientEffects& e) { c.lookup("s", e); }, "cmd=name-lookup;name=s;",
        "cmd=name-lookup-response;rc=0;value=p;", 0, "p"},
-      {[](ClientSession& c, ClientEffects& e) { c.spawn({{{"a", {"b", "c"}, 2, {{"wdir", "/"}}}}, {{"k", "v"}}}, e); },
-       "cmd=spawn;ncmds=1;preputcount=1;ppkey0=k;ppval0=v;subcmd=a;maxprocs=2;argc=2;argv0=b;argv1=c;infokeycount=1;"
+      {[](ClientSession& c, ClientEffects& e) {
+         c.spawn({{{"a", {"b", "c"}, 2, {{"wdir", "/"}}}}, {{"k", "v"}}}, e);
+       },
+       "cmd=spawn;ncmds=1;preputcount=1;ppkey0=k;ppval0=v;subcmd=a;maxprocs=2;argc=2;argv0=b;argv1=c;"
+       "infokeycount=1;"
        "infokey0=wdir;infoval0=/;",
        "cmd=spawn-response;rc=0;jobid=child;errcodes=0,1;", 0, "child"},
       {[](ClientSession& c, ClientEffects& e) { c.spawn({}, e); }, "", "", 3, ""},

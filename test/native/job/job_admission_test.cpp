@@ -171,7 +171,8 @@ TEST_CASE("reconnect: after a barrier a rank goes on where it was, and cannot st
   CHECK(closed(two.effects, 6));
 }
 
-TEST_CASE("reconnect: a rank that a launcher has started may start another program, until its process has ended") {
+TEST_CASE(
+    "reconnect: a rank that a launcher has started may start another program, until its process has ended") {
   Reconnecting two;
   two.job.started_by(42);
   two.barrier();

@@ -1,7 +1,7 @@
 // What a job asks its host and answers later: spawn, attributes that are waited for, names that jobs share.
-#include "job/job_support.h"
-
 #include <memory>
+
+#include "job/job_support.h"
 
 namespace wireup::job {
 namespace {
@@ -50,7 +50,8 @@ TEST_CASE("answers that cannot be said") {
       {{.kvsname = "a b"}, "cmd=spawn_result rc=-1 msg=bad_kvsname\n"},
       {{.errcodes = {0}}, "cmd=spawn_result rc=-1 msg=wrong_count_of_errcodes\n"},
       {{.errcodes = std::vector<std::int32_t>(1000, 0)}, "cmd=spawn_result rc=0\n"},
-      {{.errcodes = std::vector<std::int32_t>(1000, 1)}, "cmd=spawn_result rc=-1 msg=errcodes_are_too_many_to_say\n"},
+      {{.errcodes = std::vector<std::int32_t>(1000, 1)},
+       "cmd=spawn_result rc=-1 msg=errcodes_are_too_many_to_say\n"},
   };
   for (const auto& row : rows) {
     Job job(options(1));
@@ -83,7 +84,8 @@ TEST_CASE("what is deferred is bounded") {
   Effects effects;
   job.open_channel(0, 0);
   job.receive(0, std::string(kInit2) + frame("cmd=fullinit;pmirank=0;"), effects);
-  for (std::size_t i = 0; i < kMaxDeferred; ++i) job.receive(0, frame("cmd=info-getnodeattr;key=k;wait=TRUE;"), effects);
+  for (std::size_t i = 0; i < kMaxDeferred; ++i)
+    job.receive(0, frame("cmd=info-getnodeattr;key=k;wait=TRUE;"), effects);
   effects.clear();
   job.receive(0, frame("cmd=info-getnodeattr;key=k;wait=TRUE;"), effects);
   job.receive(0, frame("cmd=spawn;ncmds=1;subcmd=x;maxprocs=2;"), effects);
@@ -113,8 +115,9 @@ TEST_CASE("names are shared by jobs, and go with the job that published them") {
   other.open_channel(0, 0);
   other.receive(0, kInit, effects);
   effects.clear();
-  other.receive(0, "cmd=lookup_name service=s\ncmd=unpublish_name service=s\ncmd=publish_name service=s port=q\n",
-                effects);
+  other.receive(
+      0, "cmd=lookup_name service=s\ncmd=unpublish_name service=s\ncmd=publish_name service=s port=q\n",
+      effects);
   CHECK(sent(effects, 0) ==
         "cmd=lookup_result rc=0 info=ok port=p\n"
         "cmd=unpublish_result rc=1 info=notok msg=service_not_found\n"
@@ -191,7 +194,9 @@ TEST_CASE("a job that was spawned has its keys, and says whose it is") {
   CHECK(sent(effects, 0).starts_with("cmd=initack spawner-jobid=kvs_parent\n"));
   job.open_channel(1, 1);
   effects.clear();
-  job.receive(1, std::string(kInit2) + frame("cmd=fullinit;pmirank=1;") + frame("cmd=kvs-get;key=PARENT_ROOT_PORT_NAME;"),
+  job.receive(1,
+              std::string(kInit2) + frame("cmd=fullinit;pmirank=1;") +
+                  frame("cmd=kvs-get;key=PARENT_ROOT_PORT_NAME;"),
               effects);
   CHECK(sent(effects, 1).find("spawner-jobid=kvs_parent;") != std::string::npos);
   CHECK(sent(effects, 1).ends_with("found=TRUE;value=tag#0;"));

@@ -1,8 +1,6 @@
 // What the tests of a Job share: its options, a peer, and what its effects say.
 #pragma once
 
-#include "job/job.h"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "job/frame.h"
+#include "job/job.h"
 
 namespace wireup::job {
 

@@ -1,8 +1,8 @@
 // What transcripts cannot say: status, effects, and the host's side of the contract.
-#include "job/job_support.h"
-
 #include <functional>
 #include <stdexcept>
+
+#include "job/job_support.h"
 
 namespace wireup::job {
 namespace {
@@ -340,10 +340,12 @@ TEST_CASE("a disconnection says why the server cut the connection off, and nothi
   CHECK(reason_after([](Job& job, Effects& effects) { job.eof(0, effects); }).empty());
   CHECK(reason_after([](Job& job, Effects& effects) { job.eof(0, effects, "it left replies unread"); }) ==
         "it left replies unread");
-  CHECK(reason_after([](Job& job, Effects& effects) { job.receive(0, std::string(kMaxLine, 'x'), effects); }) ==
-        "it sent a line over 2048 bytes");
   CHECK(reason_after([](Job& job, Effects& effects) {
-          job.receive(0, "mcmd=spawn\n" + repeated("a=" + std::string(1000, 'x') + "\n", kMaxBlock / 1000), effects);
+          job.receive(0, std::string(kMaxLine, 'x'), effects);
+        }) == "it sent a line over 2048 bytes");
+  CHECK(reason_after([](Job& job, Effects& effects) {
+          job.receive(0, "mcmd=spawn\n" + repeated("a=" + std::string(1000, 'x') + "\n", kMaxBlock / 1000),
+                      effects);
         }) == "it sent an mcmd command over 4194304 bytes");
 }
 
@@ -375,7 +377,10 @@ TEST_CASE("only a rank's first abort is told") {
   Effects effects;
   for (std::uint32_t rank = 0; rank < 2; ++rank) {
     job.open_channel(rank, rank);
-    job.receive(rank, "cmd=abort exitcode=" + std::to_string(3 + rank) + "\n" + repeated("cmd=abort exitcode=9\n", 99), effects);
+    job.receive(
+        rank,
+        "cmd=abort exitcode=" + std::to_string(3 + rank) + "\n" + repeated("cmd=abort exitcode=9\n", 99),
+        effects);
   }
   REQUIRE(events(effects).size() == 2);
   CHECK(events(effects)[0].exit_code == 3);
@@ -392,7 +397,9 @@ TEST_CASE("keys and values have a limit, in PMI-1 and PMI-2, and what is there s
   // The process mapping, and three entries of 128 + 2 + 70.
   constexpr std::uint64_t kLimit = 4 * 200;
   const std::string value(70, 'v');
-  const auto put = [&](int number) { return "cmd=put key=k" + std::to_string(number) + " value=" + value + "\n"; };
+  const auto put = [&](int number) {
+    return "cmd=put key=k" + std::to_string(number) + " value=" + value + "\n";
+  };
   const auto frame_of = [](const std::string& text) {
     std::string length = std::to_string(text.size());
     return std::string(6 - length.size(), ' ') + length + text;
@@ -413,18 +420,28 @@ TEST_CASE("keys and values have a limit, in PMI-1 and PMI-2, and what is there s
   // It is said once.
   REQUIRE(events(effects).size() == 1);
   CHECK(events(effects)[0].type == EventType::protocol_error);
-  CHECK(events(effects)[0].message == "put: the keys and values of the job take more than its limit of 800 bytes");
+  CHECK(events(effects)[0].message ==
+        "put: the keys and values of the job take more than its limit of 800 bytes");
   effects.clear();
-  job.receive(1, frame_of("cmd=kvs-put;key=x;value=" + value + ";") + frame_of("cmd=info-putnodeattr;key=x;value=" + value + ";"), effects);
-  CHECK(sent(effects, 1) == frame_of("cmd=kvs-put-response;rc=2;errmsg=too_many_keys_and_values;") +
-                                frame_of("cmd=info-putnodeattr-response;rc=2;errmsg=too_many_keys_and_values;"));
+  job.receive(1,
+              frame_of("cmd=kvs-put;key=x;value=" + value + ";") +
+                  frame_of("cmd=info-putnodeattr;key=x;value=" + value + ";"),
+              effects);
+  CHECK(sent(effects, 1) ==
+        frame_of("cmd=kvs-put-response;rc=2;errmsg=too_many_keys_and_values;") +
+            frame_of("cmd=info-putnodeattr-response;rc=2;errmsg=too_many_keys_and_values;"));
   effects.clear();
   job.receive(0, "cmd=get key=k2\ncmd=get key=k3\n", effects);
-  CHECK(sent(effects, 0) == "cmd=get_result rc=0 msg=success value=" + value + "\ncmd=get_result rc=-1 msg=key_not_found\n");
+  CHECK(sent(effects, 0) ==
+        "cmd=get_result rc=0 msg=success value=" + value + "\ncmd=get_result rc=-1 msg=key_not_found\n");
   // A shorter value makes room, a longer one takes it.
   effects.clear();
-  job.receive(0, "cmd=put key=k0 value=\ncmd=put key=k1 value=\ncmd=put key=k2 value=\ncmd=put key=k3 value=" + value + "\ncmd=put key=k0 value=" + std::string(900, 'w') + "\n", effects);
-  CHECK(sent(effects, 0) == repeated("cmd=put_result rc=0 msg=success\n", 4) + "cmd=put_result rc=2 msg=too_many_keys_and_values\n");
+  job.receive(0,
+              "cmd=put key=k0 value=\ncmd=put key=k1 value=\ncmd=put key=k2 value=\ncmd=put key=k3 value=" +
+                  value + "\ncmd=put key=k0 value=" + std::string(900, 'w') + "\n",
+              effects);
+  CHECK(sent(effects, 0) == repeated("cmd=put_result rc=0 msg=success\n", 4) +
+                                "cmd=put_result rc=2 msg=too_many_keys_and_values\n");
 }
 
 TEST_CASE("attributes of nodes count too, and who waits for one is answered when it is there") {
@@ -437,7 +454,9 @@ TEST_CASE("attributes of nodes count too, and who waits for one is answered when
   for (; stored < 100; ++stored) {
     effects.clear();
     const std::string text = "cmd=info-putnodeattr;key=k" + std::to_string(stored) + ";value=v;";
-    job.receive(0, std::string(6 - std::to_string(text.size()).size(), ' ') + std::to_string(text.size()) + text, effects);
+    job.receive(0,
+                std::string(6 - std::to_string(text.size()).size(), ' ') + std::to_string(text.size()) + text,
+                effects);
     last = sent(effects, 0);
     if (last.find("rc=0") == std::string::npos) break;
   }
@@ -454,7 +473,8 @@ TEST_CASE("jobs that share their space share its limit, and give it back when th
     int stored = 0;
     for (; stored < 100; ++stored) {
       effects.clear();
-      job.receive(0, "cmd=put key=k" + std::to_string(stored) + " value=" + std::string(100, 'v') + "\n", effects);
+      job.receive(0, "cmd=put key=k" + std::to_string(stored) + " value=" + std::string(100, 'v') + "\n",
+                  effects);
       if (sent(effects, 0).find("rc=0") == std::string::npos) break;
     }
     return stored;

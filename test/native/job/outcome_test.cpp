@@ -14,13 +14,13 @@ namespace {
 
 using std::chrono::milliseconds;
 
-
 constexpr std::uint32_t kRanks = 4;
 
 // An Outcome of started ranks, with reports in short form.
 struct Story {
   explicit Story(OutcomePolicy policy = {}) : outcome(kRanks, policy) {
-    for (std::uint32_t rank = 0; rank < kRanks; ++rank) outcome.started(rank, static_cast<std::int32_t>(100 + rank));
+    for (std::uint32_t rank = 0; rank < kRanks; ++rank)
+      outcome.started(rank, static_cast<std::int32_t>(100 + rank));
   }
   void init(std::uint32_t rank) { outcome.initialized(rank); }
   void finalize(std::uint32_t rank) { outcome.finalized(rank); }
@@ -82,35 +82,62 @@ using R = FailureReason;
 TEST_CASE("one rank ends, the others run") {
   const Row rows[] = {
       {"with 0, no PMI", [](Story& s) { s.exit(1, 0); }, {false, 0}},
-      {"with 0 after finalize", [](Story& s) { s.init(1), s.finalize(1), s.hang_up(1), s.exit(1, 0); }, {false, 0}},
+      {"with 0 after finalize",
+       [](Story& s) { s.init(1), s.finalize(1), s.hang_up(1), s.exit(1, 0); },
+       {false, 0}},
       {"with 3", [](Story& s) { s.exit(1, 3); }, {true, 3, R::exit, 1, 3}},
-      {"with 3 after finalize", [](Story& s) { s.init(1), s.finalize(1), s.exit(1, 3); }, {true, 3, R::exit, 1, 3}},
-      {"with 256, which is no code that a shell sees", [](Story& s) { s.abort(1, 256); }, {true, 1, R::abort, 1, 256}},
+      {"with 3 after finalize",
+       [](Story& s) { s.init(1), s.finalize(1), s.exit(1, 3); },
+       {true, 3, R::exit, 1, 3}},
+      {"with 256, which is no code that a shell sees",
+       [](Story& s) { s.abort(1, 256); },
+       {true, 1, R::abort, 1, 256}},
       {"by a signal", [](Story& s) { s.signal(1, SIGSEGV); }, {true, 139, R::signal, 1, SIGSEGV}},
-      {"hung up, then the signal is told", [](Story& s) { s.init(1), s.hang_up(1), s.signal(1, SIGKILL); },
+      {"hung up, then the signal is told",
+       [](Story& s) { s.init(1), s.hang_up(1), s.signal(1, SIGKILL); },
        {true, 137, R::signal, 1, SIGKILL}},
-      {"hung up, then its code", [](Story& s) { s.init(1), s.hang_up(1), s.exit(1, 5); }, {true, 5, R::exit, 1, 5}},
+      {"hung up, then its code",
+       [](Story& s) { s.init(1), s.hang_up(1), s.exit(1, 5); },
+       {true, 5, R::exit, 1, 5}},
       {"hung up, then 0", [](Story& s) { s.init(1), s.hang_up(1), s.exit(1, 0); }, {true, 1, R::lost, 1}},
       {"0, then hung up", [](Story& s) { s.init(1), s.exit(1, 0), s.hang_up(1); }, {true, 1, R::lost, 1}},
       {"0, a moment ago", [](Story& s) { s.init(1), s.exit(1, 0), s.after(milliseconds(199)); }, {false, 0}},
-      {"0, and a child of it holds the connection", [](Story& s) { s.init(1), s.exit(1, 0), s.after(kSuspicion); },
+      {"0, and a child of it holds the connection",
+       [](Story& s) { s.init(1), s.exit(1, 0), s.after(kSuspicion); },
        {true, 1, R::lost, 1}},
       {"0, then its finalize is read",
-       [](Story& s) { s.init(1), s.exit(1, 0), s.finalize(1), s.hang_up(1), s.after(kSuspicion); }, {false, 0}},
-      {"hung up and lives on", [](Story& s) { s.init(1), s.hang_up(1), s.after(kSuspicion); }, {true, 1, R::lost, 1}},
-      {"hung up and may come back", [](Story& s) { s.init(1), s.hang_up_for_a_while(1), s.after(kSuspicion); }, {false, 0}},
+       [](Story& s) { s.init(1), s.exit(1, 0), s.finalize(1), s.hang_up(1), s.after(kSuspicion); },
+       {false, 0}},
+      {"hung up and lives on",
+       [](Story& s) { s.init(1), s.hang_up(1), s.after(kSuspicion); },
+       {true, 1, R::lost, 1}},
+      {"hung up and may come back",
+       [](Story& s) { s.init(1), s.hang_up_for_a_while(1), s.after(kSuspicion); },
+       {false, 0}},
       {"hung up, could come back, but has exited",
-       [](Story& s) { s.init(1), s.hang_up_for_a_while(1), s.exit(1, 0), s.after(kSuspicion); }, {true, 1, R::lost, 1}},
+       [](Story& s) { s.init(1), s.hang_up_for_a_while(1), s.exit(1, 0), s.after(kSuspicion); },
+       {true, 1, R::lost, 1}},
       {"hung up before init and lives on", [](Story& s) { s.hang_up(1), s.after(kSuspicion); }, {false, 0}},
       {"abort", [](Story& s) { s.init(1), s.abort(1, 42); }, {true, 42, R::abort, 1, 42}},
-      {"abort, read after the exit that it explains", [](Story& s) { s.init(1), s.exit(1, 9), s.abort(1, 42); },
+      {"abort, read after the exit that it explains",
+       [](Story& s) { s.init(1), s.exit(1, 9), s.abort(1, 42); },
        {true, 42, R::abort, 1, 42}},
-      {"not started", [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", true); }, {true, 127, R::spawn, 1, ENOENT}},
-      {"not executable", [](Story& s) { s.outcome.spawn_failed(1, EACCES, "x", true); }, {true, 126, R::spawn, 1, EACCES}},
-      {"no such folder", [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", false); }, {true, 1, R::spawn, 1, ENOENT}},
-      {"the reader of the output has gone", [](Story& s) { s.outcome.output_lost(EPIPE, "stdout"); }, {true, 141, R::output, -1, EPIPE}},
+      {"not started",
+       [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", true); },
+       {true, 127, R::spawn, 1, ENOENT}},
+      {"not executable",
+       [](Story& s) { s.outcome.spawn_failed(1, EACCES, "x", true); },
+       {true, 126, R::spawn, 1, EACCES}},
+      {"no such folder",
+       [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", false); },
+       {true, 1, R::spawn, 1, ENOENT}},
+      {"the reader of the output has gone",
+       [](Story& s) { s.outcome.output_lost(EPIPE, "stdout"); },
+       {true, 141, R::output, -1, EPIPE}},
       {"a full disk", [](Story& s) { s.outcome.output_lost(ENOSPC, "f"); }, {true, 1, R::output, -1, ENOSPC}},
-      {"no memory to start", [](Story& s) { s.outcome.spawn_failed(1, ENOMEM, "x", false); }, {true, 1, R::spawn, 1, ENOMEM}},
+      {"no memory to start",
+       [](Story& s) { s.outcome.spawn_failed(1, ENOMEM, "x", false); },
+       {true, 1, R::spawn, 1, ENOMEM}},
   };
   for (const Row& row : rows) check(row);
 }
@@ -123,7 +150,8 @@ TEST_CASE("the first in time is to blame") {
        [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.abort(2, 14), s.signal(1, SIGSEGV); },
        {true, 139, R::signal, 1, SIGSEGV}},
       {"the one that hung up ran when the job was ended",
-       [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.abort(2, 14), s.ended(1); }, {true, 1, R::lost, 1}},
+       [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.abort(2, 14), s.ended(1); },
+       {true, 1, R::lost, 1}},
       {"two exit at once: the one whose status came second hung up first",
        [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.exit(2, 3), s.exit_while_ended(1, 4); },
        {true, 4, R::exit, 1, 4}},
@@ -134,25 +162,36 @@ TEST_CASE("the first in time is to blame") {
        },
        {true, 139, R::signal, 1, SIGSEGV}},
       {"one that did not hang up and exits while the job is ended is a victim",
-       [](Story& s) { s.init(1), s.init(2), s.exit(2, 3), s.exit_while_ended(1, 4); }, {true, 3, R::exit, 2, 3}},
-      {"all were sent TERM: one hung up, another's status came first, and the agent took the first for its own doing",
-       [](Story& s) { s.outcome.forwarded(SIGTERM), s.init(1), s.hang_up(1), s.signal(2, SIGTERM), s.ended(1); },
+       [](Story& s) { s.init(1), s.init(2), s.exit(2, 3), s.exit_while_ended(1, 4); },
+       {true, 3, R::exit, 2, 3}},
+      {"all were sent TERM: one hung up, another's status came first, and the agent took the first for its "
+       "own doing",
+       [](Story& s) {
+         s.outcome.forwarded(SIGTERM), s.init(1), s.hang_up(1), s.signal(2, SIGTERM), s.ended(1);
+       },
        {true, 143, R::signal, 1, SIGTERM}},
       {"one that hung up and ran, when others were sent INT",
-       [](Story& s) { s.outcome.forwarded(SIGINT), s.init(1), s.hang_up(1), s.signal(2, SIGINT), s.ended(1); },
+       [](Story& s) {
+         s.outcome.forwarded(SIGINT), s.init(1), s.hang_up(1), s.signal(2, SIGINT), s.ended(1);
+       },
        {true, 1, R::lost, 1}},
       {"one that hung up after the abort is a victim",
        [](Story& s) { s.init(1), s.init(2), s.abort(2, 14), s.hang_up(1), s.signal(1, SIGSEGV); },
        {true, 14, R::abort, 2, 14}},
       {"a suspect that explained itself",
-       [](Story& s) { s.init(1), s.exit(1, 0), s.finalize(1), s.exit(2, 7); }, {true, 7, R::exit, 2, 7}},
-      {"one that hung up before init is no suspect", [](Story& s) { s.hang_up(1), s.exit(2, 7); },
+       [](Story& s) { s.init(1), s.exit(1, 0), s.finalize(1), s.exit(2, 7); },
        {true, 7, R::exit, 2, 7}},
-      {"nobody's failure after stopped()", [](Story& s) { s.outcome.stopped(), s.exit(1, 3), s.abort(2, 4); },
+      {"one that hung up before init is no suspect",
+       [](Story& s) { s.hang_up(1), s.exit(2, 7); },
+       {true, 7, R::exit, 2, 7}},
+      {"nobody's failure after stopped()",
+       [](Story& s) { s.outcome.stopped(), s.exit(1, 3), s.abort(2, 4); },
        {true, 0}},
-      {"the agent", [](Story& s) { s.outcome.agent_lost(0, {}), s.outcome.agent_lost(0, "killed"); },
+      {"the agent",
+       [](Story& s) { s.outcome.agent_lost(0, {}), s.outcome.agent_lost(0, "killed"); },
        {true, 1, R::agent, -1}},
-      {"the agent, when the job had failed by then", [](Story& s) { s.exit(1, 3), s.outcome.agent_lost(0, "killed"); },
+      {"the agent, when the job had failed by then",
+       [](Story& s) { s.exit(1, 3), s.outcome.agent_lost(0, "killed"); },
        {true, 3, R::exit, 1, 3}},
   };
   for (const Row& row : rows) check(row);
@@ -162,19 +201,25 @@ TEST_CASE("a rank leaves while others wait in a barrier") {
   const Row rows[] = {
       {"0 before init", [](Story& s) { s.hang_up(1), s.exit(1, 0), s.stuck(1); }, {true, 1, R::early, 1}},
       {"finalize", [](Story& s) { s.init(1), s.finalize(1), s.stuck(1); }, {true, 1, R::early, 1}},
-      {"0 without finalize", [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.exit(1, 0); },
+      {"0 without finalize",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.exit(1, 0); },
        {true, 1, R::early, 1}},
-      {"hung up: its status may be on the way", [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1); }, {false, 0}},
-      {"a signal", [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.signal(1, SIGKILL); },
+      {"hung up: its status may be on the way",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1); },
+       {false, 0}},
+      {"a signal",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.signal(1, SIGKILL); },
        {true, 137, R::signal, 1, SIGKILL}},
-      {"hung up and lives on", [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.after(kSuspicion); },
+      {"hung up and lives on",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.after(kSuspicion); },
        {true, 1, R::early, 1}},
       {"not for us any more", [](Story& s) { s.outcome.stopped(), s.stuck(1); }, {true, 0}},
   };
   for (const Row& row : rows) check(row);
   const Row waiting[] = {
       {"0 before init", [](Story& s) { s.hang_up(1), s.exit(1, 0), s.stuck(1); }, {false, 0}},
-      {"0 without finalize is a loss", [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.exit(1, 0); },
+      {"0 without finalize is a loss",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.exit(1, 0); },
        {true, 1, R::lost, 1}},
   };
   for (const Row& row : waiting) check(row, {.end_on_early_exit = false});
@@ -187,20 +232,27 @@ TEST_CASE("a failure need not end the others") {
       {"a signal", [](Story& s) { s.signal(1, 9); }, {false, 137, R::signal, 1, 9}},
       {"a loss", [](Story& s) { s.init(1), s.hang_up(1), s.exit(1, 0); }, {false, 1, R::lost, 1}},
       {"but others wait for it", [](Story& s) { s.exit(1, 3), s.stuck(1); }, {true, 3, R::exit, 1, 3}},
-      {"others wait for a second", [](Story& s) { s.exit(1, 3), s.init(2), s.hang_up(2), s.stuck(2), s.exit(2, 0); },
+      {"others wait for a second",
+       [](Story& s) { s.exit(1, 3), s.init(2), s.hang_up(2), s.stuck(2), s.exit(2, 0); },
        {true, 3, R::exit, 1, 3}},
       {"abort", [](Story& s) { s.exit(1, 3), s.abort(2, 4); }, {true, 3, R::exit, 1, 3}},
-      {"one cannot be started", [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", true); },
+      {"one cannot be started",
+       [](Story& s) { s.outcome.spawn_failed(1, ENOENT, "x", true); },
        {true, 127, R::spawn, 1, ENOENT}},
-      {"time", [](Story& s) { s.exit(1, 3), s.outcome.timed_out(R::timeout, milliseconds(5)); },
+      {"time",
+       [](Story& s) { s.exit(1, 3), s.outcome.timed_out(R::timeout, milliseconds(5)); },
        {true, 3, R::exit, 1, 3}},
   };
   for (const Row& row : rows) check(row, wait);
 }
 
 TEST_CASE("time limits") {
-  check({"job", [](Story& s) { s.outcome.timed_out(R::timeout, milliseconds(1500)); }, {true, 124, R::timeout, -1, 1500}});
-  check({"wire-up", [](Story& s) { s.outcome.timed_out(R::wireup, milliseconds(9)); }, {true, 124, R::wireup, -1, 9}});
+  check({"job",
+         [](Story& s) { s.outcome.timed_out(R::timeout, milliseconds(1500)); },
+         {true, 124, R::timeout, -1, 1500}});
+  check({"wire-up",
+         [](Story& s) { s.outcome.timed_out(R::wireup, milliseconds(9)); },
+         {true, 124, R::wireup, -1, 9}});
 }
 
 TEST_CASE("64 ranks that fail at once: the first is to blame, the others are neither culprits nor victims") {

@@ -18,17 +18,43 @@ TEST_CASE("sayable: options that would break out of their fields make no job") {
       {"a spawner of two words", [](JobOptions& options) { options.spawner = "x size=99"; }},
       {"a spawner of two fields", [](JobOptions& options) { options.spawner = "x;rank=0"; }},
       {"a spawner that is too long", [](JobOptions& options) { options.spawner = std::string(256, 'x'); }},
-      {"a key of two lines", [](JobOptions& options) { options.preput = {{"k\nk", "v"}}; }},
-      {"a key with a blank", [](JobOptions& options) { options.preput = {{"k k", "v"}}; }},
-      {"a key with an equals sign", [](JobOptions& options) { options.preput = {{"k=k", "v"}}; }},
-      {"an empty key", [](JobOptions& options) { options.preput = {{"", "v"}}; }},
-      {"a key that is too long", [](JobOptions& options) { options.preput = {{std::string(64, 'k'), "v"}}; }},
-      {"a value of two lines", [](JobOptions& options) { options.preput = {{"k", "v\ncmd=set"}}; }},
-      {"a value with a NUL", [](JobOptions& options) { options.preput = {{"k", std::string("v\0", 2)}}; }},
-      {"a value that is too long", [](JobOptions& options) { options.preput = {{"k", std::string(1024, 'v')}}; }},
-      {"a token of two words", [](JobOptions& options) { options.auth.tokens = {Token(std::string("a b"))}; }},
+      {"a key of two lines",
+       [](JobOptions& options) {
+         options.preput = {{"k\nk", "v"}};
+       }},
+      {"a key with a blank",
+       [](JobOptions& options) {
+         options.preput = {{"k k", "v"}};
+       }},
+      {"a key with an equals sign",
+       [](JobOptions& options) {
+         options.preput = {{"k=k", "v"}};
+       }},
+      {"an empty key",
+       [](JobOptions& options) {
+         options.preput = {{"", "v"}};
+       }},
+      {"a key that is too long",
+       [](JobOptions& options) {
+         options.preput = {{std::string(64, 'k'), "v"}};
+       }},
+      {"a value of two lines",
+       [](JobOptions& options) {
+         options.preput = {{"k", "v\ncmd=set"}};
+       }},
+      {"a value with a NUL",
+       [](JobOptions& options) {
+         options.preput = {{"k", std::string("v\0", 2)}};
+       }},
+      {"a value that is too long",
+       [](JobOptions& options) {
+         options.preput = {{"k", std::string(1024, 'v')}};
+       }},
+      {"a token of two words",
+       [](JobOptions& options) { options.auth.tokens = {Token(std::string("a b"))}; }},
       {"an empty token", [](JobOptions& options) { options.auth.tokens = {Token(std::string())}; }},
-      {"a token that is too long", [](JobOptions& options) { options.auth.tokens = {Token(std::string(64, '1'))}; }},
+      {"a token that is too long",
+       [](JobOptions& options) { options.auth.tokens = {Token(std::string(64, '1'))}; }},
   };
   for (const auto& [what, change] : cases) {
     CAPTURE(what);
@@ -61,14 +87,17 @@ TEST_CASE("sayable: a port from a name server that would break out of its line i
   CHECK(sent(effects, 0) == "cmd=lookup_result rc=-1 msg=unsayable_port\n");
 }
 
-TEST_CASE("sayable: the kvsname of a server of PMI-2 is not said back where it would break out of its field") {
+TEST_CASE(
+    "sayable: the kvsname of a server of PMI-2 is not said back where it would break out of its field") {
   ClientOptions said;
   said.version = wire::Version::v2;
   ClientSession session(said);
   ClientEffects effects;
   session.start(effects);
   session.receive("cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n", effects);
-  session.receive(frame("cmd=fullinit-response;rc=0;pmi-version=2;pmi-subversion=0;rank=0;size=1;appnum=0;debugged=FALSE;pmiverbose=FALSE;"), effects);
+  session.receive(frame("cmd=fullinit-response;rc=0;pmi-version=2;pmi-subversion=0;rank=0;size=1;appnum=0;"
+                        "debugged=FALSE;pmiverbose=FALSE;"),
+                  effects);
   session.receive(frame("cmd=job-getid-response;rc=0;jobid=x;;key=evil;"), effects);
   session.receive(frame("cmd=info-getjobattr-response;rc=0;found=FALSE;"), effects);
   effects.clear();

@@ -206,10 +206,12 @@ inline job::JobOptions options_of(const Transcript& transcript) {
 inline job::SpawnAnswer answer_to(const job::SpawnRequest& request) {
   std::uint32_t processes = 0;
   for (const job::SpawnCommand& command : request.commands) {
-    if (command.program != "accepted") return {.rc = 1, .message = "no such program", .kvsname = {}, .errcodes = {}};
+    if (command.program != "accepted")
+      return {.rc = 1, .message = "no such program", .kvsname = {}, .errcodes = {}};
     processes += command.ranks;
   }
-  return {.rc = 0, .message = {}, .kvsname = "kvs_child", .errcodes = std::vector<std::int32_t>(processes, 0)};
+  return {
+      .rc = 0, .message = {}, .kvsname = "kvs_child", .errcodes = std::vector<std::int32_t>(processes, 0)};
 }
 
 inline std::string text_of(const job::Question& question) {

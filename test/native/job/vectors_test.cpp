@@ -64,8 +64,8 @@ class Runner {
     if (expected_.contains(connection)) return;
     expected_[connection] = {};
     if (transcript_.port) {
-      job_.accept(connection, {.transport = job::Transport::tcp, .uid = 1000, .pid = {}, .address = "test"}, {},
-                  effects_);
+      job_.accept(connection, {.transport = job::Transport::tcp, .uid = 1000, .pid = {}, .address = "test"},
+                  {}, effects_);
       collect();
     } else {
       job_.open_channel(connection, connection);

@@ -171,7 +171,9 @@ TEST_CASE("message socket: a message that did not come whole ends it, and its fd
   CHECK(fds_of(::getpid()) == fds);
 }
 
-TEST_CASE("message socket: a message whose fds do not fit under the limit comes without any, and those behind it come") {
+TEST_CASE(
+    "message socket: a message whose fds do not fit under the limit comes without any, and those behind it "
+    "come") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;

@@ -1,4 +1,5 @@
-// The private folder of a socket: where it is made, where not, and what becomes of those whose owner was killed.
+// The private folder of a socket: where it is made, where not, and what becomes of those whose owner was
+// killed.
 #include "os/private_directory.h"
 
 #include <sys/file.h>
@@ -19,7 +20,8 @@ namespace {
 
 std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename());
   std::ranges::sort(names);
   return names;
 }
@@ -100,8 +102,8 @@ TEST_CASE("private folder: what a killed owner has left goes, what lives or is a
   make_folder(folder / "wireup-empty1");  // killed between the folder and the socket
   write_file(make_folder(folder / "wireup-lock01") + "/pmi.lock", "", 0600);  // while it bound the socket
   leave_dead_one(make_folder(folder / "other") + "/pmi");
-  make_folder(folder / "wireup-mine");             // no name that is given
-  make_folder(folder / "wireup-open01", 0755);     // no mode of ours
+  make_folder(folder / "wireup-mine");          // no name that is given
+  make_folder(folder / "wireup-open01", 0755);  // no mode of ours
   const std::string precious = make_folder(folder / "wireup-file01") + "/pmi";
   write_file(precious, "precious", 0600);
   const auto living = make(folder.path());
@@ -113,7 +115,8 @@ TEST_CASE("private folder: what a killed owner has left goes, what lives or is a
   CHECK(read_file(precious) == "precious");
 }
 
-TEST_CASE("private folder: an owner that is killed at any moment leaves nothing that the next does not remove") {
+TEST_CASE(
+    "private folder: an owner that is killed at any moment leaves nothing that the next does not remove") {
   TemporaryFolder folder;
   for (int i = 0; i < 200; ++i) {
     const pid_t owner = ::fork();
@@ -181,7 +184,8 @@ TEST_CASE("trusted folder: others may write in none on the way, but where the st
   const struct {
     mode_t mode;
     bool trusted;
-  } rows[] = {{0700, true}, {0755, true}, {01777, true}, {01770, true}, {0777, false}, {0770, false}, {0702, false}};
+  } rows[] = {{0700, true},  {0755, true},  {01777, true}, {01770, true},
+              {0777, false}, {0770, false}, {0702, false}};
   for (const auto& [mode, trusted] : rows) {
     CAPTURE(mode);
     for (const std::string& changed : {outer, inner}) {
@@ -224,7 +228,8 @@ TEST_CASE("trusted folder: another user's, and another user's link, are not" * d
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    const bool entered = ::chmod(folder.path().c_str(), 0755) == 0 && ::setresuid(kStranger, kStranger, kStranger) == 0;
+    const bool entered =
+        ::chmod(folder.path().c_str(), 0755) == 0 && ::setresuid(kStranger, kStranger, kStranger) == 0;
     const std::string own = open_trusted_folder(theirs).fault;
     const bool roots = open_trusted_folder("/").fault.empty();
     ::_exit(entered && own.empty() && roots ? 0 : 1);

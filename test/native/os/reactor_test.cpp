@@ -4,8 +4,8 @@
 #include <sys/epoll.h>
 
 #include <atomic>
-#include <memory>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <set>
 #include <thread>

@@ -1,4 +1,5 @@
-// Streams whose receives and sends go by one system call for all that a turn has, and where the kernel refuses that.
+// Streams whose receives and sends go by one system call for all that a turn has, and where the kernel
+// refuses that.
 #include "os/socket_batch.h"
 
 #include <linux/filter.h>
@@ -36,7 +37,8 @@ void refuse(unsigned number) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog program{std::size(filter), filter};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) {
     std::_Exit(3);
   }
 }
@@ -97,8 +99,12 @@ bool echo(Reactor& reactor) {
     client.then = [](Client& self, std::string_view bytes) { self.stream->send(bytes); };
     client.say("line of " + std::to_string(client.peer.get()) + "\n");
   }
-  run_until(reactor, [&] { return clients.all([](Client& client) { return client.hear() >= client.received.size() && client.hear() > 0; }); });
-  return clients.all([](Client& client) { return client.heard == "line of " + std::to_string(client.peer.get()) + "\n"; });
+  run_until(reactor, [&] {
+    return clients.all(
+        [](Client& client) { return client.hear() >= client.received.size() && client.hear() > 0; });
+  });
+  return clients.all(
+      [](Client& client) { return client.heard == "line of " + std::to_string(client.peer.get()) + "\n"; });
 }
 
 bool has_io_uring() { return IoRing::open() != nullptr; }
@@ -222,7 +228,8 @@ TEST_CASE("batch: what is sent to one in turn with others keeps its order, also 
         }
       };
     }
-    run_until(reactor, [&] { return clients.all([&](Client& client) { return client.hear() >= expected.size(); }); });
+    run_until(reactor,
+              [&] { return clients.all([&](Client& client) { return client.hear() >= expected.size(); }); });
     CHECK(clients.all([&](Client& client) { return client.heard == expected; }));
   }
 }
@@ -298,7 +305,8 @@ TEST_CASE("batch: a queue over its bound ends that stream alone") {
       client.say("x");
       client.then = [&](Client& self, std::string_view) {
         if (&self != &clients[3]) return self.stream->send("answer");
-        for (std::size_t at = 0; at < much.size(); at += 10'000) self.stream->send(std::string_view(much).substr(at, 10'000));
+        for (std::size_t at = 0; at < much.size(); at += 10'000)
+          self.stream->send(std::string_view(much).substr(at, 10'000));
       };
     }
     run_until(reactor, [&] { return clients[3].ended.has_value() && clients[7].hear() == 6; });

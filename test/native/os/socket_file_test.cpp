@@ -256,7 +256,8 @@ TEST_CASE("socket file: a mode for others holds against the umask, and is no lin
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   Reactor reactor;
-  const Listener listener(reactor, SocketAddress::unix_path(path), [](UniqueFd) {}, 0666);
+  const Listener listener(
+      reactor, SocketAddress::unix_path(path), [](UniqueFd) {}, 0666);
   struct stat status;
   REQUIRE(::lstat(path.c_str(), &status) == 0);
   CHECK((status.st_mode & 07777) == 0666);

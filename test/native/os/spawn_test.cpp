@@ -312,7 +312,8 @@ TEST_CASE("spawn: what fails is told by its step, and leaves no child and no fd"
   const Row rows[] = {
       {program(folder / "missing"), ENOENT, "execve", folder / "missing"},
       {program(folder / "closed"), EACCES, "execve", folder / "closed"},
-      {program(folder / "nobody"), ENOENT, "execve", (folder / "nobody") + " (its interpreter /no/such/interpreter)"},
+      {program(folder / "nobody"), ENOENT, "execve",
+       (folder / "nobody") + " (its interpreter /no/such/interpreter)"},
       {program(folder.path()), EACCES, "execve", folder.path()},
       {elsewhere, ENOENT, "chdir", folder / "missing"},
   };

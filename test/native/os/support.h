@@ -103,7 +103,8 @@ std::pair<int, std::string> thrown_by(Call call) {
 
 inline bool operator==(const std::pair<int, std::string>& thrown, int error) { return thrown.first == error; }
 
-// An address of this process alone in 127.0.0.0/8: nobody else listens on it, or takes a port that was just freed.
+// An address of this process alone in 127.0.0.0/8: nobody else listens on it, or takes a port that was just
+// freed.
 inline std::string own_loopback() {
   const int pid = ::getpid();
   return "127." + std::to_string(64 + (pid >> 16 & 63)) + "." + std::to_string(pid >> 8 & 255) + "." +

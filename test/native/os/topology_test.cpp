@@ -31,10 +31,12 @@ class Machine {
 TEST_CASE("two sockets of two cores of two threads") {
   const Machine machine;
   // As Linux counts: first one thread of each core, then the others.
-  for (std::uint32_t cpu = 0; cpu < 8; ++cpu) machine.add(cpu, static_cast<int>(cpu % 4 / 2), static_cast<int>(cpu % 2));
+  for (std::uint32_t cpu = 0; cpu < 8; ++cpu)
+    machine.add(cpu, static_cast<int>(cpu % 4 / 2), static_cast<int>(cpu % 2));
   const CpuSet all{0, 1, 2, 3, 4, 5, 6, 7};
   CHECK(cpu_units(CpuUnit::socket, all, machine.folder()) == std::vector<CpuSet>{{0, 1, 4, 5}, {2, 3, 6, 7}});
-  CHECK(cpu_units(CpuUnit::core, all, machine.folder()) == std::vector<CpuSet>{{0, 4}, {1, 5}, {2, 6}, {3, 7}});
+  CHECK(cpu_units(CpuUnit::core, all, machine.folder()) ==
+        std::vector<CpuSet>{{0, 4}, {1, 5}, {2, 6}, {3, 7}});
   CHECK(cpu_units(CpuUnit::hwthread, all, machine.folder()) ==
         std::vector<CpuSet>{{0}, {4}, {1}, {5}, {2}, {6}, {3}, {7}});
   CHECK(cpu_units(CpuUnit::core, {1, 2, 5}, machine.folder()) == std::vector<CpuSet>{{1, 5}, {2}});

@@ -10,13 +10,26 @@ using namespace wireup::wire::agent;
 
 std::vector<Message> samples() {
   return {
-      Hello{3, {OutputMode::merge}, {OutputMode::file, "err.%r"}, "[%r] ", "[%g:%r] ", 64, {BindingUnit::list, {{0, 2}, {1}}}, {1, 64}, {10}, 1024},
+      Hello{3,
+            {OutputMode::merge},
+            {OutputMode::file, "err.%r"},
+            "[%r] ",
+            "[%g:%r] ",
+            64,
+            {BindingUnit::list, {{0, 2}, {1}}},
+            {1, 64},
+            {10},
+            1024},
       PassFds{{3, 63}},
       Hello{},
       SocketFolder{"/tmp/folder"},
-      Program{7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
+      Program{
+          7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
       Program{},
-      Spawn{7, {{9, 1, 0, {"PMI_RANK=0"}, {3, 4}, 2, "node2", true, true, false}, {.rank = 4000000000u, .silent = true}}, true},
+      Spawn{7,
+            {{9, 1, 0, {"PMI_RANK=0"}, {3, 4}, 2, "node2", true, true, false},
+             {.rank = 4000000000u, .silent = true}},
+            true},
       Spawn{},
       Signal{15, {1, 2, 3}},
       Signal{},
@@ -72,7 +85,8 @@ TEST_CASE("the fields come back as they were") {
   CHECK(hello.spawned_label == "[%g:%r] ");
   CHECK(hello.stdin_readers == 64);
   CHECK(hello.binding.sets == std::vector<std::vector<std::uint32_t>>{{0, 2}, {1}});
-  const auto spawn = std::get<Spawn>(*decode(encode(Spawn{7, {{.process = 5, .group = 2, .rank = 4000000000u, .environment = {"A=b"}, .fds = {3, 4}}}})));
+  const auto spawn = std::get<Spawn>(*decode(encode(
+      Spawn{7, {{.process = 5, .group = 2, .rank = 4000000000u, .environment = {"A=b"}, .fds = {3, 4}}}})));
   REQUIRE(spawn.ranks.size() == 1);
   CHECK(spawn.program == 7);
   CHECK(spawn.ranks[0].process == 5);

@@ -54,15 +54,18 @@ TEST_CASE("what cannot be read is an error, and says of which value") {
     CAPTURE(mapping);
     const Clique clique = find_clique(mapping, "[[0,4,1,1]]", 0, 4);
     CHECK(clique.ranks.empty());
-    CHECK(clique.error == "PMI_process_mapping of the server cannot be read: expected (vector,(node,nodes,ranks),...)");
+    CHECK(clique.error ==
+          "PMI_process_mapping of the server cannot be read: expected (vector,(node,nodes,ranks),...)");
   }
   for (const std::string_view taskmap :
        {"nonsense", "[[0,1,2]]", "[[0,1,2,1],]", "[[0,0,2,1]]", "[[0,1,0,1]]", "[[0,1,2,0]]", "[[0,1,-2,1]]",
-        "[[4294967295,2,1,1]]", R"({"version":2,"map":[[0,1,2,1]]})", R"({"version":1})", "[[0,1,2,1]] more"}) {
+        "[[4294967295,2,1,1]]", R"({"version":2,"map":[[0,1,2,1]]})", R"({"version":1})",
+        "[[0,1,2,1]] more"}) {
     CAPTURE(taskmap);
     const Clique clique = find_clique("", taskmap, 0, 2);
     CHECK(clique.ranks.empty());
-    CHECK(clique.error == "flux.taskmap of the server cannot be read: expected [[node,nodes,ranks,repetitions],...]");
+    CHECK(clique.error ==
+          "flux.taskmap of the server cannot be read: expected [[node,nodes,ranks,repetitions],...]");
   }
 }
 

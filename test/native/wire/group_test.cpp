@@ -9,7 +9,9 @@ namespace {
 
 std::string text_of(const std::optional<Group>& group) {
   if (!group) return "none";
-  std::string text = group->kind == Group::Kind::world ? "world" : group->kind == Group::Kind::node ? "node" : "";
+  std::string text = group->kind == Group::Kind::world  ? "world"
+                     : group->kind == Group::Kind::node ? "node"
+                                                        : "";
   for (const RankRange& range : group->ranks) {
     text += "[" + std::to_string(range.first) + "," + std::to_string(range.last) + "]";
   }

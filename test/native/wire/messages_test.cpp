@@ -61,7 +61,8 @@ TEST_CASE("the table is consistent") {
 }
 
 TEST_CASE("every enumerator has a name") {
-  for (const auto type : {ValueType::integer, ValueType::boolean, ValueType::word, ValueType::words, ValueType::rest}) {
+  for (const auto type :
+       {ValueType::integer, ValueType::boolean, ValueType::word, ValueType::words, ValueType::rest}) {
     CHECK_FALSE(to_string(type).empty());
   }
   for (const auto presence : {Presence::required, Presence::optional, Presence::on_success}) {

@@ -89,7 +89,8 @@ TEST_CASE("random and mutated bytes never decode to something that encodes diffe
   std::mt19937 random(20240229);
   const std::vector<Message> seeds = samples();
   for (int round = 0; round < 200'000; ++round) {
-    std::string packet = round % 2 == 0 ? std::string(random() % 64, '\0') : packet_of(seeds[random() % seeds.size()]);
+    std::string packet =
+        round % 2 == 0 ? std::string(random() % 64, '\0') : packet_of(seeds[random() % seeds.size()]);
     const std::size_t changes = round % 2 == 0 ? packet.size() : 1 + random() % 4;
     for (std::size_t i = 0; i < changes && !packet.empty(); ++i) {
       packet[random() % packet.size()] = static_cast<char>(random() % 4 == 0 ? random() : random() % 8);

@@ -9,8 +9,8 @@ using wireup::wire::cut;
 using wireup::wire::printable;
 
 TEST_CASE("printable: text stays as it is, in every script") {
-  for (const std::string_view text :
-       {"", "/tmp/a b", "back\\slash", "gr\u00fc\u00dfe", "\u4e2d\u6587", "\u0645\u06cc\u200c\u062e", "\U0001f600", "\u00a0"}) {
+  for (const std::string_view text : {"", "/tmp/a b", "back\\slash", "gr\u00fc\u00dfe", "\u4e2d\u6587",
+                                      "\u0645\u06cc\u200c\u062e", "\U0001f600", "\u00a0"}) {
     CHECK(printable(text) == text);
   }
 }
@@ -42,13 +42,13 @@ TEST_CASE("printable: bytes that are not UTF-8 are escaped one by one") {
   } const cases[] = {
       {"caf\xe9 au lait", "caf\\xe9 au lait"},
       {"\x80\xbf", "\\x80\\xbf"},
-      {"\xc3", "\\xc3"},                          // the beginning of one only
+      {"\xc3", "\\xc3"},  // the beginning of one only
       {"\xe2\x82", "\\xe2\\x82"},
       {"\xe2\x82z", "\\xe2\\x82z"},
-      {"\xc0\x8a", "\\xc0\\x8a"},                 // a newline in two bytes
-      {"\xe0\x80\x8a", "\\xe0\\x80\\x8a"},        // in three
+      {"\xc0\x8a", "\\xc0\\x8a"},                    // a newline in two bytes
+      {"\xe0\x80\x8a", "\\xe0\\x80\\x8a"},           // in three
       {"\xf0\x80\x80\x8a", "\\xf0\\x80\\x80\\x8a"},  // in four
-      {"\xed\xa0\x80", "\\xed\\xa0\\x80"},        // a surrogate
+      {"\xed\xa0\x80", "\\xed\\xa0\\x80"},           // a surrogate
       {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},  // beyond the last character
       {"\xff\xfe", "\\xff\\xfe"},
   };

@@ -23,8 +23,8 @@ Nodes numbered(std::uint32_t size, std::uint32_t (*node)(std::uint32_t)) {
   return nodes;
 }
 
-// What peers make of a mapping, as their sources describe it. Written for three-number blocks without blanks, the one form
-// that we write and all of them read.
+// What peers make of a mapping, as their sources describe it. Written for three-number blocks without blanks,
+// the one form that we write and all of them read.
 using Block = std::array<std::uint32_t, 3>;
 
 std::vector<Block> blocks_in(const std::string& text) {
@@ -33,7 +33,8 @@ std::vector<Block> blocks_in(const std::string& text) {
   REQUIRE(text.starts_with("(vector"));
   at += 7;
   Block block{};
-  for (int used = 0; std::sscanf(at, ",(%u,%u,%u)%n", &block[0], &block[1], &block[2], &used) == 3; at += used) {
+  for (int used = 0; std::sscanf(at, ",(%u,%u,%u)%n", &block[0], &block[1], &block[2], &used) == 3;
+       at += used) {
     blocks.push_back(block);
   }
   REQUIRE(std::string(at) == ")");
@@ -47,8 +48,9 @@ void play(const std::vector<Block>& blocks, std::size_t first, std::uint32_t siz
   }
 }
 
-// MPICH 4.0 (a second round begins at the first block that begins at node 0, else at the first one), and 4.1 and newer
-// (the same, but without such a block there is no second round, and the ranks that are left have no node at all).
+// MPICH 4.0 (a second round begins at the first block that begins at node 0, else at the first one), and 4.1
+// and newer (the same, but without such a block there is no second round, and the ranks that are left have no
+// node at all).
 Nodes as_mpich_reads(const std::string& text, std::uint32_t size) {
   const std::vector<Block> blocks = blocks_in(text);
   Nodes nodes;
@@ -109,9 +111,11 @@ TEST_CASE("a placement that is too long written out is said once, from a block t
       {{0, 1, 0, 1}, 17, "(vector,(0,2,1))"},
       {{0, 1, 0, 1}, 16, ""},
       // What stands before node 0 is not repeated.
-      {numbered(999, [](std::uint32_t rank) { return rank < 3 ? rank + 1 : (rank - 3) % 4; }), kLong, "(vector,(1,3,1),(0,4,1))"},
+      {numbered(999, [](std::uint32_t rank) { return rank < 3 ? rank + 1 : (rank - 3) % 4; }), kLong,
+       "(vector,(1,3,1),(0,4,1))"},
       {numbered(999, [](std::uint32_t rank) { return (rank + 1) % 2; }), kLong, "(vector,(1,1,1),(0,2,1))"},
-      {numbered(999, [](std::uint32_t rank) { return 2 - rank % 3; }), kLong, "(vector,(2,1,1),(1,1,1),(0,1,1),(2,1,1),(1,1,1))"},
+      {numbered(999, [](std::uint32_t rank) { return 2 - rank % 3; }), kLong,
+       "(vector,(2,1,1),(1,1,1),(0,1,1),(2,1,1),(1,1,1))"},
   };
   for (const auto& row : rows) {
     CAPTURE(row.text);
@@ -200,13 +204,40 @@ TEST_CASE("the grammars of old and new, and ranks that remain") {
 }
 
 TEST_CASE("what is no mapping") {
-  for (const char* text :
-       {"", "(vector)", "(vector,)", "(vector,(0,1))", "(vector,(0,1,2)", "(vector,(0,1,2)))", "(vector,(0,0,1))",
-        "(vector,(0,1,0))", "(vector,(-1,1,1))", "(vector,(0,1,99999999999))", "(vector,(4294967295,2,1))",
-        "(vector,(0,1,2))x", "(vector(0,1,2))", "vector,(0,1,2)", "(matrix,(0,1,2))", "(vector,-1)", "(vector,99999999999)",
-        "(vector,1,)", "(vector,1 2)", "(vector,[0])", "(vector,[0]x)", "(vector,[0]x0)", "(vector,[0]x-1)", "(vector,[]x2)",
-        "(vector,[0,]x2)", "(vector,[0x2)", "(vector,0]x2)", "(vector,[[0]x2]x2)", "(vector,[(0,1,0)]x2)", "(vector,[0]x2",
-        "(vector,[0]x2]x2)", "(vector,[0]2)", "(vector,[0]x2(0,1,1))", "(vector,(0,1,1)x2)"}) {
+  for (const char* text : {"",
+                           "(vector)",
+                           "(vector,)",
+                           "(vector,(0,1))",
+                           "(vector,(0,1,2)",
+                           "(vector,(0,1,2)))",
+                           "(vector,(0,0,1))",
+                           "(vector,(0,1,0))",
+                           "(vector,(-1,1,1))",
+                           "(vector,(0,1,99999999999))",
+                           "(vector,(4294967295,2,1))",
+                           "(vector,(0,1,2))x",
+                           "(vector(0,1,2))",
+                           "vector,(0,1,2)",
+                           "(matrix,(0,1,2))",
+                           "(vector,-1)",
+                           "(vector,99999999999)",
+                           "(vector,1,)",
+                           "(vector,1 2)",
+                           "(vector,[0])",
+                           "(vector,[0]x)",
+                           "(vector,[0]x0)",
+                           "(vector,[0]x-1)",
+                           "(vector,[]x2)",
+                           "(vector,[0,]x2)",
+                           "(vector,[0x2)",
+                           "(vector,0]x2)",
+                           "(vector,[[0]x2]x2)",
+                           "(vector,[(0,1,0)]x2)",
+                           "(vector,[0]x2",
+                           "(vector,[0]x2]x2)",
+                           "(vector,[0]2)",
+                           "(vector,[0]x2(0,1,1))",
+                           "(vector,(0,1,1)x2)"}) {
     CAPTURE(text);
     CHECK_FALSE(read_process_mapping(text, 4));
   }

@@ -10,9 +10,12 @@
 namespace wireup::wire {
 namespace {
 
-bool has(Version version, const MessageSpec& spec) { return !spec.wire_name(version).empty() && spec.form == Form::line; }
+bool has(Version version, const MessageSpec& spec) {
+  return !spec.wire_name(version).empty() && spec.form == Form::line;
+}
 
-std::string write(const MessageSpec& spec, AttributeId id, std::string_view value, Version version, bool& written) {
+std::string write(const MessageSpec& spec, AttributeId id, std::string_view value, Version version,
+                  bool& written) {
   std::string out;
   written = MessageWriter(out, spec.id, version).add(id, value).end();
   return out;
@@ -93,7 +96,8 @@ TEST_CASE("sayable: every other byte comes back as it was written") {
     if (attribute.type == ValueType::integer || attribute.type == ValueType::boolean) return;
     std::string value;
     for (int byte = 1; byte < 256; ++byte) {
-      if (unsayable_in(attribute.type, version).find(static_cast<char>(byte)) == std::string_view::npos) value += static_cast<char>(byte);
+      if (unsayable_in(attribute.type, version).find(static_cast<char>(byte)) == std::string_view::npos)
+        value += static_cast<char>(byte);
     }
     bool written = false;
     const std::string out = write(spec, attribute.id, value, version, written);
@@ -106,9 +110,15 @@ TEST_CASE("sayable: every other byte comes back as it was written") {
 
 TEST_CASE("sayable: a reply that is not in the table, and one with a thrid") {
   std::string out;
-  CHECK_FALSE(MessageWriter(out, "ring_result", Version::v1).add(AttributeId::rc, 0).add(AttributeId::msg, "a\nb").end());
-  CHECK_FALSE(MessageWriter(out, MessageId::get_result, Version::v2, "7").add(AttributeId::value, "a;b").end());
-  CHECK(out == "cmd=ring_result rc=-1 msg=unsayable_msg\n    58cmd=kvs-get-response;thrid=7;rc=-1;errmsg=unsayable_value;");
+  CHECK_FALSE(MessageWriter(out, "ring_result", Version::v1)
+                  .add(AttributeId::rc, 0)
+                  .add(AttributeId::msg, "a\nb")
+                  .end());
+  CHECK_FALSE(
+      MessageWriter(out, MessageId::get_result, Version::v2, "7").add(AttributeId::value, "a;b").end());
+  CHECK(out ==
+        "cmd=ring_result rc=-1 msg=unsayable_msg\n    "
+        "58cmd=kvs-get-response;thrid=7;rc=-1;errmsg=unsayable_value;");
 }
 
 }  // namespace wireup::wire

@@ -1,12 +1,12 @@
 /* The PMI-1 API, as RFC 13 of the Flux framework has it ("Simple Process Manager Interface v1").
  *
- * A program links with libpmi.so.0, or opens it with dlopen(); PMI_Init() finds the server by the environment:
- * PMI_FD with PMI_RANK and PMI_SIZE, else PMI_PORT (host:port, tcp://host:port, unix:///path, /path, unix://@name)
- * with PMI_ID, else there is none and the process is a job of size 1.
+ * A program links with libpmi.so.0, or opens it with dlopen(); PMI_Init() finds the server by the
+ * environment: PMI_FD with PMI_RANK and PMI_SIZE, else PMI_PORT (host:port, tcp://host:port, unix:///path,
+ * /path, unix://@name) with PMI_ID, else there is none and the process is a job of size 1.
  *
- * Every function returns one of the codes below. PMI_ERR_INIT: before PMI_Init() or after PMI_Finalize(). What is
- * wrong with a connection is one line on stderr, too. A kvsname that is not this job's is PMI_ERR_INVALID_ARG.
- * Lengths count bytes and include the terminator. A call that fails changes no argument.
+ * Every function returns one of the codes below. PMI_ERR_INIT: before PMI_Init() or after PMI_Finalize().
+ * What is wrong with a connection is one line on stderr, too. A kvsname that is not this job's is
+ * PMI_ERR_INVALID_ARG. Lengths count bytes and include the terminator. A call that fails changes no argument.
  *
  * Threads: any; a call waits while another one is under way, so a barrier holds up all others. Apart from
  * PMI_Barrier(), a call gives up when the server has been silent for a minute. */
@@ -34,29 +34,29 @@ extern "C" {
 #define PMI_ERR_INVALID_SIZE 13
 
 /* Initialization. A second PMI_Init() is PMI_FAIL and changes nothing. */
-int PMI_Init(int *spawned);
-int PMI_Initialized(int *initialized);
+int PMI_Init(int* spawned);
+int PMI_Initialized(int* initialized);
 int PMI_Finalize(void);
 /* Prints error_msg, asks for the end of the job, and exits with exit_code. Does not return. */
 int PMI_Abort(int exit_code, const char error_msg[]);
 
 /* The process group. */
-int PMI_Get_size(int *size);
-int PMI_Get_rank(int *rank);
-int PMI_Get_universe_size(int *size);
-int PMI_Get_appnum(int *appnum);
+int PMI_Get_size(int* size);
+int PMI_Get_rank(int* rank);
+int PMI_Get_universe_size(int* size);
+int PMI_Get_appnum(int* appnum);
 
-/* The ranks on this node, this one alone where the server does not say; PMI_FAIL where what it says cannot be read. A length
- * under the clique's size is PMI_ERR_INVALID_LENGTH. */
-int PMI_Get_clique_size(int *size);
+/* The ranks on this node, this one alone where the server does not say; PMI_FAIL where what it says cannot be
+ * read. A length under the clique's size is PMI_ERR_INVALID_LENGTH. */
+int PMI_Get_clique_size(int* size);
 int PMI_Get_clique_ranks(int ranks[], int length);
 
-/* The key-value space. A buffer that is too short for the string is PMI_ERR_INVALID_LENGTH; a key that is not there,
- * PMI_* too, is PMI_FAIL. */
-int PMI_KVS_Get_name_length_max(int *length);
-int PMI_KVS_Get_key_length_max(int *length);
-int PMI_KVS_Get_value_length_max(int *length);
-int PMI_Get_id_length_max(int *length);
+/* The key-value space. A buffer that is too short for the string is PMI_ERR_INVALID_LENGTH; a key that is not
+ * there, PMI_* too, is PMI_FAIL. */
+int PMI_KVS_Get_name_length_max(int* length);
+int PMI_KVS_Get_key_length_max(int* length);
+int PMI_KVS_Get_value_length_max(int* length);
+int PMI_Get_id_length_max(int* length);
 int PMI_KVS_Get_my_name(char kvsname[], int length);
 int PMI_Get_kvs_domain_id(char kvsname[], int length);
 int PMI_Get_id(char kvsname[], int length);
@@ -66,29 +66,29 @@ int PMI_KVS_Commit(const char kvsname[]);
 int PMI_KVS_Get(const char kvsname[], const char key[], char value[], int length);
 int PMI_Barrier(void);
 
-/* Names; PMI_FAIL where the server keeps none. `port` of PMI_Lookup_name() must have room for as many bytes as
- * PMI_KVS_Get_value_length_max() says: a longer port is PMI_FAIL. */
+/* Names; PMI_FAIL where the server keeps none. `port` of PMI_Lookup_name() must have room for as many bytes
+ * as PMI_KVS_Get_value_length_max() says: a longer port is PMI_FAIL. */
 int PMI_Publish_name(const char service_name[], const char port[]);
 int PMI_Unpublish_name(const char service_name[]);
 int PMI_Lookup_name(const char service_name[], char port[]);
 
 /* Optional in RFC 13, and without effect here: each is PMI_FAIL. */
 typedef struct {
-  const char *key;
-  char *val;
+  const char* key;
+  char* val;
 } PMI_keyval_t;
 
-int PMI_Spawn_multiple(int count, const char *cmds[], const char **argvs[], const int maxprocs[],
-                       const int info_keyval_sizesp[], const PMI_keyval_t *info_keyval_vectors[],
+int PMI_Spawn_multiple(int count, const char* cmds[], const char** argvs[], const int maxprocs[],
+                       const int info_keyval_sizesp[], const PMI_keyval_t* info_keyval_vectors[],
                        int preput_keyval_size, const PMI_keyval_t preput_keyval_vector[], int errors[]);
 int PMI_KVS_Create(char kvsname[], int length);
 int PMI_KVS_Destroy(const char kvsname[]);
 int PMI_KVS_Iter_first(const char kvsname[], char key[], int key_len, char val[], int val_len);
 int PMI_KVS_Iter_next(const char kvsname[], char key[], int key_len, char val[], int val_len);
-int PMI_Parse_option(int num_args, char *args[], int *num_parsed, PMI_keyval_t **keyvalp, int *size);
-int PMI_Args_to_keyval(int *argcp, char *((*argvp)[]), PMI_keyval_t **keyvalp, int *size);
+int PMI_Parse_option(int num_args, char* args[], int* num_parsed, PMI_keyval_t** keyvalp, int* size);
+int PMI_Args_to_keyval(int* argcp, char*((*argvp)[]), PMI_keyval_t** keyvalp, int* size);
 int PMI_Free_keyvals(PMI_keyval_t keyvalp[], int size);
-int PMI_Get_options(char *str, int *length);
+int PMI_Get_options(char* str, int* length);
 
 #ifdef __cplusplus
 }
