@@ -9,18 +9,27 @@ export async function resolveAddresses(name: string, value: unknown): Promise<[s
   const parsed = native.parseAddress(text);
   if ('error' in parsed) {
     const { part, reason } = parsed.error;
-    throw new PmiError('ERR_PMI_ADDRESS', `${name} '${text}': ${part === '' ? reason : `${part}: ${reason}`}`);
+    throw new PmiError(
+      'ERR_PMI_ADDRESS',
+      `${name} '${text}': ${part === '' ? reason : `${part}: ${reason}`}`,
+    );
   }
   if (parsed.kind === 'unix') return [parsed.uri];
   // Loaded for who names an address: a launch needs none.
   const { lookup } = await import('node:dns/promises');
   try {
     const found = await lookup(parsed.host, { all: true });
-    const uris = found.map(({ address, family }) => `tcp://${family === 6 ? `[${address}]` : address}:${parsed.port}`);
+    const uris = found.map(
+      ({ address, family }) => `tcp://${family === 6 ? `[${address}]` : address}:${parsed.port}`,
+    );
     return uris as [string, ...string[]];
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new PmiError('ERR_PMI_ADDRESS', `${name} '${text}': host ${parsed.host} cannot be looked up (${code})`, { cause });
+    throw new PmiError(
+      'ERR_PMI_ADDRESS',
+      `${name} '${text}': host ${parsed.host} cannot be looked up (${code})`,
+      { cause },
+    );
   }
 }
 
@@ -41,7 +50,8 @@ export function privateParents(): [variable: string, path: string][] {
 /** The URI of an address that must be a unix one. */
 export async function resolveUnixAddress(name: string, value: unknown): Promise<string> {
   const parsed = native.parseAddress(checkString(name, value));
-  if ('kind' in parsed && parsed.kind === 'tcp') throw optionError(name, 'a unix address: unix:///path, /path or unix://@name', value);
+  if ('kind' in parsed && parsed.kind === 'tcp')
+    throw optionError(name, 'a unix address: unix:///path, /path or unix://@name', value);
   return (await resolveAddresses(name, value))[0];
 }
 

@@ -50,7 +50,10 @@ export class Singleton implements Backend {
 
   async ask(operation: NativeOperation, words: readonly string[]): Promise<string[]> {
     const fail = (i: number, message: string): never => {
-      throw new PmiError('ERR_PMI_RESULT', `${describeRequest(operation, words, i)}: ${message}`, { rc: -1, rank: 0 });
+      throw new PmiError('ERR_PMI_RESULT', `${describeRequest(operation, words, i)}: ${message}`, {
+        rc: -1,
+        rank: 0,
+      });
     };
     switch (operation) {
       case 'barrier':
@@ -63,14 +66,19 @@ export class Singleton implements Backend {
         }
         return [];
       case 'get':
-        return words.map((key, i) => this.#values.get(key) ?? (key.startsWith(RESERVED) ? '' : fail(i, 'no such key')));
+        return words.map(
+          (key, i) => this.#values.get(key) ?? (key.startsWith(RESERVED) ? '' : fail(i, 'no such key')),
+        );
       default:
         return fail(0, 'there is no server that keeps names');
     }
   }
 
   async spawn(): Promise<never> {
-    throw new PmiError('ERR_PMI_RESULT', 'spawn: there is no server that starts processes', { rc: -1, rank: 0 });
+    throw new PmiError('ERR_PMI_RESULT', 'spawn: there is no server that starts processes', {
+      rc: -1,
+      rank: 0,
+    });
   }
 
   abort(): void {}

@@ -2,7 +2,16 @@
 // share one native side), the tool, and the declarations.
 import { build } from 'esbuild';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +22,14 @@ const dist = join(root, 'dist');
 const require = createRequire(import.meta.url);
 
 rmSync(dist, { recursive: true, force: true });
-const common = { bundle: true, platform: 'node', target: 'node20', format: 'cjs', packages: 'external', logLevel: 'warning' };
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  packages: 'external',
+  logLevel: 'warning',
+};
 await build({ ...common, entryPoints: [join(lib, 'index.ts')], outfile: join(dist, 'index.js') });
 // Their libraries are in the tool's files: one file is read faster than many, and who installs the package installs none
 // of them.
@@ -27,7 +43,10 @@ const withoutChildProcess = {
   // It costs a tenth of the tool's start, and is for subcommands that are programs, of which there are none.
   name: 'commander-starts-no-programs',
   setup: (plugin) => {
-    plugin.onResolve({ filter: /^node:child_process$/ }, () => ({ path: 'child_process', namespace: 'empty' }));
+    plugin.onResolve({ filter: /^node:child_process$/ }, () => ({
+      path: 'child_process',
+      namespace: 'empty',
+    }));
     plugin.onLoad({ filter: /.*/, namespace: 'empty' }, () => ({ contents: '' }));
   },
 };
@@ -38,20 +57,36 @@ await build({
   plugins: [apart(/^\.\/run$/, 'run.js'), apart(/^\.\/commands$/, 'commands.js')],
 });
 // With what it needs of the library; other subcommands load all of that.
-const run = await build({ ...bundled, entryPoints: [join(lib, 'cli/run.ts')], outfile: join(dist, 'run.js'), plugins: [withoutChildProcess] });
+const run = await build({
+  ...bundled,
+  entryPoints: [join(lib, 'cli/run.ts')],
+  outfile: join(dist, 'run.js'),
+  plugins: [withoutChildProcess],
+});
 const commands = await build({
   ...bundled,
   entryPoints: [join(lib, 'cli/commands.ts')],
   outfile: join(dist, 'commands.js'),
-  plugins: [withoutChildProcess, apart(/^\.\.\/index$/, 'index.js'), apart(/^\.\/bench\/run\.mjs$/, 'bench.js')],
+  plugins: [
+    withoutChildProcess,
+    apart(/^\.\.\/index$/, 'index.js'),
+    apart(/^\.\/bench\/run\.mjs$/, 'bench.js'),
+  ],
 });
-const bench = await build({ ...bundled, minify: true, entryPoints: [join(lib, 'cli/bench/run.mts')], outfile: join(dist, 'bench.js') });
+const bench = await build({
+  ...bundled,
+  minify: true,
+  entryPoints: [join(lib, 'cli/bench/run.mts')],
+  outfile: join(dist, 'bench.js'),
+});
 writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, commands, bench]));
 placeCommand();
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");
 writeFileSync(join(dist, 'index.d.mts'), "export * from './index.js';\n");
-execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(lib, 'tsconfig.json')], { stdio: 'inherit' });
+execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(lib, 'tsconfig.json')], {
+  stdio: 'inherit',
+});
 
 /**
  * What the commands are links to: the starter, where it is built. A package is packed with a stub, since npm links only what is
@@ -60,7 +95,8 @@ execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', joi
  */
 function placeCommand() {
   const starter = join(root, 'build/Release/wireup-start');
-  const packs = process.env.npm_lifecycle_event === 'prepare' && ['pack', 'publish'].includes(process.env.npm_command);
+  const packs =
+    process.env.npm_lifecycle_event === 'prepare' && ['pack', 'publish'].includes(process.env.npm_command);
   copyFileSync(packs || !existsSync(starter) ? join(lib, 'cli/not-built.sh') : starter, join(dist, 'wireup'));
   chmodSync(join(dist, 'wireup'), 0o755);
 }
@@ -68,12 +104,19 @@ function placeCommand() {
 /** What the licences of the bundled libraries ask for. */
 function licensesOf(results) {
   const files = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
-  const packages = new Set(files.flatMap((file) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []));
+  const packages = new Set(
+    files.flatMap((file) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []),
+  );
   const texts = [...packages].sort().map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-    const found = readdirSync(folder).filter((file) => /^(licen[cs]e|notice)(-\w+)?(\.(md|txt))?$/i.test(file));
+    const found = readdirSync(folder).filter((file) =>
+      /^(licen[cs]e|notice)(-\w+)?(\.(md|txt))?$/i.test(file),
+    );
     if (found.length === 0) throw new Error(`${name} is bundled and has no licence file`);
-    return [`${name} ${version} (${license})`, ...found.map((file) => readFileSync(join(folder, file), 'utf8'))].join('\n\n');
+    return [
+      `${name} ${version} (${license})`,
+      ...found.map((file) => readFileSync(join(folder, file), 'utf8')),
+    ].join('\n\n');
   });
   return texts.join(`\n${'-'.repeat(100)}\n\n`);
 }

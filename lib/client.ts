@@ -5,7 +5,16 @@ import { readClientEnvironment, type Environment } from './env';
 import { PmiError } from './errors';
 import { MAX_RANKS } from './limits';
 import { native, type NativeConnectOptions, type NativeOperation } from './native';
-import { checkBoolean, checkInteger, checkOptions, checkPmiId, checkSignal, checkString, checkStrings, optionError } from './options';
+import {
+  checkBoolean,
+  checkInteger,
+  checkOptions,
+  checkPmiId,
+  checkSignal,
+  checkString,
+  checkStrings,
+  optionError,
+} from './options';
 import { checkTimeout, untilAborted, waitFor, type Waiting } from './wait';
 import { checkKey, checkKeys, checkPairs, checkValue, type Room } from './words';
 
@@ -75,21 +84,28 @@ function checkPipeline(options: Connecting): NativeConnectOptions['pipeline'] {
 function groupText(group: BarrierGroup | undefined, size: number): string {
   if (group === undefined) return 'WORLD';
   if (group === 'node') return 'NODE';
-  if (!Array.isArray(group) || group.length === 0) throw optionError('group', "'node' or an array of ranks", group);
-  return [...new Set(group.map((rank: unknown, i) => checkInteger(`group[${i}]`, rank, 0, size - 1)))].join(',');
+  if (!Array.isArray(group) || group.length === 0)
+    throw optionError('group', "'node' or an array of ranks", group);
+  return [...new Set(group.map((rank: unknown, i) => checkInteger(`group[${i}]`, rank, 0, size - 1)))].join(
+    ',',
+  );
 }
 
 /** What can be said in lines: without NUL, newline, and PMI 2's semicolon. */
 function checkField(name: string, value: unknown, room: Room): string {
   const text = checkString(name, value);
-  if (text.includes('\n') || (!room.semicolons && text.includes(';'))) throw optionError(name, `a string without newlines${room.semicolons ? '' : ' and semicolons'}`, value);
+  if (text.includes('\n') || (!room.semicolons && text.includes(';')))
+    throw optionError(name, `a string without newlines${room.semicolons ? '' : ' and semicolons'}`, value);
   return text;
 }
 
 /** MPI_Info's keys may hold blanks. */
 function checkInfo(name: string, value: unknown, room: Room): [string, string][] {
   if (typeof value !== 'object' || value === null) throw optionError(name, 'an object of strings', value);
-  return Object.entries(value).map(([key, text]) => [checkField(name, key, room), checkField(`${name}.${key}`, text, room)]);
+  return Object.entries(value).map(([key, text]) => [
+    checkField(name, key, room),
+    checkField(`${name}.${key}`, text, room),
+  ]);
 }
 
 /**
@@ -185,21 +201,38 @@ export class PmiClient implements AsyncDisposable {
     return PmiClient.#dial('address', options.address, { pmiId }, options);
   }
 
-  static async #dial(name: string, address: string, identity: { pmiId: string; spawned?: boolean; jobId?: string }, options: Connecting): Promise<PmiClient> {
+  static async #dial(
+    name: string,
+    address: string,
+    identity: { pmiId: string; spawned?: boolean; jobId?: string },
+    options: Connecting,
+  ): Promise<PmiClient> {
     checkSignal(options.signal);
     const timeout = checkTimeout(options.timeout, defaultTimeout);
     checkPipeline(options);
     checkVersion(options);
     const begin = performance.now();
     const looking = resolveAddresses(name, address);
-    const found = await waitFor(looking, { signal: options.signal, timeout }, `looking up ${name} '${address}'`);
+    const found = await waitFor(
+      looking,
+      { signal: options.signal, timeout },
+      `looking up ${name} '${address}'`,
+    );
     // What is left of the time; 0 would be for ever.
     const left = timeout === 0 ? 0 : Math.max(1, Math.ceil(timeout - (performance.now() - begin)));
-    return PmiClient.#open(address, found.map((uri) => ({ address: uri, ...identity })), { ...options, timeout: left });
+    return PmiClient.#open(
+      address,
+      found.map((uri) => ({ address: uri, ...identity })),
+      { ...options, timeout: left },
+    );
   }
 
   /** Tries the targets in turn: a name may stand for several addresses, and nobody may listen at the first. */
-  static async #open(server: string, targets: Omit<NativeConnectOptions, 'timeout' | 'pipeline'>[], options: Connecting): Promise<PmiClient> {
+  static async #open(
+    server: string,
+    targets: Omit<NativeConnectOptions, 'timeout' | 'pipeline'>[],
+    options: Connecting,
+  ): Promise<PmiClient> {
     checkSignal(options.signal)?.throwIfAborted();
     const timeout = checkTimeout(options.timeout, defaultTimeout);
     const pipeline = checkPipeline(options);
@@ -228,7 +261,12 @@ export class PmiClient implements AsyncDisposable {
    * `ERR_PMI_RESULT`, `ERR_PMI_TIMEOUT`, `ERR_PMI_PENDING` and the codes of a lost connection
    */
   async put(key: string, value: string, options: Waiting = {}): Promise<void> {
-    await this.#ask('put', [checkKey('key', key, this.#room), checkValue('value', value, this.#room)], 1, options);
+    await this.#ask(
+      'put',
+      [checkKey('key', key, this.#room), checkValue('value', value, this.#room)],
+      1,
+      options,
+    );
   }
 
   /**
@@ -236,10 +274,18 @@ export class PmiClient implements AsyncDisposable {
    *
    * @param entries keys and values, as an object or as pairs (a Map)
    */
-  async putMany(entries: Record<string, string> | Iterable<readonly [string, string]>, options: Waiting = {}): Promise<void> {
-    if (typeof entries !== 'object' || entries === null) throw optionError('entries', 'an object or pairs', entries);
-    const pairs = Symbol.iterator in entries ? [...(entries as Iterable<readonly [string, string]>)] : Object.entries(entries);
-    if (pairs.some((pair: unknown) => !Array.isArray(pair) || pair.length !== 2)) throw optionError('entries', 'pairs of a key and a value', entries);
+  async putMany(
+    entries: Record<string, string> | Iterable<readonly [string, string]>,
+    options: Waiting = {},
+  ): Promise<void> {
+    if (typeof entries !== 'object' || entries === null)
+      throw optionError('entries', 'an object or pairs', entries);
+    const pairs =
+      Symbol.iterator in entries
+        ? [...(entries as Iterable<readonly [string, string]>)]
+        : Object.entries(entries);
+    if (pairs.some((pair: unknown) => !Array.isArray(pair) || pair.length !== 2))
+      throw optionError('entries', 'pairs of a key and a value', entries);
     const words = pairs.flat();
     for (const [i, word] of words.entries()) {
       if (i % 2 === 0) checkKey('entries', word, this.#room);
@@ -274,7 +320,9 @@ export class PmiClient implements AsyncDisposable {
    * @throws rejects with {@link PmiError} `ERR_PMI_OPTION` for a group over a connection that does not speak PMI 1.2, and
    * as {@link PmiClient.put}
    */
-  async barrier(options: Waiting & { group?: BarrierGroup | undefined; tag?: number | undefined } = {}): Promise<void> {
+  async barrier(
+    options: Waiting & { group?: BarrierGroup | undefined; tag?: number | undefined } = {},
+  ): Promise<void> {
     checkOptions('options', options, ['group', 'signal', 'tag', 'timeout']);
     const { group, tag, ...waiting } = options;
     if (group === undefined && tag === undefined) return void (await this.#ask('barrier', [], 1, waiting));
@@ -290,7 +338,12 @@ export class PmiClient implements AsyncDisposable {
    */
   async putNodeAttribute(key: string, value: string, options: Waiting = {}): Promise<void> {
     this.#needs('2.0', 'attributes');
-    await this.#ask('putNodeAttribute', [checkKey('key', key, this.#room), checkValue('value', value, this.#room)], 1, options);
+    await this.#ask(
+      'putNodeAttribute',
+      [checkKey('key', key, this.#room), checkValue('value', value, this.#room)],
+      1,
+      options,
+    );
   }
 
   /**
@@ -299,7 +352,10 @@ export class PmiClient implements AsyncDisposable {
    * @param options.wait until a rank of the node has put it. Nothing else is asked on this connection meanwhile.
    * @throws rejects as {@link PmiClient.get}
    */
-  async getNodeAttribute(key: string, options: Waiting & { wait?: boolean | undefined } = {}): Promise<string> {
+  async getNodeAttribute(
+    key: string,
+    options: Waiting & { wait?: boolean | undefined } = {},
+  ): Promise<string> {
     checkOptions('options', options, ['signal', 'timeout', 'wait']);
     const { wait, ...waiting } = options;
     const operation = checkBoolean('wait', wait ?? false) ? 'waitNodeAttribute' : 'getNodeAttribute';
@@ -352,17 +408,28 @@ export class PmiClient implements AsyncDisposable {
    * @returns when all have been started; as PMI has it, this does not tell how they end
    * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` where the server starts none, and as {@link PmiClient.put}
    */
-  async spawn(programs: readonly SpawnProgram[], options: Waiting & { preput?: Record<string, string> | undefined } = {}): Promise<Spawned> {
+  async spawn(
+    programs: readonly SpawnProgram[],
+    options: Waiting & { preput?: Record<string, string> | undefined } = {},
+  ): Promise<Spawned> {
     checkOptions('options', options, ['preput', 'signal', 'timeout']);
-    if (!Array.isArray(programs) || programs.length === 0) throw optionError('programs', 'an array of programs', programs);
+    if (!Array.isArray(programs) || programs.length === 0)
+      throw optionError('programs', 'an array of programs', programs);
     const room = this.#room;
     const commands = programs.map((entry: SpawnProgram, i) => {
       const where = `programs[${i}]`;
-      const { program, args = [], ranks = 1, info = {} } = checkOptions(where, entry, ['program', 'args', 'ranks', 'info']);
+      const {
+        program,
+        args = [],
+        ranks = 1,
+        info = {},
+      } = checkOptions(where, entry, ['program', 'args', 'ranks', 'info']);
       if (program === '') throw optionError(`${where}.program`, 'the name of a program', program);
       return {
         program: checkField(`${where}.program`, program, room),
-        args: checkStrings(`${where}.args`, args).map((arg, j) => checkField(`${where}.args[${j}]`, arg, room)),
+        args: checkStrings(`${where}.args`, args).map((arg, j) =>
+          checkField(`${where}.args[${j}]`, arg, room),
+        ),
         ranks: checkInteger(`${where}.ranks`, ranks, 1, MAX_RANKS),
         info: checkInfo(`${where}.info`, info, room),
       };
@@ -370,8 +437,15 @@ export class PmiClient implements AsyncDisposable {
     const { preput: keys = {}, ...waiting } = options;
     const preput = checkPairs('preput', keys, room);
     const processes = commands.reduce((sum, { ranks }) => sum + ranks, 0);
-    const { kvsname, errcodes } = await this.#wait(`spawn ${commands[0]!.program}`, () => this.#backend.spawn({ commands, preput }), waiting);
-    return { ...(kvsname === '' ? {} : { kvsname }), errcodes: errcodes.length === 0 ? Array<number>(processes).fill(0) : errcodes };
+    const { kvsname, errcodes } = await this.#wait(
+      `spawn ${commands[0]!.program}`,
+      () => this.#backend.spawn({ commands, preput }),
+      waiting,
+    );
+    return {
+      ...(kvsname === '' ? {} : { kvsname }),
+      errcodes: errcodes.length === 0 ? Array<number>(processes).fill(0) : errcodes,
+    };
   }
 
   /**
@@ -384,7 +458,9 @@ export class PmiClient implements AsyncDisposable {
     const valueOf = async (key: string): Promise<string> => {
       try {
         // Slurm's PMI-2 has it as an attribute of the job, and not among the keys.
-        return await (this.version.startsWith('2') ? this.getJobAttribute(key, options) : this.get(key, options));
+        return await (this.version.startsWith('2')
+          ? this.getJobAttribute(key, options)
+          : this.get(key, options));
       } catch (error) {
         // A key that is not there says nothing.
         if ((error as PmiError).code === 'ERR_PMI_RESULT') return '';
@@ -395,7 +471,9 @@ export class PmiClient implements AsyncDisposable {
     const taskmap = mapping === '' ? await valueOf('flux.taskmap') : '';
     const ranks = native.cliqueRanks(mapping, taskmap, this.rank, this.size);
     if (typeof ranks !== 'string') return ranks;
-    throw new PmiError('ERR_PMI_PROTOCOL', this.server === undefined ? ranks : `${this.server}: ${ranks}`, { rank: this.rank });
+    throw new PmiError('ERR_PMI_PROTOCOL', this.server === undefined ? ranks : `${this.server}: ${ranks}`, {
+      rank: this.rank,
+    });
   }
 
   /** Leaves the job in good order and closes the connection. A rank that leaves without it is a failed one. */
@@ -435,10 +513,16 @@ export class PmiClient implements AsyncDisposable {
 
   /** What the option `version` and the server have not made of this connection. */
   #needs(version: string, what: string): void {
-    if (Number(this.version) < Number(version)) throw optionError('version', `PMI ${version} at both sides for ${what}`, this.version);
+    if (Number(this.version) < Number(version))
+      throw optionError('version', `PMI ${version} at both sides for ${what}`, this.version);
   }
 
-  #ask(operation: NativeOperation, words: readonly string[], count: number, options: Waiting): Promise<string[]> {
+  #ask(
+    operation: NativeOperation,
+    words: readonly string[],
+    count: number,
+    options: Waiting,
+  ): Promise<string[]> {
     const what = count === 1 ? describeRequest(operation, words, 0) : `${operation} of ${count}`;
     return this.#wait(what, () => this.#backend.ask(operation, words, count), options);
   }
@@ -450,7 +534,11 @@ export class PmiClient implements AsyncDisposable {
     if (this.#over) throw new PmiError('ERR_PMI_CLOSED', 'the client is closed', { rank: this.rank });
     const where = this.server === undefined ? '' : `${this.server}: `;
     for (const open of this.#abandoned.values()) {
-      throw new PmiError('ERR_PMI_PENDING', `${where}${what}: ${open} was given up and is still open, and answers come in order: wait, or close()`, { rank: this.rank });
+      throw new PmiError(
+        'ERR_PMI_PENDING',
+        `${where}${what}: ${open} was given up and is still open, and answers come in order: wait, or close()`,
+        { rank: this.rank },
+      );
     }
     const answer = ask();
     let answered = false;

@@ -1,7 +1,15 @@
 import { describeRequest, type Backend } from './backend';
 import { follow } from './dispatch';
 import { fromFault, fromThrown, PmiError } from './errors';
-import { native, type ClientRequest, type NativeConnectOptions, type NativeNotice, type NativeOperation, type NativeReady, type NativeSpawnRequest } from './native';
+import {
+  native,
+  type ClientRequest,
+  type NativeConnectOptions,
+  type NativeNotice,
+  type NativeOperation,
+  type NativeReady,
+  type NativeSpawnRequest,
+} from './native';
 import { deferred, type Deferred } from './wait';
 
 /** Requests that were made together and are answered together. */
@@ -90,7 +98,12 @@ export class Connection implements Backend {
       case 'answer':
         return this.#onAnswer(notice.request, notice.value, notice);
       case 'failed': {
-        const code = notice.reason === 'refused' ? 'ERR_PMI_REFUSED' : notice.reason === 'protocol' ? 'ERR_PMI_PROTOCOL' : 'ERR_PMI_HUNG_UP';
+        const code =
+          notice.reason === 'refused'
+            ? 'ERR_PMI_REFUSED'
+            : notice.reason === 'protocol'
+              ? 'ERR_PMI_PROTOCOL'
+              : 'ERR_PMI_HUNG_UP';
         return this.#fail(new PmiError(code, notice.message, { rank: this.#rank }));
       }
       case 'fault':

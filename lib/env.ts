@@ -40,7 +40,10 @@ export function readClientEnvironment(environment: Environment): ClientTarget {
   const number = (name: string, max: number): number => {
     const text = environment[name];
     if (text === undefined || !/^\d+$/.test(text) || Number(text) > max) {
-      throw new PmiError('ERR_PMI_ENVIRONMENT', `${name}=${text ?? '(not set)'}: expected a whole number up to ${max}`);
+      throw new PmiError(
+        'ERR_PMI_ENVIRONMENT',
+        `${name}=${text ?? '(not set)'}: expected a whole number up to ${max}`,
+      );
     }
     return Number(text);
   };
@@ -53,7 +56,10 @@ export function readClientEnvironment(environment: Environment): ClientTarget {
   }
   if (environment.PMI_PORT !== undefined) {
     if (environment.PMI_ID === undefined) {
-      throw new PmiError('ERR_PMI_ENVIRONMENT', 'PMI_PORT is set but PMI_ID is not: the server would refuse us; a launcher sets both');
+      throw new PmiError(
+        'ERR_PMI_ENVIRONMENT',
+        'PMI_PORT is set but PMI_ID is not: the server would refuse us; a launcher sets both',
+      );
     }
     return { kind: 'port', address: environment.PMI_PORT, id: environment.PMI_ID, spawned, ...job };
   }

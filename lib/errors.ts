@@ -76,12 +76,21 @@ export class PmiError extends Error {
 }
 
 export function fromFault(fault: NativeFault, rank?: number): PmiError {
-  return new PmiError(fault.code as PmiErrorCode, fault.message, { errno: fault.errno, syscall: fault.syscall, rank });
+  return new PmiError(fault.code as PmiErrorCode, fault.message, {
+    errno: fault.errno,
+    syscall: fault.syscall,
+    rank,
+  });
 }
 
 /** What the addon throws at a call: a system error with errno and syscall, which `code` is for, or one with a code of its own. */
 export function fromThrown(code: PmiErrorCode, thrown: unknown): PmiError {
   if (thrown instanceof PmiError) return thrown;
-  const { message, errno, syscall, code: own } = thrown as Error & { errno?: number; syscall?: string; code?: PmiErrorCode };
+  const {
+    message,
+    errno,
+    syscall,
+    code: own,
+  } = thrown as Error & { errno?: number; syscall?: string; code?: PmiErrorCode };
   return new PmiError(own ?? code, message, { errno, syscall, cause: thrown });
 }

@@ -79,7 +79,8 @@ interface Reader<E extends { type: string }> {
   wake(): void;
 }
 
-const wants = ({ types }: { types: ReadonlySet<string> | undefined }, type: string): boolean => types === undefined || types.has(type);
+const wants = ({ types }: { types: ReadonlySet<string> | undefined }, type: string): boolean =>
+  types === undefined || types.has(type);
 
 export interface HubOptions<E> {
   /** Is given each event that no reader gets, be it that the last one that wants it leaves before it has come to it. */
@@ -159,7 +160,8 @@ export class EventHub<E extends { type: string }> {
   #leaveUnread(backlog: Backlog<E>): void {
     while (backlog.length > 0) {
       const { event } = backlog.shift();
-      if (!isMissed(event) && ![...this.#readers].some((reader) => wants(reader, event.type))) this.#onUnread(event);
+      if (!isMissed(event) && ![...this.#readers].some((reader) => wants(reader, event.type)))
+        this.#onUnread(event);
     }
   }
 

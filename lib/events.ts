@@ -1,6 +1,20 @@
 import type { EventHub, HubOptions, Missed } from './event-hub';
-import { native, type NativeEvent, type NativeNotice, type NativeSpawn, type NativeSpawnAnswer } from './native';
-import { checkInteger, checkKvsname, checkOneOf, checkOptions, checkSignal, checkString, optionError } from './options';
+import {
+  native,
+  type NativeEvent,
+  type NativeNotice,
+  type NativeSpawn,
+  type NativeSpawnAnswer,
+} from './native';
+import {
+  checkInteger,
+  checkKvsname,
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  checkString,
+  optionError,
+} from './options';
 
 /** Who is at the other end of a connection, as the kernel tells. */
 export interface Peer {
@@ -88,7 +102,8 @@ export type UntimedPmiEvent =
 export type PmiEvent = (UntimedPmiEvent & Timed) | Missed<RepeatedEvent>;
 
 /** Of which peers can make as many as they like: the first two and `disconnected` where a rank comes back. */
-export type RepeatedEvent = 'connected' | 'initialized' | 'disconnected' | 'barrier' | 'rejected' | 'protocol-error';
+export type RepeatedEvent =
+  'connected' | 'initialized' | 'disconnected' | 'barrier' | 'rejected' | 'protocol-error';
 
 /** The names of the PMI server's own events there. */
 const nativeNames = {
@@ -103,7 +118,11 @@ const nativeNames = {
   'protocol-error': 'protocol_error',
 } as const satisfies Partial<Record<PmiEvent['type'], NativeEvent['event']>>;
 
-export const pmiEventTypes = [...(Object.keys(nativeNames) as (keyof typeof nativeNames)[]), 'name-server-lost', 'spawn'] as const;
+export const pmiEventTypes = [
+  ...(Object.keys(nativeNames) as (keyof typeof nativeNames)[]),
+  'name-server-lost',
+  'spawn',
+] as const;
 
 /** Which events to read. */
 export interface EventOptions<T extends string> {
@@ -114,20 +133,36 @@ export interface EventOptions<T extends string> {
 }
 
 /** @throws {@link PmiError} `ERR_PMI_OPTION` */
-export function readEvents<E extends { type: string }>(hub: EventHub<E>, options: EventOptions<string>, known: readonly string[]): AsyncIterableIterator<E | Missed> {
+export function readEvents<E extends { type: string }>(
+  hub: EventHub<E>,
+  options: EventOptions<string>,
+  known: readonly string[],
+): AsyncIterableIterator<E | Missed> {
   checkOptions('options', options, ['signal', 'types']);
   const { types } = options;
-  if (types !== undefined && !Array.isArray(types)) throw optionError('types', 'an array of types of events', types);
-  return hub.read(checkSignal(options.signal), types?.map((type, i) => checkOneOf(`types[${i}]`, type, known)));
+  if (types !== undefined && !Array.isArray(types))
+    throw optionError('types', 'an array of types of events', types);
+  return hub.read(
+    checkSignal(options.signal),
+    types?.map((type, i) => checkOneOf(`types[${i}]`, type, known)),
+  );
 }
 
 /** @param handle the native side's, once there is one */
 export function tellNative(handle: () => number): NonNullable<HubOptions<never>['onInterest']> {
-  return (types) => native.readEvents(handle(), Object.entries(nativeNames).flatMap(([name, there]) => (types?.has(name) === false ? [] : [there])));
+  return (types) =>
+    native.readEvents(
+      handle(),
+      Object.entries(nativeNames).flatMap(([name, there]) => (types?.has(name) === false ? [] : [there])),
+    );
 }
 
 /** Passes on what the PMI server tells of its events. */
-export function pushNative<E extends { type: string }>(hub: EventHub<E>, notice: NativeNotice & { type: 'event' | 'missed' }, toEvent: (event: NativeEvent & Timed) => E): void {
+export function pushNative<E extends { type: string }>(
+  hub: EventHub<E>,
+  notice: NativeNotice & { type: 'event' | 'missed' },
+  toEvent: (event: NativeEvent & Timed) => E,
+): void {
   const type = Object.entries(nativeNames).find(([, there]) => there === notice.event)![0];
   if (notice.type === 'missed') hub.miss(type, notice.count);
   else hub.push(toEvent(notice), notice.repeats);
@@ -151,7 +186,12 @@ function toUntimed(event: NativeEvent): Exclude<UntimedPmiEvent, SpawnEvent> {
     case 'aborted':
       return { type: 'aborted', rank, exitCode: event.exitCode, message: event.message };
     case 'disconnected':
-      return { type: 'disconnected', rank, lost: event.lost, ...(event.message === '' ? {} : { reason: event.message }) };
+      return {
+        type: 'disconnected',
+        rank,
+        lost: event.lost,
+        ...(event.message === '' ? {} : { reason: event.message }),
+      };
     case 'rejected':
       return { type: 'rejected', peer: event.peer, reason: event.message };
     case 'stuck':
@@ -178,12 +218,15 @@ export function toSpawnEvent(spawn: NativeSpawn, answer: (answer: NativeSpawnAns
       checkOptions('job', job, ['kvsname', 'errcodes']);
       const kvsname = job.kvsname === undefined ? '' : checkKvsname('kvsname', job.kvsname);
       const { errcodes = new Array<number>(processes).fill(0) } = job;
-      if (!Array.isArray(errcodes) || errcodes.length !== processes) throw optionError('errcodes', `an array of ${processes} numbers`, errcodes);
-      for (const [i, code] of errcodes.entries()) checkInteger(`errcodes[${i}]`, code, -(2 ** 31), 2 ** 31 - 1);
+      if (!Array.isArray(errcodes) || errcodes.length !== processes)
+        throw optionError('errcodes', `an array of ${processes} numbers`, errcodes);
+      for (const [i, code] of errcodes.entries())
+        checkInteger(`errcodes[${i}]`, code, -(2 ** 31), 2 ** 31 - 1);
       answerOnce({ rc: 0, message: '', kvsname, errcodes });
     },
     reject(rc, message = '') {
-      if (checkInteger('rc', rc, -(2 ** 31), 2 ** 31 - 1) === 0) throw optionError('rc', 'a number that is not 0', rc);
+      if (checkInteger('rc', rc, -(2 ** 31), 2 ** 31 - 1) === 0)
+        throw optionError('rc', 'a number that is not 0', rc);
       answerOnce({ rc, message: checkString('message', message), kvsname: '', errcodes: [] });
     },
   };

@@ -7,7 +7,10 @@ import { deferred, type Deferred } from './wait';
 function withSpawned(notice: NativeStatus): PmiStatus {
   const status = toPmiStatus(notice);
   if (notice.spawned.length === 0) return status;
-  return { ...status, spawned: notice.spawned.map((group) => ({ ...toPmiStatus(group), group: group.group })) };
+  return {
+    ...status,
+    spawned: notice.spawned.map((group) => ({ ...toPmiStatus(group), group: group.group })),
+  };
 }
 
 /** The part that servers and launches share: a native handle, questions for its status, and its end. */
@@ -27,7 +30,8 @@ export class JobHandle {
       onNotice(notice);
       if (notice.type === 'closed') {
         this.#gone = true;
-        for (const question of this.#questions.values()) question.reject(new PmiError('ERR_PMI_CLOSED', 'the job is closed'));
+        for (const question of this.#questions.values())
+          question.reject(new PmiError('ERR_PMI_CLOSED', 'the job is closed'));
         this.#questions.clear();
         end.resolve();
       }

@@ -59,7 +59,13 @@ export interface WireOptions {
   pmiSubversion?: 1 | 2;
 }
 
-export const admissionOptionNames = ['allowedUids', 'allowHosts', 'pmiId', 'reconnect', 'handshakeTimeout'] as const;
+export const admissionOptionNames = [
+  'allowedUids',
+  'allowHosts',
+  'pmiId',
+  'reconnect',
+  'handshakeTimeout',
+] as const;
 
 const MAX_UID = 2 ** 32 - 2;
 
@@ -82,7 +88,8 @@ function checkHosts(value: unknown): string[] {
   return value.map((item: unknown, i) => {
     const text = checkString(`allowHosts[${i}]`, item);
     const error = native.hostRangeError(text);
-    if (error !== undefined) throw optionError(`allowHosts[${i}]`, error.reason.replace(/^expected /, ''), text);
+    if (error !== undefined)
+      throw optionError(`allowHosts[${i}]`, error.reason.replace(/^expected /, ''), text);
     return text;
   });
 }
@@ -110,7 +117,8 @@ export function makeJobOptions(
 ): NativeJobOptions {
   return {
     size,
-    ranksPerNode: ranksPerNode === undefined ? size : checkInteger('ranksPerNode', ranksPerNode, 1, MAX_RANKS),
+    ranksPerNode:
+      ranksPerNode === undefined ? size : checkInteger('ranksPerNode', ranksPerNode, 1, MAX_RANKS),
     nodes: [],
     appSizes: [],
     offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
@@ -119,7 +127,10 @@ export function makeJobOptions(
     kvsLimit: checkInteger('kvsLimit', options.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
     allowedUids: checkUids(options.allowedUids ?? [process.geteuid!()]),
     allowHosts: checkHosts(options.allowHosts ?? []),
-    tokens: makeTokens(size, checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const)),
+    tokens: makeTokens(
+      size,
+      checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const),
+    ),
     reconnect: checkBoolean('reconnect', options.reconnect ?? false),
     handshakeTimeout: checkInteger('handshakeTimeout', options.handshakeTimeout ?? 10_000, 1, 2 ** 31 - 1),
   };

@@ -8,7 +8,7 @@ import { checkString, optionError } from './options';
  */
 export function formatIdset(ids: readonly number[]): string {
   const parts: string[] = [];
-  for (let i = 0; i < ids.length; ) {
+  for (let i = 0; i < ids.length;) {
     let last = i;
     while (last + 1 < ids.length && ids[last + 1] === ids[last]! + 1) last++;
     parts.push(last === i ? `${ids[i]}` : `${ids[i]}-${ids[last]}`);

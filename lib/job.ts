@@ -1,6 +1,14 @@
 import type { Readable } from 'node:stream';
 import type { EventHub, Missed } from './event-hub';
-import { pmiEventTypes, readEvents, type EventOptions, type RepeatedEvent, type SpawnEvent, type Timed, type UntimedPmiEvent } from './events';
+import {
+  pmiEventTypes,
+  readEvents,
+  type EventOptions,
+  type RepeatedEvent,
+  type SpawnEvent,
+  type Timed,
+  type UntimedPmiEvent,
+} from './events';
 import type { JobHandle } from './handle';
 import { MAX_MILLISECONDS } from './limits';
 import { native } from './native';
@@ -20,7 +28,14 @@ export type UntimedJobEvent =
   | { type: 'started'; rank: number; pid: number; cpus: number[]; group?: number }
   | { type: 'exited'; rank: number; code?: number; signal?: NodeJS.Signals; group?: number }
   /** A rank has spawned a group, all of which has been started. `ignoredInfo`: keys of MPI_Info that nothing is made of. */
-  | { type: 'spawned'; group: number; by: { group: number; rank: number }; size: number; programs: string[]; ignoredInfo: string[] }
+  | {
+      type: 'spawned';
+      group: number;
+      by: { group: number; rank: number };
+      size: number;
+      programs: string[];
+      ignoredInfo: string[];
+    }
   /** A rank got no processes. */
   | { type: 'spawn-refused'; by: { group: number; rank: number }; reason: string }
   /** No rank of a spawned group runs any more. */
@@ -31,9 +46,27 @@ export type UntimedJobEvent =
 /** The same, and when it happened. `missed` as in {@link PmiEvent}: of a spawned group anything may be. */
 export type JobEvent =
   | (UntimedJobEvent & Timed)
-  | Missed<RepeatedEvent | 'finalized' | 'aborted' | 'stuck' | 'started' | 'exited' | 'spawned' | 'spawn-refused' | 'group-ended'>;
+  | Missed<
+      | RepeatedEvent
+      | 'finalized'
+      | 'aborted'
+      | 'stuck'
+      | 'started'
+      | 'exited'
+      | 'spawned'
+      | 'spawn-refused'
+      | 'group-ended'
+    >;
 
-const jobEventTypes = [...pmiEventTypes.filter((type) => type !== 'spawn'), 'started', 'exited', 'spawned', 'spawn-refused', 'group-ended', 'printed'];
+const jobEventTypes = [
+  ...pmiEventTypes.filter((type) => type !== 'spawn'),
+  'started',
+  'exited',
+  'spawned',
+  'spawn-refused',
+  'group-ended',
+  'printed',
+];
 
 /** What the owner reads of a job, where it asked for pipes. */
 export interface JobStreams {
@@ -72,7 +105,13 @@ export class Job implements AsyncDisposable {
     handle: JobHandle,
     hub: EventHub<JobEvent>,
     agent: { pid: number; host: string },
-    parts: { size: number; grace: number; streams: JobStreams; started: Promise<readonly number[]>; result: Promise<JobResult> },
+    parts: {
+      size: number;
+      grace: number;
+      streams: JobStreams;
+      started: Promise<readonly number[]>;
+      result: Promise<JobResult>;
+    },
   ) {
     this.#handle = handle;
     this.#hub = hub;
@@ -94,8 +133,12 @@ export class Job implements AsyncDisposable {
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
-  events<T extends JobEvent['type'] = JobEvent['type']>(options: EventOptions<T> = {}): AsyncIterableIterator<Extract<JobEvent, { type: T | 'missed' }>> {
-    return readEvents(this.#hub, options, jobEventTypes) as AsyncIterableIterator<Extract<JobEvent, { type: T | 'missed' }>>;
+  events<T extends JobEvent['type'] = JobEvent['type']>(
+    options: EventOptions<T> = {},
+  ): AsyncIterableIterator<Extract<JobEvent, { type: T | 'missed' }>> {
+    return readEvents(this.#hub, options, jobEventTypes) as AsyncIterableIterator<
+      Extract<JobEvent, { type: T | 'missed' }>
+    >;
   }
 
   /** @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` when the job has ended */
@@ -124,7 +167,8 @@ export class Job implements AsyncDisposable {
    * @param line without control characters; empty to take it away
    */
   showStatus(line: string): void {
-    if (printable(checkString('line', line)) !== line) throw optionError('line', 'a line without control characters', line);
+    if (printable(checkString('line', line)) !== line)
+      throw optionError('line', 'a line without control characters', line);
     native.showStatus(this.#handle.id, line);
   }
 
@@ -146,4 +190,3 @@ export class Job implements AsyncDisposable {
     await this.stop();
   }
 }
-

@@ -4,11 +4,29 @@ import { resolveUnixAddress, toListenOptions } from './address';
 import { makeJobOptions, type AdmissionOptions, type KvsOptions, type WireOptions } from './identity';
 import { MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from './limits';
 import {
-  agentPath, execPath, native, type NativeBinding, type NativeCaller, type NativeEnvironment, type NativeGroupOptions, type NativeLaunchOptions,
-  type NativeOutputPlan, type NativeProgram,
+  agentPath,
+  execPath,
+  native,
+  type NativeBinding,
+  type NativeCaller,
+  type NativeEnvironment,
+  type NativeGroupOptions,
+  type NativeLaunchOptions,
+  type NativeOutputPlan,
+  type NativeProgram,
 } from './native';
 import {
-  checkBoolean, checkBytes, checkBytesList, checkInteger, checkIntegers, checkOneOf, checkOptions, checkSignal, checkString, checkStrings, optionError,
+  checkBoolean,
+  checkBytes,
+  checkBytesList,
+  checkInteger,
+  checkIntegers,
+  checkOneOf,
+  checkOptions,
+  checkSignal,
+  checkString,
+  checkStrings,
+  optionError,
   type Bytes,
 } from './options';
 import type { JobApp } from './result';
@@ -53,7 +71,8 @@ export interface LaunchApp {
  */
 export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | { file: Bytes };
 
-export interface JobSettings extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions, WireOptions {
+export interface JobSettings
+  extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions, WireOptions {
   /** `fd` by default. */
   pmi?: PmiTransport;
   /** With `pmi: 'tcp'`: the ports to choose from, the first and the last; any by default. */
@@ -169,10 +188,39 @@ const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'inheritEnv', 'setEn
 
 /** The compiler sees when one is missing. */
 const settings: Record<keyof JobSettings, true> = {
-  pmi: true, ports: true, execShim: true, stdout: true, stderr: true, label: true, outputFrom: true, stdin: true, universeSize: true, maxSpawn: true,
-  nameServer: true, ranksPerNode: true, nodes: true, hosts: true, pretendHosts: true, bind: true, allowedUids: true, pmiId: true, reconnect: true,
-  debugger: true, ignoredSignals: true, blockedSignals: true, softFiles: true, fds: true, onFailure: true, onEarlyExit: true, killTimeout: true,
-  timeout: true, wireupTimeout: true, singleton: true, kvsLimit: true, pmiSubversion: true, signal: true,
+  pmi: true,
+  ports: true,
+  execShim: true,
+  stdout: true,
+  stderr: true,
+  label: true,
+  outputFrom: true,
+  stdin: true,
+  universeSize: true,
+  maxSpawn: true,
+  nameServer: true,
+  ranksPerNode: true,
+  nodes: true,
+  hosts: true,
+  pretendHosts: true,
+  bind: true,
+  allowedUids: true,
+  pmiId: true,
+  reconnect: true,
+  debugger: true,
+  ignoredSignals: true,
+  blockedSignals: true,
+  softFiles: true,
+  fds: true,
+  onFailure: true,
+  onEarlyExit: true,
+  killTimeout: true,
+  timeout: true,
+  wireupTimeout: true,
+  singleton: true,
+  kvsLimit: true,
+  pmiSubversion: true,
+  signal: true,
 };
 const settingNames = Object.keys(settings) as (keyof JobSettings)[];
 
@@ -188,7 +236,10 @@ export interface LaunchPlan {
   makeGroup(size: number): Omit<NativeGroupOptions, 'programs' | 'hosts' | 'nodeNumbers'>;
   /** The port of the singleton, and the process. */
   singleton: { port: number; pid: number } | undefined;
-  native: Omit<NativeLaunchOptions, 'singletonFd' | 'singletonPid' | 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'>;
+  native: Omit<
+    NativeLaunchOptions,
+    'singletonFd' | 'singletonPid' | 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'
+  >;
 }
 
 /** What Hydra sets for its ranks, beside PMI's own: a pipe makes gfortran's output late, and MPICH names its interface. */
@@ -203,8 +254,12 @@ function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
     return [{ where: '', app: options }];
   }
   checkOptions('options', options, ['apps', ...settingNames]);
-  if (!Array.isArray(options.apps) || options.apps.length === 0) throw optionError('apps', 'an array of applications', options.apps);
-  return Array.from(options.apps, (app: LaunchApp, i) => ({ where: `apps[${i}].`, app: checkOptions(`apps[${i}]`, app, appNames) }));
+  if (!Array.isArray(options.apps) || options.apps.length === 0)
+    throw optionError('apps', 'an array of applications', options.apps);
+  return Array.from(options.apps, (app: LaunchApp, i) => ({
+    where: `apps[${i}].`,
+    app: checkOptions(`apps[${i}]`, app, appNames),
+  }));
 }
 
 function toProgram(where: string, app: LaunchApp, prefix: string[]): NativeProgram {
@@ -225,13 +280,23 @@ function checkProgram(name: string, value: unknown): string {
 
 function toEnvironment(where: string, app: LaunchApp): NativeEnvironment {
   const given = app.env === undefined ? undefined : checkEnvironment(`${where}env`, app.env);
-  const names = app.inheritEnv === undefined ? undefined : checkBytesList(`${where}inheritEnv`, app.inheritEnv);
-  if (given !== undefined && names !== undefined) throw optionError(`${where}inheritEnv`, 'nothing beside env', app.inheritEnv);
+  const names =
+    app.inheritEnv === undefined ? undefined : checkBytesList(`${where}inheritEnv`, app.inheritEnv);
+  if (given !== undefined && names !== undefined)
+    throw optionError(`${where}inheritEnv`, 'nothing beside env', app.inheritEnv);
   const inherited = given === undefined ? native.ownEnvironment(names) : new Uint8Array();
   // A worker's own.
-  const copied = Object.entries(inherited === undefined ? process.env : {}).filter(([name]) => names?.includes(name) ?? true);
-  const variables = new Map([...copied, ...(given ?? []), ...checkEnvironment(`${where}setEnv`, app.setEnv ?? {})]);
-  const set = [...variables].filter(([name, value]) => value !== undefined && !native.isStalePmiVariable(name));
+  const copied = Object.entries(inherited === undefined ? process.env : {}).filter(
+    ([name]) => names?.includes(name) ?? true,
+  );
+  const variables = new Map([
+    ...copied,
+    ...(given ?? []),
+    ...checkEnvironment(`${where}setEnv`, app.setEnv ?? {}),
+  ]);
+  const set = [...variables].filter(
+    ([name, value]) => value !== undefined && !native.isStalePmiVariable(name),
+  );
   return {
     defaults: hydraEnvironment(),
     inherited: inherited ?? new Uint8Array(),
@@ -241,18 +306,25 @@ function toEnvironment(where: string, app: LaunchApp): NativeEnvironment {
 }
 
 function checkEnvironment(name: string, value: RankEnvironment): [string, string | undefined][] {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map) throw optionError(name, 'an object of strings', value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map)
+    throw optionError(name, 'an object of strings', value);
   return Object.entries(value).map(([variable, text]) => {
-    if (variable === '' || variable.includes('=')) throw optionError(name, "names that are not empty and have no '='", variable);
-    return [checkString(name, variable), text === undefined ? undefined : checkBytes(`${name}.${variable}`, text)];
+    if (variable === '' || variable.includes('='))
+      throw optionError(name, "names that are not empty and have no '='", variable);
+    return [
+      checkString(name, variable),
+      text === undefined ? undefined : checkBytes(`${name}.${variable}`, text),
+    ];
   });
 }
 
 function checkTarget(name: string, value: OutputTarget): OutputTarget {
-  if (typeof value !== 'object' || value === null) return checkOneOf(name, value, ['inherit', 'pipe', 'pipe-per-rank', 'ignore'] as const);
+  if (typeof value !== 'object' || value === null)
+    return checkOneOf(name, value, ['inherit', 'pipe', 'pipe-per-rank', 'ignore'] as const);
   checkOptions(name, value, ['file']);
   const file = checkBytes(`${name}.file`, value.file);
-  if (file === '' || file.length > MAX_PATTERN) throw optionError(`${name}.file`, `the name of a file, up to ${MAX_PATTERN} letters`, file);
+  if (file === '' || file.length > MAX_PATTERN)
+    throw optionError(`${name}.file`, `the name of a file, up to ${MAX_PATTERN} letters`, file);
   return { file };
 }
 
@@ -280,25 +352,41 @@ function stdinReaders(value: JobSettings['stdin'], size: number): boolean[] {
 
 function toBinding(value: JobSettings['bind']): NativeBinding {
   if (!Array.isArray(value)) {
-    return { unit: checkOneOf('bind', value ?? 'none', ['none', 'hwthread', 'core', 'socket'] as const), sets: [] };
+    return {
+      unit: checkOneOf('bind', value ?? 'none', ['none', 'hwthread', 'core', 'socket'] as const),
+      sets: [],
+    };
   }
   const sets = value.map((set: readonly number[], i) => checkIntegers(`bind[${i}]`, set, 0, 65_535));
-  if (sets.length === 0 || sets.some(({ length }) => length === 0)) throw optionError('bind', 'sets of CPUs', value);
-  if (sets.length + sets.flat().length > MAX_CPUS) throw optionError('bind', `up to ${MAX_CPUS} CPUs in all`, value);
+  if (sets.length === 0 || sets.some(({ length }) => length === 0))
+    throw optionError('bind', 'sets of CPUs', value);
+  if (sets.length + sets.flat().length > MAX_CPUS)
+    throw optionError('bind', `up to ${MAX_CPUS} CPUs in all`, value);
   return { unit: 'list', sets };
 }
 
-function nodesOf(options: JobSettings, size: number): { nodes: number[]; hosts: string[]; ownHosts: boolean } {
+function nodesOf(
+  options: JobSettings,
+  size: number,
+): { nodes: number[]; hosts: string[]; ownHosts: boolean } {
   const ownHosts = checkBoolean('pretendHosts', options.pretendHosts ?? false);
   const nodes = options.nodes === undefined ? [] : checkIntegers('nodes', options.nodes, 0, size - 1);
-  if (options.nodes !== undefined && nodes.length !== size) throw optionError('nodes', `one node for each of ${size} ranks`, nodes);
-  if (options.nodes !== undefined && options.ranksPerNode !== undefined) throw optionError('ranksPerNode', 'nothing beside nodes', options.ranksPerNode);
-  const count = nodes.length > 0 ? nodes.reduce((most, node) => Math.max(most, node), 0) + 1 : Math.ceil(size / (options.ranksPerNode ?? size));
-  if (nodes.length > 0 && new Set(nodes).size !== count) throw optionError('nodes', 'nodes that are numbered from 0 without gaps', nodes);
+  if (options.nodes !== undefined && nodes.length !== size)
+    throw optionError('nodes', `one node for each of ${size} ranks`, nodes);
+  if (options.nodes !== undefined && options.ranksPerNode !== undefined)
+    throw optionError('ranksPerNode', 'nothing beside nodes', options.ranksPerNode);
+  const count =
+    nodes.length > 0
+      ? nodes.reduce((most, node) => Math.max(most, node), 0) + 1
+      : Math.ceil(size / (options.ranksPerNode ?? size));
+  if (nodes.length > 0 && new Set(nodes).size !== count)
+    throw optionError('nodes', 'nodes that are numbered from 0 without gaps', nodes);
   const hosts = checkStrings('hosts', options.hosts ?? []);
-  if (options.hosts !== undefined && hosts.length !== count) throw optionError('hosts', `a name for each of ${count} nodes`, hosts);
+  if (options.hosts !== undefined && hosts.length !== count)
+    throw optionError('hosts', `a name for each of ${count} nodes`, hosts);
   // HOST_NAME_MAX.
-  if (hosts.some((name) => !/^[^\s\p{Cc}]+$/u.test(name) || Buffer.byteLength(name) > 64)) throw optionError('hosts', 'names of 1 to 64 bytes without blanks and control characters', hosts);
+  if (hosts.some((name) => !/^[^\s\p{Cc}]+$/u.test(name) || Buffer.byteLength(name) > 64))
+    throw optionError('hosts', 'names of 1 to 64 bytes without blanks and control characters', hosts);
   return { nodes, hosts, ownHosts: ownHosts && hosts.length > 0 };
 }
 
@@ -308,7 +396,10 @@ function nodesInOrder(size: number, ranksPerNode: number | undefined): number[] 
   return Array.from({ length: size }, (_, rank) => Math.floor(rank / each));
 }
 
-function debuggerOf(value: JobSettings['debugger'], size: number): { debugger: string[]; debugged: number[] } {
+function debuggerOf(
+  value: JobSettings['debugger'],
+  size: number,
+): { debugger: string[]; debugged: number[] } {
   if (value === undefined) return { debugger: [], debugged: [] };
   checkOptions('debugger', value, ['command', 'ranks']);
   const command = checkBytesList('debugger.command', value.command);
@@ -320,22 +411,28 @@ function singletonOf(value: JobSettings['singleton'], size: number): LaunchPlan[
   if (value === undefined) return undefined;
   checkOptions('singleton', value, ['port', 'pid']);
   if (size !== 1) throw optionError('ranks', '1 beside singleton', size);
-  return { port: checkInteger('singleton.port', value.port, 1, 65_535), pid: checkInteger('singleton.pid', value.pid, 1, 2 ** 31 - 1) };
+  return {
+    port: checkInteger('singleton.port', value.port, 1, 65_535),
+    pid: checkInteger('singleton.pid', value.pid, 1, 2 ** 31 - 1),
+  };
 }
 
 function callerOf(options: JobSettings): NativeCaller {
   const fds = checkIntegers('fds', options.fds ?? [], 3, 2 ** 31 - 1);
-  if (fds.length > MAX_FDS || new Set(fds).size !== fds.length) throw optionError('fds', `up to ${MAX_FDS} numbers, each once`, fds);
+  if (fds.length > MAX_FDS || new Set(fds).size !== fds.length)
+    throw optionError('fds', `up to ${MAX_FDS} numbers, each once`, fds);
   return {
     ignoredSignals: signalNumbers('ignoredSignals', options.ignoredSignals ?? []),
     blockedSignals: signalNumbers('blockedSignals', options.blockedSignals ?? []),
-    softFiles: options.softFiles === undefined ? 0 : checkInteger('softFiles', options.softFiles, 1, 2 ** 31 - 1),
+    softFiles:
+      options.softFiles === undefined ? 0 : checkInteger('softFiles', options.softFiles, 1, 2 ** 31 - 1),
     fds,
   };
 }
 
 function checkPorts(value: unknown): [number, number] {
-  if (!Array.isArray(value) || value.length !== 2) throw optionError('ports', 'the first and the last port', value);
+  if (!Array.isArray(value) || value.length !== 2)
+    throw optionError('ports', 'the first and the last port', value);
   const first = checkInteger('ports[0]', value[0], 1, 65_535);
   return [first, checkInteger('ports[1]', value[1], first, 65_535)];
 }
@@ -344,7 +441,12 @@ function checkPorts(value: unknown): [number, number] {
 export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   const given = appsOf(options);
   const sizes = given.map(({ where, app }) => checkInteger(`${where}ranks`, app.ranks, 1, MAX_RANKS));
-  const size = checkInteger('ranks', sizes.reduce((sum, ranks) => sum + ranks), 1, MAX_RANKS);
+  const size = checkInteger(
+    'ranks',
+    sizes.reduce((sum, ranks) => sum + ranks),
+    1,
+    MAX_RANKS,
+  );
   const pmi = checkOneOf('pmi', options.pmi ?? 'fd', ['fd', 'tcp', 'unix'] as const);
   const universe = options.universeSize;
   if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
@@ -384,7 +486,9 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       ...makeGroup(size),
       nodes: nodes.length === 0 && sizes.length > 1 ? nodesInOrder(size, options.ranksPerNode) : nodes,
       appSizes: sizes,
-      ...(options.nameServer === undefined ? {} : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) }),
+      ...(options.nameServer === undefined
+        ? {}
+        : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) }),
       agent: agentPath,
       programs,
       hosts,
@@ -396,15 +500,22 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       binding: toBinding(options.bind),
       stdinReaders: stdinReaders(options.stdin, size),
       silent:
-        options.outputFrom === undefined ? [] : flags(checkIntegers('outputFrom', options.outputFrom, 0, size - 1), size).map((said) => !said),
+        options.outputFrom === undefined
+          ? []
+          : flags(checkIntegers('outputFrom', options.outputFrom, 0, size - 1), size).map((said) => !said),
       ...debuggerOf(options.debugger, size),
       ...callerOf(options),
-      endOnFailure: checkOneOf('onFailure', options.onFailure ?? 'kill', ['kill', 'wait'] as const) === 'kill',
-      endOnEarlyExit: checkOneOf('onEarlyExit', options.onEarlyExit ?? 'fail', ['fail', 'wait'] as const) === 'fail',
+      endOnFailure:
+        checkOneOf('onFailure', options.onFailure ?? 'kill', ['kill', 'wait'] as const) === 'kill',
+      endOnEarlyExit:
+        checkOneOf('onEarlyExit', options.onEarlyExit ?? 'fail', ['fail', 'wait'] as const) === 'fail',
       grace: checkInteger('killTimeout', options.killTimeout ?? 5000, 0, MAX_MILLISECONDS),
-      timeout: options.timeout === undefined ? 0 : checkInteger('timeout', options.timeout, 1, MAX_TIME_LIMIT),
+      timeout:
+        options.timeout === undefined ? 0 : checkInteger('timeout', options.timeout, 1, MAX_TIME_LIMIT),
       wireupTimeout:
-        options.wireupTimeout === undefined ? 0 : checkInteger('wireupTimeout', options.wireupTimeout, 1, MAX_TIME_LIMIT),
+        options.wireupTimeout === undefined
+          ? 0
+          : checkInteger('wireupTimeout', options.wireupTimeout, 1, MAX_TIME_LIMIT),
     },
   };
 }

@@ -25,13 +25,18 @@ function openPipes(count: number): Pipes {
   // Loaded for who wants streams: it takes as long as starting a rank.
   const { Socket } = process.getBuiltinModule('node:net');
   return {
-    streams: ends.filter((_, i) => i % 2 === 0).map((fd) => new Socket({ fd, readable: true, writable: false })),
+    streams: ends
+      .filter((_, i) => i % 2 === 0)
+      .map((fd) => new Socket({ fd, readable: true, writable: false })),
     fds: ends.filter((_, i) => i % 2 === 1),
   };
 }
 
 /** Opens the pipes that the plan asks for, and starts it. Returns the native handle. */
-function start({ size, stdout, stderr, singleton, native: options }: LaunchPlan, streams: JobStreams): number {
+function start(
+  { size, stdout, stderr, singleton, native: options }: LaunchPlan,
+  streams: JobStreams,
+): number {
   const opened: Pipes[] = [];
   let given = false;
   const open = (target: OutputTarget, kind: OutputTarget, count: number): Pipes => {
@@ -136,9 +141,22 @@ export async function launch(options: LaunchOptions): Promise<Job> {
               pids[notice.rank] = notice.pid;
               if (++running === size) started.resolve(pids);
             }
-            return hub.push({ type: 'started', rank: notice.rank, pid: notice.pid, cpus: notice.cpus, time, ...groupOf(notice) }, notice.group !== 0);
+            return hub.push(
+              {
+                type: 'started',
+                rank: notice.rank,
+                pid: notice.pid,
+                cpus: notice.cpus,
+                time,
+                ...groupOf(notice),
+              },
+              notice.group !== 0,
+            );
           case 'exited':
-            return hub.push({ type: 'exited', rank: notice.rank, ...exitOf(notice), time, ...groupOf(notice) }, notice.group !== 0);
+            return hub.push(
+              { type: 'exited', rank: notice.rank, ...exitOf(notice), time, ...groupOf(notice) },
+              notice.group !== 0,
+            );
           case 'spawn':
           case 'spawned':
           case 'spawnFailed':
@@ -149,7 +167,13 @@ export async function launch(options: LaunchOptions): Promise<Job> {
           case 'namesLost':
             return hub.push({ type: 'name-server-lost', time });
           case 'result':
-            ready.reject(fromFault({ type: 'fault', code: 'ERR_PMI_LAUNCH', message: notice.failure?.message || 'wireup-agent ended before it was ready' }));
+            ready.reject(
+              fromFault({
+                type: 'fault',
+                code: 'ERR_PMI_LAUNCH',
+                message: notice.failure?.message || 'wireup-agent ended before it was ready',
+              }),
+            );
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
             return result.resolve(toJobResult(notice, host, apps, spawner));
           case 'closed':
@@ -160,9 +184,18 @@ export async function launch(options: LaunchOptions): Promise<Job> {
       },
     );
   } catch (error) {
-    throw fromThrown((error as { errno?: number }).errno === constants.errno.EMFILE ? 'ERR_PMI_FD_LIMIT' : 'ERR_PMI_LAUNCH', error);
+    throw fromThrown(
+      (error as { errno?: number }).errno === constants.errno.EMFILE ? 'ERR_PMI_FD_LIMIT' : 'ERR_PMI_LAUNCH',
+      error,
+    );
   }
-  const job = new Job(handle, hub, await ready.promise, { size, grace: plan.native.grace, streams, started: started.promise, result: result.promise });
+  const job = new Job(handle, hub, await ready.promise, {
+    size,
+    grace: plan.native.grace,
+    streams,
+    started: started.promise,
+    result: result.promise,
+  });
   if (signal !== undefined) {
     const onAbort = (): void => void job.stop();
     signal.addEventListener('abort', onAbort, { once: true });

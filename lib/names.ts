@@ -37,8 +37,11 @@ export function defaultNameServer(): string | undefined {
 
 async function whereToListen(address: string | undefined): Promise<NativeListenOptions> {
   const folder = runtimeFolder();
-  const place = address ?? (folder !== undefined && native.folderFault(folder) === '' ? defaultNameServer() : undefined);
-  return place === undefined ? { privateParents: privateParents() } : { address: await resolveUnixAddress('address', place) };
+  const place =
+    address ?? (folder !== undefined && native.folderFault(folder) === '' ? defaultNameServer() : undefined);
+  return place === undefined
+    ? { privateParents: privateParents() }
+    : { address: await resolveUnixAddress('address', place) };
 }
 
 /**
@@ -55,7 +58,12 @@ export class NameServer implements AsyncDisposable {
   readonly #closed: Promise<void>;
   #closing = false;
 
-  private constructor(address: string, handle: number, hub: EventHub<NameServerEvent>, closed: Promise<void>) {
+  private constructor(
+    address: string,
+    handle: number,
+    hub: EventHub<NameServerEvent>,
+    closed: Promise<void>,
+  ) {
     this.address = address;
     this.#handle = handle;
     this.#hub = hub;
@@ -82,7 +90,8 @@ export class NameServer implements AsyncDisposable {
             hub.open();
             opened.resolve(notice.address);
           } else if (notice.type === 'fault') opened.reject(fromFault(notice));
-          else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, (event) => toPmiEvent(event) as NameServerEvent);
+          else if (notice.type === 'event' || notice.type === 'missed')
+            pushNative(hub, notice, (event) => toPmiEvent(event) as NameServerEvent);
           else if (notice.type === 'closed') {
             hub.end();
             closed.resolve();

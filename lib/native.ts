@@ -73,7 +73,8 @@ export interface NativeResult {
   exitCode: number;
   stopped: boolean;
   failure?: {
-    reason: 'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
+    reason:
+      'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
     rank: number;
     value: number;
     message: string;
@@ -168,7 +169,15 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   | { type: 'started'; rank: number; pid: number; cpus: number[] }
   | ({ type: 'exited'; rank: number } & NativeRankOutcome)
   /** `local`: the request cannot be said, and the server was not asked. `errcodes`: of a spawn. */
-  | { type: 'answer'; request: number; rc: number; value: string; message: string; local: boolean; errcodes: number[] }
+  | {
+      type: 'answer';
+      request: number;
+      rc: number;
+      value: string;
+      message: string;
+      local: boolean;
+      errcodes: number[];
+    }
   /** Of requests `first`, `first + 1` and so on, all successful. */
   | { type: 'answers'; first: number; values: string[] }
   | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
@@ -410,7 +419,14 @@ export interface Native {
    * Answers a question of a launch's group `asker` with a group of its own, whose number is new; `errcodes` are said when it
    * has been started.
    */
-  spawn(launch: number, group: number, asker: number, id: number, options: NativeGroupOptions, errcodes: readonly number[]): void;
+  spawn(
+    launch: number,
+    group: number,
+    asker: number,
+    id: number,
+    options: NativeGroupOptions,
+    errcodes: readonly number[],
+  ): void;
   /** Of a PMI server or a name server. */
   closeServer(server: number): void;
   openNameServer(options: NativeListenOptions): number;
@@ -489,7 +505,9 @@ let loaded: Native | undefined;
 function load(): Native {
   const path = join(folder, 'wireup.node');
   if (!existsSync(path)) {
-    throw new Error(`the native parts are not built: ${path} is missing; run \`npm install\` (or \`npm rebuild wireup\`)`);
+    throw new Error(
+      `the native parts are not built: ${path} is missing; run \`npm install\` (or \`npm rebuild wireup\`)`,
+    );
   }
   const addon = require(path) as Native;
   // In one place: a call that throws, throws a PmiError. The calls for which there are better codes keep what they say.

@@ -11,7 +11,10 @@ export type Bytes = string | Uint8Array;
 const MAX_SHOWN = 120;
 
 export function optionError(name: string, expected: string, value: unknown): PmiError {
-  return new PmiError('ERR_PMI_OPTION', `${name}: expected ${expected}, got ${inspect(value, { depth: 0, maxStringLength: MAX_SHOWN })}`);
+  return new PmiError(
+    'ERR_PMI_OPTION',
+    `${name}: expected ${expected}, got ${inspect(value, { depth: 0, maxStringLength: MAX_SHOWN })}`,
+  );
 }
 
 export function checkInteger(name: string, value: unknown, min: number, max: number): number {
@@ -38,7 +41,11 @@ export function checkString(name: string, value: unknown): string {
 export function checkKvsname(name: string, value: unknown): string {
   const text = checkString(name, value);
   if (!/^[^\0- \x7f=;]+$/.test(text) || Buffer.byteLength(text) >= MAX_KVSNAME) {
-    throw optionError(name, `a kvsname: 1 to ${MAX_KVSNAME - 1} bytes without blanks, control characters, = and ;`, value);
+    throw optionError(
+      name,
+      `a kvsname: 1 to ${MAX_KVSNAME - 1} bytes without blanks, control characters, = and ;`,
+      value,
+    );
   }
   return text;
 }
@@ -88,16 +95,25 @@ export function checkOneOf<T extends string>(name: string, value: unknown, allow
 }
 
 export function checkSignal(value: unknown): AbortSignal | undefined {
-  if (value !== undefined && !(value instanceof AbortSignal)) throw optionError('signal', 'an AbortSignal', value);
+  if (value !== undefined && !(value instanceof AbortSignal))
+    throw optionError('signal', 'an AbortSignal', value);
   return value;
 }
 
 /** An object without names that are not options: a misspelt option is an error, not silence. */
-export function checkOptions<T extends object>(where: string, value: T, known: readonly (keyof T & string)[]): T {
+export function checkOptions<T extends object>(
+  where: string,
+  value: T,
+  known: readonly (keyof T & string)[],
+): T {
   if (typeof value !== 'object' || value === null) throw optionError(where, 'an object', value);
   for (const name of Object.keys(value)) {
     if (!(known as readonly string[]).includes(name)) {
-      throw optionError(`${where}.${name}`, `one of the options ${known.join(', ')}`, (value as Record<string, unknown>)[name]);
+      throw optionError(
+        `${where}.${name}`,
+        `one of the options ${known.join(', ')}`,
+        (value as Record<string, unknown>)[name],
+      );
     }
   }
   return value;

@@ -16,7 +16,8 @@ export interface JobFailure {
    * rank could not be started. `timeout`, `wireup`: a time limit passed. `output`: where the ranks write takes no more (with
    * EPIPE, whoever read it has gone). `agent`: wireup-agent is gone.
    */
-  reason: 'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
+  reason:
+    'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
   /** Absent for `timeout`, `wireup`, `output` and `agent`. */
   rank?: number;
   /** The number of the spawned group that the rank is of, and what it ran; absent for the ranks of the launch itself. */
@@ -106,9 +107,13 @@ export interface JobResult {
 const BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
 
 /** What kills a program silently that speaks PMI over a channel on which another one has finalized. */
-const secondProgram = ", as a second PMI program in one rank does: the first one's finalize ended the connection (with reconnect, over tcp, each gets its own)";
+const secondProgram =
+  ", as a second PMI program in one rank does: the first one's finalize ended the connection (with reconnect, over tcp, each gets its own)";
 
-export function exitOf(outcome: { signaled: boolean; value: number }): { code: number } | { signal: NodeJS.Signals } {
+export function exitOf(outcome: {
+  signaled: boolean;
+  value: number;
+}): { code: number } | { signal: NodeJS.Signals } {
   if (!outcome.signaled) return { code: outcome.value };
   return { signal: signalName(outcome.value) };
 }
@@ -128,17 +133,26 @@ function toJobFailure(result: NativeResult, spawner: Spawner): JobFailure | unde
     ...(row?.coreDumped ? { coreDumped: true } : {}),
     ...(exits ? { code: value } : {}),
     ...(reason === 'signal' ? exitOf({ signaled: true, value }) : {}),
-    ...((reason === 'spawn' || reason === 'output' || reason === 'agent') && value !== 0 ? { errno: value } : {}),
+    ...((reason === 'spawn' || reason === 'output' || reason === 'agent') && value !== 0
+      ? { errno: value }
+      : {}),
     ...(reason === 'timeout' || reason === 'wireup' ? { limit: value } : {}),
     ...(message === '' ? {} : { message }),
     ...(cutOff === '' ? {} : { cutOff }),
     ...(barrier === undefined ? {} : { barrier }),
-    ...(reason === 'early' ? { waiting: status?.barrier.inside ?? '', missing: formatIdset(result.departed.sort((x, y) => x - y)) } : {}),
+    ...(reason === 'early'
+      ? { waiting: status?.barrier.inside ?? '', missing: formatIdset(result.departed.sort((x, y) => x - y)) }
+      : {}),
     ...(status === undefined ? {} : { status }),
   };
 }
 
-export function toJobResult(result: NativeResult, host: string, apps: readonly JobApp[], spawner: Spawner): JobResult {
+export function toJobResult(
+  result: NativeResult,
+  host: string,
+  apps: readonly JobApp[],
+  spawner: Spawner,
+): JobResult {
   const failure = toJobFailure(result, spawner);
   const appnums = apps.flatMap(({ ranks }, appnum) => Array<number>(ranks).fill(appnum));
   return {
@@ -170,7 +184,10 @@ export function toJobResult(result: NativeResult, host: string, apps: readonly J
  */
 export function describeFailure(result: JobResult): string | undefined {
   const { failure, ended } = result;
-  if (failure === undefined) return result.stopped ? `the job was stopped; ${ended} rank${ended === 1 ? ' was' : 's were'} ended` : undefined;
+  if (failure === undefined)
+    return result.stopped
+      ? `the job was stopped; ${ended} rank${ended === 1 ? ' was' : 's were'} ended`
+      : undefined;
   const line = printable(describeReason(result, failure));
   const { reason, status } = failure;
   return status === undefined || reason === 'early' ? line : `${line}\n${describeStatus(status)}`;
@@ -179,7 +196,10 @@ export function describeFailure(result: JobResult): string | undefined {
 function describeReason(result: JobResult, failure: JobFailure): string {
   const { ended, host } = result;
   const { reason, rank, group, pid, code, signal, message, phase, barrier } = failure;
-  const others = ended === 0 ? '' : `; ${ended} ${rank === undefined ? '' : 'other '}rank${ended === 1 ? ' was' : 's were'} ended`;
+  const others =
+    ended === 0
+      ? ''
+      : `; ${ended} ${rank === undefined ? '' : 'other '}rank${ended === 1 ? ' was' : 's were'} ended`;
   switch (reason) {
     case 'agent':
       return `${message}; the job was ended`;
@@ -194,7 +214,11 @@ function describeReason(result: JobResult, failure: JobFailure): string {
   }
   // Nothing is said of PMI where no rank has used it.
   const usesPmi = group !== undefined || result.ranks.some(({ times }) => times.initialized !== undefined);
-  const place = { none: usesPmi ? ', before PMI init' : '', initialized: ', past PMI init', finalized: ', past PMI finalize' };
+  const place = {
+    none: usesPmi ? ', before PMI init' : '',
+    initialized: ', past PMI init',
+    finalized: ', past PMI finalize',
+  };
   const program = failure.program ?? result.apps[result.ranks[rank!]?.appnum ?? 0]?.program;
   const inBarrier = barrier !== undefined && reason !== 'early';
   const cut = failure.cutOff === undefined ? '' : `; its PMI connection had been cut off: ${failure.cutOff}`;
@@ -211,7 +235,10 @@ function describeReason(result: JobResult, failure: JobFailure): string {
     case 'early': {
       const how = code === undefined ? 'left PMI' : `exited with code ${code}`;
       const left = phase === 'initialized' ? `${how} without finalize` : how;
-      const gone = failure.cutOff === undefined || code !== undefined ? `${left}${cut}` : `was cut off from PMI (${failure.cutOff})`;
+      const gone =
+        failure.cutOff === undefined || code !== undefined
+          ? `${left}${cut}`
+          : `was cut off from PMI (${failure.cutOff})`;
       return `${who} ${gone} while others wait in PMI barrier ${barrier}: ${failure.waiting}; missing: ${failure.missing}${others}`;
     }
   }

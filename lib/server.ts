@@ -3,9 +3,24 @@ import { resolveUnixAddress, toListenOptions } from './address';
 import { placeOf, toRecord } from './env';
 import { fromFault, fromThrown, PmiError } from './errors';
 import { EventHub } from './event-hub';
-import { pmiEventTypes, pushNative, readEvents, tellNative, toPmiEvent, toSpawnEvent, type EventOptions, type PmiEvent } from './events';
+import {
+  pmiEventTypes,
+  pushNative,
+  readEvents,
+  tellNative,
+  toPmiEvent,
+  toSpawnEvent,
+  type EventOptions,
+  type PmiEvent,
+} from './events';
 import { JobHandle } from './handle';
-import { admissionOptionNames, makeJobOptions, type AdmissionOptions, type KvsOptions, type WireOptions } from './identity';
+import {
+  admissionOptionNames,
+  makeJobOptions,
+  type AdmissionOptions,
+  type KvsOptions,
+  type WireOptions,
+} from './identity';
 import { MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
 import { native, type NativeJobOptions } from './native';
 import { checkInteger, checkKvsname, checkOptions } from './options';
@@ -68,7 +83,13 @@ export class PmiServer implements AsyncDisposable {
   readonly #pmiPort: string | undefined;
   #closing = false;
 
-  private constructor(job: NativeJobOptions, handle: JobHandle, hub: EventHub<PmiEvent>, address: string, pmiPort: string) {
+  private constructor(
+    job: NativeJobOptions,
+    handle: JobHandle,
+    hub: EventHub<PmiEvent>,
+    address: string,
+    pmiPort: string,
+  ) {
     this.size = job.size;
     this.kvsname = job.kvsname;
     this.#job = job;
@@ -85,16 +106,34 @@ export class PmiServer implements AsyncDisposable {
    * `ERR_PMI_LISTEN`, `ERR_PMI_NAME_SERVER`
    */
   static async listen(options: PmiServerOptions): Promise<PmiServer> {
-    checkOptions('options', options, ['size', 'address', 'universeSize', 'ranksPerNode', 'pmiSubversion', 'nameServer', 'preput', 'spawner', 'kvsLimit', ...admissionOptionNames]);
+    checkOptions('options', options, [
+      'size',
+      'address',
+      'universeSize',
+      'ranksPerNode',
+      'pmiSubversion',
+      'nameServer',
+      'preput',
+      'spawner',
+      'kvsLimit',
+      ...admissionOptionNames,
+    ]);
     const size = checkInteger('size', options.size, 1, MAX_RANKS);
     const universe = options.universeSize;
     if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
     const listen = options.address === undefined ? {} : await toListenOptions(options.address);
-    const names = options.nameServer === undefined ? {} : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) };
+    const names =
+      options.nameServer === undefined
+        ? {}
+        : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) };
 
     const job: NativeJobOptions = {
       ...makeJobOptions(size, universe, options.ranksPerNode, options),
-      preput: checkPairs('preput', options.preput ?? {}, { key: MAX_KEY, value: MAX_VALUE, semicolons: true }),
+      preput: checkPairs('preput', options.preput ?? {}, {
+        key: MAX_KEY,
+        value: MAX_VALUE,
+        semicolons: true,
+      }),
       spawner: options.spawner === undefined ? '' : checkKvsname('spawner', options.spawner),
     };
     let handle: JobHandle;
@@ -116,9 +155,11 @@ export class PmiServer implements AsyncDisposable {
           else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, toPmiEvent);
           else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost', time: notice.time });
           else if (notice.type === 'spawn') {
-            hub.push({ ...toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)), time: notice.time });
-          }
-          else if (notice.type === 'closed') hub.end();
+            hub.push({
+              ...toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)),
+              time: notice.time,
+            });
+          } else if (notice.type === 'closed') hub.end();
         },
       );
     } catch (error) {
@@ -147,10 +188,16 @@ export class PmiServer implements AsyncDisposable {
     const place = placeOf(rank, this.size, this.#job.ranksPerNode);
     const spawned: Record<string, string> = this.#job.spawner === '' ? {} : { PMI_SPAWNED: '1' };
     if (options.fd !== undefined) {
-      return { ...toRecord(native.channelEnvironment(place, checkInteger('fd', options.fd, 0, 2 ** 31 - 1))), ...spawned };
+      return {
+        ...toRecord(native.channelEnvironment(place, checkInteger('fd', options.fd, 0, 2 ** 31 - 1))),
+        ...spawned,
+      };
     }
     if (this.#pmiPort === undefined) {
-      throw new PmiError('ERR_PMI_OPTION', 'env: the server listens nowhere: give it an address, or { fd } here');
+      throw new PmiError(
+        'ERR_PMI_OPTION',
+        'env: the server listens nowhere: give it an address, or { fd } here',
+      );
     }
     return { ...toRecord(native.portEnvironment(place, this.#pmiPort, this.#job.tokens[rank]!)), ...spawned };
   }
@@ -186,8 +233,12 @@ export class PmiServer implements AsyncDisposable {
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
-  events<T extends PmiEvent['type'] = PmiEvent['type']>(options: EventOptions<T> = {}): AsyncIterableIterator<Extract<PmiEvent, { type: T | 'missed' }>> {
-    return readEvents(this.#hub, options, pmiEventTypes) as AsyncIterableIterator<Extract<PmiEvent, { type: T | 'missed' }>>;
+  events<T extends PmiEvent['type'] = PmiEvent['type']>(
+    options: EventOptions<T> = {},
+  ): AsyncIterableIterator<Extract<PmiEvent, { type: T | 'missed' }>> {
+    return readEvents(this.#hub, options, pmiEventTypes) as AsyncIterableIterator<
+      Extract<PmiEvent, { type: T | 'missed' }>
+    >;
   }
 
   /** @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` */

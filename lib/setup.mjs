@@ -11,17 +11,23 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 export function run(command, args, options = {}) {
   const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
   if (status === 0) return;
-  throw new Error(`${command} ${args.join(' ')} failed (${error?.message ?? signal ?? `exit code ${status}`})`);
+  throw new Error(
+    `${command} ${args.join(' ')} failed (${error?.message ?? signal ?? `exit code ${status}`})`,
+  );
 }
 
 function packagesAreCurrent() {
   const installed = join(root, 'node_modules/.package-lock.json');
-  return existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs;
+  return (
+    existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs
+  );
 }
 
 export function setUp() {
   if (!existsSync(join(root, 'build/Release/wireup.node'))) {
-    console.log('wireup: the first start installs packages and compiles, which takes one to three minutes; later ones take seconds');
+    console.log(
+      'wireup: the first start installs packages and compiles, which takes one to three minutes; later ones take seconds',
+    );
   }
   if (!packagesAreCurrent()) run('npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit']);
   run(process.execPath, ['native/build.mjs', '--update']);

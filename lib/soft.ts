@@ -8,7 +8,11 @@ export function softCount(soft: string, most: number): number | undefined {
   const triplets = soft.split(',').map((text) => /^(\d+)(?::(\d+))?(?::(\d+))?$/.exec(text));
   const allowed = (count: number): boolean =>
     triplets.some((match) => {
-      const [first, last, stride] = [Number(match![1]), Number(match![2] ?? match![1]), Number(match![3] ?? 1)];
+      const [first, last, stride] = [
+        Number(match![1]),
+        Number(match![2] ?? match![1]),
+        Number(match![3] ?? 1),
+      ];
       return count >= first && count <= last && (count - first) % stride === 0;
     });
   if (triplets.some((match) => match === null || Number(match[3] ?? 1) === 0)) return undefined;

@@ -1,7 +1,13 @@
 /** Answers ranks of a launch that ask for processes (MPI_Comm_spawn): with a group of their own, or with the reason why not. */
 import { hostname } from 'node:os';
 import type { UntimedJobEvent } from './job';
-import { native, type NativeGroupOptions, type NativeNotice, type NativeProgram, type NativeSpawn } from './native';
+import {
+  native,
+  type NativeGroupOptions,
+  type NativeNotice,
+  type NativeProgram,
+  type NativeSpawn,
+} from './native';
 import { MAX_RANKS } from './limits';
 import { checkInteger } from './options';
 import { softCount } from './soft';
@@ -60,7 +66,10 @@ export class Spawner {
       kvsname,
       programs,
       appnums: appSizes.flatMap((ranks, appnum) => Array<number>(ranks).fill(appnum)),
-      nodes: nodes.length > 0 ? nodes : Array.from({ length: plan.size }, (_, rank) => Math.floor(rank / ranksPerNode)),
+      nodes:
+        nodes.length > 0
+          ? nodes
+          : Array.from({ length: plan.size }, (_, rank) => Math.floor(rank / ranksPerNode)),
     });
   }
 
@@ -76,7 +85,10 @@ export class Spawner {
   }
 
   /** @param launch the native handle */
-  heard(launch: number, notice: Extract<NativeNotice, { type: 'spawn' | 'spawned' | 'spawnFailed' | 'groupEnded' }>): void {
+  heard(
+    launch: number,
+    notice: Extract<NativeNotice, { type: 'spawn' | 'spawned' | 'spawnFailed' | 'groupEnded' }>,
+  ): void {
     const { group } = notice;
     switch (notice.type) {
       case 'spawn':
@@ -116,7 +128,12 @@ export class Spawner {
       native.spawn(launch, number, asker, question.id, options, errcodes);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      native.answerSpawn(launch, asker, question.id, { rc: FAIL, message: error.word, kvsname: '', errcodes: [] });
+      native.answerSpawn(launch, asker, question.id, {
+        rc: FAIL,
+        message: error.word,
+        kvsname: '',
+        errcodes: [],
+      });
       this.#tell({ type: 'spawn-refused', by, reason: error.message }, time);
     }
   }
@@ -136,9 +153,14 @@ export class Spawner {
       for (const key of info.keys()) if (!knownInfo.has(key)) ignoredInfo.add(key);
       const soft = info.get('soft');
       // What cannot be read allows nothing; more than the job may have need not be tried.
-      const ranks = soft === undefined ? command.ranks : (softCount(soft, Math.min(command.ranks, maxSpawn)) ?? 0);
-      if (ranks === 0) throw new Refusal('soft_allows_none', `soft=${soft} allows none of 1 to ${command.ranks} processes`);
-      const hosts = info.get('host')?.split(',').map((name) => this.#nodeOf(name));
+      const ranks =
+        soft === undefined ? command.ranks : (softCount(soft, Math.min(command.ranks, maxSpawn)) ?? 0);
+      if (ranks === 0)
+        throw new Refusal('soft_allows_none', `soft=${soft} allows none of 1 to ${command.ranks} processes`);
+      const hosts = info
+        .get('host')
+        ?.split(',')
+        .map((name) => this.#nodeOf(name));
       programs.push(childProgram(parent, command, info));
       sizes.push(ranks);
       for (let i = 0; i < ranks; i++) nodes.push(hosts?.[i % hosts.length] ?? asker.nodes[by.rank]!);
@@ -159,7 +181,13 @@ export class Spawner {
       nodeNumbers,
       hosts: hosts.length === 0 ? [] : nodeNumbers.map((node) => hosts[node]!),
     };
-    const group: Group = { size, kvsname: options.kvsname, programs, nodes, appnums: sizes.flatMap((ranks, i) => Array<number>(ranks).fill(i)) };
+    const group: Group = {
+      size,
+      kvsname: options.kvsname,
+      programs,
+      nodes,
+      appnums: sizes.flatMap((ranks, i) => Array<number>(ranks).fill(i)),
+    };
     return { options, group, errcodes, ignoredInfo: [...ignoredInfo] };
   }
 
@@ -168,7 +196,10 @@ export class Spawner {
     const node = hosts.indexOf(name);
     if (node >= 0) return node;
     if (hosts.length === 0 && (name === 'localhost' || name === hostname())) return 0;
-    throw new Refusal('unknown_host', `host=${name} is none of this job's (${hosts.length === 0 ? hostname() : hosts.join(', ')})`);
+    throw new Refusal(
+      'unknown_host',
+      `host=${name} is none of this job's (${hosts.length === 0 ? hostname() : hosts.join(', ')})`,
+    );
   }
 
   #checkRoom(size: number): void {
@@ -176,14 +207,24 @@ export class Spawner {
     let running = 0;
     for (const [number, group] of this.#groups) if (number !== 0) running += group.size;
     if (running + size > maxSpawn) {
-      throw new Refusal('over_max_spawn', `${size} more beside ${running} spawned processes would be more than the ${maxSpawn} that this job may have`);
+      throw new Refusal(
+        'over_max_spawn',
+        `${size} more beside ${running} spawned processes would be more than the ${maxSpawn} that this job may have`,
+      );
     }
   }
 }
 
 /** The child is started as its parent was, but for what is said of it. */
-function childProgram(parent: NativeProgram, command: NativeSpawn['commands'][number], info: ReadonlyMap<string, string>): NativeProgram {
-  const set = [...(info.get('env')?.split('\n') ?? []).filter((variable) => variable.includes('=')), 'PMI_SPAWNED=1'];
+function childProgram(
+  parent: NativeProgram,
+  command: NativeSpawn['commands'][number],
+  info: ReadonlyMap<string, string>,
+): NativeProgram {
+  const set = [
+    ...(info.get('env')?.split('\n') ?? []).filter((variable) => variable.includes('=')),
+    'PMI_SPAWNED=1',
+  ];
   const names = new Set(set.map((variable) => variable.slice(0, variable.indexOf('='))));
   return {
     ...parent,
@@ -192,7 +233,10 @@ function childProgram(parent: NativeProgram, command: NativeSpawn['commands'][nu
     args: [command.program, ...command.args],
     environment: {
       ...parent.environment,
-      set: [...parent.environment.set.filter((variable) => !names.has(variable.slice(0, variable.indexOf('=')))), ...set],
+      set: [
+        ...parent.environment.set.filter((variable) => !names.has(variable.slice(0, variable.indexOf('=')))),
+        ...set,
+      ],
     },
   };
 }

@@ -57,7 +57,11 @@ export function toPmiStatus(status: NativeJobStatus): PmiStatus {
       inside: formatIdset(status.inside),
       missing: formatIdset(status.missing),
     },
-    groupBarriers: status.groupBarriers.map(({ tag, inside, missing }) => ({ tag, inside: formatIdset(inside), missing: formatIdset(missing) })),
+    groupBarriers: status.groupBarriers.map(({ tag, inside, missing }) => ({
+      tag,
+      inside: formatIdset(inside),
+      missing: formatIdset(missing),
+    })),
     openGroupBarriers: status.openGroupBarriers,
     kvsEntries: status.kvsEntries,
     rejected: status.rejected,
@@ -86,7 +90,10 @@ export function describeStatus(status: PmiStatus): string {
       [`in a group's barrier${tag === 0 ? '' : `, tag ${tag}`}`, inside],
       ['missing', missing],
     ]),
-    ['more barriers of groups', openGroupBarriers > SHOWN_GROUPS ? `${openGroupBarriers - SHOWN_GROUPS}` : ''],
+    [
+      'more barriers of groups',
+      openGroupBarriers > SHOWN_GROUPS ? `${openGroupBarriers - SHOWN_GROUPS}` : '',
+    ],
   ];
   return parts.flatMap(([what, who]) => (who === '' ? [] : [`${what}: ${who}`])).join('; ');
 }

@@ -29,7 +29,8 @@ const headers = existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedi
 // put its own makefile into build/ meanwhile.
 const isOurs = existsSync(join(root, 'build/config.gypi')) && !existsSync(join(root, 'build/CMakeCache.txt'));
 const command = process.argv.includes('--update') && isOurs ? ['configure', 'build'] : ['rebuild'];
-if (command[0] === 'rebuild') console.log('wireup: compiling the native parts, which takes half a minute to a minute');
+if (command[0] === 'rebuild')
+  console.log('wireup: compiling the native parts, which takes half a minute to a minute');
 const { status, stdout, stderr } = spawnSync(
   process.execPath,
   [nodeGyp, ...command, `--jobs=${availableParallelism()}`, '--loglevel=warn', ...headers],
@@ -56,7 +57,11 @@ function placeStarter() {
 /** What pkg-config says of libpmi and libpmi2, by paths from its own folder, so that the package can be moved. */
 function describeLibrary() {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const values = { version, libdir: '${pcfiledir}', includedir: '${pcfiledir}/../../native/tools/libpmi/include' };
+  const values = {
+    version,
+    libdir: '${pcfiledir}',
+    includedir: '${pcfiledir}/../../native/tools/libpmi/include',
+  };
   for (const name of ['pmi', 'pmi2']) {
     const text = readFileSync(join(root, `native/tools/lib${name}/wireup-${name}.pc.in`), 'utf8');
     writeFileSync(

@@ -54,7 +54,12 @@ async function step(work) {
 
 /** What a build says on its standard output (ninja: the compiler's errors too) is of interest only when it fails. */
 function build(command, args) {
-  const { status, stdout } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8', maxBuffer: 1 << 26 });
+  const { status, stdout } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
   if (status === 0) return;
   console.log(stdout ?? '');
   throw new Error(`${command} ${args.join(' ')} failed`);
@@ -75,7 +80,10 @@ function installPackages() {
   headline(`installing with apt-get: ${missing.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   run('apt-get', ['update', '-q'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
-  run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], {
+    env,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
 }
 
 /** Builds a preset of the core and runs its tests. */
@@ -85,11 +93,16 @@ function testCore(preset) {
   build('cmake', ['--build', '--preset', preset, '-j', `${availableParallelism()}`]);
   const report = join(out, `ctest-${preset}.xml`);
   // Some of them wait more than they compute.
-  const { status } = spawnSync('ctest', ['--preset', preset, '-j', `${2 * availableParallelism()}`, '--progress', '--output-junit', report], {
-    cwd: root,
-    stdio: 'inherit',
-  });
-  const attribute = (name) => Number(new RegExp(`${name}="(\\d+)"`).exec(readFileSync(report, 'utf8'))?.[1] ?? 0);
+  const { status } = spawnSync(
+    'ctest',
+    ['--preset', preset, '-j', `${2 * availableParallelism()}`, '--progress', '--output-junit', report],
+    {
+      cwd: root,
+      stdio: 'inherit',
+    },
+  );
+  const attribute = (name) =>
+    Number(new RegExp(`${name}="(\\d+)"`).exec(readFileSync(report, 'utf8'))?.[1] ?? 0);
   const failed = attribute('failures');
   const skipped = attribute('skipped') + attribute('disabled');
   count.passed += attribute('tests') - failed - skipped;
@@ -103,7 +116,11 @@ async function fuzz() {
   const said = Object.entries(fuzzSeconds).map(([target, seconds]) => `${target} for ${seconds} seconds`);
   headline(`fuzzing ${said.join(', ')}`);
   const runs = Object.entries(fuzzSeconds).map(([target, seconds]) =>
-    spawn(join(out, `asan/test/fuzz/${target}_fuzz`), ['--seconds', `${seconds}`, '--seed', `${Date.now() % 1e9}`], { cwd: root, stdio: 'inherit' }),
+    spawn(
+      join(out, `asan/test/fuzz/${target}_fuzz`),
+      ['--seconds', `${seconds}`, '--seed', `${Date.now() % 1e9}`],
+      { cwd: root, stdio: 'inherit' },
+    ),
   );
   const ends = await Promise.all(runs.map((run) => once(run, 'close').catch((error) => [error.code])));
   for (const [code] of ends) count[code === 0 ? 'passed' : 'failed']++;
@@ -115,8 +132,25 @@ async function fuzz() {
  */
 function testCmakeJs() {
   headline('the addon by cmake-js');
-  const options = ['--out', 'out/cmake-js', '--config', 'Debug', '--CDCMAKE_CXX_FLAGS_DEBUG=-O0', '--CDWIREUP_WERROR=ON', '--log-level', 'error'];
-  build('npx', ['cmake-js', 'compile', '--target', 'wireup', ...options, '--parallel', `${availableParallelism()}`]);
+  const options = [
+    '--out',
+    'out/cmake-js',
+    '--config',
+    'Debug',
+    '--CDCMAKE_CXX_FLAGS_DEBUG=-O0',
+    '--CDWIREUP_WERROR=ON',
+    '--log-level',
+    'error',
+  ];
+  build('npx', [
+    'cmake-js',
+    'compile',
+    '--target',
+    'wireup',
+    ...options,
+    '--parallel',
+    `${availableParallelism()}`,
+  ]);
   const { parseAddress } = createRequire(import.meta.url)('../out/cmake-js/Debug/wireup.node');
   deepEqual(parseAddress('[::1]:5000'), { kind: 'tcp', host: '::1', port: 5000, uri: 'tcp://[::1]:5000' });
   count.passed++;
@@ -127,11 +161,17 @@ function testJavaScript() {
   run('npx', ['tsc', '-p', '.']);
   const report = join(out, 'vitest.json');
   rmSync(report, { force: true });
-  const { status } = spawnSync('npx', ['vitest', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`], {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(report, 'utf8'));
+  const { status } = spawnSync(
+    'npx',
+    ['vitest', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    {
+      cwd: root,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    },
+  );
+  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
+    readFileSync(report, 'utf8'),
+  );
   count.passed += numPassedTests;
   count.failed += numFailedTests;
   count.skipped += numPendingTests + numTodoTests;
@@ -146,7 +186,8 @@ async function testAll() {
   await step(installPackages);
   const missing = missingPackages();
   for (const name of missing) console.log(`${name} is not installed; skipped without it: ${packages[name]}`);
-  if (missing.length > 0 && inCi) throw new Error(`CI=true, but these packages are missing: ${missing.join(' ')}`);
+  if (missing.length > 0 && inCi)
+    throw new Error(`CI=true, but these packages are missing: ${missing.join(' ')}`);
   if (missing.includes('doctest-dev')) {
     count.skipped++;
   } else {

@@ -19,7 +19,10 @@ export interface AdmissionFlags {
 const SUBVERSION_VARIABLE = 'WIREUP_PMI_SUBVERSION';
 
 /** `1000` or `100000-165535`. */
-function addUids(text: string, previous: (number | [number, number])[] | undefined): (number | [number, number])[] {
+function addUids(
+  text: string,
+  previous: (number | [number, number])[] | undefined,
+): (number | [number, number])[] {
   const match = /^(\d+)(?:-(\d+))?$/.exec(text);
   if (match === null) throw new InvalidArgumentError('Expected a uid or a range such as 100000-165535.');
   const first = Number(match[1]);
@@ -37,7 +40,7 @@ export function addAdmissionOptions(command: Command): Command {
     .addOption(
       new Option(
         '--pmi-id <kind>',
-        'what proves a rank: a random number (every MPI), 128 random bits (only wireup\'s own clients), or the plain rank, which proves nothing: any process that may connect can be any rank',
+        "what proves a rank: a random number (every MPI), 128 random bits (only wireup's own clients), or the plain rank, which proves nothing: any process that may connect can be any rank",
       )
         .choices(['number', 'long', 'rank'])
         .default('number'),
@@ -71,9 +74,13 @@ function subversionOf(flags: AdmissionFlags): 1 | 2 {
 }
 
 /** As the library takes them. */
-export function toAdmission(
-  flags: AdmissionFlags,
-): { pmiSubversion: 1 | 2; pmiId: PmiId; reconnect: boolean; kvsLimit: number; allowedUids?: (number | [number, number])[] } {
+export function toAdmission(flags: AdmissionFlags): {
+  pmiSubversion: 1 | 2;
+  pmiId: PmiId;
+  reconnect: boolean;
+  kvsLimit: number;
+  allowedUids?: (number | [number, number])[];
+} {
   return {
     pmiSubversion: subversionOf(flags),
     pmiId: flags.pmiId,

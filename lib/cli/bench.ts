@@ -35,7 +35,8 @@ function list<T>(one: (text: string) => T): (text: string) => T[] {
 
 function transport(text: string): Transport {
   const found = transports.find((each) => each === text);
-  if (found === undefined) throw new InvalidArgumentError(`Expected ${transports.join(', ')}, or several of them.`);
+  if (found === undefined)
+    throw new InvalidArgumentError(`Expected ${transports.join(', ')}, or several of them.`);
   return found;
 }
 
@@ -44,21 +45,47 @@ function check(what: readonly Benchmark[], options: BenchOptions): BenchOptions 
   if (!options.swarm) return options;
   if (what.includes('launch')) throw new UsageError('--swarm: launch is of processes');
   const pmi = options.pmi.filter((each) => each !== 'fd');
-  if (pmi.length === 0) throw new UsageError('--swarm: expected tcp or unix; an fd is inherited by a process of its own');
+  if (pmi.length === 0)
+    throw new UsageError('--swarm: expected tcp or unix; an fd is inherited by a process of its own');
   return { ...options, pmi };
 }
 
 export function addBench(program: Command): void {
   program
     .command('bench')
-    .description('measure what wire-up costs here, beside a plain loop that does no more, and beside other launchers')
-    .addArgument(new Argument('[benchmarks...]', 'what to measure').choices(benchmarks).default(['exchange'], 'exchange'))
-    .addOption(new Option('--ranks <counts>', 'how many ranks, such as 64,256').argParser(list(wholeNumber(1, MAX_RANKS))).default([64], '64'))
-    .addOption(new Option('--pmi <transports>', 'how ranks reach their server').argParser(list(transport)).default([...transports], transports.join(',')))
-    .addOption(new Option('--pairs <N>', 'how often each is run, in turn with the others').argParser(wholeNumber(1, 1000)).default(11))
-    .option('--swarm', 'connections of few processes in place of a process for each rank: for high counts, over tcp and unix', false)
+    .description(
+      'measure what wire-up costs here, beside a plain loop that does no more, and beside other launchers',
+    )
+    .addArgument(
+      new Argument('[benchmarks...]', 'what to measure')
+        .choices(benchmarks)
+        .default(['exchange'], 'exchange'),
+    )
     .addOption(
-      new Option('--load [processes]', 'measure beside so many busy loops, each in a session of its own (without a number: three a processor)')
+      new Option('--ranks <counts>', 'how many ranks, such as 64,256')
+        .argParser(list(wholeNumber(1, MAX_RANKS)))
+        .default([64], '64'),
+    )
+    .addOption(
+      new Option('--pmi <transports>', 'how ranks reach their server')
+        .argParser(list(transport))
+        .default([...transports], transports.join(',')),
+    )
+    .addOption(
+      new Option('--pairs <N>', 'how often each is run, in turn with the others')
+        .argParser(wholeNumber(1, 1000))
+        .default(11),
+    )
+    .option(
+      '--swarm',
+      'connections of few processes in place of a process for each rank: for high counts, over tcp and unix',
+      false,
+    )
+    .addOption(
+      new Option(
+        '--load [processes]',
+        'measure beside so many busy loops, each in a session of its own (without a number: three a processor)',
+      )
         .preset(String(LOAD_PER_PROCESSOR * availableParallelism()))
         .argParser(wholeNumber(1, MAX_LOAD)),
     )

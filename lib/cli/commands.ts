@@ -16,7 +16,9 @@ export function startCommand(start: Start): void {
   // Without the starter there are no notes to close, and only commands that need the addon load it.
   if (start.notes >= 0) takeCaller(start);
   const program = new Command('wireup')
-    .description('Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.')
+    .description(
+      'Starts parallel programs (MPI and others) and serves them PMI, by which their processes find each other.',
+    )
     .version(version, '-V, --version')
     .enablePositionalOptions()
     .showHelpAfterError(false)

@@ -5,7 +5,9 @@ import { PmiClient, PmiError, type Waiting } from '../index';
 export function addExchange(program: Command): void {
   program
     .command('exchange')
-    .description('the built-in program: as a rank of any PMI-1 launcher, put a card, barrier, get the cards of all others')
+    .description(
+      'the built-in program: as a rank of any PMI-1 launcher, put a card, barrier, get the cards of all others',
+    )
     .addHelpText(
       'after',
       `
@@ -31,7 +33,10 @@ export async function exchange(pmi: PmiClient, waiting: () => Waiting): Promise<
   const begin = performance.now();
   await pmi.put(keyOf(pmi.rank), card, waiting());
   await pmi.barrier(waiting());
-  const cards = await pmi.getMany(Array.from({ length: pmi.size }, (_, rank) => keyOf(rank)), waiting());
+  const cards = await pmi.getMany(
+    Array.from({ length: pmi.size }, (_, rank) => keyOf(rank)),
+    waiting(),
+  );
   for (const [rank, theirs] of cards.entries()) {
     if (theirs.startsWith(`${rank}/`)) continue;
     const message = `rank ${pmi.rank} got '${theirs}' as the card of rank ${rank}`;

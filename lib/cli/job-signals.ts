@@ -4,7 +4,16 @@ import { say } from './report';
 
 /** Passed on to the ranks' process groups. */
 const forwarded = [
-  'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGWINCH', 'SIGTSTP', 'SIGCONT',
+  'SIGINT',
+  'SIGTERM',
+  'SIGHUP',
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGALRM',
+  'SIGWINCH',
+  'SIGTSTP',
+  'SIGCONT',
 ] as const;
 type Forwarded = (typeof forwarded)[number];
 
@@ -68,7 +77,10 @@ export class JobSignals {
     if (this.#explained) return;
     this.#explained = true;
     const timer = setTimeout(() => {
-      if (!this.endedJob) say(`the ranks were interrupted and go on; ^C twice within ${REPEAT_MS / 1000} s ends the job, once more kills it`);
+      if (!this.endedJob)
+        say(
+          `the ranks were interrupted and go on; ^C twice within ${REPEAT_MS / 1000} s ends the job, once more kills it`,
+        );
     }, WAITS_MS);
     void job.result.then(() => clearTimeout(timer));
   }
@@ -86,7 +98,8 @@ export class JobSignals {
       const status = await this.#job.status();
       const ranks = (size: number): string => `${size} rank${size === 1 ? '' : 's'}`;
       say(`${ranks(status.size)}: ${describeStatus(status)}`);
-      for (const group of status.spawned ?? []) say(`spawned group ${group.group}, ${ranks(group.size)}: ${describeStatus(group)}`);
+      for (const group of status.spawned ?? [])
+        say(`spawned group ${group.group}, ${ranks(group.size)}: ${describeStatus(group)}`);
     } catch {
       // It has just ended, which is said anyway.
     }

@@ -6,7 +6,11 @@ export function addLibpmiPath(program: Command): void {
   program
     .command('libpmi-path')
     .description('print where libpmi.so.0 is, PMI-1 for C programs')
-    .option('--folder', 'its folder, which also holds libpmi2.so.0, wireup-exec and the files for PKG_CONFIG_PATH', false)
+    .option(
+      '--folder',
+      'its folder, which also holds libpmi2.so.0, wireup-exec and the files for PKG_CONFIG_PATH',
+      false,
+    )
     .addHelpText(
       'after',
       `

@@ -49,23 +49,25 @@ const aliases: Readonly<Record<string, string>> = {
 const unsupported: Readonly<Record<string, string>> = {
   arch: 'all ranks run on this machine, so there is nothing to choose',
   'map-by': 'use --map to place ranks on pretended nodes, --bind-to to bind them',
-  membind: 'memory is bound by the kernel\'s first touch; bind ranks with --bind-to',
+  membind: "memory is bound by the kernel's first touch; bind ranks with --bind-to",
   rmk: 'there is no resource manager here: ranks start on this machine',
-  iface: 'the PMI server is on this machine; MPI chooses its own interface (for MPICH: MPIR_CVAR_CH3_NETWORK_IFACE, UCX_NET_DEVICES)',
-  'launcher-exec': 'ranks are started by wireup-agent, not by a launcher\'s program',
-  'bootstrap-exec': 'ranks are started by wireup-agent, not by a launcher\'s program',
+  iface:
+    'the PMI server is on this machine; MPI chooses its own interface (for MPICH: MPIR_CVAR_CH3_NETWORK_IFACE, UCX_NET_DEVICES)',
+  'launcher-exec': "ranks are started by wireup-agent, not by a launcher's program",
+  'bootstrap-exec': "ranks are started by wireup-agent, not by a launcher's program",
   'disable-auto-cleanup': 'say --on-failure wait',
   'enable-auto-cleanup': 'it is the default: --on-failure kill',
-  'disable-hostname-propagation': 'the host\'s name is not looked up by the ranks',
-  'enable-hostname-propagation': 'the host\'s name is not looked up by the ranks',
+  'disable-hostname-propagation': "the host's name is not looked up by the ranks",
+  'enable-hostname-propagation': "the host's name is not looked up by the ranks",
   localhost: 'the ranks reach their server at 127.0.0.1, whatever the host is called',
-  nameserver: 'its host and port are another launcher\'s; start `wireup names serve` and say --name-server with its address',
+  nameserver:
+    "its host and port are another launcher's; start `wireup names serve` and say --name-server with its address",
   'gpus-per-proc': 'GPUs are not assigned; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
   'gpu-subdevs-per-proc': 'GPUs are not assigned; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
   'order-nodes': 'nodes come in the order in which they are named',
   rankmap: 'use --map with the node of each rank',
   'skip-launch-node': 'all ranks run on this machine',
-  topolib: 'the machine\'s topology is read from /sys',
+  topolib: "the machine's topology is read from /sys",
   demux: 'output is waited for by epoll',
   dbg: 'say --debugger',
   'ckpoint-interval': 'there is no checkpointing here; see --reconnect',
@@ -78,10 +80,10 @@ const unsupported: Readonly<Record<string, string>> = {
   oversubscribe: 'there are no slots: as many ranks start as -n says',
   'use-hwthread-cpus': 'there are no slots: as many ranks start as -n says',
   'allow-run-as-root': 'root needs no permission here',
-  mca: 'it is Open MPI\'s, which finds its processes by PMIx; this launcher speaks PMI-1 and PMI-2',
+  mca: "it is Open MPI's, which finds its processes by PMIx; this launcher speaks PMI-1 and PMI-2",
   'tag-output': 'say -l',
-  'enable-x': 'X forwarding is ssh\'s, and ranks start on this machine',
-  'disable-x': 'X forwarding is ssh\'s, and ranks start on this machine',
+  'enable-x': "X forwarding is ssh's, and ranks start on this machine",
+  'disable-x': "X forwarding is ssh's, and ranks start on this machine",
   'memory-alloc-kinds': 'no MPI of today is told of it by its launcher',
 };
 
@@ -125,7 +127,8 @@ class Reader {
       this.#at++;
       this.#option(word, segment);
     }
-    if (this.#at < this.#words.length && this.#words[this.#at] !== ':') segment.program = this.#words[this.#at++];
+    if (this.#at < this.#words.length && this.#words[this.#at] !== ':')
+      segment.program = this.#words[this.#at++];
     // Only a lone `:` ends arguments.
     const colon = this.#words.indexOf(':', this.#at);
     const end = colon < 0 ? this.#words.length : colon;
@@ -151,19 +154,23 @@ class Reader {
     let given = value ?? (option === undefined ? undefined : this.#words[this.#at++]);
     // `-env NAME VALUE`, which may also be NAME=VALUE.
     if (given !== undefined && this.kinds.pairs.has(long) && !given.includes('=')) {
-      if (this.#at >= this.#words.length) throw new UsageError(`option '${word}': expected a name and a value`);
+      if (this.#at >= this.#words.length)
+        throw new UsageError(`option '${word}': expected a name and a value`);
       given = `${given}=${this.#words[this.#at++]}`;
     }
-    if (given !== undefined && !isWellFormed(given) && !this.kinds.bytes.has(long)) throw new UsageError(`option '${word}': expected UTF-8`);
+    if (given !== undefined && !isWellFormed(given) && !this.kinds.bytes.has(long))
+      throw new UsageError(`option '${word}': expected UTF-8`);
     if (long === '--file' && given !== undefined) return this.#insert(given);
     // Without a value commander says what is missing; an unknown option it compares with those that there are.
     segment.options.push(given === undefined ? long : `${long}=${given}`);
   }
 
   #insert(file: string): void {
-    if (this.#at <= this.#fileEnd && this.#fileEnd > 0) throw new UsageError(`--file ${file}: a file of options cannot name another`);
+    if (this.#at <= this.#fileEnd && this.#fileEnd > 0)
+      throw new UsageError(`--file ${file}: a file of options cannot name another`);
     const words = this.wordsOf(file);
-    if (words.includes(':')) throw new UsageError(`--file ${file}: it has the options of one program; expected no ':'`);
+    if (words.includes(':'))
+      throw new UsageError(`--file ${file}: it has the options of one program; expected no ':'`);
     this.#words.splice(this.#at, 0, ...words);
     this.#fileEnd = this.#at + words.length;
   }
@@ -184,7 +191,10 @@ export function readCommandLine(
 }
 
 function linesOf(text: string): string[] {
-  return text.replace(/\\\n/g, ' ').split('\n').filter((line) => !/^\s*(#|$)/.test(line));
+  return text
+    .replace(/\\\n/g, ' ')
+    .split('\n')
+    .filter((line) => !/^\s*(#|$)/.test(line));
 }
 
 /**

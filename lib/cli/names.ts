@@ -15,12 +15,17 @@ export function nameServerOfEnvironment(): string | undefined {
 }
 
 export function addNames(program: Command): void {
-  const names = program.command('names').description('published names (MPI_Publish_name) that several launches share');
+  const names = program
+    .command('names')
+    .description('published names (MPI_Publish_name) that several launches share');
 
   names
     .command('serve')
     .description('serve names to the launches of one user, until INT, TERM or HUP')
-    .option('--address <address>', 'where: unix:///path, /path or unix://@name; by default $XDG_RUNTIME_DIR/wireup-names, or a fresh private folder')
+    .option(
+      '--address <address>',
+      'where: unix:///path, /path or unix://@name; by default $XDG_RUNTIME_DIR/wireup-names, or a fresh private folder',
+    )
     .addHelpText(
       'after',
       `
@@ -36,8 +41,13 @@ Example:
 
   names
     .command('list')
-    .description('what is published: name, port, process id of the launcher and kvsname of the job, a line each, between tabs')
-    .option('--address <address>', `the name server's; ${NAME_SERVER_VARIABLE}, else $XDG_RUNTIME_DIR/wireup-names by default`)
+    .description(
+      'what is published: name, port, process id of the launcher and kvsname of the job, a line each, between tabs',
+    )
+    .option(
+      '--address <address>',
+      `the name server's; ${NAME_SERVER_VARIABLE}, else $XDG_RUNTIME_DIR/wireup-names by default`,
+    )
     .option('--json', 'print one JSON document', false)
     .action(list);
 }
@@ -59,7 +69,10 @@ async function serve(options: { address?: string }): Promise<void> {
 
 async function list(options: { address?: string; json: boolean }): Promise<void> {
   const address = options.address ?? nameServerOfEnvironment() ?? defaultNameServer();
-  if (address === undefined) throw new UsageError(`which name server? Neither ${NAME_SERVER_VARIABLE} nor XDG_RUNTIME_DIR is set: say --address`);
+  if (address === undefined)
+    throw new UsageError(
+      `which name server? Neither ${NAME_SERVER_VARIABLE} nor XDG_RUNTIME_DIR is set: say --address`,
+    );
   const names = await listNames(address);
   if (options.json) return print(`${JSON.stringify({ address, names })}\n`);
   for (const { service, port, pid, kvsname } of names) {

@@ -22,7 +22,12 @@ export async function bench(pmi: PmiClient, count: number, waiting: () => Waitin
   const own = keysOf(pmi.rank);
   const theirs = keysOf((pmi.rank + 1) % pmi.size);
 
-  await measure('put, pipelined', count, () => pmi.putMany(own.map((key) => [key, `of-${key}`] as const), waiting()));
+  await measure('put, pipelined', count, () =>
+    pmi.putMany(
+      own.map((key) => [key, `of-${key}`] as const),
+      waiting(),
+    ),
+  );
   await measure('get, one by one', count, async () => {
     for (const key of theirs) await pmi.get(key, waiting());
   });

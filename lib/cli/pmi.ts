@@ -43,27 +43,33 @@ key that is not there; 1 anything else.`;
 export function addPmi(program: Command): void {
   const pmi = program
     .command('pmi')
-    .description('ask the PMI server of this process: what it says, whether a barrier works, what a key holds, how fast it is');
+    .description(
+      'ask the PMI server of this process: what it says, whether a barrier works, what a key holds, how fast it is',
+    );
 
-  probe(pmi, 'info', 'what the server says of this rank and its job').action((options: ProbeOptions) => run(options, info));
-
-  probe(pmi, 'barrier', 'one barrier over all ranks, and how long this rank was in it').action((options: ProbeOptions) =>
-    run(options, async (client, waiting) => {
-      const begin = performance.now();
-      await client.barrier(waiting());
-      const milliseconds = performance.now() - begin;
-      return {
-        json: { milliseconds },
-        lines: [`rank ${client.rank} of ${client.size}: ${milliseconds.toFixed(1)} ms in the barrier`],
-      };
-    }),
+  probe(pmi, 'info', 'what the server says of this rank and its job').action((options: ProbeOptions) =>
+    run(options, info),
   );
 
-  probe(pmi, 'exchange', 'put a card, barrier, get the cards of all ranks, barrier').action((options: ProbeOptions) =>
-    run(options, async (client, waiting) => {
-      const milliseconds = await exchange(client, waiting);
-      return { json: { milliseconds }, lines: exchangeLines(client, milliseconds) };
-    }),
+  probe(pmi, 'barrier', 'one barrier over all ranks, and how long this rank was in it').action(
+    (options: ProbeOptions) =>
+      run(options, async (client, waiting) => {
+        const begin = performance.now();
+        await client.barrier(waiting());
+        const milliseconds = performance.now() - begin;
+        return {
+          json: { milliseconds },
+          lines: [`rank ${client.rank} of ${client.size}: ${milliseconds.toFixed(1)} ms in the barrier`],
+        };
+      }),
+  );
+
+  probe(pmi, 'exchange', 'put a card, barrier, get the cards of all ranks, barrier').action(
+    (options: ProbeOptions) =>
+      run(options, async (client, waiting) => {
+        const milliseconds = await exchange(client, waiting);
+        return { json: { milliseconds }, lines: exchangeLines(client, milliseconds) };
+      }),
   );
 
   probe(pmi, 'get', 'the values of keys, such as PMI_process_mapping, one a line')
@@ -71,7 +77,10 @@ export function addPmi(program: Command): void {
     .action((keys: string[], options: ProbeOptions) =>
       run(options, async (client, waiting) => {
         const values = await client.getMany(keys, waiting());
-        return { json: { values: Object.fromEntries(keys.map((key, i) => [key, values[i]])) }, lines: values };
+        return {
+          json: { values: Object.fromEntries(keys.map((key, i) => [key, values[i]])) },
+          lines: values,
+        };
       }),
     );
 
@@ -89,7 +98,11 @@ function probe(parent: Command, name: string, description: string): Command {
   return parent
     .command(name)
     .description(description)
-    .option('--timeout <seconds>', 'give up after that long in all; without it only connecting has a limit, 10', wholeNumber(1, 86_400))
+    .option(
+      '--timeout <seconds>',
+      'give up after that long in all; without it only connecting has a limit, 10',
+      wholeNumber(1, 86_400),
+    )
     .option('--json', 'one JSON document a rank, on one line', false)
     .option('-l, --label', 'put "[rank] " before each line', false)
     .option('-v, --verbose', 'say on stderr which server it is', false)
@@ -97,7 +110,10 @@ function probe(parent: Command, name: string, description: string): Command {
     .addHelpText('after', help);
 }
 
-async function run(options: ProbeOptions, work: (client: PmiClient, waiting: () => Waiting) => Promise<Finding>): Promise<void> {
+async function run(
+  options: ProbeOptions,
+  work: (client: PmiClient, waiting: () => Waiting) => Promise<Finding>,
+): Promise<void> {
   const end = performance.now() + (options.timeout ?? 0) * 1000;
   const waiting = (): Waiting =>
     options.timeout === undefined ? {} : { timeout: Math.max(1, Math.ceil(end - performance.now())) };
@@ -105,11 +121,16 @@ async function run(options: ProbeOptions, work: (client: PmiClient, waiting: () 
   try {
     client = await PmiClient.fromEnv({ ...waiting(), ...(options.pipeline ? {} : { pipeline: false }) });
     // To a program it is a job of size 1; a user who asks about the server is to hear that there is none.
-    if (client.singleton) throw new PmiError('ERR_PMI_ENVIRONMENT', 'no PMI server: neither PMI_FD nor PMI_PORT is set; run it as a rank, such as `wireup run -n 2 wireup pmi info`');
+    if (client.singleton)
+      throw new PmiError(
+        'ERR_PMI_ENVIRONMENT',
+        'no PMI server: neither PMI_FD nor PMI_PORT is set; run it as a rank, such as `wireup run -n 2 wireup pmi info`',
+      );
     if (options.verbose) say(`rank ${client.rank} of ${client.size} by ${client.server!}`);
     const { json, lines } = await work(client, waiting);
     const label = options.label ? `[${client.rank}] ` : '';
-    if (options.json) console.log(`${label}${JSON.stringify({ rank: client.rank, size: client.size, ...json })}`);
+    if (options.json)
+      console.log(`${label}${JSON.stringify({ rank: client.rank, size: client.size, ...json })}`);
     else for (const line of lines) console.log(`${label}${line}`);
     await client.finalize(waiting());
   } catch (error) {
@@ -133,7 +154,10 @@ async function info(client: PmiClient, waiting: () => Waiting): Promise<Finding>
     ['universe size', universeSize === -1 ? 'not said' : universeSize],
     ['spawned', spawned ? 'yes' : 'no'],
     ['ranks on this node', `${clique.length} (${formatIdset(clique)})`],
-    ['bytes at most', `kvsname ${maxes.kvsname}, key ${maxes.key}, value ${maxes.value}, terminators included`],
+    [
+      'bytes at most',
+      `kvsname ${maxes.kvsname}, key ${maxes.key}, value ${maxes.value}, terminators included`,
+    ],
   ];
   return {
     json: { server, version, kvsname, appnum, universeSize, spawned, clique, maxes },

@@ -82,14 +82,20 @@ function asFlag(message: string): string {
 
 /** Commander's messages begin with "error: ", end with a newline, and suggest an option in a line of its own. */
 export function usageError(message: string): void {
-  say(`${message.replace(/^error: /, '').trimEnd().replaceAll('\n', ' ')} (see --help)`);
+  say(
+    `${message
+      .replace(/^error: /, '')
+      .trimEnd()
+      .replaceAll('\n', ' ')} (see --help)`,
+  );
 }
 
 const plainHelp = new Help();
 
 /** That a flag is off unless it is given need not be said. */
 export const helpStyle: HelpConfiguration = {
-  optionDescription: (option: Option) => plainHelp.optionDescription(option).replace(/ ?\(default: false\)$/, ''),
+  optionDescription: (option: Option) =>
+    plainHelp.optionDescription(option).replace(/ ?\(default: false\)$/, ''),
 };
 
 /** The end of a command that threw. */
@@ -111,7 +117,9 @@ export function seconds(min: number, max = MAX_MILLISECONDS): (text: string) => 
   return (text) => {
     const value = Math.ceil(Number(text) * 1000);
     if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || value < min || value > max) {
-      throw new InvalidArgumentError(`Expected seconds, ${min === 0 ? 'from 0' : 'more than 0'} to ${Math.floor(max / 1000)}.`);
+      throw new InvalidArgumentError(
+        `Expected seconds, ${min === 0 ? 'from 0' : 'more than 0'} to ${Math.floor(max / 1000)}.`,
+      );
     }
     return value;
   };

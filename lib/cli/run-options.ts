@@ -89,8 +89,19 @@ const pairs: ReadonlySet<string> = new Set(['--env', '--genv']);
 
 /** Options whose values are bytes to the system, and need not be UTF-8. */
 const bytes: ReadonlySet<string> = new Set([
-  '--wdir', '--path', '--env', '--envlist', '--file', '--genv', '--genvlist', '--hostfile', '--prepend-pattern', '--outfile-pattern',
-  '--errfile-pattern', '--debugger', '--configfile',
+  '--wdir',
+  '--path',
+  '--env',
+  '--envlist',
+  '--file',
+  '--genv',
+  '--genvlist',
+  '--hostfile',
+  '--prepend-pattern',
+  '--outfile-pattern',
+  '--errfile-pattern',
+  '--debugger',
+  '--configfile',
 ]);
 
 function addPair(text: string, previous: Record<string, string> = {}): Record<string, string> {
@@ -102,7 +113,8 @@ function addPair(text: string, previous: Record<string, string> = {}): Record<st
 
 /** Counts that will do, as MPI's -soft has them. */
 function softCounts(text: string): string {
-  if (softCount(text, 0) === undefined) throw new InvalidArgumentError('Expected counts such as 2, 1:4 or 1:8:2.');
+  if (softCount(text, 0) === undefined)
+    throw new InvalidArgumentError('Expected counts such as 2, 1:4 or 1:8:2.');
   return text;
 }
 
@@ -110,7 +122,10 @@ function softCounts(text: string): string {
 function bindTo(text: string): BindTo {
   if (text === 'none' || text === 'hwthread' || text === 'core' || text === 'socket') return text;
   const list = /^(?:user|list):(.+)$/.exec(text)?.[1];
-  if (list === undefined) throw new InvalidArgumentError('Expected none, hwthread, core, socket, or user:CPU[+CPU...],... with the CPUs of each rank.');
+  if (list === undefined)
+    throw new InvalidArgumentError(
+      'Expected none, hwthread, core, socket, or user:CPU[+CPU...],... with the CPUs of each rank.',
+    );
   try {
     return list.split(',').map((set) => set.split('+').flatMap(idset));
   } catch {
@@ -123,13 +138,16 @@ function stdinOf(text: string): 'all' | 'none' | number[] {
 }
 
 function launcher(text: string): string {
-  if (text !== 'fork' && text !== 'local') throw new InvalidArgumentError('Only fork is there: ranks start on this machine.');
+  if (text !== 'fork' && text !== 'local')
+    throw new InvalidArgumentError('Only fork is there: ranks start on this machine.');
   return text;
 }
 
 function initialErrhandler(text: string): string {
   if (!/^(mpi_)?errors_are_fatal$/i.test(text)) {
-    throw new InvalidArgumentError('Only mpi_errors_are_fatal, the default, is there: no MPI of today can be told another by its launcher.');
+    throw new InvalidArgumentError(
+      'Only mpi_errors_are_fatal, the default, is there: no MPI of today can be told another by its launcher.',
+    );
   }
   return text;
 }
@@ -142,14 +160,31 @@ function pattern(text: string): string {
 function segmentOptions(command: Command): Command {
   return command
     .optionsGroup('For the program that follows (in each part of an MPMD line):')
-    .addOption(new Option('-n, --ranks <N>', 'how many ranks, also -np; 1 by default, or as many as the hosts have').argParser(wholeNumber(1, MAX_RANKS)))
-    .addOption(new Option('--soft <counts>', 'counts that will do, such as 1:8:2; as many ranks start as -n and they allow').argParser(softCounts))
-    .option('--wdir <folder>', 'the ranks\' working directory')
+    .addOption(
+      new Option(
+        '-n, --ranks <N>',
+        'how many ranks, also -np; 1 by default, or as many as the hosts have',
+      ).argParser(wholeNumber(1, MAX_RANKS)),
+    )
+    .addOption(
+      new Option(
+        '--soft <counts>',
+        'counts that will do, such as 1:8:2; as many ranks start as -n and they allow',
+      ).argParser(softCounts),
+    )
+    .option('--wdir <folder>', "the ranks' working directory")
     .option('--path <folders>', 'where the program is searched; PATH by default')
-    .option('--hosts <list>', 'names of this machine, name[:count] between commas, also -host: each is a node')
-    .addOption(new Option('--env <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair))
+    .option(
+      '--hosts <list>',
+      'names of this machine, name[:count] between commas, also -host: each is a node',
+    )
+    .addOption(
+      new Option('--env <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair),
+    )
     .option('--envlist <names>', 'inherit these variables only')
-    .addOption(new Option('--envall', 'inherit all variables').default(false).conflicts(['envnone', 'envlist']))
+    .addOption(
+      new Option('--envall', 'inherit all variables').default(false).conflicts(['envnone', 'envlist']),
+    )
     .addOption(new Option('--envnone', 'inherit none').default(false).conflicts('envlist'))
     .option('--file <file>', 'options of this program from a file, as on the command line');
 }
@@ -157,81 +192,167 @@ function segmentOptions(command: Command): Command {
 function jobOptions(command: Command): Command {
   command
     .optionsGroup('Where ranks run:')
-    .addOption(new Option('--ppn <N>', 'ranks for each of the --hosts before the next gets some').argParser(wholeNumber(1, MAX_RANKS)))
+    .addOption(
+      new Option('--ppn <N>', 'ranks for each of the --hosts before the next gets some').argParser(
+        wholeNumber(1, MAX_RANKS),
+      ),
+    )
     .option('-f, --hostfile <file>', 'a file of hosts, name[:count] in each line')
     .addOption(
-      new Option('--map <map>', 'pretend several nodes: block:N or cyclic:N nodes, or the node of each rank, such as 0,0,1,1').argParser(parseMap),
+      new Option(
+        '--map <map>',
+        'pretend several nodes: block:N or cyclic:N nodes, or the node of each rank, such as 0,0,1,1',
+      ).argParser(parseMap),
     )
-    .option('--node-per-rank', 'tell ranks that each is on a node of its own: for containers with a /dev/shm each', false)
+    .option(
+      '--node-per-rank',
+      'tell ranks that each is on a node of its own: for containers with a /dev/shm each',
+      false,
+    )
     .addOption(
-      new Option('--bind-to <unit>', 'bind each rank to CPUs: none, hwthread, core, socket, or user:CPU[+CPU...],...').argParser(bindTo).default('none'),
+      new Option(
+        '--bind-to <unit>',
+        'bind each rank to CPUs: none, hwthread, core, socket, or user:CPU[+CPU...],...',
+      )
+        .argParser(bindTo)
+        .default('none'),
     )
     .option('--report-bindings', 'say on stderr which rank is bound to which CPUs', false)
     .option('--launcher <name>', 'fork, which is the only one', launcher)
     .optionsGroup('Environment of all ranks:')
-    .addOption(new Option('--genv <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair))
+    .addOption(
+      new Option('--genv <name value>', 'set a variable, NAME VALUE or NAME=VALUE').argParser(addPair),
+    )
     .option('--genvlist <names>', 'inherit these variables only')
-    .addOption(new Option('--genvall', 'inherit all variables, as by default').default(false).conflicts(['genvnone', 'genvlist']))
+    .addOption(
+      new Option('--genvall', 'inherit all variables, as by default')
+        .default(false)
+        .conflicts(['genvnone', 'genvlist']),
+    )
     .addOption(new Option('--genvnone', 'inherit none').default(false).conflicts('genvlist'))
     .optionsGroup('PMI:')
     .addOption(
-      new Option('--pmi <transport>', 'how ranks reach the PMI server: an inherited fd, TCP on 127.0.0.1, or a unix socket')
+      new Option(
+        '--pmi <transport>',
+        'how ranks reach the PMI server: an inherited fd, TCP on 127.0.0.1, or a unix socket',
+      )
         .choices(['fd', 'tcp', 'unix'])
         .default('fd')
         .conflicts('pmiPort'),
     )
-    .option('--pmi-port', 'Hydra\'s name for --pmi tcp', false)
-    .option('--no-exec-shim', 'with --pmi unix: start the program itself, which runs wireup-exec further inside (in a container)')
-    .addOption(new Option('--usize <N>', 'the universe size; the number of ranks by default').argParser(wholeNumber(1, 2 ** 31 - 1)))
+    .option('--pmi-port', "Hydra's name for --pmi tcp", false)
+    .option(
+      '--no-exec-shim',
+      'with --pmi unix: start the program itself, which runs wireup-exec further inside (in a container)',
+    )
     .addOption(
-      new Option('--max-spawn <N>', 'how many spawned processes may run at a time; 1024, or what --usize leaves, by default')
+      new Option('--usize <N>', 'the universe size; the number of ranks by default').argParser(
+        wholeNumber(1, 2 ** 31 - 1),
+      ),
+    )
+    .addOption(
+      new Option(
+        '--max-spawn <N>',
+        'how many spawned processes may run at a time; 1024, or what --usize leaves, by default',
+      )
         .argParser(wholeNumber(0, MAX_RANKS))
         .conflicts('spawn'),
     )
     .option('--no-spawn', 'ranks may not spawn')
-    .option('--name-server <address>', 'share published names (MPI_Publish_name) with other launches: what wireup names serve prints; WIREUP_NAME_SERVER by default')
-    .option('--initial-errhandler <name>', 'for MPI-4\'s command lines: mpi_errors_are_fatal, the default, is all there is', initialErrhandler);
+    .option(
+      '--name-server <address>',
+      'share published names (MPI_Publish_name) with other launches: what wireup names serve prints; WIREUP_NAME_SERVER by default',
+    )
+    .option(
+      '--initial-errhandler <name>',
+      "for MPI-4's command lines: mpi_errors_are_fatal, the default, is all there is",
+      initialErrhandler,
+    );
   addAdmissionOptions(command)
     .optionsGroup('Output and input:')
     .option('-l, --label', 'put "[rank] " before each line of output, also -prepend-rank', false)
     .addOption(
-      new Option('--prepend-pattern <pattern>', 'the same with %r rank, %h host, %p node, %g group, %t seconds since 1970').argParser(pattern),
+      new Option(
+        '--prepend-pattern <pattern>',
+        'the same with %r rank, %h host, %p node, %g group, %t seconds since 1970',
+      ).argParser(pattern),
     )
-    .addOption(new Option('--outfile-pattern <pattern>', 'write stdout to files, made anew, named by such a pattern').argParser(pattern))
-    .addOption(new Option('--errfile-pattern <pattern>', 'the same for stderr').argParser(pattern))
-    .addOption(new Option('--output-from <ranks>', 'only these ranks\' output, such as 0,4-7').argParser(idset))
-    .addOption(new Option('--stdin <ranks>', 'who reads standard input: all, none, or ranks').argParser(stdinOf).default([0], '0'))
     .addOption(
-      new Option('--progress <how>', 'how far the ranks are, on stderr: auto shows a line on a terminal until they print; plain writes lines; or none')
+      new Option(
+        '--outfile-pattern <pattern>',
+        'write stdout to files, made anew, named by such a pattern',
+      ).argParser(pattern),
+    )
+    .addOption(new Option('--errfile-pattern <pattern>', 'the same for stderr').argParser(pattern))
+    .addOption(
+      new Option('--output-from <ranks>', "only these ranks' output, such as 0,4-7").argParser(idset),
+    )
+    .addOption(
+      new Option('--stdin <ranks>', 'who reads standard input: all, none, or ranks')
+        .argParser(stdinOf)
+        .default([0], '0'),
+    )
+    .addOption(
+      new Option(
+        '--progress <how>',
+        'how far the ranks are, on stderr: auto shows a line on a terminal until they print; plain writes lines; or none',
+      )
         .choices(['auto', 'plain', 'none'])
         .default('auto'),
     )
     .option('-v, --verbose', 'say on stderr what runs where, and how long it took', false)
-    .option('--close-fds', 'ranks get no fds above 2; by default they get those that this command has from its caller, as 3>>log', false)
+    .option(
+      '--close-fds',
+      'ranks get no fds above 2; by default they get those that this command has from its caller, as 3>>log',
+      false,
+    )
     .optionsGroup('How the job ends:')
-    .addOption(new Option('-t, --timeout <S>', 'end the job after S seconds, with exit code 124; MPIEXEC_TIMEOUT by default').argParser(seconds(1, MAX_TIME_LIMIT)))
     .addOption(
-      new Option('--wireup-timeout <S>', 'the same when not every rank has said PMI init and left the first barrier by then').argParser(seconds(1, MAX_TIME_LIMIT)),
+      new Option(
+        '-t, --timeout <S>',
+        'end the job after S seconds, with exit code 124; MPIEXEC_TIMEOUT by default',
+      ).argParser(seconds(1, MAX_TIME_LIMIT)),
     )
     .addOption(
-      new Option('--kill-timeout <S>', 'seconds from TERM to KILL when ranks are ended').argParser(seconds(0)).default(5000, '5'),
+      new Option(
+        '--wireup-timeout <S>',
+        'the same when not every rank has said PMI init and left the first barrier by then',
+      ).argParser(seconds(1, MAX_TIME_LIMIT)),
     )
     .addOption(
-      new Option('--on-failure <what>', 'a rank that fails ends the others, or lets them run on').choices(['kill', 'wait']).default('kill'),
+      new Option('--kill-timeout <S>', 'seconds from TERM to KILL when ranks are ended')
+        .argParser(seconds(0))
+        .default(5000, '5'),
     )
     .addOption(
-      new Option('--on-early-exit <what>', 'a rank that leaves while others wait for it in a PMI barrier ends the job, or lets them wait')
+      new Option('--on-failure <what>', 'a rank that fails ends the others, or lets them run on')
+        .choices(['kill', 'wait'])
+        .default('kill'),
+    )
+    .addOption(
+      new Option(
+        '--on-early-exit <what>',
+        'a rank that leaves while others wait for it in a PMI barrier ends the job, or lets them wait',
+      )
         .choices(['fail', 'wait'])
         .default('fail'),
     )
     .option('--result <file>', 'write how the job and each rank ended to a file, as JSON')
     .option('--print-all-exitcodes', 'say on stderr how each rank ended', false)
     .optionsGroup('Debuggers:')
-    .option('--proctable <file>', 'write host, process id and executable of each rank to a file, as JSON, once all have been started')
-    .addOption(
-      new Option('--debugger <command>', 'put a command, split at blanks, before the program of some ranks (use it with --pmi tcp where it drops fds)').argParser(words),
+    .option(
+      '--proctable <file>',
+      'write host, process id and executable of each rank to a file, as JSON, once all have been started',
     )
-    .addOption(new Option('--debug-ranks <list>', 'which ranks, such as 0,4-7; 0 by default').argParser(idset))
+    .addOption(
+      new Option(
+        '--debugger <command>',
+        'put a command, split at blanks, before the program of some ranks (use it with --pmi tcp where it drops fds)',
+      ).argParser(words),
+    )
+    .addOption(
+      new Option('--debug-ranks <list>', 'which ranks, such as 0,4-7; 0 by default').argParser(idset),
+    )
     .optionsGroup('Other:')
     .option('--configfile <file>', 'read the programs and their options from a file, a line each')
     .option('--info', 'print the version and what there is, also -version', false);
@@ -286,7 +407,8 @@ function expandConfigFiles(segments: readonly Segment[], read: (argv: string[]) 
     if (files.length > 1) throw new UsageError('--configfile: expected one file');
     const at = segment.options.indexOf(files[0]!);
     const file = segment.options[at]!.slice('--configfile='.length);
-    if (segment.program !== undefined) throw new UsageError(`--configfile ${file}: it names the programs; expected none behind it`);
+    if (segment.program !== undefined)
+      throw new UsageError(`--configfile ${file}: it names the programs; expected none behind it`);
     const found = read(readConfigFile(readText('--configfile', file)));
     if (found.some(({ options }) => options.some((option) => option.startsWith('--configfile=')))) {
       throw new UsageError(`--configfile ${file}: a configfile cannot name another`);
@@ -318,11 +440,14 @@ function said(command: Command, key: string): boolean {
  */
 export function readRun(name: string, argv: readonly string[]): RunRequest {
   const command = makeRunCommand(name);
-  const read = (line: readonly string[]): Segment[] => readCommandLine(line, command, { pairs, bytes }, (file) => readOptionsFile(readText('--file', file)));
+  const read = (line: readonly string[]): Segment[] =>
+    readCommandLine(line, command, { pairs, bytes }, (file) => readOptionsFile(readText('--file', file)));
   const segments = expandConfigFiles(read(argv), read);
   let job: JobOptions | undefined;
   const programs: RunSegment[] = [];
-  const ownKeys = new Set(segments.length > 1 ? segmentOptions(new Command()).options.map((option) => option.attributeName()) : []);
+  const ownKeys = new Set(
+    segments.length > 1 ? segmentOptions(new Command()).options.map((option) => option.attributeName()) : [],
+  );
   for (const { options, program, args } of segments) {
     // Each time from the defaults.
     command.parse(options, { from: 'user' });
@@ -337,7 +462,11 @@ export function readRun(name: string, argv: readonly string[]): RunRequest {
     }
     if (job.info) break;
     if (program === undefined) {
-      throw new UsageError(segments.length === 1 ? 'expected a program to run' : `expected a program in part ${programs.length + 1} of the command line`);
+      throw new UsageError(
+        segments.length === 1
+          ? 'expected a program to run'
+          : `expected a program in part ${programs.length + 1} of the command line`,
+      );
     }
     programs.push({ program, args, options: values });
   }

@@ -1,7 +1,17 @@
 import { fstatSync, readlinkSync } from 'node:fs';
 import { arch, availableParallelism, hostname, release } from 'node:os';
 import type { Command } from 'commander';
-import { describeFailure, formatIdset, launch, prepareLaunch, type Job, type JobResult, type JobSettings, type LaunchApp, type OutputTarget } from '../index';
+import {
+  describeFailure,
+  formatIdset,
+  launch,
+  prepareLaunch,
+  type Job,
+  type JobResult,
+  type JobSettings,
+  type LaunchApp,
+  type OutputTarget,
+} from '../index';
 import type { NativeCaller } from '../native';
 import { MAX_TIME_LIMIT } from '../limits';
 import { softCount } from '../soft';
@@ -16,7 +26,14 @@ import { Progress } from './progress';
 import { fail, NO_READER, print, say } from './report';
 import { TroubleReport, troubleTypes } from './trouble';
 import { version } from './version';
-import { helpBelow, makeRunCommand, readRun, readText, type JobOptions, type RunSegment } from './run-options';
+import {
+  helpBelow,
+  makeRunCommand,
+  readRun,
+  readText,
+  type JobOptions,
+  type RunSegment,
+} from './run-options';
 
 export const RUN = 'wireup run';
 
@@ -26,7 +43,7 @@ const INTERRUPTED = 130;
 export function addRun(program: Command, start: Start): void {
   const command = program
     .command('run')
-    .description('start programs as the ranks of one job on this machine: mpiexec\'s command line')
+    .description("start programs as the ranks of one job on this machine: mpiexec's command line")
     .helpOption(false)
     .allowUnknownOption()
     .passThroughOptions()
@@ -56,7 +73,8 @@ async function run(name: string, start: Start): Promise<void> {
     const fault = file === undefined ? undefined : checkFile(file);
     if (fault !== undefined) throw new UsageError(`--${option} ${file}: ${fault}`);
   }
-  if (options.debugRanks !== undefined && options.debugger === undefined) throw new UsageError('--debug-ranks: expected --debugger beside it');
+  if (options.debugRanks !== undefined && options.debugger === undefined)
+    throw new UsageError('--debug-ranks: expected --debugger beside it');
   const begin = process.uptime();
   const { apps, placement } = await place(options, segments);
   const pmi = options.pmiPort ? 'tcp' : options.pmi;
@@ -84,10 +102,14 @@ async function run(name: string, start: Start): Promise<void> {
     onEarlyExit: options.onEarlyExit,
     killTimeout: options.killTimeout,
     ...(timeout === undefined ? {} : { timeout }),
-    ...(options.debugger === undefined ? {} : { debugger: { command: options.debugger.map(toBytes), ranks: options.debugRanks ?? [0] } }),
+    ...(options.debugger === undefined
+      ? {}
+      : { debugger: { command: options.debugger.map(toBytes), ranks: options.debugRanks ?? [0] } }),
     ...(options.wireupTimeout === undefined ? {} : { wireupTimeout: options.wireupTimeout }),
     ...toAdmission(options),
-    ...(placement === undefined ? {} : { nodes: placement.nodes, hosts: placement.hosts, pretendHosts: placement.pretended }),
+    ...(placement === undefined
+      ? {}
+      : { nodes: placement.nodes, hosts: placement.hosts, pretendHosts: placement.pretended }),
     ...(options.nodePerRank ? { ranksPerNode: 1 } : {}),
   });
   void reportTrouble(job);
@@ -111,7 +133,8 @@ async function run(name: string, start: Start): Promise<void> {
       exitCode ||= 1;
     }
   }
-  if (options.verbose) say(`ended after ${(process.uptime() - begin).toFixed(2)} s with exit code ${exitCode}`);
+  if (options.verbose)
+    say(`ended after ${(process.uptime() - begin).toFixed(2)} s with exit code ${exitCode}`);
   process.exitCode = exitCode;
 }
 
@@ -124,11 +147,19 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
   // MPICH says the process that it has forked, which is this one.
   const pid = said === process.pid ? process.ppid : said;
   if (words.length !== 4 || !Number.isInteger(port) || !Number.isInteger(pid)) {
-    throw new UsageError('-pmi_args: expected PORT INTERFACE KEY PID, as an MPI program says them that was started without a launcher');
+    throw new UsageError(
+      '-pmi_args: expected PORT INTERFACE KEY PID, as an MPI program says them that was started without a launcher',
+    );
   }
   const signals = new JobSignals(signalNames(caller.ignoredSignals));
   const program = executableOf(pid!) ?? `process ${pid}`;
-  const job = await launch({ singleton: { port: port!, pid: pid! }, program, ranks: 1, path: ownPath(), ...inheritance(caller) });
+  const job = await launch({
+    singleton: { port: port!, pid: pid! },
+    program,
+    ranks: 1,
+    path: ownPath(),
+    ...inheritance(caller),
+  });
   void reportTrouble(job);
   signals.attach(job);
   const result = await job.result;
@@ -139,7 +170,11 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
 }
 
 /** What ranks have of the process that started the tool, beside its fds. */
-function inheritance({ ignoredSignals, blockedSignals, softFiles }: NativeCaller): Pick<JobSettings, 'ignoredSignals' | 'blockedSignals' | 'softFiles'> {
+function inheritance({
+  ignoredSignals,
+  blockedSignals,
+  softFiles,
+}: NativeCaller): Pick<JobSettings, 'ignoredSignals' | 'blockedSignals' | 'softFiles'> {
   return { ignoredSignals, blockedSignals, ...(softFiles === 0 ? {} : { softFiles }) };
 }
 
@@ -172,31 +207,52 @@ function sayFailure(result: JobResult, inherited: boolean): void {
   for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
   const { reason, code, phase, rank } = result.failure;
   if (inherited && reason === 'exit' && code === MPICH_NO_PMI && phase === 'none') {
-    say(`rank ${rank} never used PMI_FD; does a wrapper (sudo, Python's subprocess) close inherited fds? Then use --pmi tcp`);
+    say(
+      `rank ${rank} never used PMI_FD; does a wrapper (sudo, Python's subprocess) close inherited fds? Then use --pmi tcp`,
+    );
   }
 }
 
-const target = (pattern: string | undefined): OutputTarget => (pattern === undefined ? 'inherit' : { file: toBytes(pattern) });
+const target = (pattern: string | undefined): OutputTarget =>
+  pattern === undefined ? 'inherit' : { file: toBytes(pattern) };
 
 /** How many ranks each program has, and where they are; no placement where all share one node. */
-async function place(options: JobOptions, segments: readonly RunSegment[]): Promise<{ apps: LaunchApp[]; placement: Placement | undefined }> {
+async function place(
+  options: JobOptions,
+  segments: readonly RunSegment[],
+): Promise<{ apps: LaunchApp[]; placement: Placement | undefined }> {
   const shared =
-    options.hostfile === undefined ? [] : hostsOfFile(options.hostfile, readText('--hostfile', options.hostfile));
+    options.hostfile === undefined
+      ? []
+      : hostsOfFile(options.hostfile, readText('--hostfile', options.hostfile));
   // What the first program says before its first colon is said for all that name no hosts of their own.
   const first = segments[0]!.options.hosts;
-  if (first !== undefined && options.hostfile !== undefined) throw new UsageError('--hosts and --hostfile: expected one of them');
-  const hosts = segments.map(({ options: { hosts: own } }) => (own === undefined && first === undefined ? shared : hostsOfList('--hosts', own ?? first!)));
+  if (first !== undefined && options.hostfile !== undefined)
+    throw new UsageError('--hosts and --hostfile: expected one of them');
+  const hosts = segments.map(({ options: { hosts: own } }) =>
+    own === undefined && first === undefined ? shared : hostsOfList('--hosts', own ?? first!),
+  );
   await checkLocal(hosts.flat());
-  const apps = segments.map((segment, i) => toApp(options, segment, ranksByDefault(options, hosts[i]!, segments.length === 1)));
+  const apps = segments.map((segment, i) =>
+    toApp(options, segment, ranksByDefault(options, hosts[i]!, segments.length === 1)),
+  );
   const size = apps.reduce((sum, { ranks }) => sum + ranks, 0);
   const named = hosts.some(({ length }) => length > 0);
-  const ways = [named && '--hosts', options.map !== undefined && '--map', options.nodePerRank && '--node-per-rank'].filter((way) => way !== false);
+  const ways = [
+    named && '--hosts',
+    options.map !== undefined && '--map',
+    options.nodePerRank && '--node-per-rank',
+  ].filter((way) => way !== false);
   if (options.ppn !== undefined && options.map !== undefined) ways.push('--ppn');
-  if (ways.length > 1) throw new UsageError(`${ways.join(' and ')}: each says where ranks are; expected one of them`);
+  if (ways.length > 1)
+    throw new UsageError(`${ways.join(' and ')}: each says where ranks are; expected one of them`);
   if (options.map !== undefined) return { apps, placement: placeByMap(options.map, size) };
   if (!named) return { apps, placement: undefined };
   const here = [{ name: hostname(), count: 1 }];
-  const placement = placeOnHosts(apps.map(({ ranks }, i) => ({ ranks, hosts: hosts[i]!.length > 0 ? hosts[i]! : here })), options.ppn);
+  const placement = placeOnHosts(
+    apps.map(({ ranks }, i) => ({ ranks, hosts: hosts[i]!.length > 0 ? hosts[i]! : here })),
+    options.ppn,
+  );
   return { apps, placement };
 }
 
@@ -221,19 +277,29 @@ function toApp(job: JobOptions, { program, args, options }: RunSegment, byDefaul
   };
 }
 
-function environmentOf(job: JobOptions, segment: RunSegment['options']): Pick<LaunchApp, 'inheritEnv' | 'setEnv'> {
-  const inherited = (none: boolean, list: string | undefined): string[] | undefined => (none ? [] : list?.split(','));
+function environmentOf(
+  job: JobOptions,
+  segment: RunSegment['options'],
+): Pick<LaunchApp, 'inheritEnv' | 'setEnv'> {
+  const inherited = (none: boolean, list: string | undefined): string[] | undefined =>
+    none ? [] : list?.split(',');
   const own = segment.envall || segment.envnone || segment.envlist !== undefined;
   const names = own ? inherited(segment.envnone, segment.envlist) : inherited(job.genvnone, job.genvlist);
-  const set = Object.entries({ ...job.genv, ...segment.env }).map(([name, value]) => [name, toBytes(value)] as const);
-  return { ...(names === undefined ? {} : { inheritEnv: names.map(toBytes) }), setEnv: Object.fromEntries(set) };
+  const set = Object.entries({ ...job.genv, ...segment.env }).map(
+    ([name, value]) => [name, toBytes(value)] as const,
+  );
+  return {
+    ...(names === undefined ? {} : { inheritEnv: names.map(toBytes) }),
+    setEnv: Object.fromEntries(set),
+  };
 }
 
 /** Milliseconds. As with Hydra, 0 and an empty text are no limit. */
 function timeoutOf(text: string | undefined): number | undefined {
   if (text === undefined || /^0*$/.test(text)) return undefined;
   const value = Math.ceil(Number(text) * 1000);
-  if (!/^(\d+\.?\d*|\.\d+)$/.test(text)) throw new UsageError(`MPIEXEC_TIMEOUT=${text}: expected a positive number of seconds, or 0 for no limit`);
+  if (!/^(\d+\.?\d*|\.\d+)$/.test(text))
+    throw new UsageError(`MPIEXEC_TIMEOUT=${text}: expected a positive number of seconds, or 0 for no limit`);
   // No job sees the difference.
   return Math.min(value, MAX_TIME_LIMIT) || undefined;
 }
@@ -276,11 +342,14 @@ async function reportTrouble(job: Job): Promise<void> {
 }
 
 async function reportSpawns(job: Job): Promise<void> {
-  const who = ({ group, rank }: { group: number; rank: number }): string => `rank ${rank}${group === 0 ? '' : ` of spawned group ${group}`}`;
+  const who = ({ group, rank }: { group: number; rank: number }): string =>
+    `rank ${rank}${group === 0 ? '' : ` of spawned group ${group}`}`;
   for await (const event of job.events({ types: ['spawned', 'group-ended'] })) {
     if (event.type === 'spawned') {
       const ignored = event.ignoredInfo.length === 0 ? '' : `; info ignored: ${event.ignoredInfo.join(', ')}`;
-      say(`${who(event.by)} spawned group ${event.group}: ${event.size} rank${event.size === 1 ? '' : 's'} of ${event.programs.join(', ')}${ignored}`);
+      say(
+        `${who(event.by)} spawned group ${event.group}: ${event.size} rank${event.size === 1 ? '' : 's'} of ${event.programs.join(', ')}${ignored}`,
+      );
     }
     if (event.type === 'group-ended') say(`spawned group ${event.group} has ended`);
   }
@@ -289,13 +358,17 @@ async function reportSpawns(job: Job): Promise<void> {
 async function reportLostNames(job: Job, nameServer: string | undefined): Promise<void> {
   if (nameServer === undefined) return;
   for await (const event of job.events({ types: ['name-server-lost'] })) {
-    if (event.type === 'name-server-lost') say(`the name server ${nameServer} has gone: ranks can neither publish nor look up names any more`);
+    if (event.type === 'name-server-lost')
+      say(`the name server ${nameServer} has gone: ranks can neither publish nor look up names any more`);
   }
 }
 
 async function reportBindings(job: Job): Promise<void> {
   for await (const event of job.events({ types: ['started'] })) {
-    if (event.type === 'started') say(`rank ${event.rank} (pid ${event.pid}) ${event.cpus.length === 0 ? 'is not bound' : `is bound to CPU ${formatIdset(event.cpus)}`}`);
+    if (event.type === 'started')
+      say(
+        `rank ${event.rank} (pid ${event.pid}) ${event.cpus.length === 0 ? 'is not bound' : `is bound to CPU ${formatIdset(event.cpus)}`}`,
+      );
   }
 }
 
@@ -308,7 +381,12 @@ async function writeProcessTable(job: Job, file: string, apps: readonly LaunchAp
     return;
   }
   const programs = apps.flatMap(({ program, ranks }) => Array<LaunchApp['program']>(ranks).fill(program));
-  const rows = pids.map((pid, rank) => ({ rank, host: job.host, pid, executable: toText(executableOf(pid) ?? programs[rank]!) }));
+  const rows = pids.map((pid, rank) => ({
+    rank,
+    host: job.host,
+    pid,
+    executable: toText(executableOf(pid) ?? programs[rank]!),
+  }));
   const fault = writeJson(file, rows);
   if (fault !== undefined) say(`the process table could not be written to ${file}: ${fault}`);
 }

@@ -17,7 +17,9 @@ export function addServe(program: Command): void {
   addAdmissionOptions(program.command('serve'))
     .description('serve PMI to ranks that are started elsewhere: other terminals, containers, launchers')
     .addOption(
-      new Option('-n, --ranks <N>', 'how many ranks').argParser(wholeNumber(1, MAX_RANKS)).makeOptionMandatory(),
+      new Option('-n, --ranks <N>', 'how many ranks')
+        .argParser(wholeNumber(1, MAX_RANKS))
+        .makeOptionMandatory(),
     )
     .requiredOption(
       '--address <address>',
@@ -25,10 +27,14 @@ export function addServe(program: Command): void {
     )
     .option(
       '--allow-host <host>',
-      'another machine that may join over TCP, an address or a range such as 10.0.0.0/8; may be given again; none by default. What it says, PMI_ID too, travels in clear text; where all ranks are wireup\'s own clients, give --pmi-id long too, which cannot be guessed (MPICH sends numbers only)',
+      "another machine that may join over TCP, an address or a range such as 10.0.0.0/8; may be given again; none by default. What it says, PMI_ID too, travels in clear text; where all ranks are wireup's own clients, give --pmi-id long too, which cannot be guessed (MPICH sends numbers only)",
       (host: string, previous: string[] | undefined) => [...(previous ?? []), host],
     )
-    .option('--node-per-rank', 'tell ranks that each is on a node of its own: for containers with a /dev/shm each', false)
+    .option(
+      '--node-per-rank',
+      'tell ranks that each is on a node of its own: for containers with a /dev/shm each',
+      false,
+    )
     .option('--json', 'print one JSON document instead of shell lines', false)
     .addHelpText(
       'after',
@@ -58,7 +64,11 @@ async function serve(options: ServeOptions): Promise<void> {
   // Before there is a socket to leave behind.
   let stopped = false;
   let close = (): void => void (stopped = true);
-  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
     process.once(signal, () => {
       process.exitCode = code;
       close();
@@ -71,12 +81,16 @@ async function serve(options: ServeOptions): Promise<void> {
     ...(options.allowHost === undefined ? {} : { allowHosts: options.allowHost }),
     ...(options.nodePerRank ? { ranksPerNode: 1 } : {}),
   });
-  const events = server.events({ types: ['finalized', 'aborted', ...troubleTypes.filter((type) => type !== 'spawn-refused')] });
+  const events = server.events({
+    types: ['finalized', 'aborted', ...troubleTypes.filter((type) => type !== 'spawn-refused')],
+  });
   close = () => void server.close();
   if (stopped) return;
   const ranks = Array.from({ length: server.size }, (_, rank) => ({ rank, env: server.env(rank) }));
   if (options.json) {
-    console.log(JSON.stringify({ address: server.address, size: server.size, kvsname: server.kvsname, ranks }));
+    console.log(
+      JSON.stringify({ address: server.address, size: server.size, kvsname: server.kvsname, ranks }),
+    );
   } else {
     for (const { env } of ranks) console.log(shellLine(env));
   }
@@ -87,12 +101,16 @@ async function serve(options: ServeOptions): Promise<void> {
   for await (const event of events) {
     if (event.type === 'finalized' && --running === 0) return;
     if (event.type === 'disconnected' && event.lost) {
-      say(`rank ${event.rank} ${event.reason === undefined ? 'left without PMI finalize' : `was cut off from PMI: ${event.reason}`}`);
+      say(
+        `rank ${event.rank} ${event.reason === undefined ? 'left without PMI finalize' : `was cut off from PMI: ${event.reason}`}`,
+      );
       process.exitCode = 1;
       return;
     }
     if (event.type === 'aborted') {
-      say(`rank ${event.rank} aborted the job with code ${event.exitCode}${event.message === '' ? '' : `: ${event.message}`}`);
+      say(
+        `rank ${event.rank} aborted the job with code ${event.exitCode}${event.message === '' ? '' : `: ${event.message}`}`,
+      );
       process.exitCode = event.exitCode & 0xff || 1;
       return;
     }

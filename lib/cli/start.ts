@@ -62,5 +62,7 @@ export function toText(bytes: Bytes): string {
 
 /** Those of the signals that have names. */
 export function signalNames(numbers: readonly number[]): NodeJS.Signals[] {
-  return (Object.keys(constants.signals) as NodeJS.Signals[]).filter((name) => numbers.includes(constants.signals[name]));
+  return (Object.keys(constants.signals) as NodeJS.Signals[]).filter((name) =>
+    numbers.includes(constants.signals[name]),
+  );
 }

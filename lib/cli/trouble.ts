@@ -7,7 +7,12 @@ const PAUSE_MS = 1000;
 type Kind = 'rejected' | 'protocol-error' | 'disconnected' | 'spawn-refused';
 
 /** The events that the report is made of. */
-export const troubleTypes = ['rejected', 'protocol-error', 'disconnected', 'spawn-refused'] as const satisfies readonly Kind[];
+export const troubleTypes = [
+  'rejected',
+  'protocol-error',
+  'disconnected',
+  'spawn-refused',
+] as const satisfies readonly Kind[];
 type Trouble = Extract<JobEvent | PmiEvent, { type: Kind }>;
 
 /** How several of a kind are told together, the last of them as it is alone. */
@@ -18,7 +23,8 @@ const together: Record<Kind, (count: number) => string> = {
   'spawn-refused': (count) => `${count} more spawns were refused`,
 };
 
-const rankOf = ({ rank, group }: { rank?: number; group?: number }): string => `rank ${rank}${group === undefined || group === 0 ? '' : ` of spawned group ${group}`}`;
+const rankOf = ({ rank, group }: { rank?: number; group?: number }): string =>
+  `rank ${rank}${group === undefined || group === 0 ? '' : ` of spawned group ${group}`}`;
 
 /** Absent for what is no trouble. */
 function describe(event: Trouble): string | undefined {
@@ -29,10 +35,15 @@ function describe(event: Trouble): string | undefined {
       return `${rankOf(event.by)} could not spawn: ${event.reason}`;
     case 'disconnected':
       // A rank that is lost is the job's failure, which is told with its reason.
-      return event.reason === undefined || event.lost ? undefined : `${rankOf(event)} was cut off from PMI: ${event.reason}`;
+      return event.reason === undefined || event.lost
+        ? undefined
+        : `${rankOf(event)} was cut off from PMI: ${event.reason}`;
     case 'rejected': {
       const { peer, reason } = event;
-      const owner = [...(peer.uid === undefined ? [] : [`uid ${peer.uid}`]), ...(peer.pid === undefined ? [] : [`pid ${peer.pid}`])];
+      const owner = [
+        ...(peer.uid === undefined ? [] : [`uid ${peer.uid}`]),
+        ...(peer.pid === undefined ? [] : [`pid ${peer.pid}`]),
+      ];
       const address = peer.address === 'unix' ? 'a connection' : peer.address;
       return `refused ${address}${owner.length === 0 ? '' : ` (${owner.join(', ')})`}: ${reason}`;
     }
@@ -71,7 +82,10 @@ class PacedLines {
     this.#pause = undefined;
     if (this.#unsaid === 0) return;
     if (this.#unsaid === 1 && this.#last !== undefined) say(this.#last);
-    else say(`${together[this.#kind](this.#unsaid)}${this.#last === undefined ? '' : `, the last: ${this.#last}`}`);
+    else
+      say(
+        `${together[this.#kind](this.#unsaid)}${this.#last === undefined ? '' : `, the last: ${this.#last}`}`,
+      );
     this.#unsaid = 0;
     this.#last = undefined;
   }

@@ -41,17 +41,30 @@ const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.le
 async function wireUp(program, folder, manner) {
   const gate = join(folder, 'gate');
   execFileSync('mkfifo', [gate]);
-  const job = await launch({ program: 'sh', args: ['-c', `: < ${gate}; exec "$0"`, program], ranks, pmi: 'tcp', stdout: 'ignore', stderr: 'ignore' });
+  const job = await launch({
+    program: 'sh',
+    args: ['-c', `: < ${gate}; exec "$0"`, program],
+    ranks,
+    pmi: 'tcp',
+    stdout: 'ignore',
+    stderr: 'ignore',
+  });
   const events = job.events();
   const [pid] = await job.started;
   const port = /PMI_PORT=127\.0\.0\.1:(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, 'latin1'))[1];
-  const floods = manner === 'quiet' ? [] : Array.from({ length: Math.ceil(connections / crowd) }, () => fork(import.meta.filename, ['--flood', manner, port, String(crowd)]));
+  const floods =
+    manner === 'quiet'
+      ? []
+      : Array.from({ length: Math.ceil(connections / crowd) }, () =>
+          fork(import.meta.filename, ['--flood', manner, port, String(crowd)]),
+        );
   if (manner === 'idle') await Promise.all(floods.map((one) => once(one, 'message')));
   const begin = performance.now();
   // For reading too, so that it waits for nobody.
   const opened = openSync(gate, 'r+');
   let time;
-  for await (const event of events) if (event.type === 'barrier' && event.number === 0) time = performance.now() - begin;
+  for await (const event of events)
+    if (event.type === 'barrier' && event.number === 0) time = performance.now() - begin;
   const { exitCode, failure } = await job.result;
   closeSync(opened);
   rmSync(gate);
@@ -76,7 +89,9 @@ if (process.argv[2] === '--flood') {
     console.log(`${ranks} ranks of MPICH over TCP, ${connections} connections, medians of ${rounds}:`);
     for (const [manner, all] of Object.entries(times)) {
       const time = median(all);
-      console.log(`${manner.padEnd(12)}${time.toFixed(0).padStart(6)} ms, ${(time / quiet).toFixed(2)} times the quiet time`);
+      console.log(
+        `${manner.padEnd(12)}${time.toFixed(0).padStart(6)} ms, ${(time / quiet).toFixed(2)} times the quiet time`,
+      );
     }
   } finally {
     rmSync(folder, { recursive: true });

@@ -1,5 +1,6 @@
-// A server and one client of it that puts a card and gets it `argv[1]` times, each on a thread of its own: for counting
-// the instructions of the server's. Nothing else happens in its loop, so each run counts the same.
+// A server and one client of it that puts a card and gets it `argv[1]` times, each on a thread of its own:
+// for counting the instructions of the server's. Nothing else happens in its loop, so each run counts the
+// same.
 #include <sys/socket.h>
 
 #include <cstdlib>
@@ -29,7 +30,8 @@ int main(int, char** argv) {
     };
     const std::string card(128, 'x');
     const std::string of_card = " kvsname=" + kvsname + " key=card-0-0";
-    ask("cmd=init pmi_version=1 pmi_subversion=1\n", "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
+    ask("cmd=init pmi_version=1 pmi_subversion=1\n",
+        "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
     ask("cmd=put" + of_card + " value=" + card + "\n", "cmd=put_result rc=0 msg=success\n");
     for (int left = std::atoi(argv[1]); left > 0; --left) {
       ask("cmd=get" + of_card + "\n", "cmd=get_result rc=0 msg=success value=" + card + "\n");

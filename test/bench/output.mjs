@@ -19,7 +19,9 @@ const launchers = {
 async function measure(launcher, label, lines) {
   const [command, ...front] = launchers[launcher];
   const begin = performance.now();
-  const child = spawn(command, [...front, ...label, '-n', `${ranks}`, 'seq', '1', `${lines}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(command, [...front, ...label, '-n', `${ranks}`, 'seq', '1', `${lines}`], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let bytes = 0;
   child.stdout.on('data', (chunk) => (bytes += chunk.length));
   const [code] = await once(child, 'close');
@@ -29,7 +31,10 @@ async function measure(launcher, label, lines) {
 
 const median = (values) => values.slice().sort((x, y) => x - y)[Math.floor(values.length / 2)];
 
-for (const [label, lines] of [[[], allLines], [['-l'], allLines / 10]]) {
+for (const [label, lines] of [
+  [[], allLines],
+  [['-l'], allLines / 10],
+]) {
   const figures = Object.fromEntries(Object.keys(launchers).map((name) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     for (const name of Object.keys(launchers)) figures[name].push(await measure(name, label, lines));

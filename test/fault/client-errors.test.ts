@@ -95,7 +95,10 @@ const rows: Row[] = [
   },
   {
     title: 'what is no PMI server',
-    environment: async () => ({ PMI_PORT: await pretend(() => 'HTTP/1.1 400 Bad Request\r\n\r\n'), PMI_ID: '1' }),
+    environment: async () => ({
+      PMI_PORT: await pretend(() => 'HTTP/1.1 400 Bad Request\r\n\r\n'),
+      PMI_ID: '1',
+    }),
     code: 'ERR_PMI_PROTOCOL',
     exitCode: 3,
     message: /tcp:\/\/127\.0\.0\.1:\d+: expected the answer to initack/,
@@ -103,7 +106,13 @@ const rows: Row[] = [
   {
     title: 'a server that speaks PMI-2 only',
     environment: async () => ({
-      PMI_PORT: await pretend(mostly((line) => (line.startsWith('cmd=init ') ? 'cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n' : 'as ever'))),
+      PMI_PORT: await pretend(
+        mostly((line) =>
+          line.startsWith('cmd=init ')
+            ? 'cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n'
+            : 'as ever',
+        ),
+      ),
       PMI_ID: '1',
     }),
     code: 'ERR_PMI_PROTOCOL',
@@ -124,13 +133,17 @@ const rows: Row[] = [
 ];
 
 describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProcess = false }) => {
-  if (!ownProcess) it('PmiClient rejects', async () => {
-    const env = await environment();
-    const failure = await PmiClient.fromEnv({ env }).then(() => undefined, (error: unknown) => error);
-    expect(failure).toBeInstanceOf(PmiError);
-    expect((failure as PmiError).code).toBe(code);
-    expect((failure as PmiError).message).toMatch(message);
-  });
+  if (!ownProcess)
+    it('PmiClient rejects', async () => {
+      const env = await environment();
+      const failure = await PmiClient.fromEnv({ env }).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(failure).toBeInstanceOf(PmiError);
+      expect((failure as PmiError).code).toBe(code);
+      expect((failure as PmiError).message).toMatch(message);
+    });
 
   it('wireup pmi info says so in one line', async () => {
     const result = await run(wireup('pmi', 'info'), { environment: await environment() });
@@ -140,7 +153,9 @@ describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProces
   });
 
   it.skipIf(noMpi.missing)(`libpmi: PMI_FAIL and one line${noMpi.note}`, async () => {
-    const result = await run([program('libpmi_calls'), library, 'init'], { environment: await environment() });
+    const result = await run([program('libpmi_calls'), library, 'init'], {
+      environment: await environment(),
+    });
     expect(result).toMatchObject({ code: 0, signal: null, stdout: 'ok\n' });
     expect(lines(result.stderr)).toHaveLength(1);
     expect(result.stderr).toMatch(/^libpmi: /);
@@ -149,7 +164,8 @@ describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProces
 });
 
 describe('a server that goes', () => {
-  const drop = (command: string) => pretend(mostly((line) => (isCommand(line, command) ? undefined : 'as ever')));
+  const drop = (command: string) =>
+    pretend(mostly((line) => (isCommand(line, command) ? undefined : 'as ever')));
 
   it.each([
     ['get', (pmi: PmiClient) => pmi.get('key')],
@@ -160,14 +176,23 @@ describe('a server that goes', () => {
   ] as const)('in the middle of %s', async (command, ask) => {
     const address = await drop(command);
     const pmi = await PmiClient.connect({ address, id: '1' });
-    await expect(ask(pmi)).rejects.toMatchObject({ code: 'ERR_PMI_HUNG_UP', rank: 1, message: expect.stringContaining(`tcp://${address}: `) });
+    await expect(ask(pmi)).rejects.toMatchObject({
+      code: 'ERR_PMI_HUNG_UP',
+      rank: 1,
+      message: expect.stringContaining(`tcp://${address}: `),
+    });
     await expect(pmi.get('key')).rejects.toMatchObject({ code: 'ERR_PMI_HUNG_UP' });
     await pmi.close();
   });
 
-  it.skipIf(noMpi.missing).each([['get', 'lost'], ['barrier_in', 'barrier']])('libpmi, in the middle of %s', async (command, mode) => {
+  it.skipIf(noMpi.missing).each([
+    ['get', 'lost'],
+    ['barrier_in', 'barrier'],
+  ])('libpmi, in the middle of %s', async (command, mode) => {
     const address = await drop(command!);
-    const result = await run([program('libpmi_calls'), library, mode!], { environment: { PMI_PORT: address, PMI_ID: '1' } });
+    const result = await run([program('libpmi_calls'), library, mode!], {
+      environment: { PMI_PORT: address, PMI_ID: '1' },
+    });
     expect(result).toMatchObject({ code: 0, stdout: 'ready\nok\n' });
     expect(lines(result.stderr)[0]).toBe(`libpmi: tcp://${address}: the server closed the connection`);
   });
@@ -177,7 +202,9 @@ it.skipIf(noMpi.missing)(`libpmi: signals do not use up its patience${noMpi.note
   let answer = (_said: string): void => undefined;
   const slow = new Promise<string>((resolve) => (answer = resolve));
   const address = await pretend(mostly((line) => (isCommand(line, 'get') ? slow : 'as ever')));
-  const ticking = new Run([program('libpmi_calls'), library, 'timer'], { environment: { PMI_PORT: address, PMI_ID: '1' } });
+  const ticking = new Run([program('libpmi_calls'), library, 'timer'], {
+    environment: { PMI_PORT: address, PMI_ID: '1' },
+  });
   await ticking.until(({ stdout }) => stdout === 'ticked\n');
   answer('cmd=get_result rc=0 value=x\n');
   expect(await ticking.done).toMatchObject({ code: 0, stdout: 'ticked\nok\n', stderr: '' });
@@ -210,9 +237,15 @@ describe('a server that is silent', () => {
     ['finalize', (pmi: PmiClient, options: object) => pmi.finalize(options)],
   ] as const)('to %s', async (command, ask) => {
     const address = await pretend(mostly((line) => (isCommand(line, command) ? '' : 'as ever')));
-    const pending = { code: 'ERR_PMI_PENDING', message: expect.stringMatching(/was given up and is still open/) as string };
+    const pending = {
+      code: 'ERR_PMI_PENDING',
+      message: expect.stringMatching(/was given up and is still open/) as string,
+    };
     const late = await PmiClient.connect({ address, id: '1' });
-    await expect(ask(late, { timeout: 50 })).rejects.toMatchObject({ code: 'ERR_PMI_TIMEOUT', message: expect.stringContaining(address) });
+    await expect(ask(late, { timeout: 50 })).rejects.toMatchObject({
+      code: 'ERR_PMI_TIMEOUT',
+      message: expect.stringContaining(address),
+    });
     // Nothing is asked behind it, and nothing hangs.
     await expect(late.get('key')).rejects.toMatchObject(pending);
     await expect(late.finalize()).rejects.toMatchObject(pending);
@@ -229,7 +262,9 @@ describe('a server that is silent', () => {
 
   it('wireup pmi barrier --timeout: exit code 4', async () => {
     const address = await pretend(mostly((line) => (line.startsWith('cmd=barrier') ? '' : 'as ever')));
-    const result = await run(wireup('pmi', 'barrier', '--timeout', '1'), { environment: { PMI_PORT: address, PMI_ID: '1' } });
+    const result = await run(wireup('pmi', 'barrier', '--timeout', '1'), {
+      environment: { PMI_PORT: address, PMI_ID: '1' },
+    });
     expect(result).toMatchObject({ code: 4, stdout: '' });
     expect(result.stderr).toMatch(/^wireup: rank 1: tcp:\/\/.*: barrier: no answer within \d+ ms\n$/);
   });
@@ -240,7 +275,9 @@ it('a server that knows flux.taskmap and no process mapping: the clique is of th
     mostly((line) => {
       if (!isCommand(line, 'get')) return 'as ever';
       if (line.endsWith('key=PMI_process_mapping')) return 'cmd=get_result rc=0 value=\n';
-      return line.endsWith('key=flux.taskmap') ? 'cmd=get_result rc=0 value={"version":1,"map":[[0,1,2,1]]}\n' : undefined;
+      return line.endsWith('key=flux.taskmap')
+        ? 'cmd=get_result rc=0 value={"version":1,"map":[[0,1,2,1]]}\n'
+        : undefined;
     }),
   );
   const pmi = await PmiClient.connect({ address, id: '1' });
@@ -250,7 +287,11 @@ it('a server that knows flux.taskmap and no process mapping: the clique is of th
 
 describe('a clique, of what a server says of rank 1 of 2', () => {
   const serve = (mapping: string): Promise<string> =>
-    pretend(mostly((line) => (line.endsWith('key=PMI_process_mapping') ? `cmd=get_result rc=0 value=${mapping}\n` : 'as ever')));
+    pretend(
+      mostly((line) =>
+        line.endsWith('key=PMI_process_mapping') ? `cmd=get_result rc=0 value=${mapping}\n` : 'as ever',
+      ),
+    );
   const rows: [string, number[]][] = [
     ['(vector,(0,1,2))', [0, 1]],
     ['(vector,(0,1,1))', [0, 1]],
@@ -266,29 +307,47 @@ describe('a clique, of what a server says of rank 1 of 2', () => {
   });
 
   it.skipIf(noMpi.missing).each(rows)(`%s, as libpmi reads it${noMpi.note}`, async (mapping, ranks) => {
-    const result = await run([program('libpmi_calls'), library, 'clique'], { environment: { PMI_PORT: await serve(mapping), PMI_ID: '1' } });
-    expect(result).toMatchObject({ code: 0, stderr: '', stdout: `size 0 ${ranks.length} ranks 0 ${ranks.join(' ')}\nok\n` });
-  });
-
-  it.each(['(vector,[(0,1,1)]x', '(matrix,(0,1,2))', 'x'])('%s cannot be read: an error, and the connection lives on', async (mapping) => {
-    const address = await serve(mapping);
-    const pmi = await PmiClient.connect({ address, id: '1' });
-    await expect(pmi.cliqueRanks()).rejects.toMatchObject({
-      code: 'ERR_PMI_PROTOCOL',
-      rank: 1,
-      message: `tcp://${address}: PMI_process_mapping of the server cannot be read: expected (vector,(node,nodes,ranks),...)`,
+    const result = await run([program('libpmi_calls'), library, 'clique'], {
+      environment: { PMI_PORT: await serve(mapping), PMI_ID: '1' },
     });
-    await pmi.finalize();
-    const result = await run(wireup('pmi', 'info'), { environment: { PMI_PORT: address, PMI_ID: '1' } });
-    expect(result).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('PMI_process_mapping') as string });
+    expect(result).toMatchObject({
+      code: 0,
+      stderr: '',
+      stdout: `size 0 ${ranks.length} ranks 0 ${ranks.join(' ')}\nok\n`,
+    });
   });
 
-  it.skipIf(noMpi.missing)(`libpmi, of what cannot be read: PMI_FAIL, and finalize is answered${noMpi.note}`, async () => {
-    const result = await run([program('libpmi_calls'), library, 'clique'], { environment: { PMI_PORT: await serve('(vector,[0]x'), PMI_ID: '1' } });
-    expect(result).toMatchObject({ code: 0, stdout: 'size -1 0 ranks -1\nok\n' });
-    expect(lines(result.stderr)).toHaveLength(2);
-    expect(result.stderr).toMatch(/PMI_process_mapping of the server cannot be read/);
-  });
+  it.each(['(vector,[(0,1,1)]x', '(matrix,(0,1,2))', 'x'])(
+    '%s cannot be read: an error, and the connection lives on',
+    async (mapping) => {
+      const address = await serve(mapping);
+      const pmi = await PmiClient.connect({ address, id: '1' });
+      await expect(pmi.cliqueRanks()).rejects.toMatchObject({
+        code: 'ERR_PMI_PROTOCOL',
+        rank: 1,
+        message: `tcp://${address}: PMI_process_mapping of the server cannot be read: expected (vector,(node,nodes,ranks),...)`,
+      });
+      await pmi.finalize();
+      const result = await run(wireup('pmi', 'info'), { environment: { PMI_PORT: address, PMI_ID: '1' } });
+      expect(result).toMatchObject({
+        code: 3,
+        stdout: '',
+        stderr: expect.stringContaining('PMI_process_mapping') as string,
+      });
+    },
+  );
+
+  it.skipIf(noMpi.missing)(
+    `libpmi, of what cannot be read: PMI_FAIL, and finalize is answered${noMpi.note}`,
+    async () => {
+      const result = await run([program('libpmi_calls'), library, 'clique'], {
+        environment: { PMI_PORT: await serve('(vector,[0]x'), PMI_ID: '1' },
+      });
+      expect(result).toMatchObject({ code: 0, stdout: 'size -1 0 ranks -1\nok\n' });
+      expect(lines(result.stderr)).toHaveLength(2);
+      expect(result.stderr).toMatch(/PMI_process_mapping of the server cannot be read/);
+    },
+  );
 });
 
 it('a socket that this user may not connect to', async () => {
@@ -302,67 +361,94 @@ it('a socket that this user may not connect to', async () => {
     if (process.getuid() === 0) process.seteuid(65534);
     PmiClient.connect({ address: ${JSON.stringify(address)}, id: '1' }).catch(({ code, message }) => console.log(code, message));`;
   const result = await run([process.execPath, '-e', script]);
-  expect(result).toMatchObject({ code: 0, stderr: '', stdout: `ERR_PMI_CONNECT ${address}: Permission denied\n` });
+  expect(result).toMatchObject({
+    code: 0,
+    stderr: '',
+    stdout: `ERR_PMI_CONNECT ${address}: Permission denied\n`,
+  });
 });
 
 const asRoot = needsRoot();
 
-describe.skipIf(asRoot.missing || noMpi.missing)(`another user where a server of ours has been${asRoot.note}${noMpi.note}`, () => {
-  it.each(['tcp', `unix://@wireup-impostor-${process.pid}`])('%s: PMI_ID is not sent', async (address) => {
-    const server = await PmiServer.listen({ size: 1, address });
-    const { PMI_PORT, PMI_ID } = server.env(0) as { PMI_PORT: string; PMI_ID: string };
-    await server.close();
-    const impostor = new Run([program('impostor'), String(OTHER_UID), address === 'tcp' ? PMI_PORT.split(':')[1]! : address.slice('unix://'.length)]);
-    await impostor.until(({ stdout }) => stdout === 'listening\n');
-    const says = new RegExp(`served by uid ${OTHER_UID}, not by us \\(uid 0\\) or root; PMI_ID was not sent`);
-    await expect(PmiClient.fromEnv({ env: { PMI_PORT, PMI_ID } })).rejects.toMatchObject({
-      code: 'ERR_PMI_SERVER_UID',
-      message: expect.stringMatching(says) as string,
+describe.skipIf(asRoot.missing || noMpi.missing)(
+  `another user where a server of ours has been${asRoot.note}${noMpi.note}`,
+  () => {
+    it.each(['tcp', `unix://@wireup-impostor-${process.pid}`])('%s: PMI_ID is not sent', async (address) => {
+      const server = await PmiServer.listen({ size: 1, address });
+      const { PMI_PORT, PMI_ID } = server.env(0) as { PMI_PORT: string; PMI_ID: string };
+      await server.close();
+      const impostor = new Run([
+        program('impostor'),
+        String(OTHER_UID),
+        address === 'tcp' ? PMI_PORT.split(':')[1]! : address.slice('unix://'.length),
+      ]);
+      await impostor.until(({ stdout }) => stdout === 'listening\n');
+      const says = new RegExp(
+        `served by uid ${OTHER_UID}, not by us \\(uid 0\\) or root; PMI_ID was not sent`,
+      );
+      await expect(PmiClient.fromEnv({ env: { PMI_PORT, PMI_ID } })).rejects.toMatchObject({
+        code: 'ERR_PMI_SERVER_UID',
+        message: expect.stringMatching(says) as string,
+      });
+      for (const client of [
+        [join(root, 'build/Release/wireup-exec'), 'true'],
+        [program('libpmi_calls'), library, 'init'],
+      ]) {
+        const { stderr } = await run(client, { environment: { PMI_PORT, PMI_ID } });
+        expect(stderr).toMatch(says);
+        expect(lines(stderr)).toHaveLength(1);
+      }
+      await impostor.until(({ stdout }) => lines(stdout).length === 4);
+      expect(lines(impostor.stdout).slice(1)).toEqual(Array(3).fill('heard 0 bytes'));
+      impostor.kill('SIGTERM');
+      await impostor.done;
     });
-    for (const client of [[join(root, 'build/Release/wireup-exec'), 'true'], [program('libpmi_calls'), library, 'init']]) {
-      const { stderr } = await run(client, { environment: { PMI_PORT, PMI_ID } });
-      expect(stderr).toMatch(says);
-      expect(lines(stderr)).toHaveLength(1);
-    }
-    await impostor.until(({ stdout }) => lines(stdout).length === 4);
-    expect(lines(impostor.stdout).slice(1)).toEqual(Array(3).fill('heard 0 bytes'));
-    impostor.kill('SIGTERM');
-    await impostor.done;
-  });
-});
+  },
+);
 
-it.skipIf(asRoot.missing)(`a server of another user, over TCP and a unix socket: PMI_ID is not sent${asRoot.note}`, async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'other-'));
-  chmodSync(folder, 0o777);
-  closers.push(() => rmSync(folder, { recursive: true }));
-  for (const path of [undefined, join(folder, 'socket')]) {
-    // The kernel names the user who listened, so the server says nothing of itself.
-    const script = `
+it.skipIf(asRoot.missing)(
+  `a server of another user, over TCP and a unix socket: PMI_ID is not sent${asRoot.note}`,
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'other-'));
+    chmodSync(folder, 0o777);
+    closers.push(() => rmSync(folder, { recursive: true }));
+    for (const path of [undefined, join(folder, 'socket')]) {
+      // The kernel names the user who listened, so the server says nothing of itself.
+      const script = `
       process.seteuid(65534);
       const server = require('node:net').createServer((socket) => socket.on('data', (text) => console.log('heard ' + text)).on('end', () => process.exit()));
       server.listen(${path === undefined ? '0, "127.0.0.1"' : JSON.stringify(path)}, () => console.log('port', server.address().port));`;
-    const server = new Run([process.execPath, '-e', script]);
-    await server.until(({ stdout }) => stdout.endsWith('\n'));
-    const port = /port (\d+)/.exec(server.stdout)?.[1];
-    const where = path === undefined ? `tcp://127.0.0.1:${port}` : `unix://${path}`;
-    await expect(PmiClient.connect({ address: where, id: '4711' })).rejects.toMatchObject({
-      code: 'ERR_PMI_SERVER_UID',
-      message: `${where}: it is served by uid 65534, not by us (uid 0) or root; PMI_ID was not sent`,
-    });
-    const { stdout } = await server.done;
-    expect(stdout).not.toContain('heard');
-  }
-});
+      const server = new Run([process.execPath, '-e', script]);
+      await server.until(({ stdout }) => stdout.endsWith('\n'));
+      const port = /port (\d+)/.exec(server.stdout)?.[1];
+      const where = path === undefined ? `tcp://127.0.0.1:${port}` : `unix://${path}`;
+      await expect(PmiClient.connect({ address: where, id: '4711' })).rejects.toMatchObject({
+        code: 'ERR_PMI_SERVER_UID',
+        message: `${where}: it is served by uid 65534, not by us (uid 0) or root; PMI_ID was not sent`,
+      });
+      const { stdout } = await server.done;
+      expect(stdout).not.toContain('heard');
+    }
+  },
+);
 
-it.each([['info'], ['barrier'], ['exchange'], ['get', 'PMI_process_mapping'], ['bench']])('no PMI in the environment: wireup pmi %s tells that there is no server', async (...words) => {
-  const result = await run(wireup('pmi', ...words));
-  expect(result).toMatchObject({ code: 3, stdout: '' });
-  expect(result.stderr).toMatch(/^wireup: no PMI server: neither PMI_FD nor PMI_PORT is set; .*\n$/);
-});
+it.each([['info'], ['barrier'], ['exchange'], ['get', 'PMI_process_mapping'], ['bench']])(
+  'no PMI in the environment: wireup pmi %s tells that there is no server',
+  async (...words) => {
+    const result = await run(wireup('pmi', ...words));
+    expect(result).toMatchObject({ code: 3, stdout: '' });
+    expect(result.stderr).toMatch(/^wireup: no PMI server: neither PMI_FD nor PMI_PORT is set; .*\n$/);
+  },
+);
 
 it('no PMI in the environment: a client is a job of size 1', async () => {
   const pmi = await PmiClient.fromEnv({ env: {} });
-  await pmi.putMany(new Map([['a', '1'], ['b', '2']]));
+  await pmi.putMany(
+    new Map([
+      ['a', '1'],
+      ['b', '2'],
+    ]),
+  );
   expect(await pmi.getMany(['b', 'a'])).toEqual(['2', '1']);
   expect(await pmi.cliqueRanks()).toEqual([0]);
   await expect(pmi.get('c')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });

@@ -16,7 +16,9 @@ describe.skipIf(mpich.missing)(`MPICH behind a wrapper that closes fds${mpich.no
     ['--pmi tcp', 'tcp', [], []],
     ['--pmi unix, with wireup-exec behind the wrapper', 'unix', ['--no-exec-shim'], [exec]],
   ] as const)('%s works', async (_, transport, options, behind) => {
-    const { code, stdout } = await run(wireupRun(2, transport, ...options, program('close_fds'), ...behind, program('hello')));
+    const { code, stdout } = await run(
+      wireupRun(2, transport, ...options, program('close_fds'), ...behind, program('hello')),
+    );
     expect(code).toBe(0);
     expect(lines(stdout).sort()).toEqual([0, 1].map((rank) => `hello: rank ${rank} of 2 ok`));
   });
@@ -27,12 +29,19 @@ describe.skipIf(mpich.missing)(`MPICH behind a wrapper that closes fds${mpich.no
     expect(code).toBe(15);
     expect(toolLines(stderr)).toEqual([
       expect.stringMatching(/^wireup: rank 0 .* exited with code 15/),
-      expect.stringMatching(/^wireup: rank 0 never used PMI_FD; does a wrapper .* close inherited fds\? Then use --pmi tcp$/),
+      expect.stringMatching(
+        /^wireup: rank 0 never used PMI_FD; does a wrapper .* close inherited fds\? Then use --pmi tcp$/,
+      ),
     ]);
   });
 
-  it.each([['another code', 'exit 16', 'fd'], ['no inherited fd', 'exit 15', 'tcp']] as const)('%s says nothing of wrappers', async (_, script, transport) => {
+  it.each([
+    ['another code', 'exit 16', 'fd'],
+    ['no inherited fd', 'exit 15', 'tcp'],
+  ] as const)('%s says nothing of wrappers', async (_, script, transport) => {
     const { stderr } = await run(wireupRun(2, transport, 'sh', '-c', script));
-    expect(toolLines(stderr)).toEqual([expect.stringMatching(/^wireup: rank [01] .* exited with code 1[56]/)]);
+    expect(toolLines(stderr)).toEqual([
+      expect.stringMatching(/^wireup: rank [01] .* exited with code 1[56]/),
+    ]);
   });
 });

@@ -30,16 +30,27 @@ it.skipIf(compiler.missing)(`a process of our own that the job has not started${
     exit $?`,
     { mode: 0o755 },
   );
-  const job = new Run(wireupRun(2, 'unix', '--debugger', wrapper, '--debug-ranks', '1', program('raw_mapping')));
+  const job = new Run(
+    wireupRun(2, 'unix', '--debugger', wrapper, '--debug-ranks', '1', program('raw_mapping')),
+  );
   await job.until(({ stdout }) => stdout.includes('waiting\n'));
   const [address, id, pid] = readFileSync(join(folder, 'rank'), 'utf8').trim().split(' ');
-  await expect(PmiClient.connect({ address: address!, id: id! })).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED' });
+  await expect(PmiClient.connect({ address: address!, id: id! })).rejects.toMatchObject({
+    code: 'ERR_PMI_REFUSED',
+  });
   writeFileSync(join(folder, 'go'), '');
   const { code, stdout, stderr } = await job.done;
-  expect({ code, ranks: lines(stdout).filter((line) => line.startsWith('rank ')).length }).toEqual({ code: 0, ranks: 2 });
+  expect({ code, ranks: lines(stdout).filter((line) => line.startsWith('rank ')).length }).toEqual({
+    code: 0,
+    ranks: 2,
+  });
   const refused = `wireup: refused a connection (uid ${process.getuid!()}, pid ${process.pid}): pid ${process.pid} `;
   expect(lines(stderr)).toHaveLength(1);
   expect(stderr.startsWith(refused), stderr).toBe(true);
   // The rank may speak before the agent has told of it.
-  expect(stderr.slice(refused.length)).toMatch(new RegExp(`^(is neither rank 1's process \\(pid ${pid}\\) nor started by it|was not started by the agent \\(pid \\d+\\))\n$`));
+  expect(stderr.slice(refused.length)).toMatch(
+    new RegExp(
+      `^(is neither rank 1's process \\(pid ${pid}\\) nor started by it|was not started by the agent \\(pid \\d+\\))\n$`,
+    ),
+  );
 });

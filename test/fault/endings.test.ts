@@ -1,13 +1,36 @@
 // How a job ends by `wireup run`: who is to blame, who is missing, limits of time, signals, and what is written down.
 
-import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { describeFailure, launch } from '../../dist/index.js';
-import { eventually, lines, needs, peer, program, root, Run, run, toolLines, transports, wireup, wireupRun } from '../interop/helpers';
+import {
+  eventually,
+  lines,
+  needs,
+  peer,
+  program,
+  root,
+  Run,
+  run,
+  toolLines,
+  transports,
+  wireup,
+  wireupRun,
+} from '../interop/helpers';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -32,15 +55,22 @@ const compiler = needs('cc');
 
 describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpich.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
-    it.each(['exit 0', 'sleep 1000 & exit 0'])('%s: the job ends, and the missing one is named', async (end) => {
-      const script = `if [ "$PMI_RANK" = 1 ]; then ${end}; fi; exec "$0"`;
-      // The limit is the test's proof that it was not that which ended the job.
-      const result = await run(wireupRun(4, transport, '-t', '50', 'sh', '-c', script, program('hello')), { deadline });
-      expect(result.code).toBe(1);
-      expect(toolLines(result.stderr)).toEqual([
-        expect.stringMatching(/rank 1 \(pid \d+, sh, before PMI init\) on \S+ exited with code 0 while others wait in PMI barrier 0: [0-3,-]+; missing: 1; 3 other ranks were ended$/),
-      ]);
-    });
+    it.each(['exit 0', 'sleep 1000 & exit 0'])(
+      '%s: the job ends, and the missing one is named',
+      async (end) => {
+        const script = `if [ "$PMI_RANK" = 1 ]; then ${end}; fi; exec "$0"`;
+        // The limit is the test's proof that it was not that which ended the job.
+        const result = await run(wireupRun(4, transport, '-t', '50', 'sh', '-c', script, program('hello')), {
+          deadline,
+        });
+        expect(result.code).toBe(1);
+        expect(toolLines(result.stderr)).toEqual([
+          expect.stringMatching(
+            /rank 1 \(pid \d+, sh, before PMI init\) on \S+ exited with code 0 while others wait in PMI barrier 0: [0-3,-]+; missing: 1; 3 other ranks were ended$/,
+          ),
+        ]);
+      },
+    );
   });
 
   it('several have left by then: all are named', async () => {
@@ -49,17 +79,29 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
       0) until [ -e ${go} ]; do sleep 0.01; done; exec "$0";;
       3) exec tail -f /dev/null;;
       *) exit 0;; esac`;
-    const job = await launch({ program: 'sh', args: ['-c', script, program('hello')], ranks: 5, stdout: 'ignore', stderr: 'ignore', timeout: deadline });
+    const job = await launch({
+      program: 'sh',
+      args: ['-c', script, program('hello')],
+      ranks: 5,
+      stdout: 'ignore',
+      stderr: 'ignore',
+      timeout: deadline,
+    });
     let left = 0;
-    for await (const event of job.events()) if (event.type === 'exited' && ++left === 3) writeFileSync(go, '');
+    for await (const event of job.events())
+      if (event.type === 'exited' && ++left === 3) writeFileSync(go, '');
     const result = await job.result;
     expect(result.exitCode).toBe(1);
-    expect(describeFailure(result)).toMatch(/ in PMI barrier 0: 0; missing: 1-2,4; 2 other ranks were ended$/);
+    expect(describeFailure(result)).toMatch(
+      / in PMI barrier 0: 0; missing: 1-2,4; 2 other ranks were ended$/,
+    );
   });
 
   it('one never calls MPI_Init and stays: only a limit of time ends that', async () => {
     const script = 'if [ "$PMI_RANK" = 1 ]; then exec sleep 1000; fi; exec "$0"';
-    const result = await run(wireupRun(3, 'tcp', '--wireup-timeout', '3', 'sh', '-c', script, program('hello')));
+    const result = await run(
+      wireupRun(3, 'tcp', '--wireup-timeout', '3', 'sh', '-c', script, program('hello')),
+    );
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([
       'wireup: the ranks had not found each other after 3 s; 3 ranks were ended',
@@ -70,7 +112,9 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
 
   it('--on-early-exit wait lets them wait', async () => {
     const script = 'if [ "$PMI_RANK" = 1 ]; then exit 0; fi; exec "$0"';
-    const job = new Run(wireupRun(3, 'fd', '--on-early-exit', 'wait', 'sh', '-c', script, program('hello')), { deadline });
+    const job = new Run(wireupRun(3, 'fd', '--on-early-exit', 'wait', 'sh', '-c', script, program('hello')), {
+      deadline,
+    });
     await told(job, 'wireup: 3 ranks: initialized: 0,2; left PMI: 1; in barrier 0: 0,2; missing: 1');
     job.kill('SIGTERM');
     const { code, stderr } = await job.done;
@@ -82,14 +126,18 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
     const result = await run(wireupRun(3, 'fd', '-t', '50', program('raw_leave'), '1'), { deadline });
     expect(result.code).toBe(1);
     expect(toolLines(result.stderr)).toEqual([
-      expect.stringMatching(/rank 1 \(.*, past PMI finalize\) on \S+ left PMI while others wait in PMI barrier 1: .*; missing: 1; /),
+      expect.stringMatching(
+        /rank 1 \(.*, past PMI finalize\) on \S+ left PMI while others wait in PMI barrier 1: .*; missing: 1; /,
+      ),
     ]);
   });
 
   it('64 ranks that abort at once: one is named', async () => {
     const result = await run(wireupRun(64, 'fd', program('abort_with'), 'all', '9'), { deadline });
     expect(result.code).toBe(9);
-    expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/^wireup: rank \d+ .* aborted the job with code 9/)]);
+    expect(toolLines(result.stderr)).toEqual([
+      expect.stringMatching(/^wireup: rank \d+ .* aborted the job with code 9/),
+    ]);
   });
 });
 
@@ -100,7 +148,11 @@ describe.skipIf(mpich.missing)(`MPI_Abort${mpich.note}`, () => {
         const result = await run(wireupRun(4, transport, program('abort_when'), String(rank), when, '42'));
         expect(result.code).toBe(42);
         expect(toolLines(result.stderr)).toEqual([
-          expect.stringMatching(new RegExp(`^wireup: rank ${rank} \\(pid \\d+, \\S+, past PMI init\\) on \\S+ aborted the job with code 42`)),
+          expect.stringMatching(
+            new RegExp(
+              `^wireup: rank ${rank} \\(pid \\d+, \\S+, past PMI init\\) on \\S+ aborted the job with code 42`,
+            ),
+          ),
         ]);
       }
     });
@@ -111,7 +163,9 @@ describe('64 ranks that exit with 3 at once', () => {
   it('one is named', async () => {
     const result = await run(wireupRun(64, 'fd', 'sh', '-c', 'exit 3'));
     expect(result.code).toBe(3);
-    expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/^wireup: rank \d+ .* exited with code 3/)]);
+    expect(toolLines(result.stderr)).toEqual([
+      expect.stringMatching(/^wireup: rank \d+ .* exited with code 3/),
+    ]);
   });
 });
 
@@ -141,7 +195,9 @@ describe('limits of time', () => {
     const result = await run(wireupRun(2, 'fd', ...options, 'sleep', '1000'), { environment });
     expect(result.code).toBe(124);
     // Whoever has been started by then.
-    expect(toolLines(result.stderr)[0]).toMatch(/^wireup: the job was not over after 0\.5 s(; 1 rank was ended|; 2 ranks were ended)?$/);
+    expect(toolLines(result.stderr)[0]).toMatch(
+      /^wireup: the job was not over after 0\.5 s(; 1 rank was ended|; 2 ranks were ended)?$/,
+    );
   });
 
   it.each([
@@ -155,11 +211,17 @@ describe('limits of time', () => {
   ])("MPIEXEC_TIMEOUT='%s': exit code %d", async (text, code) => {
     const result = await run(wireupRun(1, 'fd', 'true'), { environment: { MPIEXEC_TIMEOUT: text } });
     expect(result.code).toBe(code);
-    expect(result.stderr).toMatch(code === 0 ? /^$/ : /^wireup: MPIEXEC_TIMEOUT=\S+: expected a positive number of seconds, or 0 for no limit \(see --help\)\n$/);
+    expect(result.stderr).toMatch(
+      code === 0
+        ? /^$/
+        : /^wireup: MPIEXEC_TIMEOUT=\S+: expected a positive number of seconds, or 0 for no limit \(see --help\)\n$/,
+    );
   });
 
   it('a month is a limit', async () => {
-    expect((await run(wireupRun(1, 'fd', '-t', '2592000', '--wireup-timeout', '2592000', 'true'))).code).toBe(0);
+    expect((await run(wireupRun(1, 'fd', '-t', '2592000', '--wireup-timeout', '2592000', 'true'))).code).toBe(
+      0,
+    );
   });
 
   it.each(['0', '-1', 'x', '', '1e3', '9999999999'])("-t '%s' is wrong use", async (text) => {
@@ -170,7 +232,9 @@ describe('limits of time', () => {
   /** A job that is being ended: its rank has said INT, and TERM when it has heard that. */
   async function ending(killTimeout: string, onTerm: string, ...options: string[]): Promise<Run> {
     const script = `trap 'echo INT' INT; trap '${onTerm}' TERM; echo ready; while :; do sleep 0.05; done`;
-    const job = new Run(wireupRun(1, 'fd', '--kill-timeout', killTimeout, ...options, 'sh', '-c', script), { deadline });
+    const job = new Run(wireupRun(1, 'fd', '--kill-timeout', killTimeout, ...options, 'sh', '-c', script), {
+      deadline,
+    });
     await job.until(() => job.stdout === 'ready\n');
     job.kill('SIGINT');
     await job.until(() => job.stdout === 'ready\nINT\n');
@@ -192,7 +256,9 @@ describe('limits of time', () => {
   });
 
   it.skipIf(compiler.missing)(`--wireup-timeout does not end what is wired up${compiler.note}`, async () => {
-    const job = new Run(wireupRun(2, 'fd', '--wireup-timeout', '5', '-t', '6', program('raw_stage'), 'running'));
+    const job = new Run(
+      wireupRun(2, 'fd', '--wireup-timeout', '5', '-t', '6', program('raw_stage'), 'running'),
+    );
     const result = await job.done;
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)[0]).toMatch(/was not over after 6 s/);
@@ -200,12 +266,14 @@ describe('limits of time', () => {
 });
 
 describe.skipIf(compiler.missing)(`where the ranks are${compiler.note}`, () => {
-  const script = 'case $PMI_RANK in 0) echo sleeping; exec sleep 1000;; 1) exec "$0" connected;; *) exec "$0" first-barrier;; esac';
+  const script =
+    'case $PMI_RANK in 0) echo sleeping; exec sleep 1000;; 1) exec "$0" connected;; *) exec "$0" first-barrier;; esac';
 
   it('is said on SIGURG', async () => {
     const job = new Run(wireupRun(4, 'tcp', 'sh', '-c', script, program('raw_stage')));
     await job.until(() => lines(job.stdout).length === 4);
-    const places = 'wireup: 4 ranks: never connected: 0; connected, no init: 1; initialized: 2-3; in barrier 0: 2-3; missing: 0-1';
+    const places =
+      'wireup: 4 ranks: never connected: 0; connected, no init: 1; initialized: 2-3; in barrier 0: 2-3; missing: 0-1';
     // What ranks 2 and 3 have written last may not have been read yet.
     await told(job, places);
     job.kill('SIGTERM');
@@ -213,7 +281,9 @@ describe.skipIf(compiler.missing)(`where the ranks are${compiler.note}`, () => {
   });
 
   it('is said when wire-up takes too long', async () => {
-    const result = await run(wireupRun(4, 'tcp', '--wireup-timeout', '5', 'sh', '-c', script, program('raw_stage')));
+    const result = await run(
+      wireupRun(4, 'tcp', '--wireup-timeout', '5', 'sh', '-c', script, program('raw_stage')),
+    );
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([
       'wireup: the ranks had not found each other after 5 s; 4 ranks were ended',
@@ -238,17 +308,20 @@ describe('signals', () => {
     expect(toolLines(stderr)).toEqual([]);
   });
 
-  it.each(['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGWINCH'] as const)('%s reaches the group of every rank', async (signal) => {
-    const name = signal.slice(3);
-    // The shell waits for a child that is in its group, and dies of the signal unless the trap is there.
-    const script = `trap 'echo got' ${name}; sh -c "trap 'echo got; exit' ${name}; echo ready; while :; do sleep 0.05; done"; exit 7`;
-    const job = new Run(wireupRun(2, 'fd', '--on-failure', 'wait', 'sh', '-c', script));
-    await job.until(() => lines(job.stdout).length === 2);
-    job.kill(signal);
-    const { code, stdout } = await job.done;
-    expect(code).toBe(7);
-    expect(lines(stdout).filter((line) => line === 'got')).toHaveLength(4);
-  });
+  it.each(['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGWINCH'] as const)(
+    '%s reaches the group of every rank',
+    async (signal) => {
+      const name = signal.slice(3);
+      // The shell waits for a child that is in its group, and dies of the signal unless the trap is there.
+      const script = `trap 'echo got' ${name}; sh -c "trap 'echo got; exit' ${name}; echo ready; while :; do sleep 0.05; done"; exit 7`;
+      const job = new Run(wireupRun(2, 'fd', '--on-failure', 'wait', 'sh', '-c', script));
+      await job.until(() => lines(job.stdout).length === 2);
+      job.kill(signal);
+      const { code, stdout } = await job.done;
+      expect(code).toBe(7);
+      expect(lines(stdout).filter((line) => line === 'got')).toHaveLength(4);
+    },
+  );
 
   function state(pid: number): string | undefined {
     return /^State:\s*(\w)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
@@ -259,7 +332,10 @@ describe('signals', () => {
     const script = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done";
     const job = new Run([peer('nohup'), join(root, 'dist', 'wireup'), 'run', '-n', '2', 'sh', '-c', script]);
     await job.until(() => lines(job.stdout).length === 2);
-    const ranks = job.processes().filter(({ name }) => name === 'sh').map(({ pid }) => pid);
+    const ranks = job
+      .processes()
+      .filter(({ name }) => name === 'sh')
+      .map(({ pid }) => pid);
     for (const pid of [job.pid, ...ranks]) process.kill(pid, 'SIGHUP');
     job.kill('SIGUSR1');
     expect((await job.done).code).toBe(5);
@@ -277,16 +353,20 @@ describe('signals', () => {
     expect(stdout.split('got INT')).toHaveLength(3);
   });
 
-  it.skipIf(compiler.missing).each(['background', 'tostop'])(`in the %s of a terminal nothing stops`, async (how) => {
-    // Rank 0 reads the terminal, as far as it may, and all write to it.
-    const script = "[ $PMI_RANK = 1 ] && { echo ready; exit 0; }; trap 'echo end; exit 0' TERM; echo ready; exec 3<&0; cat <&3 & wait";
-    const job = new Run([program('on_terminal'), how, ...wireupRun(2, 'fd', 'sh', '-c', script)]);
-    await job.until(() => job.stdout.split('ready').length === 3);
-    job.kill('SIGTERM');
-    const { code, stdout } = await job.done;
-    expect(stdout.replace(/\r/g, '')).toBe('ready\nready\nend\n');
-    expect(code).toBe(0);
-  });
+  it.skipIf(compiler.missing).each(['background', 'tostop'])(
+    `in the %s of a terminal nothing stops`,
+    async (how) => {
+      // Rank 0 reads the terminal, as far as it may, and all write to it.
+      const script =
+        "[ $PMI_RANK = 1 ] && { echo ready; exit 0; }; trap 'echo end; exit 0' TERM; echo ready; exec 3<&0; cat <&3 & wait";
+      const job = new Run([program('on_terminal'), how, ...wireupRun(2, 'fd', 'sh', '-c', script)]);
+      await job.until(() => job.stdout.split('ready').length === 3);
+      job.kill('SIGTERM');
+      const { code, stdout } = await job.done;
+      expect(stdout.replace(/\r/g, '')).toBe('ready\nready\nend\n');
+      expect(code).toBe(0);
+    },
+  );
 
   it('TSTP stops ranks and tool, CONT lets all go on', async () => {
     // A shell that starts something as it is stopped waits for what has stopped, which is another state.
@@ -294,9 +374,13 @@ describe('signals', () => {
     await job.until(() => job.stdout.endsWith('\n') && lines(job.stdout).length === 2);
     const ranks = lines(job.stdout).map(Number);
     job.kill('SIGTSTP');
-    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), patience)).toBe(true);
+    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), patience)).toBe(
+      true,
+    );
     job.kill('SIGCONT');
-    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), patience)).toBe(true);
+    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), patience)).toBe(
+      true,
+    );
     job.kill('SIGUSR1');
     expect((await job.done).code).toBe(138);
   });
@@ -312,10 +396,14 @@ describe('a program whose interpreter is not there', () => {
     writeFileSync(script, `${head}exit 0\n`, { mode: 0o755 });
     const result = await run(wireupRun(2, 'fd', script));
     expect(result.code).toBe(127);
-    expect(toolLines(result.stderr)).toEqual([expect.stringContaining(`execve ${script} (its interpreter ${named}): No such file or directory`)]);
+    expect(toolLines(result.stderr)).toEqual([
+      expect.stringContaining(`execve ${script} (its interpreter ${named}): No such file or directory`),
+    ]);
     const shimmed = await run(wireupRun(1, 'unix', script));
     expect(shimmed.code).toBe(127);
-    expect(shimmed.stderr).toContain(`wireup-exec: cannot run ${script} (its interpreter ${named}): No such file or directory\n`);
+    expect(shimmed.stderr).toContain(
+      `wireup-exec: cannot run ${script} (its interpreter ${named}): No such file or directory\n`,
+    );
   });
 
   it.skipIf(compiler.missing)(`an ELF file names its loader${compiler.note}`, async () => {
@@ -326,22 +414,31 @@ describe('a program whose interpreter is not there', () => {
     writeFileSync(file, bytes, { mode: 0o755 });
     const result = await run(wireupRun(1, 'fd', file));
     expect(result.code).toBe(127);
-    expect(result.stderr).toContain(`execve ${file} (its interpreter /XXX${loader.slice(4)}): No such file or directory`);
+    expect(result.stderr).toContain(
+      `execve ${file} (its interpreter /XXX${loader.slice(4)}): No such file or directory`,
+    );
   });
 });
 
 describe('^C', () => {
   it('that the ranks do not end by is explained, once', async () => {
-    const job = new Run(wireupRun(1, 'fd', 'sh', '-c', "trap 'echo INT' INT; echo ready; while :; do sleep 0.05; done"), { deadline });
+    const job = new Run(
+      wireupRun(1, 'fd', 'sh', '-c', "trap 'echo INT' INT; echo ready; while :; do sleep 0.05; done"),
+      { deadline },
+    );
     await job.until(() => job.stdout === 'ready\n');
     job.kill('SIGINT');
     await job.until(() => job.stderr.includes('\n'));
-    expect(job.stderr).toBe('wireup: the ranks were interrupted and go on; ^C twice within 2 s ends the job, once more kills it\n');
+    expect(job.stderr).toBe(
+      'wireup: the ranks were interrupted and go on; ^C twice within 2 s ends the job, once more kills it\n',
+    );
     // One that is told of is enough for the second; which of those that follow ends the job is a matter of time.
-    expect(await eventually(() => {
-      job.kill('SIGINT');
-      return job.processes().length === 0;
-    }, patience)).toBe(true);
+    expect(
+      await eventually(() => {
+        job.kill('SIGINT');
+        return job.processes().length === 0;
+      }, patience),
+    ).toBe(true);
     const result = await job.done;
     expect(result.code).toBe(130);
     expect(toolLines(result.stderr).slice(1)).toEqual([]);
@@ -358,8 +455,22 @@ describe('^C', () => {
 });
 
 describe('--result', () => {
-  interface Row { rank: number; pid?: number; state: string; code?: number; signal?: string; ended: boolean; times: Record<string, number> }
-  interface Document { exitCode: number; failure?: { reason: string; rank: number; code: number }; ended: number; barriers: { count: number }; ranks: Row[] }
+  interface Row {
+    rank: number;
+    pid?: number;
+    state: string;
+    code?: number;
+    signal?: string;
+    ended: boolean;
+    times: Record<string, number>;
+  }
+  interface Document {
+    exitCode: number;
+    failure?: { reason: string; rank: number; code: number };
+    ended: number;
+    barriers: { count: number };
+    ranks: Row[];
+  }
   const read = (file: string): Document => JSON.parse(readFileSync(file, 'utf8')) as Document;
 
   it.skipIf(mpich.missing)(`tells how each rank ended, and when${mpich.note}`, async () => {
@@ -369,10 +480,17 @@ describe('--result', () => {
     const { exitCode, failure, barriers, ranks } = read(file);
     expect({ exitCode, failure }).toEqual({ exitCode: 0, failure: undefined });
     expect(barriers.count).toBeGreaterThan(0);
-    expect(ranks.map(({ rank, state, code }) => [rank, state, code])).toEqual([0, 1, 2].map((rank) => [rank, 'finalized', 0]));
+    expect(ranks.map(({ rank, state, code }) => [rank, state, code])).toEqual(
+      [0, 1, 2].map((rank) => [rank, 'finalized', 0]),
+    );
     for (const { times } of ranks) {
-      const order = ['started', 'connected', 'initialized', 'finalized', 'exited'].map((name) => times[name]!);
-      expect(order.every((time, i) => time > 0 && (i === 0 || time >= order[i - 1]!)), JSON.stringify(times)).toBe(true);
+      const order = ['started', 'connected', 'initialized', 'finalized', 'exited'].map(
+        (name) => times[name]!,
+      );
+      expect(
+        order.every((time, i) => time > 0 && (i === 0 || time >= order[i - 1]!)),
+        JSON.stringify(times),
+      ).toBe(true);
     }
     expect(readdirSync(folder).filter((name) => name.startsWith('good'))).toEqual(['good.json']);
   });
@@ -381,7 +499,11 @@ describe('--result', () => {
     const file = join(folder, 'bad.json');
     const script = '[ $PMI_RANK = 1 ] && exit 3; exec sleep 1000';
     expect((await run(wireupRun(3, 'fd', '--result', file, 'sh', '-c', script))).code).toBe(3);
-    expect(read(file)).toMatchObject({ exitCode: 3, failure: { reason: 'exit', rank: 1, code: 3 }, ended: 2 });
+    expect(read(file)).toMatchObject({
+      exitCode: 3,
+      failure: { reason: 'exit', rank: 1, code: 3 },
+      ended: 2,
+    });
     expect(read(file).ranks.map(({ code, signal, ended }) => [code, signal, ended])).toEqual([
       [undefined, 'SIGTERM', true],
       [3, undefined, false],
@@ -393,21 +515,29 @@ describe('--result', () => {
     ['sh -c "exit 0"', 0, 1],
     ['sh -c "exit 5"', 5, 5],
   ])('a full disk is said, and %s keeps its code', async (_, code, expected) => {
-    const result = await run(wireupRun(2, 'fd', '--on-failure', 'wait', '--result', '/dev/full', 'sh', '-c', `exit ${code}`));
+    const result = await run(
+      wireupRun(2, 'fd', '--on-failure', 'wait', '--result', '/dev/full', 'sh', '-c', `exit ${code}`),
+    );
     expect(result.code).toBe(expected);
-    expect(result.stderr).toMatch(/^wireup: the result could not be written to \/dev\/full: .*no space left on device/im);
+    expect(result.stderr).toMatch(
+      /^wireup: the result could not be written to \/dev\/full: .*no space left on device/im,
+    );
   });
 
   const mounts = needs('unshare');
   const mayMount = process.getuid?.() === 0;
-  it.skipIf(mounts.missing || !mayMount)(`a disk that fills: nothing half written is left${mounts.note}${mayMount ? '' : ' (needs root)'}`, async () => {
-    const disk = mkdtempSync(join(folder, 'disk-'));
-    const script = 'mount -t tmpfs -o size=32k none "$0" || exit 99; head -c 28k /dev/zero > "$0/fill"; echo old > "$0/r"; "$@"; echo $?; ls "$0"; cat "$0/r"';
-    const tool = wireupRun(64, 'fd', '--result', join(disk, 'r'), 'true');
-    const result = await run([peer('unshare'), '-m', 'sh', '-c', script, disk, ...tool]);
-    expect(result.stdout).toBe('1\nfill\nr\nold\n');
-    expect(result.stderr).toMatch(/could not be written to .*no space left on device/i);
-  });
+  it.skipIf(mounts.missing || !mayMount)(
+    `a disk that fills: nothing half written is left${mounts.note}${mayMount ? '' : ' (needs root)'}`,
+    async () => {
+      const disk = mkdtempSync(join(folder, 'disk-'));
+      const script =
+        'mount -t tmpfs -o size=32k none "$0" || exit 99; head -c 28k /dev/zero > "$0/fill"; echo old > "$0/r"; "$@"; echo $?; ls "$0"; cat "$0/r"';
+      const tool = wireupRun(64, 'fd', '--result', join(disk, 'r'), 'true');
+      const result = await run([peer('unshare'), '-m', 'sh', '-c', script, disk, ...tool]);
+      expect(result.stdout).toBe('1\nfill\nr\nold\n');
+      expect(result.stderr).toMatch(/could not be written to .*no space left on device/i);
+    },
+  );
 
   it('goes through a link, and a file keeps its mode', async () => {
     const file = join(folder, 'private.json');

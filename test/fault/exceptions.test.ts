@@ -31,16 +31,32 @@ function child(script: string): Promise<Result> {
 }
 
 it.each([
-  ['on the JavaScript thread', '{ nodes: [0, 5], appSizes: [2] }', 'PmiError ERR_PMI_OPTION nodes are not numbered from 0 without gaps'],
-  ['on the JavaScript thread, a wrong type', '{ nodes: 5 }', expect.stringMatching(/^PmiError ERR_PMI_INTERNAL /) as string],
-  ['on the reactor', "{ kvsname: 'not a word' }", expect.stringMatching(/^PmiError ERR_PMI_OPTION kvsname: /) as string],
+  [
+    'on the JavaScript thread',
+    '{ nodes: [0, 5], appSizes: [2] }',
+    'PmiError ERR_PMI_OPTION nodes are not numbered from 0 without gaps',
+  ],
+  [
+    'on the JavaScript thread, a wrong type',
+    '{ nodes: 5 }',
+    expect.stringMatching(/^PmiError ERR_PMI_INTERNAL /) as string,
+  ],
+  [
+    'on the reactor',
+    "{ kvsname: 'not a word' }",
+    expect.stringMatching(/^PmiError ERR_PMI_OPTION kvsname: /) as string,
+  ],
 ])('%s: a PmiError', async (_, change, line) => {
   const { code, stderr, stdout } = await child(`
     const good = await PmiServer.listen({ size: 1, address: 'tcp' });
     change = ${change};
     await PmiServer.listen({ size: 2 }).catch(tell);
     await expectAlive(good);`);
-  expect({ code, stderr, lines: stdout.split('\n') }).toEqual({ code: 0, stderr: '', lines: [line, 'alive', ''] });
+  expect({ code, stderr, lines: stdout.split('\n') }).toEqual({
+    code: 0,
+    stderr: '',
+    lines: [line, 'alive', ''],
+  });
 });
 
 it('on the reactor, in the middle of a launch: its result says so, and its ranks go', async () => {

@@ -7,7 +7,16 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import { eventually, lines, needs, program, Run, toolLines, wireupRun, type Transport } from '../interop/helpers';
+import {
+  eventually,
+  lines,
+  needs,
+  program,
+  Run,
+  toolLines,
+  wireupRun,
+  type Transport,
+} from '../interop/helpers';
 import { needsRoot, OTHER_UID, Stranger, targetOf, type Target, type Task } from './strangers';
 
 vi.setConfig({ testTimeout: 150_000 });
@@ -54,7 +63,9 @@ class Job {
     const gate = openSync(this.#gate, 'r+');
     const result = await this.run.done.finally(() => closeSync(gate));
     const finished = lines(result.stdout).filter((line) => line.endsWith(' ok'));
-    expect(finished.sort()).toEqual(Array.from({ length: ranks }, (_, rank) => `hello: rank ${rank} of ${ranks} ok`).sort());
+    expect(finished.sort()).toEqual(
+      Array.from({ length: ranks }, (_, rank) => `hello: rank ${rank} of ${ranks} ok`).sort(),
+    );
     expect(result.code).toBe(0);
     // One line a second at most, and nothing but refusals.
     const said = toolLines(result.stderr);
@@ -67,7 +78,10 @@ class Job {
 function crowd(task: Task, uid: number | undefined): Stranger[] {
   const each = 1000;
   const total = task.count ?? 1;
-  return Array.from({ length: Math.ceil(total / each) }, (_, i) => new Stranger({ ...task, count: Math.min(each, total - i * each) }, uid));
+  return Array.from(
+    { length: Math.ceil(total / each) },
+    (_, i) => new Stranger({ ...task, count: Math.min(each, total - i * each) }, uid),
+  );
 }
 
 const root = needsRoot();
@@ -104,8 +118,12 @@ describe.skipIf(mpich.missing)(`64 ranks of MPICH${mpich.note}`, () => {
   it('all of that at once from our own user, --pmi unix', async () => {
     const job = new Job('unix');
     const target = await job.target();
-    const staying = manners.filter(([, { manner }]) => manner !== 'shoot').flatMap(([, task]) => crowd({ ...task, target }, undefined));
-    const passing = manners.filter(([, { manner }]) => manner === 'shoot').flatMap(([, task]) => crowd({ ...task, target }, undefined));
+    const staying = manners
+      .filter(([, { manner }]) => manner !== 'shoot')
+      .flatMap(([, task]) => crowd({ ...task, target }, undefined));
+    const passing = manners
+      .filter(([, { manner }]) => manner === 'shoot')
+      .flatMap(([, task]) => crowd({ ...task, target }, undefined));
     try {
       await Promise.all(staying.map((one) => one.ready));
       await job.begin();

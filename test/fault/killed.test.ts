@@ -7,7 +7,18 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import { eventually, lines, needs, program, Run, toolLines, transports, wireup, wireupRun, type Process } from '../interop/helpers';
+import {
+  eventually,
+  lines,
+  needs,
+  program,
+  Run,
+  toolLines,
+  transports,
+  wireup,
+  wireupRun,
+  type Process,
+} from '../interop/helpers';
 
 vi.setConfig({ testTimeout: 45_000 });
 
@@ -48,7 +59,8 @@ function find(run: Run, victim: Victim): number | undefined {
  * else's child by the time it says its PMI_ID: refused, and told too.
  */
 function verdict(stderr: string, stage: string, transport: string): string[] {
-  const orphaned = /^wireup: refused (\d+ more, the last: refused )?a connection \(uid \d+, pid \d+\): pid \d+ (was not started by the agent|is neither rank \d+'s process) \(pid \d+\)/;
+  const orphaned =
+    /^wireup: refused (\d+ more, the last: refused )?a connection \(uid \d+, pid \d+\): pid \d+ (was not started by the agent|is neither rank \d+'s process) \(pid \d+\)/;
   const mayBeOrphaned = transport === 'unix' && !announced.includes(stage);
   return toolLines(stderr).filter((line) => !(mayBeOrphaned && orphaned.test(line)));
 }
@@ -107,7 +119,9 @@ describe.skipIf(compiler.missing)(`a job${compiler.note}`, () => {
         await nothingLeft(run, limit);
         const result = await run.done;
         expect(result).toMatchObject({ code: 1 });
-        expect(verdict(result.stderr, stage, transport)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /)]);
+        expect(verdict(result.stderr, stage, transport)).toEqual([
+          expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /),
+        ]);
       });
 
       it('kill -9 of the agent’s guard', async () => {
@@ -116,7 +130,9 @@ describe.skipIf(compiler.missing)(`a job${compiler.note}`, () => {
         await nothingLeft(run, limit);
         const result = await run.done;
         expect(result).toMatchObject({ code: 1 });
-        expect(verdict(result.stderr, stage, transport)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /)]);
+        expect(verdict(result.stderr, stage, transport)).toEqual([
+          expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /),
+        ]);
       });
     });
   });
@@ -129,7 +145,9 @@ describe.skipIf(compiler.missing)(`a job${compiler.note}`, () => {
       await nothingLeft(run, victim === 'agent' ? limit : 2 * limit);
       const result = await run.done;
       expect(result).toMatchObject({ code: 1 });
-      expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/wireup-agent \(pid \d+\) was stopped by a signal/)]);
+      expect(toolLines(result.stderr)).toEqual([
+        expect.stringMatching(/wireup-agent \(pid \d+\) was stopped by a signal/),
+      ]);
     });
   });
 });

@@ -20,84 +20,126 @@ const there = '192.0.2.2';
 const root = needsRoot();
 const tools = root.missing ? { missing: false, note: '' } : needs('ip', 'nsenter', 'unshare');
 
-describe.skipIf(root.missing || tools.missing)(`a server here and ranks there${root.note}${tools.note}`, () => {
-  const machines: ChildProcess[] = [];
-  const folder = mkdtempSync(join(tmpdir(), 'machines-'));
-  const on = (machine: 0 | 1): string[] => [peer('nsenter'), `--net=/proc/${machines[machine]!.pid}/ns/net`];
+describe.skipIf(root.missing || tools.missing)(
+  `a server here and ranks there${root.note}${tools.note}`,
+  () => {
+    const machines: ChildProcess[] = [];
+    const folder = mkdtempSync(join(tmpdir(), 'machines-'));
+    const on = (machine: 0 | 1): string[] => [
+      peer('nsenter'),
+      `--net=/proc/${machines[machine]!.pid}/ns/net`,
+    ];
 
-  beforeAll(async () => {
-    for (let i = 0; i < 2; i++) {
-      const machine = spawn(peer('unshare'), ['-n', 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
-      machines.push(machine);
-      // It is in its namespace when it speaks.
-      await once(machine.stdout!, 'data');
+    beforeAll(async () => {
+      for (let i = 0; i < 2; i++) {
+        const machine = spawn(peer('unshare'), ['-n', 'sh', '-c', 'echo; exec cat'], {
+          stdio: ['pipe', 'pipe', 'inherit'],
+        });
+        machines.push(machine);
+        // It is in its namespace when it speaks.
+        await once(machine.stdout!, 'data');
+      }
+      const ip = (...args: string[]): void => void execFileSync(peer('ip'), args, { timeout: 20_000 });
+      const [first, second] = machines.map(({ pid }) => String(pid));
+      ip('link', 'add', 'wire', 'netns', first!, 'type', 'veth', 'peer', 'name', 'wire', 'netns', second!);
+      for (const [machine, address] of [
+        [0, here],
+        [1, there],
+      ] as const) {
+        const [command, ...enter] = on(machine);
+        const inside = (...args: string[]): void =>
+          void execFileSync(command!, [...enter, peer('ip'), ...args], { timeout: 20_000 });
+        inside('addr', 'add', `${address}/30`, 'dev', 'wire');
+        inside('link', 'set', 'wire', 'up');
+        inside('link', 'set', 'lo', 'up');
+      }
+      // What the host's name stands for, to ranks there.
+      writeFileSync(join(folder, 'hosts'), `${here} ${hostname()}\n`);
+    });
+    afterAll(() => {
+      for (const machine of machines) machine.kill('SIGKILL');
+      rmSync(folder, { recursive: true });
+    });
+
+    async function serve(
+      address: string,
+      ...options: string[]
+    ): Promise<{ server: Run; ranks: Record<string, string>[] }> {
+      const server = new Run([
+        ...on(0),
+        ...wireup('serve', '-n', '2', '--address', address, '--json', ...options),
+      ]);
+      await server.until(({ stdout }) => stdout.endsWith('\n'));
+      const document = JSON.parse(server.stdout) as { ranks: { env: Record<string, string> }[] };
+      return { server, ranks: document.ranks.map(({ env }) => env) };
     }
-    const ip = (...args: string[]): void => void execFileSync(peer('ip'), args, { timeout: 20_000 });
-    const [first, second] = machines.map(({ pid }) => String(pid));
-    ip('link', 'add', 'wire', 'netns', first!, 'type', 'veth', 'peer', 'name', 'wire', 'netns', second!);
-    for (const [machine, address] of [[0, here], [1, there]] as const) {
-      const [command, ...enter] = on(machine);
-      const inside = (...args: string[]): void => void execFileSync(command!, [...enter, peer('ip'), ...args], { timeout: 20_000 });
-      inside('addr', 'add', `${address}/30`, 'dev', 'wire');
-      inside('link', 'set', 'wire', 'up');
-      inside('link', 'set', 'lo', 'up');
-    }
-    // What the host's name stands for, to ranks there.
-    writeFileSync(join(folder, 'hosts'), `${here} ${hostname()}\n`);
-  });
-  afterAll(() => {
-    for (const machine of machines) machine.kill('SIGKILL');
-    rmSync(folder, { recursive: true });
-  });
 
-  async function serve(address: string, ...options: string[]): Promise<{ server: Run; ranks: Record<string, string>[] }> {
-    const server = new Run([...on(0), ...wireup('serve', '-n', '2', '--address', address, '--json', ...options)]);
-    await server.until(({ stdout }) => stdout.endsWith('\n'));
-    const document = JSON.parse(server.stdout) as { ranks: { env: Record<string, string> }[] };
-    return { server, ranks: document.ranks.map(({ env }) => env) };
-  }
+    const probe = (machine: 0 | 1, environment: Record<string, string>) =>
+      run([...on(machine), ...wireup('pmi', 'exchange')], { environment });
 
-  const probe = (machine: 0 | 1, environment: Record<string, string>) => run([...on(machine), ...wireup('pmi', 'exchange')], { environment });
+    it('nobody was allowed: refused, and said', async () => {
+      const { server, ranks } = await serve(`${here}:0`);
+      const refused = await probe(1, ranks[1]!);
+      expect(refused).toMatchObject({ code: 3, stdout: '' });
+      expect(refused.stderr).toMatch(/^wireup: tcp:\/\/192\.0\.2\.1:\d+: /);
+      // Ranks here come in, by the same address.
+      const results = await Promise.all(ranks.map((env) => probe(0, env)));
+      expect(results.map(({ code }) => code)).toEqual([0, 0]);
+      const { code, stderr } = await server.done;
+      expect(code).toBe(0);
+      expect(lines(stderr)).toEqual([
+        expect.stringMatching(/^wireup: refused 192\.0\.2\.2:\d+: host 192\.0\.2\.2 is not allowed$/),
+      ]);
+    });
 
-  it('nobody was allowed: refused, and said', async () => {
-    const { server, ranks } = await serve(`${here}:0`);
-    const refused = await probe(1, ranks[1]!);
-    expect(refused).toMatchObject({ code: 3, stdout: '' });
-    expect(refused.stderr).toMatch(/^wireup: tcp:\/\/192\.0\.2\.1:\d+: /);
-    // Ranks here come in, by the same address.
-    const results = await Promise.all(ranks.map((env) => probe(0, env)));
-    expect(results.map(({ code }) => code)).toEqual([0, 0]);
-    const { code, stderr } = await server.done;
-    expect(code).toBe(0);
-    expect(lines(stderr)).toEqual([expect.stringMatching(/^wireup: refused 192\.0\.2\.2:\d+: host 192\.0\.2\.2 is not allowed$/)]);
-  });
+    it('others were allowed: refused', async () => {
+      const { server, ranks } = await serve(
+        `${here}:0`,
+        '--allow-host',
+        '192.0.2.3',
+        '--allow-host',
+        '198.51.100.0/24',
+      );
+      expect((await probe(1, ranks[1]!)).code).toBe(3);
+      server.kill('SIGTERM');
+      expect((await server.done).stderr).toMatch(/host 192\.0\.2\.2 is not allowed/);
+    });
 
-  it('others were allowed: refused', async () => {
-    const { server, ranks } = await serve(`${here}:0`, '--allow-host', '192.0.2.3', '--allow-host', '198.51.100.0/24');
-    expect((await probe(1, ranks[1]!)).code).toBe(3);
-    server.kill('SIGTERM');
-    expect((await server.done).stderr).toMatch(/host 192\.0\.2\.2 is not allowed/);
-  });
+    it.each([
+      ['its address', there, 'number'],
+      ['a range, with long PMI_IDs', '192.0.2.0/30', 'long'],
+    ])('allowed by %s: one rank there, one here', async (_, host, kind) => {
+      const { server, ranks } = await serve(`${here}:0`, '--allow-host', host, '--pmi-id', kind);
+      const results = await Promise.all([probe(0, ranks[0]!), probe(1, ranks[1]!)]);
+      expect(results.map(({ code, stderr }) => ({ code, stderr }))).toEqual([
+        { code: 0, stderr: '' },
+        { code: 0, stderr: '' },
+      ]);
+      expect(await server.done).toMatchObject({ code: 0, stderr: '' });
+    });
 
-  it.each([
-    ['its address', there, 'number'],
-    ['a range, with long PMI_IDs', '192.0.2.0/30', 'long'],
-  ])('allowed by %s: one rank there, one here', async (_, host, kind) => {
-    const { server, ranks } = await serve(`${here}:0`, '--allow-host', host, '--pmi-id', kind);
-    const results = await Promise.all([probe(0, ranks[0]!), probe(1, ranks[1]!)]);
-    expect(results.map(({ code, stderr }) => ({ code, stderr }))).toEqual([{ code: 0, stderr: '' }, { code: 0, stderr: '' }]);
-    expect(await server.done).toMatchObject({ code: 0, stderr: '' });
-  });
-
-  it('a server on every address: ranks are told the name of its host', async () => {
-    const { server, ranks } = await serve('0.0.0.0:0', '--allow-host', there);
-    expect(ranks[1]!.PMI_PORT).toMatch(/:\d+$/);
-    expect(ranks[1]!.PMI_PORT!.split(':')[0]).toBe(hostname());
-    const named = [...on(1), peer('unshare'), '-m', 'sh', '-c', 'mount --bind "$0" /etc/hosts && exec "$@"', join(folder, 'hosts'), ...wireup('pmi', 'exchange')];
-    // Here the name need not stand for anything.
-    const local = { ...ranks[0]!, PMI_PORT: `127.0.0.1:${ranks[0]!.PMI_PORT!.split(':')[1]}` };
-    const results = await Promise.all([probe(0, local), run(named, { environment: ranks[1]! })]);
-    expect(results.map(({ code, stderr }) => ({ code, stderr }))).toEqual([{ code: 0, stderr: '' }, { code: 0, stderr: '' }]);
-    expect((await server.done).code).toBe(0);
-  });
-});
+    it('a server on every address: ranks are told the name of its host', async () => {
+      const { server, ranks } = await serve('0.0.0.0:0', '--allow-host', there);
+      expect(ranks[1]!.PMI_PORT).toMatch(/:\d+$/);
+      expect(ranks[1]!.PMI_PORT!.split(':')[0]).toBe(hostname());
+      const named = [
+        ...on(1),
+        peer('unshare'),
+        '-m',
+        'sh',
+        '-c',
+        'mount --bind "$0" /etc/hosts && exec "$@"',
+        join(folder, 'hosts'),
+        ...wireup('pmi', 'exchange'),
+      ];
+      // Here the name need not stand for anything.
+      const local = { ...ranks[0]!, PMI_PORT: `127.0.0.1:${ranks[0]!.PMI_PORT!.split(':')[1]}` };
+      const results = await Promise.all([probe(0, local), run(named, { environment: ranks[1]! })]);
+      expect(results.map(({ code, stderr }) => ({ code, stderr }))).toEqual([
+        { code: 0, stderr: '' },
+        { code: 0, stderr: '' },
+      ]);
+      expect((await server.done).code).toBe(0);
+    });
+  },
+);

@@ -49,7 +49,18 @@ const { PmiClient } = require(${JSON.stringify(join(root, 'dist/index.js'))});
 })();`;
 
 function launchArgs(version: 1 | 2, ...steps: string[]): string[] {
-  return wireup('run', '--name-server', address, '-n', '1', process.execPath, '-e', rank, String(version), ...steps);
+  return wireup(
+    'run',
+    '--name-server',
+    address,
+    '-n',
+    '1',
+    process.execPath,
+    '-e',
+    rank,
+    String(version),
+    ...steps,
+  );
 }
 
 /** What a launch of its own gets. */
@@ -60,7 +71,10 @@ async function ask(version: 1 | 2, ...steps: string[]): Promise<string[]> {
 }
 
 /** A launch that has published `ocean` and waits. */
-async function publisher(options: ConstructorParameters<typeof Run>[1] = {}, ...more: string[]): Promise<Run> {
+async function publisher(
+  options: ConstructorParameters<typeof Run>[1] = {},
+  ...more: string[]
+): Promise<Run> {
   const job = new Run(launchArgs(1, 'publish ocean tag#0$', 'wait', ...more), options);
   await job.until(({ stdout }) => stdout.endsWith('waiting\n'));
   expect(job.stdout).toBe('publish: ok\nwaiting\n');
@@ -86,25 +100,43 @@ async function untilForgotten(): Promise<void> {
 }
 
 describe('two launches', () => {
-  it.each([1, 2] as const)('the second, over PMI-%i, finds what the first has published, and can neither take nor remove it', async (version) => {
-    const server = await serve();
-    const job = await publisher({}, 'unpublish ocean');
-    expect(await ask(version, 'lookup ocean', 'lookup river', 'publish ocean other', 'unpublish ocean')).toEqual([
-      'lookup: tag#0$',
-      'lookup: ERR_PMI_RESULT 1 lookup river: service_not_found',
-      'publish: ERR_PMI_RESULT 1 publish ocean: key_already_present',
-      'unpublish: ERR_PMI_RESULT 1 unpublish ocean: service_not_found',
-    ]);
-    const [name] = await listNames(address);
-    expect(name).toEqual({ service: 'ocean', port: 'tag#0$', pid: job.pid, kvsname: expect.stringMatching(/^wireup-/) as string });
-    const list = wireup('names', 'list', '--address', address);
-    expect(await run(list)).toMatchObject({ code: 0, stderr: '', stdout: `ocean\ttag#0$\t${job.pid}\t${name!.kvsname}\n` });
-    expect(JSON.parse((await run([...list, '--json'])).stdout)).toEqual({ address, names: [name] });
-    job.kill('SIGUSR1');
-    expect(await job.done).toMatchObject({ code: 0, stdout: 'publish: ok\nwaiting\nunpublish: ok\n', stderr: '' });
-    expect(await listNames(address)).toEqual([]);
-    await stop(server);
-  });
+  it.each([1, 2] as const)(
+    'the second, over PMI-%i, finds what the first has published, and can neither take nor remove it',
+    async (version) => {
+      const server = await serve();
+      const job = await publisher({}, 'unpublish ocean');
+      expect(
+        await ask(version, 'lookup ocean', 'lookup river', 'publish ocean other', 'unpublish ocean'),
+      ).toEqual([
+        'lookup: tag#0$',
+        'lookup: ERR_PMI_RESULT 1 lookup river: service_not_found',
+        'publish: ERR_PMI_RESULT 1 publish ocean: key_already_present',
+        'unpublish: ERR_PMI_RESULT 1 unpublish ocean: service_not_found',
+      ]);
+      const [name] = await listNames(address);
+      expect(name).toEqual({
+        service: 'ocean',
+        port: 'tag#0$',
+        pid: job.pid,
+        kvsname: expect.stringMatching(/^wireup-/) as string,
+      });
+      const list = wireup('names', 'list', '--address', address);
+      expect(await run(list)).toMatchObject({
+        code: 0,
+        stderr: '',
+        stdout: `ocean\ttag#0$\t${job.pid}\t${name!.kvsname}\n`,
+      });
+      expect(JSON.parse((await run([...list, '--json'])).stdout)).toEqual({ address, names: [name] });
+      job.kill('SIGUSR1');
+      expect(await job.done).toMatchObject({
+        code: 0,
+        stdout: 'publish: ok\nwaiting\nunpublish: ok\n',
+        stderr: '',
+      });
+      expect(await listNames(address)).toEqual([]);
+      await stop(server);
+    },
+  );
 
   it('are told of the server by WIREUP_NAME_SERVER too', async () => {
     const server = await serve();
@@ -137,7 +169,9 @@ describe('names go with their job', () => {
     const job = await publisher({ mayLeaveFiles: true });
     job.kill('SIGKILL');
     await untilForgotten();
-    expect(await ask(1, 'lookup ocean')).toEqual(['lookup: ERR_PMI_RESULT 1 lookup ocean: service_not_found']);
+    expect(await ask(1, 'lookup ocean')).toEqual([
+      'lookup: ERR_PMI_RESULT 1 lookup ocean: service_not_found',
+    ]);
     expect(await job.done).toMatchObject({ signal: 'SIGKILL' });
     await stop(server);
   });
@@ -150,7 +184,9 @@ describe('the server', () => {
     server.kill('SIGKILL');
     expect(await server.done).toMatchObject({ signal: 'SIGKILL' });
     await job.until(({ stderr }) => stderr !== '');
-    expect(job.stderr).toBe(`wireup: the name server ${address} has gone: ranks can neither publish nor look up names any more\n`);
+    expect(job.stderr).toBe(
+      `wireup: the name server ${address} has gone: ranks can neither publish nor look up names any more\n`,
+    );
     const next = await serve();
     job.kill('SIGUSR1');
     const gone = (what: string): string => `ERR_PMI_RESULT 1 ${what}: name_server_has_gone`;
@@ -169,14 +205,26 @@ describe('the server', () => {
   it('that is not there is told at the start, with what to do', async () => {
     const told = `name server unix://${address}: No such file or directory: start one there with \`wireup names serve --address unix://${address}\``;
     expect(await run(launchArgs(1))).toMatchObject({ code: 1, stdout: '', stderr: `wireup: ${told}\n` });
-    expect(await run(wireup('names', 'list', '--address', address))).toMatchObject({ code: 1, stderr: `wireup: ${told}\n` });
+    expect(await run(wireup('names', 'list', '--address', address))).toMatchObject({
+      code: 1,
+      stderr: `wireup: ${told}\n`,
+    });
     expect(await run(wireup('names', 'list'), { environment: { XDG_RUNTIME_DIR: '' } })).toMatchObject({
       code: 2,
-      stderr: 'wireup: which name server? Neither WIREUP_NAME_SERVER nor XDG_RUNTIME_DIR is set: say --address (see --help)\n',
+      stderr:
+        'wireup: which name server? Neither WIREUP_NAME_SERVER nor XDG_RUNTIME_DIR is set: say --address (see --help)\n',
     });
-    for (const command of [['run', '-n', '1', '--name-server', '127.0.0.1:1', 'true'], ['names', 'serve', '--address', '127.0.0.1:1']]) {
+    for (const command of [
+      ['run', '-n', '1', '--name-server', '127.0.0.1:1', 'true'],
+      ['names', 'serve', '--address', '127.0.0.1:1'],
+    ]) {
       const result = await run(wireup(...command));
-      expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(/^wireup: --(name-server|address): expected a unix address: .*, got '127\.0\.0\.1:1' \(see --help\)\n$/) as string });
+      expect(result).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(
+          /^wireup: --(name-server|address): expected a unix address: .*, got '127\.0\.0\.1:1' \(see --help\)\n$/,
+        ) as string,
+      });
     }
   });
 
@@ -188,7 +236,10 @@ describe('the server', () => {
   it('has its address for itself', async () => {
     const server = await serve();
     await expect(NameServer.listen({ address })).rejects.toMatchObject({ code: 'ERR_PMI_ADDRESS_IN_USE' });
-    expect(await run(wireup('names', 'serve', '--address', address))).toMatchObject({ code: 1, stderr: `wireup: bind ${address}: Address already in use\n` });
+    expect(await run(wireup('names', 'serve', '--address', address))).toMatchObject({
+      code: 1,
+      stderr: `wireup: bind ${address}: Address already in use\n`,
+    });
     expect(await ask(1, 'publish ocean x')).toEqual(['publish: ok']);
     await stop(server);
   });
@@ -196,7 +247,11 @@ describe('the server', () => {
   // Each run fails when a file or a folder of it stays.
   it.each([
     ['in $XDG_RUNTIME_DIR', {}, /^unix:\/\/.*\/wireup-names\n$/],
-    ['in a private folder where there is none', { XDG_RUNTIME_DIR: '' }, /^unix:\/\/.*\/wireup-\w{6}\/pmi\n$/],
+    [
+      'in a private folder where there is none',
+      { XDG_RUNTIME_DIR: '' },
+      /^unix:\/\/.*\/wireup-\w{6}\/pmi\n$/,
+    ],
   ])('is by default %s, and leaves nothing', async (_, environment, where) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       const server = new Run(wireup('names', 'serve'), { environment });
@@ -212,7 +267,12 @@ describe('the server', () => {
     const server = await serve();
     const long = 'x'.repeat(10_000);
     for (const version of [1, 2] as const) {
-      const [publish, lookup, after] = await ask(version, `publish ${long} p`, `lookup ${long}`, 'publish river x');
+      const [publish, lookup, after] = await ask(
+        version,
+        `publish ${long} p`,
+        `lookup ${long}`,
+        'publish river x',
+      );
       for (const refused of [publish, lookup]) {
         expect(refused).toMatch(/^\w+: ERR_PMI_OPTION .* 9880 more characters$/);
         expect(refused!.length).toBeLessThan(300);
@@ -235,7 +295,9 @@ describe('the server', () => {
     job.kill('SIGUSR1');
     expect(await job.done).toMatchObject({ code: 0, stderr: '' });
     await stop(server);
-    expect((await server.done).stderr).toMatch(/^wireup: refused a connection \(uid \d+, pid \d+\): it does not speak as a client of names does\n/);
+    expect((await server.done).stderr).toMatch(
+      /^wireup: refused a connection \(uid \d+, pid \d+\): it does not speak as a client of names does\n/,
+    );
   });
 });
 
@@ -248,17 +310,23 @@ it.skipIf(other.missing)(`another user neither reads nor publishes${other.note}`
   // Hello, of kvsname "k", and what asks for all names.
   const hello = '    10\0\u0001\0\0\0\u0001\0\0\0k';
   const list = '     5\u0002\0\0\0\0';
-  expect(await stranger({ target: { path: address }, manner: 'talk', text: hello + list }, OTHER_UID)).toBe('');
+  expect(await stranger({ target: { path: address }, manner: 'talk', text: hello + list }, OTHER_UID)).toBe(
+    '',
+  );
   using own = new Stranger({ target: { path: address }, manner: 'idle', text: hello + list });
   await own.ready;
   expect(await ask(1, 'lookup ocean')).toEqual(['lookup: tag#0$']);
   job.kill('SIGUSR1');
   expect(await job.done).toMatchObject({ code: 0 });
   await stop(server);
-  expect((await server.done).stderr).toMatch(new RegExp(`^wireup: refused a connection \\(uid ${OTHER_UID}, pid \\d+\\): uid ${OTHER_UID} is not allowed\\n$`));
+  expect((await server.done).stderr).toMatch(
+    new RegExp(
+      `^wireup: refused a connection \\(uid ${OTHER_UID}, pid \\d+\\): uid ${OTHER_UID} is not allowed\\n$`,
+    ),
+  );
 });
 
-it('a launcher of one\'s own shares names too, as long as its server is open', async () => {
+it("a launcher of one's own shares names too, as long as its server is open", async () => {
   await using names = await NameServer.listen({ address });
   const first = await PmiServer.listen({ size: 1, address: 'unix', nameServer: names.address });
   await using second = await PmiServer.listen({ size: 1, address: 'unix', nameServer: names.address });
@@ -266,11 +334,16 @@ it('a launcher of one\'s own shares names too, as long as its server is open', a
   await using looks = await PmiClient.fromEnv({ env: second.env(0) });
   await publishes.publish('ocean', 'tag#0$');
   expect(await looks.lookup('ocean')).toBe('tag#0$');
-  expect(await listNames(names.address)).toMatchObject([{ service: 'ocean', pid: process.pid, kvsname: first.kvsname }]);
+  expect(await listNames(names.address)).toMatchObject([
+    { service: 'ocean', pid: process.pid, kvsname: first.kvsname },
+  ]);
   await first.close();
   await untilForgotten();
   const events = second.events();
   await names.close();
   for await (const event of events) if (event.type === 'name-server-lost') break;
-  await expect(looks.lookup('ocean')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', message: 'lookup ocean: name_server_has_gone' });
+  await expect(looks.lookup('ocean')).rejects.toMatchObject({
+    code: 'ERR_PMI_RESULT',
+    message: 'lookup ocean: name_server_has_gone',
+  });
 });

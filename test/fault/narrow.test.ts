@@ -20,38 +20,61 @@ const folder = mkdtempSync(join(tmpdir(), 'narrow-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const tools = needs('mpicc', 'prlimit');
-describe.skipIf(tools.missing).each(['tcp', 'unix'] as const)(`--pmi %s, with ${ranks} ranks of MPICH${tools.note}`, (transport) => {
-  const shim = transport === 'unix' ? [join(root, 'build/Release/wireup-exec')] : [];
-  const options = transport === 'unix' ? ['--no-exec-shim'] : [];
+describe.skipIf(tools.missing).each(['tcp', 'unix'] as const)(
+  `--pmi %s, with ${ranks} ranks of MPICH${tools.note}`,
+  (transport) => {
+    const shim = transport === 'unix' ? [join(root, 'build/Release/wireup-exec')] : [];
+    const options = transport === 'unix' ? ['--no-exec-shim'] : [];
 
-  /** Where the server of a run listens, as its ranks are told that wait at the gate. */
-  async function targetFor(run: Run): Promise<Target> {
-    let port: string | undefined;
-    const look = (): boolean => {
-      for (const { pid, name } of run.processes()) {
-        if (name !== 'sh') continue;
-        const variables = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
-        port ??= variables.find((variable) => variable.startsWith('PMI_PORT='))?.slice('PMI_PORT='.length);
-      }
-      return port !== undefined;
-    };
-    expect(await eventually(look, 30_000), run.stderr).toBe(true);
-    return targetOf(port!.includes('://') ? port! : `tcp://${port}`);
-  }
-
-  it.each([128, 512])('and %d open files: one job after the other goes through a crowd that comes again', async (limit) => {
-    for (let job = 0; job < 3; job++) {
-      const gate = join(folder, `gate-${transport}-${limit}-${job}`);
-      execFileSync('mkfifo', [gate], { timeout: deadline });
-      const limited = [peer('prlimit'), `--nofile=${limit}:${limit}`];
-      const run = new Run([...limited, ...wireupRun(ranks, transport, ...options, 'sh', '-c', `: < ${gate}; exec "$0" "$@"`, ...shim, program('hello'))], { deadline });
-      using crowd = new Stranger({ target: await targetFor(run), manner: 'crowd', count: connections });
-      await crowd.ready;
-      const opened = openSync(gate, 'r+');
-      const result = await run.done.finally(() => closeSync(opened));
-      expect(lines(result.stdout).sort()).toEqual(Array.from({ length: ranks }, (_, rank) => `hello: rank ${rank} of ${ranks} ok`));
-      expect(toolLines(result.stderr).filter((line) => !line.startsWith('wireup: refused '))).toEqual([]);
-      expect(result.code).toBe(0);
+    /** Where the server of a run listens, as its ranks are told that wait at the gate. */
+    async function targetFor(run: Run): Promise<Target> {
+      let port: string | undefined;
+      const look = (): boolean => {
+        for (const { pid, name } of run.processes()) {
+          if (name !== 'sh') continue;
+          const variables = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
+          port ??= variables.find((variable) => variable.startsWith('PMI_PORT='))?.slice('PMI_PORT='.length);
+        }
+        return port !== undefined;
+      };
+      expect(await eventually(look, 30_000), run.stderr).toBe(true);
+      return targetOf(port!.includes('://') ? port! : `tcp://${port}`);
     }
-  });
-});
+
+    it.each([128, 512])(
+      'and %d open files: one job after the other goes through a crowd that comes again',
+      async (limit) => {
+        for (let job = 0; job < 3; job++) {
+          const gate = join(folder, `gate-${transport}-${limit}-${job}`);
+          execFileSync('mkfifo', [gate], { timeout: deadline });
+          const limited = [peer('prlimit'), `--nofile=${limit}:${limit}`];
+          const run = new Run(
+            [
+              ...limited,
+              ...wireupRun(
+                ranks,
+                transport,
+                ...options,
+                'sh',
+                '-c',
+                `: < ${gate}; exec "$0" "$@"`,
+                ...shim,
+                program('hello'),
+              ),
+            ],
+            { deadline },
+          );
+          using crowd = new Stranger({ target: await targetFor(run), manner: 'crowd', count: connections });
+          await crowd.ready;
+          const opened = openSync(gate, 'r+');
+          const result = await run.done.finally(() => closeSync(opened));
+          expect(lines(result.stdout).sort()).toEqual(
+            Array.from({ length: ranks }, (_, rank) => `hello: rank ${rank} of ${ranks} ok`),
+          );
+          expect(toolLines(result.stderr).filter((line) => !line.startsWith('wireup: refused '))).toEqual([]);
+          expect(result.code).toBe(0);
+        }
+      },
+    );
+  },
+);

@@ -3,7 +3,17 @@
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants as fs, mkdtempSync, openSync, read, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants as fs,
+  mkdtempSync,
+  openSync,
+  read,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -40,7 +50,8 @@ class LineCheck {
     for (const line of lines) {
       const [name, rank, number, ...more] = line.split(' ');
       const expected = this.next[Number(rank)];
-      if (name !== this.name || Number(number) !== expected || more.length > 0) throw new Error(`unexpected line: ${line}`);
+      if (name !== this.name || Number(number) !== expected || more.length > 0)
+        throw new Error(`unexpected line: ${line}`);
       this.next[Number(rank)] = expected! + 1;
     }
   }
@@ -54,7 +65,10 @@ function agentsOf(tool: number): number[] {
   // A process's children are those of its threads.
   const childrenOf = (pid: number): number[] =>
     readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
-      readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').split(' ').filter((word) => word !== '').map(Number),
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1')
+        .split(' ')
+        .filter((word) => word !== '')
+        .map(Number),
     );
   const guard = childrenOf(tool)[0];
   return guard === undefined ? [] : childrenOf(guard);
@@ -104,7 +118,9 @@ describe.skipIf(compiler.missing)(`output${compiler.note}`, () => {
       check.end();
       expect(check.next).toEqual(Array(ranks).fill(count));
     }
-    console.log(`256 ranks, 5,120,000 lines: the agent never held more than ${(memory / 1024).toFixed(1)} MiB`);
+    console.log(
+      `256 ranks, 5,120,000 lines: the agent never held more than ${(memory / 1024).toFixed(1)} MiB`,
+    );
     // The bound that output.h names, 128 KiB a stream, and what the program itself takes.
     expect(memory).toBeLessThan(ranks * 2 * 128 + 16 * 1024);
   });
@@ -126,42 +142,52 @@ it('PMI goes on however much is printed', async () => {
   expect(bytes).toBeGreaterThan(1e6);
 });
 
-describe.skipIf(compiler.missing)(`a stream of the tool that does not wait (O_NONBLOCK)${compiler.note}`, () => {
-  // seq 1 100000, and a reader that takes a little at a time: the stream is full all the way.
-  const bytes = 588_895;
-  const folder = mkdtempSync(join(tmpdir(), 'nonblocking-'));
-  afterAll(() => rmSync(folder, { recursive: true }));
+describe.skipIf(compiler.missing)(
+  `a stream of the tool that does not wait (O_NONBLOCK)${compiler.note}`,
+  () => {
+    // seq 1 100000, and a reader that takes a little at a time: the stream is full all the way.
+    const bytes = 588_895;
+    const folder = mkdtempSync(join(tmpdir(), 'nonblocking-'));
+    afterAll(() => rmSync(folder, { recursive: true }));
 
-  async function* slowly(read: () => Promise<Buffer | undefined>): AsyncGenerator<Buffer> {
-    for (let chunk = await read(); chunk !== undefined; chunk = await read()) {
-      yield chunk;
-      await new Promise((next) => setTimeout(next, 1));
+    async function* slowly(read: () => Promise<Buffer | undefined>): AsyncGenerator<Buffer> {
+      for (let chunk = await read(); chunk !== undefined; chunk = await read()) {
+        yield chunk;
+        await new Promise((next) => setTimeout(next, 1));
+      }
     }
-  }
 
-  /** Both ends of a pipe, as fds here. */
-  function makePipe(): [number, number] {
-    const path = join(folder, 'fifo');
-    execFileSync('mkfifo', [path]);
-    const reader = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK);
-    const writer = openSync(path, fs.O_WRONLY);
-    // A description without the flag, so that a read waits.
-    const ends: [number, number] = [openSync(path, fs.O_RDONLY), writer];
-    closeSync(reader);
-    rmSync(path);
-    return ends;
-  }
+    /** Both ends of a pipe, as fds here. */
+    function makePipe(): [number, number] {
+      const path = join(folder, 'fifo');
+      execFileSync('mkfifo', [path]);
+      const reader = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK);
+      const writer = openSync(path, fs.O_WRONLY);
+      // A description without the flag, so that a read waits.
+      const ends: [number, number] = [openSync(path, fs.O_RDONLY), writer];
+      closeSync(reader);
+      rmSync(path);
+      return ends;
+    }
 
-  it.each(['pipe', 'socket'].flatMap((kind) => (['stdout', 'stderr'] as const).flatMap((stream) => ['1', '4'].map((ranks) => [kind, stream, ranks] as const))))(
-    'a %s as %s of %s ranks: no byte is lost',
-    async (kind, stream, ranks) => {
+    it.each(
+      ['pipe', 'socket'].flatMap((kind) =>
+        (['stdout', 'stderr'] as const).flatMap((stream) =>
+          ['1', '4'].map((ranks) => [kind, stream, ranks] as const),
+        ),
+      ),
+    )('a %s as %s of %s ranks: no byte is lost', async (kind, stream, ranks) => {
       const fd = stream === 'stdout' ? 1 : 2;
       const script = `[ $PMI_RANK = 0 ] || exit 0; seq 1 100000 >&${fd}`;
       const stdio: (number | 'ignore' | 'pipe')[] = ['ignore', 'ignore', 'ignore'];
       const [reader, writer] = kind === 'pipe' ? makePipe() : [];
       stdio[fd] = writer ?? 'pipe';
       // The flag is for the one stream alone: what the other is decides nothing.
-      const tool = spawn(program('nonblocking'), [`${fd}`, ...wireup('run', '-n', ranks, 'sh', '-c', script)], { stdio });
+      const tool = spawn(
+        program('nonblocking'),
+        [`${fd}`, ...wireup('run', '-n', ranks, 'sh', '-c', script)],
+        { stdio },
+      );
       if (writer !== undefined) closeSync(writer);
       const ended = once(tool, 'close') as Promise<[number]>;
       const chunk = Buffer.alloc(4096);
@@ -185,13 +211,17 @@ describe.skipIf(compiler.missing)(`a stream of the tool that does not wait (O_NO
       const text = Buffer.concat(got).toString();
       expect({ length: text.length, code: (await ended)[0] }).toEqual({ length: bytes, code: 0 });
       expect(text.endsWith('\n99999\n100000\n')).toBe(true);
-    },
-  );
-});
+    });
+  },
+);
 
 describe('output that is no text', () => {
   const bytes = "printf '\\0\\1\\377a\\0'; head -c 1000000 /dev/zero; printf b";
-  const expected = Buffer.concat([Buffer.from([0, 1, 255, 97, 0]), Buffer.alloc(1_000_000), Buffer.from('b')]);
+  const expected = Buffer.concat([
+    Buffer.from([0, 1, 255, 97, 0]),
+    Buffer.alloc(1_000_000),
+    Buffer.from('b'),
+  ]);
 
   it('one rank that fills a pipe waits, also when the tool has said something there', async () => {
     // Both streams in one pipe that is read late: what the tool does to it must not make the rank's writes fail.
@@ -214,7 +244,9 @@ describe('output that is no text', () => {
       const [got] = await Promise.all([text(tool.stdout!), once(tool, 'close')]);
       const lines = got.split('\n');
       expect(lines.pop()).toBe('');
-      expect(lines.map((line) => line.length)).toEqual(Array(4).fill(10_000_000 + (label.length > 0 ? 4 : 0)));
+      expect(lines.map((line) => line.length)).toEqual(
+        Array(4).fill(10_000_000 + (label.length > 0 ? 4 : 0)),
+      );
       expect(lines.map((line) => line.at(-1)).sort()).toEqual(['0', '1', '2', '3']);
       expect(lines.every((line) => new Set(line.slice(label.length > 0 ? 4 : 0)).size === 1)).toBe(true);
     }
@@ -223,18 +255,29 @@ describe('output that is no text', () => {
 
 describe('ends of streams', () => {
   it('a rank that closes stdout runs on', async () => {
-    const { code, stdout, stderr } = await run(wireup('run', '-n', '2', '-l', 'sh', '-c', 'echo before; exec >&-; echo after >&2'));
+    const { code, stdout, stderr } = await run(
+      wireup('run', '-n', '2', '-l', 'sh', '-c', 'echo before; exec >&-; echo after >&2'),
+    );
     expect(code).toBe(0);
     expect(stdout.split('\n').sort()).toEqual(['', '[0] before', '[1] before']);
     expect(stderr.split('\n').sort()).toEqual(['', '[0] after', '[1] after']);
   });
 
-  it.each(['1', '2', '64'])('a reader that goes away ends a job of %s ranks as `yes | head`, without a word', async (ranks) => {
-    const pipeline = '"$@" | head -n 1 >&2; exit ${PIPESTATUS[0]}';
-    const { code, stderr } = await run(['bash', '-c', pipeline, 'bash', ...wireup('run', '-n', ranks, 'yes')]);
-    expect(stderr).toBe('y\n');
-    expect(code).toBe(141);
-  });
+  it.each(['1', '2', '64'])(
+    'a reader that goes away ends a job of %s ranks as `yes | head`, without a word',
+    async (ranks) => {
+      const pipeline = '"$@" | head -n 1 >&2; exit ${PIPESTATUS[0]}';
+      const { code, stderr } = await run([
+        'bash',
+        '-c',
+        pipeline,
+        'bash',
+        ...wireup('run', '-n', ranks, 'yes'),
+      ]);
+      expect(stderr).toBe('y\n');
+      expect(code).toBe(141);
+    },
+  );
 
   it('a reader that stands still does not hold up a time limit, nor the third ^C', async () => {
     const limited = start('-t', '1', '--kill-timeout', '0.1', '-n', '2', 'yes');
@@ -255,14 +298,22 @@ describe('ends of streams', () => {
   it('a disk that is full is said, and ends the job', async () => {
     // The last to start writes, once, and waits: both run by then, and neither can end by SIGPIPE before it is ended.
     const program = '[ $PMI_RANK = 0 ] || echo full; exec sleep 60';
-    const { code, stderr } = await run(wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'sh', '-c', program));
-    expect(stderr).toMatch(/^wireup: nothing more can be written to \/dev\/full: no space left on device \(ENOSPC\); 2 ranks were ended\n$/);
+    const { code, stderr } = await run(
+      wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'sh', '-c', program),
+    );
+    expect(stderr).toMatch(
+      /^wireup: nothing more can be written to \/dev\/full: no space left on device \(ENOSPC\); 2 ranks were ended\n$/,
+    );
     expect(code).toBe(1);
   });
 
   it('files that cannot be made are said before anything runs', async () => {
-    const { code, stderr } = await run(wireup('run', '-n', '2', '-outfile-pattern', '/no/such/folder/%r', 'true'));
-    expect(stderr).toMatch(/^wireup: rank 0 on \S+ could not be started: open \/no\/such\/folder\/0: No such file or directory\n$/);
+    const { code, stderr } = await run(
+      wireup('run', '-n', '2', '-outfile-pattern', '/no/such/folder/%r', 'true'),
+    );
+    expect(stderr).toMatch(
+      /^wireup: rank 0 on \S+ could not be started: open \/no\/such\/folder\/0: No such file or directory\n$/,
+    );
     expect(code).toBe(1);
   });
 });
@@ -270,7 +321,16 @@ describe('ends of streams', () => {
 describe('standard input', () => {
   it('1 GiB to a slow rank', async () => {
     const size = 2 ** 30;
-    const [node, ...words] = wireup('run', '-n', '2', '--stdin', '0', 'sh', '-c', '[ $PMI_RANK = 0 ] || exit 0; read -r line; wc -c');
+    const [node, ...words] = wireup(
+      'run',
+      '-n',
+      '2',
+      '--stdin',
+      '0',
+      'sh',
+      '-c',
+      '[ $PMI_RANK = 0 ] || exit 0; read -r line; wc -c',
+    );
     const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
     const block = Buffer.alloc(1 << 20, 'x');
     // The first line, at which the rank waits, comes when what pipes and agent hold has been full for a while.
@@ -306,7 +366,16 @@ describe('standard input', () => {
     ['1-2', ['0: ', '1: x', '2: x']],
     ['all', ['0: x', '1: x', '2: x']],
   ])('--stdin %s', async (readers, expected) => {
-    const [node, ...words] = wireup('run', '-n', '3', '--stdin', readers, 'sh', '-c', 'echo "$PMI_RANK: $(cat)"');
+    const [node, ...words] = wireup(
+      'run',
+      '-n',
+      '3',
+      '--stdin',
+      readers,
+      'sh',
+      '-c',
+      'echo "$PMI_RANK: $(cat)"',
+    );
     const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
     tool.stdin!.on('error', () => undefined).end('x\n');
     const got = await text(tool.stdout!);
@@ -315,10 +384,17 @@ describe('standard input', () => {
 });
 
 describe('the owner’s streams', () => {
-  const shell = (script: string, more: object): LaunchOptions => ({ program: 'sh', args: ['-c', script], ranks: 3, ...more });
+  const shell = (script: string, more: object): LaunchOptions => ({
+    program: 'sh',
+    args: ['-c', script],
+    ranks: 3,
+    ...more,
+  });
 
   it('of the job', async () => {
-    const job = await launch(shell('echo out; echo err >&2', { stdout: 'pipe', stderr: 'pipe', label: '[%r] ' }));
+    const job = await launch(
+      shell('echo out; echo err >&2', { stdout: 'pipe', stderr: 'pipe', label: '[%r] ' }),
+    );
     const [out, err, { exitCode }] = await Promise.all([text(job.stdout!), text(job.stderr!), job.result]);
     expect(exitCode).toBe(0);
     expect(out.split('\n').sort()).toEqual(['', '[0] out', '[1] out', '[2] out']);
@@ -327,7 +403,9 @@ describe('the owner’s streams', () => {
   });
 
   it('of each rank, as it is', async () => {
-    const job = await launch(shell("printf 'out\\0%s' $PMI_RANK; echo err >&2", { stdout: 'pipe-per-rank', stderr: 'ignore' }));
+    const job = await launch(
+      shell("printf 'out\\0%s' $PMI_RANK; echo err >&2", { stdout: 'pipe-per-rank', stderr: 'ignore' }),
+    );
     const outs = await Promise.all(job.rankStdout!.map((stream) => text(stream)));
     expect(outs).toEqual(['0', '1', '2'].map((rank) => `out\0${rank}`));
     expect((await job.result).exitCode).toBe(0);
@@ -352,13 +430,20 @@ describe('the owner’s streams', () => {
 
 const terminal = needs('script');
 describe.skipIf(terminal.missing)(`progress${terminal.note}`, () => {
-  const onTerminal = (...words: string[]): string[] => ['script', '-qec', [...wireup('run', ...words)].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' '), '/dev/null'];
+  const onTerminal = (...words: string[]): string[] => [
+    'script',
+    '-qec',
+    [...wireup('run', ...words)].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' '),
+    '/dev/null',
+  ];
   const erase = '\r\u001b[K';
 
   it('a line on the terminal that is gone when the ranks print', async () => {
     // The ranks wait until the line is there, which the test sees.
     const gate = join(tmpdir(), `progress-${process.pid}`);
-    const job = new Run(onTerminal('-n', '3', 'sh', '-c', `while [ ! -e ${gate} ]; do sleep 0.05; done; echo hi`));
+    const job = new Run(
+      onTerminal('-n', '3', 'sh', '-c', `while [ ! -e ${gate} ]; do sleep 0.05; done; echo hi`),
+    );
     await job.until(({ stdout }) => stdout.includes('wireup: 3 ranks: 3 connected'));
     writeFileSync(gate, '');
     const { stdout } = await job.done.finally(() => rmSync(gate));

@@ -35,7 +35,9 @@ export async function pretend(answer: Answer, path?: string): Promise<string> {
       }
     });
   });
-  await new Promise<void>((resolve) => (path === undefined ? server.listen(0, '127.0.0.1', resolve) : server.listen(path, resolve)));
+  await new Promise<void>((resolve) =>
+    path === undefined ? server.listen(0, '127.0.0.1', resolve) : server.listen(path, resolve),
+  );
   closers.push(() => {
     server.close();
     for (const socket of sockets) socket.destroy();
@@ -51,16 +53,18 @@ export function mostly(odd: (line: string) => Said | Promise<Said> | 'as ever'):
     const said = odd(line);
     if (said !== 'as ever') return said;
     const name = /^cmd=(\S+)/.exec(line)?.[1] ?? '';
-    return {
-      initack: 'cmd=initack rc=0\ncmd=set size=2\ncmd=set rank=1\ncmd=set debug=0\n',
-      init: 'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n',
-      get_maxes: 'cmd=maxes kvsname_max=256 keylen_max=64 vallen_max=1024\n',
-      get_my_kvsname: 'cmd=my_kvsname kvsname=kvs\n',
-      get_appnum: 'cmd=appnum appnum=0\n',
-      get_universe_size: 'cmd=universe_size size=2\n',
-      get: 'cmd=get_result rc=0 value=x\n',
-      put: 'cmd=put_result rc=0\n',
-      finalize: 'cmd=finalize_ack\n',
-    }[name] ?? 'cmd=unknown_result rc=-1 msg=unknown\n';
+    return (
+      {
+        initack: 'cmd=initack rc=0\ncmd=set size=2\ncmd=set rank=1\ncmd=set debug=0\n',
+        init: 'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n',
+        get_maxes: 'cmd=maxes kvsname_max=256 keylen_max=64 vallen_max=1024\n',
+        get_my_kvsname: 'cmd=my_kvsname kvsname=kvs\n',
+        get_appnum: 'cmd=appnum appnum=0\n',
+        get_universe_size: 'cmd=universe_size size=2\n',
+        get: 'cmd=get_result rc=0 value=x\n',
+        put: 'cmd=put_result rc=0\n',
+        finalize: 'cmd=finalize_ack\n',
+      }[name] ?? 'cmd=unknown_result rc=-1 msg=unknown\n'
+    );
   };
 }

@@ -30,18 +30,23 @@ function expectOnlyOurLines(stderr: string): void {
 }
 
 const superuser = needsRoot();
-it.skipIf(compiler.missing || superuser.missing)(`the name of another user's socket${compiler.note}${superuser.note}`, async () => {
-  const path = join(folderForAll(), 'socket');
-  const server = new Run(wireup('serve', '-n', '1', '--address', `unix://${path}`, '--allow-uid', '0'));
-  await server.until(({ stdout }) => stdout.endsWith('\n'));
-  chmodSync(path, 0o777);
-  expect((await run([program('named_stranger'), `${OTHER_UID}`, `${evil}\u00e9`, path])).code).toBe(0);
-  expect(await eventually(() => server.stderr.endsWith(' is not allowed\n'), 20_000), server.stderr).toBe(true);
-  expectOnlyOurLines(server.stderr);
-  expect(server.stderr).toContain(`refused @${shown}\u00e9 (uid ${OTHER_UID}`);
-  server.kill('SIGTERM');
-  await server.done;
-});
+it.skipIf(compiler.missing || superuser.missing)(
+  `the name of another user's socket${compiler.note}${superuser.note}`,
+  async () => {
+    const path = join(folderForAll(), 'socket');
+    const server = new Run(wireup('serve', '-n', '1', '--address', `unix://${path}`, '--allow-uid', '0'));
+    await server.until(({ stdout }) => stdout.endsWith('\n'));
+    chmodSync(path, 0o777);
+    expect((await run([program('named_stranger'), `${OTHER_UID}`, `${evil}\u00e9`, path])).code).toBe(0);
+    expect(await eventually(() => server.stderr.endsWith(' is not allowed\n'), 20_000), server.stderr).toBe(
+      true,
+    );
+    expectOnlyOurLines(server.stderr);
+    expect(server.stderr).toContain(`refused @${shown}\u00e9 (uid ${OTHER_UID}`);
+    server.kill('SIGTERM');
+    await server.done;
+  },
+);
 
 it('the message of an abort', async () => {
   const script = `require(${JSON.stringify(join(root, 'dist/index.js'))}).PmiClient.fromEnv().then((pmi) => pmi.abort(3, ${JSON.stringify(evil)}))`;

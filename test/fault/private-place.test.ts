@@ -1,7 +1,16 @@
 // The private folder of --pmi unix: which of XDG_RUNTIME_DIR, TMPDIR and /tmp it is made in, and that no other user has a
 // say in it.
 
-import { chmodSync, chownSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -37,29 +46,41 @@ const places: [string, () => string, boolean?][] = [
   ['that names no folder', () => join(base, 'none')],
   ['that names a file', () => '/etc/passwd'],
   ['that is no absolute path', () => 'good'],
-  ['whose sockets would have too long paths', () => {
-    const path = join(folder(), 'x'.repeat(100));
-    mkdirSync(path);
-    return path;
-  }],
+  [
+    'whose sockets would have too long paths',
+    () => {
+      const path = join(folder(), 'x'.repeat(100));
+      mkdirSync(path);
+      return path;
+    },
+  ],
   ['that others can write', () => folder(0o777)],
-  ['that is in a folder that others can write', () => {
-    const path = join(folder(0o777), 'inner');
-    mkdirSync(path);
-    return path;
-  }],
+  [
+    'that is in a folder that others can write',
+    () => {
+      const path = join(folder(0o777), 'inner');
+      mkdirSync(path);
+      return path;
+    },
+  ],
   [`of another user${superuser.note}`, () => folder(0o700, OTHER_UID), superuser.missing],
-  [`that is a link into another user's folder${superuser.note}`, () => {
-    const path = join(base, `link-${++count}`);
-    symlinkSync(folder(0o755, OTHER_UID), path);
-    return path;
-  }, superuser.missing],
+  [
+    `that is a link into another user's folder${superuser.note}`,
+    () => {
+      const path = join(base, `link-${++count}`);
+      symlinkSync(folder(0o755, OTHER_UID), path);
+      return path;
+    },
+    superuser.missing,
+  ],
 ];
 
 describe.each(places)('an XDG_RUNTIME_DIR %s', (_, make, missing = false) => {
   it.skipIf(missing)('is passed over for TMPDIR', async () => {
     const place = make();
-    const { code, stdout, stderr } = await run(tellRun, { environment: { XDG_RUNTIME_DIR: place, TMPDIR: good } });
+    const { code, stdout, stderr } = await run(tellRun, {
+      environment: { XDG_RUNTIME_DIR: place, TMPDIR: good },
+    });
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(stdout).toMatch(new RegExp(`^unix://${good}/wireup-\\w{6}/pmi\n$`));
@@ -74,60 +95,84 @@ describe.each(places)('an XDG_RUNTIME_DIR %s', (_, make, missing = false) => {
   });
 });
 
-it.skipIf(superuser.missing)(`a folder with the sticky bit, as /tmp, is good for a user, and root's own is${superuser.note}`, async () => {
-  const sticky = folder(0o1777);
-  for (const XDG_RUNTIME_DIR of [sticky, good]) {
-    const { stdout } = await run(tellRun, { environment: { XDG_RUNTIME_DIR } });
-    expect(stdout).toMatch(new RegExp(`^unix://${XDG_RUNTIME_DIR}/wireup-`));
-  }
-});
+it.skipIf(superuser.missing)(
+  `a folder with the sticky bit, as /tmp, is good for a user, and root's own is${superuser.note}`,
+  async () => {
+    const sticky = folder(0o1777);
+    for (const XDG_RUNTIME_DIR of [sticky, good]) {
+      const { stdout } = await run(tellRun, { environment: { XDG_RUNTIME_DIR } });
+      expect(stdout).toMatch(new RegExp(`^unix://${XDG_RUNTIME_DIR}/wireup-`));
+    }
+  },
+);
 
 const tools = needs('unshare', 'cc');
-describe.skipIf(tools.missing || superuser.missing)(`where nothing can be written${tools.note}${superuser.note}`, () => {
-  const bare = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o ro none /tmp && exec "$0" "$@"'];
-  const environment = { XDG_RUNTIME_DIR: join(tmpdir(), 'none'), TMPDIR: join(tmpdir(), 'none') };
+describe.skipIf(tools.missing || superuser.missing)(
+  `where nothing can be written${tools.note}${superuser.note}`,
+  () => {
+    const bare = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o ro none /tmp && exec "$0" "$@"'];
+    const environment = { XDG_RUNTIME_DIR: join(tmpdir(), 'none'), TMPDIR: join(tmpdir(), 'none') };
 
-  it('PMI_PORT is an abstract name', async () => {
-    const { code, stdout } = await run([...bare, ...tellRun], { environment });
-    expect(code).toBe(0);
-    expect(stdout).toMatch(/^unix:\/\/@wireup-[0-9a-f]{32}\n$/);
-  });
-
-  it('the ranks meet there, behind wireup-exec and without', async () => {
-    const exchange = [process.execPath, join(root, 'dist/cli.js'), 'exchange'];
-    for (const options of [[], ['--no-exec-shim']]) {
-      const { code, stdout } = await run([...bare, ...wireupRun(4, 'unix', ...options, ...exchange)], { environment });
+    it('PMI_PORT is an abstract name', async () => {
+      const { code, stdout } = await run([...bare, ...tellRun], { environment });
       expect(code).toBe(0);
-      expect(stdout).toContain('4 ranks exchanged their cards');
-    }
-  });
+      expect(stdout).toMatch(/^unix:\/\/@wireup-[0-9a-f]{32}\n$/);
+    });
 
-  it('another user is refused there, as anywhere', async () => {
-    const server = new Run([...bare, ...wireup('serve', '-n', '1', '--address', 'unix')], { environment });
+    it('the ranks meet there, behind wireup-exec and without', async () => {
+      const exchange = [process.execPath, join(root, 'dist/cli.js'), 'exchange'];
+      for (const options of [[], ['--no-exec-shim']]) {
+        const { code, stdout } = await run([...bare, ...wireupRun(4, 'unix', ...options, ...exchange)], {
+          environment,
+        });
+        expect(code).toBe(0);
+        expect(stdout).toContain('4 ranks exchanged their cards');
+      }
+    });
+
+    it('another user is refused there, as anywhere', async () => {
+      const server = new Run([...bare, ...wireup('serve', '-n', '1', '--address', 'unix')], { environment });
+      await server.until(({ stdout }) => stdout.endsWith('\n'));
+      const name = /unix:\/\/@(wireup-[0-9a-f]{32})/.exec(server.stdout)![1]!;
+      const other = await run([
+        program('named_stranger'),
+        `${OTHER_UID}`,
+        `other-${process.pid}`,
+        `@${name}`,
+      ]);
+      expect(other.code).toBe(0);
+      expect(
+        await eventually(() => server.stderr.includes(`uid ${OTHER_UID} is not allowed`), 20_000),
+        server.stderr,
+      ).toBe(true);
+      server.kill('SIGTERM');
+      await server.done;
+    });
+  },
+);
+
+it.skipIf(superuser.missing)(
+  `names serve stays out of another user's XDG_RUNTIME_DIR${superuser.note}`,
+  async () => {
+    const theirs = folder(0o755, OTHER_UID);
+    const server = new Run(wireup('names', 'serve'), {
+      environment: { XDG_RUNTIME_DIR: theirs, TMPDIR: good },
+    });
     await server.until(({ stdout }) => stdout.endsWith('\n'));
-    const name = /unix:\/\/@(wireup-[0-9a-f]{32})/.exec(server.stdout)![1]!;
-    const other = await run([program('named_stranger'), `${OTHER_UID}`, `other-${process.pid}`, `@${name}`]);
-    expect(other.code).toBe(0);
-    expect(await eventually(() => server.stderr.includes(`uid ${OTHER_UID} is not allowed`), 20_000), server.stderr).toBe(true);
+    expect(server.stdout).toMatch(new RegExp(`^unix://${good}/wireup-\\w{6}/pmi\n$`));
     server.kill('SIGTERM');
     await server.done;
-  });
-});
-
-it.skipIf(superuser.missing)(`names serve stays out of another user's XDG_RUNTIME_DIR${superuser.note}`, async () => {
-  const theirs = folder(0o755, OTHER_UID);
-  const server = new Run(wireup('names', 'serve'), { environment: { XDG_RUNTIME_DIR: theirs, TMPDIR: good } });
-  await server.until(({ stdout }) => stdout.endsWith('\n'));
-  expect(server.stdout).toMatch(new RegExp(`^unix://${good}/wireup-\\w{6}/pmi\n$`));
-  server.kill('SIGTERM');
-  await server.done;
-  expect(readdirSync(theirs)).toEqual([]);
-});
+    expect(readdirSync(theirs)).toEqual([]);
+  },
+);
 
 it('what a killed owner has left, an empty folder too, the next run removes', async () => {
   const empty = join(good, 'wireup-empty1');
   mkdirSync(empty, { mode: 0o700 });
-  const server = new Run(wireup('serve', '-n', '1', '--address', 'unix'), { environment: { XDG_RUNTIME_DIR: good }, mayLeaveFiles: true });
+  const server = new Run(wireup('serve', '-n', '1', '--address', 'unix'), {
+    environment: { XDG_RUNTIME_DIR: good },
+    mayLeaveFiles: true,
+  });
   await server.until(({ stdout }) => stdout.endsWith('\n'));
   expect(() => lstatSync(empty)).toThrow('ENOENT');
   server.kill('SIGKILL');

@@ -12,8 +12,14 @@ vi.setConfig({ testTimeout: 45_000 });
 // The tool says one thing: the rank that failed first. The victims of the clean-up are not named.
 function expectBlamed(stderr: string, reason: RegExp): void {
   const said = toolLines(stderr);
-  expect(said.filter((line) => reason.test(line)), stderr).toHaveLength(1);
-  expect(said.filter((line) => /\brank [023]\b/.test(line)), stderr).toEqual([]);
+  expect(
+    said.filter((line) => reason.test(line)),
+    stderr,
+  ).toHaveLength(1);
+  expect(
+    said.filter((line) => /\brank [023]\b/.test(line)),
+    stderr,
+  ).toEqual([]);
 }
 
 const mpich = needs('mpicc');
@@ -32,7 +38,9 @@ describe.skipIf(mpich.missing)(`MPI programs${mpich.note}`, () => {
     });
 
     it('exits non-zero after finalize, while others run', async () => {
-      const result = await run(wireupRun(4, transport, program('exit_code_after_finalize'), '1', '4', 'wait'));
+      const result = await run(
+        wireupRun(4, transport, program('exit_code_after_finalize'), '1', '4', 'wait'),
+      );
       expect(result.code).toBe(4);
       expectBlamed(result.stderr, /\brank 1\b.*\bcode 4\b/);
     });
@@ -53,11 +61,14 @@ describe.skipIf(mpich.missing)(`MPI programs${mpich.note}`, () => {
     it.each([
       [5, 5, /\brank 1\b.*\bcode 5\b/],
       [0, 1, /\brank 1\b.*\bfinalize/],
-    ])('exits with %d while its background child holds the PMI connection open', async (code, expected, reason) => {
-      const result = await run(wireupRun(4, transport, program('hold_socket'), '1', String(code)));
-      expect(result.code).toBe(expected);
-      expectBlamed(result.stderr, reason);
-    });
+    ])(
+      'exits with %d while its background child holds the PMI connection open',
+      async (code, expected, reason) => {
+        const result = await run(wireupRun(4, transport, program('hold_socket'), '1', String(code)));
+        expect(result.code).toBe(expected);
+        expectBlamed(result.stderr, reason);
+      },
+    );
 
     it('calls MPI_Abort', async () => {
       const result = await run(wireupRun(4, transport, program('abort_with'), '1', '42'));
@@ -111,11 +122,14 @@ describe('scripts', () => {
     expectBlamed(result.stderr, /\brank 1\b.*\bcode 7\b/);
   });
 
-  it.each([0, 9])('code %d with -l: a background child that holds the output open holds nothing up', async (code) => {
-    const script = `sleep 100 & exit ${code}`;
-    const result = await run(wireupRun(2, 'fd', '-l', 'sh', '-c', script), { deadline: 20_000 });
-    expect(result.code).toBe(code);
-  });
+  it.each([0, 9])(
+    'code %d with -l: a background child that holds the output open holds nothing up',
+    async (code) => {
+      const script = `sleep 100 & exit ${code}`;
+      const result = await run(wireupRun(2, 'fd', '-l', 'sh', '-c', script), { deadline: 20_000 });
+      expect(result.code).toBe(code);
+    },
+  );
 
   it('ranks that do not obey SIGTERM are ended too', async () => {
     // Rank 1 fails when it hears that the others ignore the signal.

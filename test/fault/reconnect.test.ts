@@ -47,7 +47,12 @@ class Line {
   }
 }
 
-const accepted = (rank: number): string[] => ['cmd=initack', 'cmd=set size=2', `cmd=set rank=${rank}`, 'cmd=set debug=0'];
+const accepted = (rank: number): string[] => [
+  'cmd=initack',
+  'cmd=set size=2',
+  `cmd=set rank=${rank}`,
+  'cmd=set debug=0',
+];
 
 interface Served {
   env: (rank: number) => Record<string, string>;
@@ -79,12 +84,17 @@ async function comeAndGo({ env, kvsname }: Served): Promise<void> {
   await second.close();
 
   // After a barrier it goes on where it was, and may not start again.
-  await expect(start(1)).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED', message: expect.stringContaining('a_rank_cannot_start_again_after_a_barrier') as string });
+  await expect(start(1)).rejects.toMatchObject({
+    code: 'ERR_PMI_REFUSED',
+    message: expect.stringContaining('a_rank_cannot_start_again_after_a_barrier') as string,
+  });
   const image = await restored();
   expect(await image.ask('cmd=init pmi_version=1 pmi_subversion=1')).toEqual([
     'cmd=response_to_init pmi_version=1 pmi_subversion=2 rc=-1 msg=a_rank_cannot_start_again_after_a_barrier',
   ]);
-  expect(await image.ask(`cmd=get kvsname=${kvsname} key=late`)).toEqual(['cmd=get_result rc=0 msg=success value=2']);
+  expect(await image.ask(`cmd=get kvsname=${kvsname} key=late`)).toEqual([
+    'cmd=get_result rc=0 msg=success value=2',
+  ]);
 
   // In a barrier it leaves, and enters it again.
   const waiting = zero.barrier();
@@ -114,40 +124,80 @@ describe('reconnect', () => {
     expect(seen.filter((event) => event.type === 'disconnected' && event.lost)).toEqual([]);
     expect(seen.filter(({ type }) => type === 'stuck')).toEqual([]);
     expect(seen.filter(({ type }) => type === 'barrier')).toHaveLength(2);
-    expect(seen.flatMap((event) => (event.type === 'rejected' ? [event.reason] : []))).toEqual(['rank 1 has a connection already', 'rank 1 has finalized']);
+    expect(seen.flatMap((event) => (event.type === 'rejected' ? [event.reason] : []))).toEqual([
+      'rank 1 has a connection already',
+      'rank 1 has finalized',
+    ]);
   });
 
   it('wireup serve --reconnect', async () => {
     const server = new Run(wireup('serve', '-n', '2', '--address', 'unix', '--reconnect', '--json'));
     await server.until(({ stdout }) => stdout.endsWith('\n'));
-    const { ranks, kvsname } = JSON.parse(server.stdout) as { kvsname: string; ranks: { env: Record<string, string> }[] };
+    const { ranks, kvsname } = JSON.parse(server.stdout) as {
+      kvsname: string;
+      ranks: { env: Record<string, string> }[];
+    };
     await comeAndGo({ env: (rank) => ranks[rank]!.env, kvsname });
     expect((await server.done).code).toBe(0);
   });
 
-  it.skipIf(mpich.missing)(`a rank's script starts a second MPI program, over a port${mpich.note}`, async () => {
-    const script = '"$0" && "$0"';
-    const result = await run(wireup('run', '-n', '4', '--pmi', 'tcp', '--reconnect', 'sh', '-c', script, program('hello')));
-    expect(result).toMatchObject({ code: 0, stderr: '' });
-    expect(lines(result.stdout).sort()).toEqual([0, 0, 1, 1, 2, 2, 3, 3].map((rank) => `hello: rank ${rank} of 4 ok`));
-  });
+  it.skipIf(mpich.missing)(
+    `a rank's script starts a second MPI program, over a port${mpich.note}`,
+    async () => {
+      const script = '"$0" && "$0"';
+      const result = await run(
+        wireup('run', '-n', '4', '--pmi', 'tcp', '--reconnect', 'sh', '-c', script, program('hello')),
+      );
+      expect(result).toMatchObject({ code: 0, stderr: '' });
+      expect(lines(result.stdout).sort()).toEqual(
+        [0, 0, 1, 1, 2, 2, 3, 3].map((rank) => `hello: rank ${rank} of 4 ok`),
+      );
+    },
+  );
 
-  it.skipIf(mpich.missing).each(['fd', 'tcp', 'unix'] as const)(`without it, the line on such a rank gives the reason, over %s${mpich.note}`, async (pmi) => {
-    const result = await run(wireup('run', '-n', '2', '--pmi', pmi, 'sh', '-c', '"$0" && "$0"', program('hello')));
-    expect(result.code).toBe(141);
-    expect(toolLines(result.stderr)).toContainEqual(
-      expect.stringMatching(
-        /^wireup: rank [01] \(pid \d+, sh, past PMI finalize\) on \S+ exited with code 141, as a second PMI program in one rank does: the first one's finalize ended the connection \(with reconnect, over tcp, each gets its own\)/,
-      ),
-    );
-  });
+  it.skipIf(mpich.missing).each(['fd', 'tcp', 'unix'] as const)(
+    `without it, the line on such a rank gives the reason, over %s${mpich.note}`,
+    async (pmi) => {
+      const result = await run(
+        wireup('run', '-n', '2', '--pmi', pmi, 'sh', '-c', '"$0" && "$0"', program('hello')),
+      );
+      expect(result.code).toBe(141);
+      expect(toolLines(result.stderr)).toContainEqual(
+        expect.stringMatching(
+          /^wireup: rank [01] \(pid \d+, sh, past PMI finalize\) on \S+ exited with code 141, as a second PMI program in one rank does: the first one's finalize ended the connection \(with reconnect, over tcp, each gets its own\)/,
+        ),
+      );
+    },
+  );
 
-  it.skipIf(mpich.missing)(`with it, a rank that has finalized and gone is missed in a barrier${mpich.note}`, async () => {
-    const script = 'if [ $PMI_RANK = 1 ]; then exec "$0"; fi; "$0" && "$0"';
-    const result = await run(wireup('run', '-n', '3', '-t', '50', '--pmi', 'tcp', '--reconnect', 'sh', '-c', script, program('hello')));
-    expect(result.code).toBe(1);
-    expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/^wireup: rank 1 .*, past PMI finalize\) .*exited with code 0 while others wait in PMI barrier \d+: [02,-]+; missing: 1; 2 other ranks were ended$/)]);
-  });
+  it.skipIf(mpich.missing)(
+    `with it, a rank that has finalized and gone is missed in a barrier${mpich.note}`,
+    async () => {
+      const script = 'if [ $PMI_RANK = 1 ]; then exec "$0"; fi; "$0" && "$0"';
+      const result = await run(
+        wireup(
+          'run',
+          '-n',
+          '3',
+          '-t',
+          '50',
+          '--pmi',
+          'tcp',
+          '--reconnect',
+          'sh',
+          '-c',
+          script,
+          program('hello'),
+        ),
+      );
+      expect(result.code).toBe(1);
+      expect(toolLines(result.stderr)).toEqual([
+        expect.stringMatching(
+          /^wireup: rank 1 .*, past PMI finalize\) .*exited with code 0 while others wait in PMI barrier \d+: [02,-]+; missing: 1; 2 other ranks were ended$/,
+        ),
+      ]);
+    },
+  );
 
   it('without it, a PMI_ID is good for one start, and a rank that goes is lost', async () => {
     const server = new Run(wireup('serve', '-n', '2', '--address', 'unix', '--json'));
@@ -155,7 +205,12 @@ describe('reconnect', () => {
     const { ranks } = JSON.parse(server.stdout) as { ranks: { env: Record<string, string> }[] };
     const pmi = await PmiClient.fromEnv({ env: ranks[1]!.env });
     await pmi.close();
-    await expect(PmiClient.fromEnv({ env: ranks[1]!.env })).rejects.toMatchObject({ code: expect.stringMatching(/^ERR_PMI_(REFUSED|CONNECT|HUNG_UP)$/) as string });
-    expect(await server.done).toMatchObject({ code: 1, stderr: 'wireup: rank 1 left without PMI finalize\n' });
+    await expect(PmiClient.fromEnv({ env: ranks[1]!.env })).rejects.toMatchObject({
+      code: expect.stringMatching(/^ERR_PMI_(REFUSED|CONNECT|HUNG_UP)$/) as string,
+    });
+    expect(await server.done).toMatchObject({
+      code: 1,
+      stderr: 'wireup: rank 1 left without PMI finalize\n',
+    });
   });
 });

@@ -23,7 +23,8 @@ const batch = 200;
 const owner = join(__dirname, 'reading-owner.cjs');
 const library = join(root, 'dist/index.js');
 
-const residentMiB = (pid: number): number => Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024;
+const residentMiB = (pid: number): number =>
+  Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024;
 
 const compiler = needs('cc');
 describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
@@ -31,11 +32,25 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     const result = await run(wireupRun(4, 'fd', program('raw_flood'), 'nonsense', '0'));
     expect(result.code).toBe(1);
     const said = toolLines(result.stderr);
-    expect(said.filter((line) => /^wireup: rank [0-3] \(pid \d+, .*\) on \S+ was cut off from PMI: it sent 10000 wrong requests; 3 other ranks were ended$/.test(line))).toHaveLength(1);
-    expect(said.filter((line) => /^wireup: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.test(line))).toHaveLength(1);
+    expect(
+      said.filter((line) =>
+        /^wireup: rank [0-3] \(pid \d+, .*\) on \S+ was cut off from PMI: it sent 10000 wrong requests; 3 other ranks were ended$/.test(
+          line,
+        ),
+      ),
+    ).toHaveLength(1);
+    expect(
+      said.filter((line) => /^wireup: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.test(line)),
+    ).toHaveLength(1);
     expect(said.length).toBeLessThan(10);
     // Each of them is told, or counted.
-    const counted = said.map((line) => Number(/^wireup: (\d+) more wrong PMI requests, the last: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.exec(line)?.[1] ?? 0));
+    const counted = said.map((line) =>
+      Number(
+        /^wireup: (\d+) more wrong PMI requests, the last: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.exec(
+          line,
+        )?.[1] ?? 0,
+      ),
+    );
     expect(counted.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(10_000 - 1);
   });
 
@@ -43,10 +58,25 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     const folder = mkdtempSync(join(tmpdir(), 'repeat-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'result');
-    const result = await run(wireupRun(2, 'fd', '--result', file, 'sh', '-c', 'if [ $PMI_RANK = 1 ]; then exec "$0" unread 0; else exec sleep 100; fi', program('raw_flood')));
+    const result = await run(
+      wireupRun(
+        2,
+        'fd',
+        '--result',
+        file,
+        'sh',
+        '-c',
+        'if [ $PMI_RANK = 1 ]; then exec "$0" unread 0; else exec sleep 100; fi',
+        program('raw_flood'),
+      ),
+    );
     expect(result.code).toBe(1);
     const reason = 'it left 1 MiB of replies unread';
-    expect(toolLines(result.stderr)).toEqual([expect.stringMatching(new RegExp(`^wireup: rank 1 .* was cut off from PMI: ${reason}; 1 other rank was ended$`))]);
+    expect(toolLines(result.stderr)).toEqual([
+      expect.stringMatching(
+        new RegExp(`^wireup: rank 1 .* was cut off from PMI: ${reason}; 1 other rank was ended$`),
+      ),
+    ]);
     expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ failure: { rank: 1, cutOff: reason } });
   });
 
@@ -55,21 +85,23 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     const result = await run(wireupRun(2, 'fd', 'bash', '-c', script, program('raw_flood')));
     expect(result.code).toBe(1);
     expect(toolLines(result.stderr)).toContainEqual(
-      expect.stringMatching(/^wireup: rank 1 .* was cut off from PMI \(it sent 10000 wrong requests\) while others wait in PMI barrier 0: 0; missing: 1; 1 other rank was ended$/),
+      expect.stringMatching(
+        /^wireup: rank 1 .* was cut off from PMI \(it sent 10000 wrong requests\) while others wait in PMI barrier 0: 0; missing: 1; 1 other rank was ended$/,
+      ),
     );
   });
 
-  it.each([[[], ' was cut off from PMI: it sent a line over 2048 bytes'], [['exit 7'], ' exited with code 7; its PMI connection had been cut off: it sent a line over 2048 bytes']])(
-    'that send a line without end are cut off; then %s',
-    async (then, reason) => {
-      const script = `printf 'cmd=init pmi_version=1 pmi_subversion=1\\n' >&$PMI_FD; head -c 3000 /dev/zero | tr '\\0' x >&$PMI_FD; cat <&$PMI_FD > /dev/null; ${then[0] ?? 'sleep 100'}`;
-      const result = await run(wireupRun(1, 'fd', 'bash', '-c', script));
-      expect(toolLines(result.stderr)).toEqual([
-        'wireup: rank 0 sent a wrong PMI request: a line over 2048 bytes',
-        expect.stringMatching(new RegExp(`^wireup: rank 0 .*${reason}$`)),
-      ]);
-    },
-  );
+  it.each([
+    [[], ' was cut off from PMI: it sent a line over 2048 bytes'],
+    [['exit 7'], ' exited with code 7; its PMI connection had been cut off: it sent a line over 2048 bytes'],
+  ])('that send a line without end are cut off; then %s', async (then, reason) => {
+    const script = `printf 'cmd=init pmi_version=1 pmi_subversion=1\\n' >&$PMI_FD; head -c 3000 /dev/zero | tr '\\0' x >&$PMI_FD; cat <&$PMI_FD > /dev/null; ${then[0] ?? 'sleep 100'}`;
+    const result = await run(wireupRun(1, 'fd', 'bash', '-c', script));
+    expect(toolLines(result.stderr)).toEqual([
+      'wireup: rank 0 sent a wrong PMI request: a line over 2048 bytes',
+      expect.stringMatching(new RegExp(`^wireup: rank 0 .*${reason}$`)),
+    ]);
+  });
 
   it('whose child has finalized are answered with an error, and hung up on in a barrier of PMI 1.1', async () => {
     const result = await run(wireupRun(1, 'fd', program('raw_late')));
@@ -83,13 +115,18 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     expect(result.code).toBe(0);
     expect(lines(result.stdout)).toEqual(Array(2).fill('cmd=put_result rc=2 msg=too_many_keys_and_values'));
     expect(toolLines(result.stderr)).toEqual([
-      expect.stringMatching(/^wireup: rank [01] sent a wrong PMI request: put: the keys and values of the job take more than its limit of 1000000 bytes$/),
+      expect.stringMatching(
+        /^wireup: rank [01] sent a wrong PMI request: put: the keys and values of the job take more than its limit of 1000000 bytes$/,
+      ),
     ]);
   });
 
   it('that complete a million barriers in a row: an owner that reads events slowly keeps few of them, and knows how many it missed', async () => {
     const batches = 5000;
-    const reader = new Run([process.execPath, owner, library, '20', program('raw_flood'), 'barriers', String(batches)], { deadline: 80_000 });
+    const reader = new Run(
+      [process.execPath, owner, library, '20', program('raw_flood'), 'barriers', String(batches)],
+      { deadline: 80_000 },
+    );
     await reader.until(({ stdout }) => stdout.includes('running'));
     const before = residentMiB(reader.pid);
     await reader.until(({ stdout }) => stdout.includes('ended'));
@@ -103,7 +140,9 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
   });
 
   it('that complete barriers without end: an owner that reads every event obeys TERM', async () => {
-    const reader = new Run([process.execPath, owner, library, '0', program('raw_flood'), 'barriers', '0'], { deadline: 20_000 });
+    const reader = new Run([process.execPath, owner, library, '0', program('raw_flood'), 'barriers', '0'], {
+      deadline: 20_000,
+    });
     await reader.until(({ stdout }) => stdout.includes('running'));
     reader.kill('SIGTERM');
     await reader.until(({ stdout }) => stdout.includes('stopped'));
@@ -115,7 +154,10 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     const events = server.events({ types: ['barrier', 'finalized'] });
     using channel = server.channel(0);
     const batches = 100;
-    const rank = spawn(program('raw_flood'), ['barriers', String(batches)], { stdio: ['ignore', 'inherit', 'inherit', channel.fd], env: { ...server.env(0, { fd: 3 }) } });
+    const rank = spawn(program('raw_flood'), ['barriers', String(batches)], {
+      stdio: ['ignore', 'inherit', 'inherit', channel.fd],
+      env: { ...server.env(0, { fd: 3 }) },
+    });
     channel.close();
     await once(rank, 'exit');
     let next = 0;
@@ -151,8 +193,16 @@ describe('strangers', () => {
     for await (const event of events) seen.push(event);
     const missed = seen.find(({ type }) => type === 'missed');
     expect(missed).toMatchObject({ of: 'rejected' });
-    expect(seen.filter(({ type }) => type === 'rejected').length + (missed as { count: number }).count).toBe(rejected);
-    expect(seen.map(({ type }) => type).filter((type) => type !== 'rejected' && type !== 'missed')).toEqual(['connected', 'initialized', 'barrier', 'finalized', 'disconnected']);
+    expect(seen.filter(({ type }) => type === 'rejected').length + (missed as { count: number }).count).toBe(
+      rejected,
+    );
+    expect(seen.map(({ type }) => type).filter((type) => type !== 'rejected' && type !== 'missed')).toEqual([
+      'connected',
+      'initialized',
+      'barrier',
+      'finalized',
+      'disconnected',
+    ]);
   });
 });
 

@@ -7,16 +7,32 @@ import { lines, needs, peer, program, Run, toolLines, wireupRun } from '../inter
 vi.setConfig({ testTimeout: 60_000 });
 
 const peers = needs('cc', 'prlimit');
-describe.skipIf(peers.missing)(`two ranks that each spawn more than the limit of open files allows${peers.note}`, () => {
-  // 300: the owner has no files for the sockets; 1024: the agent has none for what the ranks write.
-  it.each([300, 1024])('of %d files: both are refused, and a small spawn goes on to work', async (files) => {
-    const job = new Run([peer('prlimit'), `--nofile=${files}:${files}`, ...wireupRun(2, 'fd', program('raw_spawn'), '400')], { deadline: 50_000 });
-    await job.until(() => lines(job.stdout).length === 3);
-    expect(lines(job.stdout).sort()).toEqual(['spawn of 1: rc=0', 'spawn of 400: rc=-1', 'spawn of 400: rc=-1']);
-    job.kill('SIGTERM');
-    const { code, stderr } = await job.done;
-    expect(code).toBe(143);
-    expect(stderr).not.toMatch(/wireup-agent \(pid/);
-    expect(toolLines(stderr).filter((line) => /rank [01] could not spawn: .*Too many open files$/.test(line)), stderr).toHaveLength(2);
-  });
-});
+describe.skipIf(peers.missing)(
+  `two ranks that each spawn more than the limit of open files allows${peers.note}`,
+  () => {
+    // 300: the owner has no files for the sockets; 1024: the agent has none for what the ranks write.
+    it.each([300, 1024])(
+      'of %d files: both are refused, and a small spawn goes on to work',
+      async (files) => {
+        const job = new Run(
+          [peer('prlimit'), `--nofile=${files}:${files}`, ...wireupRun(2, 'fd', program('raw_spawn'), '400')],
+          { deadline: 50_000 },
+        );
+        await job.until(() => lines(job.stdout).length === 3);
+        expect(lines(job.stdout).sort()).toEqual([
+          'spawn of 1: rc=0',
+          'spawn of 400: rc=-1',
+          'spawn of 400: rc=-1',
+        ]);
+        job.kill('SIGTERM');
+        const { code, stderr } = await job.done;
+        expect(code).toBe(143);
+        expect(stderr).not.toMatch(/wireup-agent \(pid/);
+        expect(
+          toolLines(stderr).filter((line) => /rank [01] could not spawn: .*Too many open files$/.test(line)),
+          stderr,
+        ).toHaveLength(2);
+      },
+    );
+  },
+);

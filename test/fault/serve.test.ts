@@ -27,7 +27,10 @@ async function serve(address: string, ...options: string[]): Promise<Serving> {
 }
 
 async function serveBy(wrapper: string[], address: string, ...options: string[]): Promise<Serving> {
-  const server = new Run([...wrapper, ...wireup('serve', '-n', '1', '--address', address, '--json', ...options)]);
+  const server = new Run([
+    ...wrapper,
+    ...wireup('serve', '-n', '1', '--address', address, '--json', ...options),
+  ]);
   await server.until(({ stdout }) => stdout.endsWith('\n'));
   const document = JSON.parse(server.stdout) as { address: string; ranks: { env: Record<string, string> }[] };
   const { env } = document.ranks[0]!;
@@ -43,51 +46,75 @@ it('a rank that spawns is refused, and goes on', async () => {
     heard += text;
     if (text.includes('spawn_result')) socket.write('cmd=finalize\n');
   });
-  socket.write(`cmd=initack pmiid=${env.PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\nmcmd=spawn\nnprocs=1\nexecname=true\ntotspawns=1\nspawnssofar=1\nendcmd\n`);
+  socket.write(
+    `cmd=initack pmiid=${env.PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\nmcmd=spawn\nnprocs=1\nexecname=true\ntotspawns=1\nspawnssofar=1\nendcmd\n`,
+  );
   expect(await server.done).toMatchObject({ code: 0, stderr: '' });
   expect(heard).toMatch(/^cmd=spawn_result rc=-1 msg=not_supported\ncmd=finalize_ack\n$/m);
 });
 
 const root = needsRoot();
-describe.skipIf(root.missing).each(['tcp', 'unix'])(`%s: another user, who has the PMI_ID${root.note}`, (kind) => {
-  /** In a folder that everybody can pass through. */
-  function address(): string {
-    if (kind === 'tcp') return 'tcp';
-    const folder = mkdtempSync(join(tmpdir(), 'serve-'));
-    chmodSync(folder, 0o755);
-    onTestFinished(() => rmSync(folder, { recursive: true }));
-    return `unix://${folder}/socket`;
-  }
-
-  it.each([`${OTHER_UID}`, `${OTHER_UID - 1}-${OTHER_UID + 1}`])('comes in by --allow-uid %s, and our own user no more', async (uid) => {
-    const { server, env, target, text } = await serve(address(), '--allow-uid', uid);
-    await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({ code: expect.stringMatching(refusedCode) as string });
-    expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toMatch(/cmd=finalize_ack\n$/);
-    expect(await server.done).toMatchObject({ code: 0, stderr: expect.stringMatching(/^wireup: refused .*\(uid 0.*\): uid 0 is not allowed\n$/) as string });
-  });
-
-  it('is refused without, and by a list that it is not in', async () => {
-    for (const options of [[], ['--allow-uid', '0', '--allow-uid', `${OTHER_UID + 1}`]]) {
-      const { server, env, target, text } = await serve(address(), ...options);
-      // The mode of its file is not what keeps them out here.
-      if ('path' in target) chmodSync(target.path, 0o777);
-      expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toBe('');
-      const pmi = await PmiClient.fromEnv({ env });
-      await pmi.finalize();
-      expect(await server.done).toMatchObject({ code: 0, stderr: expect.stringMatching(new RegExp(`^wireup: refused .*\\(uid ${OTHER_UID}.*\\): uid ${OTHER_UID} is not allowed\n$`)) as string });
+describe.skipIf(root.missing).each(['tcp', 'unix'])(
+  `%s: another user, who has the PMI_ID${root.note}`,
+  (kind) => {
+    /** In a folder that everybody can pass through. */
+    function address(): string {
+      if (kind === 'tcp') return 'tcp';
+      const folder = mkdtempSync(join(tmpdir(), 'serve-'));
+      chmodSync(folder, 0o755);
+      onTestFinished(() => rmSync(folder, { recursive: true }));
+      return `unix://${folder}/socket`;
     }
-  });
-});
+
+    it.each([`${OTHER_UID}`, `${OTHER_UID - 1}-${OTHER_UID + 1}`])(
+      'comes in by --allow-uid %s, and our own user no more',
+      async (uid) => {
+        const { server, env, target, text } = await serve(address(), '--allow-uid', uid);
+        await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({
+          code: expect.stringMatching(refusedCode) as string,
+        });
+        expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toMatch(/cmd=finalize_ack\n$/);
+        expect(await server.done).toMatchObject({
+          code: 0,
+          stderr: expect.stringMatching(/^wireup: refused .*\(uid 0.*\): uid 0 is not allowed\n$/) as string,
+        });
+      },
+    );
+
+    it('is refused without, and by a list that it is not in', async () => {
+      for (const options of [[], ['--allow-uid', '0', '--allow-uid', `${OTHER_UID + 1}`]]) {
+        const { server, env, target, text } = await serve(address(), ...options);
+        // The mode of its file is not what keeps them out here.
+        if ('path' in target) chmodSync(target.path, 0o777);
+        expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toBe('');
+        const pmi = await PmiClient.fromEnv({ env });
+        await pmi.finalize();
+        expect(await server.done).toMatchObject({
+          code: 0,
+          stderr: expect.stringMatching(
+            new RegExp(`^wireup: refused .*\\(uid ${OTHER_UID}.*\\): uid ${OTHER_UID} is not allowed\n$`),
+          ) as string,
+        });
+      }
+    });
+  },
+);
 
 const compiler = needs('cc');
-it.skipIf(compiler.missing)(`where the kernel does not let it ask whose a TCP connection is, all are refused with that reason${compiler.note}`, async () => {
-  const { server, env } = await serveBy([program('no_sock_diag')], 'tcp');
-  await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({ code: expect.stringMatching(refusedCode) as string });
-  const told = /^wireup: refused 127\.0\.0\.1:\d+: the kernel does not let us look up whose TCP connection it is \(sock_diag\)\n$/;
-  expect(await eventually(() => told.test(server.stderr), 20_000), server.stderr).toBe(true);
-  server.kill('SIGTERM');
-  expect((await server.done).code).toBe(143);
-});
+it.skipIf(compiler.missing)(
+  `where the kernel does not let it ask whose a TCP connection is, all are refused with that reason${compiler.note}`,
+  async () => {
+    const { server, env } = await serveBy([program('no_sock_diag')], 'tcp');
+    await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({
+      code: expect.stringMatching(refusedCode) as string,
+    });
+    const told =
+      /^wireup: refused 127\.0\.0\.1:\d+: the kernel does not let us look up whose TCP connection it is \(sock_diag\)\n$/;
+    expect(await eventually(() => told.test(server.stderr), 20_000), server.stderr).toBe(true);
+    server.kill('SIGTERM');
+    expect((await server.done).code).toBe(143);
+  },
+);
 
 describe('TERM ends it, and nothing is left', () => {
   // Each run fails when a file, a folder or a process of it stays.
@@ -96,8 +123,13 @@ describe('TERM ends it, and nothing is left', () => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       const server = new Run(['sh', '-c', script, 'sh', ...wireup()]);
       await server.until(({ stdout }) => lines(stdout).length === 2);
-      const waiting = /PMI_PORT='([^']*)'.*PMI_ID='(\d+)'|PMI_ID='(\d+)'.*PMI_PORT='([^']*)'/.exec(server.stdout)!;
-      const pmi = await PmiClient.connect({ address: (waiting[1] ?? waiting[4])!, id: (waiting[2] ?? waiting[3])! });
+      const waiting = /PMI_PORT='([^']*)'.*PMI_ID='(\d+)'|PMI_ID='(\d+)'.*PMI_PORT='([^']*)'/.exec(
+        server.stdout,
+      )!;
+      const pmi = await PmiClient.connect({
+        address: (waiting[1] ?? waiting[4])!,
+        id: (waiting[2] ?? waiting[3])!,
+      });
       server.kill(signal);
       expect((await server.done).code).toBe({ SIGTERM: 143, SIGINT: 130, SIGHUP: 129 }[signal]);
       await pmi.close();

@@ -19,7 +19,9 @@ const ranks = 3;
 
 describe('a rank', () => {
   it('leads a session of its own', async () => {
-    const { stdout } = await run(wireupRun(ranks, 'fd', 'sh', '-c', 'read -r _ _ _ _ _ session _ < /proc/$$/stat; echo $$ $session'));
+    const { stdout } = await run(
+      wireupRun(ranks, 'fd', 'sh', '-c', 'read -r _ _ _ _ _ session _ < /proc/$$/stat; echo $$ $session'),
+    );
     expect(lines(stdout)).toHaveLength(ranks);
     for (const line of lines(stdout)) {
       const [pid, session] = line.split(' ');
@@ -29,23 +31,36 @@ describe('a rank', () => {
 
   // The file is there where the kernel has been built with it (CONFIG_SCHED_AUTOGROUP), enabled or not.
   const hasAutogroups = existsSync('/proc/self/autogroup');
-  it.skipIf(!hasAutogroups)(`has a scheduler group of its own${hasAutogroups ? '' : ' (needs a kernel with autogroups)'}`, async () => {
-    const { stdout } = await run(wireupRun(ranks, 'fd', 'cat', '/proc/self/autogroup'));
-    expect(new Set(lines(stdout)).size).toBe(ranks);
-  });
+  it.skipIf(!hasAutogroups)(
+    `has a scheduler group of its own${hasAutogroups ? '' : ' (needs a kernel with autogroups)'}`,
+    async () => {
+      const { stdout } = await run(wireupRun(ranks, 'fd', 'cat', '/proc/self/autogroup'));
+      expect(new Set(lines(stdout)).size).toBe(ranks);
+    },
+  );
 
-  it.skipIf(compiler.missing)(`has no terminal to open, and is not stopped when it tries${compiler.note}`, async () => {
-    const script = 'if cat < /dev/tty; then exit 8; else exit 7; fi';
-    const { code, stdout } = await run([program('on_terminal'), 'foreground', ...wireupRun(2, 'fd', '--on-failure', 'wait', 'sh', '-c', script)]);
-    expect(code, stdout).toBe(7);
-  });
+  it.skipIf(compiler.missing)(
+    `has no terminal to open, and is not stopped when it tries${compiler.note}`,
+    async () => {
+      const script = 'if cat < /dev/tty; then exit 8; else exit 7; fi';
+      const { code, stdout } = await run([
+        program('on_terminal'),
+        'foreground',
+        ...wireupRun(2, 'fd', '--on-failure', 'wait', 'sh', '-c', script),
+      ]);
+      expect(code, stdout).toBe(7);
+    },
+  );
 });
 
 describe.skipIf(compiler.missing)(`nothing is left of ranks that get away by${compiler.note}`, () => {
   /** A started job, whose ranks have got away. */
   async function escaped(how: string, ...options: string[]): Promise<{ job: Run; go: string }> {
     const own = mkdtempSync(join(folder, `${how}-`));
-    const job = new Run(wireupRun(ranks, 'fd', '--kill-timeout', '0.3', ...options, program('escape'), how, own), { deadline: 15_000 });
+    const job = new Run(
+      wireupRun(ranks, 'fd', '--kill-timeout', '0.3', ...options, program('escape'), how, own),
+      { deadline: 15_000 },
+    );
     await job.until(() => lines(job.stdout).filter((line) => line === 'ready').length === ranks);
     return { job, go: join(own, 'go') };
   }

@@ -10,7 +10,16 @@ import { createInterface } from 'node:readline';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { PmiClient, PmiServer, type PmiEvent, type PmiServerOptions } from '../../dist/index.js';
-import { needsRoot, OTHER_UID, refusedCode, stranger, Stranger, targetOf, type Manner, type Target } from './strangers';
+import {
+  needsRoot,
+  OTHER_UID,
+  refusedCode,
+  stranger,
+  Stranger,
+  targetOf,
+  type Manner,
+  type Target,
+} from './strangers';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -40,7 +49,11 @@ async function nextRejected(events: AsyncIterableIterator<PmiEvent>): Promise<Re
 async function expectUntouched(server: PmiServer, address?: string): Promise<void> {
   const pmi = await comeIn(server, 0, address);
   const status = await server.status();
-  expect(status).toMatchObject({ ranks: { initialized: '0', connected: '' }, barrier: { number: 0, inside: '' }, kvsEntries: 1 });
+  expect(status).toMatchObject({
+    ranks: { initialized: '0', connected: '' },
+    barrier: { number: 0, inside: '' },
+    kvsEntries: 1,
+  });
   await pmi.close();
 }
 
@@ -92,25 +105,33 @@ describe.skipIf(root.missing)(`another user, with the right PMI_ID${root.note}`,
       await expectUntouched(server, uriOf(targetsOf(server)[0]!));
     });
 
-    it.each<Manner>(['shoot', 'reset'])('is refused also when it says everything and goes at once (%s)', async (manner) => {
-      await using server = await PmiServer.listen({ size: 2, address: address! });
-      loosen(server);
-      const targets = targetsOf(server);
-      for (const target of targets) {
-        if ('path' in target && manner === 'reset') continue; // there is no RST on a unix socket
-        await stranger({ target, manner, text: takeOver(server, 0), count: 100 }, OTHER_UID);
-      }
-      await expectUntouched(server, uriOf(targets[0]!));
-    });
+    it.each<Manner>(['shoot', 'reset'])(
+      'is refused also when it says everything and goes at once (%s)',
+      async (manner) => {
+        await using server = await PmiServer.listen({ size: 2, address: address! });
+        loosen(server);
+        const targets = targetsOf(server);
+        for (const target of targets) {
+          if ('path' in target && manner === 'reset') continue; // there is no RST on a unix socket
+          await stranger({ target, manner, text: takeOver(server, 0), count: 100 }, OTHER_UID);
+        }
+        await expectUntouched(server, uriOf(targets[0]!));
+      },
+    );
 
     it('comes in where it is allowed, and its server no more by itself', async () => {
       await using server = await PmiServer.listen({ size: 1, address: address!, allowedUids: [OTHER_UID] });
       const [target] = targetsOf(server);
       // No loosening here: a socket for other users is one that they can reach.
-      const said = stranger({ target: target!, manner: 'talk', text: `${takeOver(server, 0)}cmd=finalize\n` }, OTHER_UID);
+      const said = stranger(
+        { target: target!, manner: 'talk', text: `${takeOver(server, 0)}cmd=finalize\n` },
+        OTHER_UID,
+      );
       const events = server.events();
       for await (const event of events) if (event.type === 'finalized') break;
-      await expect(comeIn(server, 0, uriOf(target!))).rejects.toMatchObject({ code: expect.stringMatching(refusedCode) as string });
+      await expect(comeIn(server, 0, uriOf(target!))).rejects.toMatchObject({
+        code: expect.stringMatching(refusedCode) as string,
+      });
       await server.close();
       expect(await said).toContain('cmd=finalize_ack');
     });
@@ -122,7 +143,10 @@ describe.skipIf(root.missing)(`another user, with the right PMI_ID${root.note}`,
   ])('is allowed by %s', async (_, allowedUids) => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp', allowedUids });
     const events = server.events();
-    using one = new Stranger({ target: targetOf(server.address!), manner: 'idle', text: takeOver(server, 0) }, OTHER_UID);
+    using one = new Stranger(
+      { target: targetOf(server.address!), manner: 'idle', text: takeOver(server, 0) },
+      OTHER_UID,
+    );
     await one.ready;
     for await (const event of events) if (event.type === 'initialized') break;
     expect((await server.status()).rejected).toBe(0);
@@ -145,23 +169,31 @@ describe.skipIf(root.missing)(`a server that is not root's${root.note}`, () => {
       await server.close();
     });`;
 
-  it.each(['tcp', `unix://${folder}/theirs`])('%s: neither root nor a third user comes in, its own does', async (address) => {
-    cpSync(join(__dirname, '../../dist/index.js'), join(place, 'dist/index.js'));
-    cpSync(join(__dirname, '../../build/Release/wireup.node'), join(place, 'build/Release/wireup.node'));
-    chmodSync(folder, 0o777);
-    const owner = spawn(process.execPath, ['-e', script, address], { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'], uid: OTHER_UID, gid: OTHER_UID });
-    const said = createInterface(owner.stdout)[Symbol.asyncIterator]();
-    const line = async (): Promise<string> => String((await said.next()).value);
-    const { address: uri, text } = JSON.parse(await line()) as { address: string; text: string };
-    const target = targetOf(uri);
-    if ('path' in target) chmodSync(target.path, 0o777);
-    for (const uid of [0, OTHER_UID + 1]) {
-      expect(await stranger({ target, manner: 'talk', text }, uid)).toBe('');
-      expect(await line()).toBe(`uid ${uid} is not allowed`);
-    }
-    expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toMatch(/cmd=finalize_ack\n$/);
-    expect((await said.next()).done).toBe(true);
-  });
+  it.each(['tcp', `unix://${folder}/theirs`])(
+    '%s: neither root nor a third user comes in, its own does',
+    async (address) => {
+      cpSync(join(__dirname, '../../dist/index.js'), join(place, 'dist/index.js'));
+      cpSync(join(__dirname, '../../build/Release/wireup.node'), join(place, 'build/Release/wireup.node'));
+      chmodSync(folder, 0o777);
+      const owner = spawn(process.execPath, ['-e', script, address], {
+        cwd: '/',
+        stdio: ['ignore', 'pipe', 'inherit'],
+        uid: OTHER_UID,
+        gid: OTHER_UID,
+      });
+      const said = createInterface(owner.stdout)[Symbol.asyncIterator]();
+      const line = async (): Promise<string> => String((await said.next()).value);
+      const { address: uri, text } = JSON.parse(await line()) as { address: string; text: string };
+      const target = targetOf(uri);
+      if ('path' in target) chmodSync(target.path, 0o777);
+      for (const uid of [0, OTHER_UID + 1]) {
+        expect(await stranger({ target, manner: 'talk', text }, uid)).toBe('');
+        expect(await line()).toBe(`uid ${uid} is not allowed`);
+      }
+      expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toMatch(/cmd=finalize_ack\n$/);
+      expect((await said.next()).done).toBe(true);
+    },
+  );
 });
 
 describe('our own user', () => {
@@ -174,36 +206,46 @@ describe('our own user', () => {
     }
   });
 
-  it.each(['unix', 'tcp'])('%s: a wrong PMI_ID is refused, and guessing slows down nobody else', async (address) => {
-    await using server = await PmiServer.listen({ size: 2, address });
-    const events = server.events();
-    const target = targetOf(server.address!);
-    expect(await stranger({ target, manner: 'talk', text: 'cmd=initack pmiid=0\n', count: 3 })).toBe('');
-    expect((await nextRejected(events)).reason).toBe("pmiid is no rank's");
-    using guesser = new Stranger({ target, manner: 'idle', text: 'cmd=initack pmiid=0\n', count: 200 });
-    await guesser.ready;
-    const ranks = await Promise.all([comeIn(server, 0), comeIn(server, 1)]);
-    await Promise.all(ranks.map((pmi) => pmi.barrier()));
-    await Promise.all(ranks.map((pmi) => pmi.finalize()));
-    // The delays go on while the ranks come and go.
-    expect((await server.status()).unidentified).toBeGreaterThan(0);
-  });
+  it.each(['unix', 'tcp'])(
+    '%s: a wrong PMI_ID is refused, and guessing slows down nobody else',
+    async (address) => {
+      await using server = await PmiServer.listen({ size: 2, address });
+      const events = server.events();
+      const target = targetOf(server.address!);
+      expect(await stranger({ target, manner: 'talk', text: 'cmd=initack pmiid=0\n', count: 3 })).toBe('');
+      expect((await nextRejected(events)).reason).toBe("pmiid is no rank's");
+      using guesser = new Stranger({ target, manner: 'idle', text: 'cmd=initack pmiid=0\n', count: 200 });
+      await guesser.ready;
+      const ranks = await Promise.all([comeIn(server, 0), comeIn(server, 1)]);
+      await Promise.all(ranks.map((pmi) => pmi.barrier()));
+      await Promise.all(ranks.map((pmi) => pmi.finalize()));
+      // The delays go on while the ranks come and go.
+      expect((await server.status()).unidentified).toBeGreaterThan(0);
+    },
+  );
 
-  it.each(['unix', 'tcp'])('%s: a second connection of a rank that lives is refused, the first goes on', async (address) => {
-    await using server = await PmiServer.listen({ size: 2, address });
-    const first = await comeIn(server, 0);
-    const text = takeOver(server, 0);
-    expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe('');
-    const second = await comeIn(server, 1);
-    await Promise.all([first.barrier(), second.barrier()]);
-    expect((await server.status()).barrier.number).toBe(1);
-  });
+  it.each(['unix', 'tcp'])(
+    '%s: a second connection of a rank that lives is refused, the first goes on',
+    async (address) => {
+      await using server = await PmiServer.listen({ size: 2, address });
+      const first = await comeIn(server, 0);
+      const text = takeOver(server, 0);
+      expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe('');
+      const second = await comeIn(server, 1);
+      await Promise.all([first.barrier(), second.barrier()]);
+      expect((await server.status()).barrier.number).toBe(1);
+    },
+  );
 
   // An init of PMI-2 has to be answered before fullinit is said, whoever says it.
   const init2 = 'cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n';
   it.each<[string, string, string?]>([
     ['PMI-1 before initack', 'cmd=init pmi_version=1 pmi_subversion=1\n'],
-    ['PMI-2 of no rank', 'cmd=init pmi_version=2 pmi_subversion=0\n    33cmd=fullinit;pmijobid=x;pmirank=0;', init2],
+    [
+      'PMI-2 of no rank',
+      'cmd=init pmi_version=2 pmi_subversion=0\n    33cmd=fullinit;pmijobid=x;pmirank=0;',
+      init2,
+    ],
     ['PMI-2 before fullinit', 'cmd=init pmi_version=2 pmi_subversion=0\n    14cmd=job-getid;', init2],
     ['PMI-2 without an end', `cmd=init pmi_version=2 pmi_subversion=0\n999999${'x'.repeat(10_000)}`, init2],
     ['a newline', '\n'],
@@ -232,7 +274,10 @@ describe('our own user', () => {
     await server.close();
     expect(seen).toEqual(['connected', 'protocol-error', 'initialized', 'finalized']);
     expect((await said).split('\n')).toEqual([
-      'cmd=initack', 'cmd=set size=1', 'cmd=set rank=0', 'cmd=set debug=0',
+      'cmd=initack',
+      'cmd=set size=1',
+      'cmd=set rank=0',
+      'cmd=set debug=0',
       'cmd=initack rc=-1 msg=already_identified',
       'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0',
       'cmd=finalize_ack',

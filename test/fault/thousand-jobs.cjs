@@ -18,7 +18,10 @@ const endings = [
   { options: { program: rawAbort, args: ['1', '9'] }, reason: 'abort', code: 9 },
   { options: { program: rawDrop, args: ['1'] }, reason: 'lost', code: 1 },
   {
-    options: { program: 'sh', args: ['-c', 'if [ $PMI_RANK = 1 ]; then exit 0; fi; exec "$0" first-barrier', rawStage] },
+    options: {
+      program: 'sh',
+      args: ['-c', 'if [ $PMI_RANK = 1 ]; then exit 0; fi; exec "$0" first-barrier', rawStage],
+    },
     reason: 'early',
     code: 1,
   },

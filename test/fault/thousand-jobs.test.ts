@@ -21,10 +21,14 @@ interface Traces {
 const compiler = needs('cc');
 it.skipIf(compiler.missing)(`fds, threads, children and memory stay as they are${compiler.note}`, () => {
   const programs = ['raw_abort', 'raw_drop', 'raw_stage'].map(program);
-  const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', join(__dirname, 'thousand-jobs.cjs'), ...programs], {
-    encoding: 'utf8',
-    timeout: limit,
-  });
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--expose-gc', join(__dirname, 'thousand-jobs.cjs'), ...programs],
+    {
+      encoding: 'utf8',
+      timeout: limit,
+    },
+  );
   expect(stderr).toBe('');
   const { before, after } = JSON.parse(stdout) as { before: Traces; after: Traces };
   expect({ ...after, memory: 0 }).toEqual({ ...before, memory: 0 });

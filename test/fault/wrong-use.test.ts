@@ -40,12 +40,12 @@ function expectOneLine(result: Result, code: number | number[], line: RegExp): v
 }
 
 describe.each(transports)('--pmi %s', (transport) => {
-  it.each([['a path', '/nonexistent/program'], ['a name', 'no-such-program-anywhere']])(
-    'a program that does not exist, given as %s: 127',
-    async (_, name) => {
-      expectOneLine(await run(wireupRun(2, transport, name)), 127, new RegExp(name));
-    },
-  );
+  it.each([
+    ['a path', '/nonexistent/program'],
+    ['a name', 'no-such-program-anywhere'],
+  ])('a program that does not exist, given as %s: 127', async (_, name) => {
+    expectOneLine(await run(wireupRun(2, transport, name)), 127, new RegExp(name));
+  });
 
   it('a program that is not executable: 126', async () => {
     const file = join(folder, 'not-executable');
@@ -58,7 +58,7 @@ describe.each(transports)('--pmi %s', (transport) => {
   });
 });
 
-describe('mpiexec\'s command line without `run`', () => {
+describe("mpiexec's command line without `run`", () => {
   it.each([
     [['-n', '2', './a.out'], "'-n' is no subcommand: did you mean `wireup run -n 2 ./a.out`?"],
     [['./a.out', '-x'], "'./a.out' is no subcommand: did you mean `wireup run ./a.out -x`?"],
@@ -76,7 +76,7 @@ describe('the number of ranks', () => {
   });
 });
 
-describe('what only the launch can see to be wrong is told by the option\'s own name', () => {
+describe("what only the launch can see to be wrong is told by the option's own name", () => {
   it.each([
     [['-usize', '1'], '--usize: expected a whole number from 2 to'],
     [['-stdin', '7'], '--stdin: expected a whole number from 0 to 1, got 7'],

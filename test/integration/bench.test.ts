@@ -20,7 +20,11 @@ symlinkSync('/bin/true', join(scratch, 'true'));
 
 function bench(args: string[], path = scratch): { stdout: string; stderr: string; status: number | null } {
   const env = { ...process.env, PATH: path };
-  const { stdout, stderr, status } = spawnSync(process.execPath, [cli, 'bench', ...args], { encoding: 'utf8', timeout, env });
+  const { stdout, stderr, status } = spawnSync(process.execPath, [cli, 'bench', ...args], {
+    encoding: 'utf8',
+    timeout,
+    env,
+  });
   return { stdout, stderr, status };
 }
 
@@ -47,7 +51,11 @@ test.each(['exchange', 'barrier', 'get', 'put', 'connect'] as const)('%s over ea
       expect(memoryBytes?.length).toBe(what === 'connect' ? 1 : undefined);
     }
     // One turn is too few for an interval.
-    expect(toFloor.wireup!.time).toEqual({ median: series.wireup!.milliseconds[0]! / series.floor!.milliseconds[0]!, low: null, high: null });
+    expect(toFloor.wireup!.time).toEqual({
+      median: series.wireup!.milliseconds[0]! / series.floor!.milliseconds[0]!,
+      low: null,
+      high: null,
+    });
     expect(Object.keys(toFloor)).toEqual(['wireup', 'floor again']);
   }
 });
@@ -61,18 +69,21 @@ test.each(['exchange', 'barrier', 'connect'] as const)('%s of a swarm', (what) =
 
 test('launch, and how cost grows', () => {
   const { figures, growth } = report('launch', '--ranks', '1,2,4');
-  expect(figures.map(({ what, pmi, ranks }) => [what, pmi, ranks])).toEqual([1, 2, 4].map((ranks) => ['launch', undefined, ranks]));
+  expect(figures.map(({ what, pmi, ranks }) => [what, pmi, ranks])).toEqual(
+    [1, 2, 4].map((ranks) => ['launch', undefined, ranks]),
+  );
   expect(growth).toEqual([{ what: 'launch', exponent: expect.any(Number) as number }]);
 });
 
 test('beside busy loops, which are gone afterwards', () => {
-  const busy = (): string[] => readdirSync('/proc').filter((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith([benchPath, 'load', '3'].join('\0'));
-    } catch {
-      return false;
-    }
-  });
+  const busy = (): string[] =>
+    readdirSync('/proc').filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith([benchPath, 'load', '3'].join('\0'));
+      } catch {
+        return false;
+      }
+    });
   const { figures } = report('launch', '--ranks', '1', '--load', '3');
   expect(figures.map(({ load }) => load)).toEqual([3]);
   expect(busy()).toEqual([]);
@@ -80,9 +91,21 @@ test('beside busy loops, which are gone afterwards', () => {
 
 test('lines for people, and a report that needs no network', () => {
   const file = join(scratch, 'report.html');
-  const { stdout, stderr, status } = bench(['exchange', '--pmi', 'fd', '--ranks', '2', '--pairs', '2', '--html', file]);
+  const { stdout, stderr, status } = bench([
+    'exchange',
+    '--pmi',
+    'fd',
+    '--ranks',
+    '2',
+    '--pairs',
+    '2',
+    '--html',
+    file,
+  ]);
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
-  expect(stdout).toMatch(/^exchange, fd, 2 ranks:\n  floor +\S+ ms; .*\n  wireup +\S+ ms; \S+x the floor; .*\n  floor again .* which is noise; .*\n$/);
+  expect(stdout).toMatch(
+    /^exchange, fd, 2 ranks:\n  floor +\S+ ms; .*\n  wireup +\S+ ms; \S+x the floor; .*\n  floor again .* which is noise; .*\n$/,
+  );
   const html = readFileSync(file, 'utf8');
   expect(html.match(/<svg /g)).toHaveLength(2);
   expect(html).toContain('exchange over fd');
@@ -92,10 +115,19 @@ test('lines for people, and a report that needs no network', () => {
 
 test('another launcher that cannot is named once, and left out from there on', () => {
   const folder = mkdtempSync(join(scratch, 'path-'));
-  writeFileSync(join(folder, 'srun'), `#!/bin/sh\necho >> ${folder}/calls\necho no allocation >&2\nexit 1\n`, { mode: 0o755 });
-  const { stdout, stderr, status } = bench(['exchange', 'barrier', 'put', '--pmi', 'fd', '--ranks', '2', '--pairs', '2'], folder);
+  writeFileSync(
+    join(folder, 'srun'),
+    `#!/bin/sh\necho >> ${folder}/calls\necho no allocation >&2\nexit 1\n`,
+    { mode: 0o755 },
+  );
+  const { stdout, stderr, status } = bench(
+    ['exchange', 'barrier', 'put', '--pmi', 'fd', '--ranks', '2', '--pairs', '2'],
+    folder,
+  );
   expect(status).toBe(0);
-  expect(stderr).toMatch(/^wireup: exchange, fd, 2 ranks: srun failed and is left out from there on: .*no allocation\n$/);
+  expect(stderr).toMatch(
+    /^wireup: exchange, fd, 2 ranks: srun failed and is left out from there on: .*no allocation\n$/,
+  );
   expect(readFileSync(join(folder, 'calls'), 'utf8')).toBe('\n');
   expect(stdout).not.toContain('srun');
   expect(stdout.match(/^ {2}wireup /gm)).toHaveLength(3);
@@ -103,25 +135,59 @@ test('another launcher that cannot is named once, and left out from there on', (
 
 test('what was measured before a run fails is kept, and the failure is told once', () => {
   const file = join(scratch, 'kept.json');
-  const words = [process.execPath, cli, 'bench', 'barrier', 'put', '--pmi', 'fd', '--ranks', '2,1000,3', '--pairs', '1', '--json', file];
-  const { stdout, stderr, status } = spawnSync('sh', ['-c', 'ulimit -n 400; PATH=$0 exec "$@"', scratch, ...words], { encoding: 'utf8', timeout });
+  const words = [
+    process.execPath,
+    cli,
+    'bench',
+    'barrier',
+    'put',
+    '--pmi',
+    'fd',
+    '--ranks',
+    '2,1000,3',
+    '--pairs',
+    '1',
+    '--json',
+    file,
+  ];
+  const { stdout, stderr, status } = spawnSync(
+    'sh',
+    ['-c', 'ulimit -n 400; PATH=$0 exec "$@"', scratch, ...words],
+    { encoding: 'utf8', timeout },
+  );
   expect(status).toBe(1);
-  expect(stderr).toMatch(/^wireup: barrier, fd, 1000 ranks; put, fd, 1000 ranks: floor failed: [^\n]*: Too many open files\n$/);
-  expect(stdout.match(/^\w+, fd, \d+ ranks:$/gm)).toEqual(['barrier, fd, 2 ranks:', 'barrier, fd, 3 ranks:', 'put, fd, 2 ranks:', 'put, fd, 3 ranks:']);
-  expect((JSON.parse(readFileSync(file, 'utf8')) as Report).figures.map(({ ranks }) => ranks)).toEqual([2, 3, 2, 3]);
+  expect(stderr).toMatch(
+    /^wireup: barrier, fd, 1000 ranks; put, fd, 1000 ranks: floor failed: [^\n]*: Too many open files\n$/,
+  );
+  expect(stdout.match(/^\w+, fd, \d+ ranks:$/gm)).toEqual([
+    'barrier, fd, 2 ranks:',
+    'barrier, fd, 3 ranks:',
+    'put, fd, 2 ranks:',
+    'put, fd, 3 ranks:',
+  ]);
+  expect((JSON.parse(readFileSync(file, 'utf8')) as Report).figures.map(({ ranks }) => ranks)).toEqual([
+    2, 3, 2, 3,
+  ]);
 });
 
 test('^C keeps what has been measured, of the last benchmark its complete turns', async () => {
   const file = join(scratch, 'stopped.json');
-  const tool = spawn(process.execPath, [cli, 'bench', 'barrier', '--pmi', 'fd', '--ranks', '1,2', '--pairs', '1000', '--json', file], {
-    env: { ...process.env, PATH: scratch },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const tool = spawn(
+    process.execPath,
+    [cli, 'bench', 'barrier', '--pmi', 'fd', '--ranks', '1,2', '--pairs', '1000', '--json', file],
+    {
+      env: { ...process.env, PATH: scratch },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   const said = Promise.all([text(tool.stdout), text(tool.stderr)]);
   const ended = once(tool, 'close') as Promise<[number]>;
   // A run is a process of its own, whose server is another: some have ended when the fifteenth is seen.
   const runs = new Set<string>();
-  const childrenOf = (pid: number): string[] => readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter((word) => word !== '');
+  const childrenOf = (pid: number): string[] =>
+    readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
+      .split(' ')
+      .filter((word) => word !== '');
   while (runs.size < 15) {
     for (const child of childrenOf(tool.pid!)) runs.add(child);
     await new Promise((resolve) => setTimeout(resolve, 1));
@@ -142,7 +208,14 @@ test('^C keeps what has been measured, of the last benchmark its complete turns'
 
 test('a run that is not over in time is ended, and the limit is named', async () => {
   const { conduct } = await import('../../lib/cli/bench/conduct.mjs');
-  const run = conduct({ what: 'launch', ranks: 1, count: 0, command: ['tail', '-f', '/dev/null'], signal: new AbortController().signal, limit: 0.2 });
+  const run = conduct({
+    what: 'launch',
+    ranks: 1,
+    count: 0,
+    command: ['tail', '-f', '/dev/null'],
+    signal: new AbortController().signal,
+    limit: 0.2,
+  });
   await expect(run).rejects.toThrow('tail -f ...: not over after 0.2 s, the limit of a run');
   expect(bench(['--help']).stdout).toContain('longer than 300 s');
 });

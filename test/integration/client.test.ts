@@ -13,15 +13,22 @@ const root = join(__dirname, '../..');
 
 async function pair(options: { pipeline?: boolean } = {}): Promise<[PmiServer, PmiClient, PmiClient]> {
   const server = await PmiServer.listen({ size: 2, address: 'unix' });
-  const connect = (rank: number): Promise<PmiClient> => PmiClient.fromEnv({ env: server.env(rank), ...options });
+  const connect = (rank: number): Promise<PmiClient> =>
+    PmiClient.fromEnv({ env: server.env(rank), ...options });
   const [first, second] = await Promise.all([connect(0), connect(1)]);
   return [server, first!, second!];
 }
 
 test.each([true, false])('putMany and getMany, pipeline: %s', async (pipeline) => {
   const [server, one, two] = await pair({ pipeline });
-  const entries = Array.from({ length: 1000 }, (_, i): [string, string] => [`key-${i}`, i % 7 === 0 ? '' : `value ${i} = ${'x'.repeat(i % 900)}`]);
-  await Promise.all([one.putMany(entries.slice(0, 500)), two.putMany(Object.fromEntries(entries.slice(500)))]);
+  const entries = Array.from({ length: 1000 }, (_, i): [string, string] => [
+    `key-${i}`,
+    i % 7 === 0 ? '' : `value ${i} = ${'x'.repeat(i % 900)}`,
+  ]);
+  await Promise.all([
+    one.putMany(entries.slice(0, 500)),
+    two.putMany(Object.fromEntries(entries.slice(500))),
+  ]);
   await Promise.all([one.barrier(), two.barrier()]);
   const keys = entries.map(([key]) => key).reverse();
   expect(await two.getMany(keys)).toEqual(entries.map(([, value]) => value).reverse());
@@ -33,7 +40,11 @@ test.each([true, false])('putMany and getMany, pipeline: %s', async (pipeline) =
 
 test('pipeline: false asks for one thing at a time, true for many; by default only servers that are known are asked for many', async () => {
   // No answer comes before that many requests have waited for one.
-  const mostInFlight = async (pipeline: boolean | undefined, hold: number, kvsname = 'kvs'): Promise<number> => {
+  const mostInFlight = async (
+    pipeline: boolean | undefined,
+    hold: number,
+    kvsname = 'kvs',
+  ): Promise<number> => {
     const waiting: (() => void)[] = [];
     let most = 0;
     const answer = (text: string) => (): Promise<string> =>
@@ -46,11 +57,28 @@ test('pipeline: false asks for one thing at a time, true for many; by default on
         });
       });
     const [put, get] = [answer('cmd=put_result rc=0\n'), answer('cmd=get_result rc=0 value=x\n')];
-    const address = await pretend(mostly((line) => (isCommand(line, 'put') ? put() : isCommand(line, 'get') ? get() : isCommand(line, 'get_my_kvsname') ? `cmd=my_kvsname kvsname=${kvsname}\n` : 'as ever')));
+    const address = await pretend(
+      mostly((line) =>
+        isCommand(line, 'put')
+          ? put()
+          : isCommand(line, 'get')
+            ? get()
+            : isCommand(line, 'get_my_kvsname')
+              ? `cmd=my_kvsname kvsname=${kvsname}\n`
+              : 'as ever',
+      ),
+    );
     const pmi = await PmiClient.connect({ address, id: '1', pipeline });
     const keys = Array.from({ length: 20 }, (_, i) => `key-${i}`);
     const options = { timeout: 20_000 };
-    await Promise.all([pmi.putMany(keys.map((key) => [key, 'x'] as const), options), pmi.getMany(keys, options), ...keys.map((key) => pmi.get(key, options))]);
+    await Promise.all([
+      pmi.putMany(
+        keys.map((key) => [key, 'x'] as const),
+        options,
+      ),
+      pmi.getMany(keys, options),
+      ...keys.map((key) => pmi.get(key, options)),
+    ]);
     await pmi.close();
     return most;
   };
@@ -67,9 +95,20 @@ test('one of many that fails rejects all, by its name, and disturbs nothing else
   await one.putMany({ a: '1', b: '2' });
   const many = one.getMany(['a', 'missing', 'b', 'also-missing']);
   const single = one.get('b');
-  await expect(many).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1, rank: 0, message: 'get missing: key_not_found' });
+  await expect(many).rejects.toMatchObject({
+    code: 'ERR_PMI_RESULT',
+    rc: -1,
+    rank: 0,
+    message: 'get missing: key_not_found',
+  });
   expect(await single).toBe('2');
-  await expect(one.putMany([['good', '1'], ['PMI_reserved', '2'], ['also-good', '3']])).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 4 });
+  await expect(
+    one.putMany([
+      ['good', '1'],
+      ['PMI_reserved', '2'],
+      ['also-good', '3'],
+    ]),
+  ).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 4 });
   expect(await one.getMany(['good', 'also-good'])).toEqual(['1', '3']);
   await Promise.all([one.close(), two.close()]);
   await server.close();
@@ -81,22 +120,45 @@ test.each<[string, (pmi: PmiClient) => Promise<unknown>, RegExp]>([
   ['a long key', (pmi) => pmi.put('k'.repeat(64), 'v'), /^key: expected 1 to 63 bytes/],
   ['a long key in UTF-8', (pmi) => pmi.get('\u00e9'.repeat(32)), /^key: expected 1 to 63 bytes/],
   ['a key that is none', (pmi) => pmi.get(1 as unknown as string), /^key: expected a string, got 1$/],
-  ['a value of two lines', (pmi) => pmi.put('k', 'a\nb'), /^value: expected at most 1023 bytes without newlines/],
+  [
+    'a value of two lines',
+    (pmi) => pmi.put('k', 'a\nb'),
+    /^value: expected at most 1023 bytes without newlines/,
+  ],
   ['a long value', (pmi) => pmi.put('k', 'v'.repeat(1024)), /^value: /],
   ['one of many', (pmi) => pmi.putMany({ good: '1', 'bad key': '2' }), /^entries: .*'bad key'$/],
   ['one of many keys', (pmi) => pmi.getMany(['good', 'a b']), /^keys\[1\]: .*'a b'$/],
   ['a service', (pmi) => pmi.lookup('a b'), /^service: expected 1 to 1023 bytes/],
-  ['a name and a port that fit in no line', (pmi) => pmi.publish('s'.repeat(600), 'p'.repeat(600)), /^port: expected at most 423 bytes/],
-  ['an attribute, over PMI-1', (pmi) => pmi.getNodeAttribute('a'), /^version: expected PMI 2.0 at both sides for attributes, got '1.1'$/],
-  ['a group, over PMI-1.1', (pmi) => pmi.barrier({ group: [0] }), /^version: expected PMI 1.2 at both sides for barriers of groups, got '1.1'$/],
+  [
+    'a name and a port that fit in no line',
+    (pmi) => pmi.publish('s'.repeat(600), 'p'.repeat(600)),
+    /^port: expected at most 423 bytes/,
+  ],
+  [
+    'an attribute, over PMI-1',
+    (pmi) => pmi.getNodeAttribute('a'),
+    /^version: expected PMI 2.0 at both sides for attributes, got '1.1'$/,
+  ],
+  [
+    'a group, over PMI-1.1',
+    (pmi) => pmi.barrier({ group: [0] }),
+    /^version: expected PMI 1.2 at both sides for barriers of groups, got '1.1'$/,
+  ],
   ['no programs', (pmi) => pmi.spawn([]), /^programs: /],
   ['a program without a name', (pmi) => pmi.spawn([{ program: '' }]), /^programs\[0\]\.program: /],
-  ['an argument of two lines', (pmi) => pmi.spawn([{ program: 'a', args: ['x\ny'] }]), /^programs\[0\]\.args\[0\]: /],
+  [
+    'an argument of two lines',
+    (pmi) => pmi.spawn([{ program: 'a', args: ['x\ny'] }]),
+    /^programs\[0\]\.args\[0\]: /,
+  ],
 ])('wrong use asks no server: %s', async (_, ask, message) => {
   const [server, one, two] = await pair();
   // Whatever is asked is answered behind this, so what rejects has not been asked.
   const waiting = one.barrier();
-  await expect(ask(one)).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(message) as string });
+  await expect(ask(one)).rejects.toMatchObject({
+    code: 'ERR_PMI_OPTION',
+    message: expect.stringMatching(message) as string,
+  });
   await two.barrier();
   await waiting;
   await expect(one.get('good')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT' });
@@ -107,13 +169,22 @@ test.each<[string, (pmi: PmiClient) => Promise<unknown>, RegExp]>([
 test('after a barrier that was given up nothing hangs, and all goes on when it is over', async () => {
   const [server, one, two] = await pair();
   await expect(one.barrier({ timeout: 20 })).rejects.toMatchObject({ code: 'ERR_PMI_TIMEOUT' });
-  const pending = { code: 'ERR_PMI_PENDING', rank: 0, message: expect.stringMatching(/: put k: barrier was given up and is still open/) as string };
+  const pending = {
+    code: 'ERR_PMI_PENDING',
+    rank: 0,
+    message: expect.stringMatching(/: put k: barrier was given up and is still open/) as string,
+  };
   await expect(one.put('k', '1')).rejects.toMatchObject(pending);
   await expect(one.finalize()).rejects.toMatchObject({ code: 'ERR_PMI_PENDING' });
   await two.barrier();
   // Its answer is on the way.
   let put = one.put('k', '1');
-  while (await put.then(() => false, (error: PmiError) => error.code === 'ERR_PMI_PENDING')) {
+  while (
+    await put.then(
+      () => false,
+      (error: PmiError) => error.code === 'ERR_PMI_PENDING',
+    )
+  ) {
     await new Promise((resolve) => setImmediate(resolve));
     put = one.put('k', '1');
   }
@@ -167,7 +238,10 @@ test.each([1, 2] as const)('spawn() over PMI %s', async (version) => {
     event.accept({ kvsname: 'the-new-one', errcodes: [0, -1, 0] });
     break;
   }
-  expect(await spawned).toEqual({ ...(version === 2 ? { kvsname: 'the-new-one' } : {}), errcodes: [0, -1, 0] });
+  expect(await spawned).toEqual({
+    ...(version === 2 ? { kvsname: 'the-new-one' } : {}),
+    errcodes: [0, -1, 0],
+  });
   const again = pmi.spawn([{ program: 'x', ranks: 3 }]);
   for await (const event of server.events()) {
     if (event.type !== 'spawn') continue;
@@ -190,14 +264,30 @@ test('calls that were not awaited are answered in their order', async () => {
     one.getMany(['k', 'k']).then(note('getMany')),
     one.get('no').catch((error: Error) => order.push(error.message)),
   ]);
-  expect(order).toEqual(['put:undefined', 'get:1', 'barrier:undefined', 'put:undefined', 'getMany:2,2', 'get no: key_not_found']);
+  expect(order).toEqual([
+    'put:undefined',
+    'get:1',
+    'barrier:undefined',
+    'put:undefined',
+    'getMany:2,2',
+    'get no: key_not_found',
+  ]);
   await Promise.all([one.finalize(), two.finalize()]);
   await server.close();
 });
 
 test('what the server says of the rank', async () => {
   const [server, one, two] = await pair();
-  expect(two).toMatchObject({ rank: 1, size: 2, appnum: 0, universeSize: 2, spawned: false, singleton: false, version: '1.1', kvsname: server.kvsname });
+  expect(two).toMatchObject({
+    rank: 1,
+    size: 2,
+    appnum: 0,
+    universeSize: 2,
+    spawned: false,
+    singleton: false,
+    version: '1.1',
+    kvsname: server.kvsname,
+  });
   expect(two.maxes).toEqual({ kvsname: 256, key: 64, value: 1024 });
   expect(two.server).toBe(server.address);
   expect(await two.cliqueRanks()).toEqual([0, 1]);
@@ -236,20 +326,41 @@ test('wrong use is told at the call', async () => {
     [one.putMany([['a', 'b', 'c'], ['d']] as never), /entries: expected pairs/],
     [one.get('a', { timeout: -1 }), /timeout: expected a whole number/],
     [one.get('a', { retries: 3 } as never), /options\.retries: expected one of the options signal, timeout/],
-    [PmiClient.connect({ address: 'h:1', id: '1', pipeline: 1 as never }), /pipeline: expected true or false/],
+    [
+      PmiClient.connect({ address: 'h:1', id: '1', pipeline: 1 as never }),
+      /pipeline: expected true or false/,
+    ],
   ];
-  for (const [call, message] of wrong) await expect(call).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(message) });
+  for (const [call, message] of wrong)
+    await expect(call).rejects.toMatchObject({
+      code: 'ERR_PMI_OPTION',
+      message: expect.stringMatching(message),
+    });
   await Promise.all([one.close(), two.close()]);
   await expect(one.get('a')).rejects.toMatchObject({ code: 'ERR_PMI_CLOSED' });
   await server.close();
 });
 
-test('10,000 clients in one process exchange cards by one server in another', { timeout: 120_000 }, async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', 'test/bench/swarm.mjs', '10000'], { cwd: root });
-  expect(stdout).toMatch(/^10000 clients over unix: connected in \d+ ms, exchanged in \d+ ms, \d+\.\d KiB a client\n$/);
-});
+test(
+  '10,000 clients in one process exchange cards by one server in another',
+  { timeout: 120_000 },
+  async () => {
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--expose-gc', 'test/bench/swarm.mjs', '10000'],
+      { cwd: root },
+    );
+    expect(stdout).toMatch(
+      /^10000 clients over unix: connected in \d+ ms, exchanged in \d+ ms, \d+\.\d KiB a client\n$/,
+    );
+  },
+);
 
 test('the benchmark of getMany prints both', { timeout: 60_000 }, async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['test/bench/get-many.mjs', '1000', '3'], { cwd: root });
-  expect(stdout).toMatch(/^unix: 1000 keys: one by one \d+\.\d ms, getMany \d+\.\d ms: \d+\.\d times as fast \(medians of 3\)$/m);
+  const { stdout } = await promisify(execFile)(process.execPath, ['test/bench/get-many.mjs', '1000', '3'], {
+    cwd: root,
+  });
+  expect(stdout).toMatch(
+    /^unix: 1000 keys: one by one \d+\.\d ms, getMany \d+\.\d ms: \d+\.\d times as fast \(medians of 3\)$/m,
+  );
 });

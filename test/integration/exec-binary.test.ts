@@ -9,7 +9,10 @@ const timeout = 500_000;
 
 /** The libraries that a program names, and its loader. */
 function needed(file: string): { libraries: string[]; loader: string | undefined } {
-  const said = execFileSync('readelf', ['--dynamic', '--program-headers', '--wide', file], { encoding: 'utf8', timeout });
+  const said = execFileSync('readelf', ['--dynamic', '--program-headers', '--wide', file], {
+    encoding: 'utf8',
+    timeout,
+  });
   return {
     libraries: [...said.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name!),
     loader: /program interpreter: (\S+)\]/.exec(said)?.[1],
@@ -21,23 +24,37 @@ it('the ordinary one needs a libc, and nothing else', () => {
   expect(loader).toBeDefined();
   expect(libraries).toContainEqual(expect.stringMatching(/^libc\.so/));
   // What glibc has in libraries of its own; the last is the loader.
-  expect(libraries.filter((name) => !/^(lib(c|m|pthread|dl|rt|resolv)\.so\.\d+|ld-linux.*)$/.test(name))).toEqual([]);
+  expect(
+    libraries.filter((name) => !/^(lib(c|m|pthread|dl|rt|resolv)\.so\.\d+|ld-linux.*)$/.test(name)),
+  ).toEqual([]);
 });
 
 const tools = needs('cmake', 'cc');
 describe.skipIf(tools.missing)(`WIREUP_STATIC_EXEC=ON${tools.note}`, () => {
   it('builds one that needs nothing, and it works', { timeout }, async () => {
     const folder = join(root, 'out/static');
-    const cmake = (...args: string[]): void => void execFileSync(peer('cmake'), args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], timeout });
+    const cmake = (...args: string[]): void =>
+      void execFileSync(peer('cmake'), args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], timeout });
     // Neither optimised nor with debug information: only that takes long.
-    cmake('-B', folder, '-DWIREUP_STATIC_EXEC=ON', '-DWIREUP_TESTS=OFF', '-DCMAKE_UNITY_BUILD=ON', '-DCMAKE_BUILD_TYPE=None');
+    cmake(
+      '-B',
+      folder,
+      '-DWIREUP_STATIC_EXEC=ON',
+      '-DWIREUP_TESTS=OFF',
+      '-DCMAKE_UNITY_BUILD=ON',
+      '-DCMAKE_BUILD_TYPE=None',
+    );
     cmake('--build', folder, '--target', 'wireup-exec', '-j', '2');
     const exec = join(folder, 'wireup-exec');
     expect(needed(exec)).toEqual({ libraries: [], loader: undefined });
     for (const transport of ['unix', 'tcp']) {
-      const result = await run(wireup('run', '-n', '3', '--pmi', transport, '--no-exec-shim', exec, program('raw_mapping')));
+      const result = await run(
+        wireup('run', '-n', '3', '--pmi', transport, '--no-exec-shim', exec, program('raw_mapping')),
+      );
       expect(result).toMatchObject({ code: 0, stderr: '' });
-      expect(lines(result.stdout).sort()).toEqual([0, 1, 2].map((rank) => `rank ${rank} of 3 mapping (vector,(0,1,3))`));
+      expect(lines(result.stdout).sort()).toEqual(
+        [0, 1, 2].map((rank) => `rank ${rank} of 3 mapping (vector,(0,1,3))`),
+      );
     }
   });
 });

@@ -18,24 +18,53 @@ const tools = needs('valgrind', 'c++');
 /** vitest cannot interrupt what is run synchronously. */
 const timeout = 100_000;
 
-it.skipIf(tools.missing || process.arch !== 'x64')(`a get takes no more than ${INSTRUCTIONS} instructions of the server and a tenth${tools.note}`, { timeout: 3 * timeout }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'wireup-get-cost-'));
-  try {
-    const program = join(folder, 'get-cost');
-    const core = join(root, 'build/Release/obj.target/core.a');
-    execFileSync(peer('c++'), ['-std=c++20', '-O2', '-pthread', '-I', join(root, 'native'), join(root, 'test/bench/get-cost.cpp'), core, '-o', program], { timeout });
-    const count = (gets: number): number => {
-      const out = join(folder, `${gets}`);
-      execFileSync(peer('valgrind'), ['-q', '--tool=callgrind', '--separate-threads=yes', `--callgrind-out-file=${out}`, program, `${gets}`], { timeout, stdio: ['ignore', 'ignore', 'pipe'] });
-      // The first thread is the server's.
-      return Number(/^totals: (\d+)$/m.exec(readFileSync(`${out}-01`, 'utf8'))![1]);
-    };
-    const each = (count(3000) - count(1000)) / 2000;
-    console.log(`a get: ${each} instructions of the server`);
-    expect(each).toBeLessThanOrEqual(INSTRUCTIONS * SLACK);
-    // Far below it the number says nothing any more.
-    expect(each).toBeGreaterThan(INSTRUCTIONS / SLACK);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-});
+it.skipIf(tools.missing || process.arch !== 'x64')(
+  `a get takes no more than ${INSTRUCTIONS} instructions of the server and a tenth${tools.note}`,
+  { timeout: 3 * timeout },
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'wireup-get-cost-'));
+    try {
+      const program = join(folder, 'get-cost');
+      const core = join(root, 'build/Release/obj.target/core.a');
+      execFileSync(
+        peer('c++'),
+        [
+          '-std=c++20',
+          '-O2',
+          '-pthread',
+          '-I',
+          join(root, 'native'),
+          join(root, 'test/bench/get-cost.cpp'),
+          core,
+          '-o',
+          program,
+        ],
+        { timeout },
+      );
+      const count = (gets: number): number => {
+        const out = join(folder, `${gets}`);
+        execFileSync(
+          peer('valgrind'),
+          [
+            '-q',
+            '--tool=callgrind',
+            '--separate-threads=yes',
+            `--callgrind-out-file=${out}`,
+            program,
+            `${gets}`,
+          ],
+          { timeout, stdio: ['ignore', 'ignore', 'pipe'] },
+        );
+        // The first thread is the server's.
+        return Number(/^totals: (\d+)$/m.exec(readFileSync(`${out}-01`, 'utf8'))![1]);
+      };
+      const each = (count(3000) - count(1000)) / 2000;
+      console.log(`a get: ${each} instructions of the server`);
+      expect(each).toBeLessThanOrEqual(INSTRUCTIONS * SLACK);
+      // Far below it the number says nothing any more.
+      expect(each).toBeGreaterThan(INSTRUCTIONS / SLACK);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);

@@ -12,7 +12,8 @@ const shell = (script: string, ranks: number, more: Partial<LaunchOptions> = {})
   program: 'sh',
   args: ['-c', script],
   ranks,
-  stdout: 'ignore', stderr: 'ignore',
+  stdout: 'ignore',
+  stderr: 'ignore',
   ...more,
 });
 /** A rank that only its being ended ends. */
@@ -20,7 +21,14 @@ const wait = 'exec tail -f /dev/null';
 
 describe.each(['fd', 'tcp', 'unix'] as const)('over %s', (pmi) => {
   test('an exchange', async () => {
-    const job = await launch({ program: process.execPath, args: [cli, 'exchange'], ranks: 4, pmi, stdout: 'ignore', stderr: 'ignore' });
+    const job = await launch({
+      program: process.execPath,
+      args: [cli, 'exchange'],
+      ranks: 4,
+      pmi,
+      stdout: 'ignore',
+      stderr: 'ignore',
+    });
     const events: JobEvent[] = [];
     const reading = (async () => {
       for await (const event of job.events()) events.push(event);
@@ -37,7 +45,10 @@ describe.each(['fd', 'tcp', 'unix'] as const)('over %s', (pmi) => {
   test('a program that does not exist', async () => {
     const { exitCode, failure } = await (await launch({ program: 'no-such-program', ranks: 3, pmi })).result;
     expect(exitCode).toBe(127);
-    expect(failure).toMatchObject({ reason: 'spawn', message: expect.stringContaining('no-such-program') as string });
+    expect(failure).toMatchObject({
+      reason: 'spawn',
+      message: expect.stringContaining('no-such-program') as string,
+    });
   });
 
   test('programs that are not executable', async () => {
@@ -49,9 +60,21 @@ describe.each(['fd', 'tcp', 'unix'] as const)('over %s', (pmi) => {
 
 describe('how a job ends', () => {
   test.each([
-    ['exit 3', { exitCode: 3, failure: { reason: 'exit', rank: 1, code: 3 } }, /^rank 1 \(pid \d+, sh\) on \S+ exited with code 3; 3 other ranks were ended$/],
-    ['kill -KILL $$', { exitCode: 137, failure: { reason: 'signal', rank: 1, signal: 'SIGKILL' } }, /was killed by SIGKILL/],
-    ['kill -SEGV $$', { exitCode: 139, failure: { reason: 'signal', rank: 1, signal: 'SIGSEGV' } }, /was killed by SIGSEGV/],
+    [
+      'exit 3',
+      { exitCode: 3, failure: { reason: 'exit', rank: 1, code: 3 } },
+      /^rank 1 \(pid \d+, sh\) on \S+ exited with code 3; 3 other ranks were ended$/,
+    ],
+    [
+      'kill -KILL $$',
+      { exitCode: 137, failure: { reason: 'signal', rank: 1, signal: 'SIGKILL' } },
+      /was killed by SIGKILL/,
+    ],
+    [
+      'kill -SEGV $$',
+      { exitCode: 139, failure: { reason: 'signal', rank: 1, signal: 'SIGSEGV' } },
+      /was killed by SIGSEGV/,
+    ],
   ])('one rank does %s', async (script, expected, line) => {
     const job = await launch(shell(`[ $PMI_RANK = 1 ] || ${wait}; ${script}`, 4));
     const result = await job.result;
@@ -61,10 +84,26 @@ describe('how a job ends', () => {
   });
 
   test('abort says its code and its message', async () => {
-    const script = "import('" + join(__dirname, '../../dist/index.mjs') + "').then(async ({ PmiClient }) => { const pmi = await PmiClient.fromEnv(); if (pmi.rank === 1) await pmi.abort(42, 'no good reason'); else await pmi.barrier(); })";
-    const result = await (await launch({ program: process.execPath, args: ['-e', script], ranks: 3, stdout: 'ignore', stderr: 'ignore' })).result;
-    expect(result).toMatchObject({ exitCode: 42, failure: { reason: 'abort', rank: 1, code: 42, message: 'no good reason' } });
-    expect(describeFailure(result)).toMatch(/rank 1 .* aborted the job with code 42: no good reason; 2 other ranks were ended/);
+    const script =
+      "import('" +
+      join(__dirname, '../../dist/index.mjs') +
+      "').then(async ({ PmiClient }) => { const pmi = await PmiClient.fromEnv(); if (pmi.rank === 1) await pmi.abort(42, 'no good reason'); else await pmi.barrier(); })";
+    const result = await (
+      await launch({
+        program: process.execPath,
+        args: ['-e', script],
+        ranks: 3,
+        stdout: 'ignore',
+        stderr: 'ignore',
+      })
+    ).result;
+    expect(result).toMatchObject({
+      exitCode: 42,
+      failure: { reason: 'abort', rank: 1, code: 42, message: 'no good reason' },
+    });
+    expect(describeFailure(result)).toMatch(
+      /rank 1 .* aborted the job with code 42: no good reason; 2 other ranks were ended/,
+    );
   });
 
   test('ranks that are no PMI programs', async () => {
@@ -76,21 +115,39 @@ describe('how a job ends', () => {
   test('a rank that leaves before a barrier', async () => {
     const module = join(__dirname, '../../dist/index.mjs');
     const script = `import('${module}').then(async ({ PmiClient }) => { if (process.env.PMI_RANK === '1') process.exit(0); const pmi = await PmiClient.fromEnv(); await pmi.barrier(); })`;
-    const job = await launch({ program: process.execPath, args: ['-e', script], ranks: 3, stdout: 'ignore', stderr: 'ignore' });
+    const job = await launch({
+      program: process.execPath,
+      args: ['-e', script],
+      ranks: 3,
+      stdout: 'ignore',
+      stderr: 'ignore',
+    });
     const stuck: JobEvent[] = [];
     for await (const event of job.events()) if (event.type === 'stuck') stuck.push(event);
     expect(stuck).toEqual([{ type: 'stuck', rank: 1, number: 0, time: expect.any(Number) as number }]);
     const { exitCode, failure } = await job.result;
     expect(exitCode).toBe(1);
-    expect(failure).toMatchObject({ reason: 'early', rank: 1, code: 0, phase: 'none', barrier: 0, missing: '1' });
+    expect(failure).toMatchObject({
+      reason: 'early',
+      rank: 1,
+      code: 0,
+      phase: 'none',
+      barrier: 0,
+      missing: '1',
+    });
     expect(failure!.status!.barrier.inside).toBe(failure!.waiting);
     expect(['0', '2', '0,2']).toContain(failure!.waiting);
   });
 
   test('a time limit', async () => {
-    const { exitCode, failure, ended, ranks, duration } = await (await launch(shell(wait, 2, { timeout: 200 }))).result;
+    const { exitCode, failure, ended, ranks, duration } = await (
+      await launch(shell(wait, 2, { timeout: 200 }))
+    ).result;
     // Whoever has been started by then.
-    expect({ exitCode, ended }).toEqual({ exitCode: 124, ended: ranks.filter(({ pid }) => pid !== undefined).length });
+    expect({ exitCode, ended }).toEqual({
+      exitCode: 124,
+      ended: ranks.filter(({ pid }) => pid !== undefined).length,
+    });
     expect(failure).toMatchObject({ reason: 'timeout', limit: 200, status: { size: 2 } });
     expect(failure!.rank).toBeUndefined();
     expect(duration).toBeGreaterThanOrEqual(200);
@@ -100,7 +157,9 @@ describe('how a job ends', () => {
     const job = await launch(shell(wait, 3));
     const pids = await job.started;
     expect((await job.stop()).ranks.map(({ pid }) => pid)).toEqual(pids);
-    await expect((await launch({ program: 'no-such-program', ranks: 2 })).started).rejects.toMatchObject({ code: 'ERR_PMI_CLOSED' });
+    await expect((await launch({ program: 'no-such-program', ranks: 2 })).started).rejects.toMatchObject({
+      code: 'ERR_PMI_CLOSED',
+    });
   });
 
   test('stop() is no failure and no success', async () => {
@@ -109,7 +168,9 @@ describe('how a job ends', () => {
     const ended = result.ranks.filter(({ pid }) => pid !== undefined).length;
     expect(result).toMatchObject({ exitCode: 143, stopped: true, ended });
     expect(result.failure).toBeUndefined();
-    expect(describeFailure(result)).toBe(`the job was stopped; ${ended} rank${ended === 1 ? ' was' : 's were'} ended`);
+    expect(describeFailure(result)).toBe(
+      `the job was stopped; ${ended} rank${ended === 1 ? ' was' : 's were'} ended`,
+    );
     expect(result.ranks.every(({ signal, pid }) => signal === 'SIGTERM' || pid === undefined)).toBe(true);
     await expect(job.status()).rejects.toMatchObject({ code: 'ERR_PMI_CLOSED' });
   });
@@ -117,11 +178,22 @@ describe('how a job ends', () => {
   test('a job that fails and is then stopped has its failure, and is stopped', async () => {
     const job = await launch(shell(`[ $PMI_RANK = 1 ] || ${wait}; exit 3`, 2, { onFailure: 'wait' }));
     for await (const event of job.events()) if (event.type === 'exited') break;
-    expect(await job.stop()).toMatchObject({ exitCode: 3, stopped: true, failure: { reason: 'exit', rank: 1 }, ended: 1 });
+    expect(await job.stop()).toMatchObject({
+      exitCode: 3,
+      stopped: true,
+      failure: { reason: 'exit', rank: 1 },
+      ended: 1,
+    });
   });
 
   test('events tell when they happened, by the clock of the result', async () => {
-    const job = await launch({ program: process.execPath, args: [cli, 'exchange'], ranks: 2, stdout: 'ignore', stderr: 'ignore' });
+    const job = await launch({
+      program: process.execPath,
+      args: [cli, 'exchange'],
+      ranks: 2,
+      stdout: 'ignore',
+      stderr: 'ignore',
+    });
     const events: (JobEvent & { time: number })[] = [];
     // Read late: the times are those of what happened.
     const reading = job.events();
@@ -130,8 +202,12 @@ describe('how a job ends', () => {
     const times = events.map(({ time }) => time);
     expect(times).toEqual([...times].sort((a, b) => a - b));
     expect(times.at(-1)).toBeLessThanOrEqual(duration);
-    for (const { rank, times: { started, exited } } of ranks) {
-      const of = (type: string): number => events.find((event) => event.type === type && 'rank' in event && event.rank === rank)!.time;
+    for (const {
+      rank,
+      times: { started, exited },
+    } of ranks) {
+      const of = (type: string): number =>
+        events.find((event) => event.type === type && 'rank' in event && event.rank === rank)!.time;
       expect(of('started')).toBeGreaterThanOrEqual(started!);
       expect(of('exited')).toBeGreaterThanOrEqual(exited!);
       expect(of('initialized')).toBeLessThanOrEqual(barriers.times[0]!);
@@ -229,7 +305,10 @@ test('an owner that runs out of files while its ranks are started', () => {
       try { for (;;) require('node:fs').openSync('/dev/null'); } catch {}
       console.log(JSON.stringify((await job.result).failure));
     });`;
-  const out = execFileSync('sh', ['-c', 'ulimit -n 560; exec "$0" -e "$1"', process.execPath, owner], { encoding: 'utf8', timeout });
+  const out = execFileSync('sh', ['-c', 'ulimit -n 560; exec "$0" -e "$1"', process.execPath, owner], {
+    encoding: 'utf8',
+    timeout,
+  });
   expect(JSON.parse(out)).toMatchObject({ reason: 'spawn', errno: 24 });
 });
 
@@ -246,9 +325,19 @@ test('more files than the process may have: ERR_PMI_FD_LIMIT, from launch() and 
       console.log((await server.status()).size);
       await server.close();
     });`;
-  const out = execFileSync('sh', ['-c', 'ulimit -n 100; exec "$0" -e "$1"', process.execPath, owner], { encoding: 'utf8', timeout });
-  const [launched, channel, status] = out.trimEnd().split('\n').map((line) => JSON.parse(line) as unknown);
-  expect(launched).toMatchObject({ name: 'PmiError', code: 'ERR_PMI_FD_LIMIT', message: expect.stringMatching(/\b400\b.*\b100\b|\b100\b.*\b400\b/) as string });
+  const out = execFileSync('sh', ['-c', 'ulimit -n 100; exec "$0" -e "$1"', process.execPath, owner], {
+    encoding: 'utf8',
+    timeout,
+  });
+  const [launched, channel, status] = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as unknown);
+  expect(launched).toMatchObject({
+    name: 'PmiError',
+    code: 'ERR_PMI_FD_LIMIT',
+    message: expect.stringMatching(/\b400\b.*\b100\b|\b100\b.*\b400\b/) as string,
+  });
   expect(channel).toMatchObject({ name: 'PmiError', code: 'ERR_PMI_FD_LIMIT' });
   expect(status).toBe(400);
 });
@@ -264,19 +353,34 @@ describe('wrong use', () => {
     [{ program: 'true', ranks: 1, signal: {} }, /signal: expected an AbortSignal/],
     [{ program: 'true', rank: 2 }, /options\.rank: expected one of the options program/],
     [{ program: 'true', ranks: 1, onFailure: 'end' }, /onFailure: expected 'kill' or 'wait', got 'end'/],
-    [{ program: 'true', ranks: 1, onEarlyExit: 'kill' }, /onEarlyExit: expected 'fail' or 'wait', got 'kill'/],
+    [
+      { program: 'true', ranks: 1, onEarlyExit: 'kill' },
+      /onEarlyExit: expected 'fail' or 'wait', got 'kill'/,
+    ],
     [{ program: 'true', ranks: 1, timeout: 0 }, /timeout: expected a whole number from 1/],
     [{ program: 'true', ranks: 1, wireupTimeout: 0.5 }, /wireupTimeout: expected a whole number from 1/],
     [{ program: 'true', ranks: 1, killTimeout: -1 }, /killTimeout: expected a whole number from 0/],
-    [{ program: 'true', ranks: 1, ignoredSignals: ['HUP'] }, /ignoredSignals: expected the name of a signal, got 'HUP'/],
-    [{ program: 'true', ranks: 1, debugger: { command: [], ranks: [0] } }, /debugger\.command: expected a command/],
+    [
+      { program: 'true', ranks: 1, ignoredSignals: ['HUP'] },
+      /ignoredSignals: expected the name of a signal, got 'HUP'/,
+    ],
+    [
+      { program: 'true', ranks: 1, debugger: { command: [], ranks: [0] } },
+      /debugger\.command: expected a command/,
+    ],
     [null, /options: expected an object/],
     [{ program: '', ranks: 1 }, /program: expected the name of a program/],
     [{ apps: [] }, /apps: expected an array of applications/],
     [{ apps: [{ program: 'true', ranks: 1, label: '' }] }, /apps\[0\].label: expected one of the options/],
     [{ program: 'true', ranks: 2, nodes: [0] }, /nodes: expected one node for each of 2 ranks/],
-    [{ program: 'true', ranks: 2, nodes: [1, 1] }, /nodes: expected nodes that are numbered from 0 without gaps/],
-    [{ program: 'true', ranks: 2, nodes: [0, 1], hosts: ['a'] }, /hosts: expected a name for each of 2 nodes/],
+    [
+      { program: 'true', ranks: 2, nodes: [1, 1] },
+      /nodes: expected nodes that are numbered from 0 without gaps/,
+    ],
+    [
+      { program: 'true', ranks: 2, nodes: [0, 1], hosts: ['a'] },
+      /hosts: expected a name for each of 2 nodes/,
+    ],
     [{ program: 'true', ranks: 1, bind: [[]] }, /bind: expected sets of CPUs/],
     [{ program: 'true', ranks: 1, bind: 'numa' }, /bind: expected 'none'/],
     [{ program: 'true', ranks: 1, ports: [2, 1] }, /ports\[1\]: expected a whole number from 2/],
@@ -285,8 +389,14 @@ describe('wrong use', () => {
     [{ program: 'true', ranks: 1, ignoredSignals: 'SIGINT' }, /ignoredSignals: expected an array/],
     [{ program: 'true', ranks: 1, label: 'x'.repeat(2000) }, /label: expected up to 1024 letters/],
     [{ program: 'true', ranks: 1, stdout: { file: '' } }, /stdout.file: expected the name of a file/],
-    [{ program: 'true', ranks: 2, stdout: 'pipe-per-rank', outputFrom: [0] }, /outputFrom: expected nothing beside/],
-    [{ program: 'true', ranks: 1, debugger: { command: ['env'], ranks: [1] } }, /debugger\.ranks\[0\]: expected a whole number from 0 to 0/],
+    [
+      { program: 'true', ranks: 2, stdout: 'pipe-per-rank', outputFrom: [0] },
+      /outputFrom: expected nothing beside/,
+    ],
+    [
+      { program: 'true', ranks: 1, debugger: { command: ['env'], ranks: [1] } },
+      /debugger\.ranks\[0\]: expected a whole number from 0 to 0/,
+    ],
   ])('launch(%j)', async (options, message) => {
     await expect(launch(options as never)).rejects.toMatchObject({
       code: 'ERR_PMI_OPTION',
@@ -301,11 +411,16 @@ function traces(): { fds: number; threads: number; children: string; attributes:
   return {
     fds: readdirSync('/proc/self/fd').length,
     threads: Number(/^Threads:\s*(\d+)$/m.exec(status)![1]),
-    children: execFileSync('ps', ['--ppid', `${process.pid}`, '-o', 'stat=,comm='], { encoding: 'utf8', timeout })
+    children: execFileSync('ps', ['--ppid', `${process.pid}`, '-o', 'stat=,comm='], {
+      encoding: 'utf8',
+      timeout,
+    })
       .split('\n')
       .filter((line) => line !== '' && !line.endsWith(' ps'))
       .join('\n'),
-    attributes: /^(Sig(?:Pnd|Blk|Ign|Cgt).*|Umask.*|NoNewPrivs.*|Seccomp:.*)$/gm[Symbol.match](status)!.join('\n'),
+    attributes: /^(Sig(?:Pnd|Blk|Ign|Cgt).*|Umask.*|NoNewPrivs.*|Seccomp:.*)$/gm
+      [Symbol.match](status)!
+      .join('\n'),
   };
 }
 
@@ -329,15 +444,21 @@ describe('what stays in the owner', () => {
 
   test('several jobs at once', async () => {
     const jobs = await Promise.all(Array.from({ length: 8 }, (_, i) => launch(shell(`exit ${i}`, 3))));
-    expect(await Promise.all(jobs.map(async (job) => (await job.result).exitCode))).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(await Promise.all(jobs.map(async (job) => (await job.result).exitCode))).toEqual([
+      0, 1, 2, 3, 4, 5, 6, 7,
+    ]);
   });
 });
 
 /** Starts test/integration/owner.cjs, a process that launches a job of its own, and waits for its word. */
-async function startOwner(mode: string): Promise<{ owner: ChildProcess; pids: number[]; end: Promise<unknown[]> }> {
+async function startOwner(
+  mode: string,
+): Promise<{ owner: ChildProcess; pids: number[]; end: Promise<unknown[]> }> {
   const owner = fork(join(__dirname, 'owner.cjs'), [mode], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   const end = new Promise<unknown[]>((resolve) => owner.once('exit', (...how) => resolve(how)));
-  const pids = await new Promise<number[]>((resolve) => owner.once('message', (message) => resolve(message as number[])));
+  const pids = await new Promise<number[]>((resolve) =>
+    owner.once('message', (message) => resolve(message as number[])),
+  );
   return { owner, pids, end };
 }
 
@@ -345,7 +466,8 @@ async function startOwner(mode: string): Promise<{ owner: ChildProcess; pids: nu
 async function gone(pids: readonly number[]): Promise<number[]> {
   const end = performance.now() + 2000;
   const left = (): number[] => pids.filter((pid) => existsSync(`/proc/${pid}`));
-  while (left().length > 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (left().length > 0 && performance.now() < end)
+    await new Promise((resolve) => setTimeout(resolve, 10));
   return left();
 }
 

@@ -7,7 +7,13 @@ const { launch } = require('../../dist/index.js');
 const mode = isMainThread ? process.argv[2] : workerData;
 
 async function start() {
-  const job = await launch({ program: 'sh', args: ['-c', 'tail -f /dev/null & exec tail -f /dev/null'], ranks: 2, stdout: 'ignore', stderr: 'ignore' });
+  const job = await launch({
+    program: 'sh',
+    args: ['-c', 'tail -f /dev/null & exec tail -f /dev/null'],
+    ranks: 2,
+    stdout: 'ignore',
+    stderr: 'ignore',
+  });
   const pids = [job.agentPid];
   for await (const event of job.events()) {
     if (event.type === 'started' && pids.push(event.pid) === 3) break;

@@ -12,7 +12,12 @@ const patience = 10_000;
 /** The agents that are children of this process: of any of its threads. */
 function agents(): number[] {
   return readdirSync('/proc/self/task')
-    .flatMap((thread) => readFileSync(`/proc/self/task/${thread}/children`, 'latin1').split(' ').filter((word) => word !== '').map(Number))
+    .flatMap((thread) =>
+      readFileSync(`/proc/self/task/${thread}/children`, 'latin1')
+        .split(' ')
+        .filter((word) => word !== '')
+        .map(Number),
+    )
     .filter((pid) => readFileSync(`/proc/${pid}/comm`, 'latin1') === 'wireup-agent\n');
 }
 
@@ -98,10 +103,16 @@ describe('prepareLaunch()', () => {
         }
       })();`;
     const group = process.getegid!();
-    const { stdout, stderr } = spawnSync(process.execPath, ['-e', owner], { cwd: '/tmp', encoding: 'utf8', timeout });
+    const { stdout, stderr } = spawnSync(process.execPath, ['-e', owner], {
+      cwd: '/tmp',
+      encoding: 'utf8',
+      timeout,
+    });
     expect(stderr).toBe('');
     const mask = process.umask().toString(8).padStart(4, '0');
-    expect(stdout).toBe(`/ ${mask} ${group}\n/ 0077 ${group}\n/ 0077 ${process.geteuid!() === 0 ? 65534 : group}\n`);
+    expect(stdout).toBe(
+      `/ ${mask} ${group}\n/ 0077 ${group}\n/ 0077 ${process.geteuid!() === 0 ? 65534 : group}\n`,
+    );
   });
 
   test('it keeps no process alive, and ends with it', async () => {
@@ -112,15 +123,21 @@ describe('prepareLaunch()', () => {
         .flatMap((thread) => require('node:fs').readFileSync('/proc/self/task/' + thread + '/children', 'latin1').split(' ').filter(Boolean));
       const look = () => children().length > 0 ? console.log(children().join(' ')) : setImmediate(look);
       look();`;
-    const [prepared] = execFileSync(process.execPath, ['-e', owner], { encoding: 'utf8', timeout }).trim().split(' ').map(Number);
+    const [prepared] = execFileSync(process.execPath, ['-e', owner], { encoding: 'utf8', timeout })
+      .trim()
+      .split(' ')
+      .map(Number);
     expect(await eventually(() => !existsSync(`/proc/${prepared}`), patience)).toBe(true);
   });
 
-  test.each([[[] as string[]], [[peer('nohup')]]])('the tool has one agent, and has it by this (%j)', async (before) => {
-    // The rank's parent is the agent, whose parent is the guard, the child of the tool.
-    const script = 'up() { ps -o ppid= -p $1 | tr -d " "; }; ps -o comm= --ppid $(up $(up $PPID))';
-    const tool = join(__dirname, '../../dist/wireup');
-    const result = await run([...before, tool, 'run', '-n', '1', 'sh', '-c', script]);
-    expect(result).toMatchObject({ code: 0, stdout: 'wireup-agent\n' });
-  });
+  test.each([[[] as string[]], [[peer('nohup')]]])(
+    'the tool has one agent, and has it by this (%j)',
+    async (before) => {
+      // The rank's parent is the agent, whose parent is the guard, the child of the tool.
+      const script = 'up() { ps -o ppid= -p $1 | tr -d " "; }; ps -o comm= --ppid $(up $(up $PPID))';
+      const tool = join(__dirname, '../../dist/wireup');
+      const result = await run([...before, tool, 'run', '-n', '1', 'sh', '-c', script]);
+      expect(result).toMatchObject({ code: 0, stdout: 'wireup-agent\n' });
+    },
+  );
 });

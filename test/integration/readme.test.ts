@@ -12,9 +12,9 @@ const timeout = 50_000;
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 
 /** Each example, with what it is said to print. */
-const examples = [...readme.matchAll(/^### (.*)\n(?:(?!^#)[^])*?^```ts\n([^]*?)^```\n\n```text\n([^]*?)^```/gm)].map(
-  ([, title, code, output]) => ({ title: title!, code: code!, output: output! }),
-);
+const examples = [
+  ...readme.matchAll(/^### (.*)\n(?:(?!^#)[^])*?^```ts\n([^]*?)^```\n\n```text\n([^]*?)^```/gm),
+].map(([, title, code, output]) => ({ title: title!, code: code!, output: output! }));
 
 test('every example says what it prints', () => {
   expect(examples).toHaveLength(readme.match(/^```ts$/gm)!.length);
@@ -29,8 +29,16 @@ test.each(examples)('$title', ({ title, code, output }) => {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${title.toLowerCase().replace(/\W+/g, '-')}.mjs`);
   writeFileSync(file, transformSync(code, { loader: 'ts', format: 'esm', target: 'node20' }).code);
-  const { stdout, stderr, status } = spawnSync(process.execPath, [file], { cwd: root, encoding: 'utf8', timeout });
-  expect({ stdout: masked(stdout), stderr, status }).toEqual({ stdout: masked(output), stderr: '', status: 0 });
+  const { stdout, stderr, status } = spawnSync(process.execPath, [file], {
+    cwd: root,
+    encoding: 'utf8',
+    timeout,
+  });
+  expect({ stdout: masked(stdout), stderr, status }).toEqual({
+    stdout: masked(output),
+    stderr: '',
+    status: 0,
+  });
 });
 
 test('the table of commands is the table of messages', () => {
@@ -39,25 +47,35 @@ test('the table of commands is the table of messages', () => {
 });
 
 test('the main job prints what the README shows', () => {
-  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { start: string } };
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    scripts: { start: string };
+  };
   const [command, ...args] = scripts.start.split('&& ')[1]!.split(' ');
   const { stdout, stderr, status } = spawnSync(command!, args, { cwd: root, encoding: 'utf8', timeout });
   expect(status).toBe(0);
-  expect(stderr).toMatch(/^wireup: 8 ranks of node on \S+, PMI over fd\nwireup: ended after \d+\.\d\d s with exit code 0\n$/);
+  expect(stderr).toMatch(
+    /^wireup: 8 ranks of node on \S+, PMI over fd\nwireup: ended after \d+\.\d\d s with exit code 0\n$/,
+  );
   const lines = stdout.trimEnd().split('\n').sort();
   expect(lines).toHaveLength(9);
   for (let rank = 0; rank < 8; rank++) {
-    expect(lines).toContainEqual(expect.stringMatching(`^rank ${rank} of 8, pid \\d+ on \\S+: has the cards of all ranks$`));
+    expect(lines).toContainEqual(
+      expect.stringMatching(`^rank ${rank} of 8, pid \\d+ on \\S+: has the cards of all ranks$`),
+    );
   }
   expect(lines).toContainEqual(expect.stringMatching(/^8 ranks exchanged their cards in \d+\.\d ms$/));
 });
 
 test.each(['', 'run', 'exchange', 'serve', 'names'])('wireup %s --help', (command) => {
-  const { stdout, status } = spawnSync(process.execPath, ['dist/cli.js', ...(command === '' ? [] : [command]), '--help'], {
-    cwd: root,
-    encoding: 'utf8',
-    timeout,
-  });
+  const { stdout, status } = spawnSync(
+    process.execPath,
+    ['dist/cli.js', ...(command === '' ? [] : [command]), '--help'],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      timeout,
+    },
+  );
   expect(status).toBe(0);
   expect(stdout).toMatch(/^Usage: wireup/);
 });

@@ -18,7 +18,8 @@ async function exchange(server: PmiServer): Promise<void> {
       expect([pmi.rank, pmi.size, pmi.kvsname]).toEqual([rank, server.size, server.kvsname]);
       await pmi.put(`k${rank}`, `value of ${rank}`);
       await pmi.barrier();
-      for (let other = 0; other < server.size; other++) expect(await pmi.get(`k${other}`)).toBe(`value of ${other}`);
+      for (let other = 0; other < server.size; other++)
+        expect(await pmi.get(`k${other}`)).toBe(`value of ${other}`);
       await pmi.barrier();
     }),
   );
@@ -30,35 +31,47 @@ function scratch(): Disposable & { path: string } {
 }
 
 describe('addresses', () => {
-  test.each(['tcp', 'unix', '127.0.0.1:0', 'tcp://127.0.0.1:0', 'tcp://localhost:0', 'tcp://[::1]:0', `unix://@wireup-test-${process.pid}`])(
-    '%s',
-    async (address) => {
-      await using server = await PmiServer.listen({ size: 4, address });
-      expect(server.address).toMatch(/^(tcp:\/\/.*:[1-9]\d*|unix:\/\/.+)$/);
-      await exchange(server);
-    },
-  );
+  test.each([
+    'tcp',
+    'unix',
+    '127.0.0.1:0',
+    'tcp://127.0.0.1:0',
+    'tcp://localhost:0',
+    'tcp://[::1]:0',
+    `unix://@wireup-test-${process.pid}`,
+  ])('%s', async (address) => {
+    await using server = await PmiServer.listen({ size: 4, address });
+    expect(server.address).toMatch(/^(tcp:\/\/.*:[1-9]\d*|unix:\/\/.+)$/);
+    await exchange(server);
+  });
 
   test('ranks of a TCP server are handed the bare host:port that every MPI can read', async () => {
     await using server = await PmiServer.listen({ size: 2, address: 'tcp' });
-    expect(server.env(1)).toMatchObject({ PMI_PORT: expect.stringMatching(/^127\.0\.0\.1:\d+$/), PMI_RANK: '1', PMI_SIZE: '2' });
+    expect(server.env(1)).toMatchObject({
+      PMI_PORT: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+      PMI_RANK: '1',
+      PMI_SIZE: '2',
+    });
     expect(server.env(1)).not.toHaveProperty('PMI_FD');
   });
 
-  test.each(['0.0.0.0:0', '[::]:0'])('a server on %s hands its ranks an address that they can connect to', async (address) => {
-    await using server = await PmiServer.listen({ size: 2, address });
-    expect(server.env(0).PMI_PORT).toMatch(/^127\.0\.0\.1:\d+$/);
-    await Promise.all(
-      [0, 1].map(async (rank) => {
-        await using pmi = await PmiClient.fromEnv({ env: server.env(rank) });
-        await pmi.barrier();
-      }),
-    );
-    // Ranks on other machines are told the host's name.
-    await using open = await PmiServer.listen({ size: 2, address, allowHosts: ['192.0.2.1'] });
-    expect(open.env(0).PMI_PORT).toMatch(/^[^:]+:\d+$/);
-    expect(open.env(0).PMI_PORT!.split(':')[0]).toBe(hostname());
-  });
+  test.each(['0.0.0.0:0', '[::]:0'])(
+    'a server on %s hands its ranks an address that they can connect to',
+    async (address) => {
+      await using server = await PmiServer.listen({ size: 2, address });
+      expect(server.env(0).PMI_PORT).toMatch(/^127\.0\.0\.1:\d+$/);
+      await Promise.all(
+        [0, 1].map(async (rank) => {
+          await using pmi = await PmiClient.fromEnv({ env: server.env(rank) });
+          await pmi.barrier();
+        }),
+      );
+      // Ranks on other machines are told the host's name.
+      await using open = await PmiServer.listen({ size: 2, address, allowHosts: ['192.0.2.1'] });
+      expect(open.env(0).PMI_PORT).toMatch(/^[^:]+:\d+$/);
+      expect(open.env(0).PMI_PORT!.split(':')[0]).toBe(hostname());
+    },
+  );
 
   test('a unix socket is ours alone, in a folder of ours alone, and gone afterwards', async () => {
     const server = await PmiServer.listen({ size: 1, address: 'unix' });
@@ -73,9 +86,13 @@ describe('addresses', () => {
     using folder = scratch();
     const address = `unix://${folder.path}/s`;
     await using first = await PmiServer.listen({ size: 1, address });
-    await expect(PmiServer.listen({ size: 1, address })).rejects.toMatchObject({ code: 'ERR_PMI_ADDRESS_IN_USE' });
+    await expect(PmiServer.listen({ size: 1, address })).rejects.toMatchObject({
+      code: 'ERR_PMI_ADDRESS_IN_USE',
+    });
     await using tcp = await PmiServer.listen({ size: 1, address: 'tcp' });
-    await expect(PmiServer.listen({ size: 1, address: tcp.address! })).rejects.toMatchObject({ code: 'ERR_PMI_ADDRESS_IN_USE' });
+    await expect(PmiServer.listen({ size: 1, address: tcp.address! })).rejects.toMatchObject({
+      code: 'ERR_PMI_ADDRESS_IN_USE',
+    });
     expect(first.address).toBe(address);
   });
 
@@ -114,7 +131,9 @@ describe('wrong use', () => {
     const wrong = { signal: 'soon' } as never;
     const error = { code: 'ERR_PMI_OPTION', message: "signal: expected an AbortSignal, got 'soon'" };
     expect(() => server.events(wrong)).toThrow(expect.objectContaining(error) as Error);
-    await expect(PmiClient.fromEnv({ ...wrong as object, env: server.env(0) })).rejects.toMatchObject(error);
+    await expect(PmiClient.fromEnv({ ...(wrong as object), env: server.env(0) })).rejects.toMatchObject(
+      error,
+    );
     await expect(pmi.barrier(wrong)).rejects.toMatchObject(error);
     await expect(pmi.barrier({ timeout: -1 })).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
     expect((await server.status()).barrier.number).toBe(0);
@@ -173,7 +192,10 @@ describe('channels', () => {
     expect(await pmi.get('a')).toBe('the first lives on');
     for await (const event of events) {
       if (event.type !== 'rejected') continue;
-      expect(event).toMatchObject({ peer: { transport: 'fd' }, reason: 'open_channel: the rank has a connection' });
+      expect(event).toMatchObject({
+        peer: { transport: 'fd' },
+        reason: 'open_channel: the rank has a connection',
+      });
       break;
     }
     expect((await server.status()).rejected).toBe(1);
@@ -205,7 +227,9 @@ describe('status and events', () => {
   test('a stranger with a wrong token is refused, and said so', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'unix' });
     const events = server.events();
-    await expect(PmiClient.connect({ address: server.address!, id: '12345' })).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED' });
+    await expect(PmiClient.connect({ address: server.address!, id: '12345' })).rejects.toMatchObject({
+      code: 'ERR_PMI_REFUSED',
+    });
     expect((await events.next()).value).toMatchObject({
       type: 'rejected',
       peer: { transport: 'unix', uid: process.getuid!(), pid: process.pid },
@@ -243,7 +267,10 @@ describe('status and events', () => {
 });
 
 test('a worker is terminated while notices are under way to it', () => {
-  const { status, signal } = spawnSync(process.execPath, [join(__dirname, 'terminated-worker.cjs')], { stdio: 'inherit', timeout });
+  const { status, signal } = spawnSync(process.execPath, [join(__dirname, 'terminated-worker.cjs')], {
+    stdio: 'inherit',
+    timeout,
+  });
   expect([status, signal]).toEqual([0, null]);
 });
 
@@ -255,7 +282,11 @@ test.each(['process.exit(0)', "throw new Error('the owner fails')"])('%s leaves 
       console.log(require('node:fs').existsSync(server.address.slice('unix://'.length)));
       setImmediate(() => { ${end}; });
     });`;
-  const { stdout } = spawnSync(process.execPath, ['-e', owner], { encoding: 'utf8', timeout, env: { ...process.env, XDG_RUNTIME_DIR: folder.path } });
+  const { stdout } = spawnSync(process.execPath, ['-e', owner], {
+    encoding: 'utf8',
+    timeout,
+    env: { ...process.env, XDG_RUNTIME_DIR: folder.path },
+  });
   expect(stdout).toBe('true\n');
   expect(readdirSync(folder.path)).toEqual([]);
 });
@@ -279,7 +310,9 @@ test('a client that resets its connection before it is accepted harms nobody', a
   child.stdout.setEncoding('utf8');
   let out = '';
   child.stdout.on('data', (text: string) => (out += text));
-  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => child.on('close', (...end) => resolve(end)));
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+    child.on('close', (...end) => resolve(end)),
+  );
   expect([code, signal, out]).toEqual([0, null, '0\n']);
 });
 
@@ -298,7 +331,10 @@ test('a second client on the same PMI_FD is refused, and the first lives on', as
   await using server = await PmiServer.listen({ size: 1 });
   const env = server.env(0, { fd: server.channel(0).fd });
   await using pmi = await PmiClient.fromEnv({ env });
-  await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({ code: 'ERR_PMI_CONNECT', message: expect.stringContaining('busy') as string });
+  await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({
+    code: 'ERR_PMI_CONNECT',
+    message: expect.stringContaining('busy') as string,
+  });
   await pmi.put('a', 'b');
   expect(await pmi.get('a')).toBe('b');
 });

@@ -15,7 +15,11 @@ const wireup = (args: string[], input?: string) =>
   spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', input, maxBuffer: 1 << 26, timeout });
 
 async function ended(child: ChildProcess): Promise<unknown> {
-  return child.exitCode ?? child.signalCode ?? (await new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal))));
+  return (
+    child.exitCode ??
+    child.signalCode ??
+    (await new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal))))
+  );
 }
 
 /** A running `wireup serve`; what it prints first is a whole document or all of its lines. */
@@ -37,24 +41,37 @@ interface Document {
 }
 
 describe('serve', () => {
-  test.each(['tcp', `unix://${scratch}/json.sock`, `unix://@tool-test-${process.pid}`])('%s, by its JSON document', async (address) => {
-    const { child, printed } = await serve('-n', '3', '--address', address, '--json');
-    const document = JSON.parse(printed) as Document;
-    expect(document.size).toBe(3);
-    expect(document.ranks.map(({ rank, env }) => [rank, env.PMI_RANK, env.PMI_SIZE])).toEqual([0, 1, 2].map((rank) => [rank, `${rank}`, '3']));
-    expect(new Set(document.ranks.map(({ env }) => env.PMI_ID)).size).toBe(3);
-    const ranks = document.ranks.map(({ env }) =>
-      spawn(process.execPath, [cli, 'exchange'], { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'ignore', 'inherit'] }),
-    );
-    expect(await Promise.all(ranks.map(ended))).toEqual([0, 0, 0]);
-    expect(await ended(child)).toBe(0);
-  });
+  test.each(['tcp', `unix://${scratch}/json.sock`, `unix://@tool-test-${process.pid}`])(
+    '%s, by its JSON document',
+    async (address) => {
+      const { child, printed } = await serve('-n', '3', '--address', address, '--json');
+      const document = JSON.parse(printed) as Document;
+      expect(document.size).toBe(3);
+      expect(document.ranks.map(({ rank, env }) => [rank, env.PMI_RANK, env.PMI_SIZE])).toEqual(
+        [0, 1, 2].map((rank) => [rank, `${rank}`, '3']),
+      );
+      expect(new Set(document.ranks.map(({ env }) => env.PMI_ID)).size).toBe(3);
+      const ranks = document.ranks.map(({ env }) =>
+        spawn(process.execPath, [cli, 'exchange'], {
+          env: { PATH: process.env.PATH, ...env },
+          stdio: ['ignore', 'ignore', 'inherit'],
+        }),
+      );
+      expect(await Promise.all(ranks.map(ended))).toEqual([0, 0, 0]);
+      expect(await ended(child)).toBe(0);
+    },
+  );
 
   test('by its shell lines', async () => {
     const { child, printed } = await serve('-n', '2', '--address', `${scratch}/with 'quotes`);
-    const ranks = printed.trimEnd().split('\n').map((line) =>
-      spawn('sh', ['-c', `${line}; exec "$0" "$1" exchange`, process.execPath, cli], { stdio: ['ignore', 'ignore', 'inherit'] }),
-    );
+    const ranks = printed
+      .trimEnd()
+      .split('\n')
+      .map((line) =>
+        spawn('sh', ['-c', `${line}; exec "$0" "$1" exchange`, process.execPath, cli], {
+          stdio: ['ignore', 'ignore', 'inherit'],
+        }),
+      );
     expect(await Promise.all(ranks.map(ended))).toEqual([0, 0]);
     expect(await ended(child)).toBe(0);
     expect(readdirSync(scratch)).toEqual([]);
@@ -72,7 +89,11 @@ describe('serve', () => {
 describe('--pmi-subversion: what a client that says 1.1 is answered', () => {
   const withVariable = (value: string) => ({ ...process.env, WIREUP_PMI_SUBVERSION: value });
   const run = (env: NodeJS.ProcessEnv, ...options: string[]) =>
-    spawnSync(process.execPath, [cli, 'run', ...options, process.execPath, cli, 'pmi', 'info'], { encoding: 'utf8', timeout, env });
+    spawnSync(process.execPath, [cli, 'run', ...options, process.execPath, cli, 'pmi', 'info'], {
+      encoding: 'utf8',
+      timeout,
+      env,
+    });
 
   test.each([
     ['', [], '1.1'],
@@ -89,13 +110,21 @@ describe('--pmi-subversion: what a client that says 1.1 is answered', () => {
   test('by serve', async () => {
     const { child, printed } = await serve('-n', '1', '--address', 'tcp', '--json', '--pmi-subversion', '2');
     const { env } = (JSON.parse(printed) as Document).ranks[0]!;
-    const { stdout } = spawnSync(process.execPath, [cli, 'pmi', 'info'], { encoding: 'utf8', timeout, env: { ...process.env, ...env } });
+    const { stdout } = spawnSync(process.execPath, [cli, 'pmi', 'info'], {
+      encoding: 'utf8',
+      timeout,
+      env: { ...process.env, ...env },
+    });
     expect(/^PMI: *(.*)$/m.exec(stdout)?.[1]).toBe('1.2');
     expect(await ended(child)).toBe(0);
   });
 
   test('another number is wrong use', () => {
-    expect(run(withVariable('3'))).toMatchObject({ status: 2, stdout: '', stderr: 'wireup: WIREUP_PMI_SUBVERSION=3: expected 1 or 2 (see --help)\n' });
+    expect(run(withVariable('3'))).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: 'wireup: WIREUP_PMI_SUBVERSION=3: expected 1 or 2 (see --help)\n',
+    });
     const said = run(withVariable(''), '--pmi-subversion', '3');
     expect(said).toMatchObject({ status: 2, stdout: '' });
     expect(said.stderr).toMatch(/^wireup: .*--pmi-subversion.*1, 2.*\n$/);
@@ -104,9 +133,19 @@ describe('--pmi-subversion: what a client that says 1.1 is answered', () => {
 
 describe('run', () => {
   test('-l labels whole lines, of both streams', () => {
-    const { stdout, stderr, status } = wireup(['run', '-n', '3', '-l', 'sh', '-c', 'echo out; echo err >&2; printf unended']);
+    const { stdout, stderr, status } = wireup([
+      'run',
+      '-n',
+      '3',
+      '-l',
+      'sh',
+      '-c',
+      'echo out; echo err >&2; printf unended',
+    ]);
     expect(status).toBe(0);
-    expect(stdout.split('\n').sort()).toEqual(['', ...[0, 1, 2].flatMap((rank) => [`[${rank}] out`, `[${rank}] unended`])].sort());
+    expect(stdout.split('\n').sort()).toEqual(
+      ['', ...[0, 1, 2].flatMap((rank) => [`[${rank}] out`, `[${rank}] unended`])].sort(),
+    );
     expect(stderr.split('\n').sort()).toEqual(['', '[0] err', '[1] err', '[2] err']);
   });
 
@@ -123,7 +162,9 @@ describe('run', () => {
 
   test('signals are passed on, and a second INT ends the job', async () => {
     const script = "trap 'echo got INT' INT; trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done";
-    const child = spawn(process.execPath, [cli, 'run', '-n', '1', 'sh', '-c', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [cli, 'run', '-n', '1', 'sh', '-c', script], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let heard = '';
     for await (const chunk of child.stdout.setEncoding('utf8')) {
       heard += chunk as string;
@@ -133,7 +174,11 @@ describe('run', () => {
     expect(heard).toBe('ready\ngot INT\n');
     expect(await ended(child)).toBe(9);
 
-    const deaf = spawn(process.execPath, [cli, 'run', '-n', '1', 'sh', '-c', "trap '' INT; echo ready; exec tail -f /dev/null"], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const deaf = spawn(
+      process.execPath,
+      [cli, 'run', '-n', '1', 'sh', '-c', "trap '' INT; echo ready; exec tail -f /dev/null"],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
     await new Promise((resolve) => deaf.stdout.once('data', resolve));
     deaf.kill('SIGINT');
     deaf.kill('SIGINT');
@@ -145,7 +190,14 @@ describe('run', () => {
 });
 
 test('--version is the version of the package', () => {
-  const { version } = JSON.parse(readFileSync(join(__dirname, '../../package.json'), 'utf8')) as { version: string };
+  const { version } = JSON.parse(readFileSync(join(__dirname, '../../package.json'), 'utf8')) as {
+    version: string;
+  };
   expect(wireup(['--version']).stdout).toBe(`${version}\n`);
-  expect(execFileSync(join(__dirname, '../../build/Release/wireup-exec'), ['--version'], { encoding: 'utf8', timeout })).toBe(`${version}\n`);
+  expect(
+    execFileSync(join(__dirname, '../../build/Release/wireup-exec'), ['--version'], {
+      encoding: 'utf8',
+      timeout,
+    }),
+  ).toBe(`${version}\n`);
 });

@@ -33,7 +33,8 @@ function parseLine(line: string): Line {
   const connection = Number(digits);
   const framed = mark === '>';
   if (who === 'E') return { kind: 'event', text };
-  if (who === 'C') return text === '[eof]' ? { kind: 'eof', connection } : { kind: 'send', connection, text, framed };
+  if (who === 'C')
+    return text === '[eof]' ? { kind: 'eof', connection } : { kind: 'send', connection, text, framed };
   return text === '[close]' ? { kind: 'close', connection } : { kind: 'receive', connection, text, framed };
 }
 
@@ -49,7 +50,8 @@ export function readTranscripts(): Transcript[] {
         if (current === undefined) {
           if (line.startsWith('#')) title = line.replace(/^#+ /, '');
           if (!/^```pmi\b/.test(line)) continue;
-          const option = (name: string): string | undefined => new RegExp(`\\b${name}=(\\S+)`).exec(line)?.[1];
+          const option = (name: string): string | undefined =>
+            new RegExp(`\\b${name}=(\\S+)`).exec(line)?.[1];
           current = {
             file,
             title,
@@ -79,7 +81,10 @@ function toBytes({ text, framed }: { text: string; framed: boolean }, server: Pm
     .replace(/\{repeat:(\d+):(.)\}/g, (_, count: string, byte: string) => byte.repeat(Number(count)));
   const unfinished = expanded.endsWith('\\c');
   const escapes: Record<string, string> = { '0': '\0', n: '\n', t: '\t', '\\': '\\' };
-  const bytes = (unfinished ? expanded.slice(0, -2) : expanded).replace(/\\(.)/g, (_, letter: string) => escapes[letter]!);
+  const bytes = (unfinished ? expanded.slice(0, -2) : expanded).replace(
+    /\\(.)/g,
+    (_, letter: string) => escapes[letter]!,
+  );
   if (framed) return `${String(bytes.length).padStart(6)}${bytes}`;
   return unfinished ? bytes : `${bytes}\n`;
 }
@@ -117,7 +122,8 @@ class Peer {
   async receive(expected: string): Promise<void> {
     while (this.received.length < expected.length && !this.#ended) await this.#change();
     const got = this.received.slice(0, expected.length);
-    if (got !== expected) throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(this.received)}`);
+    if (got !== expected)
+      throw new Error(`expected ${JSON.stringify(expected)}, got ${JSON.stringify(this.received)}`);
     this.received = this.received.slice(expected.length);
   }
 
@@ -174,13 +180,19 @@ function* batches(lines: readonly Line[], pipelined: boolean): Generator<Line[]>
     const joins =
       pipelined &&
       open !== undefined &&
-      (line.kind === 'event' || (line.connection === open && (line.kind === 'send' || line.kind === 'receive')));
+      (line.kind === 'event' ||
+        (line.connection === open && (line.kind === 'send' || line.kind === 'receive')));
     if (!joins && batch.length > 0) {
       yield batch;
       batch = [];
     }
     batch.push(line);
-    open = line.kind === 'send' || (joins && open !== undefined) ? (line.kind === 'send' ? line.connection : open) : undefined;
+    open =
+      line.kind === 'send' || (joins && open !== undefined)
+        ? line.kind === 'send'
+          ? line.connection
+          : open
+        : undefined;
   }
   if (batch.length > 0) yield batch;
 }
@@ -206,7 +218,9 @@ export async function play(transcript: Transcript, address: string, cutting: Cut
   const peer = (connection: number): Peer => {
     let found = peers.get(connection);
     if (found === undefined) {
-      found = new Peer(transport === 'fd' ? new Socket({ fd: server.channel(connection).fd }) : dial(server.address!));
+      found = new Peer(
+        transport === 'fd' ? new Socket({ fd: server.channel(connection).fd }) : dial(server.address!),
+      );
       peers.set(connection, found);
     }
     return found;

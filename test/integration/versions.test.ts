@@ -2,9 +2,19 @@
 
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { describeStatus, PmiClient, PmiServer, type PmiServerOptions, type PmiVersion, type SpawnEvent } from '../../dist/index.js';
+import {
+  describeStatus,
+  PmiClient,
+  PmiServer,
+  type PmiServerOptions,
+  type PmiVersion,
+  type SpawnEvent,
+} from '../../dist/index.js';
 
-async function job(versions: PmiVersion[], options: Partial<PmiServerOptions> = {}): Promise<[PmiServer, PmiClient[]]> {
+async function job(
+  versions: PmiVersion[],
+  options: Partial<PmiServerOptions> = {},
+): Promise<[PmiServer, PmiClient[]]> {
   const server = await PmiServer.listen({ size: versions.length, address: 'unix', ...options });
   const clients = versions.map((version, rank) => PmiClient.fromEnv({ env: server.env(rank), version }));
   return [server, await Promise.all(clients)];
@@ -23,7 +33,13 @@ test('a job of all versions has one key-value space and one barrier', async () =
   const keys = clients.map(({ rank }) => `k${rank}`);
   for (const client of clients) {
     expect(await client.getMany(keys)).toEqual(clients.map(({ rank }) => `value of ${rank}`));
-    expect(client).toMatchObject({ size: 5, universeSize: 5, kvsname: server.kvsname, appnum: 0, spawned: false });
+    expect(client).toMatchObject({
+      size: 5,
+      universeSize: 5,
+      kvsname: server.kvsname,
+      appnum: 0,
+      spawned: false,
+    });
     expect(await client.cliqueRanks()).toEqual([0, 1, 2, 3, 4]);
   }
   expect((await server.status()).barrier.number).toBe(1);
@@ -53,7 +69,10 @@ test('attributes of nodes and jobs', async () => {
   await expect(zero.getNodeAttribute('none')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT' });
   expect(await zero.getJobAttribute('universeSize')).toBe('9');
   expect(await zero.getJobAttribute('PMI_process_mapping')).toBe('(vector,(0,2,2))');
-  await expect(old.getJobAttribute('universeSize')).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringContaining('PMI 2') });
+  await expect(old.getJobAttribute('universeSize')).rejects.toMatchObject({
+    code: 'ERR_PMI_OPTION',
+    message: expect.stringContaining('PMI 2'),
+  });
   await end(server, clients);
 });
 
@@ -64,19 +83,31 @@ describe('barriers of groups', () => {
     await Promise.all(clients.slice(0, 2).map((client) => client.barrier({ group: 'node', tag: 5 })));
     await Promise.all(clients.map((client) => client.barrier({ tag: 7 })));
     expect((await server.status()).barrier.number).toBe(0);
-    const inside = [clients[0]!.barrier({ group: [0, 2, 3], tag: 9 }), clients[3]!.barrier({ group: [0, 2, 3], tag: 9 })];
+    const inside = [
+      clients[0]!.barrier({ group: [0, 2, 3], tag: 9 }),
+      clients[3]!.barrier({ group: [0, 2, 3], tag: 9 }),
+    ];
     let status = await server.status();
     while (status.groupBarriers[0]?.inside !== '0,3') status = await server.status();
-    expect(status).toMatchObject({ groupBarriers: [{ tag: 9, inside: '0,3', missing: '2' }], openGroupBarriers: 1 });
+    expect(status).toMatchObject({
+      groupBarriers: [{ tag: 9, inside: '0,3', missing: '2' }],
+      openGroupBarriers: 1,
+    });
     expect(describeStatus(status)).toContain("in a group's barrier, tag 9: 0,3; missing: 2");
     await Promise.all([...inside, clients[2]!.barrier({ group: [0, 2, 3], tag: 9 })]);
     expect(await server.status()).toMatchObject({ groupBarriers: [], openGroupBarriers: 0 });
-    await expect(clients[0]!.barrier({ group: [1, 2] })).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', message: 'barrier 1,2:0: not_in_group' });
+    await expect(clients[0]!.barrier({ group: [1, 2] })).rejects.toMatchObject({
+      code: 'ERR_PMI_RESULT',
+      message: 'barrier 1,2:0: not_in_group',
+    });
     await expect(clients[0]!.barrier({ group: [4] })).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
     await expect(clients[0]!.barrier({ tag: -1 })).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
     const waiting = clients[0]!.barrier({ group: [0, 1] });
     await clients[1]!.close();
-    await expect(waiting).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', message: 'barrier 0,1:0: rank_1_has_left' });
+    await expect(waiting).rejects.toMatchObject({
+      code: 'ERR_PMI_RESULT',
+      message: 'barrier 0,1:0: rank_1_has_left',
+    });
     await Promise.all([clients[0]!, clients[2]!].map((client) => client.barrier({ group: [0, 2] })));
     await server.close();
   });
@@ -87,7 +118,11 @@ describe('barriers of groups', () => {
       expect(clients[0]!.version).toBe(`1.${pmiSubversion}`);
       const both = Promise.all(clients.map((client) => client.barrier({ group: [0, 1] })));
       if (pmiSubversion === 2) await both;
-      else await expect(both).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringContaining('PMI 1.2') });
+      else
+        await expect(both).rejects.toMatchObject({
+          code: 'ERR_PMI_OPTION',
+          message: expect.stringContaining('PMI 1.2'),
+        });
       await end(server, clients);
     }
   });
@@ -98,15 +133,25 @@ test('names', async () => {
   const [one, two] = clients as [PmiClient, PmiClient];
   await one.publish('ocean', 'tag#0$port#1$');
   expect(await two.lookup('ocean')).toBe('tag#0$port#1$');
-  await expect(two.publish('ocean', 'x')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 1, message: 'publish ocean: key_already_present' });
+  await expect(two.publish('ocean', 'x')).rejects.toMatchObject({
+    code: 'ERR_PMI_RESULT',
+    rc: 1,
+    message: 'publish ocean: key_already_present',
+  });
   await two.unpublish('ocean');
-  await expect(one.lookup('ocean')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 1, message: 'lookup ocean: service_not_found' });
+  await expect(one.lookup('ocean')).rejects.toMatchObject({
+    code: 'ERR_PMI_RESULT',
+    rc: 1,
+    message: 'lookup ocean: service_not_found',
+  });
   await end(server, clients);
 });
 
 test('a wrong version is wrong use', async () => {
   await expect(PmiClient.fromEnv({ env: {}, version: 2 })).resolves.toMatchObject({ singleton: true });
-  await expect(PmiClient.connect({ address: '127.0.0.1:1', id: '1', version: 3 as PmiVersion })).rejects.toMatchObject({
+  await expect(
+    PmiClient.connect({ address: '127.0.0.1:1', id: '1', version: 3 as PmiVersion }),
+  ).rejects.toMatchObject({
     code: 'ERR_PMI_OPTION',
     message: expect.stringMatching(/^version: expected 1, 1.1, 1.2 or 2, got 3/),
   });
@@ -117,7 +162,9 @@ describe('spawns', () => {
   async function ask(server: PmiServer): Promise<string> {
     const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1');
     socket.write(`cmd=initack pmiid=${server.env(0).PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\n`);
-    socket.write('mcmd=spawn\nnprocs=2\nexecname=a.out\nargcnt=1\narg1=x y\ninfo_num=1\ninfo_key_0=wdir\ninfo_val_0=/tmp\n');
+    socket.write(
+      'mcmd=spawn\nnprocs=2\nexecname=a.out\nargcnt=1\narg1=x y\ninfo_num=1\ninfo_key_0=wdir\ninfo_val_0=/tmp\n',
+    );
     socket.write('preput_num=1\npreput_key_0=k\npreput_val_0=v\nendcmd\n');
     let heard = '';
     for await (const bytes of socket) {
@@ -138,14 +185,30 @@ describe('spawns', () => {
   }
 
   test.each([
-    ['accepted', (spawn: SpawnEvent) => spawn.accept({ kvsname: 'child', errcodes: [0, 3] }), 'cmd=spawn_result rc=0 errcodes=0,3'],
-    ['accepted, and no more said', (spawn: SpawnEvent) => spawn.accept(), 'cmd=spawn_result rc=0 errcodes=0,0'],
+    [
+      'accepted',
+      (spawn: SpawnEvent) => spawn.accept({ kvsname: 'child', errcodes: [0, 3] }),
+      'cmd=spawn_result rc=0 errcodes=0,3',
+    ],
+    [
+      'accepted, and no more said',
+      (spawn: SpawnEvent) => spawn.accept(),
+      'cmd=spawn_result rc=0 errcodes=0,0',
+    ],
     ['rejected', (spawn: SpawnEvent) => spawn.reject(5, 'no room'), 'cmd=spawn_result rc=5 msg=no_room'],
-    ['answered twice', (spawn: SpawnEvent) => (spawn.reject(5), spawn.accept()), 'cmd=spawn_result rc=5 msg=failed'],
+    [
+      'answered twice',
+      (spawn: SpawnEvent) => (spawn.reject(5), spawn.accept()),
+      'cmd=spawn_result rc=5 msg=failed',
+    ],
   ])('%s', async (_, answer, expected) => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
     const [event, reply] = await Promise.all([asked(server, answer), ask(server)]);
-    expect(event).toMatchObject({ rank: 0, commands: [{ program: 'a.out', args: ['x y'], ranks: 2, info: { wdir: '/tmp' } }], preput: { k: 'v' } });
+    expect(event).toMatchObject({
+      rank: 0,
+      commands: [{ program: 'a.out', args: ['x y'], ranks: 2, info: { wdir: '/tmp' } }],
+      preput: { k: 'v' },
+    });
     expect(reply).toBe(expected);
   });
 
@@ -174,6 +237,8 @@ describe('spawns', () => {
       expect(await client.get('PARENT')).toBe('tag#0');
     }
     await end(server, clients);
-    await expect(PmiServer.listen({ size: 1, preput: { 'a b': 'v' } })).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
+    await expect(PmiServer.listen({ size: 1, preput: { 'a b': 'v' } })).rejects.toMatchObject({
+      code: 'ERR_PMI_OPTION',
+    });
   });
 });

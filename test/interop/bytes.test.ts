@@ -12,7 +12,8 @@ vi.setConfig({ testTimeout: 60_000 });
 /** An é of Latin-1, one of UTF-8, and a surrogate as UTF-8 must not have it. */
 const B = "$'\\xe9\\xc3\\xa9\\xed\\xb3\\xa9'";
 const bytes = [0xe9, 0xc3, 0xa9, 0xed, 0xb3, 0xa9];
-const hex = (...values: number[]): string => values.map((value) => value.toString(16).padStart(2, '0')).join(' ');
+const hex = (...values: number[]): string =>
+  values.map((value) => value.toString(16).padStart(2, '0')).join(' ');
 const text = (string: string): number[] => [...Buffer.from(string)];
 
 const starts: [string, string[]][] = [
@@ -26,7 +27,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe.each(starts)('%s', (_, start) => {
   /** `$B` stands for the bytes, `"$@"` for the tool. */
-  const shell = (script: string) => run(['bash', '-c', script.replaceAll('$B', () => B), 'bash', ...start], { directory: folder });
+  const shell = (script: string) =>
+    run(['bash', '-c', script.replaceAll('$B', () => B), 'bash', ...start], { directory: folder });
   /** What the rank, or the script, writes. */
   async function written(script: string): Promise<string> {
     const { code, stdout, stderr } = await shell(`set -o pipefail; ${script} | od -An -v -tx1`);
@@ -36,15 +38,27 @@ describe.each(starts)('%s', (_, start) => {
 
   it.each([
     ['an argument', `"$@" run -n 1 printf %s $B`],
-    ['the name of a program in the working directory', `printf '#!/bin/sh\\nprintf %%s "\${0#./}"\\n' >./$B; chmod +x ./$B; "$@" run -n 1 ./$B`],
-    ['a folder in -path', `mkdir -p p$B; printf '#!/bin/sh\\nprintf %%s '$B >p$B/prog; chmod +x p$B/prog; "$@" run -path p$B -n 1 prog`],
-    ['a folder in PATH', `mkdir -p p$B; printf '#!/bin/sh\\nprintf %%s '$B >p$B/prog; chmod +x p$B/prog; PATH=$PWD/p$B:$PATH "$@" run -n 1 prog`],
+    [
+      'the name of a program in the working directory',
+      `printf '#!/bin/sh\\nprintf %%s "\${0#./}"\\n' >./$B; chmod +x ./$B; "$@" run -n 1 ./$B`,
+    ],
+    [
+      'a folder in -path',
+      `mkdir -p p$B; printf '#!/bin/sh\\nprintf %%s '$B >p$B/prog; chmod +x p$B/prog; "$@" run -path p$B -n 1 prog`,
+    ],
+    [
+      'a folder in PATH',
+      `mkdir -p p$B; printf '#!/bin/sh\\nprintf %%s '$B >p$B/prog; chmod +x p$B/prog; PATH=$PWD/p$B:$PATH "$@" run -n 1 prog`,
+    ],
     ['-wdir', `mkdir -p w/$B; "$@" run -wdir w/$B -n 1 sh -c 'printf %s "\${PWD##*/}"'`],
     ['-genv', `"$@" run -genv X $B -n 1 sh -c 'printf %s "$X"'`],
     ['-env X=', `"$@" run -n 1 -env X=$B sh -c 'printf %s "$X"'`],
     ['an inherited variable', `X=$B "$@" run -n 1 sh -c 'printf %s "$X"'`],
     ['a variable of -genvlist', `X=$B "$@" run -genvlist X,PATH -n 1 sh -c 'printf %s "$X"'`],
-    ['the name of an inherited variable', `env X$B=1 "$@" run -n 1 cat /proc/self/environ | tr '\\0' '\\n' | grep -a '^X.*=1$' | tr -d 'X=1\\n'`],
+    [
+      'the name of an inherited variable',
+      `env X$B=1 "$@" run -n 1 cat /proc/self/environ | tr '\\0' '\\n' | grep -a '^X.*=1$' | tr -d 'X=1\\n'`,
+    ],
     ['a word of a -configfile', `printf '%s\\n' '-n 1 printf %s '$B >c$B; "$@" run -configfile c$B`],
     ['-outfile-pattern', `"$@" run -outfile-pattern o%r$B -n 1 true; printf %s o0* | tail -c +3`],
     ['-prepend-pattern', `"$@" run -prepend-pattern $B -n 1 echo | tr -d '\\n'`],
@@ -62,7 +76,10 @@ describe.each(starts)('%s', (_, start) => {
     ['an option that is none', `"$@" run --$B true`],
   ])('%s is refused', async (_what, script) => {
     const { code, stderr } = await shell(script);
-    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(/^wireup: .*\n$/) as string });
+    expect({ code, stderr }).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^wireup: .*\n$/) as string,
+    });
   });
 
   const compiler = needs('cc');
@@ -71,16 +88,30 @@ describe.each(starts)('%s', (_, start) => {
     const spawn = (info: string): string =>
       `mkdir -p w/$B; cp ${spawner} s$B; "$@" run -n 1 ./s$B ${libpmiPath} info ${info} | grep -a child | sort | head -n 1 | tr -d '\\n'`;
     const line = (where: number[], from: number[]): string =>
-      hex(...text('child 0 of 4, appnum 0, '), ...bytes, ...text(', in '), ...where, ...text(', FROM='), ...from);
+      hex(
+        ...text('child 0 of 4, appnum 0, '),
+        ...bytes,
+        ...text(', in '),
+        ...where,
+        ...text(', FROM='),
+        ...from,
+      );
     expect(await written(spawn('env FROM=$B $B'))).toBe(line(text(folder), bytes));
     // The program is looked for there.
-    expect(await written(spawn('wdir w/$B $B').replace('; "$@"', '; cp s$B w/$B; "$@"'))).toBe(line([...text(`${folder}/w/`), ...bytes], []));
+    expect(await written(spawn('wdir w/$B $B').replace('; "$@"', '; cp s$B w/$B; "$@"'))).toBe(
+      line([...text(`${folder}/w/`), ...bytes], []),
+    );
   });
 });
 
 describe('launch()', () => {
   const rank = async (options: Partial<Parameters<typeof launch>[0]>): Promise<Buffer> => {
-    const job: Job = await launch({ program: 'sh', ranks: 1, stdout: 'pipe-per-rank', ...options } as Parameters<typeof launch>[0]);
+    const job: Job = await launch({
+      program: 'sh',
+      ranks: 1,
+      stdout: 'pipe-per-rank',
+      ...options,
+    } as Parameters<typeof launch>[0]);
     const chunks: Buffer[] = [];
     for await (const chunk of job.rankStdout![0]!) chunks.push(chunk as Buffer);
     expect((await job.result).exitCode).toBe(0);
@@ -89,15 +120,24 @@ describe('launch()', () => {
   const latin = Uint8Array.from(bytes);
 
   it('takes bytes', async () => {
-    expect([...(await rank({ args: ['-c', 'printf %s "$0$X"', latin], setEnv: { X: latin } }))]).toEqual([...bytes, ...bytes]);
-    expect([...(await rank({ args: ['-c', 'printf %s "$X"'], env: { X: latin, PATH: process.env['PATH'] } }))]).toEqual(bytes);
+    expect([...(await rank({ args: ['-c', 'printf %s "$0$X"', latin], setEnv: { X: latin } }))]).toEqual([
+      ...bytes,
+      ...bytes,
+    ]);
+    expect([
+      ...(await rank({ args: ['-c', 'printf %s "$X"'], env: { X: latin, PATH: process.env['PATH'] } })),
+    ]).toEqual(bytes);
   });
 
   it('inherits what is named, and sets and takes out besides', async () => {
     process.env['BYTES_TEST'] = '1';
     const show = ['-c', 'echo "${BYTES_TEST-none} ${HOME-none} ${X-none}"'];
-    expect(String(await rank({ args: show, inheritEnv: ['BYTES_TEST', 'PATH'], setEnv: { X: 'x' } }))).toBe('1 none x\n');
-    expect(String(await rank({ args: show, setEnv: { BYTES_TEST: undefined } }))).toBe(`none ${process.env['HOME'] ?? 'none'} none\n`);
+    expect(String(await rank({ args: show, inheritEnv: ['BYTES_TEST', 'PATH'], setEnv: { X: 'x' } }))).toBe(
+      '1 none x\n',
+    );
+    expect(String(await rank({ args: show, setEnv: { BYTES_TEST: undefined } }))).toBe(
+      `none ${process.env['HOME'] ?? 'none'} none\n`,
+    );
     delete process.env['BYTES_TEST'];
   });
 
@@ -115,6 +155,9 @@ describe('launch()', () => {
     [{ softFiles: 0 }, /softFiles: expected a whole number from 1/],
     [{ blockedSignals: [65] }, /blockedSignals\[0\]: expected a whole number from 1 to 64/],
   ])('refuses %j', async (options, message) => {
-    await expect(rank(options as never)).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(message) as string });
+    await expect(rank(options as never)).rejects.toMatchObject({
+      code: 'ERR_PMI_OPTION',
+      message: expect.stringMatching(message) as string,
+    });
   });
 });

@@ -29,7 +29,11 @@ const clients: Client[] = [
     argv: () => [program('libpmi_exchange'), libpmi],
     said: (rank) => new RegExp(`^libpmi: rank ${rank} of ${size} ok$`),
   },
-  { name: 'MPICH', argv: () => [program('hello')], said: (rank) => new RegExp(`^hello: rank ${rank} of ${size} ok$`) },
+  {
+    name: 'MPICH',
+    argv: () => [program('hello')],
+    said: (rank) => new RegExp(`^hello: rank ${rank} of ${size} ok$`),
+  },
   {
     name: 'MPICH behind `wireup-exec`',
     argv: () => [exec, program('hello')],
@@ -69,11 +73,15 @@ const servers: Server[] = [
   },
   { name: 'wireup unix, abstract', job: serve },
   { name: '`mpiexec` fd', job: (argv) => run([peer('mpiexec'), '-n', String(size), ...argv]) },
-  { name: '`mpiexec -pmi-port`', job: (argv) => run([peer('mpiexec'), '-pmi-port', '-n', String(size), ...argv]) },
+  {
+    name: '`mpiexec -pmi-port`',
+    job: (argv) => run([peer('mpiexec'), '-pmi-port', '-n', String(size), ...argv]),
+  },
 ];
 
 /** MPICH takes what stands before the first ":" of PMI_PORT for a host. */
-const needsShim = (client: Client, server: Server): boolean => client.name === 'MPICH' && server.name.includes('unix');
+const needsShim = (client: Client, server: Server): boolean =>
+  client.name === 'MPICH' && server.name.includes('unix');
 
 const peers = needs('cc', 'mpicc', 'mpiexec', 'hostname');
 describe.skipIf(peers.missing)(`8 ranks${peers.note}`, () => {
@@ -100,7 +108,10 @@ it('the README has this table', () => {
     row(['client', ...servers.map(({ name }) => name)]),
     row(['---', ...servers.map(() => '---')]),
     ...clients.map((client) =>
-      row([client.name, ...servers.map((server) => (needsShim(client, server) ? 'needs `wireup-exec`' : 'yes'))]),
+      row([
+        client.name,
+        ...servers.map((server) => (needsShim(client, server) ? 'needs `wireup-exec`' : 'yes')),
+      ]),
     ),
   ].join('\n');
   expect(readFileSync(join(root, 'README.md'), 'utf8')).toContain(`\n${table}\n`);

@@ -79,8 +79,14 @@ const same: Row[] = [
   { args: ['-machinefile', 'hosts', '-n', '3', ...place] },
   { args: ['-hosts', `localhost,${here}`, '-prepend-pattern', '%h %p ', '-n', '2', 'echo', 'hi'] },
   { args: ['-configfile', 'config'] },
-  { args: ['-outfile-pattern', 'out.%r.%h.%g.%p', '-n', '2', 'echo', 'hi'], files: [`out.0.${here}.0.0`, `out.1.${here}.0.0`] },
-  { args: ['-outfile-pattern', 'all', '-errfile-pattern', 'err', '-n', '2', ...sh('echo out; echo err >&2')], files: ['all', 'err'] },
+  {
+    args: ['-outfile-pattern', 'out.%r.%h.%g.%p', '-n', '2', 'echo', 'hi'],
+    files: [`out.0.${here}.0.0`, `out.1.${here}.0.0`],
+  },
+  {
+    args: ['-outfile-pattern', 'all', '-errfile-pattern', 'err', '-n', '2', ...sh('echo out; echo err >&2')],
+    files: ['all', 'err'],
+  },
   { args: ['-outfile-pattern', 'out.%r', '-l', '-n', '2', 'echo', 'hi'], files: ['out.0', 'out.1'] },
   { args: ['-n', '2', ...sh('exit 3')] },
   { args: ['-n', '1', 'echo', '-n', 'x', '-l', '--genv'] },
@@ -89,7 +95,10 @@ const same: Row[] = [
   { args: ['-n', '3', ...sh('[ $PMI_RANK = 0 ] && cat; exit 0')], input: 'for rank 0\n' },
   { args: ['-n', '2', ...sh("env | grep -E '^(MPI_|MPIR_|GFORTRAN_)' | sort")] },
   { args: () => ['-n', '4', program('hello')], what: '-n 4 an MPI program' },
-  { args: () => ['-n', '1', program('hello'), ':', '-n', '3', program('hello')], what: 'an MPI program twice (MPMD)' },
+  {
+    args: () => ['-n', '1', program('hello'), ':', '-n', '3', program('hello')],
+    what: 'an MPI program twice (MPMD)',
+  },
 ];
 
 const differ: Row[] = [
@@ -112,7 +121,10 @@ const differ: Row[] = [
   {
     args: () => ['-hosts', `localhost,${here}`, '-n', '4', program('raw_mapping')],
     what: 'the process mapping of two hosts',
-    ours: { code: 0, stdout: [0, 1, 2, 3].map((rank) => `rank ${rank} of 4 mapping (vector,(0,2,1),(0,2,1))`) },
+    ours: {
+      code: 0,
+      stdout: [0, 1, 2, 3].map((rank) => `rank ${rank} of 4 mapping (vector,(0,2,1),(0,2,1))`),
+    },
     why: 'the same places, written out: Flux’s reader does not go back to the first block',
   },
   {
@@ -128,7 +140,19 @@ const differ: Row[] = [
     why: 'Hydra’s local ranks inherit everything all the same',
   },
   {
-    args: ['-n', '1', '-envnone', '-env', 'A', '1', ...sh('echo $A [$MARK]'), ':', '-n', '1', ...sh('echo $MARK')],
+    args: [
+      '-n',
+      '1',
+      '-envnone',
+      '-env',
+      'A',
+      '1',
+      ...sh('echo $A [$MARK]'),
+      ':',
+      '-n',
+      '1',
+      ...sh('echo $MARK'),
+    ],
     environment: { MARK: 'kept' },
     ours: { code: 0, stdout: ['1 []', 'kept'] },
     why: 'Hydra’s local ranks inherit everything all the same',
@@ -139,21 +163,61 @@ const differ: Row[] = [
     ours: { code: 0, stdout: ['1 []'] },
     why: 'Hydra’s local ranks inherit everything all the same',
   },
-  { args: [], ours: { code: 2, stdout: [], stderr: /expected a program/ }, why: 'wrong use is exit code 2 and one line on stderr' },
+  {
+    args: [],
+    ours: { code: 2, stdout: [], stderr: /expected a program/ },
+    why: 'wrong use is exit code 2 and one line on stderr',
+  },
   { args: ['-n', '2'], ours: { code: 2, stdout: [], stderr: /expected a program/ }, why: 'Hydra crashes' },
-  { args: ['-bogus', 'echo'], ours: { code: 2, stdout: [], stderr: /unknown option '--bogus'/ }, why: 'one line instead of five' },
+  {
+    args: ['-bogus', 'echo'],
+    ours: { code: 2, stdout: [], stderr: /unknown option '--bogus'/ },
+    why: 'one line instead of five',
+  },
   {
     args: ['-prepend-patern', 'x', 'echo'],
-    ours: { code: 2, stdout: [], stderr: /unknown option '--prepend-patern' \(Did you mean --prepend-pattern\?\)/ },
+    ours: {
+      code: 2,
+      stdout: [],
+      stderr: /unknown option '--prepend-patern' \(Did you mean --prepend-pattern\?\)/,
+    },
     why: 'the nearest option is named',
   },
-  { args: ['-n', '2', '-wdir', '/no/such', './a.out'], ours: { code: 1, stdout: [], stderr: /chdir \/no\/such: No such file/ }, why: 'what is missing is named' },
-  { args: ['-n', '0', 'echo', 'hi'], ours: { code: 2, stdout: [], stderr: /Expected a whole number/ }, why: 'Hydra takes a number that is none for 1' },
-  { args: ['-n', '-1', 'echo', 'hi'], ours: { code: 2, stdout: [], stderr: /Expected a whole number/ }, why: 'Hydra takes a number that is none for 1' },
-  { args: ['-n', 'x', 'echo', 'hi'], ours: { code: 2, stdout: [], stderr: /Expected a whole number/ }, why: 'Hydra takes a number that is none for 1' },
-  { args: ['-n', '8', '-soft', '1:6:2', 'echo', 'hi'], ours: { code: 0, stdout: Array<string>(5).fill('hi') }, why: 'Hydra lacks the standard’s -soft' },
-  { args: ['-path', '/no/such:/usr/bin', '-n', '1', 'echo', 'hi'], ours: { code: 0, stdout: ['hi'] }, why: 'Hydra 4.0.2 lacks the standard’s -path' },
-  { args: ['-file', 'options', 'echo', 'hi'], ours: { code: 0, stdout: ['hi', 'hi'] }, why: 'Hydra lacks the standard’s -file' },
+  {
+    args: ['-n', '2', '-wdir', '/no/such', './a.out'],
+    ours: { code: 1, stdout: [], stderr: /chdir \/no\/such: No such file/ },
+    why: 'what is missing is named',
+  },
+  {
+    args: ['-n', '0', 'echo', 'hi'],
+    ours: { code: 2, stdout: [], stderr: /Expected a whole number/ },
+    why: 'Hydra takes a number that is none for 1',
+  },
+  {
+    args: ['-n', '-1', 'echo', 'hi'],
+    ours: { code: 2, stdout: [], stderr: /Expected a whole number/ },
+    why: 'Hydra takes a number that is none for 1',
+  },
+  {
+    args: ['-n', 'x', 'echo', 'hi'],
+    ours: { code: 2, stdout: [], stderr: /Expected a whole number/ },
+    why: 'Hydra takes a number that is none for 1',
+  },
+  {
+    args: ['-n', '8', '-soft', '1:6:2', 'echo', 'hi'],
+    ours: { code: 0, stdout: Array<string>(5).fill('hi') },
+    why: 'Hydra lacks the standard’s -soft',
+  },
+  {
+    args: ['-path', '/no/such:/usr/bin', '-n', '1', 'echo', 'hi'],
+    ours: { code: 0, stdout: ['hi'] },
+    why: 'Hydra 4.0.2 lacks the standard’s -path',
+  },
+  {
+    args: ['-file', 'options', 'echo', 'hi'],
+    ours: { code: 0, stdout: ['hi', 'hi'] },
+    why: 'Hydra lacks the standard’s -file',
+  },
   {
     args: ['-initial-errhandler', 'mpi_errors_are_fatal', '-n', '1', 'echo', 'hi'],
     ours: { code: 0, stdout: ['hi'] },
@@ -164,20 +228,44 @@ const differ: Row[] = [
     ours: { code: 0, stdout: ['0 0 1 localhost', `1 0 1 ${here}`] },
     why: 'the standard lets each program have its hosts; Hydra takes the second for a mistake',
   },
-  { args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'], ours: { code: 2, stdout: [], stderr: /Only fork is there/ }, why: 'ours has no launcher but fork' },
-  { args: ['-rmk', 'user', '-n', '1', 'echo', 'hi'], ours: { code: 2, stdout: [], stderr: /not supported: there is no resource manager/ }, why: 'a known option that is not there says why' },
+  {
+    args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'],
+    ours: { code: 2, stdout: [], stderr: /Only fork is there/ },
+    why: 'ours has no launcher but fork',
+  },
+  {
+    args: ['-rmk', 'user', '-n', '1', 'echo', 'hi'],
+    ours: { code: 2, stdout: [], stderr: /not supported: there is no resource manager/ },
+    why: 'a known option that is not there says why',
+  },
   {
     // Rank 2 fails when the others have gone, whom its failure would end.
     args: [
-      '-print-all-exitcodes', '-n', '3',
-      ...sh('cd $TMPDIR; [ $PMI_RANK != 2 ] && { echo $$ > new$PMI_RANK; mv new$PMI_RANK $PMI_RANK; exit 0; }; for r in 0 1; do until [ -e $r ]; do sleep 0.01; done; while kill -0 $(cat $r) 2>/dev/null; do sleep 0.01; done; rm $r; done; exit 1'),
+      '-print-all-exitcodes',
+      '-n',
+      '3',
+      ...sh(
+        'cd $TMPDIR; [ $PMI_RANK != 2 ] && { echo $$ > new$PMI_RANK; mv new$PMI_RANK $PMI_RANK; exit 0; }; for r in 0 1; do until [ -e $r ]; do sleep 0.01; done; while kill -0 $(cat $r) 2>/dev/null; do sleep 0.01; done; rm $r; done; exit 1',
+      ),
     ],
     ours: { code: 1, stdout: [], stderr: /exit codes: 0-1: 0; 2: 1\n/ },
     why: 'exit codes, not raw wait statuses, and not on stdout',
   },
-  { args: ['-verbose', '-n', '1', 'echo', 'hi'], ours: { code: 0, stdout: ['hi'], stderr: /1 rank of echo on / }, why: 'Hydra writes its trace into the program’s stdout' },
-  { args: ['-info'], ours: { code: 0, stdout: [/^Binding:/, /^Launchers: fork/, /^PMI:/, /^System:/, /^wireup /] }, why: 'it is another program' },
-  { args: ['-n', '1', '--', 'echo', 'hi'], ours: { code: 0, stdout: ['hi'] }, why: 'Hydra does not know the end of options' },
+  {
+    args: ['-verbose', '-n', '1', 'echo', 'hi'],
+    ours: { code: 0, stdout: ['hi'], stderr: /1 rank of echo on / },
+    why: 'Hydra writes its trace into the program’s stdout',
+  },
+  {
+    args: ['-info'],
+    ours: { code: 0, stdout: [/^Binding:/, /^Launchers: fork/, /^PMI:/, /^System:/, /^wireup /] },
+    why: 'it is another program',
+  },
+  {
+    args: ['-n', '1', '--', 'echo', 'hi'],
+    ours: { code: 0, stdout: ['hi'] },
+    why: 'Hydra does not know the end of options',
+  },
   {
     args: ['-n', '2', 'cat'],
     environment: { MPIEXEC_TIMEOUT: '2' },
@@ -185,7 +273,12 @@ const differ: Row[] = [
     why: 'under Hydra the other ranks’ stdin never ends',
   },
   {
-    args: ['-pmi-port', '-n', '2', ...sh('p=${PMI_PORT##*:}; [ $p -ge 45210 ] && [ $p -le 45240 ] && echo in range')],
+    args: [
+      '-pmi-port',
+      '-n',
+      '2',
+      ...sh('p=${PMI_PORT##*:}; [ $p -ge 45210 ] && [ $p -le 45240 ] && echo in range'),
+    ],
     environment: { MPIEXEC_PORT_RANGE: '45210:45240' },
     ours: { code: 0, stdout: ['in range', 'in range'] },
     why: 'Hydra bounds its own ports, not the ranks’ PMI_PORT',
@@ -224,9 +317,14 @@ async function play(tool: string[], row: Row): Promise<Outcome> {
   child.stdout!.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   child.stdin?.on('error', () => undefined).end(row.input);
-  const code = await new Promise<number | NodeJS.Signals>((resolve) => child.once('close', (status, signal) => resolve(status ?? signal!)));
+  const code = await new Promise<number | NodeJS.Signals>((resolve) =>
+    child.once('close', (status, signal) => resolve(status ?? signal!)),
+  );
   const files = Object.fromEntries(
-    (row.files ?? []).map((file) => [file, existsSync(join(folder, file)) ? lines(readFileSync(join(folder, file), 'utf8')).sort() : []]),
+    (row.files ?? []).map((file) => [
+      file,
+      existsSync(join(folder, file)) ? lines(readFileSync(join(folder, file), 'utf8')).sort() : [],
+    ]),
   );
   rmSync(folder, { recursive: true });
   return { code, stdout: lines(stdout).sort(), stderr, files };
@@ -256,17 +354,24 @@ describe.skipIf(peers.missing)(`command lines under mpiexec and under wireup run
     const { code, stdout, stderr } = row.ours!;
     expect(mine.code, mine.stderr).toBe(code);
     if (stdout !== undefined) {
-      expect(mine.stdout).toEqual(stdout.map((line) => (typeof line === 'string' ? line : (expect.stringMatching(line) as string))));
+      expect(mine.stdout).toEqual(
+        stdout.map((line) => (typeof line === 'string' ? line : (expect.stringMatching(line) as string))),
+      );
     }
     if (stderr !== undefined) expect(mine.stderr).toMatch(stderr);
     // Only a difference has a reason.
-    const alike = theirs.code === mine.code && theirs.stdout.join('\n') === mine.stdout.join('\n') && stderr === undefined;
+    const alike =
+      theirs.code === mine.code &&
+      theirs.stdout.join('\n') === mine.stdout.join('\n') &&
+      stderr === undefined;
     expect(alike, `${theirs.stdout.join('\n')}\n${theirs.stderr}`).toBe(false);
   });
 
   // Not under Hydra, which would try to reach it.
   it('a host that is another machine', async () => {
-    const { code, stderr } = await play(ours, { args: ['-hosts', 'localhost,192.0.2.1', '-n', '2', 'echo', 'hi'] });
+    const { code, stderr } = await play(ours, {
+      args: ['-hosts', 'localhost,192.0.2.1', '-n', '2', 'echo', 'hi'],
+    });
     expect(stderr).toMatch(/^wireup: host 192\.0\.2\.1 \(192\.0\.2\.1\) is not this machine, .*\n$/);
     expect(code).toBe(2);
   });

@@ -19,9 +19,18 @@ afterAll(() => rmSync(folder, { recursive: true }));
 describe('--debugger', () => {
   it('stands before the program of the ranks that are named', async () => {
     const script = 'echo $PMI_RANK ${under:-alone}';
-    const result = await run(wireupRun(6, 'unix', '--debugger', 'env under=debugger', '--debug-ranks', '0,3-4', 'sh', '-c', script));
+    const result = await run(
+      wireupRun(6, 'unix', '--debugger', 'env under=debugger', '--debug-ranks', '0,3-4', 'sh', '-c', script),
+    );
     expect(result).toMatchObject({ code: 0, stderr: '' });
-    expect(lines(result.stdout).sort()).toEqual(['0 debugger', '1 alone', '2 alone', '3 debugger', '4 debugger', '5 alone']);
+    expect(lines(result.stdout).sort()).toEqual([
+      '0 debugger',
+      '1 alone',
+      '2 alone',
+      '3 debugger',
+      '4 debugger',
+      '5 alone',
+    ]);
   });
 
   it('its exit is the rank’s', async () => {
@@ -31,7 +40,13 @@ describe('--debugger', () => {
     expect(result.stderr).toContain('no-such-debugger');
   });
 
-  it.each([['--debugger', ' '], ['--debug-ranks', 'x'], ['--debug-ranks', '3-1'], ['--debug-ranks', '-1'], ['--debug-ranks', '']])('%s "%s" is wrong use', async (option, value) => {
+  it.each([
+    ['--debugger', ' '],
+    ['--debug-ranks', 'x'],
+    ['--debug-ranks', '3-1'],
+    ['--debug-ranks', '-1'],
+    ['--debug-ranks', ''],
+  ])('%s "%s" is wrong use', async (option, value) => {
     const result = await run(wireup('run', option, value, 'true'));
     expect(result.code).toBe(2);
     expect(toolLines(result.stderr)).toHaveLength(1);
@@ -43,15 +58,20 @@ describe('--debugger', () => {
   });
 
   const debuggers = needs('mpicc', 'gdb');
-  it.skipIf(debuggers.missing).each(transports)(`gdb runs one rank of an MPI program, over %s${debuggers.note}`, async (transport) => {
-    const gdb = ['--debugger', `${peer('gdb')} -nx -batch -ex run --args`, '--debug-ranks', '1'];
-    const result = await run(wireupRun(3, transport, ...gdb, program('hello')), { deadline: 50_000 });
-    expect(result.code).toBe(0);
-    expect(lines(result.stdout).filter((line) => line.startsWith('hello: ')).sort()).toEqual(
-      [0, 1, 2].map((rank) => `hello: rank ${rank} of 3 ok`),
-    );
-    expect(result.stdout).toContain('exited normally');
-  });
+  it.skipIf(debuggers.missing).each(transports)(
+    `gdb runs one rank of an MPI program, over %s${debuggers.note}`,
+    async (transport) => {
+      const gdb = ['--debugger', `${peer('gdb')} -nx -batch -ex run --args`, '--debug-ranks', '1'];
+      const result = await run(wireupRun(3, transport, ...gdb, program('hello')), { deadline: 50_000 });
+      expect(result.code).toBe(0);
+      expect(
+        lines(result.stdout)
+          .filter((line) => line.startsWith('hello: '))
+          .sort(),
+      ).toEqual([0, 1, 2].map((rank) => `hello: rank ${rank} of 3 ok`));
+      expect(result.stdout).toContain('exited normally');
+    },
+  );
 });
 
 interface Row {
@@ -64,7 +84,9 @@ interface Row {
 describe('--proctable', () => {
   it('tells the process of each rank while it runs', async () => {
     const file = join(folder, 'table.json');
-    const job = new Run(wireupRun(3, 'fd', '--proctable', file, 'sh', '-c', 'echo $PMI_RANK $$; exec tail -f /dev/null'));
+    const job = new Run(
+      wireupRun(3, 'fd', '--proctable', file, 'sh', '-c', 'echo $PMI_RANK $$; exec tail -f /dev/null'),
+    );
     await job.until(() => lines(job.stdout).length === 3);
     const pids = new Map(lines(job.stdout).map((line) => line.split(' ').map(Number) as [number, number]));
     await vi.waitFor(() => expect(readdirSync(folder)).toEqual(['table.json']), 5000);
@@ -81,32 +103,62 @@ describe('--proctable', () => {
   it('a full disk is said, and the job goes on', async () => {
     const result = await run(wireupRun(2, 'fd', '--proctable', '/dev/full', 'echo', 'ran'));
     expect(result).toMatchObject({ code: 0, stdout: 'ran\nran\n' });
-    expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/process table could not be written to \/dev\/full: .*no space/i)]);
+    expect(toolLines(result.stderr)).toEqual([
+      expect.stringMatching(/process table could not be written to \/dev\/full: .*no space/i),
+    ]);
   });
 });
 
 const gdb = needs('gdb');
 const mayTrace = process.getuid?.() === 0;
-describe.skipIf(gdb.missing || !mayTrace)(`MPIR${gdb.note}${mayTrace ? '' : ' (needs root, to attach)'}`, () => {
-  it('a debugger that attaches to the agent reads the table of processes', async () => {
-    const job = await launch({ program: 'sleep', args: ['1000'], ranks: 3, stdout: 'ignore', stderr: 'ignore' });
-    const pids = await job.started;
-    // { const char* host_name; const char* executable_name; int pid; }, by rank.
-    const row = (rank: number): string => `(*(char**)&MPIR_proctable + ${rank} * (2 * sizeof(char*) + 8))`;
-    const expressions = ['(int)MPIR_proctable_size', ...[0, 1, 2].flatMap((rank) => [`*(char**)${row(rank)}`, `*(char**)(${row(rank)} + sizeof(char*))`, `*(int*)(${row(rank)} + 2 * sizeof(char*))`])];
-    const output = execFileSync(peer('gdb'), ['-nx', '-batch', '-p', `${job.agentPid}`, ...expressions.flatMap((expression) => ['-ex', `output ${expression}`, '-ex', 'echo \\n'])], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-      timeout: 50_000,
+describe.skipIf(gdb.missing || !mayTrace)(
+  `MPIR${gdb.note}${mayTrace ? '' : ' (needs root, to attach)'}`,
+  () => {
+    it('a debugger that attaches to the agent reads the table of processes', async () => {
+      const job = await launch({
+        program: 'sleep',
+        args: ['1000'],
+        ranks: 3,
+        stdout: 'ignore',
+        stderr: 'ignore',
+      });
+      const pids = await job.started;
+      // { const char* host_name; const char* executable_name; int pid; }, by rank.
+      const row = (rank: number): string => `(*(char**)&MPIR_proctable + ${rank} * (2 * sizeof(char*) + 8))`;
+      const expressions = [
+        '(int)MPIR_proctable_size',
+        ...[0, 1, 2].flatMap((rank) => [
+          `*(char**)${row(rank)}`,
+          `*(char**)(${row(rank)} + sizeof(char*))`,
+          `*(int*)(${row(rank)} + 2 * sizeof(char*))`,
+        ]),
+      ];
+      const output = execFileSync(
+        peer('gdb'),
+        [
+          '-nx',
+          '-batch',
+          '-p',
+          `${job.agentPid}`,
+          ...expressions.flatMap((expression) => ['-ex', `output ${expression}`, '-ex', 'echo \\n']),
+        ],
+        {
+          encoding: 'utf8',
+          stdio: ['ignore', 'pipe', 'ignore'],
+          timeout: 50_000,
+        },
+      );
+      const said = lines(output)
+        .slice(-expressions.length - 1)
+        .filter((line) => !line.startsWith('['));
+      expect(said[0]).toBe('3');
+      for (const [rank, pid] of pids.entries()) {
+        expect(said[1 + 3 * rank]).toContain(`"${job.host}"`);
+        expect(said[2 + 3 * rank]).toMatch(/\/sleep"$/);
+        expect(said[3 + 3 * rank]).toBe(`${pid}`);
+      }
+      // The job is none the worse for having been looked at.
+      expect(await job.stop({ grace: 10_000 })).toMatchObject({ exitCode: 143, stopped: true });
     });
-    const said = lines(output).slice(-expressions.length - 1).filter((line) => !line.startsWith('['));
-    expect(said[0]).toBe('3');
-    for (const [rank, pid] of pids.entries()) {
-      expect(said[1 + 3 * rank]).toContain(`"${job.host}"`);
-      expect(said[2 + 3 * rank]).toMatch(/\/sleep"$/);
-      expect(said[3 + 3 * rank]).toBe(`${pid}`);
-    }
-    // The job is none the worse for having been looked at.
-    expect(await job.stop({ grace: 10_000 })).toMatchObject({ exitCode: 143, stopped: true });
-  });
-});
+  },
+);

@@ -6,7 +6,18 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import { compile, dynamicMpich, eventually, lines, run, Run, toolLines, transports, wireup, wireupRun } from './helpers';
+import {
+  compile,
+  dynamicMpich,
+  eventually,
+  lines,
+  run,
+  Run,
+  toolLines,
+  transports,
+  wireup,
+  wireupRun,
+} from './helpers';
 
 vi.setConfig({ testTimeout: 100_000 });
 const deadline = 90_000;
@@ -26,27 +37,46 @@ function inUse(job: Run): { files: number; memory: number } {
 
 describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
-    const spawns = (ranks: number, ...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> =>
+    const spawns = (
+      ranks: number,
+      ...args: string[]
+    ): Promise<{ code: number | null; stdout: string; stderr: string }> =>
       run(wireupRun(ranks, transport, '-l', spawn(), ...args), { deadline });
 
     it('one child', async () => {
-      expect(await spawns(1, 'one', '1')).toMatchObject({ code: 0, stderr: '', stdout: '[0] 1 children answered 100\n[0] one done\n' });
+      expect(await spawns(1, 'one', '1')).toMatchObject({
+        code: 0,
+        stderr: '',
+        stdout: '[0] 1 children answered 100\n[0] one done\n',
+      });
     });
 
     it('many children of several ranks', async () => {
-      expect(await spawns(3, 'one', '8')).toMatchObject({ code: 0, stderr: '', stdout: '[0] 8 children answered 828\n[0] one done\n' });
+      expect(await spawns(3, 'one', '8')).toMatchObject({
+        code: 0,
+        stderr: '',
+        stdout: '[0] 8 children answered 828\n[0] one done\n',
+      });
     });
 
     it('joined into one communicator', async () => {
       const { code, stdout, stderr } = await spawns(2, 'merge', '2');
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       expect(lines(stdout).sort()).toEqual(
-        ['[0] 2 children answered 201', '[0] merge done', '[0] merged: 4', '[1:0] child: 4 of 4', '[1:1] child: 4 of 4'].sort(),
+        [
+          '[0] 2 children answered 201',
+          '[0] merge done',
+          '[0] merged: 4',
+          '[1:0] child: 4 of 4',
+          '[1:1] child: 4 of 4',
+        ].sort(),
       );
     });
 
     it('spawn_multiple with arguments and info, unknown keys ignored', async () => {
-      const { code, stdout, stderr } = await run(wireupRun(2, transport, '-l', '-v', spawn(), 'multiple'), { deadline });
+      const { code, stdout, stderr } = await run(wireupRun(2, transport, '-l', '-v', spawn(), 'multiple'), {
+        deadline,
+      });
       expect(code).toBe(0);
       expect(lines(stdout).sort()).toEqual(
         [
@@ -58,14 +88,21 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
           '[0] multiple done',
         ].sort(),
       );
-      expect(toolLines(stderr)).toContain(`wireup: rank 0 spawned group 1: 3 ranks of ${spawn()}, ${spawn()}; info ignored: unheard_of`);
+      expect(toolLines(stderr)).toContain(
+        `wireup: rank 0 spawned group 1: 3 ranks of ${spawn()}, ${spawn()}; info ignored: unheard_of`,
+      );
       expect(toolLines(stderr)).toContain('wireup: spawned group 1 has ended');
     });
 
     it('every rank in turn', async () => {
       const { code, stdout } = await spawns(3, 'each');
       expect(code).toBe(0);
-      expect(lines(stdout)).toEqual(['[0] 2 children answered 201', '[1] 2 children answered 201', '[2] 2 children answered 201', '[0] each done']);
+      expect(lines(stdout)).toEqual([
+        '[0] 2 children answered 201',
+        '[1] 2 children answered 201',
+        '[2] 2 children answered 201',
+        '[0] each done',
+      ]);
     });
 
     it('twice', async () => {
@@ -81,21 +118,29 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     it('a program that does not exist: the parent gets an error and lives', async () => {
       const { code, stdout, stderr } = await run(wireupRun(1, transport, spawn(), 'missing'), { deadline });
       expect({ code, stdout }).toEqual({ code: 0, stdout: 'spawn failed\nmissing done\n' });
-      expect(toolLines(stderr)).toEqual(['wireup: rank 0 could not spawn: execve /nonexistent/program: No such file or directory']);
+      expect(toolLines(stderr)).toEqual([
+        'wireup: rank 0 could not spawn: execve /nonexistent/program: No such file or directory',
+      ]);
     });
 
     it('a child that aborts ends the job with its code', async () => {
       const { code, stderr } = await spawns(2, 'abort');
       expect(code).toBe(7);
       expect(toolLines(stderr)).toEqual([
-        expect.stringMatching(/^wireup: rank 1 of spawned group 1 \(pid \d+, .*spawn-.*, past PMI init\) on \S+ aborted the job with code 7; 3 other ranks were ended$/),
+        expect.stringMatching(
+          /^wireup: rank 1 of spawned group 1 \(pid \d+, .*spawn-.*, past PMI init\) on \S+ aborted the job with code 7; 3 other ranks were ended$/,
+        ),
       ]);
     });
 
     it('a child that exits with an error ends the job with its code', async () => {
       const { code, stderr } = await spawns(2, 'exit');
       expect(code).toBe(3);
-      expect(toolLines(stderr)).toEqual([expect.stringMatching(/^wireup: rank [01] of spawned group 1 .* exited with code 3; [23] other ranks were ended$/)]);
+      expect(toolLines(stderr)).toEqual([
+        expect.stringMatching(
+          /^wireup: rank [01] of spawned group 1 .* exited with code 3; [23] other ranks were ended$/,
+        ),
+      ]);
     });
 
     it('kill -9 of the tool leaves nothing of either group', async () => {
@@ -113,7 +158,10 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       await job.until(({ stderr }) => toolLines(stderr).length === 2);
       job.kill('SIGTERM');
       const { stderr } = await job.done;
-      expect(toolLines(stderr).slice(0, 2)).toEqual(['wireup: 2 ranks: initialized: 0-1', 'wireup: spawned group 1, 2 ranks: initialized: 0-1']);
+      expect(toolLines(stderr).slice(0, 2)).toEqual([
+        'wireup: 2 ranks: initialized: 0-1',
+        'wireup: spawned group 1, 2 ranks: initialized: 0-1',
+      ]);
     });
   });
 
@@ -134,14 +182,24 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
   });
 
   it('--no-spawn and --max-spawn refuse, and say why', async () => {
-    const refused = (...options: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> =>
+    const refused = (
+      ...options: string[]
+    ): Promise<{ code: number | null; stdout: string; stderr: string }> =>
       run(wireupRun(1, 'fd', ...options, spawn(), 'refused'), { deadline });
-    expect(await refused('--no-spawn')).toMatchObject({ code: 0, stdout: 'spawn failed\nrefused done\n', stderr: 'wireup: rank 0 could not spawn: this job may not spawn\n' });
-    for (const option of [['--max-spawn', '1'], ['--usize', '2']]) {
+    expect(await refused('--no-spawn')).toMatchObject({
+      code: 0,
+      stdout: 'spawn failed\nrefused done\n',
+      stderr: 'wireup: rank 0 could not spawn: this job may not spawn\n',
+    });
+    for (const option of [
+      ['--max-spawn', '1'],
+      ['--usize', '2'],
+    ]) {
       expect(await refused(...option)).toMatchObject({
         code: 0,
         stdout: 'spawn failed\nrefused done\n',
-        stderr: 'wireup: rank 0 could not spawn: 2 more beside 0 spawned processes would be more than the 1 that this job may have\n',
+        stderr:
+          'wireup: rank 0 could not spawn: 2 more beside 0 spawned processes would be more than the 1 that this job may have\n',
       });
     }
   });
@@ -162,9 +220,13 @@ describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
     const shared = ['--name-server', names.stdout.trim()];
     const accepts = new Run(wireupRun(2, 'fd', ...shared, connect(), 'accept', 'hello'), { deadline });
     await accepts.until(({ stdout }) => stdout.includes('published'));
-    expect(await run(wireupRun(3, 'unix', ...shared, connect(), 'connect', 'hello'), { deadline })).toMatchObject({ code: 0, stdout: '2 heard 1\n', stderr: '' });
+    expect(
+      await run(wireupRun(3, 'unix', ...shared, connect(), 'connect', 'hello'), { deadline }),
+    ).toMatchObject({ code: 0, stdout: '2 heard 1\n', stderr: '' });
     expect(await accepts.done).toMatchObject({ code: 0, stdout: 'published\n1 heard 2\n', stderr: '' });
-    expect(await run(wireupRun(1, 'fd', ...shared, connect(), 'lookup', 'hello'), { deadline })).toMatchObject({ code: 0, stdout: 'gone\n' });
+    expect(
+      await run(wireupRun(1, 'fd', ...shared, connect(), 'lookup', 'hello'), { deadline }),
+    ).toMatchObject({ code: 0, stdout: 'gone\n' });
     names.kill('SIGTERM');
     await names.done;
   });
@@ -172,13 +234,22 @@ describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
 
 describe.skipIf(mpich.missing)(`a singleton that spawns${mpich.note}`, () => {
   const folder = mkdtempSync(join(tmpdir(), 'singleton-'));
-  writeFileSync(join(folder, 'mpiexec'), `#!/bin/sh\nexec ${wireup('run').join(' ')} "$@"\n`, { mode: 0o755 });
+  writeFileSync(join(folder, 'mpiexec'), `#!/bin/sh\nexec ${wireup('run').join(' ')} "$@"\n`, {
+    mode: 0o755,
+  });
   afterAll(() => rmSync(folder, { recursive: true }));
-  const alone = (what: string, ...args: string[]): Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }> =>
+  const alone = (
+    what: string,
+    ...args: string[]
+  ): Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }> =>
     run([spawn(), what, ...args], { deadline, environment: { PATH: `${folder}:${process.env['PATH']}` } });
 
   it('gets what it asks for, with its own standard streams', async () => {
-    expect(await alone('one', '3')).toMatchObject({ code: 0, stdout: '3 children answered 303\none done\n', stderr: '' });
+    expect(await alone('one', '3')).toMatchObject({
+      code: 0,
+      stdout: '3 children answered 303\none done\n',
+      stderr: '',
+    });
     expect(await alone('again', '5')).toMatchObject({ code: 0, stderr: '' });
     expect((await alone('multiple')).stdout).toContain('child of 3, appnum 1, argument second, in /\n');
   });
@@ -194,7 +265,11 @@ describe.skipIf(mpich.missing)(`a singleton that spawns${mpich.note}`, () => {
   it('ends with what it has spawned', async () => {
     const { signal, stderr } = await alone('abort');
     expect(signal).toBe('SIGTERM');
-    expect(toolLines(stderr)).toEqual([expect.stringMatching(/^wireup: rank 1 of spawned group 1 .* aborted the job with code 7; \d other ranks? (was|were) ended$/)]);
+    expect(toolLines(stderr)).toEqual([
+      expect.stringMatching(
+        /^wireup: rank 1 of spawned group 1 .* aborted the job with code 7; \d other ranks? (was|were) ended$/,
+      ),
+    ]);
   });
 });
 

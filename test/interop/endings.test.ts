@@ -41,24 +41,36 @@ const others = 'exec tail -f /dev/null';
 /** Rank 1 says its pid, in a file that holds nothing or all of it, and goes. */
 const first = (end: string): string => `echo $$ > "$TMPDIR/new"; mv "$TMPDIR/new" "$TMPDIR/first"; ${end}`;
 /** What waits until the launcher has seen rank 1's end: a process is gone when it has been waited for. */
-const afterFirst = 'until [ -e "$TMPDIR/first" ]; do sleep 0.01; done; while kill -0 $(cat "$TMPDIR/first") 2>/dev/null; do sleep 0.01; done';
+const afterFirst =
+  'until [ -e "$TMPDIR/first" ]; do sleep 0.01; done; while kill -0 $(cat "$TMPDIR/first") 2>/dev/null; do sleep 0.01; done';
 /** How long a loaded machine may take for what is not timed here. */
 const patience = 20_000;
-const started = (count: number) => (run: Run): boolean => lines(run.stdout).filter((line) => line.includes('ready')).length === count;
-const send = (...signals: NodeJS.Signals[]) => async (run: Run): Promise<void> => {
-  for (const [i, signal] of signals.entries()) {
-    run.kill(signal);
-    // Two of a kind that come together are one.
-    if (i + 1 < signals.length) await eventually(() => run.stdout.includes(`got ${i + 1}`), patience);
-  }
-};
-const bySignal = 'a shell’s code for a signal is 128 + its number; Hydra gives the raw number, and ORs those of all ranks';
+const started =
+  (count: number) =>
+  (run: Run): boolean =>
+    lines(run.stdout).filter((line) => line.includes('ready')).length === count;
+const send =
+  (...signals: NodeJS.Signals[]) =>
+  async (run: Run): Promise<void> => {
+    for (const [i, signal] of signals.entries()) {
+      run.kill(signal);
+      // Two of a kind that come together are one.
+      if (i + 1 < signals.length) await eventually(() => run.stdout.includes(`got ${i + 1}`), patience);
+    }
+  };
+const bySignal =
+  'a shell’s code for a signal is 128 + its number; Hydra gives the raw number, and ORs those of all ranks';
 const lostBySignal = 'Hydra passes it on too, but loses the ranks’ codes now and then';
 const lateKill = 'Hydra reports what its own KILL did to the others, so the culprit’s code is lost';
 
 const rows: Row[] = [
   { what: 'every rank exits with 0', program: script('exit 0'), ours: 0, hydra: 0 },
-  { what: 'one exits with 3, the others with 0', program: script('[ $PMI_RANK = 1 ] && exit 3; exit 0'), ours: 3, hydra: 3 },
+  {
+    what: 'one exits with 3, the others with 0',
+    program: script('[ $PMI_RANK = 1 ] && exit 3; exit 0'),
+    ours: 3,
+    hydra: 3,
+  },
   {
     what: 'ranks exit with 4 and, later, 3',
     program: script(`[ $PMI_RANK = 1 ] && { ${first('exit 4')}; }; ${afterFirst}; exit 3`),
@@ -69,19 +81,25 @@ const rows: Row[] = [
   {
     what: 'ranks exit with 0, 1, 2 and 3, of which 1 is the first',
     ranks: 4,
-    program: script(`case $PMI_RANK in 0) exit 0;; 1) ${first('exit 1')};; esac; ${afterFirst}; exit $PMI_RANK`),
+    program: script(
+      `case $PMI_RANK in 0) exit 0;; 1) ${first('exit 1')};; esac; ${afterFirst}; exit $PMI_RANK`,
+    ),
     ours: 1,
     hydra: 3,
     why: 'as above: 1 | 2 | 3',
   },
   {
     what: 'one exits with 1 without PMI, another runs on',
-    program: script(`[ $PMI_RANK = 1 ] && { echo "$TMPDIR"; ${first('exit 1')}; }; until [ -e "$TMPDIR/go" ]; do sleep 0.01; done; echo survived`),
+    program: script(
+      `[ $PMI_RANK = 1 ] && { echo "$TMPDIR"; ${first('exit 1')}; }; until [ -e "$TMPDIR/go" ]; do sleep 0.01; done; echo survived`,
+    ),
     ready: (run) => run.stdout.endsWith('\n'),
     act: async (run, launcher) => {
       if (launcher === 'ours') return;
       const [folder] = lines(run.stdout);
-      const gone = (): boolean => existsSync(join(folder!, 'first')) && !existsSync(`/proc/${readFileSync(join(folder!, 'first'), 'utf8').trim()}`);
+      const gone = (): boolean =>
+        existsSync(join(folder!, 'first')) &&
+        !existsSync(`/proc/${readFileSync(join(folder!, 'first'), 'utf8').trim()}`);
       expect(await eventually(gone, patience)).toBe(true);
       writeFileSync(join(folder!, 'go'), '');
     },
@@ -143,7 +161,13 @@ const rows: Row[] = [
     hydra: 255,
     why: 'shells use 127',
   },
-  { what: 'a program that cannot be executed', program: () => ['/etc/passwd'], ours: 126, hydra: 255, why: 'shells use 126' },
+  {
+    what: 'a program that cannot be executed',
+    program: () => ['/etc/passwd'],
+    ours: 126,
+    hydra: 255,
+    why: 'shells use 126',
+  },
   {
     what: 'MPIEXEC_TIMEOUT passes',
     program: script(others),
@@ -171,7 +195,9 @@ const rows: Row[] = [
   },
   {
     what: '^C once, ranks that ignore it and end well later',
-    program: script("[ $PMI_RANK = 0 ] && trap '' INT || trap 'echo got 1' INT; trap 'exit 0' USR1; echo ready; while :; do sleep 0.05; done"),
+    program: script(
+      "[ $PMI_RANK = 0 ] && trap '' INT || trap 'echo got 1' INT; trap 'exit 0' USR1; echo ready; while :; do sleep 0.05; done",
+    ),
     ready: started(2),
     act: send('SIGINT', 'SIGUSR1'),
     ours: 0,
@@ -254,7 +280,10 @@ const rows: Row[] = [
     act: (run, launcher) => {
       const name = launcher === 'hydra' ? 'hydra_pmi_proxy' : 'wireup-agent';
       // Ours has two, of which the younger holds the ranks.
-      const found = run.processes().filter((process) => process.name === name.slice(0, 15)).at(-1);
+      const found = run
+        .processes()
+        .filter((process) => process.name === name.slice(0, 15))
+        .at(-1);
       expect(found, name).toBeDefined();
       process.kill(found!.pid, 'SIGKILL');
     },
@@ -269,7 +298,10 @@ async function play(row: Row, launcher: Launcher): Promise<Result | undefined> {
   const tool = launcher === 'hydra' ? [peer('mpiexec')] : wireup('run');
   const timeout = row.timeout ?? (launcher === 'hydra' ? row.hydraTimeout : undefined);
   const environment = timeout === undefined ? {} : { MPIEXEC_TIMEOUT: String(timeout) };
-  const run = new Run([...tool, '-n', String(row.ranks ?? 2), ...row.program()], { environment, mayLeaveFiles: true });
+  const run = new Run([...tool, '-n', String(row.ranks ?? 2), ...row.program()], {
+    environment,
+    mayLeaveFiles: true,
+  });
   const played = async (): Promise<Result> => {
     if (row.ready !== undefined) await run.until(row.ready);
     await row.act?.(run, launcher);
@@ -288,7 +320,8 @@ describe.skipIf(peers.missing)(`endings under mpiexec and under wireup run${peer
     row.beside?.(ours!, 'ours');
     const how = hydra?.signal ?? hydra?.code;
     if (Array.isArray(row.hydra)) {
-      if (!row.hydra.includes(how!)) console.log(`${row.what}: mpiexec, which was seen to give ${row.hydra.join(', ')}, gave ${how}`);
+      if (!row.hydra.includes(how!))
+        console.log(`${row.what}: mpiexec, which was seen to give ${row.hydra.join(', ')}, gave ${how}`);
     } else {
       expect(how, `${hydra!.stdout}${hydra!.stderr}`).toBe(row.hydra);
       row.beside?.(hydra!, 'hydra');
@@ -304,7 +337,11 @@ describe.skipIf(peers.missing)(`endings under mpiexec and under wireup run${peer
 
   // A shell that starts something as it is stopped waits for what has stopped, which is another state: these start nothing.
   const idle = ['sh', '-c', 'echo $$; exec tail -f /dev/null'];
-  const ticking = ['sh', '-c', ': > "$TMPDIR/$PMI_RANK"; echo "$TMPDIR/$PMI_RANK"; while :; do echo >> "$TMPDIR/$PMI_RANK"; sleep 0.05; done'];
+  const ticking = [
+    'sh',
+    '-c',
+    ': > "$TMPDIR/$PMI_RANK"; echo "$TMPDIR/$PMI_RANK"; while :; do echo >> "$TMPDIR/$PMI_RANK"; sleep 0.05; done',
+  ];
   const stopped = (pid: number) => /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
   const spoken = (run: Run) => run.stdout.endsWith('\n') && lines(run.stdout).length === 2;
 
@@ -328,7 +365,9 @@ describe.skipIf(peers.missing)(`endings under mpiexec and under wireup run${peer
     run.kill('SIGSTOP');
     expect(await eventually(() => stopped(run.pid), patience)).toBe(true);
     const sizes = files.map((file) => statSync(file).size);
-    expect(await eventually(() => files.every((file, i) => statSync(file).size > sizes[i]!), patience)).toBe(true);
+    expect(await eventually(() => files.every((file, i) => statSync(file).size > sizes[i]!), patience)).toBe(
+      true,
+    );
     expect(stopped(run.pid)).toBe(true);
     run.kill('SIGCONT');
     run.kill('SIGTERM');

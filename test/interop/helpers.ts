@@ -119,7 +119,9 @@ export function peer(name: Peer): string {
  * CI=true nothing may be skipped: it throws.
  */
 export function needs(...names: Peer[]): { missing: boolean; note: string } {
-  const missing = [...new Set(names.filter((name) => find(name) === undefined).map((name) => packages[name]))];
+  const missing = [
+    ...new Set(names.filter((name) => find(name) === undefined).map((name) => packages[name])),
+  ];
   if (missing.length === 0) return { missing: false, note: '' };
   if (process.env['CI'] === 'true') throw new Error(`CI=true and not installed: ${missing.join(', ')}`);
   return { missing: true, note: ` (needs ${missing.join(', ')})` };
@@ -130,7 +132,9 @@ export function needs(...names: Peer[]): { missing: boolean; note: string } {
  * nothing fails where it is missing; the title says so.
  */
 export function dynamicMpich(): { missing: boolean; note: string; mpicc: string } {
-  const cache = process.env['WIREUP_TEST_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'wireup');
+  const cache =
+    process.env['WIREUP_TEST_CACHE'] ??
+    join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'wireup');
   const mpicc = join(cache, 'mpich-4.0.2-3-ch3-nemesis/bin/mpicc');
   const missing = !existsSync(mpicc);
   return { missing, note: missing ? ' (needs test/interop/build-mpich.sh to have been run)' : '', mpicc };
@@ -154,7 +158,9 @@ export function compile(name: string, compiler: string): string {
   const include = join(root, 'native/tools/libpmi/include');
   const flags = ['-std=gnu17', '-g', '-O1', '-Wall', '-Wextra', '-Werror', '-I', include];
   const hash = createHash('sha256').update(source).update(compiler).update(flags.join(' '));
-  for (const header of readdirSync(programs).filter((file) => file.endsWith('.h')).sort()) {
+  for (const header of readdirSync(programs)
+    .filter((file) => file.endsWith('.h'))
+    .sort()) {
     hash.update(readFileSync(join(programs, header)));
   }
   const target = join(compiled, `${name}-${hash.digest('hex').slice(0, 12)}`);
@@ -348,7 +354,8 @@ export class Run {
 
     const files = readdirSync(this.folder, { recursive: true });
     rmSync(this.folder, { recursive: true });
-    if (files.length > 0 && this.options.mayLeaveFiles !== true) failures.push(`left files: ${files.join(', ')}`);
+    if (files.length > 0 && this.options.mayLeaveFiles !== true)
+      failures.push(`left files: ${files.join(', ')}`);
     if (failures.length > 0) throw new Error(`${failures.join('; ')}\n${this.report(result)}`);
     return result;
   }

@@ -23,7 +23,14 @@ function parse(stdout: string): Line[] {
     .map((line) => {
       const [rank, app, node, local, localSize, host] = pattern.exec(line)?.slice(1) ?? [];
       expect(rank, line).toBeDefined();
-      return { rank: Number(rank), app: Number(app), node: Number(node), local: Number(local), localSize: Number(localSize), host: host! };
+      return {
+        rank: Number(rank),
+        app: Number(app),
+        node: Number(node),
+        local: Number(local),
+        localSize: Number(localSize),
+        host: host!,
+      };
     })
     .sort((x, y) => x.rank - y.rank);
 }
@@ -54,7 +61,9 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     ['0,1,1,0,2', 5, [0, 1, 1, 0, 2]],
   ])('--map %s with %i ranks', async (map, ranks, nodes) => {
     for (const pmi of map === 'block:2' ? transports : ['fd']) {
-      const { code, stdout, stderr } = await run(wireup('run', '-n', String(ranks), '--map', map, '--pmi', pmi, program('nodes')));
+      const { code, stdout, stderr } = await run(
+        wireup('run', '-n', String(ranks), '--map', map, '--pmi', pmi, program('nodes')),
+      );
       expect(stderr).toBe('');
       expect(code).toBe(0);
       const found = parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', ''));
@@ -65,14 +74,21 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
   describe('a mapping of many blocks', () => {
     const valueOf = async (nodes: number[]): Promise<string> => {
       const script = `[ $PMI_RANK = 0 ] || exec >/dev/null; exec ${program('raw_mapping')}`;
-      const { stdout } = await run(wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), 'sh', '-c', script));
+      const { stdout } = await run(
+        wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), 'sh', '-c', script),
+      );
       return stdout.replace(/^rank 0 of \d+ mapping (.*)\n$/, '$1');
     };
     const check = async (nodes: number[]): Promise<void> => {
-      const { code, stdout, stderr } = await run(wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), program('nodes')), { deadline: 120_000 });
+      const { code, stdout, stderr } = await run(
+        wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), program('nodes')),
+        { deadline: 120_000 },
+      );
       expect(stderr).toBe('');
       expect(code).toBe(0);
-      const seen = parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(({ app: _, ...line }) => line);
+      const seen = parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(
+        ({ app: _, ...line }) => line,
+      );
       expect(seen).toEqual(expected(nodes, nameOf));
     };
 
@@ -90,31 +106,43 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
       await check(nodes);
     });
 
-    it.skipIf(!isRoot)('that does not repeat, and would make MPICH abort: there is none, and MPI finds the nodes by their names', async () => {
-      let state = 1;
-      const random = (): number => (state = (state * 48_271) % 2_147_483_647) % 28;
-      // Every node has a rank among the first ones.
-      const nodes = Array.from({ length: 84 }, (_, rank) => (rank < 28 ? 27 - rank : random()));
-      expect(await valueOf(nodes)).toBe('none');
-      await check(nodes);
-    });
+    it.skipIf(!isRoot)(
+      'that does not repeat, and would make MPICH abort: there is none, and MPI finds the nodes by their names',
+      async () => {
+        let state = 1;
+        const random = (): number => (state = (state * 48_271) % 2_147_483_647) % 28;
+        // Every node has a rank among the first ones.
+        const nodes = Array.from({ length: 84 }, (_, rank) => (rank < 28 ? 27 - rank : random()));
+        expect(await valueOf(nodes)).toBe('none');
+        await check(nodes);
+      },
+    );
   });
 
   // The first two are those that MPICH read as groups of 1 and 3, and 1, 1 and 4, where they were said once.
   it('mappings that MPI reads as they were said, whatever repeats in them', async () => {
     let state = 7;
     const below = (limit: number): number => (state = (state * 48_271) % 2_147_483_647) % limit;
-    const placements = [[1, 0, 1, 0], [2, 1, 0, 2, 1, 0]];
+    const placements = [
+      [1, 0, 1, 0],
+      [2, 1, 0, 2, 1, 0],
+    ];
     while (placements.length < 8) {
       const period = Array.from({ length: 2 + below(2) }, () => below(3));
-      const nodes = Array.from({ length: 6 }, (_, rank) => (rank < below(3) ? below(3) : period[rank % period.length]!));
+      const nodes = Array.from({ length: 6 }, (_, rank) =>
+        rank < below(3) ? below(3) : period[rank % period.length]!,
+      );
       const used = [...new Set(nodes)].sort();
       placements.push(nodes.map((node) => used.indexOf(node)));
     }
     for (const nodes of placements) {
-      const { code, stdout } = await run(wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), program('nodes')));
+      const { code, stdout } = await run(
+        wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), program('nodes')),
+      );
       expect(code, nodes.join()).toBe(0);
-      const found = parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(({ app: _, ...line }) => line);
+      const found = parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(
+        ({ app: _, ...line }) => line,
+      );
       expect(found, nodes.join()).toEqual(expected(nodes, nameOf));
     }
   });
@@ -123,23 +151,59 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     const nodes = [0, 1, 1, 2, 0, 2, 2, 1, 0, 0, 1, 2];
     const { code, stdout } = await run(wireup('run', '-n', '12', '--map', nodes.join(','), program('nodes')));
     expect(code).toBe(0);
-    expect(parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(({ app: _, ...line }) => line)).toEqual(expected(nodes, nameOf));
+    expect(
+      parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(({ app: _, ...line }) => line),
+    ).toEqual(expected(nodes, nameOf));
   });
 
   it('MPMD: appnums, one world, the environment of each', async () => {
     for (const pmi of transports) {
       const { code, stdout, stderr } = await run(
-        wireup('run', '--pmi', pmi, '-n', '1', program('nodes'), ':', '-n', '3', program('nodes'), ':', '-n', '2', '-env', 'A', 'b', program('nodes')),
+        wireup(
+          'run',
+          '--pmi',
+          pmi,
+          '-n',
+          '1',
+          program('nodes'),
+          ':',
+          '-n',
+          '3',
+          program('nodes'),
+          ':',
+          '-n',
+          '2',
+          '-env',
+          'A',
+          'b',
+          program('nodes'),
+        ),
       );
       expect(stderr).toBe('');
       expect(code).toBe(0);
-      expect(parse(stdout).map(({ app, localSize }) => [app, localSize])).toEqual([[0, 6], [1, 6], [1, 6], [1, 6], [2, 6], [2, 6]]);
+      expect(parse(stdout).map(({ app, localSize }) => [app, localSize])).toEqual([
+        [0, 6],
+        [1, 6],
+        [1, 6],
+        [1, 6],
+        [2, 6],
+        [2, 6],
+      ]);
     }
   });
 
   it('MPMD over pretended nodes', async () => {
-    const { code, stdout } = await run(wireup('run', '-n', '2', '--map', 'cyclic:2', program('nodes'), ':', '-n', '2', program('nodes')));
+    const { code, stdout } = await run(
+      wireup('run', '-n', '2', '--map', 'cyclic:2', program('nodes'), ':', '-n', '2', program('nodes')),
+    );
     expect(code).toBe(0);
-    expect(parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(({ app, node }) => [app, node])).toEqual([[0, 0], [0, 1], [1, 0], [1, 1]]);
+    expect(
+      parse(isRoot ? stdout : stdout.replaceAll(' DISAGREE', '')).map(({ app, node }) => [app, node]),
+    ).toEqual([
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ]);
   });
 });

@@ -36,11 +36,15 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
   });
 
   it('from many threads at once', async () => {
-    expect(await run(wireup('run', '-n', '2', ...calls('threads')))).toMatchObject({ code: 0, stdout: 'ok\nok\n' });
+    expect(await run(wireup('run', '-n', '2', ...calls('threads')))).toMatchObject({
+      code: 0,
+      stdout: 'ok\nok\n',
+    });
   });
 
   it.each(transports)('PMI_Spawn_multiple, --pmi %s', async (transport) => {
-    const spawn = (what: string, ...options: string[]): string[] => wireup('run', '--pmi', transport, '-l', ...options, program('libpmi_spawn'), library, what);
+    const spawn = (what: string, ...options: string[]): string[] =>
+      wireup('run', '--pmi', transport, '-l', ...options, program('libpmi_spawn'), library, what);
     const result = await run(spawn('all'));
     expect(result).toMatchObject({ code: 0, stderr: '' });
     expect(lines(result.stdout).sort()).toEqual([
@@ -55,27 +59,56 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
       stdout: '[0] spawn -1, errors -1 -1 -1\n',
       stderr: 'wireup: rank 0 could not spawn: execve /nonexistent/program: No such file or directory\n',
     });
-    expect(await run(spawn('all', '--no-spawn'))).toMatchObject({ code: 0, stdout: '[0] spawn -1, errors -1 -1 -1\n' });
+    expect(await run(spawn('all', '--no-spawn'))).toMatchObject({
+      code: 0,
+      stdout: '[0] spawn -1, errors -1 -1 -1\n',
+    });
     const failed = await run(spawn('fails'));
     expect(failed.code).toBe(3);
-    expect(failed.stderr).toMatch(/^wireup: rank 0 of spawned group 1 \(pid \d+, \S+, past PMI finalize\) on \S+ exited with code 3/m);
+    expect(failed.stderr).toMatch(
+      /^wireup: rank 0 of spawned group 1 \(pid \d+, \S+, past PMI finalize\) on \S+ exited with code 3/m,
+    );
   });
 
   it('what a spawn says by info', async () => {
-    const spawn = async (options: string[], ...info: string[]): Promise<{ code: number | null; stderr: string; lines: string[] }> => {
-      const { code, stderr, stdout } = await run(wireup('run', '--prepend-pattern', '%p:%g:%r ', ...options, program('libpmi_spawn'), library, 'info', ...info));
+    const spawn = async (
+      options: string[],
+      ...info: string[]
+    ): Promise<{ code: number | null; stderr: string; lines: string[] }> => {
+      const { code, stderr, stdout } = await run(
+        wireup(
+          'run',
+          '--prepend-pattern',
+          '%p:%g:%r ',
+          ...options,
+          program('libpmi_spawn'),
+          library,
+          'info',
+          ...info,
+        ),
+      );
       return { code, stderr, lines: lines(stdout).sort() };
     };
     const children = (count: number, node: (rank: number) => number, from = ''): string[] =>
-      Array.from({ length: count }, (_, rank) => `${node(rank)}:1:${rank} child ${rank} of ${count}, appnum 0, asked, in ${process.cwd()}, FROM=${from}`);
+      Array.from(
+        { length: count },
+        (_, rank) =>
+          `${node(rank)}:1:${rank} child ${rank} of ${count}, appnum 0, asked, in ${process.cwd()}, FROM=${from}`,
+      );
     const all = '0:0:0 spawn 0, errors 0 0 0 0';
     expect((await spawn([])).lines).toEqual([all, ...children(4, () => 0)]);
     expect((await spawn([], 'env', 'FROM=here')).lines).toEqual([all, ...children(4, () => 0, 'here')]);
-    expect((await spawn([], 'soft', '1:3:2')).lines).toEqual(['0:0:0 spawn 0, errors 0 0 0 -1', ...children(3, () => 0)]);
-    expect((await spawn(['--hosts', 'localhost,127.0.0.1', '-n', '2'], 'host', '127.0.0.1')).lines).toEqual([all, ...children(4, () => 1)]);
-    expect((await spawn(['--hosts', 'localhost,127.0.0.1', '-n', '2'], 'host', 'localhost,127.0.0.1')).lines).toEqual(
-      [all, ...children(4, (rank) => rank % 2)].sort(),
-    );
+    expect((await spawn([], 'soft', '1:3:2')).lines).toEqual([
+      '0:0:0 spawn 0, errors 0 0 0 -1',
+      ...children(3, () => 0),
+    ]);
+    expect((await spawn(['--hosts', 'localhost,127.0.0.1', '-n', '2'], 'host', '127.0.0.1')).lines).toEqual([
+      all,
+      ...children(4, () => 1),
+    ]);
+    expect(
+      (await spawn(['--hosts', 'localhost,127.0.0.1', '-n', '2'], 'host', 'localhost,127.0.0.1')).lines,
+    ).toEqual([all, ...children(4, (rank) => rank % 2)].sort());
     expect(await spawn([], 'soft', '7')).toEqual({
       code: 0,
       stderr: 'wireup: rank 0 could not spawn: soft=7 allows none of 1 to 4 processes\n',
@@ -83,10 +116,15 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     });
     expect(await spawn([], 'host', 'elsewhere')).toMatchObject({
       code: 0,
-      stderr: expect.stringMatching(/^wireup: rank 0 could not spawn: host=elsewhere is none of this job's \(\S+\)\n$/),
+      stderr: expect.stringMatching(
+        /^wireup: rank 0 could not spawn: host=elsewhere is none of this job's \(\S+\)\n$/,
+      ),
       lines: ['0:0:0 spawn -1, errors -1 -1 -1 -1'],
     });
-    expect(await spawn([], 'wdir', '/nonexistent')).toMatchObject({ code: 0, stderr: 'wireup: rank 0 could not spawn: chdir /nonexistent: No such file or directory\n' });
+    expect(await spawn([], 'wdir', '/nonexistent')).toMatchObject({
+      code: 0,
+      stderr: 'wireup: rank 0 could not spawn: chdir /nonexistent: No such file or directory\n',
+    });
     expect(await spawn([], 'path', '/nonexistent')).toMatchObject({ code: 0 });
   });
 
@@ -99,27 +137,43 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
 
   it.each([
     ['before init', 'early', /^wireup: rank 0 \(pid \d+, \S+\) on \S+ exited with code 7$/m],
-    ['after finalize', 'late', /^wireup: rank 0 \(pid \d+, \S+, past PMI finalize\) on \S+ exited with code 7$/m],
-  ])('PMI_Abort %s says its message and exits with its code, and the server hears nothing', async (_, what, said) => {
-    const job = await run(wireup('run', ...calls(what)));
-    expect(job).toMatchObject({ code: 7, stdout: '' });
-    expect(job.stderr).toMatch(/^farewell$/m);
-    expect(job.stderr).toMatch(said);
-    expect(await run(calls(what))).toMatchObject({ code: 7, stdout: '', stderr: 'farewell\n' });
-  });
+    [
+      'after finalize',
+      'late',
+      /^wireup: rank 0 \(pid \d+, \S+, past PMI finalize\) on \S+ exited with code 7$/m,
+    ],
+  ])(
+    'PMI_Abort %s says its message and exits with its code, and the server hears nothing',
+    async (_, what, said) => {
+      const job = await run(wireup('run', ...calls(what)));
+      expect(job).toMatchObject({ code: 7, stdout: '' });
+      expect(job.stderr).toMatch(/^farewell$/m);
+      expect(job.stderr).toMatch(said);
+      expect(await run(calls(what))).toMatchObject({ code: 7, stdout: '', stderr: 'farewell\n' });
+    },
+  );
 
   it('a program that is linked with it by pkg-config finds it where it is', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'link-'));
     try {
       const where = await run(wireup('libpmi-path', '--folder'));
       const PKG_CONFIG_PATH = where.stdout.trim();
-      const flags = execFileSync(peer('pkg-config'), ['--cflags', '--libs', 'wireup-pmi'], { encoding: 'utf8', env: { ...process.env, PKG_CONFIG_PATH }, timeout });
+      const flags = execFileSync(peer('pkg-config'), ['--cflags', '--libs', 'wireup-pmi'], {
+        encoding: 'utf8',
+        env: { ...process.env, PKG_CONFIG_PATH },
+        timeout,
+      });
       expect(flags).toContain('libpmi.so.0');
       const source = join(folder, 'linked.c');
-      writeFileSync(source, '#include <wireup/pmi.h>\nint main(void) { int s; return PMI_Init(&s) || PMI_Barrier() || PMI_Finalize(); }\n');
+      writeFileSync(
+        source,
+        '#include <wireup/pmi.h>\nint main(void) { int s; return PMI_Init(&s) || PMI_Barrier() || PMI_Finalize(); }\n',
+      );
       const target = join(folder, 'linked');
       execFileSync(peer('cc'), ['-o', target, source, ...flags.trim().split(' ')], { timeout });
-      const result = await run(wireup('run', '-n', '2', target), { environment: { LD_LIBRARY_PATH: PKG_CONFIG_PATH } });
+      const result = await run(wireup('run', '-n', '2', target), {
+        environment: { LD_LIBRARY_PATH: PKG_CONFIG_PATH },
+      });
       expect(result).toMatchObject({ code: 0, stderr: '' });
     } finally {
       rmSync(folder, { recursive: true });
@@ -127,7 +181,9 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
   });
 
   it('it exports the API and nothing else, and needs a libc only', () => {
-    const symbols = lines(execFileSync('nm', ['-D', '--defined-only', library], { encoding: 'utf8', timeout }));
+    const symbols = lines(
+      execFileSync('nm', ['-D', '--defined-only', library], { encoding: 'utf8', timeout }),
+    );
     const names = symbols.map((line) => line.split(' ').at(-1)!).sort();
     expect(names).toHaveLength(33);
     expect(names.filter((name) => !name.startsWith('PMI_'))).toEqual([]);

@@ -15,12 +15,22 @@ const patterns = ['allreduce', 'ring', 'onesided', 'shared', 'alltoall'];
 const mpich = needs('mpicc');
 describe.skipIf(mpich.missing)(`MPICH programs${mpich.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
-    it.each(sizes.flatMap((size) => [[size, ['hello']], [size, patterns]] as const))('-n %d: %j', async (size, names) => {
+    it.each(
+      sizes.flatMap(
+        (size) =>
+          [
+            [size, ['hello']],
+            [size, patterns],
+          ] as const,
+      ),
+    )('-n %d: %j', async (size, names) => {
       const command = names[0] === 'hello' ? [program('hello')] : [program('patterns'), ...names];
       const result = await run(wireupRun(size, transport, ...command), { deadline });
       expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
       const finished = lines(result.stdout).filter((line) => line.endsWith(' ok'));
-      const expected = names.flatMap((name) => Array.from({ length: size }, (_, rank) => `${name}: rank ${rank} of ${size} ok`));
+      const expected = names.flatMap((name) =>
+        Array.from({ length: size }, (_, rank) => `${name}: rank ${rank} of ${size} ok`),
+      );
       expect(finished.sort()).toEqual(expected.sort());
     });
   });

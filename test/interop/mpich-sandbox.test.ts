@@ -12,8 +12,20 @@ const size = 8;
 const namespaces = ['user', 'pid', 'mnt'];
 // MPICH takes ranks of one node for neighbours in shared memory, so the sandboxes of a job share a /dev/shm; of their
 // own, since their pids are those of other jobs' ranks too.
-const bwrap = (shm: string): string[] =>
-  ['--unshare-user', '--unshare-pid', '--ro-bind', '/', '/', '--dev', '/dev', '--bind', shm, '/dev/shm', '--proc', '/proc'];
+const bwrap = (shm: string): string[] => [
+  '--unshare-user',
+  '--unshare-pid',
+  '--ro-bind',
+  '/',
+  '/',
+  '--dev',
+  '/dev',
+  '--bind',
+  shm,
+  '/dev/shm',
+  '--proc',
+  '/proc',
+];
 // UCX finds no neighbour's memory by a process id of another namespace and takes TCP, over which its MPI_Finalize hangs now and
 // then, under mpiexec without any sandbox too (UCX_TLS=tcp,self mpiexec -n 8). System V segments need no process id.
 const environment = { UCX_TLS: 'sysv,self' };
@@ -28,14 +40,19 @@ describe.skipIf(peers.missing)(`MPICH behind wireup-exec in bwrap${peers.note}`,
     const shim = join(root, 'build/Release/wireup-exec');
     const shm = mkdtempSync('/dev/shm/wireup-test-');
     const rank = [peer('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(source!), ...args];
-    const result = await run(wireup('run', '-n', String(size), '--pmi', 'unix', '--no-exec-shim', ...rank), { deadline: 60_000, environment }).finally(() =>
-      rmSync(shm, { recursive: true }),
-    );
+    const result = await run(wireup('run', '-n', String(size), '--pmi', 'unix', '--no-exec-shim', ...rank), {
+      deadline: 60_000,
+      environment,
+    }).finally(() => rmSync(shm, { recursive: true }));
     expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
     const finished = lines(result.stdout).filter((line) => line.startsWith(name) && line.endsWith(' ok'));
-    expect(finished.sort()).toEqual(Array.from({ length: size }, (_, i) => `${name}: rank ${i} of ${size} ok`));
+    expect(finished.sort()).toEqual(
+      Array.from({ length: size }, (_, i) => `${name}: rank ${i} of ${size} ok`),
+    );
     for (const namespace of namespaces) {
-      const ids = lines(result.stdout).filter((line) => line.startsWith(`${namespace}:`) && line.endsWith(' of a rank'));
+      const ids = lines(result.stdout).filter(
+        (line) => line.startsWith(`${namespace}:`) && line.endsWith(' of a rank'),
+      );
       expect(new Set(ids).size, namespace).toBe(size);
     }
   });

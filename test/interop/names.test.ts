@@ -21,7 +21,10 @@ describe.skipIf(mpich.missing)(`MPI_Comm_connect between two launches${mpich.not
     onTestFinished(() => rmSync(folder, { recursive: true }));
     await using names = await NameServer.listen({ address: join(folder, 'names') });
     const job = (ranks: number, ...args: string[]): Run =>
-      new Run(wireupRun(ranks, transport, '--name-server', names.address, compile('names', mpich.mpicc), ...args), { deadline });
+      new Run(
+        wireupRun(ranks, transport, '--name-server', names.address, compile('names', mpich.mpicc), ...args),
+        { deadline },
+      );
     const accepts = job(2, 'accept', 'ocean');
     await accepts.until(({ stdout }) => stdout.includes('published'));
     expect(await listNames(names.address)).toMatchObject([{ service: 'ocean', pid: accepts.pid }]);

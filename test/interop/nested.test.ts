@@ -41,7 +41,9 @@ describe.skipIf(hydra.missing)(`inside a rank of mpiexec${hydra.note}`, () => {
 
 const mpich = needs('mpicc');
 describe.skipIf(mpich.missing)(`inside a rank of wireup run${mpich.note}`, () => {
-  const pairs = transports.flatMap((outer) => transports.map((inner): [Transport, Transport] => [outer, inner]));
+  const pairs = transports.flatMap((outer) =>
+    transports.map((inner): [Transport, Transport] => [outer, inner]),
+  );
   it.each(pairs)('--pmi %s around --pmi %s', async (outer, inner) => {
     const result = await run(wireupRun(2, outer, ...wireupRun(2, inner, program('hello'))), { deadline });
     expect(result).toMatchObject({ code: 0, stderr: '' });

@@ -30,7 +30,14 @@ describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
     expect(plain).toMatchObject({ code: 0, stderr: '' });
     const [all, ...ranks] = [...sortedLines(plain.stdout)];
     expect(all).toMatch(/^3 ranks exchanged their cards in \d+\.\d ms$/);
-    expect(ranks).toEqual([0, 1, 2].map((rank) => expect.stringMatching(new RegExp(`^rank ${rank} of 3, pid \\d+ on \\S+: has the cards of all ranks$`)) as string));
+    expect(ranks).toEqual(
+      [0, 1, 2].map(
+        (rank) =>
+          expect.stringMatching(
+            new RegExp(`^rank ${rank} of 3, pid \\d+ on \\S+: has the cards of all ranks$`),
+          ) as string,
+      ),
+    );
   });
 
   it.skipIf(missing)(`exchange --json -l --no-pipeline -v${note}`, async () => {
@@ -38,10 +45,22 @@ describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
     expect(code).toBe(0);
     const said = sortedLines(stdout).map((line) => {
       const [, label, json] = /^\[(\d)\] (\{.*\})$/.exec(line) ?? [];
-      return { label: Number(label), ...(JSON.parse(json ?? '{}') as { rank: number; size: number; milliseconds: number }) };
+      return {
+        label: Number(label),
+        ...(JSON.parse(json ?? '{}') as { rank: number; size: number; milliseconds: number }),
+      };
     });
-    expect(said).toEqual([0, 1, 2].map((rank) => ({ label: rank, rank, size, milliseconds: expect.any(Number) as number })));
-    expect(sortedLines(stderr)).toEqual([0, 1, 2].map((rank) => expect.stringMatching(new RegExp(`^wireup: rank ${rank} of 3 by (PMI_FD=\\d+|tcp://\\S+)$`)) as string));
+    expect(said).toEqual(
+      [0, 1, 2].map((rank) => ({ label: rank, rank, size, milliseconds: expect.any(Number) as number })),
+    );
+    expect(sortedLines(stderr)).toEqual(
+      [0, 1, 2].map(
+        (rank) =>
+          expect.stringMatching(
+            new RegExp(`^wireup: rank ${rank} of 3 by (PMI_FD=\\d+|tcp://\\S+)$`),
+          ) as string,
+      ),
+    );
   });
 
   it.skipIf(missing)(`get, a value a line${note}`, async () => {
@@ -71,7 +90,12 @@ describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
     expect(sortedLines(plain.stdout)).toHaveLength(measured.length * size);
     for (const rank of [0, 1, 2]) {
       for (const what of measured) {
-        expect(plain.stdout).toMatch(new RegExp(`^rank ${rank} of 3: ${what} +${what === 'barrier' ? 100 : 20} in \\d+\\.\\d ms, \\d+\\.\\d us each$`, 'm'));
+        expect(plain.stdout).toMatch(
+          new RegExp(
+            `^rank ${rank} of 3: ${what} +${what === 'barrier' ? 100 : 20} in \\d+\\.\\d ms, \\d+\\.\\d us each$`,
+            'm',
+          ),
+        );
       }
     }
   });
@@ -83,14 +107,20 @@ describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
       [0, 1, 2].map((rank) => ({
         rank,
         size,
-        measures: measured.map((what) => ({ what, count: what === 'barrier' ? 100 : 20, milliseconds: expect.any(Number) as number })),
+        measures: measured.map((what) => ({
+          what,
+          count: what === 'barrier' ? 100 : 20,
+          milliseconds: expect.any(Number) as number,
+        })),
       })),
     );
   });
 });
 
 describe('exit codes', () => {
-  const as = async (odd: Parameters<typeof mostly>[0]) => ({ environment: { PMI_PORT: await pretend(mostly(odd)), PMI_ID: '1' } });
+  const as = async (odd: Parameters<typeof mostly>[0]) => ({
+    environment: { PMI_PORT: await pretend(mostly(odd)), PMI_ID: '1' },
+  });
 
   it.each([
     ['barrier', 'barrier_in'],
@@ -104,7 +134,9 @@ describe('exit codes', () => {
   });
 
   it('6: the server refuses', async () => {
-    const full = await as((line) => (isCommand(line, 'put') ? 'cmd=put_result rc=-1 msg=no_space_left\n' : 'as ever'));
+    const full = await as((line) =>
+      isCommand(line, 'put') ? 'cmd=put_result rc=-1 msg=no_space_left\n' : 'as ever',
+    );
     const result = await run(wireup('pmi', 'exchange'), full);
     expect(result).toMatchObject({ code: 6, stdout: '' });
     expect(result.stderr).toMatch(/^wireup: rank 1: put card-1: no_space_left\n$/);

@@ -25,7 +25,11 @@ describe.each(libraries)('$name', ({ missing, path }) => {
   const it = base.skipIf(missing);
   const calls = (what: string): string[] => [program('pmi2_calls'), path(), what];
 
-  it.each([['--pmi', 'fd'], ['--pmi', 'tcp'], ['--pmi', 'unix']])('every function, 16 ranks, %s %s', async (...options) => {
+  it.each([
+    ['--pmi', 'fd'],
+    ['--pmi', 'tcp'],
+    ['--pmi', 'unix'],
+  ])('every function, 16 ranks, %s %s', async (...options) => {
     const result = await run(wireup('run', '-n', '16', ...options, ...calls('calls')));
     expect(result).toMatchObject({ code: 0, stdout: 'ok\n'.repeat(16) });
     // Each tries to spawn what is not there.
@@ -37,9 +41,15 @@ describe.each(libraries)('$name', ({ missing, path }) => {
     const folder = mkdtempSync(join(tmpdir(), 'pmi2-'));
     try {
       for (const name of ['one', 'two']) {
-        writeFileSync(join(folder, name), `#!/bin/sh\necho "${name} $PMI_RANK of $PMI_SIZE, $PMI_SPAWNED: $*"\n`, { mode: 0o755 });
+        writeFileSync(
+          join(folder, name),
+          `#!/bin/sh\necho "${name} $PMI_RANK of $PMI_SIZE, $PMI_SPAWNED: $*"\n`,
+          { mode: 0o755 },
+        );
       }
-      const result = await run(wireup('run', '-l', ...calls('spawn')), { environment: { PATH: `${folder}:${process.env['PATH']}` } });
+      const result = await run(wireup('run', '-l', ...calls('spawn')), {
+        environment: { PATH: `${folder}:${process.env['PATH']}` },
+      });
       expect(result).toMatchObject({ code: 0, stderr: '' });
       expect(lines(result.stdout).sort()).toEqual([
         expect.stringMatching(/^\[0\] wireup-[0-9a-f]+$/),

@@ -20,14 +20,17 @@ function sandbox(...options: string[]): string[] {
 
 /** The folder of the server's socket, in a sandbox that has nothing else of where it stands. */
 const boundFolder = [
-  'sh', '-c',
+  'sh',
+  '-c',
   'folder=$(dirname "${PMI_PORT#unix://}"); parent=$(dirname "$folder"); ' +
     'tool=$1; shift; exec "$tool" "$@" --tmpfs "$parent" --bind "$folder" "$folder" "$SHIM" "$PROGRAM"',
   'sh',
 ];
 
 function finished(name: string, stdout: string): string[] {
-  return lines(stdout).filter((line) => line.startsWith(`${name}: `) && line.endsWith(' ok')).sort();
+  return lines(stdout)
+    .filter((line) => line.startsWith(`${name}: `) && line.endsWith(' ok'))
+    .sort();
 }
 
 function expected(name: string, size: number): string[] {
@@ -39,16 +42,23 @@ function expected(name: string, size: number): string[] {
 // own mpiexec too.
 const raw = { environment: { SHIM: shim, PROGRAM: tools.missing ? '' : program('raw_mapping') }, deadline };
 const size = 8;
-const inSandboxes = (pmi: string, ...rest: string[]): string[] => wireup('run', '-n', `${size}`, '--pmi', pmi, '--node-per-rank', ...rest);
+const inSandboxes = (pmi: string, ...rest: string[]): string[] =>
+  wireup('run', '-n', `${size}`, '--pmi', pmi, '--node-per-rank', ...rest);
 
 function expectMappings(stdout: string): void {
-  const expected = Array.from({ length: size }, (_, rank) => `rank ${rank} of ${size} mapping (vector,(0,${size},1))`);
+  const expected = Array.from(
+    { length: size },
+    (_, rank) => `rank ${rank} of ${size} mapping (vector,(0,${size},1))`,
+  );
   expect(lines(stdout).sort()).toEqual(expected.sort());
 }
 
 describe.skipIf(tools.missing)(`8 ranks in bubblewrap, a /dev and a node each${tools.note}`, () => {
   it('--unshare-all --share-net, --pmi tcp', async () => {
-    const result = await run(inSandboxes('tcp', ...sandbox('--unshare-all', '--share-net'), program('raw_mapping')), raw);
+    const result = await run(
+      inSandboxes('tcp', ...sandbox('--unshare-all', '--share-net'), program('raw_mapping')),
+      raw,
+    );
     expect(result).toMatchObject({ code: 0, stderr: '' });
     expectMappings(result.stdout);
   });
@@ -61,7 +71,10 @@ describe.skipIf(tools.missing)(`8 ranks in bubblewrap, a /dev and a node each${t
   });
 
   it('an inherited fd does not get there', async () => {
-    const result = await run(wireup('run', '-n', '1', ...sandbox('--unshare-all'), program('raw_mapping')), raw);
+    const result = await run(
+      wireup('run', '-n', '1', ...sandbox('--unshare-all'), program('raw_mapping')),
+      raw,
+    );
     expect(result.code).not.toBe(0);
   });
 });
@@ -71,8 +84,12 @@ describe.skipIf(compiler.missing)(`--node-per-rank${compiler.note}`, () => {
   it('is what the ranks are told', async () => {
     const result = await run(wireup('run', '-n', '4', '--node-per-rank', program('raw_mapping')));
     expect(result).toMatchObject({ code: 0, stderr: '' });
-    expect(lines(result.stdout).sort()).toEqual([0, 1, 2, 3].map((rank) => `rank ${rank} of 4 mapping (vector,(0,4,1))`));
-    const local = await run(wireup('run', '-n', '3', '--node-per-rank', 'sh', '-c', 'echo $MPI_LOCALRANKID $MPI_LOCALNRANKS'));
+    expect(lines(result.stdout).sort()).toEqual(
+      [0, 1, 2, 3].map((rank) => `rank ${rank} of 4 mapping (vector,(0,4,1))`),
+    );
+    const local = await run(
+      wireup('run', '-n', '3', '--node-per-rank', 'sh', '-c', 'echo $MPI_LOCALRANKID $MPI_LOCALNRANKS'),
+    );
     expect(local.stdout).toBe('0 1\n0 1\n0 1\n');
   });
 });
@@ -84,16 +101,22 @@ describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
     expect(result.code).toBe(0);
     expect(finished('mpi_in_child', result.stdout)).toEqual(expected('mpi_in_child', 4));
     expect(finished('hello', result.stdout)).toEqual([]);
-    expect(toolLines(result.stderr).join('\n')).toMatch(/^wireup: refused 127\.0\.0\.1:\d+ \(uid \d+\): rank 0 has a connection already/);
+    expect(toolLines(result.stderr).join('\n')).toMatch(
+      /^wireup: refused 127\.0\.0\.1:\d+ \(uid \d+\): rank 0 has a connection already/,
+    );
   });
 
   it.each(['rank', 'number'])('--pmi-id=%s --pmi tcp', async (kind) => {
-    const result = await run(wireup('run', '-n', '4', '--pmi', 'tcp', '--pmi-id', kind, program('hello')), { deadline });
+    const result = await run(wireup('run', '-n', '4', '--pmi', 'tcp', '--pmi-id', kind, program('hello')), {
+      deadline,
+    });
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 
   it.each(['rank', 'long'])('--pmi-id=%s --pmi unix, behind the shim', async (kind) => {
-    const result = await run(wireup('run', '-n', '4', '--pmi', 'unix', '--pmi-id', kind, program('hello')), { deadline });
+    const result = await run(wireup('run', '-n', '4', '--pmi', 'unix', '--pmi-id', kind, program('hello')), {
+      deadline,
+    });
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 
@@ -105,7 +128,10 @@ describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
   });
 
   it('64 ranks, --pmi tcp, without PMI_RANK and PMI_SIZE', async () => {
-    const result = await run(wireupRun(64, 'tcp', 'env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', program('hello')), { deadline });
+    const result = await run(
+      wireupRun(64, 'tcp', 'env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', program('hello')),
+      { deadline },
+    );
     expect(result).toMatchObject({ code: 0, stderr: '' });
     expect(finished('hello', result.stdout)).toEqual(expected('hello', 64));
   });

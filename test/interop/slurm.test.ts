@@ -34,13 +34,17 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
 
   it('PMI-1: wireup exchange', async () => {
     const said = await srun(...wireup('exchange'));
-    for (const rank of ranks) expect(said.join('\n')).toMatch(new RegExp(`^rank ${rank} of 4.* has the cards of all ranks$`, 'm'));
+    for (const rank of ranks)
+      expect(said.join('\n')).toMatch(new RegExp(`^rank ${rank} of 4.* has the cards of all ranks$`, 'm'));
   });
 
   it('PMI-1: wireup pmi', async () => {
     expect(await srun(...wireup('pmi', 'barrier', '--json'))).toHaveLength(4);
     const infos = (await srun(...wireup('pmi', 'info', '--json'))).map((line) => JSON.parse(line) as object);
-    for (const rank of ranks) expect(infos).toContainEqual(expect.objectContaining({ rank, size: 4, version: '1.1', clique: neighbours(rank) }));
+    for (const rank of ranks)
+      expect(infos).toContainEqual(
+        expect.objectContaining({ rank, size: 4, version: '1.1', clique: neighbours(rank) }),
+      );
   });
 
   it('PMI-1: libpmi.so.0', async () => {
@@ -48,7 +52,12 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
     // It expects all on one node.
     expect(await srun('--nodes=1', program('libpmi_exchange'), library)).toHaveLength(4);
     const cliques = (await srun(program('libpmi_calls'), library, 'clique')).filter((line) => line !== 'ok');
-    expect(cliques).toEqual(['size 0 2 ranks 0 0 2', 'size 0 2 ranks 0 0 2', 'size 0 2 ranks 0 1 3', 'size 0 2 ranks 0 1 3']);
+    expect(cliques).toEqual([
+      'size 0 2 ranks 0 0 2',
+      'size 0 2 ranks 0 0 2',
+      'size 0 2 ranks 0 1 3',
+      'size 0 2 ranks 0 1 3',
+    ]);
   });
 
   it.each([
@@ -56,7 +65,9 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
     // Its PMI2_Info_GetSize says how many ranks there are.
     ["Slurm's own library", () => peer('libpmi2'), 4],
   ])('PMI-2: %s', async (_, library, count) => {
-    expect(await srun(program('pmi2_calls'), library(), 'exchange')).toEqual(ranks.map((rank) => `rank ${rank} of 4, ${count} on its node`));
+    expect(await srun(program('pmi2_calls'), library(), 'exchange')).toEqual(
+      ranks.map((rank) => `rank ${rank} of 4, ${count} on its node`),
+    );
   });
 
   it('PMI-1 and PMI-2: PmiClient', async () => {
@@ -70,8 +81,13 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
         console.log(JSON.stringify({ rank: pmi.rank, version: pmi.version, cards, clique: await pmi.cliqueRanks() }));
         await pmi.finalize();
       })();`;
-    for (const [version, said] of [['1', '1.1'], ['2', '2.0']] as const) {
-      const found = (await srun('env', `VERSION=${version}`, process.execPath, '-e', script)).map((line) => JSON.parse(line) as object);
+    for (const [version, said] of [
+      ['1', '1.1'],
+      ['2', '2.0'],
+    ] as const) {
+      const found = (await srun('env', `VERSION=${version}`, process.execPath, '-e', script)).map(
+        (line) => JSON.parse(line) as object,
+      );
       const cards = ranks.map((rank) => `of-${rank}`);
       expect(found).toEqual(ranks.map((rank) => ({ rank, version: said, cards, clique: neighbours(rank) })));
     }

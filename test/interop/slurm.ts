@@ -83,21 +83,45 @@ ${names.map((name, i) => `NodeName=${name} NodeHostname=localhost NodeAddr=127.0
 PartitionName=all Nodes=ALL Default=YES
 `,
     );
-    this.#daemon(peer('munged'), '-F', '--force', ...['key', 'seed', 'log', 'pid'].map((kind) => `--${kind}-file=${at(`munge.${kind}`)}`), `--socket=${at('munge.sock')}`);
-    await this.#until('munged listens', () => spawnSync('munge', ['-n', '-S', at('munge.sock')]).status === 0);
+    this.#daemon(
+      peer('munged'),
+      '-F',
+      '--force',
+      ...['key', 'seed', 'log', 'pid'].map((kind) => `--${kind}-file=${at(`munge.${kind}`)}`),
+      `--socket=${at('munge.sock')}`,
+    );
+    await this.#until(
+      'munged listens',
+      () => spawnSync('munge', ['-n', '-S', at('munge.sock')]).status === 0,
+    );
     this.#daemon(peer('slurmctld'), '-D', '-c');
     for (const name of names) {
       mkdirSync(at(`spool/${name}`));
-      this.#daemon(peer('unshare'), '--uts', 'sh', '-c', 'hostname "$1"; exec "$2" -D -N "$1"', 'sh', name, peer('slurmd'));
+      this.#daemon(
+        peer('unshare'),
+        '--uts',
+        'sh',
+        '-c',
+        'hostname "$1"; exec "$2" -D -N "$1"',
+        'sh',
+        name,
+        peer('slurmd'),
+      );
     }
     await this.#until('all nodes are idle', () => {
-      const { stdout } = spawnSync('sinfo', ['-h', '-t', 'idle', '-o', '%D'], { encoding: 'utf8', env: { ...process.env, ...this.environment }, timeout: 10_000 });
+      const { stdout } = spawnSync('sinfo', ['-h', '-t', 'idle', '-o', '%D'], {
+        encoding: 'utf8',
+        env: { ...process.env, ...this.environment },
+        timeout: 10_000,
+      });
       return stdout.trim() === String(nodes);
     });
   }
 
   #daemon(command: string, ...args: string[]): void {
-    this.#daemons.push(spawn(command, args, { stdio: 'ignore', env: { ...process.env, ...this.environment } }));
+    this.#daemons.push(
+      spawn(command, args, { stdio: 'ignore', env: { ...process.env, ...this.environment } }),
+    );
   }
 
   async #until(what: string, condition: () => boolean): Promise<void> {

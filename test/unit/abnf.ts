@@ -28,7 +28,10 @@ function source(rules: Map<string, string>, rule: string): string {
     if (core[rule] === undefined) throw new Error(`no rule ${rule}`);
     return core[rule];
   }
-  const tokens = definition.match(/"[^"]*"|%x[0-9A-F]+(?:-[0-9A-F]+)?|\d*\*\d*|\d+(?=[("[%A-Za-z])|[()[\]/]|[A-Za-z][\w-]*|\S/g) ?? [];
+  const tokens =
+    definition.match(
+      /"[^"]*"|%x[0-9A-F]+(?:-[0-9A-F]+)?|\d*\*\d*|\d+(?=[("[%A-Za-z])|[()[\]/]|[A-Za-z][\w-]*|\S/g,
+    ) ?? [];
   const parse = (end: string | undefined): string => {
     const alternatives = [''];
     for (;;) {
@@ -51,7 +54,8 @@ function source(rules: Map<string, string>, rule: string): string {
     if (token === '[') return `(?:${parse(']')})?`;
     if (token.startsWith('"')) return token.slice(1, -1).replace(/[^\w]/g, '\\$&');
     const range = /^%x([0-9A-F]+)(?:-([0-9A-F]+))?$/.exec(token);
-    if (range !== null) return range[2] === undefined ? byte(range[1]!) : `[${byte(range[1]!)}-${byte(range[2])}]`;
+    if (range !== null)
+      return range[2] === undefined ? byte(range[1]!) : `[${byte(range[1]!)}-${byte(range[2])}]`;
     if (/^[A-Za-z]/.test(token)) return `(?:${source(rules, token)})`;
     throw new Error(`${rule}: what is ${token}?`);
   };

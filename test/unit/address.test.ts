@@ -6,7 +6,9 @@ import { resolveAddresses, toListenOptions } from '../../lib/address';
 vi.mock('node:dns/promises', () => ({ lookup: vi.fn() }));
 
 function stands(...addresses: string[]): void {
-  vi.mocked(lookup).mockResolvedValue(addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })) as never);
+  vi.mocked(lookup).mockResolvedValue(
+    addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })) as never,
+  );
 }
 
 test('a server prefers IPv4, which every MPI can read', async () => {
@@ -18,5 +20,8 @@ test('a server prefers IPv4, which every MPI can read', async () => {
 
 test('a client tries all, in the order of the resolver', async () => {
   stands('::1', '127.0.0.1');
-  expect(await resolveAddresses('address', 'localhost:5000')).toEqual(['tcp://[::1]:5000', 'tcp://127.0.0.1:5000']);
+  expect(await resolveAddresses('address', 'localhost:5000')).toEqual([
+    'tcp://[::1]:5000',
+    'tcp://127.0.0.1:5000',
+  ]);
 });

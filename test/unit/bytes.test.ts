@@ -29,7 +29,9 @@ test('every string of bytes comes back as it was', () => {
   // The bytes that begin or go on with something, more often than others.
   const telling = [0x00, 0x7f, 0x80, 0xbf, 0xc2, 0xdf, 0xe0, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff];
   for (let i = 0; i < 20_000; i++) {
-    const bytes = Array.from({ length: random(9) }, () => (random(2) === 0 ? random(256) : telling[random(telling.length)]!));
+    const bytes = Array.from({ length: random(9) }, () =>
+      random(2) === 0 ? random(256) : telling[random(telling.length)]!,
+    );
     expect([...native.bytesOfText(there(...bytes))], String(bytes)).toEqual(bytes);
   }
 });

@@ -4,8 +4,17 @@ import { PmiClient, PmiError, scrubEnvironment } from '../../dist/index.js';
 test('scrubEnvironment takes out what process managers left, and nothing else', () => {
   const kept = { PATH: '/bin', PMIX: 'a', MPIR_CVAR_X: '1', XPMI_FD: '2', MPI_HOME: '/opt' };
   const stale = {
-    PMI_FD: '6', PMI_PORT: 'h:1', PMI_ID: '0', PMI_RANK: '0', PMI_SIZE: '1', PMI_SPAWNED: '1', PMI2_X: '', PMIX_RANK: '0',
-    HYDI_CONTROL_FD: '7', MPI_LOCALRANKID: '0', MPI_LOCALNRANKS: '1',
+    PMI_FD: '6',
+    PMI_PORT: 'h:1',
+    PMI_ID: '0',
+    PMI_RANK: '0',
+    PMI_SIZE: '1',
+    PMI_SPAWNED: '1',
+    PMI2_X: '',
+    PMIX_RANK: '0',
+    HYDI_CONTROL_FD: '7',
+    MPI_LOCALRANKID: '0',
+    MPI_LOCALNRANKS: '1',
   };
   expect(scrubEnvironment({ ...kept, ...stale })).toEqual(kept);
 });

@@ -10,7 +10,9 @@ interface Numbered {
 const single = (number: number): Numbered => ({ type: 'single', number });
 const repeated = (number: number): Numbered => ({ type: 'repeated', number });
 
-async function opened(options?: ConstructorParameters<typeof EventHub<Numbered>>[0]): Promise<EventHub<Numbered>> {
+async function opened(
+  options?: ConstructorParameters<typeof EventHub<Numbered>>[0],
+): Promise<EventHub<Numbered>> {
   const hub = new EventHub<Numbered>(options);
   hub.open();
   await new Promise((resolve) => setImmediate(resolve));
@@ -39,7 +41,9 @@ test('a reader that is far behind catches up in linear time', async () => {
   hub.end();
   const begin = performance.now();
   let next = 0;
-  for await (const event of events) if (event.type === 'missed' || event.number !== next++) throw new Error(`${JSON.stringify(event)} came as number ${next - 1}`);
+  for await (const event of events)
+    if (event.type === 'missed' || event.number !== next++)
+      throw new Error(`${JSON.stringify(event)} came as number ${next - 1}`);
   expect(next).toBe(count);
   // Half a second; a minute where each event moves all behind it.
   expect(performance.now() - begin).toBeLessThan(15_000);
@@ -72,8 +76,14 @@ describe('a reader that does not read', () => {
     hub.push({ type: 'other', number: 0 }, true);
     hub.end();
     const counts = new Map<string, number>();
-    for await (const event of events) counts.set(event.type, (counts.get(event.type) ?? 0) + (event.type === 'missed' ? event.count : 1));
-    expect(Object.fromEntries(counts)).toEqual({ repeated: MAX_WAITING_EVENTS, single: 2 * MAX_WAITING_EVENTS, missed: MAX_WAITING_EVENTS, other: 1 });
+    for await (const event of events)
+      counts.set(event.type, (counts.get(event.type) ?? 0) + (event.type === 'missed' ? event.count : 1));
+    expect(Object.fromEntries(counts)).toEqual({
+      repeated: MAX_WAITING_EVENTS,
+      single: 2 * MAX_WAITING_EVENTS,
+      missed: MAX_WAITING_EVENTS,
+      other: 1,
+    });
   });
 
   test('holds up no other reader', async () => {
@@ -105,7 +115,10 @@ test('what comes before anybody can read is bounded too', async () => {
 test('a reader of some types gets these only, and the hub says which types are wanted at all', async () => {
   const told: (string[] | undefined)[] = [];
   const unread: Numbered[] = [];
-  const hub = await opened({ onUnread: (event) => unread.push(event), onInterest: (types) => told.push(types && [...types]) });
+  const hub = await opened({
+    onUnread: (event) => unread.push(event),
+    onInterest: (types) => told.push(types && [...types]),
+  });
   const events = hub.read(undefined, ['single']);
   hub.push(repeated(1), true);
   hub.miss('repeated', 5);

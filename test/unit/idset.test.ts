@@ -18,6 +18,14 @@ test.each([
   ['[]', []],
 ])('parseIdset takes %s too', (text, ids) => expect(parseIdset(text)).toEqual(ids));
 
-test.each(['a', '3-1', '1,', ',', '1--2', '-1', ' 1', '[1', '1048576', '0-99999999999', '1.5'])("parseIdset: '%s' is none", (text) => {
-  expect(() => parseIdset(text)).toThrow(expect.objectContaining({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(/^idset: /) as string }) as Error);
-});
+test.each(['a', '3-1', '1,', ',', '1--2', '-1', ' 1', '[1', '1048576', '0-99999999999', '1.5'])(
+  "parseIdset: '%s' is none",
+  (text) => {
+    expect(() => parseIdset(text)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_PMI_OPTION',
+        message: expect.stringMatching(/^idset: /) as string,
+      }) as Error,
+    );
+  },
+);

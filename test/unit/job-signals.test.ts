@@ -22,7 +22,8 @@ function job(): { job: Job; done: string[] } {
   const fake = {
     result: new Promise(() => undefined),
     kill: (signal: string) => void done.push(signal),
-    stop: async (options?: { grace?: number }) => void done.push(options === undefined ? 'stop' : `stop ${options.grace}`),
+    stop: async (options?: { grace?: number }) =>
+      void done.push(options === undefined ? 'stop' : `stop ${options.grace}`),
   };
   return { job: fake as unknown as Job, done };
 }

@@ -26,15 +26,26 @@ test.each(sources)('$file includes only what its layer may', ({ layer, file }) =
   expect(included.filter((folder) => folder !== layer && !mayInclude[layer]!.includes(folder))).toEqual([]);
 });
 
-test.each(sources.filter(({ layer }) => layer === 'wire' || layer === 'job'))('$file does no I/O', ({ file }) => {
-  const text = readFileSync(join(native, file), 'utf8');
-  const forbidden = /^#include <(sys\/|unistd|fcntl|iostream|fstream|thread|mutex|atomic|cstdio|filesystem|signal|poll)/m;
-  expect(text).not.toMatch(forbidden);
-  expect(text).not.toMatch(/\b(steady_clock|system_clock)::now|\bgetenv\b/);
-});
+test.each(sources.filter(({ layer }) => layer === 'wire' || layer === 'job'))(
+  '$file does no I/O',
+  ({ file }) => {
+    const text = readFileSync(join(native, file), 'utf8');
+    const forbidden =
+      /^#include <(sys\/|unistd|fcntl|iostream|fstream|thread|mutex|atomic|cstdio|filesystem|signal|poll)/m;
+    expect(text).not.toMatch(forbidden);
+    expect(text).not.toMatch(/\b(steady_clock|system_clock)::now|\bgetenv\b/);
+  },
+);
 
 test('every source file is in the one list, and every file of the list exists', () => {
-  const listed = Object.values(JSON.parse(readFileSync(join(native, 'sources.json'), 'utf8')) as Record<string, string[]>).flat();
+  const listed = Object.values(
+    JSON.parse(readFileSync(join(native, 'sources.json'), 'utf8')) as Record<string, string[]>,
+  ).flat();
   // Some are parts of two libraries.
-  expect([...new Set(listed)].sort()).toEqual(sources.map(({ file }) => file).filter((file) => file.endsWith('.cpp')).sort());
+  expect([...new Set(listed)].sort()).toEqual(
+    sources
+      .map(({ file }) => file)
+      .filter((file) => file.endsWith('.cpp'))
+      .sort(),
+  );
 });

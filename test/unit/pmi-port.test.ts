@@ -17,13 +17,43 @@ const is = (rule: string, value: string): boolean => matcher(rules, rule)(value)
 
 describe('addresses', () => {
   const accepted = [
-    'localhost:5000', '127.0.0.1:0', 'tcp://127.0.0.1:65535', 'tcp://[::1]:80', '[fe80::1%eth0]:80', '[::ffff:1.2.3.4]:1',
-    'node-1.example:7', 'ƒ.example:7', '/', '/run/x.sock', 'unix:///run/x.sock', 'unix://relative', 'unix://@name', `/${'x'.repeat(106)}`,
-    `unix://@${'x'.repeat(107)}`, 'unix:///a b:c@d',
+    'localhost:5000',
+    '127.0.0.1:0',
+    'tcp://127.0.0.1:65535',
+    'tcp://[::1]:80',
+    '[fe80::1%eth0]:80',
+    '[::ffff:1.2.3.4]:1',
+    'node-1.example:7',
+    'ƒ.example:7',
+    '/',
+    '/run/x.sock',
+    'unix:///run/x.sock',
+    'unix://relative',
+    'unix://@name',
+    `/${'x'.repeat(106)}`,
+    `unix://@${'x'.repeat(107)}`,
+    'unix:///a b:c@d',
   ];
   const refused = [
-    '', ':5000', 'localhost', 'localhost:', 'localhost:x', '::1:5000', '[::1]', '[::1]5000', '[]:1', '[localhost]:1', 'http://x:1',
-    'tcp:///x', 'unix://', 'unix://@', 'a b:1', 'user@host:1', `/${'x'.repeat(107)}`, `unix://@${'x'.repeat(108)}`, 'localhost:-1',
+    '',
+    ':5000',
+    'localhost',
+    'localhost:',
+    'localhost:x',
+    '::1:5000',
+    '[::1]',
+    '[::1]5000',
+    '[]:1',
+    '[localhost]:1',
+    'http://x:1',
+    'tcp:///x',
+    'unix://',
+    'unix://@',
+    'a b:1',
+    'user@host:1',
+    `/${'x'.repeat(107)}`,
+    `unix://@${'x'.repeat(108)}`,
+    'localhost:-1',
   ];
   test.each(accepted)('%s is one, to the grammar and the parser', (address) => {
     expect([is('pmi-port', address), 'error' in native.parseAddress(address)]).toEqual([true, false]);
@@ -36,10 +66,17 @@ describe('addresses', () => {
 describe('identification', () => {
   test('names the messages and attributes of the table', () => {
     const used = (name: string): string[] =>
-      messageTable().find((message) => message.name === name)!.attributes.map((attribute) => attribute.v1).filter((each) => each !== '');
-    const named = (rule: string): string[] => [...rules.get(rule)!.matchAll(/"(\w+)=/g)].map((match) => match[1]!);
+      messageTable()
+        .find((message) => message.name === name)!
+        .attributes.map((attribute) => attribute.v1)
+        .filter((each) => each !== '');
+    const named = (rule: string): string[] =>
+      [...rules.get(rule)!.matchAll(/"(\w+)=/g)].map((match) => match[1]!);
     expect(named('initack').filter((name) => name !== 'cmd')).toEqual(used('identify'));
-    expect(messageTable().find(({ name }) => name === 'identify')).toMatchObject({ v1: 'initack', v2: 'fullinit' });
+    expect(messageTable().find(({ name }) => name === 'identify')).toMatchObject({
+      v1: 'initack',
+      v2: 'fullinit',
+    });
     expect(used('identify-reply')).toContain(named('initack-reply').find((name) => name !== 'cmd'));
     const set = ['set-size', 'set-rank', 'set-debug'].flatMap(named).filter((name) => name !== 'cmd');
     expect(set.toSorted()).toEqual(used('identify-set').toSorted());
@@ -49,65 +86,104 @@ describe('identification', () => {
 
   test('names the messages and attributes of PMI-2 too', () => {
     const used = (name: string): string[] =>
-      messageTable().find((message) => message.name === name)!.attributes.map((attribute) => attribute.v2).filter((each) => each !== '');
-    expect([...rules.get('fullinit')!.matchAll(/"(\w+)=/g)].map((match) => match[1])).toEqual(['cmd', 'pmirank', 'srcid', 'pmijobid', 'threaded']);
+      messageTable()
+        .find((message) => message.name === name)!
+        .attributes.map((attribute) => attribute.v2)
+        .filter((each) => each !== '');
+    expect([...rules.get('fullinit')!.matchAll(/"(\w+)=/g)].map((match) => match[1])).toEqual([
+      'cmd',
+      'pmirank',
+      'srcid',
+      'pmijobid',
+      'threaded',
+    ]);
     expect(used('identify')).toEqual(['pmirank', 'pmijobid', 'threaded']);
     const section = text.slice(text.indexOf('## PMI-2'), text.indexOf('## Coming back'));
-    for (const name of used('identify-reply').filter((each) => each !== 'errmsg')) expect(section).toContain(`\`${name}\``);
+    for (const name of used('identify-reply').filter((each) => each !== 'errmsg'))
+      expect(section).toContain(`\`${name}\``);
     expect(rules.get('pmi-id-2')).toBe(rules.get('pmi-id')!.replace('word-char', 'value-char'));
   });
 
-  test.each(['docs/pmi-port.md', 'test/vectors/pmi-2.md'])('is what the transcripts of PMI-2 in %s show', (file) => {
-    const framed = (line: string): string => {
-      const [, mark, said] = /^..?([:>]) (.*)$/.exec(line)!;
-      return mark === '>' ? `${String(said!.length).padStart(6)}${said}` : /^ *\d+ *cmd=/.test(said!) ? said! : `${said}\n`;
-    };
-    const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
-    let seen = 0;
-    for (const [, block] of filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)) {
-      const lines = block!.split('\n').filter((line) => /^[CS]0?[:>] /.test(line)).slice(0, 4);
-      if (!lines[0]?.includes('cmd=init ') || !lines[3]?.includes('cmd=')) continue;
-      expect(is('identification-2', lines.map(framed).join('')), block).toBe(true);
-      seen++;
-    }
-    expect(seen).toBeGreaterThan(0);
-  });
+  test.each(['docs/pmi-port.md', 'test/vectors/pmi-2.md'])(
+    'is what the transcripts of PMI-2 in %s show',
+    (file) => {
+      const framed = (line: string): string => {
+        const [, mark, said] = /^..?([:>]) (.*)$/.exec(line)!;
+        return mark === '>'
+          ? `${String(said!.length).padStart(6)}${said}`
+          : /^ *\d+ *cmd=/.test(said!)
+            ? said!
+            : `${said}\n`;
+      };
+      const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
+      let seen = 0;
+      for (const [, block] of filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)) {
+        const lines = block!
+          .split('\n')
+          .filter((line) => /^[CS]0?[:>] /.test(line))
+          .slice(0, 4);
+        if (!lines[0]?.includes('cmd=init ') || !lines[3]?.includes('cmd=')) continue;
+        expect(is('identification-2', lines.map(framed).join('')), block).toBe(true);
+        seen++;
+      }
+      expect(seen).toBeGreaterThan(0);
+    },
+  );
 
   test('is what a server of PMI-2 answers', async () => {
     await using server = await PmiServer.listen({ size: 3, address: 'tcp' });
     const said = `cmd=fullinit;pmirank=${server.env(2).PMI_ID};`;
-    const exchange = ['cmd=init pmi_version=2 pmi_subversion=0\n', `${String(said.length).padStart(6)}${said}`];
+    const exchange = [
+      'cmd=init pmi_version=2 pmi_subversion=0\n',
+      `${String(said.length).padStart(6)}${said}`,
+    ];
     const heard = await new Promise<string>((resolve, reject) => {
       let bytes = '';
-      const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1', () => socket.write(exchange.join('')));
+      const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1', () =>
+        socket.write(exchange.join('')),
+      );
       socket.on('error', reject).on('close', () => resolve(bytes));
       socket.on('data', (part) => (bytes += part.toString()).endsWith(';') && socket.destroy());
     });
     const [reply, ...rest] = heard.split('\n');
-    expect([heard, is('init-2-reply', `${reply}\n`), is('accepted-2', rest.join('\n'))]).toEqual([heard, true, true]);
+    expect([heard, is('init-2-reply', `${reply}\n`), is('accepted-2', rest.join('\n'))]).toEqual([
+      heard,
+      true,
+      true,
+    ]);
   });
 
-  test.each(['docs/pmi-port.md', 'test/vectors/handshake.md'])('is what the transcripts of %s show', (file) => {
-    const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
-    const blocks = [...filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)].map((block) => block[1]!);
-    let seen = 0;
-    for (const block of blocks.filter((each) => /^C0?: cmd=initack pmiid=/m.test(each))) {
-      const lines = block.split('\n').filter((line) => /^[CS]0?: /.test(line)).map((line) => [line[0], line.replace(/^..?: /, '')]);
-      const server = lines.filter(([side]) => side === 'S').map(([, line]) => `${line}\n`);
-      if (server[0] === '[close]\n') continue;
-      expect(is('initack', `${lines[0]![1]}\n`), block).toBe(true);
-      expect(is('accepted', server.slice(0, 4).join('')), block).toBe(true);
-      seen++;
-    }
-    expect(seen).toBeGreaterThan(0);
-  });
+  test.each(['docs/pmi-port.md', 'test/vectors/handshake.md'])(
+    'is what the transcripts of %s show',
+    (file) => {
+      const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
+      const blocks = [...filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)].map(
+        (block) => block[1]!,
+      );
+      let seen = 0;
+      for (const block of blocks.filter((each) => /^C0?: cmd=initack pmiid=/m.test(each))) {
+        const lines = block
+          .split('\n')
+          .filter((line) => /^[CS]0?: /.test(line))
+          .map((line) => [line[0], line.replace(/^..?: /, '')]);
+        const server = lines.filter(([side]) => side === 'S').map(([, line]) => `${line}\n`);
+        if (server[0] === '[close]\n') continue;
+        expect(is('initack', `${lines[0]![1]}\n`), block).toBe(true);
+        expect(is('accepted', server.slice(0, 4).join('')), block).toBe(true);
+        seen++;
+      }
+      expect(seen).toBeGreaterThan(0);
+    },
+  );
 
   test('is what a server answers', async () => {
     await using server = await PmiServer.listen({ size: 3, address: 'tcp' });
     const talk = (line: string, complete: (heard: string) => boolean): Promise<string> =>
       new Promise((resolve, reject) => {
         let heard = '';
-        const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1', () => socket.write(line));
+        const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1', () =>
+          socket.write(line),
+        );
         socket.on('error', reject).on('close', () => resolve(heard));
         socket.on('data', (bytes) => complete((heard += bytes.toString())) && socket.destroy());
       });
@@ -131,7 +207,10 @@ describe('identification', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
     await expect(PmiClient.connect({ address, id: '77' })).rejects.toMatchObject({ name: 'PmiError' });
-    const shim = spawn(join(root, 'build/Release/wireup-exec'), ['true'], { env: { PMI_PORT: address, PMI_ID: '78' }, stdio: 'ignore' });
+    const shim = spawn(join(root, 'build/Release/wireup-exec'), ['true'], {
+      env: { PMI_PORT: address, PMI_ID: '78' },
+      stdio: 'ignore',
+    });
     await new Promise((resolve) => shim.on('exit', resolve));
     server.close();
     expect(said).toEqual(['cmd=initack pmiid=77\n', 'cmd=initack pmiid=78\n']);

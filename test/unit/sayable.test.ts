@@ -28,13 +28,24 @@ async function refusedOption(options: Omit<PmiServerOptions, 'size'>): Promise<u
 
 describe.each(wrongNames)('%s', (_, name) => {
   test('are no spawner', async () => {
-    expect(await refusedOption({ spawner: name })).toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(/^spawner: expected /) as string });
+    expect(await refusedOption({ spawner: name })).toMatchObject({
+      code: 'ERR_PMI_OPTION',
+      message: expect.stringMatching(/^spawner: expected /) as string,
+    });
   });
 
   test('are no kvsname of a spawned job', () => {
     const answers: NativeSpawnAnswer[] = [];
-    const event = toSpawnEvent({ rank: 0, commands: [{ program: 'a', args: [], ranks: 1, info: [] }], preput: [] } as never, (answer) => answers.push(answer));
-    expect(() => event.accept({ kvsname: name })).toThrow(expect.objectContaining({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(/^kvsname: expected /) as string }) as Error);
+    const event = toSpawnEvent(
+      { rank: 0, commands: [{ program: 'a', args: [], ranks: 1, info: [] }], preput: [] } as never,
+      (answer) => answers.push(answer),
+    );
+    expect(() => event.accept({ kvsname: name })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_PMI_OPTION',
+        message: expect.stringMatching(/^kvsname: expected /) as string,
+      }) as Error,
+    );
     expect(answers).toEqual([]);
   });
 });
@@ -46,12 +57,21 @@ test.each([
   ['a value of two lines', { k: 'v\ncmd=set size=99' }, /^preput\.k: expected /],
   ['a value that is too long', { k: 'v'.repeat(1024) }, /^preput\.k: expected /],
 ])('preput with %s', async (_, preput, message) => {
-  expect(await refusedOption({ preput: preput as Record<string, string> })).toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(message) as string });
+  expect(await refusedOption({ preput: preput as Record<string, string> })).toMatchObject({
+    code: 'ERR_PMI_OPTION',
+    message: expect.stringMatching(message) as string,
+  });
 });
 
-test.each([['two lines', '1\ncmd=abort'], ['two words', '1 2'], ['two fields of PMI-2', '1;x=y'], ['nothing', ''], ['64 bytes', '1'.repeat(64)]])(
-  '%s are no PMI_ID',
-  async (_, id) => {
-    await expect(PmiClient.connect({ address: 'unix:///nowhere', id })).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message: expect.stringMatching(/^id: expected /) as string });
-  },
-);
+test.each([
+  ['two lines', '1\ncmd=abort'],
+  ['two words', '1 2'],
+  ['two fields of PMI-2', '1;x=y'],
+  ['nothing', ''],
+  ['64 bytes', '1'.repeat(64)],
+])('%s are no PMI_ID', async (_, id) => {
+  await expect(PmiClient.connect({ address: 'unix:///nowhere', id })).rejects.toMatchObject({
+    code: 'ERR_PMI_OPTION',
+    message: expect.stringMatching(/^id: expected /) as string,
+  });
+});

@@ -14,10 +14,17 @@ export function readmeTable(version: 'v1' | 'v2'): string {
     .map(({ [version]: command, attributes, reply, name, support, source, form }) => {
       const takes = attributes
         .filter((attribute) => attribute[version] !== '')
-        .map((attribute) => (attribute.presence === 'required' ? attribute[version] : `[${attribute[version]}]`));
-      const answer = reply === name ? '-' : `\`${messageTable().find((message) => message.name === reply)![version]}\``;
+        .map((attribute) =>
+          attribute.presence === 'required' ? attribute[version] : `[${attribute[version]}]`,
+        );
+      const answer =
+        reply === name ? '-' : `\`${messageTable().find((message) => message.name === reply)![version]}\``;
       const key = form === 'block' && version === 'v1' ? 'mcmd' : 'cmd';
       return `| \`${key}=${command}\` | ${takes.join(' ')} | ${answer} | ${support === 'full' ? 'yes' : 'refused, rc=-1'} | ${version === 'v2' ? 'pmi-2.0' : source} |`;
     });
-  return ['| command | takes | answer | supported | defined by |', '| --- | --- | --- | --- | --- |', ...rows].join('\n');
+  return [
+    '| command | takes | answer | supported | defined by |',
+    '| --- | --- | --- | --- | --- |',
+    ...rows,
+  ].join('\n');
 }

@@ -29,7 +29,16 @@ export interface Conducting {
 }
 
 /** Rejects with the reason, in words, where the run fails. */
-export async function conduct({ what, ranks, count, command, server = 0, input = '', signal, limit = RUN_LIMIT }: Conducting): Promise<Conducted> {
+export async function conduct({
+  what,
+  ranks,
+  count,
+  command,
+  server = 0,
+  input = '',
+  signal,
+  limit = RUN_LIMIT,
+}: Conducting): Promise<Conducted> {
   const late = AbortSignal.timeout(limit * 1000);
   const child = spawn(benchPath, ['conduct', what, `${ranks}`, `${count}`, `${server}`, ...command], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -40,9 +49,12 @@ export async function conduct({ what, ranks, count, command, server = 0, input =
   const called = `${command.slice(0, 2).join(' ')} ...`;
   const ended = Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
   const [out, complaint, [code]] = await ended.catch((error: unknown) => {
-    throw late.aborted && !signal.aborted ? new Error(`${called}: not over after ${limit} s, the limit of a run`) : error;
+    throw late.aborted && !signal.aborted
+      ? new Error(`${called}: not over after ${limit} s, the limit of a run`)
+      : error;
   });
   // What comes behind the first line follows from it, a line a rank.
-  if (code !== 0) throw new Error(`${called}: ${complaint.trim().split('\n')[0] || `ended with ${code as number}`}`);
+  if (code !== 0)
+    throw new Error(`${called}: ${complaint.trim().split('\n')[0] || `ended with ${code as number}`}`);
   return JSON.parse(out) as Conducted;
 }

@@ -45,7 +45,9 @@ export const wireup: Launcher = {
   essential: true,
   server: /^wireup-reactor$/,
   transports: ['fd', 'tcp', 'unix'],
-  commands: (program, ranks, pmi) => [[...tool, 'run', '--progress', 'none', '--pmi', pmi, '--no-exec-shim', '-n', `${ranks}`, ...program]],
+  commands: (program, ranks, pmi) => [
+    [...tool, 'run', '--progress', 'none', '--pmi', pmi, '--no-exec-shim', '-n', `${ranks}`, ...program],
+  ],
 };
 
 const peers: Launcher[] = [
@@ -53,7 +55,9 @@ const peers: Launcher[] = [
     name: 'mpiexec.hydra',
     server: /^(mpiexec|hydra_pmi_proxy)/,
     transports: ['fd', 'tcp'],
-    commands: (program, ranks, pmi) => [['mpiexec.hydra', ...(pmi === 'tcp' ? ['-pmi-port'] : []), '-n', `${ranks}`, ...program]],
+    commands: (program, ranks, pmi) => [
+      ['mpiexec.hydra', ...(pmi === 'tcp' ? ['-pmi-port'] : []), '-n', `${ranks}`, ...program],
+    ],
   },
   {
     // Its PMI-2 plugin serves PMI-1 too.

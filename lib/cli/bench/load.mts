@@ -16,7 +16,8 @@ export async function startLoad(processes: number): Promise<Load> {
   const closed = once(child, 'close');
   const complaint = text(child.stderr);
   await Promise.race([once(child.stdout, 'data'), closed]);
-  if (child.exitCode !== null) throw new Error(`--load: ${(await complaint).trim() || `ended with ${child.exitCode}`}`);
+  if (child.exitCode !== null)
+    throw new Error(`--load: ${(await complaint).trim() || `ended with ${child.exitCode}`}`);
   return {
     stop: async () => {
       child.stdin.end();

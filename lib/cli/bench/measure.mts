@@ -45,7 +45,14 @@ export interface Plan {
 }
 
 /** How many gets of an exchange, barriers, gets or puts each rank does in a run. */
-const counts: Record<Benchmark, number> = { exchange: 64, barrier: 20, get: 100, put: 100, connect: 0, launch: 0 };
+const counts: Record<Benchmark, number> = {
+  exchange: 64,
+  barrier: 20,
+  get: 100,
+  put: 100,
+  connect: 0,
+  launch: 0,
+};
 
 /** The floor once more: what differs from the floor is noise. */
 export const AGAIN = 'floor again';
@@ -53,11 +60,14 @@ export const AGAIN = 'floor again';
 export function launchersOf({ what, pmi, swarm }: Plan): Launcher[] {
   const floor = what === 'launch' ? spawnFloor : echoFloor;
   const peers = swarm ? [] : findPeers();
-  return [floor, wireup, { ...floor, name: AGAIN }, ...peers].filter(({ transports }) => transports.includes(pmi));
+  return [floor, wireup, { ...floor, name: AGAIN }, ...peers].filter(({ transports }) =>
+    transports.includes(pmi),
+  );
 }
 
 function roundsOf({ what, ranks }: Plan): { rounds: number; operations: number } {
-  if (what === 'exchange') return { rounds: 1, operations: ranks * (3 + Math.min(counts.exchange, ranks - 1)) };
+  if (what === 'exchange')
+    return { rounds: 1, operations: ranks * (3 + Math.min(counts.exchange, ranks - 1)) };
   const rounds = counts[what] || 1;
   return { rounds, operations: ranks * rounds };
 }
@@ -65,10 +75,18 @@ function roundsOf({ what, ranks }: Plan): { rounds: number; operations: number }
 /** One turn of one launcher. */
 async function take(plan: Plan, launcher: Launcher, signal: AbortSignal): Promise<Conducted[]> {
   const conducting = { what: plan.what, ranks: plan.ranks, count: counts[plan.what], signal };
-  if (plan.swarm) return [await conductSwarm({ ...launcher, name: launcher.name === AGAIN ? 'floor' : launcher.name }, plan.pmi, conducting)];
+  if (plan.swarm)
+    return [
+      await conductSwarm(
+        { ...launcher, name: launcher.name === AGAIN ? 'floor' : launcher.name },
+        plan.pmi,
+        conducting,
+      ),
+    ];
   const program = plan.what === 'launch' ? ['true'] : client;
   const runs: Conducted[] = [];
-  for (const command of launcher.commands(program, plan.ranks, plan.pmi)) runs.push(await conduct({ ...conducting, command }));
+  for (const command of launcher.commands(program, plan.ranks, plan.pmi))
+    runs.push(await conduct({ ...conducting, command }));
   return runs;
 }
 
@@ -83,7 +101,8 @@ function add(series: Series, plan: Plan, launcher: Launcher, runs: readonly Cond
   // The first point is before all of it.
   (series.spreadMs ??= []).push(median(lastNs.slice(1).map((last, i) => last - firstNs[i + 1]!)) / 1e6);
   const server = threads.filter(({ name }) => launcher.server?.test(name));
-  if (server.length > 0) (series.serverNs ??= []).push(server.reduce((sum, { cpuNs }) => sum + cpuNs, 0) / operations);
+  if (server.length > 0)
+    (series.serverNs ??= []).push(server.reduce((sum, { cpuNs }) => sum + cpuNs, 0) / operations);
   if (plan.what === 'connect') (series.memoryBytes ??= []).push((memory[1] - memory[0]) / plan.ranks);
 }
 
@@ -100,13 +119,16 @@ export async function measure(
   done: () => void,
   failed: (launcher: Launcher, why: string) => void,
 ): Promise<Figure | undefined> {
-  const series: Record<string, Series> = Object.fromEntries(launchers.map(({ name }) => [name, { milliseconds: [] }]));
+  const series: Record<string, Series> = Object.fromEntries(
+    launchers.map(({ name }) => [name, { milliseconds: [] }]),
+  );
   const out = new Set<Launcher>();
   for (let turn = 0; turn < plan.pairs; turn++) {
     for (let i = 0; i < launchers.length; i++) {
       const launcher = launchers[(turn + i) % launchers.length]!;
       try {
-        if (!out.has(launcher)) add(series[launcher.name]!, plan, launcher, await take(plan, launcher, signal));
+        if (!out.has(launcher))
+          add(series[launcher.name]!, plan, launcher, await take(plan, launcher, signal));
       } catch (error) {
         if (signal.aborted) return summarise(plan, series);
         failed(launcher, (error as Error).message);
@@ -129,7 +151,10 @@ function cut({ milliseconds, spreadMs, serverNs, memoryBytes }: Series, turns: n
   };
 }
 
-function summarise({ what, ranks, pmi, swarm, load, pairs }: Plan, measured: Record<string, Series>): Figure | undefined {
+function summarise(
+  { what, ranks, pmi, swarm, load, pairs }: Plan,
+  measured: Record<string, Series>,
+): Figure | undefined {
   const turns = Math.min(...['floor', wireup.name, AGAIN].map((name) => measured[name]!.milliseconds.length));
   const complete = Object.entries(measured).filter(([, { milliseconds }]) => milliseconds.length > 0);
   if (turns === 0) return undefined;
@@ -150,10 +175,17 @@ function summarise({ what, ranks, pmi, swarm, load, pairs }: Plan, measured: Rec
         name,
         {
           time: pairedRatio(milliseconds, floor!.milliseconds),
-          ...(serverNs === undefined || floor!.serverNs === undefined ? {} : { server: pairedRatio(serverNs, floor!.serverNs) }),
+          ...(serverNs === undefined || floor!.serverNs === undefined
+            ? {}
+            : { server: pairedRatio(serverNs, floor!.serverNs) }),
         },
       ]),
     ),
-    toPeer: Object.fromEntries(Object.entries(peers).map(([name, { milliseconds }]) => [name, pairedRatio(own!.milliseconds, milliseconds)])),
+    toPeer: Object.fromEntries(
+      Object.entries(peers).map(([name, { milliseconds }]) => [
+        name,
+        pairedRatio(own!.milliseconds, milliseconds),
+      ]),
+    ),
   };
 }

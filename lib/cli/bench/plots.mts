@@ -24,19 +24,31 @@ function draw(option: EChartsCoreOption, height = HEIGHT): string {
 
 /** Milliseconds against the number of ranks, both logarithmic, a line a launcher. */
 export function timePlot(title: string, figures: readonly Figure[]): string {
-  const shown = names.filter((name) => name !== AGAIN && figures.some(({ series }) => series[name] !== undefined));
+  const shown = names.filter(
+    (name) => name !== AGAIN && figures.some(({ series }) => series[name] !== undefined),
+  );
   return draw({
     title: { text: title, left: 'center' },
     legend: { bottom: 0, data: shown },
     grid: { left: 70, right: 30, top: 50, bottom: 80 },
-    xAxis: { type: 'log', logBase: 2, name: 'ranks', nameLocation: 'middle', nameGap: 28, min: 'dataMin', max: 'dataMax' },
+    xAxis: {
+      type: 'log',
+      logBase: 2,
+      name: 'ranks',
+      nameLocation: 'middle',
+      nameGap: 28,
+      min: 'dataMin',
+      max: 'dataMax',
+    },
     yAxis: { type: 'log', name: 'ms' },
     series: shown.map((name) => ({
       type: 'line',
       name,
       color: colours[names.indexOf(name)],
       symbolSize: 7,
-      data: figures.flatMap(({ ranks, series }) => (series[name] === undefined ? [] : [[ranks, median(series[name].milliseconds)]])),
+      data: figures.flatMap(({ ranks, series }) =>
+        series[name] === undefined ? [] : [[ranks, median(series[name].milliseconds)]],
+      ),
     })),
   });
 }
@@ -67,7 +79,15 @@ export function ratioPlot(title: string, figures: readonly Figure[]): string {
   const rows = figures.flatMap((figure) =>
     names.flatMap((name) => {
       const time: Ratio | undefined = figure.toFloor[name]?.time;
-      return time === undefined ? [] : [{ label: `${[figure.pmi, `${figure.ranks} ranks`].filter(Boolean).join(', ')}: ${name}`, name, time }];
+      return time === undefined
+        ? []
+        : [
+            {
+              label: `${[figure.pmi, `${figure.ranks} ranks`].filter(Boolean).join(', ')}: ${name}`,
+              name,
+              time,
+            },
+          ];
     }),
   );
   return draw(
@@ -81,7 +101,11 @@ export function ratioPlot(title: string, figures: readonly Figure[]): string {
         name,
         renderItem: whisker(colours[i]!),
         encode: { x: [0, 1, 2], y: 3 },
-        data: rows.flatMap((row, y) => (row.name === name ? [[row.time.low ?? row.time.median, row.time.median, row.time.high ?? row.time.median, y]] : [])),
+        data: rows.flatMap((row, y) =>
+          row.name === name
+            ? [[row.time.low ?? row.time.median, row.time.median, row.time.high ?? row.time.median, y]]
+            : [],
+        ),
       })),
     },
     100 + 26 * rows.length,

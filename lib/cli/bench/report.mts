@@ -21,9 +21,16 @@ function groupsOf(figures: readonly Figure[], keyOf: (figure: Figure) => string)
 }
 
 export function htmlReport({ version, machine, begun, pairs, figures, growth }: Report): string {
-  const times = groupsOf(figures, ({ what, pmi }) => (pmi === undefined ? what : `${what} over ${pmi}`)).map(([title, group]) => timePlot(title, group));
-  const ratios = groupsOf(figures, ({ what }) => what).map(([what, group]) => ratioPlot(`${what}: time in units of the floor's`, group));
-  const grown = growth.map(({ what, pmi, exponent }) => `${what}${pmi === undefined ? '' : `, ${pmi}`}: a rank's share of wireup's time grows as N^${exponent.toFixed(2)}`);
+  const times = groupsOf(figures, ({ what, pmi }) => (pmi === undefined ? what : `${what} over ${pmi}`)).map(
+    ([title, group]) => timePlot(title, group),
+  );
+  const ratios = groupsOf(figures, ({ what }) => what).map(([what, group]) =>
+    ratioPlot(`${what}: time in units of the floor's`, group),
+  );
+  const grown = growth.map(
+    ({ what, pmi, exponent }) =>
+      `${what}${pmi === undefined ? '' : `, ${pmi}`}: a rank's share of wireup's time grows as N^${exponent.toFixed(2)}`,
+  );
   return `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>wireup bench</title><style>${style}

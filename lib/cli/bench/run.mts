@@ -45,7 +45,9 @@ function growths(figures: readonly Figure[]): Growth[] {
   }
   return [...groups.values()].flatMap((group) => {
     const { what, pmi } = group[0]!;
-    const exponent = growth(group.map(({ ranks, series }) => [ranks, median(series.wireup!.milliseconds) / ranks]));
+    const exponent = growth(
+      group.map(({ ranks, series }) => [ranks, median(series.wireup!.milliseconds) / ranks]),
+    );
     return exponent === undefined ? [] : [{ what, ...(pmi === undefined ? {} : { pmi }), exponent }];
   });
 }
@@ -53,7 +55,11 @@ function growths(figures: readonly Figure[]): Growth[] {
 /** Ends what runs, then the tool, as the signal would have. */
 function abortedBySignals(): AbortSignal {
   const controller = new AbortController();
-  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
     process.once(signal, () => {
       process.exitCode = code;
       controller.abort();
@@ -72,7 +78,9 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
   const plans = plansOf(what, options);
   const signal = abortedBySignals();
   const begun = new Date().toISOString();
-  const progress = new BenchProgress(plans.reduce((sum, plan) => sum + launchersOf(plan).length * plan.pairs, 0));
+  const progress = new BenchProgress(
+    plans.reduce((sum, plan) => sum + launchersOf(plan).length * plan.pairs, 0),
+  );
   const figures: Figure[] = [];
   /** Other launchers that have failed once. */
   const left = new Set<string>();
@@ -112,7 +120,13 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
   if (figures.length === 0) return;
   const report: Report = {
     version,
-    machine: { kernel: release(), arch: arch(), cpu: cpus()[0]?.model ?? '', cpus: availableParallelism(), node: process.version },
+    machine: {
+      kernel: release(),
+      arch: arch(),
+      cpu: cpus()[0]?.model ?? '',
+      cpus: availableParallelism(),
+      node: process.version,
+    },
     begun,
     pairs: options.pairs,
     figures,

@@ -26,7 +26,10 @@ function intervalOf(sorted: readonly number[]): [number | null, number | null] {
 
 /** Of two series that were taken in turn: the median of the ratios of each turn that both have. */
 export function pairedRatio(values: readonly number[], others: readonly number[]): Ratio {
-  const ratios = values.slice(0, others.length).map((value, i) => value / others[i]!).sort((a, b) => a - b);
+  const ratios = values
+    .slice(0, others.length)
+    .map((value, i) => value / others[i]!)
+    .sort((a, b) => a - b);
   const [low, high] = intervalOf(ratios);
   return { median: median(ratios), low, high };
 }

@@ -19,7 +19,10 @@ interface Document {
 }
 
 /** The command of each server, and how it says where it listens: in its first line. */
-const servers: Record<string, { command: (ranks: number, pmi: Transport) => string[]; read: (line: string, ranks: number) => Served }> = {
+const servers: Record<
+  string,
+  { command: (ranks: number, pmi: Transport) => string[]; read: (line: string, ranks: number) => Served }
+> = {
   floor: {
     command: (ranks, pmi) => [benchPath, 'echo', pmi, `${ranks}`],
     read: (port, ranks) => ({ port, ids: Array.from({ length: ranks }, (_, rank) => `${rank}`) }),
@@ -33,7 +36,11 @@ const servers: Record<string, { command: (ranks: number, pmi: Transport) => stri
   },
 };
 
-export async function conductSwarm(launcher: Launcher, pmi: Transport, conducting: Omit<Conducting, 'command'>): Promise<Conducted> {
+export async function conductSwarm(
+  launcher: Launcher,
+  pmi: Transport,
+  conducting: Omit<Conducting, 'command'>,
+): Promise<Conducted> {
   const { command, read } = servers[launcher.name]!;
   const [program, ...args] = command(conducting.ranks, pmi);
   const server = spawn(program!, args, { stdio: ['ignore', 'pipe', 'inherit'], signal: conducting.signal });
