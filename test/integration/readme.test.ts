@@ -1,55 +1,132 @@
-/** The README is true: its examples are run, its tables are compared with the code. */
+/** README.md and docs/ are true: their examples run, their tables are compared with the code, their links lead somewhere. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { transformSync } from 'esbuild';
-import { expect, test } from 'vitest';
-import { readmeTable } from '../unit/wire-table';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { needs } from '../interop/helpers';
+import { wireTable } from '../unit/wire-table';
 
 const root = join(__dirname, '../..');
 /** vitest cannot interrupt what is run synchronously. */
 const timeout = 50_000;
-const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
-/** Each example, with what it is said to print. */
-const examples = [
-  ...readme.matchAll(/^### (.*)\n(?:(?!^#)[^])*?^```ts\n([^]*?)^```\n\n```text\n([^]*?)^```/gm),
-].map(([, title, code, output]) => ({ title: title!, code: code!, output: output! }));
+/** Complete programs, which examples.test.ts runs. */
+const programs = readdirSync(join(root, 'examples')).map((name) => read(`examples/${name}`));
 
-test('every example says what it prints', () => {
-  expect(examples).toHaveLength(readme.match(/^```ts$/gm)!.length);
-});
+/** The JavaScript of a page that is no complete program, with what the page says that it prints. */
+function examplesOf(page: string): { title: string; code: string; output: string }[] {
+  const blocks = [...read(page).matchAll(/^```js\n([^]*?)^```\n(?:\n```text\n([^]*?)^```)?/gm)];
+  return blocks
+    .filter(([, code]) => !programs.includes(code!))
+    .map(([, code, output = '(no output is documented)'], i) => ({
+      title: `${page}, example ${i + 1}`,
+      code: code!,
+      output,
+    }));
+}
 
 /** Pids and the host's name differ from run to run. */
 const masked = (text: string): string => text.replace(/\bpid \d+/g, 'pid N').replace(/\bon \S+/g, 'on HOST');
 
-test.each(examples)('$title', ({ title, code, output }) => {
-  // In the package's own folder `import 'wireup'` finds the package itself.
-  const folder = join(root, 'out/examples');
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, `${title.toLowerCase().replace(/\W+/g, '-')}.mjs`);
-  writeFileSync(file, transformSync(code, { loader: 'ts', format: 'esm', target: 'node20' }).code);
-  const { stdout, stderr, status } = spawnSync(process.execPath, [file], {
-    cwd: root,
-    encoding: 'utf8',
-    timeout,
+describe('in a project that has the package installed', () => {
+  let project: string;
+  beforeAll(() => {
+    project = mkdtempSync(join(tmpdir(), 'wireup-readme-'));
+    writeFileSync(join(project, 'package.json'), '{ "private": true }');
+    mkdirSync(join(project, 'node_modules/.bin'), { recursive: true });
+    symlinkSync(root, join(project, 'node_modules/wireup'));
+    for (const name of ['wireup', 'mpiexec.wireup'])
+      symlinkSync('../wireup/dist/wireup', join(project, 'node_modules/.bin', name));
   });
-  expect({ stdout: masked(stdout), stderr, status }).toEqual({
-    stdout: masked(output),
-    stderr: '',
-    status: 0,
-  });
-});
+  afterAll(() => rmSync(project, { recursive: true, force: true }));
 
-test('the table of commands is the table of messages', () => {
-  expect(readme).toContain(`\n${readmeTable('v1')}\n`);
-  expect(readme).toContain(`\n${readmeTable('v2')}\n`);
-});
-
-test('the main job prints what the README shows', () => {
-  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-    scripts: { start: string };
+  const run = (command: string, ...args: string[]) => {
+    const env = { ...process.env, PATH: `${process.env.PATH}:${project}/node_modules/.bin` };
+    const { stdout, stderr, status } = spawnSync(command, args, {
+      cwd: project,
+      encoding: 'utf8',
+      timeout,
+      env,
+    });
+    return { stdout: masked(stdout), stderr, status };
   };
+
+  test.each([...examplesOf('README.md'), ...examplesOf('docs/api-guide.md')])(
+    '$title',
+    ({ code, output }) => {
+      writeFileSync(join(project, 'example.mjs'), code);
+      expect(run(process.execPath, 'example.mjs')).toEqual({ stdout: masked(output), stderr: '', status: 0 });
+    },
+  );
+
+  const tools = needs('mpicc');
+  test.skipIf(tools.missing)(`hello.c${tools.note}`, () => {
+    const [, source, command, output] =
+      /^```c\n([^]*?)^```\n\n```sh\n([^]*?)^```\n\n```text\n([^]*?)^```/m.exec(read('README.md'))!;
+    writeFileSync(join(project, 'hello.c'), source!);
+    const { stdout, stderr, status } = run('sh', '-c', command!);
+    expect({ lines: stdout.split('\n').sort(), stderr, status }).toEqual({
+      lines: output!.split('\n').sort(),
+      stderr: '',
+      status: 0,
+    });
+  });
+
+  test('the built-in program runs', () => {
+    const [command] = /wireup run -n 4 wireup exchange/.exec(read('README.md'))!;
+    expect(run('sh', '-c', command)).toMatchObject({ stderr: '', status: 0 });
+  });
+});
+
+test('docs/api-guide.md shows every program of examples/', () => {
+  const guide = read('docs/api-guide.md');
+  for (const program of programs) expect(guide).toContain(`\`\`\`js\n${program}\`\`\`\n`);
+});
+
+test('docs/wire.md has the table of messages', () => {
+  expect(read('docs/wire.md')).toContain(`\n${wireTable('v1')}\n`);
+  expect(read('docs/wire.md')).toContain(`\n${wireTable('v2')}\n`);
+});
+
+const pages = ['.', 'docs'].flatMap((folder) =>
+  readdirSync(join(root, folder))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(folder, name)),
+);
+
+/** GitHub's id of a heading. */
+const idOf = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-');
+
+test.each(pages)('links of %s', (page) => {
+  const text = read(page).replace(/^```[^]*?^```/gm, '');
+  const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!);
+  for (const link of links.filter((each) => !/^https?:/.test(each))) {
+    const [path, anchor] = link.split('#') as [string, string?];
+    const target = path === '' ? page : join(dirname(page), path);
+    expect(existsSync(join(root, target)), link).toBe(true);
+    if (anchor === undefined) continue;
+    const ids = [...read(target).matchAll(/^#+ (.*)$/gm)].map(([, heading]) => idOf(heading!));
+    expect(ids, link).toContain(anchor);
+  }
+});
+
+test('npm start runs eight ranks', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: { start: string } };
   const [command, ...args] = scripts.start.split('&& ')[1]!.split(' ');
   const { stdout, stderr, status } = spawnSync(command!, args, { cwd: root, encoding: 'utf8', timeout });
   expect(status).toBe(0);

@@ -1,4 +1,4 @@
-// Every client against every way to a server, each a job of eight ranks; and the README's table of them.
+// Every client against every way to a server, each a job of eight ranks; and the table of them in docs/transports.md.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -102,7 +102,7 @@ describe.skipIf(peers.missing)(`8 ranks${peers.note}`, () => {
   });
 });
 
-it('the README has this table', () => {
+it('docs/transports.md has this table', () => {
   const row = (cells: string[]): string => `| ${cells.join(' | ')} |`;
   const table = [
     row(['client', ...servers.map(({ name }) => name)]),
@@ -114,5 +114,5 @@ it('the README has this table', () => {
       ]),
     ),
   ].join('\n');
-  expect(readFileSync(join(root, 'README.md'), 'utf8')).toContain(`\n${table}\n`);
+  expect(readFileSync(join(root, 'docs/transports.md'), 'utf8')).toContain(`\n${table}\n`);
 });

@@ -7,8 +7,8 @@ export function messageTable(): NativeMessage[] {
   return (require(path) as { messageTable(): NativeMessage[] }).messageTable();
 }
 
-/** The README's table of a version's commands: every request, what it takes, and what becomes of it. */
-export function readmeTable(version: 'v1' | 'v2'): string {
+/** The table that docs/wire.md has of a version's commands: every request, what it takes, and what becomes of it. */
+export function wireTable(version: 'v1' | 'v2'): string {
   const rows = messageTable()
     .filter((message) => message.direction === 'to-server' && message[version] !== '')
     .map(({ [version]: command, attributes, reply, name, support, source, form }) => {
