@@ -21,7 +21,7 @@
       "target_name": "core",
       "type": "static_library",
       "cflags": ["-fPIC"],
-      "sources": ["<!@(<(sources_of) wire job os host)"],
+      "sources": ["<!@(<(sources_of) wire engine os runtime)"],
     },
     {
       "target_name": "wireup",

@@ -1,6 +1,6 @@
 import { describeRequest, type Backend } from './backend';
 import { follow } from './dispatch';
-import { fromFault, fromThrown, PmiError } from './errors';
+import { fromNative, fromThrown, PmiError } from './errors';
 import {
   native,
   type ClientRequest,
@@ -106,8 +106,8 @@ export class Connection implements Backend {
               : 'ERR_PMI_HUNG_UP';
         return this.#fail(new PmiError(code, notice.message, { rank: this.#rank }));
       }
-      case 'fault':
-        return this.#fail(fromFault(notice, this.#rank));
+      case 'error':
+        return this.#fail(fromNative(notice, this.#rank));
       case 'closed':
         this.#fail(new PmiError('ERR_PMI_CLOSED', 'the client is closed', { rank: this.#rank }));
         return this.#closed.resolve();

@@ -1,4 +1,4 @@
-import type { NativeFault } from './native';
+import type { NativeError } from './native';
 
 /**
  * Every code a {@link PmiError} can have.
@@ -75,7 +75,7 @@ export class PmiError extends Error {
   }
 }
 
-export function fromFault(fault: NativeFault, rank?: number): PmiError {
+export function fromNative(fault: NativeError, rank?: number): PmiError {
   return new PmiError(fault.code as PmiErrorCode, fault.message, {
     errno: fault.errno,
     syscall: fault.syscall,

@@ -39,7 +39,7 @@ export interface SpawnCommand {
 }
 
 /** What has become of a spawn that was accepted. */
-export interface SpawnedJob {
+export interface AcceptedSpawn {
   /** Of the new job; PMI-2 hands it to whoever has asked. */
   kvsname?: string;
   /** One a process, in the order of the commands; 0 for all by default. */
@@ -58,7 +58,7 @@ export interface SpawnEvent {
   /** Keys that the new job's server is to have from the start. */
   preput: Record<string, string>;
   /** The processes are started. @throws {@link PmiError} `ERR_PMI_OPTION` */
-  accept(job?: SpawnedJob): void;
+  accept(job?: AcceptedSpawn): void;
   /**
    * They are not. `rc` is what the rank's PMI call returns, not 0. The message reaches the rank as one word, with `_` for
    * what a word cannot hold. @throws {@link PmiError} `ERR_PMI_OPTION`

@@ -1,6 +1,6 @@
 /** What makes a job one's own: its name, who may join it, and the secret of each rank. */
 import { DEFAULT_KVS_LIMIT, MAX_RANKS } from './limits';
-import { native, type NativeJobOptions } from './native';
+import { native, type NativeProcessGroupOptions } from './native';
 import { checkBoolean, checkInteger, checkOneOf, checkString, optionError } from './options';
 
 /**
@@ -95,26 +95,26 @@ function checkHosts(value: unknown): string[] {
 }
 
 /** Random, each once in a job. */
-function makeTokens(size: number, kind: PmiId): string[] {
+function makePmiIds(size: number, kind: PmiId): string[] {
   if (kind === 'rank') return Array.from({ length: size }, (_, rank) => String(rank));
   const length = kind === 'long' ? 16 : 4;
-  const tokens = new Set<string>();
-  while (tokens.size < size) {
-    const bytes = native.randomBytes((size - tokens.size) * length);
+  const pmiIds = new Set<string>();
+  while (pmiIds.size < size) {
+    const bytes = native.randomBytes((size - pmiIds.size) * length);
     for (let at = 0; at < bytes.length; at += length) {
-      const token = bytes.subarray(at, at + length);
-      tokens.add(kind === 'long' ? token.toString('hex') : String(token.readUInt32LE() & 0x7fffffff));
+      const pmiId = bytes.subarray(at, at + length);
+      pmiIds.add(kind === 'long' ? pmiId.toString('hex') : String(pmiId.readUInt32LE() & 0x7fffffff));
     }
   }
-  return [...tokens];
+  return [...pmiIds];
 }
 
-export function makeJobOptions(
+export function makeGroupOptions(
   size: number,
   universeSize: number | undefined,
   ranksPerNode: number | undefined,
   options: AdmissionOptions & KvsOptions & WireOptions,
-): NativeJobOptions {
+): NativeProcessGroupOptions {
   return {
     size,
     ranksPerNode:
@@ -127,7 +127,7 @@ export function makeJobOptions(
     kvsLimit: checkInteger('kvsLimit', options.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
     allowedUids: checkUids(options.allowedUids ?? [process.geteuid!()]),
     allowHosts: checkHosts(options.allowHosts ?? []),
-    tokens: makeTokens(
+    pmiIds: makePmiIds(
       size,
       checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const),
     ),

@@ -39,7 +39,7 @@ export {
   type PmiEvent,
   type RepeatedEvent,
   type SpawnCommand,
-  type SpawnedJob,
+  type AcceptedSpawn,
   type SpawnEvent,
   type Timed,
 } from './events';

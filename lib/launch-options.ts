@@ -1,7 +1,7 @@
 /** What launch() takes, checked and made ready for the addon. */
 import { hostname } from 'node:os';
 import { resolveUnixAddress, toListenOptions } from './address';
-import { makeJobOptions, type AdmissionOptions, type KvsOptions, type WireOptions } from './identity';
+import { makeGroupOptions, type AdmissionOptions, type KvsOptions, type WireOptions } from './identity';
 import { MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from './limits';
 import {
   agentPath,
@@ -160,7 +160,7 @@ export interface JobSettings
   /** Milliseconds that the job may take; no limit by default. */
   timeout?: number;
   /** Milliseconds until every rank must have said init and be out of the first barrier; no limit by default. */
-  wireupTimeout?: number;
+  startupTimeout?: number;
   /**
    * Instead of starting a rank: the program that listens on this port of 127.0.0.1, as MPICH does when it was started
    * without a launcher and spawns (`mpiexec -pmi_args PORT INTERFACE KEY PID`), is rank 0 of 1. `program` and the rest
@@ -216,7 +216,7 @@ const settings: Record<keyof JobSettings, true> = {
   onEarlyExit: true,
   killTimeout: true,
   timeout: true,
-  wireupTimeout: true,
+  startupTimeout: true,
   singleton: true,
   kvsLimit: true,
   pmiSubversion: true,
@@ -368,8 +368,8 @@ function toBinding(value: JobSettings['bind']): NativeBinding {
 function nodesOf(
   options: JobSettings,
   size: number,
-): { nodes: number[]; hosts: string[]; ownHosts: boolean } {
-  const ownHosts = checkBoolean('pretendHosts', options.pretendHosts ?? false);
+): { nodes: number[]; hosts: string[]; pretendHosts: boolean } {
+  const pretendHosts = checkBoolean('pretendHosts', options.pretendHosts ?? false);
   const nodes = options.nodes === undefined ? [] : checkIntegers('nodes', options.nodes, 0, size - 1);
   if (options.nodes !== undefined && nodes.length !== size)
     throw optionError('nodes', `one node for each of ${size} ranks`, nodes);
@@ -387,7 +387,7 @@ function nodesOf(
   // HOST_NAME_MAX.
   if (hosts.some((name) => !/^[^\s\p{Cc}]+$/u.test(name) || Buffer.byteLength(name) > 64))
     throw optionError('hosts', 'names of 1 to 64 bytes without blanks and control characters', hosts);
-  return { nodes, hosts, ownHosts: ownHosts && hosts.length > 0 };
+  return { nodes, hosts, pretendHosts: pretendHosts && hosts.length > 0 };
 }
 
 /** Nodes filled in the order of ranks, rank by rank: what is said where there are several applications. */
@@ -460,16 +460,16 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   if (options.outputFrom !== undefined && (stdout === 'pipe-per-rank' || stderr === 'pipe-per-rank')) {
     throw optionError('outputFrom', "nothing beside 'pipe-per-rank'", options.outputFrom);
   }
-  const { nodes, hosts, ownHosts } = nodesOf(options, size);
+  const { nodes, hosts, pretendHosts } = nodesOf(options, size);
   const listen = {
     ...(pmi === 'fd' ? {} : await toListenOptions(pmi)),
     ...(options.ports === undefined ? {} : { ports: checkPorts(options.ports) }),
   };
   const makeGroup: LaunchPlan['makeGroup'] = (ranks) => ({
-    ...makeJobOptions(ranks, universe, options.ranksPerNode, options),
+    ...makeGroupOptions(ranks, universe, options.ranksPerNode, options),
     ...listen,
     pmi: pmi === 'fd' ? 'fd' : 'port',
-    ownHosts,
+    pretendHosts,
     // What is started further inside need not descend from the rank's process: a container's runtime may detach it.
     descendantsOnly: shim,
   });
@@ -512,10 +512,10 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       grace: checkInteger('killTimeout', options.killTimeout ?? 5000, 0, MAX_MILLISECONDS),
       timeout:
         options.timeout === undefined ? 0 : checkInteger('timeout', options.timeout, 1, MAX_TIME_LIMIT),
-      wireupTimeout:
-        options.wireupTimeout === undefined
+      startupTimeout:
+        options.startupTimeout === undefined
           ? 0
-          : checkInteger('wireupTimeout', options.wireupTimeout, 1, MAX_TIME_LIMIT),
+          : checkInteger('startupTimeout', options.startupTimeout, 1, MAX_TIME_LIMIT),
     },
   };
 }

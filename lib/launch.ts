@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
-import { fromFault, fromThrown, PmiError } from './errors';
+import { fromNative, fromThrown, PmiError } from './errors';
 import { EventHub } from './event-hub';
 import { pushNative, tellNative, toPmiEvent } from './events';
 import { startDispatch } from './dispatch';
@@ -129,8 +129,8 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             host = notice.host;
             hub.open();
             return ready.resolve(notice);
-          case 'fault':
-            failure = fromFault(notice);
+          case 'error':
+            failure = fromNative(notice);
             started.reject(failure);
             return ready.reject(failure);
           case 'event':
@@ -168,8 +168,8 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             return hub.push({ type: 'name-server-lost', time });
           case 'result':
             ready.reject(
-              fromFault({
-                type: 'fault',
+              fromNative({
+                type: 'error',
                 code: 'ERR_PMI_LAUNCH',
                 message: notice.failure?.message || 'wireup-agent ended before it was ready',
               }),

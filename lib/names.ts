@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { privateParents, resolveUnixAddress, runtimeFolder } from './address';
 import { follow } from './dispatch';
-import { fromFault, fromThrown } from './errors';
+import { fromNative, fromThrown } from './errors';
 import { EventHub, type Missed } from './event-hub';
 import { pushNative, tellNative, toPmiEvent, type PmiEvent } from './events';
 import { native, type NativeListenOptions } from './native';
@@ -38,7 +38,8 @@ export function defaultNameServer(): string | undefined {
 async function whereToListen(address: string | undefined): Promise<NativeListenOptions> {
   const folder = runtimeFolder();
   const place =
-    address ?? (folder !== undefined && native.folderFault(folder) === '' ? defaultNameServer() : undefined);
+    address ??
+    (folder !== undefined && native.folderProblem(folder) === '' ? defaultNameServer() : undefined);
   return place === undefined
     ? { privateParents: privateParents() }
     : { address: await resolveUnixAddress('address', place) };
@@ -89,7 +90,7 @@ export class NameServer implements AsyncDisposable {
           if (notice.type === 'opened') {
             hub.open();
             opened.resolve(notice.address);
-          } else if (notice.type === 'fault') opened.reject(fromFault(notice));
+          } else if (notice.type === 'error') opened.reject(fromNative(notice));
           else if (notice.type === 'event' || notice.type === 'missed')
             pushNative(hub, notice, (event) => toPmiEvent(event) as NameServerEvent);
           else if (notice.type === 'closed') {
@@ -142,7 +143,7 @@ export async function listNames(address: string, waiting: Waiting = {}): Promise
       () => native.listNames(uri),
       (notice) => {
         if (notice.type === 'names') listed.resolve(notice.names);
-        else if (notice.type === 'fault') listed.reject(fromFault(notice));
+        else if (notice.type === 'error') listed.reject(fromNative(notice));
       },
     );
   } catch (error) {

@@ -41,8 +41,8 @@ export interface NativeEvent {
   repeats: boolean;
 }
 
-export interface NativeFault {
-  type: 'fault';
+export interface NativeError {
+  type: 'error';
   code: string;
   message: string;
   errno?: number;
@@ -74,7 +74,7 @@ export interface NativeResult {
   stopped: boolean;
   failure?: {
     reason:
-      'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
+      'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'startup' | 'output' | 'agent';
     rank: number;
     value: number;
     message: string;
@@ -87,7 +87,7 @@ export interface NativeResult {
     outcome?: NativeRankOutcome;
   };
   /** The ranks when it failed, for `early`, `timeout` and `wireup`. */
-  status?: NativeJobStatus;
+  status?: NativeProcessGroupStatus;
   /** Who had left for good by then. */
   departed: number[];
   duration: number;
@@ -97,7 +97,7 @@ export interface NativeResult {
   ranks: (NativeRankOutcome & { state: RankStateName; times: NativeTimes })[];
 }
 
-export interface NativeJobStatus {
+export interface NativeProcessGroupStatus {
   ranks: RankStateName[];
   barrier: number;
   inside: number[];
@@ -130,10 +130,10 @@ export interface NativeSpawnAnswer {
   errcodes: readonly number[];
 }
 
-export interface NativeStatus extends NativeJobStatus {
+export interface NativeStatus extends NativeProcessGroupStatus {
   type: 'status';
   request: number;
-  spawned: (NativeJobStatus & { group: number })[];
+  spawned: (NativeProcessGroupStatus & { group: number })[];
 }
 
 export interface NativeReady {
@@ -195,13 +195,13 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   /** Events of a type that peers can repeat, which are not told: too many waited. */
   | { type: 'missed'; event: NativeEvent['event']; count: number }
   | NativeSpawn
-  | NativeFault
+  | NativeError
   | NativeResult
   | NativeStatus
   | NativeReady
 );
 
-export interface NativeJobOptions {
+export interface NativeProcessGroupOptions {
   size: number;
   kvsname: string;
   /** The job's own size when absent. */
@@ -225,7 +225,7 @@ export interface NativeJobOptions {
   /** Addresses in digits, or such with a count of bits (CIDR). */
   allowHosts: string[];
   /** PMI_ID of each rank. */
-  tokens: string[];
+  pmiIds: string[];
   reconnect: boolean;
   /** Milliseconds from accept to a good initack. */
   handshakeTimeout: number;
@@ -290,14 +290,14 @@ export interface NativeBinding {
   sets: number[][];
 }
 
-export interface NativeGroupOptions extends NativeJobOptions, NativeListenOptions {
+export interface NativeGroupOptions extends NativeProcessGroupOptions, NativeListenOptions {
   pmi: 'fd' | 'port';
   /** By appnum. */
   programs: NativeProgram[];
   /** Names of the nodes, or nothing. */
   hosts: string[];
   /** The ranks' gethostname() is to say them. */
-  ownHosts: boolean;
+  pretendHosts: boolean;
   /** The nodes' numbers in labels and names of files, or nothing: their own. */
   nodeNumbers: number[];
   /** A rank's connection must come from its process or a descendant of it, as far as the kernel tells. */
@@ -333,7 +333,7 @@ export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptio
   grace: number;
   /** Milliseconds; 0: no limit. */
   timeout: number;
-  wireupTimeout: number;
+  startupTimeout: number;
 }
 
 export interface NativeConnectOptions {
@@ -410,7 +410,7 @@ export interface Native {
   /** Ends everything at once and waits for that. Nothing is told any more. */
   shutdown(): void;
 
-  openServer(options: NativeJobOptions & NativeListenOptions & NativeNameOptions): number;
+  openServer(options: NativeProcessGroupOptions & NativeListenOptions & NativeNameOptions): number;
   /** Returns an fd that the caller owns. */
   openChannel(server: number, rank: number): number;
   /** Of a server, or a launch and one of its groups. */
@@ -469,9 +469,9 @@ export interface Native {
   /** Undefined for what `allowHosts` takes. */
   hostRangeError(text: string): { part: string; reason: string } | undefined;
   /** Why another user could change what is in this folder, or that it is none; '' where neither is so. */
-  folderFault(path: string): string;
+  folderProblem(path: string): string;
   channelEnvironment(place: NativeRankPlace, fd: number): string[];
-  portEnvironment(place: NativeRankPlace, pmiPort: string, token: string): string[];
+  portEnvironment(place: NativeRankPlace, pmiPort: string, pmiId: string): string[];
   isStalePmiVariable(name: string): boolean;
   messageTable(): NativeMessage[];
 

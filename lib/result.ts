@@ -17,7 +17,7 @@ export interface JobFailure {
    * EPIPE, whoever read it has gone). `agent`: wireup-agent is gone.
    */
   reason:
-    'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'wireup' | 'output' | 'agent';
+    'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'startup' | 'output' | 'agent';
   /** Absent for `timeout`, `wireup`, `output` and `agent`. */
   rank?: number;
   /** The number of the spawned group that the rank is of, and what it ran; absent for the ranks of the launch itself. */
@@ -136,7 +136,7 @@ function toJobFailure(result: NativeResult, spawner: Spawner): JobFailure | unde
     ...((reason === 'spawn' || reason === 'output' || reason === 'agent') && value !== 0
       ? { errno: value }
       : {}),
-    ...(reason === 'timeout' || reason === 'wireup' ? { limit: value } : {}),
+    ...(reason === 'timeout' || reason === 'startup' ? { limit: value } : {}),
     ...(message === '' ? {} : { message }),
     ...(cutOff === '' ? {} : { cutOff }),
     ...(barrier === undefined ? {} : { barrier }),
@@ -209,7 +209,7 @@ function describeReason(result: JobResult, failure: JobFailure): string {
       return `rank ${rank} on ${host} could not be started: ${message}`;
     case 'timeout':
       return `the job was not over after ${seconds(failure.limit)}${others}`;
-    case 'wireup':
+    case 'startup':
       return `the ranks had not found each other after ${seconds(failure.limit)}${others}`;
   }
   // Nothing is said of PMI where no rank has used it.

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { resolveUnixAddress, toListenOptions } from './address';
 import { placeOf, toRecord } from './env';
-import { fromFault, fromThrown, PmiError } from './errors';
+import { fromNative, fromThrown, PmiError } from './errors';
 import { EventHub } from './event-hub';
 import {
   pmiEventTypes,
@@ -16,13 +16,13 @@ import {
 import { JobHandle } from './handle';
 import {
   admissionOptionNames,
-  makeJobOptions,
+  makeGroupOptions,
   type AdmissionOptions,
   type KvsOptions,
   type WireOptions,
 } from './identity';
 import { MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
-import { native, type NativeJobOptions } from './native';
+import { native, type NativeProcessGroupOptions } from './native';
 import { checkInteger, checkKvsname, checkOptions } from './options';
 import type { PmiStatus } from './status';
 import { deferred } from './wait';
@@ -76,7 +76,7 @@ export class PmiServer implements AsyncDisposable {
   readonly size: number;
   /** The name of the job's key-value space. */
   readonly kvsname: string;
-  readonly #job: NativeJobOptions;
+  readonly #job: NativeProcessGroupOptions;
   readonly #handle: JobHandle;
   readonly #hub: EventHub<PmiEvent>;
   readonly #address: string | undefined;
@@ -84,7 +84,7 @@ export class PmiServer implements AsyncDisposable {
   #closing = false;
 
   private constructor(
-    job: NativeJobOptions,
+    job: NativeProcessGroupOptions,
     handle: JobHandle,
     hub: EventHub<PmiEvent>,
     address: string,
@@ -127,8 +127,8 @@ export class PmiServer implements AsyncDisposable {
         ? {}
         : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) };
 
-    const job: NativeJobOptions = {
-      ...makeJobOptions(size, universe, options.ranksPerNode, options),
+    const job: NativeProcessGroupOptions = {
+      ...makeGroupOptions(size, universe, options.ranksPerNode, options),
       preput: checkPairs('preput', options.preput ?? {}, {
         key: MAX_KEY,
         value: MAX_VALUE,
@@ -151,7 +151,7 @@ export class PmiServer implements AsyncDisposable {
           if (notice.type === 'opened') {
             hub.open();
             opened.resolve(notice);
-          } else if (notice.type === 'fault') opened.reject(fromFault(notice));
+          } else if (notice.type === 'error') opened.reject(fromNative(notice));
           else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, toPmiEvent);
           else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost', time: notice.time });
           else if (notice.type === 'spawn') {
@@ -199,7 +199,7 @@ export class PmiServer implements AsyncDisposable {
         'env: the server listens nowhere: give it an address, or { fd } here',
       );
     }
-    return { ...toRecord(native.portEnvironment(place, this.#pmiPort, this.#job.tokens[rank]!)), ...spawned };
+    return { ...toRecord(native.portEnvironment(place, this.#pmiPort, this.#job.pmiIds[rank]!)), ...spawned };
   }
 
   /**

@@ -1,5 +1,5 @@
 import { formatIdset } from './idset';
-import type { NativeJobStatus, RankStateName } from './native';
+import type { NativeProcessGroupStatus, RankStateName } from './native';
 
 /**
  * What a rank is to the PMI server: `absent` never connected; `connected` but no init yet; `initialized`, between
@@ -46,7 +46,7 @@ export interface PmiStatus {
 
 const states: readonly RankState[] = ['absent', 'connected', 'initialized', 'finalized', 'disconnected'];
 
-export function toPmiStatus(status: NativeJobStatus): PmiStatus {
+export function toPmiStatus(status: NativeProcessGroupStatus): PmiStatus {
   const inState = (state: RankState): string =>
     formatIdset(status.ranks.flatMap((actual, rank) => (actual === state ? [rank] : [])));
   return {

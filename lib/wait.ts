@@ -47,12 +47,12 @@ export function checkTimeout(value: unknown, byDefault: number): number {
 
 /** `promise`, unless the signal is aborted or the time is over first. `what` begins the message of the timeout. */
 export function waitFor<T>(promise: Promise<T>, { signal, timeout }: Waiting, what: string): Promise<T> {
-  const patience = checkTimeout(timeout, 0);
-  if (patience === 0) return untilAborted(promise, signal);
+  const limit = checkTimeout(timeout, 0);
+  if (limit === 0) return untilAborted(promise, signal);
   const late = deferred<never>();
   const timer = setTimeout(
-    () => late.reject(new PmiError('ERR_PMI_TIMEOUT', `${what}: no answer within ${patience} ms`)),
-    patience,
+    () => late.reject(new PmiError('ERR_PMI_TIMEOUT', `${what}: no answer within ${limit} ms`)),
+    limit,
   );
   return untilAborted(Promise.race([promise, late.promise]), signal).finally(() => clearTimeout(timer));
 }

@@ -60,7 +60,7 @@ export interface JobOptions extends AdmissionFlags {
   info: boolean;
   progress: 'auto' | 'plain' | 'none';
   timeout?: number;
-  wireupTimeout?: number;
+  startupTimeout?: number;
   killTimeout: number;
   onFailure: 'kill' | 'wait';
   onEarlyExit: 'fail' | 'wait';
@@ -315,7 +315,7 @@ function jobOptions(command: Command): Command {
     )
     .addOption(
       new Option(
-        '--wireup-timeout <S>',
+        '--startup-timeout <S>',
         'the same when not every rank has said PMI init and left the first barrier by then',
       ).argParser(seconds(1, MAX_TIME_LIMIT)),
     )
@@ -385,7 +385,7 @@ Examples:
   ${name} -n 4 ./a.out
   ${name} -n 64 -l --pmi unix ./a.out --its-own-option
   ${name} -genv OMP_NUM_THREADS 2 -n 1 ./master : -n 3 ./worker
-  ${name} -n 16 --wireup-timeout 30 --result job.json ./a.out`;
+  ${name} -n 16 --startup-timeout 30 --result job.json ./a.out`;
 }
 
 export function makeRunCommand(name: string): Command {

@@ -105,7 +105,7 @@ async function run(name: string, start: Start): Promise<void> {
     ...(options.debugger === undefined
       ? {}
       : { debugger: { command: options.debugger.map(toBytes), ranks: options.debugRanks ?? [0] } }),
-    ...(options.wireupTimeout === undefined ? {} : { wireupTimeout: options.wireupTimeout }),
+    ...(options.startupTimeout === undefined ? {} : { startupTimeout: options.startupTimeout }),
     ...toAdmission(options),
     ...(placement === undefined
       ? {}

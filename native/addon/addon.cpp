@@ -10,15 +10,15 @@
 
 #include "addon/convert.h"
 #include "addon/environment.h"
-#include "host/caller_notes.h"
-#include "host/rank_environment.h"
-#include "host/singleton.h"
 #include "os/caller.h"
 #include "os/error.h"
 #include "os/random.h"
 #include "os/thread.h"
 #include "os/trusted_folder.h"
 #include "os/whole_file.h"
+#include "runtime/caller_notes.h"
+#include "runtime/rank_environment.h"
+#include "runtime/singleton.h"
 #include "wire/clique.h"
 
 namespace wireup::addon {
@@ -34,10 +34,10 @@ Environment& environment(const Napi::CallbackInfo& info) {
   return *data->environment;
 }
 
-host::Runtime& runtime(const Napi::CallbackInfo& info) { return environment(info).runtime(); }
+runtime::Runtime& runtime(const Napi::CallbackInfo& info) { return environment(info).runtime(); }
 
-host::RequestId request_id(const Napi::Value& value) {
-  return static_cast<host::RequestId>(value.As<Napi::Number>().Int64Value());
+runtime::RequestId request_id(const Napi::Value& value) {
+  return static_cast<runtime::RequestId>(value.As<Napi::Number>().Int64Value());
 }
 
 // An exception of ours as the JavaScript error that lib/errors.ts understands: none may reach Node, which
@@ -135,7 +135,7 @@ void show_status(const Napi::CallbackInfo& info) {
 Napi::Value join_singleton(const Napi::CallbackInfo& info) {
   return Napi::Number::New(
       info.Env(),
-      host::join_singleton(static_cast<std::uint16_t>(to_u32(info[0])), to_text(info[1])).release());
+      runtime::join_singleton(static_cast<std::uint16_t>(to_u32(info[0])), to_text(info[1])).release());
 }
 
 Napi::Value random_bytes(const Napi::CallbackInfo& info) {
@@ -145,7 +145,7 @@ Napi::Value random_bytes(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value open_pipes(const Napi::CallbackInfo& info) {
-  std::vector<os::FdPair> pipes = host::open_output_pipes(to_u32(info[0]));
+  std::vector<os::FdPair> pipes = runtime::open_output_pipes(to_u32(info[0]));
   std::vector<std::uint32_t> numbers;
   for (os::FdPair& pipe : pipes) {
     numbers.push_back(static_cast<std::uint32_t>(pipe.first.release()));
@@ -159,7 +159,7 @@ void stop(const Napi::CallbackInfo& info) {
 }
 
 void request(const Napi::CallbackInfo& info) {
-  const host::ClientOperation operation = to_operation(info[2]);
+  const runtime::ClientOperation operation = to_operation(info[2]);
   runtime(info).request(to_u32(info[0]), request_id(info[1]), operation, to_items(operation, info[3]));
 }
 
@@ -191,22 +191,22 @@ Napi::Value host_range_error(const Napi::CallbackInfo& info) {
   return parse_host_range(info.Env(), to_text(info[0]));
 }
 
-Napi::Value folder_fault(const Napi::CallbackInfo& info) {
+Napi::Value folder_problem(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), os::open_trusted_folder(to_text(info[0])).fault);
 }
 
 Napi::Value channel_environment(const Napi::CallbackInfo& info) {
-  return to_array(info.Env(), host::channel_environment(to_rank_place(info[0].As<Napi::Object>()),
-                                                        info[1].As<Napi::Number>().Int32Value()));
+  return to_array(info.Env(), runtime::channel_environment(to_rank_place(info[0].As<Napi::Object>()),
+                                                           info[1].As<Napi::Number>().Int32Value()));
 }
 
 Napi::Value port_environment(const Napi::CallbackInfo& info) {
-  return to_array(info.Env(), host::port_environment(to_rank_place(info[0].As<Napi::Object>()),
-                                                     to_text(info[1]), to_text(info[2])));
+  return to_array(info.Env(), runtime::port_environment(to_rank_place(info[0].As<Napi::Object>()),
+                                                        to_text(info[1]), to_text(info[2])));
 }
 
 Napi::Value is_stale_pmi_variable(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), host::is_stale_pmi_variable(to_text(info[0])));
+  return Napi::Boolean::New(info.Env(), runtime::is_stale_pmi_variable(to_text(info[0])));
 }
 
 // What this process inherits and is to hand on, in an opaque block; undefined in a worker, whose process.env
@@ -215,7 +215,7 @@ Napi::Value own_environment(const Napi::CallbackInfo& info) {
   if (!os::is_main_thread()) return info.Env().Undefined();
   std::optional<std::vector<std::string>> names;
   if (!info[0].IsUndefined()) names = to_texts(info[0]);
-  const std::string block = host::own_environment_block(names);
+  const std::string block = runtime::own_environment_block(names);
   return Napi::Buffer<char>::Copy(info.Env(), block.data(), block.size());
 }
 
@@ -223,7 +223,7 @@ Napi::Value own_environment(const Napi::CallbackInfo& info) {
 Napi::Value take_caller(const Napi::CallbackInfo& info) {
   const int fd = info[0].As<Napi::Number>().Int32Value();
   if (fd < 0) return to_object(info.Env(), os::recover_caller());
-  const host::CallerNotes notes = host::take_notes(fd);
+  const runtime::CallerNotes notes = runtime::take_notes(fd);
   for (const std::string& variable : notes.hidden) {
     const std::size_t end = variable.find('=');
     ::setenv(variable.substr(0, end).c_str(), variable.c_str() + end + 1, 1);
@@ -284,7 +284,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("parseAddress", address);
   define("cliqueRanks", clique_ranks);
   define("hostRangeError", host_range_error);
-  define("folderFault", folder_fault);
+  define("folderProblem", folder_problem);
   define("channelEnvironment", channel_environment);
   define("portEnvironment", port_environment);
   define("isStalePmiVariable", is_stale_pmi_variable);

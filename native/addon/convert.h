@@ -8,10 +8,10 @@
 #include <string_view>
 #include <vector>
 
-#include "host/notice.h"
-#include "host/rank_environment.h"
-#include "host/runtime.h"
 #include "os/caller.h"
+#include "runtime/notice.h"
+#include "runtime/rank_environment.h"
+#include "runtime/runtime.h"
 
 namespace wireup::addon {
 
@@ -24,24 +24,24 @@ Napi::Value to_string(Napi::Env env, std::string_view text);
 // Of a Uint8Array.
 std::string to_bytes(const Napi::Value& value);
 std::uint32_t to_u32(const Napi::Value& value);
-host::ServerOptions to_server_options(const Napi::Object& object);
-host::AgentOptions to_agent_options(const Napi::Object& object);
-host::LaunchOptions to_launch_options(const Napi::Object& object);
-host::GroupOptions to_group_options(const Napi::Object& object);
-host::ListenOptions to_listen_options(const Napi::Object& object);
+runtime::ServerOptions to_server_options(const Napi::Object& object);
+runtime::AgentOptions to_agent_options(const Napi::Object& object);
+runtime::LaunchOptions to_launch_options(const Napi::Object& object);
+runtime::GroupOptions to_group_options(const Napi::Object& object);
+runtime::ListenOptions to_listen_options(const Napi::Object& object);
 wire::UnixAddress to_unix_address(const Napi::Value& value);
-host::ConnectOptions to_connect_options(const Napi::Object& object);
-host::ClientOperation to_operation(const Napi::Value& name);
+runtime::ConnectOptions to_connect_options(const Napi::Object& object);
+runtime::ClientOperation to_operation(const Napi::Value& name);
 // Items from a flat list of strings: keys and values in turn where the operation has both.
-std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words);
+std::vector<runtime::ClientItem> to_items(runtime::ClientOperation operation, const Napi::Value& words);
 std::vector<std::string> to_texts(const Napi::Value& value);
-job::SpawnRequest to_spawn_request(const Napi::Object& object);
+engine::SpawnRequest to_spawn_request(const Napi::Object& object);
 std::vector<std::int32_t> to_numbers(const Napi::Value& value);
-host::Outbox::Types to_event_types(const Napi::Value& names);
-job::SpawnAnswer to_spawn_answer(const Napi::Object& object);
-host::RankPlace to_rank_place(const Napi::Object& object);
+runtime::Outbox::Types to_event_types(const Napi::Value& names);
+engine::SpawnAnswer to_spawn_answer(const Napi::Object& object);
+runtime::RankPlace to_rank_place(const Napi::Object& object);
 
-Napi::Object to_object(Napi::Env env, const host::Notice& notice);
+Napi::Object to_object(Napi::Env env, const runtime::Notice& notice);
 Napi::Object to_object(Napi::Env env, const os::Caller& caller);
 Napi::Array to_array(Napi::Env env, const std::vector<std::string>& strings);
 Napi::Array to_array(Napi::Env env, const std::vector<std::uint32_t>& numbers);

@@ -27,7 +27,7 @@ Environment::~Environment() {
 
 void Environment::on_cleanup(void* self) { static_cast<Environment*>(self)->runtime_.shutdown(); }
 
-host::Handle Environment::opened(host::Handle handle) {
+runtime::Handle Environment::opened(runtime::Handle handle) {
   if (open_++ == 0) wake_.Ref(env_);
   return handle;
 }
@@ -42,7 +42,7 @@ void Environment::deliver(Napi::Env env) {
   Napi::Array batch = Napi::Array::New(env, notices.size());
   for (std::uint32_t i = 0; i < notices.size(); ++i) {
     batch.Set(i, to_object(env, notices[i]));
-    if (std::holds_alternative<host::Closed>(notices[i].payload) && --open_ == 0) wake_.Unref(env);
+    if (std::holds_alternative<runtime::Closed>(notices[i].payload) && --open_ == 0) wake_.Unref(env);
   }
   on_batch_.Call({batch, Napi::Boolean::New(env, more)});
 }

@@ -9,7 +9,7 @@
 
 #include <napi.h>
 
-#include "host/runtime.h"
+#include "runtime/runtime.h"
 
 namespace wireup::addon {
 
@@ -20,9 +20,9 @@ class Environment {
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;
 
-  host::Runtime& runtime() { return runtime_; }
+  runtime::Runtime& runtime() { return runtime_; }
   // A handle was given out: the process stays alive until its Closed has been told.
-  host::Handle opened(host::Handle handle);
+  runtime::Handle opened(runtime::Handle handle);
   // Gives the callback the next batch, and whether more is left, for which it is to call again, in another
   // turn of the event loop.
   void deliver(Napi::Env env);
@@ -36,7 +36,7 @@ class Environment {
   Napi::Env env_;
   Napi::FunctionReference on_batch_;
   Wake wake_;
-  host::Runtime runtime_;
+  runtime::Runtime runtime_;
   std::size_t open_ = 0;
 };
 

@@ -61,7 +61,7 @@ auto list(const Napi::Value& value, Convert convert) {
   return result;
 }
 
-job::UidRange uid_range(const Napi::Value& value) {
+engine::UidRange uid_range(const Napi::Value& value) {
   const std::vector<std::uint32_t> ends = list(value, to_u32);
   if (ends.size() != 2) throw Napi::RangeError::New(value.Env(), "expected the first and the last uid");
   return {ends[0], ends[1]};
@@ -79,17 +79,17 @@ std::pair<std::string, std::string> pair(const Napi::Value& value) {
   return {std::move(words[0]), std::move(words[1])};
 }
 
-job::Token token(const Napi::Value& value) { return to_text(value); }
+engine::PmiId pmi_id(const Napi::Value& value) { return to_text(value); }
 
-job::Layout to_layout(const Napi::Object& object) {
+engine::Layout to_layout(const Napi::Object& object) {
   const std::uint32_t size = to_u32(member(object, "size"));
   const std::vector<std::uint32_t> nodes = list(member(object, "nodes"), to_u32);
-  if (nodes.empty()) return job::Layout::by_node(size, to_u32(member(object, "ranksPerNode")));
-  return job::Layout::of_apps(list(member(object, "appSizes"), to_u32), nodes);
+  if (nodes.empty()) return engine::Layout::by_node(size, to_u32(member(object, "ranksPerNode")));
+  return engine::Layout::of_apps(list(member(object, "appSizes"), to_u32), nodes);
 }
 
-job::JobOptions to_job_options(const Napi::Object& object) {
-  job::JobOptions options;
+engine::ProcessGroupOptions to_process_group_options(const Napi::Object& object) {
+  engine::ProcessGroupOptions options;
   options.layout = to_layout(object);
   options.kvsname = to_text(member(object, "kvsname"));
   if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined())
@@ -100,14 +100,14 @@ job::JobOptions to_job_options(const Napi::Object& object) {
     options.spawner = to_text(spawner);
   if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined())
     options.preput = list(preput, pair);
-  options.space = std::make_shared<job::Space>(to_u64(member(object, "kvsLimit")));
+  options.space = std::make_shared<engine::Space>(to_u64(member(object, "kvsLimit")));
   options.auth.allowed_uids = list(member(object, "allowedUids"), uid_range);
   options.auth.allowed_hosts = list(member(object, "allowHosts"), host_range);
-  options.auth.tokens = list(member(object, "tokens"), token);
+  options.auth.pmi_ids = list(member(object, "pmiIds"), pmi_id);
   options.auth.reconnect = boolean(member(object, "reconnect"));
   options.auth.handshake_timeout = std::chrono::milliseconds(to_u32(member(object, "handshakeTimeout")));
-  if (options.auth.tokens.size() != options.layout.size()) {
-    throw Napi::RangeError::New(object.Env(), "expected one token a rank");
+  if (options.auth.pmi_ids.size() != options.layout.size()) {
+    throw Napi::RangeError::New(object.Env(), "expected one pmi_id a rank");
   }
   return options;
 }
@@ -133,8 +133,8 @@ wire::UnixAddress to_unix_address(const Napi::Value& value) {
   return *local;
 }
 
-host::ListenOptions to_listen_options(const Napi::Object& object) {
-  host::ListenOptions options;
+runtime::ListenOptions to_listen_options(const Napi::Object& object) {
+  runtime::ListenOptions options;
   if (const Napi::Value address = object.Get("address"); !address.IsUndefined())
     options.address = to_address(address);
   if (const Napi::Value ports = object.Get("ports"); !ports.IsUndefined()) {
@@ -146,22 +146,22 @@ host::ListenOptions to_listen_options(const Napi::Object& object) {
     options.private_parents = list(parents, [](const Napi::Value& value) {
       const std::vector<std::string> pair = list(value, to_text);
       if (pair.size() != 2) throw Napi::RangeError::New(value.Env(), "expected a variable and a path");
-      return host::PrivateParent{pair[0], pair[1]};
+      return runtime::PrivateParent{pair[0], pair[1]};
     });
   }
   return options;
 }
 
-host::ServerOptions to_server_options(const Napi::Object& object) {
-  return {to_job_options(object), to_listen_options(object), to_name_server(object)};
+runtime::ServerOptions to_server_options(const Napi::Object& object) {
+  return {to_process_group_options(object), to_listen_options(object), to_name_server(object)};
 }
 
 namespace {
 
 std::vector<std::string> to_environment(const Napi::Object& object) {
-  const std::vector<std::string> inherited = host::split_block(to_bytes(member(object, "inherited")));
-  return host::merge_environment(
-      host::merge_environment(list(member(object, "defaults"), to_text), inherited),
+  const std::vector<std::string> inherited = runtime::split_block(to_bytes(member(object, "inherited")));
+  return runtime::merge_environment(
+      runtime::merge_environment(list(member(object, "defaults"), to_text), inherited),
       list(member(object, "set"), to_text), list(member(object, "unset"), to_text));
 }
 
@@ -212,27 +212,27 @@ std::vector<std::string> to_texts(const Napi::Value& value) { return list(value,
 
 std::vector<std::int32_t> to_numbers(const Napi::Value& value) { return list(value, i32); }
 
-host::GroupOptions to_group_options(const Napi::Object& object) {
-  host::GroupOptions options;
-  options.job = to_job_options(object);
-  options.job.auth.descendants_only = boolean(member(object, "descendantsOnly"));
+runtime::GroupOptions to_group_options(const Napi::Object& object) {
+  runtime::GroupOptions options;
+  options.group = to_process_group_options(object);
+  options.group.auth.descendants_only = boolean(member(object, "descendantsOnly"));
   options.listen = to_listen_options(object);
-  options.pmi = to_text(member(object, "pmi")) == "fd" ? host::PmiMode::fd : host::PmiMode::port;
+  options.pmi = to_text(member(object, "pmi")) == "fd" ? runtime::PmiMode::fd : runtime::PmiMode::port;
   options.programs = list(member(object, "programs"), to_program);
   options.hosts = list(member(object, "hosts"), to_text);
-  options.own_hosts = boolean(member(object, "ownHosts"));
+  options.pretend_hosts = boolean(member(object, "pretendHosts"));
   options.nodes = list(member(object, "nodeNumbers"), to_u32);
   return options;
 }
 
-host::AgentOptions to_agent_options(const Napi::Object& object) {
-  host::AgentOptions options;
+runtime::AgentOptions to_agent_options(const Napi::Object& object) {
+  runtime::AgentOptions options;
   options.path = to_text(member(object, "agent"));
   return options;
 }
 
-host::LaunchOptions to_launch_options(const Napi::Object& object) {
-  host::LaunchOptions options;
+runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
+  runtime::LaunchOptions options;
   // First, so that they are closed whatever else is wrong.
   options.pipes->out.reset(i32(member(object, "stdoutFd")));
   options.pipes->err.reset(i32(member(object, "stderrFd")));
@@ -262,12 +262,12 @@ host::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.policy.end_on_early_exit = boolean(member(object, "endOnEarlyExit"));
   options.grace = std::chrono::milliseconds(to_u32(member(object, "grace")));
   options.timeout = milliseconds(member(object, "timeout"));
-  options.wireup_timeout = milliseconds(member(object, "wireupTimeout"));
+  options.startup_timeout = milliseconds(member(object, "startupTimeout"));
   return options;
 }
 
-host::ConnectOptions to_connect_options(const Napi::Object& object) {
-  host::ConnectOptions options;
+runtime::ConnectOptions to_connect_options(const Napi::Object& object) {
+  runtime::ConnectOptions options;
   if (const Napi::Value fd = object.Get("fd"); !fd.IsUndefined()) options.fd = i32(fd);
   if (const Napi::Value address = object.Get("address"); !address.IsUndefined())
     options.address = to_address(address);
@@ -283,62 +283,63 @@ host::ConnectOptions to_connect_options(const Napi::Object& object) {
   if (const Napi::Value sub = object.Get("subversion"); !sub.IsUndefined())
     options.session.subversion = to_u32(sub);
   const std::string pipeline = to_text(member(object, "pipeline"));
-  options.session.window = pipeline == "never" ? 1 : job::kPipelineWindow;
+  options.session.window = pipeline == "never" ? 1 : engine::kPipelineWindow;
   options.session.cautious = pipeline == "auto";
   options.timeout = std::chrono::milliseconds(to_u32(member(object, "timeout")));
   if (options.fd < 0 && !options.address) throw Napi::TypeError::New(object.Env(), "expected fd or address");
   return options;
 }
 
-host::ClientOperation to_operation(const Napi::Value& name) {
-  static const std::unordered_map<std::string, host::ClientOperation> kOperations{
-      {"put", host::ClientOperation::put},
-      {"get", host::ClientOperation::get},
-      {"putNodeAttribute", host::ClientOperation::put_node_attribute},
-      {"getNodeAttribute", host::ClientOperation::get_node_attribute},
-      {"waitNodeAttribute", host::ClientOperation::wait_node_attribute},
-      {"getJobAttribute", host::ClientOperation::get_job_attribute},
-      {"barrier", host::ClientOperation::barrier},
-      {"publish", host::ClientOperation::publish},
-      {"lookup", host::ClientOperation::lookup},
-      {"unpublish", host::ClientOperation::unpublish},
-      {"finalize", host::ClientOperation::finalize}};
+runtime::ClientOperation to_operation(const Napi::Value& name) {
+  static const std::unordered_map<std::string, runtime::ClientOperation> kOperations{
+      {"put", runtime::ClientOperation::put},
+      {"get", runtime::ClientOperation::get},
+      {"putNodeAttribute", runtime::ClientOperation::put_node_attribute},
+      {"getNodeAttribute", runtime::ClientOperation::get_node_attribute},
+      {"waitNodeAttribute", runtime::ClientOperation::wait_node_attribute},
+      {"getJobAttribute", runtime::ClientOperation::get_job_attribute},
+      {"barrier", runtime::ClientOperation::barrier},
+      {"publish", runtime::ClientOperation::publish},
+      {"lookup", runtime::ClientOperation::lookup},
+      {"unpublish", runtime::ClientOperation::unpublish},
+      {"finalize", runtime::ClientOperation::finalize}};
   const auto found = kOperations.find(to_text(name));
   if (found == kOperations.end()) throw Napi::TypeError::New(name.Env(), "unknown operation");
   return found->second;
 }
 
-std::vector<host::ClientItem> to_items(host::ClientOperation operation, const Napi::Value& words) {
+std::vector<runtime::ClientItem> to_items(runtime::ClientOperation operation, const Napi::Value& words) {
   std::vector<std::string> list = addon::list(words, to_text);
   // A barrier may name its group.
-  if (operation == host::ClientOperation::barrier && list.empty()) return {{}};
-  if (operation == host::ClientOperation::finalize) return {{}};
-  const bool pairs = operation == host::ClientOperation::put || operation == host::ClientOperation::publish ||
-                     operation == host::ClientOperation::put_node_attribute;
+  if (operation == runtime::ClientOperation::barrier && list.empty()) return {{}};
+  if (operation == runtime::ClientOperation::finalize) return {{}};
+  const bool pairs = operation == runtime::ClientOperation::put ||
+                     operation == runtime::ClientOperation::publish ||
+                     operation == runtime::ClientOperation::put_node_attribute;
   if (pairs && list.size() % 2 != 0) throw Napi::TypeError::New(words.Env(), "expected pairs");
-  std::vector<host::ClientItem> items;
+  std::vector<runtime::ClientItem> items;
   items.reserve(list.size());
   for (std::size_t i = 0; i < list.size(); ++i) {
-    host::ClientItem item{.key = std::move(list[i])};
+    runtime::ClientItem item{.key = std::move(list[i])};
     if (pairs) item.value = std::move(list[++i]);
     items.push_back(std::move(item));
   }
   return items;
 }
 
-job::SpawnRequest to_spawn_request(const Napi::Object& object) {
-  job::SpawnRequest request;
+engine::SpawnRequest to_spawn_request(const Napi::Object& object) {
+  engine::SpawnRequest request;
   request.commands = list(member(object, "commands"), [](const Napi::Value& value) {
     const auto row = value.As<Napi::Object>();
-    return job::SpawnCommand{to_text(member(row, "program")), list(member(row, "args"), to_text),
-                             to_u32(member(row, "ranks")), list(member(row, "info"), pair)};
+    return engine::SpawnCommand{to_text(member(row, "program")), list(member(row, "args"), to_text),
+                                to_u32(member(row, "ranks")), list(member(row, "info"), pair)};
   });
   request.preput = list(member(object, "preput"), pair);
   return request;
 }
 
-job::SpawnAnswer to_spawn_answer(const Napi::Object& object) {
-  job::SpawnAnswer answer;
+engine::SpawnAnswer to_spawn_answer(const Napi::Object& object) {
+  engine::SpawnAnswer answer;
   answer.rc = i32(member(object, "rc"));
   answer.message = to_text(member(object, "message"));
   answer.kvsname = to_text(member(object, "kvsname"));
@@ -346,7 +347,7 @@ job::SpawnAnswer to_spawn_answer(const Napi::Object& object) {
   return answer;
 }
 
-host::RankPlace to_rank_place(const Napi::Object& object) {
+runtime::RankPlace to_rank_place(const Napi::Object& object) {
   return {to_u32(member(object, "rank")), to_u32(member(object, "size")), to_u32(member(object, "localRank")),
           to_u32(member(object, "localSize"))};
 }

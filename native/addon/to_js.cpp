@@ -14,18 +14,18 @@ constexpr std::array kStates{"absent", "connected", "initialized", "finalized", 
 constexpr std::array kEvents{"connected",    "initialized", "barrier",        "finalized", "aborted",
                              "disconnected", "rejected",    "protocol_error", "stuck"};
 constexpr std::array kTransports{"fd", "unix", "tcp"};
-constexpr std::array kFailures{"exit",  "signal",  "abort",  "lost",   "early",
-                               "spawn", "timeout", "wireup", "output", "agent"};
+constexpr std::array kFailures{"exit",  "signal",  "abort",   "lost",   "early",
+                               "spawn", "timeout", "startup", "output", "agent"};
 constexpr std::array kPhases{"none", "initialized", "finalized"};
 constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
 
 // The last enumerator of each has the last name.
-static_assert(static_cast<std::size_t>(job::RankState::disconnected) + 1 == kStates.size());
-static_assert(job::kEventTypes == kEvents.size());
-static_assert(static_cast<std::size_t>(job::Transport::tcp) + 1 == kTransports.size());
-static_assert(static_cast<std::size_t>(job::FailureReason::agent) + 1 == kFailures.size());
-static_assert(static_cast<std::size_t>(job::RankPhase::finalized) + 1 == kPhases.size());
-static_assert(static_cast<std::size_t>(job::Failed::Reason::protocol) + 1 == kClientFailures.size());
+static_assert(static_cast<std::size_t>(engine::RankState::disconnected) + 1 == kStates.size());
+static_assert(engine::kEventTypes == kEvents.size());
+static_assert(static_cast<std::size_t>(engine::Transport::tcp) + 1 == kTransports.size());
+static_assert(static_cast<std::size_t>(engine::FailureReason::agent) + 1 == kFailures.size());
+static_assert(static_cast<std::size_t>(engine::RankPhase::finalized) + 1 == kPhases.size());
+static_assert(static_cast<std::size_t>(engine::Failed::Reason::protocol) + 1 == kClientFailures.size());
 
 template <typename Names, typename Enum>
 const char* name(const Names& names, Enum value) {
@@ -43,7 +43,7 @@ Napi::Array ranks(Napi::Env env, const std::vector<std::uint32_t>& values) {
   return list(env, values, [&](std::uint32_t value) { return Napi::Number::New(env, value); });
 }
 
-Napi::Object peer(Napi::Env env, const job::Peer& peer) {
+Napi::Object peer(Napi::Env env, const engine::Peer& peer) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("transport", name(kTransports, peer.transport));
   if (peer.uid) object.Set("uid", *peer.uid);
@@ -52,7 +52,7 @@ Napi::Object peer(Napi::Env env, const job::Peer& peer) {
   return object;
 }
 
-void set_outcome(Napi::Object& object, const job::RankOutcome& outcome) {
+void set_outcome(Napi::Object& object, const engine::RankOutcome& outcome) {
   object.Set("pid", outcome.pid);
   object.Set("exited", outcome.exited);
   object.Set("signaled", outcome.signaled);
@@ -61,14 +61,15 @@ void set_outcome(Napi::Object& object, const job::RankOutcome& outcome) {
   object.Set("ended", outcome.ended);
 }
 
-void set_status(Napi::Env env, Napi::Object& object, const job::JobStatus& status) {
-  object.Set("ranks", list(env, status.ranks, [&](job::RankState state) {
+void set_status(Napi::Env env, Napi::Object& object, const engine::ProcessGroupStatus& status) {
+  object.Set("ranks", list(env, status.ranks, [&](engine::RankState state) {
                return Napi::String::New(env, name(kStates, state));
              }));
   object.Set("barrier", static_cast<double>(status.barrier.number));
   object.Set("inside", ranks(env, status.barrier.inside));
   object.Set("missing", ranks(env, status.barrier.missing));
-  object.Set("groupBarriers", list(env, status.group_barriers, [&](const job::GroupBarrierStatus& barrier) {
+  object.Set("groupBarriers",
+             list(env, status.group_barriers, [&](const engine::GroupBarrierStatus& barrier) {
                Napi::Object row = Napi::Object::New(env);
                row.Set("tag", barrier.tag);
                row.Set("inside", ranks(env, barrier.inside));
@@ -81,7 +82,7 @@ void set_status(Napi::Env env, Napi::Object& object, const job::JobStatus& statu
   object.Set("unidentified", static_cast<double>(status.unidentified));
 }
 
-Napi::Object times(Napi::Env env, const host::RankTimes& times) {
+Napi::Object times(Napi::Env env, const runtime::RankTimes& times) {
   Napi::Object object = Napi::Object::New(env);
   const auto set = [&](const char* key, double time) {
     if (time >= 0) object.Set(key, time);
@@ -99,18 +100,18 @@ struct Filler {
   Napi::Env env;
   Napi::Object& object;
 
-  Napi::Array pairs(const job::KeyValues& values) const {
+  Napi::Array pairs(const engine::KeyValues& values) const {
     return list(env, values, [this](const auto& entry) {
       return to_array(env, {entry.first, entry.second});
     });
   }
 
-  void operator()(const host::ServerOpened& opened) const {
+  void operator()(const runtime::ServerOpened& opened) const {
     object.Set("type", "opened");
     object.Set("address", to_string(env, opened.address));
     object.Set("pmiPort", to_string(env, opened.pmi_port));
   }
-  void operator()(const host::NamesListed& listed) const {
+  void operator()(const runtime::NamesListed& listed) const {
     object.Set("type", "names");
     object.Set("names", list(env, listed.rows, [this](const wire::names::Row& name) {
                  Napi::Object row = Napi::Object::New(env);
@@ -121,8 +122,8 @@ struct Filler {
                  return row;
                }));
   }
-  void operator()(const host::NamesLost&) const { object.Set("type", "namesLost"); }
-  void operator()(const host::StatusReply& reply) const {
+  void operator()(const runtime::NamesLost&) const { object.Set("type", "namesLost"); }
+  void operator()(const runtime::StatusReply& reply) const {
     object.Set("type", "status");
     object.Set("request", static_cast<double>(reply.request));
     set_status(env, object, reply.groups.at(0));
@@ -136,7 +137,7 @@ struct Filler {
     }
     object.Set("spawned", spawned);
   }
-  void operator()(const job::Event& event) const {
+  void operator()(const engine::Event& event) const {
     object.Set("type", "event");
     object.Set("event", name(kEvents, event.type));
     object.Set("rank", event.rank);
@@ -147,18 +148,18 @@ struct Filler {
     object.Set("subversion", event.subversion);
     object.Set("message", to_string(env, event.message));
     object.Set("peer", peer(env, event.peer));
-    object.Set("repeats", job::is_repeatable(event));
+    object.Set("repeats", engine::is_repeatable(event));
   }
-  void operator()(const host::EventsMissed& missed) const {
+  void operator()(const runtime::EventsMissed& missed) const {
     object.Set("type", "missed");
     object.Set("event", name(kEvents, missed.type));
     object.Set("count", static_cast<double>(missed.count));
   }
-  void operator()(const job::Question& question) const {
+  void operator()(const engine::SpawnQuery& query) const {
     object.Set("type", "spawn");
-    object.Set("id", static_cast<double>(question.id));
-    object.Set("rank", question.rank);
-    object.Set("commands", list(env, question.spawn.commands, [this](const job::SpawnCommand& command) {
+    object.Set("id", static_cast<double>(query.id));
+    object.Set("rank", query.rank);
+    object.Set("commands", list(env, query.spawn.commands, [this](const engine::SpawnCommand& command) {
                  Napi::Object row = Napi::Object::New(env);
                  row.Set("program", to_string(env, command.program));
                  row.Set("args", to_array(env, command.args));
@@ -166,32 +167,32 @@ struct Filler {
                  row.Set("info", pairs(command.info));
                  return row;
                }));
-    object.Set("preput", pairs(question.spawn.preput));
+    object.Set("preput", pairs(query.spawn.preput));
   }
-  void operator()(const host::AgentReady& ready) const {
+  void operator()(const runtime::AgentReady& ready) const {
     object.Set("type", "agent");
     object.Set("pid", ready.pid);
     object.Set("host", to_string(env, ready.host));
   }
-  void operator()(const host::RankStarted& started) const {
+  void operator()(const runtime::RankStarted& started) const {
     object.Set("type", "started");
     object.Set("rank", started.rank);
     object.Set("pid", started.pid);
     object.Set("cpus", ranks(env, started.cpus));
   }
-  void operator()(const host::GroupSpawned&) const { object.Set("type", "spawned"); }
-  void operator()(const host::SpawnFailure& failure) const {
+  void operator()(const runtime::GroupSpawned&) const { object.Set("type", "spawned"); }
+  void operator()(const runtime::SpawnFailure& failure) const {
     object.Set("type", "spawnFailed");
     object.Set("message", to_string(env, failure.message));
   }
-  void operator()(const host::GroupEnded&) const { object.Set("type", "groupEnded"); }
-  void operator()(const host::RanksPrinted&) const { object.Set("type", "printed"); }
-  void operator()(const host::RankExited& exited) const {
+  void operator()(const runtime::GroupEnded&) const { object.Set("type", "groupEnded"); }
+  void operator()(const runtime::RanksPrinted&) const { object.Set("type", "printed"); }
+  void operator()(const runtime::RankExited& exited) const {
     object.Set("type", "exited");
     object.Set("rank", exited.rank);
     set_outcome(object, exited.outcome);
   }
-  void operator()(const host::LaunchResult& result) const {
+  void operator()(const runtime::LaunchResult& result) const {
     object.Set("type", "result");
     object.Set("exitCode", result.exit_code);
     object.Set("stopped", result.stopped);
@@ -233,8 +234,8 @@ struct Filler {
     }
     object.Set("ranks", rows);
   }
-  void operator()(const job::Ready& ready) const {
-    const job::ClientInfo& info = ready.info;
+  void operator()(const engine::Ready& ready) const {
+    const engine::ClientInfo& info = ready.info;
     object.Set("type", "ready");
     object.Set("rank", info.rank);
     object.Set("size", info.size);
@@ -248,7 +249,7 @@ struct Filler {
     object.Set("keyMax", static_cast<double>(info.key_max));
     object.Set("valueMax", static_cast<double>(info.value_max));
   }
-  void operator()(const job::Answer& answer) const {
+  void operator()(const engine::Answer& answer) const {
     object.Set("type", "answer");
     object.Set("request", static_cast<double>(answer.request));
     object.Set("rc", answer.rc);
@@ -258,29 +259,29 @@ struct Filler {
     object.Set("errcodes", list(env, answer.errcodes,
                                 [this](std::int32_t code) { return Napi::Number::New(env, code); }));
   }
-  void operator()(const host::Answers& answers) const {
+  void operator()(const runtime::Answers& answers) const {
     object.Set("type", "answers");
     object.Set("first", static_cast<double>(answers.first));
     object.Set("values", to_array(env, answers.values));
   }
-  void operator()(const job::Failed& failed) const {
+  void operator()(const engine::Failed& failed) const {
     object.Set("type", "failed");
     object.Set("reason", name(kClientFailures, failed.reason));
     object.Set("message", to_string(env, failed.message));
   }
-  void operator()(const host::Fault& fault) const {
-    object.Set("type", "fault");
+  void operator()(const runtime::Error& fault) const {
+    object.Set("type", "error");
     object.Set("code", fault.code);
     object.Set("message", to_string(env, fault.message));
     if (fault.error != 0) object.Set("errno", fault.error);
     if (!fault.syscall.empty()) object.Set("syscall", fault.syscall);
   }
-  void operator()(const host::Closed&) const { object.Set("type", "closed"); }
+  void operator()(const runtime::Closed&) const { object.Set("type", "closed"); }
 };
 
 }  // namespace
 
-Napi::Object to_object(Napi::Env env, const host::Notice& notice) {
+Napi::Object to_object(Napi::Env env, const runtime::Notice& notice) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("handle", notice.handle);
   object.Set("group", notice.group);
@@ -289,8 +290,8 @@ Napi::Object to_object(Napi::Env env, const host::Notice& notice) {
   return object;
 }
 
-host::Outbox::Types to_event_types(const Napi::Value& names) {
-  host::Outbox::Types types{};
+runtime::Outbox::Types to_event_types(const Napi::Value& names) {
+  runtime::Outbox::Types types{};
   const auto array = names.As<Napi::Array>();
   for (std::uint32_t i = 0; i < array.Length(); ++i) {
     const auto entry = std::ranges::find(kEvents, to_text(array.Get(i)));

@@ -18,7 +18,7 @@
 
 #include "os/error.h"
 #include "os/limits.h"
-#include "os/spawn.h"
+#include "os/start_process.h"
 
 namespace wireup::os {
 namespace {

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "os/error.h"
-#include "os/spawn.h"
+#include "os/start_process.h"
 
 namespace wireup::os {
 

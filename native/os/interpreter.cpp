@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "os/fd.h"
-#include "os/spawn.h"
+#include "os/start_process.h"
 
 namespace wireup::os {
 namespace {

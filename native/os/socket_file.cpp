@@ -18,7 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kPatience = std::chrono::seconds(1);
+constexpr auto kTimeout = std::chrono::seconds(1);
 constexpr int kRetryMs = 2;
 
 // The previous holder unlinks its file before it lets go: who waited for that one holds nothing.
@@ -30,7 +30,7 @@ bool is_at(const struct stat& file, const std::string& path) {
 }  // namespace
 
 PathLock::PathLock(const std::string& path) : file_(path + ".lock") {
-  const auto deadline = Clock::now() + kPatience;
+  const auto deadline = Clock::now() + kTimeout;
   for (;;) {
     UniqueFd fd(
         ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, S_IRUSR | S_IWUSR));

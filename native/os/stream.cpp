@@ -102,12 +102,12 @@ void Stream::queue(std::string_view bytes) {
   queue_.append(bytes);
 }
 
-void Stream::close_after_flush(Reactor::Clock::duration patience) {
+void Stream::close_after_flush(Reactor::Clock::duration timeout) {
   if (detached_ || closing_) return;
   settle();
   closing_ = true;
   if (failed_ != 0) return;
-  schedule(queued() == 0 ? Reactor::Clock::now() : Reactor::Clock::now() + patience);
+  schedule(queued() == 0 ? Reactor::Clock::now() : Reactor::Clock::now() + timeout);
   watch();
 }
 

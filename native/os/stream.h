@@ -23,7 +23,7 @@ class StreamObserver {
   virtual ~StreamObserver() = default;
   virtual void on_bytes(Stream& stream, std::string_view bytes) = 0;
   // Once, last: the peer hung up (error 0), or the socket failed (errno), or the write queue went over its
-  // bound (ENOBUFS), or close_after_flush() is done (error 0; ETIMEDOUT when its patience ended first).
+  // bound (ENOBUFS), or close_after_flush() is done (error 0; ETIMEDOUT when its timeout ended first).
   virtual void on_end(Stream& stream, int error) = 0;
 };
 
@@ -46,9 +46,9 @@ class Stream final : Handler, SocketBatch::Sender {
   // Never calls the observer from within: a failure comes as on_end on the next turn, and what the peer had
   // said before is delivered first. Ignored after a failure and after close_after_flush().
   void send(std::string_view bytes);
-  // Stops reading; on_end comes when the queue has been written (or cannot be, or after `patience`), never
+  // Stops reading; on_end comes when the queue has been written (or cannot be, or after `timeout`), never
   // from within.
-  void close_after_flush(Reactor::Clock::duration patience);
+  void close_after_flush(Reactor::Clock::duration timeout);
 
   int fd() const { return socket_.get(); }
 

@@ -148,8 +148,8 @@ struct Request {
 
 // Asks for the one socket whose own end is `own` and whose other end is `other` (nobody: a listener).
 std::optional<Row> look_up(int netlink, std::uint32_t sequence, const Endpoint& own, const Endpoint& other,
-                           TcpPeerFault& fault) {
-  fault = TcpPeerFault::no_sock_diag;
+                           TcpPeerError& fault) {
+  fault = TcpPeerError::no_sock_diag;
   const bool v4 = own.is_v4();
   Request request{};
   request.header.nlmsg_len = sizeof request;
@@ -179,14 +179,14 @@ std::optional<Row> look_up(int netlink, std::uint32_t sequence, const Endpoint& 
     nlmsghdr header;
     std::memcpy(&header, buffer.data(), sizeof header);
     // Anybody may send to a netlink socket; only the kernel is number 0. Answers that came too late for an
-    // earlier question are passed over too.
+    // earlier query are passed over too.
     if (sender.nl_pid != 0 || header.nlmsg_seq != sequence) continue;
     if (header.nlmsg_type == NLMSG_ERROR) {
       nlmsgerr error{};
       if (size >= static_cast<ssize_t>(NLMSG_LENGTH(sizeof error))) {
         std::memcpy(&error, buffer.data() + NLMSG_HDRLEN, sizeof error);
         // What the kernel says for a socket that is not there, and also where it has no tcp_diag.
-        if (error.error == -ENOENT) fault = TcpPeerFault::no_row;
+        if (error.error == -ENOENT) fault = TcpPeerError::no_row;
       }
       return std::nullopt;
     }
@@ -197,7 +197,7 @@ std::optional<Row> look_up(int netlink, std::uint32_t sequence, const Endpoint& 
     }
     std::memcpy(&message, buffer.data() + NLMSG_HDRLEN, sizeof message);
     const bool listener = other.port == 0;
-    fault = TcpPeerFault::no_row;
+    fault = TcpPeerError::no_row;
     // The kernel falls back to a listener on the port when the connection is not there.
     if (listener != (message.idiag_state == kListen)) return std::nullopt;
     if (!listener &&
@@ -206,7 +206,7 @@ std::optional<Row> look_up(int netlink, std::uint32_t sequence, const Endpoint& 
       return std::nullopt;
     }
     if (listener && message.id.idiag_sport != own.port) return std::nullopt;
-    fault = TcpPeerFault::none;
+    fault = TcpPeerError::none;
     return Row{message.idiag_uid, message.idiag_inode, message.idiag_state};
   }
 }
@@ -218,19 +218,19 @@ bool is_waiting(const Row& row) {
 
 }  // namespace
 
-std::string_view describe(TcpPeerFault fault) {
+std::string_view describe(TcpPeerError fault) {
   switch (fault) {
-    case TcpPeerFault::none:
+    case TcpPeerError::none:
       return "known";
-    case TcpPeerFault::not_tcp:
+    case TcpPeerError::not_tcp:
       return "the TCP connection has ended";
-    case TcpPeerFault::other_machine:
+    case TcpPeerError::other_machine:
       return "another machine";
-    case TcpPeerFault::no_sock_diag:
+    case TcpPeerError::no_sock_diag:
       return "the kernel does not let us look up whose TCP connection it is (sock_diag)";
-    case TcpPeerFault::no_row:
+    case TcpPeerError::no_row:
       return "the kernel does not know whose TCP connection it is (sock_diag)";
-    case TcpPeerFault::closed:
+    case TcpPeerError::closed:
       return "closed before it could be looked up whose TCP connection it is";
   }
   return "";
@@ -238,65 +238,65 @@ std::string_view describe(TcpPeerFault fault) {
 
 TcpPeers::TcpPeers() : netlink_(open_netlink()) {}
 
-std::optional<TcpPeer> TcpPeers::peer(int fd, TcpPeerFault& fault) {
+std::optional<TcpPeer> TcpPeers::peer(int fd, TcpPeerError& fault) {
   const std::optional<Connection> connection = connection_of(fd);
   if (!connection) {
-    fault = TcpPeerFault::not_tcp;
+    fault = TcpPeerError::not_tcp;
     return std::nullopt;
   }
   if (!netlink_) netlink_ = open_netlink();
   const std::optional<Row> row =
       look_up(netlink_.get(), ++sequence_, connection->peer, connection->local, fault);
   if (!is_connected(fd)) {
-    fault = TcpPeerFault::not_tcp;
+    fault = TcpPeerError::not_tcp;
   } else if (row && row->inode == 0) {
-    fault = TcpPeerFault::closed;
+    fault = TcpPeerError::closed;
   } else if (!row && !is_of_this_machine(connection->peer)) {
-    fault = TcpPeerFault::other_machine;
+    fault = TcpPeerError::other_machine;
   }
-  if (fault != TcpPeerFault::none) return std::nullopt;
+  if (fault != TcpPeerError::none) return std::nullopt;
   return TcpPeer{row->uid};
 }
 
-std::optional<TcpPeer> TcpPeers::server(int fd, TcpPeerFault& fault) {
-  if (const auto accepted = peer(fd, fault); accepted || fault != TcpPeerFault::closed) return accepted;
+std::optional<TcpPeer> TcpPeers::server(int fd, TcpPeerError& fault) {
+  if (const auto accepted = peer(fd, fault); accepted || fault != TcpPeerError::closed) return accepted;
   const std::optional<Connection> connection = connection_of(fd);
   if (!connection) {
-    fault = TcpPeerFault::not_tcp;
+    fault = TcpPeerError::not_tcp;
     return std::nullopt;
   }
   const std::optional<Row> listener =
       look_up(netlink_.get(), ++sequence_, connection->peer, {.address = connection->local.address}, fault);
   // A listener that goes takes its queue with it: who still waits after the look-up waits in this one's.
-  TcpPeerFault after = TcpPeerFault::none;
+  TcpPeerError after = TcpPeerError::none;
   const std::optional<Row> own =
       look_up(netlink_.get(), ++sequence_, connection->peer, connection->local, after);
   if (!is_connected(fd)) {
-    fault = TcpPeerFault::not_tcp;
+    fault = TcpPeerError::not_tcp;
     return std::nullopt;
   }
   if (own && own->inode != 0) {
-    fault = TcpPeerFault::none;
+    fault = TcpPeerError::none;
     return TcpPeer{own->uid};
   }
   if (!own || !is_waiting(*own)) {
-    fault = TcpPeerFault::closed;
+    fault = TcpPeerError::closed;
     return std::nullopt;
   }
   if (!listener || listener->inode == 0) {
-    fault = TcpPeerFault::no_row;
+    fault = TcpPeerError::no_row;
     return std::nullopt;
   }
   return TcpPeer{listener->uid};
 }
 
-std::optional<TcpPeer> tcp_peer(int fd, TcpPeerFault& fault) { return TcpPeers().peer(fd, fault); }
+std::optional<TcpPeer> tcp_peer(int fd, TcpPeerError& fault) { return TcpPeers().peer(fd, fault); }
 
 std::optional<TcpPeer> tcp_peer(int fd) {
-  TcpPeerFault fault = TcpPeerFault::none;
+  TcpPeerError fault = TcpPeerError::none;
   return tcp_peer(fd, fault);
 }
 
-std::optional<TcpPeer> tcp_server(int fd, TcpPeerFault& fault) { return TcpPeers().server(fd, fault); }
+std::optional<TcpPeer> tcp_server(int fd, TcpPeerError& fault) { return TcpPeers().server(fd, fault); }
 
 }  // namespace wireup::os

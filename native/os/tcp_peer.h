@@ -26,7 +26,7 @@ struct TcpPeer {
 };
 
 // Why there is no answer.
-enum class TcpPeerFault : std::uint8_t {
+enum class TcpPeerError : std::uint8_t {
   none,
   not_tcp,        // no connected TCP socket, or it has been disconnected meanwhile
   other_machine,  // the peer's address is none of this machine's: nobody here can know
@@ -36,7 +36,7 @@ enum class TcpPeerFault : std::uint8_t {
 };
 
 // For people: "the kernel does not let us look up TCP peers (sock_diag)".
-std::string_view describe(TcpPeerFault fault);
+std::string_view describe(TcpPeerError fault);
 
 // The look-up with its netlink socket kept open, so that who accepts many connections can still tell who
 // comes when no file can be opened any more.
@@ -46,11 +46,11 @@ class TcpPeers {
   TcpPeers();
 
   // Of who accepted `fd`. Empty: `fault` says why.
-  std::optional<TcpPeer> peer(int fd, TcpPeerFault& fault);
+  std::optional<TcpPeer> peer(int fd, TcpPeerError& fault);
 
   // Of who connected `fd`: the server may not have accepted us yet; then it is the uid of the listener in
   // whose queue we wait. Empty: `fault` says why.
-  std::optional<TcpPeer> server(int fd, TcpPeerFault& fault);
+  std::optional<TcpPeer> server(int fd, TcpPeerError& fault);
 
  private:
   UniqueFd netlink_;
@@ -58,8 +58,8 @@ class TcpPeers {
 };
 
 // The same for a single look-up.
-std::optional<TcpPeer> tcp_peer(int fd, TcpPeerFault& fault);
+std::optional<TcpPeer> tcp_peer(int fd, TcpPeerError& fault);
 std::optional<TcpPeer> tcp_peer(int fd);
-std::optional<TcpPeer> tcp_server(int fd, TcpPeerFault& fault);
+std::optional<TcpPeer> tcp_server(int fd, TcpPeerError& fault);
 
 }  // namespace wireup::os

@@ -47,24 +47,24 @@ void fields(Codec& codec, M& m) {
     codec.field(m.args);
     codec.field(m.environment);
     codec.field(m.last);
-  } else if constexpr (std::is_same_v<T, SpawnRank>) {
-    codec.field(m.process);
+  } else if constexpr (std::is_same_v<T, StartRank>) {
+    codec.field(m.task);
     codec.field(m.group);
     codec.field(m.rank);
     codec.field(m.environment);
     codec.field(m.fds);
     codec.field(m.node);
     codec.field(m.host);
-    codec.field(m.own_host);
+    codec.field(m.pretend_host);
     codec.field(m.reads_stdin);
     codec.field(m.silent);
-  } else if constexpr (std::is_same_v<T, Spawn>) {
+  } else if constexpr (std::is_same_v<T, Start>) {
     codec.field(m.program);
     codec.field(m.ranks);
     codec.field(m.last);
   } else if constexpr (std::is_same_v<T, Signal>) {
     codec.field(m.signal);
-    codec.field(m.processes);
+    codec.field(m.tasks);
   } else if constexpr (std::is_same_v<T, End>) {
     codec.field(m.grace_ms);
   } else if constexpr (std::is_same_v<T, Status>) {
@@ -74,16 +74,16 @@ void fields(Codec& codec, M& m) {
     codec.field(m.pid);
     codec.field(m.host);
   } else if constexpr (std::is_same_v<T, Started>) {
-    codec.field(m.process);
+    codec.field(m.task);
     codec.field(m.pid);
     codec.field(m.cpus);
-  } else if constexpr (std::is_same_v<T, SpawnFailed>) {
-    codec.field(m.process);
+  } else if constexpr (std::is_same_v<T, StartFailed>) {
+    codec.field(m.task);
     codec.field(m.error);
     codec.field(m.syscall);
     codec.field(m.subject);
   } else if constexpr (std::is_same_v<T, Exited>) {
-    codec.field(m.process);
+    codec.field(m.task);
     codec.field(m.signaled);
     codec.field(m.value);
     codec.field(m.core_dumped);

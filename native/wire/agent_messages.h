@@ -7,8 +7,8 @@
 // launch has.
 //
 // Launcher to agent: Hello, then PassFds, then SocketFolder, then Program (in as many parts as its strings
-// need), then Spawn, for each group, then Signal, Status, End. Agent to launcher: Ready, then a Started or
-// SpawnFailed for each process and an Exited for each that was started, OutputLost and Printed where that
+// need), then Start, for each group, then Signal, Status, End. Agent to launcher: Ready, then a Started or
+// StartFailed for each process and an Exited for each that was started, OutputLost and Printed where that
 // happens, then Done. When the launcher's end of the socket closes, the agent ends every process and itself.
 //
 // decode() checks every length and count and refuses what is not exactly one message.
@@ -80,7 +80,7 @@ struct Hello {
 };
 
 // Fds of the launcher's caller, one attached for each number, that every rank gets under that number; none is
-// named in a SpawnRank. Before the first Spawn, as often as their count needs.
+// named in a StartRank. Before the first Start, as often as their count needs.
 struct PassFds {
   std::vector<std::int32_t> fds;
 };
@@ -102,8 +102,8 @@ struct Program {
   bool last = true;
 };
 
-struct SpawnRank {
-  std::uint32_t process = 0;
+struct StartRank {
+  std::uint32_t task = 0;
   std::uint32_t group = 0;
   std::uint32_t rank = 0;
   std::vector<std::string> environment = {};  // beside the program's
@@ -111,15 +111,15 @@ struct SpawnRank {
   // plans.
   std::vector<std::int32_t> fds = {};
   std::uint32_t node = 0;
-  std::string host = {};     // the node's name, in labels and names of files; empty: this host's
-  bool own_host = false;     // gethostname() is to say `host` too, where the kernel lets us
-  bool reads_stdin = false;  // otherwise /dev/null
-  bool silent = false;       // its output is discarded
+  std::string host = {};      // the node's name, in labels and names of files; empty: this host's
+  bool pretend_host = false;  // gethostname() is to say `host` too, where the kernel lets us
+  bool reads_stdin = false;   // otherwise /dev/null
+  bool silent = false;        // its output is discarded
 };
 
-struct Spawn {
+struct Start {
   std::uint32_t program = 0;
-  std::vector<SpawnRank> ranks;
+  std::vector<StartRank> ranks;
   // Of this program, which the agent may forget. Without ranks it does no more than that, whether it knows
   // the program or not.
   bool last = false;
@@ -129,7 +129,7 @@ struct Spawn {
 // does.
 struct Signal {
   std::int32_t signal = 0;
-  std::vector<std::uint32_t> processes;
+  std::vector<std::uint32_t> tasks;
 };
 
 // End the job: TERM to what still runs, KILL after the grace; the agent answers Done and leaves.
@@ -151,20 +151,20 @@ struct Ready {
 };
 
 struct Started {
-  std::uint32_t process = 0;
+  std::uint32_t task = 0;
   std::int32_t pid = 0;
   std::vector<std::uint32_t> cpus = {};  // that it is bound to; none: it is not
 };
 
-struct SpawnFailed {
-  std::uint32_t process = 0;
+struct StartFailed {
+  std::uint32_t task = 0;
   std::int32_t error = 0;  // errno
   std::string syscall;
   std::string subject;
 };
 
 struct Exited {
-  std::uint32_t process = 0;
+  std::uint32_t task = 0;
   bool signaled = false;
   std::int32_t value = 0;  // exit code or signal
   bool core_dumped = false;
@@ -185,8 +185,8 @@ struct Printed {};
 struct Done {};
 
 // A message's place here is its kind on the wire.
-using Message = std::variant<Hello, SocketFolder, Program, Spawn, Signal, End, Status, Ready, Started,
-                             SpawnFailed, Exited, OutputLost, Printed, Done, PassFds>;
+using Message = std::variant<Hello, SocketFolder, Program, Start, Signal, End, Status, Ready, Started,
+                             StartFailed, Exited, OutputLost, Printed, Done, PassFds>;
 
 std::string encode(const Message& message);
 std::optional<Message> decode(std::string_view packet);

@@ -140,7 +140,7 @@ class LineParser {
       last = find_attribute(*parsed_.spec, word.substr(0, equals), Version::v1);
       if (last == nullptr) continue;
       std::string_view value = word.substr(equals + 1);
-      if (last->type == ValueType::rest) {
+      if (last->type == ValueType::rest_of_line) {
         value = {value.data(), rest_.data() + rest_.size()};
         rest_ = {};
         if (!last->trailer.empty() && value.ends_with(last->trailer))

@@ -2,7 +2,7 @@
 //
 // The command comes first on the line, as every definition writes it; its attributes follow in any order,
 // with any number of blanks between them, and unknown ones are passed over. Names match exactly. A value of
-// type `rest` ends the search for attributes, so nothing inside a value is ever taken for one.
+// type `rest_of_line` ends the search for attributes, so nothing inside a value is ever taken for one.
 //
 // What a client asks must be exact: a word without '=', an attribute said twice, or a number that is none is
 // an error, and limits hold. What a server answers is read with more tolerance: the first of two counts, a
@@ -126,7 +126,7 @@ constexpr std::string_view unsayable_in(ValueType type, Version version) {
   constexpr std::string_view kWord("\0\n \t=", 5);
   constexpr std::string_view kFrame("\0\n;", 3);
   if (version == Version::v2) return kFrame;
-  return type == ValueType::rest ? kLine : kWord;
+  return type == ValueType::rest_of_line ? kLine : kWord;
 }
 
 inline bool is_sayable(ValueType type, Version version, std::string_view value) {

@@ -89,7 +89,7 @@ std::string_view to_string(ValueType type) {
       return "word";
     case ValueType::words:
       return "words";
-    case ValueType::rest:
+    case ValueType::rest_of_line:
       return "rest";
   }
   return {};

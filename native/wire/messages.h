@@ -150,7 +150,7 @@ enum class ValueType : std::uint8_t {
   boolean,  // TRUE or FALSE
   word,     // up to the next blank
   words,    // a word; readers also take the words after it that are no attributes (RFC 13: "msg=" string)
-  rest,     // everything up to the end of the line: it may hold blanks and '='
+  rest_of_line,  // everything up to the end of the line: it may hold blanks and '='
 };
 
 enum class Presence : std::uint8_t {
@@ -323,7 +323,8 @@ inline constexpr AttributeSpec kAppnum[] = {
     {.id = A::appnum, .type = integer, .presence = on_success}, kRc, kMsg};
 inline constexpr AttributeSpec kMyKvsname[] = {
     {.id = A::kvsname, .presence = on_success, .limit = kMaxKvsname, .v2 = "jobid"}, kRc, kMsg};
-inline constexpr AttributeSpec kPut[] = {kKvsname, kKey, {.id = A::value, .type = rest, .limit = kMaxValue}};
+inline constexpr AttributeSpec kPut[] = {
+    kKvsname, kKey, {.id = A::value, .type = rest_of_line, .limit = kMaxValue}};
 // srcid: a hint which rank has put it.
 inline constexpr AttributeSpec kGet[] = {
     kKvsname, kKey, {.id = A::srcid, .type = integer, .presence = optional, .versions = v2_only}};
@@ -332,10 +333,13 @@ inline constexpr AttributeSpec kFound{
 // MPICH 4.1.1 to 4.2 say " found=TRUE" behind the value, where nothing may follow (flux-core issue 6072,
 // fixed by mpich pull request 7056).
 inline constexpr AttributeSpec kGetResult[] = {
-    kRc, kMsg, kFound, {.id = A::value, .type = rest, .presence = on_success, .trailer = " found=TRUE"}};
+    kRc,
+    kMsg,
+    kFound,
+    {.id = A::value, .type = rest_of_line, .presence = on_success, .trailer = " found=TRUE"}};
 inline constexpr AttributeSpec kResult[] = {kRc, kMsg};
 inline constexpr AttributeSpec kAttributeResult[] = {
-    kRc, kMsg, kFound, {.id = A::value, .type = rest, .presence = on_success}};
+    kRc, kMsg, kFound, {.id = A::value, .type = rest_of_line, .presence = on_success}};
 // PMI-1.2: WORLD, NODE or ranks ("0,2-4"), and behind a colon a number that tells barriers of one group
 // apart.
 inline constexpr AttributeSpec kBarrier[] = {{.id = A::group, .presence = optional, .versions = v1_only}};
@@ -343,7 +347,8 @@ inline constexpr AttributeSpec kBarrierResult[] = {
     kRc,
     kMsg,
     {.id = A::tag, .type = integer, .presence = optional, .default_value = "0", .versions = v1_only}};
-inline constexpr AttributeSpec kPutAttribute[] = {kKey, {.id = A::value, .type = rest, .limit = kMaxValue}};
+inline constexpr AttributeSpec kPutAttribute[] = {kKey,
+                                                  {.id = A::value, .type = rest_of_line, .limit = kMaxValue}};
 inline constexpr AttributeSpec kGetNodeAttribute[] = {
     kKey, {.id = A::wait, .type = boolean, .presence = optional, .default_value = "FALSE"}};
 inline constexpr AttributeSpec kGetJobAttribute[] = {kKvsname, kKey};
@@ -354,34 +359,35 @@ inline constexpr AttributeSpec kNameResult[] = {
 inline constexpr AttributeSpec kAbort[] = {
     {.id = A::exitcode, .type = integer, .presence = optional, .default_value = "1", .alias = "exit_code"},
     // Slurm's library says isworld and msg.
-    {.id = A::message, .type = rest, .presence = optional, .alias = "error_msg", .v2_alias = "msg"}};
+    {.id = A::message, .type = rest_of_line, .presence = optional, .alias = "error_msg", .v2_alias = "msg"}};
 inline constexpr AttributeSpec kSpawn[] = {
     {.id = A::totspawns, .type = integer, .presence = optional, .default_value = "1", .v2 = "ncmds"},
     {.id = A::spawnssofar, .type = integer, .presence = optional, .versions = v1_only},
-    {.id = A::execname, .type = rest, .v2 = "subcmd"},
+    {.id = A::execname, .type = rest_of_line, .v2 = "subcmd"},
     {.id = A::nprocs, .type = integer, .v2 = "maxprocs"},
     {.id = A::argcnt, .type = integer, .presence = optional, .default_value = "0", .v2 = "argc"},
-    {.id = A::arg, .type = rest, .presence = optional, .v2 = "argv#"},
+    {.id = A::arg, .type = rest_of_line, .presence = optional, .v2 = "argv#"},
     {.id = A::preput_num, .type = integer, .presence = optional, .default_value = "0", .v2 = "preputcount"},
     {.id = A::preput_key, .presence = optional, .limit = kMaxKey, .v2 = "ppkey#"},
-    {.id = A::preput_val, .type = rest, .presence = optional, .limit = kMaxValue, .v2 = "ppval#"},
+    {.id = A::preput_val, .type = rest_of_line, .presence = optional, .limit = kMaxValue, .v2 = "ppval#"},
     {.id = A::info_num, .type = integer, .presence = optional, .default_value = "0", .v2 = "infokeycount"},
-    {.id = A::info_key, .type = rest, .presence = optional, .v2 = "infokey#"},
-    {.id = A::info_val, .type = rest, .presence = optional, .v2 = "infoval#"}};
+    {.id = A::info_key, .type = rest_of_line, .presence = optional, .v2 = "infokey#"},
+    {.id = A::info_val, .type = rest_of_line, .presence = optional, .v2 = "infoval#"}};
 // errcodes: one a process, with commas between them.
 inline constexpr AttributeSpec kSpawnResult[] = {
     kRc,
     kMsg,
     {.id = A::kvsname, .presence = optional, .v2 = "jobid", .versions = v2_only},
     {.id = A::errcodes, .presence = optional}};
-inline constexpr AttributeSpec kPublish[] = {kService, {.id = A::port, .type = rest, .limit = kMaxValue}};
+inline constexpr AttributeSpec kPublish[] = {kService,
+                                             {.id = A::port, .type = rest_of_line, .limit = kMaxValue}};
 inline constexpr AttributeSpec kNamed[] = {kService};
 inline constexpr AttributeSpec kLookupResult[] = {
     kRc,
     kMsg,
     {.id = A::info, .presence = optional, .versions = v1_only},
     // Slurm's library and server say value.
-    {.id = A::port, .type = rest, .presence = on_success, .v2_alias = "value"}};
+    {.id = A::port, .type = rest_of_line, .presence = on_success, .v2_alias = "value"}};
 inline constexpr AttributeSpec kSinginit[] = {
     {.id = A::pmi_version, .type = integer},
     {.id = A::pmi_subversion, .type = integer},
@@ -401,7 +407,7 @@ inline constexpr AttributeSpec kGetbyidxResults[] = {
     kMsg,
     {.id = A::nextidx, .type = integer, .presence = on_success},
     {.id = A::key, .presence = on_success},
-    {.id = A::val, .type = rest, .presence = on_success}};
+    {.id = A::val, .type = rest_of_line, .presence = on_success}};
 
 inline constexpr std::span<const AttributeSpec> kNone{};
 inline constexpr std::string_view kRfc = "RFC 13";

@@ -34,7 +34,7 @@ bool is_good(const Page& m) {
 }  // namespace
 
 constexpr Operation last_of(Operation) { return Operation::lookup; }
-constexpr Fault last_of(Fault) { return Fault::gone; }
+constexpr Error last_of(Error) { return Error::gone; }
 
 template <typename Codec, typename M>
 void fields(Codec& codec, M& m) {
@@ -47,7 +47,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.service);
     codec.field(m.port);
   } else if constexpr (std::is_same_v<T, Answer>) {
-    codec.field(m.fault);
+    codec.field(m.error);
     codec.field(m.port);
   } else if constexpr (std::is_same_v<T, Ask>) {
     codec.field(m.request);

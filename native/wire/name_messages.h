@@ -35,7 +35,7 @@ struct Request {
   std::string port = {};  // of publish
 };
 
-enum class Fault : std::uint8_t {
+enum class Error : std::uint8_t {
   none,
   taken,      // publish: the name is another's, or our own already
   not_found,  // lookup: no such name; unpublish: none of who asks
@@ -44,7 +44,7 @@ enum class Fault : std::uint8_t {
 };
 
 struct Answer {
-  Fault fault = Fault::none;
+  Error error = Error::none;
   std::string port = {};  // of a lookup
 };
 

@@ -8,18 +8,18 @@
 #include <string_view>
 #include <thread>
 
-#include "host/server_host.h"
 #include "os/reactor.h"
+#include "runtime/server_driver.h"
 
 using namespace wireup;
 
 int main(int, char** argv) {
   const std::string kvsname = "wireup-0123456789abcdef";
   os::Reactor reactor;
-  job::JobOptions options;
+  engine::ProcessGroupOptions options;
   options.kvsname = kvsname;
-  options.layout = job::Layout::single_node(1);
-  host::ServerHost server(reactor, std::move(options), {}, [](const job::Event&) {});
+  options.layout = engine::Layout::single_node(1);
+  runtime::ServerDriver server(reactor, std::move(options), {}, [](const engine::Event&) {});
   os::UniqueFd end = server.open_channel(0);
   std::thread client([&] {
     const auto ask = [&](const std::string& request, std::string_view expected) {

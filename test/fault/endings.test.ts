@@ -100,7 +100,7 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
   it('one never calls MPI_Init and stays: only a limit of time ends that', async () => {
     const script = 'if [ "$PMI_RANK" = 1 ]; then exec sleep 1000; fi; exec "$0"';
     const result = await run(
-      wireupRun(3, 'tcp', '--wireup-timeout', '3', 'sh', '-c', script, program('hello')),
+      wireupRun(3, 'tcp', '--startup-timeout', '3', 'sh', '-c', script, program('hello')),
     );
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([
@@ -219,14 +219,14 @@ describe('limits of time', () => {
   });
 
   it('a month is a limit', async () => {
-    expect((await run(wireupRun(1, 'fd', '-t', '2592000', '--wireup-timeout', '2592000', 'true'))).code).toBe(
-      0,
-    );
+    expect(
+      (await run(wireupRun(1, 'fd', '-t', '2592000', '--startup-timeout', '2592000', 'true'))).code,
+    ).toBe(0);
   });
 
   it.each(['0', '-1', 'x', '', '1e3', '9999999999'])("-t '%s' is wrong use", async (text) => {
     expect((await run(wireup('run', '-t', text, 'true'))).code).toBe(2);
-    expect((await run(wireup('run', '--wireup-timeout', text, 'true'))).code).toBe(2);
+    expect((await run(wireup('run', '--startup-timeout', text, 'true'))).code).toBe(2);
   });
 
   /** A job that is being ended: its rank has said INT, and TERM when it has heard that. */
@@ -255,9 +255,9 @@ describe('limits of time', () => {
     expect(await job.done).toMatchObject({ code: 130, stdout: 'ready\nINT\ndone\n' });
   });
 
-  it.skipIf(compiler.missing)(`--wireup-timeout does not end what is wired up${compiler.note}`, async () => {
+  it.skipIf(compiler.missing)(`--startup-timeout does not end what is wired up${compiler.note}`, async () => {
     const job = new Run(
-      wireupRun(2, 'fd', '--wireup-timeout', '5', '-t', '6', program('raw_stage'), 'running'),
+      wireupRun(2, 'fd', '--startup-timeout', '5', '-t', '6', program('raw_stage'), 'running'),
     );
     const result = await job.done;
     expect(result.code).toBe(124);
@@ -282,7 +282,7 @@ describe.skipIf(compiler.missing)(`where the ranks are${compiler.note}`, () => {
 
   it('is said when wire-up takes too long', async () => {
     const result = await run(
-      wireupRun(4, 'tcp', '--wireup-timeout', '5', 'sh', '-c', script, program('raw_stage')),
+      wireupRun(4, 'tcp', '--startup-timeout', '5', 'sh', '-c', script, program('raw_stage')),
     );
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([

@@ -22,8 +22,8 @@
 #include <variant>
 #include <vector>
 
+#include "engine/client_session.h"
 #include "fuzz_input.h"
-#include "job/client_session.h"
 #include "wire/framer.h"
 
 namespace wireup::fuzz {
@@ -35,8 +35,8 @@ void require(bool holds, int invariant, const char* what) {
   std::abort();
 }
 
-job::ClientOptions options_of(unsigned kind) {
-  job::ClientOptions options;
+engine::ClientOptions options_of(unsigned kind) {
+  engine::ClientOptions options;
   options.size = 2;
   if ((kind & 1) != 0) options.pmi_id = "7";
   options.handshake_only = (kind & 6) == 6;
@@ -80,7 +80,7 @@ class Client {
   void ask(std::uint32_t which, std::string_view text) {
     // Keys of any bytes: what cannot be said must not be.
     const std::string_view key = text.substr(0, std::min<std::size_t>(text.size(), 70));
-    job::RequestId id = 0;
+    engine::RequestId id = 0;
     switch ((which + text.size()) % 12) {
       case 0:
         id = session_.get(key, effects_);
@@ -140,7 +140,7 @@ class Client {
       require(said.find('\n', begin) != std::string::npos, 2, "half a line is said");
       const std::size_t end = said.find('\n', begin);
       const std::string_view line = std::string_view(said).substr(begin, end - begin);
-      require(line.size() < job::kMaxLine, 2, "a line is over the limit");
+      require(line.size() < engine::kMaxLine, 2, "a line is over the limit");
       in_block_ = in_block_ || line.starts_with("mcmd=");
       require(in_block_ || line.starts_with("cmd="), 2, "what is said is no command");
       if (line == "endcmd") in_block_ = false;
@@ -151,32 +151,32 @@ class Client {
     require(said_ <= heard_ + options_.window || options_.version == wire::Version::v2, 4,
             "more is in flight than the window allows");
     sent_ += said;
-    for (const job::ClientEvent& event : effects_.events) on_event(event);
+    for (const engine::ClientEvent& event : effects_.events) on_event(event);
     over_ = over_ || effects_.close;
     effects_.clear();
   }
 
-  void on_event(const job::ClientEvent& event) {
+  void on_event(const engine::ClientEvent& event) {
     require(!over_, 3, "an event comes after the end");
-    if (const auto* answer = std::get_if<job::Answer>(&event)) {
+    if (const auto* answer = std::get_if<engine::Answer>(&event)) {
       require(!asked_.empty() && asked_.front() == answer->request, 3,
               "an answer is out of order, or nobody asked");
       asked_.pop_front();
       told_ += "answer " + std::to_string(answer->rc) + " " + answer->value + "\n";
-    } else if (std::holds_alternative<job::Ready>(event)) {
+    } else if (std::holds_alternative<engine::Ready>(event)) {
       require(!std::exchange(ready_, true), 3, "ready twice");
       told_ += "ready\n";
     } else {
       over_ = true;
-      told_ += "failed " + std::get<job::Failed>(event).message + "\n";
+      told_ += "failed " + std::get<engine::Failed>(event).message + "\n";
     }
   }
 
-  job::ClientOptions options_;
+  engine::ClientOptions options_;
   bool byte_by_byte_;
-  job::ClientSession session_;
-  job::ClientEffects effects_;
-  std::deque<job::RequestId> asked_;
+  engine::ClientSession session_;
+  engine::ClientEffects effects_;
+  std::deque<engine::RequestId> asked_;
   std::string sent_;
   std::string told_;
   bool in_block_ = false;  // of an mcmd

@@ -3,8 +3,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/transcript.h"
 #include "fuzz_input.h"
-#include "job/transcript.h"
 
 namespace wireup::fuzz {
 

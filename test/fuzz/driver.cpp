@@ -25,8 +25,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/transcript.h"
 #include "fuzz_input.h"
-#include "job/transcript.h"
 #include "wire/codec.h"
 #include "wire/messages.h"
 
@@ -86,8 +86,9 @@ std::vector<std::string> words() {
     }
   }
   for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
-    list.push_back("cmd=initack pmiid=" + std::to_string(test::token_of(rank)) + "\n");
-    list.push_back(test::resolve_frame("cmd=fullinit;pmirank=" + std::to_string(test::token_of(rank)) + ";"));
+    list.push_back("cmd=initack pmiid=" + std::to_string(test::pmi_id_of(rank)) + "\n");
+    list.push_back(
+        test::resolve_frame("cmd=fullinit;pmirank=" + std::to_string(test::pmi_id_of(rank)) + ";"));
     list.push_back(test::resolve_frame("cmd=fullinit;pmirank=" + std::to_string(rank) + ";"));
   }
   list.push_back(" kvsname=" + std::string(test::kKvsname));

@@ -1,7 +1,8 @@
-// Fuzzes Job and its ServerSessions. What must hold for any bytes on any connections, cut in any way:
+// Fuzzes ProcessGroup and its ServerSessions. What must hold for any bytes on any connections, cut in any
+// way:
 //
 //   1. No undefined behaviour (sanitizers), no exception.
-//   2. Every line or frame of a known rank gets a reply, an event or a question, but for barriers and
+//   2. Every line or frame of a known rank gets a reply, an event or a query, but for barriers and
 //   attributes that
 //      it waits for (answered later), the lines of an mcmd block (answered at its end), and what follows
 //      finalize. A stranger's first line, or its first frame after an init of PMI-2, lets it in or closes it.
@@ -27,16 +28,16 @@
 #include <utility>
 #include <vector>
 
+#include "engine/process_group.h"
+#include "engine/transcript.h"
 #include "fuzz_input.h"
-#include "job/job.h"
-#include "job/transcript.h"
 #include "wire/codec.h"
 #include "wire/framer.h"
 
 namespace wireup::fuzz {
 namespace {
 
-using job::ConnectionId;
+using engine::ConnectionId;
 
 void require(bool holds, int invariant, const char* what) {
   if (holds) return;
@@ -44,7 +45,7 @@ void require(bool holds, int invariant, const char* what) {
   std::abort();
 }
 
-job::JobOptions options() {
+engine::ProcessGroupOptions options() {
   test::Transcript transcript;
   transcript.size = kRanks;
   transcript.port = true;
@@ -53,7 +54,7 @@ job::JobOptions options() {
 
 class World {
  public:
-  explicit World(bool byte_by_byte) : byte_by_byte_(byte_by_byte), job_(options()) {}
+  explicit World(bool byte_by_byte) : byte_by_byte_(byte_by_byte), group_(options()) {}
 
   // The effects of a step as text that does not depend on how sends were grouped. Valid until the next.
   const std::string& run(const Step& step) {
@@ -62,9 +63,9 @@ class World {
     switch (step.kind) {
       case Step::Kind::tick:
         now_ += std::chrono::seconds(step.seconds);
-        job_.tick(now_, effects_);
+        group_.tick(now_, effects_);
         collect();
-        require(!job_.deadline() || *job_.deadline() > now_, 2, "a deadline is past after tick");
+        require(!group_.deadline() || *group_.deadline() > now_, 2, "a deadline is past after tick");
         break;
       case Step::Kind::hang_up:
         open(step.connection);
@@ -73,7 +74,7 @@ class World {
       case Step::Kind::receive:
         open(step.connection);
         if (!byte_by_byte_) {
-          job_.receive(step.connection, step.bytes, effects_);
+          group_.receive(step.connection, step.bytes, effects_);
           collect();
         }
         for (std::size_t i = 0; byte_by_byte_ && i < step.bytes.size() && sides_[step.connection].open; ++i) {
@@ -82,22 +83,22 @@ class World {
         break;
     }
     // The host takes its time, and is of two minds.
-    for (const auto& [id, processes] : std::exchange(questions_, {})) {
-      job::SpawnAnswer answer;
+    for (const auto& [id, processes] : std::exchange(queries_, {})) {
+      engine::SpawnAnswer answer;
       if (id % 2 == 0) {
         answer = {.rc = 1, .message = "a reason;\n"};
       } else if (processes < 5000) {
         answer.kvsname = "child";
         answer.errcodes.assign(processes, static_cast<std::int32_t>(id % 3));
       }
-      job_.answer_spawn(id, answer, effects_);
+      group_.answer_spawn(id, answer, effects_);
       collect();
     }
     return trace_;
   }
 
   void check_status(std::size_t messages) const {
-    const job::JobStatus status = job_.status();
+    const engine::ProcessGroupStatus status = group_.status();
     require(status.kvs_entries <= messages + 1, 5, "more entries than messages");
     require(status.barrier.number == barriers_, 6, "the number of the barrier");
     require(status.barrier.inside.size() < kRanks, 6, "everybody waits in a barrier");
@@ -129,21 +130,21 @@ class World {
     sides_[connection].open = true;
     constexpr ConnectionId kChannels = 2;
     if (connection < kChannels && side_of(static_cast<std::int32_t>(connection)) == nullptr) {
-      job_.open_channel(connection, connection);
+      group_.open_channel(connection, connection);
       sides_[connection].rank = connection;
       // It may be one that had left.
       stuck_ = false;
       return;
     }
-    job_.accept(connection, {.transport = job::Transport::tcp, .uid = 1000, .pid = {}, .address = {}}, now_,
-                effects_);
+    group_.accept(connection, {.transport = engine::Transport::tcp, .uid = 1000, .pid = {}, .address = {}},
+                  now_, effects_);
     require(effects_.empty(), 2, "an allowed peer was refused at once");
   }
 
   void hang_up(ConnectionId connection) {
     const bool ranked = sides_[connection].rank.has_value();
     ended_ = false;
-    job_.eof(connection, effects_);
+    group_.eof(connection, effects_);
     collect();
     require(ended_ == ranked, 2, "the end of a rank's connection was not told");
     sides_[connection] = {};
@@ -158,7 +159,7 @@ class World {
     if (!newline && !ignored) side.line += byte;
     const std::size_t before = trace_.size();
     const std::uint64_t rejected_before = rejected_;
-    job_.receive(connection, byte, effects_);
+    group_.receive(connection, byte, effects_);
     collect();
     require(!side.refused || trace_.size() == before, 2, "a refused stranger was heard");
     if (!newline || ignored) return;
@@ -196,7 +197,7 @@ class World {
     const std::string frame(view);
     const std::size_t before = trace_.size();
     const std::uint64_t rejected_before = rejected_;
-    job_.receive(connection, byte, effects_);
+    group_.receive(connection, byte, effects_);
     collect();
     require(!side.refused || trace_.size() == before, 2, "a refused stranger was heard");
     if (result == wire::FrameFramer::Result::more) return;
@@ -214,21 +215,21 @@ class World {
     const bool waits = parsed.spec != nullptr && (parsed.spec->id == wire::MessageId::barrier_in ||
                                                   parsed.spec->id == wire::MessageId::get_node_attribute);
     require(told || waits || !side.open || aborts_again(side, parsed), 2,
-            "a frame without reply, event or question");
+            "a frame without reply, event or query");
   }
 
   void collect() {
-    for (const job::Effect& effect : effects_.list()) {
-      if (const auto* send = job::as<job::Send>(effect)) {
+    for (const engine::Effect& effect : effects_.list()) {
+      if (const auto* send = engine::as<engine::Send>(effect)) {
         on_send(send->connection, effects_.bytes(*send));
-      } else if (const auto* close = job::as<job::Close>(effect)) {
+      } else if (const auto* close = engine::as<engine::Close>(effect)) {
         require(sides_[close->connection].open, 4, "closed twice");
         sides_[close->connection] = {};
         trace("close " + std::to_string(close->connection));
-      } else if (const auto* question = job::as<job::Question>(effect)) {
-        on_question(*question);
+      } else if (const auto* query = engine::as<engine::SpawnQuery>(effect)) {
+        on_spawn_query(*query);
       } else {
-        on_event(*job::as<job::Event>(effect));
+        on_event(*engine::as<engine::Event>(effect));
       }
     }
     effects_.clear();
@@ -249,7 +250,7 @@ class World {
       }
       require(rest.find('\n') != std::string_view::npos, 4, "sent a part of a line");
       const std::size_t size = rest.find('\n') + 1;
-      require(size <= job::kMaxLine, 4, "sent a line over the limit");
+      require(size <= engine::kMaxLine, 4, "sent a line over the limit");
       require(rest.starts_with("cmd="), 4, "sent a line without a command");
       v2 = rest.starts_with("cmd=response_to_init pmi_version=2 ");
       rest.remove_prefix(size);
@@ -260,32 +261,32 @@ class World {
     trace_ += bytes;
   }
 
-  void on_question(const job::Question& question) {
-    const Side* side = side_of(static_cast<std::int32_t>(question.rank));
-    require(side != nullptr && side->initialized && !side->finalized, 6, "a question of nobody");
+  void on_spawn_query(const engine::SpawnQuery& query) {
+    const Side* side = side_of(static_cast<std::int32_t>(query.rank));
+    require(side != nullptr && side->initialized && !side->finalized, 6, "a query of nobody");
     std::size_t processes = 0;
-    for (const job::SpawnCommand& command : question.spawn.commands) {
+    for (const engine::SpawnCommand& command : query.spawn.commands) {
       require(!command.program.empty() && command.ranks > 0, 6, "a spawn of nothing");
       processes += command.ranks;
     }
     require(processes > 0, 6, "a spawn without commands");
-    questions_.emplace_back(question.id, processes);
-    trace(test::text_of(question));
+    queries_.emplace_back(query.id, processes);
+    trace(test::text_of(query));
   }
 
-  void on_event(const job::Event& event) {
+  void on_event(const engine::Event& event) {
     Side* side = side_of(event.rank);
     switch (event.type) {
-      case job::EventType::connected:
+      case engine::EventType::connected:
         require(side == nullptr, 6, "a rank with two connections");
         // The answer to its initack went out just before.
         sides_[last_sent_].rank = static_cast<std::uint32_t>(event.rank);
         break;
-      case job::EventType::initialized:
+      case engine::EventType::initialized:
         require(side != nullptr && !side->initialized, 6, "initialized out of order");
         side->initialized = true;
         break;
-      case job::EventType::barrier:
+      case engine::EventType::barrier:
         require(event.barrier == barriers_++, 6, "barriers out of order");
         require(!stuck_, 6, "a barrier that could never complete did");
         for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
@@ -294,25 +295,25 @@ class World {
                   "a barrier without every rank");
         }
         break;
-      case job::EventType::finalized:
+      case engine::EventType::finalized:
         require(side != nullptr && side->initialized && !side->finalized, 6, "finalized out of order");
         side->finalized = true;
         break;
-      case job::EventType::disconnected:
+      case engine::EventType::disconnected:
         require(side != nullptr && event.lost == (side->initialized && !side->finalized), 6, "lost is wrong");
         ended_ = true;
         break;
-      case job::EventType::rejected:
+      case engine::EventType::rejected:
         ++rejected_;
         break;
-      case job::EventType::stuck:
+      case engine::EventType::stuck:
         require(!std::exchange(stuck_, true) && event.barrier == barriers_, 6, "stuck is wrong");
         break;
-      case job::EventType::aborted:
+      case engine::EventType::aborted:
         require(side != nullptr, 6, "an abort of a rank that is not there");
         aborted_[static_cast<std::size_t>(event.rank)] = true;
         break;
-      case job::EventType::protocol_error:
+      case engine::EventType::protocol_error:
         require(side != nullptr, 6, "an event of a rank that is not there");
         break;
     }
@@ -326,15 +327,15 @@ class World {
   }
 
   bool byte_by_byte_;
-  job::Job job_;
-  job::Effects effects_;
-  job::TimePoint now_{};
+  engine::ProcessGroup group_;
+  engine::Effects effects_;
+  engine::TimePoint now_{};
   std::array<Side, kConnections> sides_;
   std::array<bool, kRanks> aborted_{};
   std::string trace_;
   std::optional<ConnectionId> sending_;  // the trace ends in bytes for this one
   ConnectionId last_sent_ = 0;
-  std::vector<std::pair<job::QuestionId, std::size_t>> questions_;
+  std::vector<std::pair<engine::QueryId, std::size_t>> queries_;
   bool ended_ = false;
   bool stuck_ = false;
   std::uint64_t barriers_ = 0;

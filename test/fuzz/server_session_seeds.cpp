@@ -2,8 +2,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/transcript.h"
 #include "fuzz_input.h"
-#include "job/transcript.h"
 
 namespace wireup::fuzz {
 
@@ -20,7 +20,7 @@ std::vector<std::string> seeds() {
   }
   // All three ranks through a barrier.
   std::string barrier;
-  append_receive(barrier, 2, "cmd=initack pmiid=" + std::to_string(test::token_of(2)) + "\n");
+  append_receive(barrier, 2, "cmd=initack pmiid=" + std::to_string(test::pmi_id_of(2)) + "\n");
   for (std::uint32_t connection = 0; connection < kRanks; ++connection) {
     append_receive(barrier, connection, "cmd=init pmi_version=1 pmi_subversion=1\ncmd=barrier_in\n");
   }

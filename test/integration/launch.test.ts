@@ -358,7 +358,7 @@ describe('wrong use', () => {
       /onEarlyExit: expected 'fail' or 'wait', got 'kill'/,
     ],
     [{ program: 'true', ranks: 1, timeout: 0 }, /timeout: expected a whole number from 1/],
-    [{ program: 'true', ranks: 1, wireupTimeout: 0.5 }, /wireupTimeout: expected a whole number from 1/],
+    [{ program: 'true', ranks: 1, startupTimeout: 0.5 }, /startupTimeout: expected a whole number from 1/],
     [{ program: 'true', ranks: 1, killTimeout: -1 }, /killTimeout: expected a whole number from 0/],
     [
       { program: 'true', ranks: 1, ignoredSignals: ['HUP'] },

@@ -77,7 +77,7 @@ export function readTranscripts(): Transcript[] {
 function toBytes({ text, framed }: { text: string; framed: boolean }, server: PmiServer): string {
   const expanded = text
     .replaceAll('{kvsname}', server.kvsname)
-    .replace(/\{token:(\d+)\}/g, (_, rank: string) => server.env(Number(rank)).PMI_ID!)
+    .replace(/\{pmi_id:(\d+)\}/g, (_, rank: string) => server.env(Number(rank)).PMI_ID!)
     .replace(/\{repeat:(\d+):(.)\}/g, (_, count: string, byte: string) => byte.repeat(Number(count)));
   const unfinished = expanded.endsWith('\\c');
   const escapes: Record<string, string> = { '0': '\0', n: '\n', t: '\t', '\\': '\\' };

@@ -7,11 +7,11 @@ const native = join(__dirname, '../../native');
 
 const mayInclude: Record<string, string[]> = {
   wire: [],
-  job: ['wire'],
+  engine: ['wire'],
   os: [],
-  host: ['wire', 'job', 'os'],
-  addon: ['wire', 'job', 'os', 'host'],
-  tools: ['wire', 'job', 'os', 'host'],
+  runtime: ['wire', 'engine', 'os'],
+  addon: ['wire', 'engine', 'os', 'runtime'],
+  tools: ['wire', 'engine', 'os', 'runtime'],
 };
 
 const sources = Object.keys(mayInclude).flatMap((layer) =>
@@ -26,7 +26,7 @@ test.each(sources)('$file includes only what its layer may', ({ layer, file }) =
   expect(included.filter((folder) => folder !== layer && !mayInclude[layer]!.includes(folder))).toEqual([]);
 });
 
-test.each(sources.filter(({ layer }) => layer === 'wire' || layer === 'job'))(
+test.each(sources.filter(({ layer }) => layer === 'wire' || layer === 'engine'))(
   '$file does no I/O',
   ({ file }) => {
     const text = readFileSync(join(native, file), 'utf8');

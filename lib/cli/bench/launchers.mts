@@ -29,14 +29,14 @@ export const echoFloor: Launcher = {
 };
 
 /** A launcher on Node can cost no less than starting Node and starting the programs. */
-export const spawnFloor: Launcher = {
+export const startFloor: Launcher = {
   name: 'floor',
   essential: true,
   server: /^wireup-bench$/,
   transports: ['fd'],
   commands: (program, ranks) => [
     [process.execPath, '-e', '0'],
-    [benchPath, 'spawn', `${ranks}`, ...program],
+    [benchPath, 'start', `${ranks}`, ...program],
   ],
 };
 

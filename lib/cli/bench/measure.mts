@@ -1,7 +1,7 @@
 /** Figures: launchers in turn, and what comes of their turns. */
 import type { Benchmark, Transport } from '../bench.js';
 import { conduct, type Conducted } from './conduct.mjs';
-import { client, echoFloor, findPeers, spawnFloor, wireup, type Launcher } from './launchers.mjs';
+import { client, echoFloor, findPeers, startFloor, wireup, type Launcher } from './launchers.mjs';
 import { median, pairedRatio, type Ratio } from './statistics.mjs';
 import { conductSwarm } from './swarm.mjs';
 
@@ -58,7 +58,7 @@ const counts: Record<Benchmark, number> = {
 export const AGAIN = 'floor again';
 
 export function launchersOf({ what, pmi, swarm }: Plan): Launcher[] {
-  const floor = what === 'launch' ? spawnFloor : echoFloor;
+  const floor = what === 'launch' ? startFloor : echoFloor;
   const peers = swarm ? [] : findPeers();
   return [floor, wireup, { ...floor, name: AGAIN }, ...peers].filter(({ transports }) =>
     transports.includes(pmi),

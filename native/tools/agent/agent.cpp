@@ -15,10 +15,10 @@
 #include <utility>
 #include <variant>
 
-#include "host/rank_environment.h"
 #include "os/error.h"
 #include "os/limits.h"
 #include "os/private_directory.h"
+#include "runtime/rank_environment.h"
 
 namespace wireup::agent {
 namespace {
@@ -32,9 +32,10 @@ constexpr std::chrono::milliseconds kAbandonLimit{1500};
 constexpr std::chrono::milliseconds kKillAgain{100};
 // How soon we look again whether the launcher has taken the last message.
 constexpr std::chrono::milliseconds kFlushCheck{5};
-// A pidfd and two pipes, while it runs; the pipes' other ends and what spawn() needs, while it starts.
+// A pidfd and two pipes, while it runs; the pipes' other ends and what start_process() needs, while it
+// starts.
 constexpr std::size_t kFdsPerRank = 3;
-constexpr std::size_t kFdsToSpawn = 16;
+constexpr std::size_t kFdsToStart = 16;
 // Held until the job ends, for what ends it: a walk through /proc, cgroup.kill and the cgroup's folders, a
 // line on stderr.
 constexpr std::size_t kReservedFds = 8;
@@ -65,7 +66,7 @@ Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, const Sig
       guard_(reactor, guard, [this] { abandon(); }) {
   if (!dev_null_) throw os::OsError::last("open", "/dev/null");
   // The fds of a message are lost when there is no room for them, so it is made before they come.
-  os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToSpawn);
+  os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToStart);
   for (std::size_t i = 0; i < kReservedFds; ++i) {
     reserve_.emplace_back(::fcntl(dev_null_.get(), F_DUPFD_CLOEXEC, 0));
     if (!reserve_.back()) throw os::OsError::last("fcntl");
@@ -100,7 +101,7 @@ void Agent::on_message(std::string_view packet, std::optional<std::vector<os::Un
                   : std::visit(
                         [this, &fds](auto& known) -> const char* {
                           using T = std::decay_t<decltype(known)>;
-                          if constexpr (std::is_same_v<T, Spawn> || std::is_same_v<T, PassFds>) {
+                          if constexpr (std::is_same_v<T, Start> || std::is_same_v<T, PassFds>) {
                             return handle(known, std::move(fds));
                           } else if constexpr (std::is_same_v<T, Hello> || std::is_same_v<T, SocketFolder> ||
                                                std::is_same_v<T, Program> || std::is_same_v<T, Signal> ||
@@ -155,8 +156,8 @@ const char* Agent::handle(const PassFds& pass, std::optional<std::vector<os::Uni
     }
     passed_fds_.emplace_back(std::move((*fds)[i]), number);
   }
-  // As for those of a Spawn: the next message's may be as many.
-  os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToSpawn);
+  // As for those of a Start: the next message's may be as many.
+  os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToStart);
   return nullptr;
 }
 
@@ -174,12 +175,11 @@ const char* Agent::handle(Program& program) {
   return programs_.add(std::move(program)) ? nullptr : "has a part of a program that does not fit";
 }
 
-const char* Agent::handle(Spawn& spawn, std::optional<std::vector<os::UniqueFd>> fds) {
+const char* Agent::handle(Start& spawn, std::optional<std::vector<os::UniqueFd>> fds) {
   std::size_t fds_named = 0;
-  std::set<std::uint32_t> processes;
-  for (const SpawnRank& rank : spawn.ranks) {
-    if (ranks_.running(rank.process) || !processes.insert(rank.process).second)
-      return "starts a rank that runs";
+  std::set<std::uint32_t> tasks;
+  for (const StartRank& rank : spawn.ranks) {
+    if (ranks_.running(rank.task) || !tasks.insert(rank.task).second) return "starts a rank that runs";
     if (rank.reads_stdin && !input_) return "has a reader of stdin that was not announced";
     std::set<std::int32_t> numbers;
     for (const std::int32_t number : rank.fds) {
@@ -202,7 +202,7 @@ const char* Agent::handle(Spawn& spawn, std::optional<std::vector<os::UniqueFd>>
   if (!fds || passed_fds_lost_) {
     failure = os::OsError(EMFILE, "recvmsg", "the ranks' fds, in wireup-agent");
   } else if (phase_ == Phase::serving) {
-    os::make_room_for_fds(spawn.ranks.size() * kFdsPerRank + kFdsToSpawn + os::kMaxFdsPerMessage);
+    os::make_room_for_fds(spawn.ranks.size() * kFdsPerRank + kFdsToStart + os::kMaxFdsPerMessage);
     try {
       if (!std::exchange(bound_, true)) binding_.plan(hello_->binding);
       program = programs_.find(spawn.program);
@@ -215,30 +215,30 @@ const char* Agent::handle(Spawn& spawn, std::optional<std::vector<os::UniqueFd>>
   }
 
   std::size_t next = 0;
-  for (const SpawnRank& rank : spawn.ranks) {
+  for (const StartRank& rank : spawn.ranks) {
     try {
       if (failure) throw *failure;
       std::vector<os::UniqueFd> own;
       for (std::size_t i = 0; i < rank.fds.size(); ++i) own.push_back(std::move((*fds)[next++]));
       start(rank, *program, std::move(own));
     } catch (const os::OsError& error) {
-      if (rank.reads_stdin && input_) input_->give_up(rank.process);
-      send(SpawnFailed{rank.process, error.code().value(), error.syscall(), error.subject()});
+      if (rank.reads_stdin && input_) input_->give_up(rank.task);
+      send(StartFailed{rank.task, error.code().value(), error.syscall(), error.subject()});
     }
   }
   if (spawn.last) programs_.forget(spawn.program);
   return nullptr;
 }
 
-void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<os::UniqueFd> fds) {
+void Agent::start(const StartRank& rank, const Executable& program, std::vector<os::UniqueFd> fds) {
   const RankNames names{rank.group, rank.rank, rank.node, rank.host.empty() ? host_name() : rank.host};
   os::FdPair input;
   if (rank.reads_stdin) input = os::make_pipe();
 
-  os::SpawnSpec spec;
+  os::ProcessSpec spec;
   spec.path = program.path;
   spec.args = program.args;
-  spec.environment = host::merge_environment(program.environment, rank.environment);
+  spec.environment = runtime::merge_environment(program.environment, rank.environment);
   spec.directory = program.directory;
   spec.fds.emplace_back(rank.reads_stdin ? input.first.get() : dev_null_.get(), STDIN_FILENO);
   for (std::size_t i = 0; i < fds.size(); ++i) spec.fds.emplace_back(fds[i].get(), rank.fds[i]);
@@ -257,17 +257,17 @@ void Agent::start(const SpawnRank& rank, const Executable& program, std::vector<
   spec.not_default = &signals_.not_default;
   spec.cpus = binding_.next();
   spec.join_fd = cgroup_.joining();
-  if (rank.own_host) spec.host_name = rank.host;
+  if (rank.pretend_host) spec.host_name = rank.host;
 
   // What can fail comes first: a rank that has been started is never reported as one that could not be.
-  if (rank.reads_stdin) input_->add(rank.process, std::move(input.second));
-  const pid_t pid = ranks_.start(rank.process, spec);
+  if (rank.reads_stdin) input_->add(rank.task, std::move(input.second));
+  const pid_t pid = ranks_.start(rank.task, spec);
   // The interface knows no spawned groups.
   if (rank.group == 0) table_.add(rank.rank, pid, program.path);
-  send(Started{rank.process, pid, spec.cpus});
+  send(Started{rank.task, pid, spec.cpus});
 }
 
-int Agent::output_of(const SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened) {
+int Agent::output_of(const StartRank& rank, const RankNames& names, int fd, os::UniqueFd& opened) {
   const OutputMode mode =
       rank.silent ? OutputMode::discard : (fd == STDERR_FILENO ? hello_->err : hello_->out).mode;
   if (mode == OutputMode::discard) return dev_null_.get();
@@ -284,8 +284,8 @@ int Agent::output_of(const SpawnRank& rank, const RankNames& names, int fd, os::
 }
 
 const char* Agent::handle(const Signal& signal) {
-  if (signal.processes.empty()) ranks_.signal_all(signal.signal);
-  for (const std::uint32_t process : signal.processes) ranks_.signal(process, signal.signal);
+  if (signal.tasks.empty()) ranks_.signal_all(signal.signal);
+  for (const std::uint32_t task : signal.tasks) ranks_.signal(task, signal.signal);
   return nullptr;
 }
 
@@ -328,15 +328,15 @@ void Agent::kill_ranks() {
   kill_timer_ = reactor_.after(kKillAgain, [this] { kill_ranks(); });
 }
 
-void Agent::on_rank_exit(std::uint32_t process, const os::ExitStatus& status, bool ended) {
+void Agent::on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool ended) {
   if (phase_ == Phase::abandoned) return;
   // Where it writes to our stdout itself, nobody else sees that its reader has gone.
   if (status.signaled && status.value == SIGPIPE && hello_->out.mode == OutputMode::inherit && !ended &&
       is_broken(STDOUT_FILENO)) {
     on_output_lost(EPIPE, "stdout");
   }
-  send(Exited{process, status.signaled, status.value, status.core_dumped, ended});
-  if (input_) input_->remove(process);
+  send(Exited{task, status.signaled, status.value, status.core_dumped, ended});
+  if (input_) input_->remove(task);
   if (phase_ == Phase::ending && ranks_.none_running()) sweep();
 }
 

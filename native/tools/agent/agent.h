@@ -57,7 +57,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
 
   void on_message(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
   void on_message_end(int error) override;
-  void on_rank_exit(std::uint32_t process, const os::ExitStatus& status, bool ended) override;
+  void on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool ended) override;
   void on_output_lost(int error, const std::string& subject) override;
   void on_printed() override;
 
@@ -66,14 +66,14 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   const char* handle(const wire::agent::PassFds& pass, std::optional<std::vector<os::UniqueFd>> fds);
   const char* handle(wire::agent::SocketFolder& folder);
   const char* handle(wire::agent::Program& program);
-  const char* handle(wire::agent::Spawn& spawn, std::optional<std::vector<os::UniqueFd>> fds);
+  const char* handle(wire::agent::Start& spawn, std::optional<std::vector<os::UniqueFd>> fds);
   const char* handle(const wire::agent::Signal& signal);
   const char* handle(const wire::agent::Status& status);
   const char* handle(const wire::agent::End& end);
 
-  void start(const wire::agent::SpawnRank& rank, const Executable& program, std::vector<os::UniqueFd> fds);
+  void start(const wire::agent::StartRank& rank, const Executable& program, std::vector<os::UniqueFd> fds);
   // The fd that is to be the rank's stdout or stderr; `opened` holds it where it was made for that.
-  int output_of(const wire::agent::SpawnRank& rank, const RankNames& names, int fd, os::UniqueFd& opened);
+  int output_of(const wire::agent::StartRank& rank, const RankNames& names, int fd, os::UniqueFd& opened);
   void send(const wire::agent::Message& message);
   void kill_ranks();
   void sweep();

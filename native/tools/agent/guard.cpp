@@ -19,7 +19,7 @@ namespace {
 
 // A group that was stopped as a whole is let go on as a whole, not in one instant; and whoever stopped the
 // agent by mistake may see it and undo it.
-constexpr timespec kStopPatience{1, 0};
+constexpr timespec kStopTimeout{1, 0};
 // How often, and how many times, we look for what a killed orphan has left to us in turn. What is stuck in
 // the kernel then (a dead network file system) is left to init.
 constexpr timespec kSweepDelay{0, 10'000'000};
@@ -67,7 +67,7 @@ bool still_stopped(pid_t agent) {
       ::_exit(1);
     }
     if (info.si_pid == agent && info.si_code == CLD_STOPPED) {
-      ::nanosleep(&kStopPatience, nullptr);
+      ::nanosleep(&kStopTimeout, nullptr);
       if (!still_stopped(agent)) continue;
       stopped = true;
       ::kill(agent, SIGKILL);

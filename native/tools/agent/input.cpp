@@ -26,7 +26,7 @@ bool in_background(int fd) {
 }  // namespace
 
 Input::Pipe::Pipe(Input& owner, std::uint32_t number, os::UniqueFd write_end)
-    : input(owner), process(number), fd(std::move(write_end)) {
+    : input(owner), task(number), fd(std::move(write_end)) {
   os::set_nonblocking(fd.get(), true);
   // That its reader has gone is always told.
   input.reactor_.add(fd.get(), 0, *this);
@@ -61,13 +61,13 @@ Input::Input(os::Reactor& reactor, std::uint32_t readers)
 
 Input::~Input() { stop(); }
 
-void Input::add(std::uint32_t process, os::UniqueFd pipe) {
-  pipes_.insert_or_assign(process, std::make_unique<Pipe>(*this, process, std::move(pipe)));
+void Input::add(std::uint32_t task, os::UniqueFd pipe) {
+  pipes_.insert_or_assign(task, std::make_unique<Pipe>(*this, task, std::move(pipe)));
   expected_one();
 }
 
-void Input::give_up(std::uint32_t process) {
-  if (pipes_.erase(process) > 0) return go_on();
+void Input::give_up(std::uint32_t task) {
+  if (pipes_.erase(task) > 0) return go_on();
   expected_one();
 }
 
@@ -76,12 +76,12 @@ void Input::expected_one() {
   go_on();
 }
 
-void Input::remove(std::uint32_t process) {
-  if (pipes_.erase(process) > 0) go_on();
+void Input::remove(std::uint32_t task) {
+  if (pipes_.erase(task) > 0) go_on();
 }
 
 void Input::on_pipe_ready(Pipe& pipe, std::uint32_t events) {
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0 || !pipe.write_rest()) pipes_.erase(pipe.process);
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0 || !pipe.write_rest()) pipes_.erase(pipe.task);
   go_on();
 }
 
@@ -89,7 +89,7 @@ void Input::go_on() {
   if (expected_ > 0) return;
   if (pipes_.empty()) return stop();
   bool ready = true;
-  for (const auto& [process, pipe] : pipes_) ready = pipe->ready() && ready;
+  for (const auto& [task, pipe] : pipes_) ready = pipe->ready() && ready;
   watch_source(ready);
   // Its turn comes after the loop has looked at everybody else.
   if (ready && always_ready_ && retry_ == 0) {

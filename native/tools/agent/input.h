@@ -31,11 +31,11 @@ class Input final {
   Input& operator=(const Input&) = delete;
 
   // `pipe` is the write end of the process's stdin.
-  void add(std::uint32_t process, os::UniqueFd pipe);
+  void add(std::uint32_t task, os::UniqueFd pipe);
   // It could not be started.
-  void give_up(std::uint32_t process);
+  void give_up(std::uint32_t task);
   // It has ended.
-  void remove(std::uint32_t process);
+  void remove(std::uint32_t task);
   void stop();
 
  private:
@@ -54,7 +54,7 @@ class Input final {
     bool ready();
 
     Input& input;
-    std::uint32_t process;
+    std::uint32_t task;
     os::UniqueFd fd;
     std::string_view rest;  // of the buffer
     std::uint32_t watched = 0;

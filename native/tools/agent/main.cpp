@@ -11,7 +11,7 @@
 #include "os/error.h"
 #include "os/fd.h"
 #include "os/reactor.h"
-#include "os/spawn.h"
+#include "os/start_process.h"
 #include "tools/agent/agent.h"
 #include "tools/agent/guard.h"
 #include "tools/agent/stdio.h"

@@ -5,7 +5,7 @@
 #include <iterator>
 #include <utility>
 
-#include "os/spawn.h"
+#include "os/start_process.h"
 
 namespace wireup::agent {
 namespace {

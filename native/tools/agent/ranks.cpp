@@ -12,8 +12,8 @@
 
 namespace wireup::agent {
 
-struct Ranks::Process final : os::Handler {
-  Process(Ranks& owner, std::uint32_t own_number, os::SpawnedProcess started)
+struct Ranks::Task final : os::Handler {
+  Task(Ranks& owner, std::uint32_t own_number, os::StartedProcess started)
       : ranks(owner), number(own_number), child(std::move(started)) {
     try {
       ranks.reactor_.add(child.pidfd.get(), EPOLLIN, *this);
@@ -23,7 +23,7 @@ struct Ranks::Process final : os::Handler {
       throw;
     }
   }
-  ~Process() override { ranks.reactor_.remove(child.pidfd.get(), *this); }
+  ~Task() override { ranks.reactor_.remove(child.pidfd.get(), *this); }
   void on_ready(std::uint32_t) override { ranks.reap(*this); }
 
   void signal(int signal) const {
@@ -34,45 +34,45 @@ struct Ranks::Process final : os::Handler {
 
   Ranks& ranks;
   std::uint32_t number;
-  os::SpawnedProcess child;
+  os::StartedProcess child;
   bool ended = false;
 };
 
 Ranks::Ranks(os::Reactor& reactor, RanksObserver& observer) : reactor_(reactor), observer_(observer) {}
 Ranks::~Ranks() = default;
 
-pid_t Ranks::start(std::uint32_t number, const os::SpawnSpec& spec) {
-  auto process = std::make_unique<Process>(*this, number, os::spawn(spec));
-  const pid_t pid = process->child.pid;
-  by_pid_.emplace(pid, process.get());
-  by_number_.emplace(number, std::move(process));
+pid_t Ranks::start(std::uint32_t number, const os::ProcessSpec& spec) {
+  auto task = std::make_unique<Task>(*this, number, os::start_process(spec));
+  const pid_t pid = task->child.pid;
+  by_pid_.emplace(pid, task.get());
+  by_task_.emplace(number, std::move(task));
   return pid;
 }
 
-void Ranks::reap(Process& process) {
+void Ranks::reap(Task& task) {
   os::ExitStatus status;
-  if (!os::try_wait(process.child.pidfd.get(), status)) return;
-  const std::uint32_t number = process.number;
-  const bool ended = process.ended;
-  by_pid_.erase(process.child.pid);
-  by_number_.erase(number);
+  if (!os::try_wait(task.child.pidfd.get(), status)) return;
+  const std::uint32_t number = task.number;
+  const bool ended = task.ended;
+  by_pid_.erase(task.child.pid);
+  by_task_.erase(number);
   observer_.on_rank_exit(number, status, ended);
 }
 
-void Ranks::signal(std::uint32_t process, int number) const {
-  const auto found = by_number_.find(process);
-  if (found != by_number_.end()) found->second->signal(number == SIGTSTP ? SIGSTOP : number);
+void Ranks::signal(std::uint32_t number, int signal_number) const {
+  const auto found = by_task_.find(number);
+  if (found != by_task_.end()) found->second->signal(signal_number == SIGTSTP ? SIGSTOP : signal_number);
 }
 
-void Ranks::signal_all(int number) const {
-  for (const auto& [process, running] : by_number_) signal(process, number);
+void Ranks::signal_all(int signal_number) const {
+  for (const auto& [number, task] : by_task_) signal(number, signal_number);
 }
 
 void Ranks::end_all() {
-  std::vector<Process*> running;
-  for (const auto& [number, process] : by_number_) running.push_back(process.get());
-  for (Process* process : running) reap(*process);
-  for (const auto& [number, process] : by_number_) process->ended = true;
+  std::vector<Task*> running;
+  for (const auto& [number, task] : by_task_) running.push_back(task.get());
+  for (Task* task : running) reap(*task);
+  for (const auto& [number, task] : by_task_) task->ended = true;
   signal_all(SIGTERM);
   // A stopped process takes TERM only when it goes on.
   signal_all(SIGCONT);

@@ -1,7 +1,7 @@
-// The running ranks of all groups, by the launcher's number of the process: children of the agent, waited for
-// by pidfd. Each leads a session of its own, and with it a process group: a leader can leave neither, so a
-// signal to the group always reaches the rank. The scheduler gives each session its share of a busy machine
-// (autogroup, sched(7)).
+// The running ranks of all groups, by the number of their task: children of the agent, waited for
+// by pidfd. Each leads a session of its own, and with it a POSIX process group: a leader can leave neither,
+// so a signal to the POSIX process group always reaches the rank. The scheduler gives each session its share
+// of a busy machine (autogroup, sched(7)).
 //
 // A rank is signalled only until it has been reaped: until then no other process has its number.
 // Threads: the reactor's.
@@ -14,7 +14,7 @@
 #include <unordered_map>
 
 #include "os/reactor.h"
-#include "os/spawn.h"
+#include "os/start_process.h"
 
 namespace wireup::agent {
 
@@ -23,7 +23,7 @@ class RanksObserver {
   virtual ~RanksObserver() = default;
   // The rank has been reaped and is not among the running ones any more.
   // `ended`: it ran when end_all() was called.
-  virtual void on_rank_exit(std::uint32_t process, const os::ExitStatus& status, bool ended) = 0;
+  virtual void on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool ended) = 0;
 };
 
 class Ranks final {
@@ -34,28 +34,28 @@ class Ranks final {
   Ranks& operator=(const Ranks&) = delete;
 
   // Not while the rank runs. Throws OsError.
-  pid_t start(std::uint32_t process, const os::SpawnSpec& spec);
+  pid_t start(std::uint32_t number, const os::ProcessSpec& spec);
 
-  bool running(std::uint32_t process) const { return by_number_.contains(process); }
-  bool none_running() const { return by_number_.empty(); }
+  bool running(std::uint32_t number) const { return by_task_.contains(number); }
+  bool none_running() const { return by_task_.empty(); }
   bool is_rank(pid_t pid) const { return by_pid_.contains(pid); }
 
-  // To the rank's process group, if it runs. TSTP is sent as STOP: in an orphaned process group, whose
+  // To the rank's POSIX process group, if it runs. TSTP is sent as STOP: in an orphaned process group, whose
   // members have no parent in their session, the kernel ignores a TSTP that is not caught (setpgid(2)).
-  void signal(std::uint32_t process, int number) const;
-  void signal_all(int number) const;
+  void signal(std::uint32_t number, int signal_number) const;
+  void signal_all(int signal_number) const;
   // Tells of those that have exited by themselves already, then TERM for the rest.
   void end_all();
 
  private:
-  struct Process;
+  struct Task;
 
-  void reap(Process& process);
+  void reap(Task& task);
 
   os::Reactor& reactor_;
   RanksObserver& observer_;
-  std::unordered_map<std::uint32_t, std::unique_ptr<Process>> by_number_;
-  std::unordered_map<pid_t, Process*> by_pid_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<Task>> by_task_;
+  std::unordered_map<pid_t, Task*> by_pid_;
 };
 
 }  // namespace wireup::agent

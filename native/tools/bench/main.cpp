@@ -8,7 +8,7 @@
 #include "tools/bench/conduct.h"
 #include "tools/bench/echo.h"
 #include "tools/bench/load.h"
-#include "tools/bench/spawn_floor.h"
+#include "tools/bench/start_floor.h"
 #include "tools/bench/swarm.h"
 
 namespace {
@@ -19,7 +19,7 @@ constexpr char kUsage[] =
     "wireup-bench conduct MODE RANKS COUNT SERVER-PID|0 COMMAND...\n"
     "wireup-bench echo fd|tcp|unix RANKS [COMMAND...]\n"
     "wireup-bench load PROCESSES\n"
-    "wireup-bench spawn RANKS COMMAND...\n"
+    "wireup-bench start RANKS COMMAND...\n"
     "wireup-bench swarm PMI_PORT PROCESSES\n";
 
 int usage() {
@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
                                                    : Transport::fd;
     return echo(chosen, number(argv[3]), argv + 4);
   }
-  if (what == "spawn" && argc > 3) return spawn_floor(number(argv[2]), argv + 3);
+  if (what == "start" && argc > 3) return start_floor(number(argv[2]), argv + 3);
   if (what == "load" && argc > 2) return load(number(argv[2]));
   if (what == "swarm" && argc > 3) return swarm(argv[2], number(argv[3]));
   return usage();

@@ -4,9 +4,9 @@
 #include <variant>
 #include <vector>
 
-#include "host/server_identity.h"
 #include "os/error.h"
 #include "os/socket_address.h"
+#include "runtime/server_identity.h"
 #include "tools/client/failure.h"
 #include "tools/client/resolve.h"
 #include "wire/address.h"
@@ -51,7 +51,7 @@ Connection connect_to_server(const std::string& pmi_port, const Deadline& deadli
     throw Failure("cannot connect to the PMI server at " + connection.address + ": " + why +
                   "; does the launcher still run, and is that address reachable from here?");
   }
-  if (const std::string reason = host::why_not_trusted(connection.socket.get()); !reason.empty()) {
+  if (const std::string reason = runtime::why_not_trusted(connection.socket.get()); !reason.empty()) {
     throw Failure("the server at " + connection.address + " is not trusted: " + reason +
                   "; PMI_ID was not sent. Start the job again");
   }

@@ -4,7 +4,7 @@
 #include <utility>
 #include <variant>
 
-#include "job/client_session.h"
+#include "engine/client_session.h"
 #include "tools/client/failure.h"
 #include "tools/client/talk.h"
 
@@ -13,12 +13,12 @@ namespace {
 
 using client::Failure;
 
-[[noreturn]] void refused(const job::Failed& failed, const std::string& address) {
+[[noreturn]] void refused(const engine::Failed& failed, const std::string& address) {
   switch (failed.reason) {
-    case job::Failed::Reason::protocol:
+    case engine::Failed::Reason::protocol:
       throw Failure("what answers at " + address + " is not a PMI-1 server: " + failed.message);
-    case job::Failed::Reason::refused:
-    case job::Failed::Reason::hung_up:
+    case engine::Failed::Reason::refused:
+    case engine::Failed::Reason::hung_up:
       break;
   }
   throw Failure("the PMI server at " + address + " refused us: " + failed.message +
@@ -30,18 +30,18 @@ using client::Failure;
 
 Identity handshake(const client::Connection& connection, const std::string& pmi_id,
                    const client::Deadline& deadline) {
-  job::ClientOptions options;
+  engine::ClientOptions options;
   options.pmi_id = pmi_id;
   options.handshake_only = true;
-  job::ClientSession session(std::move(options));
-  job::ClientEffects effects;
+  engine::ClientSession session(std::move(options));
+  engine::ClientEffects effects;
   client::Talk talk(connection.socket.get(), connection.address);
 
   session.start(effects);
   for (;;) {
-    for (const job::ClientEvent& event : effects.events) {
-      if (const auto* ready = std::get_if<job::Ready>(&event)) return {ready->info.rank, ready->info.size};
-      if (const auto* failed = std::get_if<job::Failed>(&event)) refused(*failed, connection.address);
+    for (const engine::ClientEvent& event : effects.events) {
+      if (const auto* ready = std::get_if<engine::Ready>(&event)) return {ready->info.rank, ready->info.size};
+      if (const auto* failed = std::get_if<engine::Failed>(&event)) refused(*failed, connection.address);
     }
     talk.say(effects.send, deadline);
     effects.clear();

@@ -13,9 +13,9 @@
 #include <string>
 #include <string_view>
 
-#include "host/rank_environment.h"
 #include "os/error.h"
-#include "os/spawn.h"
+#include "os/start_process.h"
+#include "runtime/rank_environment.h"
 #include "tools/client/connection.h"
 #include "tools/client/deadline.h"
 #include "tools/client/failure.h"
@@ -74,7 +74,7 @@ int cannot_run(const std::string& program, int error) {
 // Open across the exec, under the number that a rank always sees its channel under, or the next free one.
 int give_away(wireup::os::UniqueFd socket) {
   wireup::os::set_nonblocking(socket.get(), false);
-  const int fd = ::fcntl(socket.get(), F_DUPFD, wireup::host::kChannelFd);
+  const int fd = ::fcntl(socket.get(), F_DUPFD, wireup::runtime::kChannelFd);
   if (fd < 0) throw wireup::os::OsError::last("fcntl", "F_DUPFD");
   return fd;
 }

@@ -6,22 +6,22 @@
 #include <string>
 #include <string_view>
 
-#include "job/result_codes.h"
+#include "engine/result_codes.h"
 #include "tools/libpmi/library.h"
 
 namespace {
 
+using wireup::libpmi::BlockingClient;
 using wireup::libpmi::Library;
 using wireup::libpmi::locked;
-using wireup::libpmi::Server;
 using wireup::libpmi::to_pairs;
 using wireup::libpmi::with_server;
 
-static_assert(PMI_ERR_INVALID_VAL_LENGTH == wireup::job::kInvalidValueLength);
+static_assert(PMI_ERR_INVALID_VAL_LENGTH == wireup::engine::kInvalidValueLength);
 
 // What is wrong with an argument keeps its code; anything else that a server says is PMI_FAIL, since servers
 // have numbers of their own.
-int code_of(const wireup::job::Answer& answer) {
+int code_of(const wireup::engine::Answer& answer) {
   if (answer.rc == PMI_SUCCESS) return PMI_SUCCESS;
   return answer.rc >= PMI_ERR_INVALID_ARG && answer.rc <= PMI_ERR_INVALID_VAL_LENGTH ? answer.rc : PMI_FAIL;
 }
@@ -33,13 +33,13 @@ int copy_out(std::string_view text, char* buffer, int length) {
   return PMI_SUCCESS;
 }
 
-bool is_ours(const Server& server, const char* kvsname) {
+bool is_ours(const BlockingClient& server, const char* kvsname) {
   return kvsname != nullptr && server.info().kvsname == kvsname;
 }
 
 template <typename Number>
-int tell(int* out, Number (*number)(Server&)) noexcept {
-  return with_server([&](Server& server) {
+int tell(int* out, Number (*number)(BlockingClient&)) noexcept {
+  return with_server([&](BlockingClient& server) {
     if (out == nullptr) return PMI_ERR_INVALID_ARG;
     *out = static_cast<int>(number(server));
     return PMI_SUCCESS;
@@ -47,14 +47,14 @@ int tell(int* out, Number (*number)(Server&)) noexcept {
 }
 
 int tell_name(char* kvsname, int length) noexcept {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (kvsname == nullptr) return PMI_ERR_INVALID_ARG;
     return copy_out(server.info().kvsname, kvsname, length);
   });
 }
 
 int name_length_max(int* length) noexcept {
-  return tell<std::size_t>(length, [](Server& server) { return server.info().kvsname_max; });
+  return tell<std::size_t>(length, [](BlockingClient& server) { return server.info().kvsname_max; });
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ int PMI_Init(int* spawned) {
   return locked([&](Library& state) {
     if (spawned == nullptr) return PMI_ERR_INVALID_ARG;
     if (state.server) return PMI_FAIL;
-    state.server = Server::open();
+    state.server = BlockingClient::open();
     *spawned = state.server->info().spawned ? 1 : 0;
     return PMI_SUCCESS;
   });
@@ -83,7 +83,7 @@ int PMI_Finalize(void) {
   return locked([](Library& state) {
     if (!state.server) return PMI_ERR_INIT;
     // Over in any case: the connection ends with it.
-    const std::unique_ptr<Server> server = std::move(state.server);
+    const std::unique_ptr<BlockingClient> server = std::move(state.server);
     return code_of(server->finalize());
   });
 }
@@ -92,7 +92,7 @@ int PMI_Abort(int exit_code, const char error_msg[]) {
   const std::string_view message = error_msg == nullptr ? "" : error_msg;
   if (!message.empty()) std::fprintf(stderr, "%s%s", error_msg, message.ends_with('\n') ? "" : "\n");
   // Said to the server only between init and finalize; the lock is free again for whatever runs at exit.
-  with_server([&](Server& server) {
+  with_server([&](BlockingClient& server) {
     server.abort(exit_code, message);
     return PMI_SUCCESS;
   });
@@ -100,27 +100,27 @@ int PMI_Abort(int exit_code, const char error_msg[]) {
 }
 
 int PMI_Get_size(int* size) {
-  return tell<std::uint32_t>(size, [](Server& server) { return server.info().size; });
+  return tell<std::uint32_t>(size, [](BlockingClient& server) { return server.info().size; });
 }
 
 int PMI_Get_rank(int* rank) {
-  return tell<std::uint32_t>(rank, [](Server& server) { return server.info().rank; });
+  return tell<std::uint32_t>(rank, [](BlockingClient& server) { return server.info().rank; });
 }
 
 int PMI_Get_universe_size(int* size) {
-  return tell<std::int32_t>(size, [](Server& server) { return server.info().universe_size; });
+  return tell<std::int32_t>(size, [](BlockingClient& server) { return server.info().universe_size; });
 }
 
 int PMI_Get_appnum(int* appnum) {
-  return tell<std::int32_t>(appnum, [](Server& server) { return server.info().appnum; });
+  return tell<std::int32_t>(appnum, [](BlockingClient& server) { return server.info().appnum; });
 }
 
 int PMI_Get_clique_size(int* size) {
-  return tell<std::size_t>(size, [](Server& server) { return server.clique().size(); });
+  return tell<std::size_t>(size, [](BlockingClient& server) { return server.clique().size(); });
 }
 
 int PMI_Get_clique_ranks(int ranks[], int length) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (ranks == nullptr) return PMI_ERR_INVALID_ARG;
     const auto& clique = server.clique();
     if (length <= 0 || static_cast<std::size_t>(length) < clique.size()) return PMI_ERR_INVALID_LENGTH;
@@ -134,11 +134,11 @@ int PMI_KVS_Get_name_length_max(int* length) { return name_length_max(length); }
 int PMI_Get_id_length_max(int* length) { return name_length_max(length); }
 
 int PMI_KVS_Get_key_length_max(int* length) {
-  return tell<std::size_t>(length, [](Server& server) { return server.info().key_max; });
+  return tell<std::size_t>(length, [](BlockingClient& server) { return server.info().key_max; });
 }
 
 int PMI_KVS_Get_value_length_max(int* length) {
-  return tell<std::size_t>(length, [](Server& server) { return server.info().value_max; });
+  return tell<std::size_t>(length, [](BlockingClient& server) { return server.info().value_max; });
 }
 
 int PMI_KVS_Get_my_name(char kvsname[], int length) { return tell_name(kvsname, length); }
@@ -148,7 +148,7 @@ int PMI_Get_kvs_domain_id(char kvsname[], int length) { return tell_name(kvsname
 int PMI_Get_id(char kvsname[], int length) { return tell_name(kvsname, length); }
 
 int PMI_KVS_Put(const char kvsname[], const char key[], const char value[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (!is_ours(server, kvsname)) return PMI_ERR_INVALID_ARG;
     if (key == nullptr) return PMI_ERR_INVALID_KEY;
     if (value == nullptr) return PMI_ERR_INVALID_VAL;
@@ -159,42 +159,42 @@ int PMI_KVS_Put(const char kvsname[], const char key[], const char value[]) {
 int PMI_KVS_Commit(const char kvsname[]) {
   // A put is with the server by the time it returns.
   return with_server(
-      [&](Server& server) { return is_ours(server, kvsname) ? PMI_SUCCESS : PMI_ERR_INVALID_ARG; });
+      [&](BlockingClient& server) { return is_ours(server, kvsname) ? PMI_SUCCESS : PMI_ERR_INVALID_ARG; });
 }
 
 int PMI_KVS_Get(const char kvsname[], const char key[], char value[], int length) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (!is_ours(server, kvsname)) return PMI_ERR_INVALID_ARG;
     if (key == nullptr) return PMI_ERR_INVALID_KEY;
     if (value == nullptr) return PMI_ERR_INVALID_VAL;
     if (length <= 0) return PMI_ERR_INVALID_LENGTH;
-    const wireup::job::Answer answer = server.get(key);
+    const wireup::engine::Answer answer = server.get(key);
     return answer.rc == PMI_SUCCESS ? copy_out(answer.value, value, length) : code_of(answer);
   });
 }
 
 int PMI_Barrier(void) {
-  return with_server([](Server& server) { return code_of(server.barrier()); });
+  return with_server([](BlockingClient& server) { return code_of(server.barrier()); });
 }
 
 int PMI_Publish_name(const char service_name[], const char port[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (service_name == nullptr || port == nullptr) return PMI_ERR_INVALID_ARG;
     return code_of(server.publish(service_name, port));
   });
 }
 
 int PMI_Unpublish_name(const char service_name[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (service_name == nullptr) return PMI_ERR_INVALID_ARG;
     return code_of(server.unpublish(service_name));
   });
 }
 
 int PMI_Lookup_name(const char service_name[], char port[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (service_name == nullptr || port == nullptr) return PMI_ERR_INVALID_ARG;
-    const wireup::job::Answer answer = server.lookup(service_name);
+    const wireup::engine::Answer answer = server.lookup(service_name);
     if (answer.rc != PMI_SUCCESS) return code_of(answer);
     // The caller says no length: RFC 13 has no other size for what a server hands out.
     const bool fits = copy_out(answer.value, port, static_cast<int>(server.info().value_max)) == PMI_SUCCESS;
@@ -205,13 +205,13 @@ int PMI_Lookup_name(const char service_name[], char port[]) {
 int PMI_Spawn_multiple(int count, const char* cmds[], const char** argvs[], const int maxprocs[],
                        const int info_keyval_sizesp[], const PMI_keyval_t* info_keyval_vectors[],
                        int preput_keyval_size, const PMI_keyval_t preput_keyval_vector[], int errors[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (count <= 0 || cmds == nullptr || maxprocs == nullptr || errors == nullptr) return PMI_ERR_INVALID_ARG;
-    wireup::job::SpawnRequest request;
+    wireup::engine::SpawnRequest request;
     std::size_t processes = 0;
     for (int i = 0; i < count; ++i) {
       if (cmds[i] == nullptr || maxprocs[i] < 1) return PMI_ERR_INVALID_ARG;
-      wireup::job::SpawnCommand command{cmds[i], {}, static_cast<std::uint32_t>(maxprocs[i]), {}};
+      wireup::engine::SpawnCommand command{cmds[i], {}, static_cast<std::uint32_t>(maxprocs[i]), {}};
       for (const char** arg = argvs == nullptr ? nullptr : argvs[i]; arg != nullptr && *arg != nullptr;
            ++arg) {
         command.args.emplace_back(*arg);
@@ -223,7 +223,7 @@ int PMI_Spawn_multiple(int count, const char* cmds[], const char** argvs[], cons
       request.commands.push_back(std::move(command));
     }
     if (!to_pairs(preput_keyval_vector, preput_keyval_size, request.preput)) return PMI_ERR_INVALID_KEYVALP;
-    const wireup::job::Answer answer = server.spawn(request);
+    const wireup::engine::Answer answer = server.spawn(request);
     // Nothing said is all well, or all lost.
     for (std::size_t i = 0; i < processes; ++i) {
       errors[i] = i < answer.errcodes.size() ? answer.errcodes[i] : answer.rc;

@@ -9,13 +9,13 @@
 #include <memory>
 #include <mutex>
 
-#include "tools/libpmi/server.h"
+#include "tools/libpmi/blocking_client.h"
 
 namespace wireup::libpmi {
 
 struct Library {
   std::mutex mutex;
-  std::unique_ptr<Server> server;  // between PMI_Init and PMI_Finalize
+  std::unique_ptr<BlockingClient> server;  // between PMI_Init and PMI_Finalize
 };
 
 // Never destroyed: other threads, and exit handlers, may call to the very end.
@@ -44,7 +44,7 @@ int with_server(Function function) noexcept {
 
 // Adds an array of pairs, of either API, to a list. False: one of them is missing.
 template <typename Pair>
-bool to_pairs(const Pair* pairs, int count, job::KeyValues& list) {
+bool to_pairs(const Pair* pairs, int count, engine::KeyValues& list) {
   if (count > 0 && pairs == nullptr) return false;
   for (int i = 0; i < count; ++i) {
     if (pairs[i].key == nullptr || pairs[i].val == nullptr) return false;

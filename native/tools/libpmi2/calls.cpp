@@ -12,20 +12,20 @@
 #include <string_view>
 #include <vector>
 
-#include "job/result_codes.h"
+#include "engine/result_codes.h"
 #include "tools/libpmi/library.h"
 
 namespace {
 
-using wireup::job::Answer;
+using wireup::engine::Answer;
+using wireup::libpmi::BlockingClient;
 using wireup::libpmi::Library;
 using wireup::libpmi::locked;
-using wireup::libpmi::Server;
 using wireup::libpmi::to_pairs;
 using wireup::libpmi::with_server;
 
 static_assert(PMI2_FAIL == PMI_FAIL && PMI2_ERR_INIT == PMI_ERR_INIT);
-static_assert(PMI2_ERR_INVALID_VAL_LENGTH == wireup::job::kInvalidValueLength);
+static_assert(PMI2_ERR_INVALID_VAL_LENGTH == wireup::engine::kInvalidValueLength);
 
 // What is wrong with an argument keeps its code; anything else that a server says is PMI2_FAIL.
 int code_of(const Answer& answer) {
@@ -71,7 +71,7 @@ bool to_numbers(std::string_view text, int* array, int length, int* count) {
 
 template <typename Ask>
 int attribute(const char* name, char* value, int length, int* found, Ask ask) noexcept {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (name == nullptr || value == nullptr || found == nullptr) return PMI2_ERR_INVALID_ARG;
     if (length <= 0) return PMI2_ERR_INVALID_LENGTH;
     const auto answer = found_of(ask(server), found);
@@ -82,7 +82,7 @@ int attribute(const char* name, char* value, int length, int* found, Ask ask) no
 
 template <typename Ask>
 int attribute_array(const char* name, int* array, int length, int* count, int* found, Ask ask) noexcept {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (name == nullptr || array == nullptr || count == nullptr || found == nullptr)
       return PMI2_ERR_INVALID_ARG;
     if (length <= 0) return PMI2_ERR_INVALID_LENGTH;
@@ -101,7 +101,7 @@ int PMI2_Init(int* spawned, int* size, int* rank, int* appnum) {
     if (spawned == nullptr || size == nullptr || rank == nullptr || appnum == nullptr)
       return PMI2_ERR_INVALID_ARG;
     if (state.server) return PMI2_FAIL;
-    state.server = Server::open(wireup::wire::Version::v2);
+    state.server = BlockingClient::open(wireup::wire::Version::v2);
     const auto& info = state.server->info();
     *spawned = info.spawned ? 1 : 0;
     *size = static_cast<int>(info.size);
@@ -115,7 +115,7 @@ int PMI2_Finalize(void) {
   return locked([](Library& state) {
     if (!state.server) return PMI2_ERR_INIT;
     // Over in any case: the connection ends with it.
-    const std::unique_ptr<Server> server = std::move(state.server);
+    const std::unique_ptr<BlockingClient> server = std::move(state.server);
     return code_of(server->finalize());
   });
 }
@@ -128,7 +128,7 @@ int PMI2_Abort(int, const char msg[]) {
   const std::string_view message = msg == nullptr ? "" : msg;
   if (!message.empty()) std::fprintf(stderr, "%s%s", msg, message.ends_with('\n') ? "" : "\n");
   // The lock is free again for whatever runs at exit.
-  with_server([&](Server& server) {
+  with_server([&](BlockingClient& server) {
     server.abort(1, message);
     return PMI2_SUCCESS;
   });
@@ -139,14 +139,14 @@ int PMI2_Job_Spawn(int count, const char* cmds[], int argcs[], const char** argv
                    const int info_keyval_sizes[], const PMI2_keyval_t* info_keyval_vectors[],
                    int preput_keyval_size, const PMI2_keyval_t preput_keyval_vector[], char jobid[],
                    int jobid_size, int errors[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (count <= 0 || cmds == nullptr || maxprocs == nullptr || errors == nullptr)
       return PMI2_ERR_INVALID_ARG;
-    wireup::job::SpawnRequest request;
+    wireup::engine::SpawnRequest request;
     std::size_t processes = 0;
     for (int i = 0; i < count; ++i) {
       if (cmds[i] == nullptr || maxprocs[i] < 1) return PMI2_ERR_INVALID_ARG;
-      wireup::job::SpawnCommand command{cmds[i], {}, static_cast<std::uint32_t>(maxprocs[i]), {}};
+      wireup::engine::SpawnCommand command{cmds[i], {}, static_cast<std::uint32_t>(maxprocs[i]), {}};
       for (int arg = 0; argcs != nullptr && arg < argcs[i]; ++arg) {
         if (argvs == nullptr || argvs[i] == nullptr || argvs[i][arg] == nullptr) return PMI2_ERR_INVALID_ARGS;
         command.args.emplace_back(argvs[i][arg]);
@@ -170,7 +170,7 @@ int PMI2_Job_Spawn(int count, const char* cmds[], int argcs[], const char** argv
 }
 
 int PMI2_Job_GetId(char jobid[], int jobid_size) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (jobid == nullptr) return PMI2_ERR_INVALID_ARG;
     if (jobid_size <= static_cast<int>(server.info().kvsname.size())) return PMI2_ERR_INVALID_LENGTH;
     copy_out(server.info().kvsname, jobid, jobid_size);
@@ -179,7 +179,7 @@ int PMI2_Job_GetId(char jobid[], int jobid_size) {
 }
 
 int PMI2_Job_GetRank(int* rank) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (rank == nullptr) return PMI2_ERR_INVALID_ARG;
     *rank = static_cast<int>(server.info().rank);
     return PMI2_SUCCESS;
@@ -187,15 +187,15 @@ int PMI2_Job_GetRank(int* rank) {
 }
 
 int PMI2_Job_Connect(const char[], PMI2_Connect_comm_t*) {
-  return with_server([](Server&) { return PMI2_FAIL; });
+  return with_server([](BlockingClient&) { return PMI2_FAIL; });
 }
 
 int PMI2_Job_Disconnect(const char[]) {
-  return with_server([](Server&) { return PMI2_FAIL; });
+  return with_server([](BlockingClient&) { return PMI2_FAIL; });
 }
 
 int PMI2_KVS_Put(const char key[], const char value[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (key == nullptr) return PMI2_ERR_INVALID_KEY;
     if (value == nullptr) return PMI2_ERR_INVALID_VAL;
     return code_of(server.put(key, value));
@@ -203,11 +203,11 @@ int PMI2_KVS_Put(const char key[], const char value[]) {
 }
 
 int PMI2_KVS_Fence(void) {
-  return with_server([](Server& server) { return code_of(server.barrier()); });
+  return with_server([](BlockingClient& server) { return code_of(server.barrier()); });
 }
 
 int PMI2_KVS_Get(const char* jobid, int, const char key[], char value[], int maxvalue, int* vallen) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (jobid != nullptr && *jobid != '\0' && server.info().kvsname != jobid) return PMI2_ERR_INVALID_ARG;
     if (key == nullptr) return PMI2_ERR_INVALID_KEY;
     if (value == nullptr || vallen == nullptr) return PMI2_ERR_INVALID_VAL;
@@ -221,7 +221,7 @@ int PMI2_KVS_Get(const char* jobid, int, const char key[], char value[], int max
 }
 
 int PMI2_Info_GetSize(int* size) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (size == nullptr) return PMI2_ERR_INVALID_ARG;
     *size = static_cast<int>(server.clique().size());
     return PMI2_SUCCESS;
@@ -230,16 +230,16 @@ int PMI2_Info_GetSize(int* size) {
 
 int PMI2_Info_GetNodeAttr(const char name[], char value[], int valuelen, int* found, int waitfor) {
   return attribute(name, value, valuelen, found,
-                   [&](Server& server) { return server.get_node_attribute(name, waitfor != 0); });
+                   [&](BlockingClient& server) { return server.get_node_attribute(name, waitfor != 0); });
 }
 
 int PMI2_Info_GetNodeAttrIntArray(const char name[], int array[], int arraylen, int* outlen, int* found) {
   return attribute_array(name, array, arraylen, outlen, found,
-                         [&](Server& server) { return server.get_node_attribute(name, false); });
+                         [&](BlockingClient& server) { return server.get_node_attribute(name, false); });
 }
 
 int PMI2_Info_PutNodeAttr(const char name[], const char value[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (name == nullptr) return PMI2_ERR_INVALID_KEY;
     if (value == nullptr) return PMI2_ERR_INVALID_VAL;
     return code_of(server.put_node_attribute(name, value));
@@ -248,23 +248,23 @@ int PMI2_Info_PutNodeAttr(const char name[], const char value[]) {
 
 int PMI2_Info_GetJobAttr(const char name[], char value[], int valuelen, int* found) {
   return attribute(name, value, valuelen, found,
-                   [&](Server& server) { return server.get_job_attribute(name); });
+                   [&](BlockingClient& server) { return server.get_job_attribute(name); });
 }
 
 int PMI2_Info_GetJobAttrIntArray(const char name[], int array[], int arraylen, int* outlen, int* found) {
   return attribute_array(name, array, arraylen, outlen, found,
-                         [&](Server& server) { return server.get_job_attribute(name); });
+                         [&](BlockingClient& server) { return server.get_job_attribute(name); });
 }
 
 int PMI2_Nameserv_publish(const char service_name[], const PMI2_keyval_t*, const char port[]) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (service_name == nullptr || port == nullptr) return PMI2_ERR_INVALID_ARG;
     return code_of(server.publish(service_name, port));
   });
 }
 
 int PMI2_Nameserv_lookup(const char service_name[], const PMI2_keyval_t*, char port[], int portlen) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (service_name == nullptr || port == nullptr) return PMI2_ERR_INVALID_ARG;
     if (portlen <= 0) return PMI2_ERR_INVALID_LENGTH;
     const Answer answer = server.lookup(service_name);
@@ -274,7 +274,7 @@ int PMI2_Nameserv_lookup(const char service_name[], const PMI2_keyval_t*, char p
 }
 
 int PMI2_Nameserv_unpublish(const char service_name[], const PMI2_keyval_t*) {
-  return with_server([&](Server& server) {
+  return with_server([&](BlockingClient& server) {
     if (service_name == nullptr) return PMI2_ERR_INVALID_ARG;
     return code_of(server.unpublish(service_name));
   });

@@ -16,9 +16,9 @@
 #include <string_view>
 #include <vector>
 
-#include "host/caller_notes.h"
 #include "os/caller.h"
 #include "os/error.h"
+#include "runtime/caller_notes.h"
 
 namespace {
 
@@ -77,12 +77,12 @@ std::vector<char*> hide_from_node(std::vector<std::string>& hidden) {
 
 int main(int argc, char** argv) {
   try {
-    wireup::host::CallerNotes notes{wireup::os::note_caller()};
+    wireup::runtime::CallerNotes notes{wireup::os::note_caller()};
     const std::vector<char*> environment = hide_from_node(notes.hidden);
     wireup::os::fill_standard_fds();
     const std::string tool = find_tool();
     const std::string started =
-        "--started-as=" + std::string(own_name()) + ':' + std::to_string(wireup::host::leave_notes(notes));
+        "--started-as=" + std::string(own_name()) + ':' + std::to_string(wireup::runtime::leave_notes(notes));
     std::vector<const char*> words{"node", kNodeOption, tool.c_str(), started.c_str()};
     words.insert(words.end(), argv + std::min(argc, 1), argv + argc);
     words.push_back(nullptr);

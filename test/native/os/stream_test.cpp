@@ -283,13 +283,13 @@ TEST_CASE("stream: close_after_flush with nothing queued ends on the next turn")
   CHECK(observer.ended == 0);
 }
 
-TEST_CASE("stream: close_after_flush has no more than its patience, and sees the peer go") {
+TEST_CASE("stream: close_after_flush has no more than its timeout, and sees the peer go") {
   Reactor reactor;
   FdPair pair = stream_pair();
   BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 64 << 20, .read_budget = 1000});
   stream.send(pattern(10'000'000));
-  SUBCASE("patience") {
+  SUBCASE("timeout") {
     stream.close_after_flush(5ms);
     run_until(reactor, [&] { return observer.ended.has_value(); });
     CHECK(observer.ended == ETIMEDOUT);

@@ -24,16 +24,16 @@ namespace wireup::os::test {
 
 using namespace std::chrono_literals;
 
-inline constexpr auto kPatience = 20s;
+inline constexpr auto kTimeout = 20s;
 
 // Nobody that a machine has.
 inline constexpr uid_t kStranger = 54'321;
 
 inline bool is_root() { return ::geteuid() == 0; }
 
-// Runs the reactor until `done` says so; fails the test after kPatience.
+// Runs the reactor until `done` says so; fails the test after kTimeout.
 inline void run_until(Reactor& reactor, const std::function<bool()>& done) {
-  const auto deadline = Reactor::Clock::now() + kPatience;
+  const auto deadline = Reactor::Clock::now() + kTimeout;
   std::function<void()> look = [&] {
     if (done() || Reactor::Clock::now() > deadline) {
       reactor.stop();

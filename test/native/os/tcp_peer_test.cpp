@@ -56,8 +56,8 @@ int exit_code(pid_t child) {
 
 // Until the peer's FIN or RST has come: loopback delivers within the peer's close, which is over when its
 // process is.
-TcpPeerFault fault_of(int fd) {
-  TcpPeerFault fault = TcpPeerFault::none;
+TcpPeerError fault_of(int fd) {
+  TcpPeerError fault = TcpPeerError::none;
   CHECK_FALSE(tcp_peer(fd, fault));
   return fault;
 }
@@ -84,9 +84,9 @@ TEST_CASE("tcp_peer: both ends are told the other's uid") {
     const UniqueFd client = connect_blocking(*SocketAddress::numeric(family.connect, port), 5000);
 
     // Nobody has accepted yet: the kernel knows the listener only.
-    TcpPeerFault fault = TcpPeerFault::none;
+    TcpPeerError fault = TcpPeerError::none;
     CHECK_FALSE(tcp_peer(client.get(), fault));
-    CHECK(fault == TcpPeerFault::closed);
+    CHECK(fault == TcpPeerError::closed);
     const auto early = tcp_server(client.get(), fault);
     REQUIRE(early);
     CHECK(early->uid == ::geteuid());
@@ -94,7 +94,7 @@ TEST_CASE("tcp_peer: both ends are told the other's uid") {
     const UniqueFd accepted = accept_one(listener.get());
     const auto peer = tcp_peer(accepted.get(), fault);
     REQUIRE(peer);
-    CHECK(fault == TcpPeerFault::none);
+    CHECK(fault == TcpPeerError::none);
     CHECK(peer->uid == ::geteuid());
     const auto server = tcp_server(client.get(), fault);
     REQUIRE(server);
@@ -118,7 +118,7 @@ TEST_CASE("tcp_peer: who sends everything and closes is not known") {
     const UniqueFd accepted = accept_one(listener.get());
     REQUIRE(::send(client.get(), "x", 1, 0) == 1);
     client.reset();
-    CHECK(fault_of(accepted.get()) == TcpPeerFault::closed);
+    CHECK(fault_of(accepted.get()) == TcpPeerError::closed);
     char byte = 0;
     CHECK(::recv(accepted.get(), &byte, 1, 0) == 1);
   }
@@ -131,7 +131,7 @@ TEST_CASE("tcp_peer: who resets the connection is not known") {
   const linger at_once{1, 0};
   REQUIRE(::setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
   client.reset();
-  CHECK(fault_of(accepted.get()) == TcpPeerFault::not_tcp);
+  CHECK(fault_of(accepted.get()) == TcpPeerError::not_tcp);
 }
 
 TEST_CASE("tcp_peer: a later connection with the same four numbers proves nothing for the first") {
@@ -151,16 +151,16 @@ TEST_CASE("tcp_peer: a later connection with the same four numbers proves nothin
   client.reset();
   client = connect_from(here);
   const UniqueFd second = accept_one(listener.get());
-  CHECK(fault_of(first.get()) == TcpPeerFault::not_tcp);
+  CHECK(fault_of(first.get()) == TcpPeerError::not_tcp);
   CHECK(tcp_peer(second.get()));
 }
 
 TEST_CASE("tcp_peer: not for what is no connected TCP socket") {
-  CHECK(fault_of(-1) == TcpPeerFault::not_tcp);
-  CHECK(fault_of(make_pipe().first.get()) == TcpPeerFault::not_tcp);
-  CHECK(fault_of(stream_pair().first.get()) == TcpPeerFault::not_tcp);
+  CHECK(fault_of(-1) == TcpPeerError::not_tcp);
+  CHECK(fault_of(make_pipe().first.get()) == TcpPeerError::not_tcp);
+  CHECK(fault_of(stream_pair().first.get()) == TcpPeerError::not_tcp);
   const UniqueFd listener = listen_at(*SocketAddress::numeric("127.0.0.1", 0));
-  CHECK(fault_of(listener.get()) == TcpPeerFault::not_tcp);
+  CHECK(fault_of(listener.get()) == TcpPeerError::not_tcp);
 }
 
 TEST_CASE("tcp_peer: another user is told as such, at either end" * doctest::skip(!is_root())) {
@@ -175,7 +175,7 @@ TEST_CASE("tcp_peer: another user is told as such, at either end" * doctest::ski
     const pid_t child = as_stranger([&] {
       const UniqueFd client(::socket(there.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
       if (::connect(client.get(), there.raw(), there.size()) != 0) return 1;
-      TcpPeerFault fault = TcpPeerFault::none;
+      TcpPeerError fault = TcpPeerError::none;
       const auto early = tcp_server(client.get(), fault);
       char byte = 0;
       // Stays until the other side has looked.
@@ -208,7 +208,7 @@ TEST_CASE("tcp_server: another user's listener that has taken the port is told a
   std::uint16_t port = 0;
   REQUIRE(::read(said.first.get(), &port, sizeof port) == sizeof port);
   const UniqueFd client = connect_blocking(*SocketAddress::numeric("127.0.0.1", port), 5000);
-  TcpPeerFault fault = TcpPeerFault::none;
+  TcpPeerError fault = TcpPeerError::none;
   const auto server = tcp_server(client.get(), fault);
   REQUIRE(server);
   CHECK(server->uid == kStranger);
@@ -235,9 +235,9 @@ TEST_CASE("tcp_peer: where the kernel may not be asked, nobody is known") {
     const sock_fprog filter{std::size(program), program};
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) ::_exit(1);
     if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) ::_exit(2);
-    TcpPeerFault fault = TcpPeerFault::none;
+    TcpPeerError fault = TcpPeerError::none;
     if (tcp_peer(accepted.get(), fault)) ::_exit(3);
-    ::_exit(fault == TcpPeerFault::no_sock_diag ? 0 : 4);
+    ::_exit(fault == TcpPeerError::no_sock_diag ? 0 : 4);
   }
   CHECK(exit_code(child) == 0);
 }
@@ -252,7 +252,7 @@ TEST_CASE("tcp_peer: a look-up that was opened in time needs no further file") {
     TcpPeers peers;
     const rlimit none{0, 0};
     if (::setrlimit(RLIMIT_NOFILE, &none) != 0) ::_exit(1);
-    TcpPeerFault fault = TcpPeerFault::none;
+    TcpPeerError fault = TcpPeerError::none;
     ::_exit(peers.peer(accepted.get(), fault) && !tcp_peer(accepted.get()) ? 0 : 2);
   }
   CHECK(exit_code(child) == 0);

@@ -26,11 +26,11 @@ std::vector<Message> samples() {
       Program{
           7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
       Program{},
-      Spawn{7,
+      Start{7,
             {{9, 1, 0, {"PMI_RANK=0"}, {3, 4}, 2, "node2", true, true, false},
              {.rank = 4000000000u, .silent = true}},
             true},
-      Spawn{},
+      Start{},
       Signal{15, {1, 2, 3}},
       Signal{},
       End{2000},
@@ -38,7 +38,7 @@ std::vector<Message> samples() {
       Ready{1, 4711, "host"},
       Started{9, 1234},
       Started{9, 1234, {0, 4}},
-      SpawnFailed{1, 2, "execve", "./nowhere"},
+      StartFailed{1, 2, "execve", "./nowhere"},
       Exited{5, true, 9, true, true},
       Exited{5, false, -1, false},
       OutputLost{28, "file"},
@@ -85,17 +85,17 @@ TEST_CASE("the fields come back as they were") {
   CHECK(hello.spawned_label == "[%g:%r] ");
   CHECK(hello.stdin_readers == 64);
   CHECK(hello.binding.sets == std::vector<std::vector<std::uint32_t>>{{0, 2}, {1}});
-  const auto spawn = std::get<Spawn>(*decode(encode(
-      Spawn{7, {{.process = 5, .group = 2, .rank = 4000000000u, .environment = {"A=b"}, .fds = {3, 4}}}})));
+  const auto spawn = std::get<Start>(*decode(encode(
+      Start{7, {{.task = 5, .group = 2, .rank = 4000000000u, .environment = {"A=b"}, .fds = {3, 4}}}})));
   REQUIRE(spawn.ranks.size() == 1);
   CHECK(spawn.program == 7);
-  CHECK(spawn.ranks[0].process == 5);
+  CHECK(spawn.ranks[0].task == 5);
   CHECK(spawn.ranks[0].group == 2);
   CHECK(spawn.ranks[0].rank == 4000000000u);
   CHECK(spawn.ranks[0].environment == std::vector<std::string>{"A=b"});
   CHECK(spawn.ranks[0].fds == std::vector<std::int32_t>{3, 4});
   const auto exited = std::get<Exited>(*decode(encode(Exited{5, true, 9, true, true})));
-  CHECK(exited.process == 5);
+  CHECK(exited.task == 5);
   CHECK(exited.signaled);
   CHECK(exited.value == 9);
   CHECK(exited.core_dumped);

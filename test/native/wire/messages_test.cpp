@@ -55,14 +55,15 @@ TEST_CASE("the table is consistent") {
     // Nothing can be read behind a value that takes the rest of the line.
     for (const AttributeSpec& attribute : spec.attributes) {
       const bool last = &attribute == &spec.attributes.back();
-      if (attribute.type == ValueType::rest && spec.form == Form::line && !spec.v1.empty()) CHECK(last);
+      if (attribute.type == ValueType::rest_of_line && spec.form == Form::line && !spec.v1.empty())
+        CHECK(last);
     }
   }
 }
 
 TEST_CASE("every enumerator has a name") {
   for (const auto type :
-       {ValueType::integer, ValueType::boolean, ValueType::word, ValueType::words, ValueType::rest}) {
+       {ValueType::integer, ValueType::boolean, ValueType::word, ValueType::words, ValueType::rest_of_line}) {
     CHECK_FALSE(to_string(type).empty());
   }
   for (const auto presence : {Presence::required, Presence::optional, Presence::on_success}) {

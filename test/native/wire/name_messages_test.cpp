@@ -16,8 +16,8 @@ std::vector<Message> samples() {
           Ask{{Operation::unpublish, "ocean"}},
           List{"after"},
           Welcome{},
-          Reply{{Fault::none, "port"}},
-          Reply{{Fault::gone}},
+          Reply{{Error::none, "port"}},
+          Reply{{Error::gone}},
           Page{{{"s", "p", "k", 7}, {"t", "", "", 0}}, false},
           Page{}};
 }
@@ -67,7 +67,7 @@ TEST_CASE("what PMI could not say is refused") {
   CHECK_FALSE(is_taken(Ask{{Operation::publish, std::string("s\0", 2), "p"}}));
   CHECK_FALSE(is_taken(Hello{.kvsname = std::string(kMaxKvsname, 'k')}));
   CHECK_FALSE(is_taken(List{long_name}));
-  CHECK_FALSE(is_taken(Reply{{Fault::none, "a\nb"}}));
+  CHECK_FALSE(is_taken(Reply{{Error::none, "a\nb"}}));
   CHECK_FALSE(is_taken(Page{{{"s", long_name, "k", 1}}, true}));
   CHECK_FALSE(is_taken(Page{{}, false}));
 }

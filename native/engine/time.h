@@ -1,0 +1,10 @@
+// Time as the engine knows it: an input.
+#pragma once
+
+#include <chrono>
+
+namespace wireup::engine {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+
+}  // namespace wireup::engine

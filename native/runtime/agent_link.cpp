@@ -1,0 +1,115 @@
+#include "runtime/agent_link.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "os/error.h"
+#include "os/start_process.h"
+
+namespace wireup::runtime {
+namespace {
+
+// The agent finds its socket there.
+constexpr int kAgentSocket = 3;
+
+// How often we look whether a signal has stopped the agent. It is killed when two looks see it so: one may
+// come when both were stopped together and only we have been let go on so far.
+constexpr std::chrono::milliseconds kAgentCheck{500};
+
+// An agent without ranks ends within milliseconds of its socket's end.
+constexpr std::chrono::milliseconds kUnusedLimit{2000};
+
+os::UniqueFd open_null() {
+  os::UniqueFd fd(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!fd) throw os::OsError::last("open", "/dev/null");
+  return fd;
+}
+
+// Node ignores SIGPIPE and SIGXFSZ for itself; whatever else is ignored was meant to reach the ranks too.
+sigset_t inherited_ignored_signals() {
+  sigset_t ignored = os::ignored_signals();
+  sigdelset(&ignored, SIGPIPE);
+  sigdelset(&ignored, SIGXFSZ);
+  return ignored;
+}
+
+}  // namespace
+
+AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reactor_(reactor) {
+  os::FdPair pair = os::seqpacket_pair();
+  os::UniqueFd null;
+  if (fcntl(STDIN_FILENO, F_GETFD) < 0) null = open_null();
+  os::ProcessSpec spec;
+  spec.path = options.path;
+  spec.args = {"wireup-agent"};
+  spec.environment = options.environment;
+  spec.fds = {{null ? null.get() : STDIN_FILENO, STDIN_FILENO},
+              {options.out < 0 ? STDOUT_FILENO : options.out, STDOUT_FILENO},
+              {options.err < 0 ? STDERR_FILENO : options.err, STDERR_FILENO},
+              {pair.second.get(), kAgentSocket}};
+  spec.ignored_signals = inherited_ignored_signals();
+  process_ = std::make_unique<ChildProcess>(reactor_, spec,
+                                            [this](const os::ExitStatus& status) { exited(status); });
+  socket_ = std::make_unique<os::MessageSocket>(reactor_, std::move(pair.first),
+                                                static_cast<os::MessageSocketObserver&>(*this));
+  watch();
+}
+
+AgentLink::~AgentLink() {
+  if (watch_ != 0) reactor_.cancel(watch_);
+  hang_up();
+  if (process_ && !has_ranks_) process_->wait(kUnusedLimit);
+}
+
+void AgentLink::watch() {
+  watch_ = reactor_.after(kAgentCheck, [this] {
+    watch_ = 0;
+    if (!process_) return;
+    const bool stopped = process_->stopped();
+    if (stopped && stopped_ && socket_) return process_->kill();
+    // Without its agent a guard has something to do still: it kills what that has left.
+    if (stopped && stopped_) process_->go_on();
+    stopped_ = stopped && !stopped_;
+    watch();
+  });
+}
+
+void AgentLink::send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds) {
+  has_ranks_ = has_ranks_ || std::holds_alternative<wire::agent::Start>(message);
+  if (socket_) socket_->send(wire::agent::encode(message), std::move(fds));
+}
+
+bool AgentLink::hang_up() { return std::exchange(socket_, nullptr) != nullptr; }
+
+void AgentLink::on_message(std::string_view bytes, std::optional<std::vector<os::UniqueFd>>) {
+  auto message = wire::agent::decode(bytes);
+  if (!message) return on_message_end(EPROTO);
+  if (observer_ != nullptr) observer_->on_agent_message(*message);
+}
+
+void AgentLink::on_message_end(int error) {
+  socket_.reset();
+  if (observer_ != nullptr) observer_->on_agent_silent(error);
+}
+
+void AgentLink::exited(const os::ExitStatus& status) {
+  const std::string who = "wireup-agent (pid " + std::to_string(process_->pid()) + ") ";
+  std::string fault;
+  if (status.signaled ? stopped_ : status.value == wire::agent::kExitStopped) {
+    fault = who + "was stopped by a signal and had to be killed";
+  } else if (status.signaled) {
+    fault =
+        who + "was killed by signal " + std::to_string(status.value) + " (" + strsignal(status.value) + ")";
+  } else if (status.value != 0) {
+    fault = who + "ended with code " + std::to_string(status.value);
+  }
+  process_.reset();
+  if (observer_ != nullptr) observer_->on_agent_exit(fault);
+}
+
+}  // namespace wireup::runtime

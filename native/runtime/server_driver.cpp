@@ -1,0 +1,307 @@
+#include "runtime/server_driver.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <string>
+
+#include "engine/result_codes.h"
+#include "os/error.h"
+#include "os/limits.h"
+#include "os/peer.h"
+#include "os/socket_address.h"
+#include "runtime/addresses.h"
+#include "runtime/name_client.h"
+#include "runtime/timeouts.h"
+#include "wire/printable.h"
+
+namespace wireup::runtime {
+namespace {
+
+// Of replies to one connection: room for hundreds of requests without a read between, each answered with less
+// than 2 KiB.
+constexpr std::size_t kMostUnread = 1 << 20;
+
+bool is_shared(const engine::AuthPolicy& policy) {
+  return std::ranges::any_of(policy.allowed_uids, [](const engine::UidRange& range) {
+    return range.first != geteuid() || range.last != geteuid();
+  });
+}
+
+// Each rank has a file of its own. Of those that can be opened beside them strangers together hold half at
+// most: the rest is for what the process does else.
+engine::ProcessGroupOptions prepared(engine::ProcessGroupOptions options, bool listens,
+                                     bool names_elsewhere) {
+  options.names_elsewhere = names_elsewhere;
+  if (!listens) return options;
+  const std::size_t ranks = options.layout.size();
+  const std::size_t limit = os::make_room_for_fds(ranks + 2 * options.auth.total_slots).soft;
+  const std::size_t room = limit - std::min(limit, os::open_fds() + ranks);
+  options.auth.total_slots = std::min(options.auth.total_slots, room / 2);
+  options.auth.slots = std::min(options.auth.slots, options.auth.total_slots);
+  return options;
+}
+
+}  // namespace
+
+ServerDriver::ServerDriver(os::Reactor& reactor, engine::ProcessGroupOptions options,
+                           const ListenOptions& listen_options, OnEvent on_event, OnSpawnQuery on_spawn_query,
+                           NameClient* names)
+    : reactor_(reactor),
+      group_(prepared(std::move(options), listen_options.address || !listen_options.private_parents.empty(),
+                      names != nullptr)),
+      on_event_(std::move(on_event)),
+      on_spawn_query_(std::move(on_spawn_query)),
+      names_(names) {
+  listen(listen_options);
+}
+
+ServerDriver::~ServerDriver() {
+  if (door_timer_ != 0) reactor_.cancel(door_timer_);
+  if (timer_ != 0) reactor_.cancel(timer_);
+}
+
+void ServerDriver::listen(const ListenOptions& options) {
+  if (!options.private_parents.empty()) {
+    PrivateListener made =
+        listen_privately(reactor_, options.private_parents, is_shared(group_.options().auth), on_accept());
+    directory_ = std::move(made.directory);
+    listener_ = std::move(made.listener);
+    address_ = std::move(made.address);
+    return;
+  }
+  std::optional<wire::Address> address = options.address;
+  if (!address) return;
+  if (std::holds_alternative<wire::TcpAddress>(*address)) tcp_peers_.emplace();
+  auto* tcp = std::get_if<wire::TcpAddress>(&*address);
+  if (tcp != nullptr && tcp->port == 0 && options.ports) {
+    const auto [first, last] = *options.ports;
+    tcp->port = first;
+    while (tcp->port < last) {
+      try {
+        return listen_at(*address);
+      } catch (const os::OsError& error) {
+        if (error.code().value() != EADDRINUSE) throw;
+        ++tcp->port;
+      }
+    }
+  }
+  listen_at(*address);
+}
+
+os::Listener::OnAccept ServerDriver::on_accept() {
+  return [this](os::UniqueFd socket) { accepted(std::move(socket)); };
+}
+
+void ServerDriver::listen_at(const wire::Address& address) {
+  listener_ =
+      std::make_unique<os::Listener>(reactor_, to_socket_address(address), on_accept(),
+                                     is_shared(group_.options().auth) ? kShared : os::Listener::kPrivate);
+  // Only a TCP address can differ from what was asked for (port 0).
+  address_ =
+      std::holds_alternative<wire::TcpAddress>(address) ? to_wire_address(listener_->address()) : address;
+}
+
+engine::Peer ServerDriver::identify(int socket) {
+  engine::Peer peer;
+  if (!tcp_peers_) {
+    peer.transport = engine::Transport::unix_socket;
+    peer.address = wire::printable(os::SocketAddress::of_peer(socket).text());
+    const auto credentials = os::unix_peer(socket);
+    if (!credentials) return peer;
+    peer.uid = credentials->uid;
+    if (credentials->pid != 0) peer.pid = credentials->pid;
+    if (group_.options().auth.descendants_only) peer.lineage = os::lineage_of_peer(socket);
+    return peer;
+  }
+  peer.transport = engine::Transport::tcp;
+  os::TcpPeerError fault = os::TcpPeerError::none;
+  const auto owner = tcp_peers_->peer(socket, fault);
+  const os::SocketAddress address = os::SocketAddress::of_peer(socket);
+  peer.address = address.text();
+  if (owner) {
+    peer.uid = owner->uid;
+  } else if (fault == os::TcpPeerError::other_machine) {
+    peer.host = address.host();
+  } else {
+    peer.unknown = os::describe(fault);
+  }
+  return peer;
+}
+
+ServerDriver::Connection& ServerDriver::new_connection(os::UniqueFd socket) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<engine::ConnectionId>(connections_.size()));
+    connections_.emplace_back();
+  }
+  const engine::ConnectionId id = free_.back();
+  auto connection = std::make_unique<Connection>(*this, id);
+  connection->stream.emplace(reactor_, std::move(socket), *connection,
+                             os::StreamLimits{.max_write_queue = kMostUnread});
+  free_.pop_back();
+  connections_[id] = std::move(connection);
+  return *connections_[id];
+}
+
+os::UniqueFd ServerDriver::open_channel(std::uint32_t rank) {
+  os::FdPair pair = os::stream_pair();
+  adopt_channel(rank, std::move(pair.first));
+  os::set_nonblocking(pair.second.get(), false);
+  return std::move(pair.second);
+}
+
+void ServerDriver::adopt_channel(std::uint32_t rank, os::UniqueFd end) {
+  const engine::ConnectionId id = new_connection(std::move(end)).id;
+  try {
+    group_.open_channel(id, rank);
+  } catch (...) {
+    connections_[id].reset();
+    free_.push_back(id);
+    throw;
+  }
+}
+
+void ServerDriver::reject_channel(std::uint32_t rank, std::string reason) {
+  group_.reject(engine::Peer{}, std::move(reason), effects_, static_cast<std::int32_t>(rank));
+  apply();
+}
+
+void ServerDriver::depart(std::uint32_t rank) {
+  group_.depart(rank, effects_);
+  apply();
+}
+
+void ServerDriver::answer_spawn(engine::QueryId id, const engine::SpawnAnswer& answer) {
+  group_.answer_spawn(id, answer, effects_);
+  apply();
+}
+
+void ServerDriver::accepted(os::UniqueFd socket) {
+  engine::Peer peer;
+  try {
+    peer = identify(socket.get());
+  } catch (const os::OsError&) {
+    return;  // it has ended already, and the kernel says no more whose it was
+  }
+  at_the_door_.emplace(Waiting{std::move(socket), std::move(peer)});
+  open_door();
+}
+
+void ServerDriver::open_door() {
+  if (!at_the_door_) return;
+  if (door_timer_ != 0) reactor_.cancel(door_timer_);
+  door_timer_ = 0;
+  const auto until = group_.busy_until(at_the_door_->peer, os::Reactor::Clock::now());
+  listener_->hold(until.has_value());
+  if (until) {
+    door_timer_ = reactor_.at(*until, [this] {
+      door_timer_ = 0;
+      open_door();
+    });
+    return;
+  }
+  Waiting next = std::move(*std::exchange(at_the_door_, std::nullopt));
+  admit(std::move(next.socket), std::move(next.peer));
+}
+
+void ServerDriver::admit(os::UniqueFd socket, engine::Peer peer) {
+  Connection* connection = nullptr;
+  try {
+    connection = &new_connection(std::move(socket));
+  } catch (const os::OsError& error) {
+    group_.reject(peer, std::string("there is no room for it: ") + error.what(), effects_);
+    return apply();
+  }
+  group_.accept(connection->id, std::move(peer), os::Reactor::Clock::now(), effects_);
+  apply();
+}
+
+void ServerDriver::Connection::on_bytes(os::Stream&, std::string_view bytes) {
+  if (closing) return;
+  host.group_.receive(id, bytes, host.effects_);
+  host.apply();
+}
+
+void ServerDriver::Connection::on_end(os::Stream&, int error) {
+  // Any other error is how the peer has gone.
+  host.ended(*this, error == ENOBUFS
+                        ? "it left " + std::to_string(kMostUnread >> 20) + " MiB of replies unread"
+                        : "");
+}
+
+void ServerDriver::ended(Connection& connection, std::string cut_off) {
+  const bool known = !connection.closing;
+  const engine::ConnectionId id = connection.id;
+  connections_[id].reset();
+  if (known) group_.eof(id, effects_, std::move(cut_off));
+  free_.push_back(id);
+  apply();
+  open_door();
+}
+
+void ServerDriver::apply() {
+  // The events are moved out first because an owner may act on this host from within.
+  std::vector<engine::Event> events;
+  std::vector<engine::SpawnQuery> queries;
+  std::vector<engine::NameQuery> name_questions;
+  for (const engine::Effect& effect : effects_.list()) {
+    if (const auto* send = engine::as<engine::Send>(effect)) {
+      if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
+    } else if (const auto* close = engine::as<engine::Close>(effect)) {
+      Connection& connection = *connections_[close->connection];
+      connection.closing = true;
+      connection.stream->close_after_flush(kFlushTimeout);
+    } else if (const auto* query = engine::as<engine::SpawnQuery>(effect)) {
+      queries.push_back(*query);
+    } else if (const auto* query = engine::as<engine::NameQuery>(effect)) {
+      name_questions.push_back(*query);
+    } else {
+      events.push_back(*engine::as<engine::Event>(effect));
+    }
+  }
+  effects_.clear();
+  arm_timer();
+  for (const engine::Event& event : events) on_event_(event);
+  for (engine::NameQuery& query : name_questions) ask(std::move(query));
+  for (engine::SpawnQuery& query : queries) {
+    if (on_spawn_query_) {
+      on_spawn_query_(std::move(query));
+    } else {
+      answer_spawn(query.id, {.rc = engine::kFail, .message = "not_supported"});
+    }
+  }
+  // A connection whose rank is known has given its place up.
+  const auto has_identified = [](const engine::Event& event) {
+    return event.type == engine::EventType::connected;
+  };
+  if (at_the_door_ && std::ranges::any_of(events, has_identified)) open_door();
+}
+
+void ServerDriver::ask(engine::NameQuery query) {
+  names_->ask(std::move(query.request),
+              [this, id = query.id, alive = std::weak_ptr(alive_)](const engine::NameAnswer& answer) {
+                if (alive.expired()) return;
+                group_.answer_name(id, answer, effects_);
+                apply();
+              });
+}
+
+void ServerDriver::arm_timer() {
+  const auto due = group_.deadline();
+  if (due == timer_due_) return;
+  if (timer_ != 0) reactor_.cancel(timer_);
+  timer_ = 0;
+  timer_due_ = due;
+  if (!due) return;
+  timer_ = reactor_.at(*due, [this] {
+    timer_ = 0;
+    timer_due_.reset();
+    group_.tick(os::Reactor::Clock::now(), effects_);
+    apply();
+  });
+}
+
+}  // namespace wireup::runtime

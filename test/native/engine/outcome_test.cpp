@@ -1,0 +1,350 @@
+// How a job ends, as tables: what is reported, in that order, and the verdict.
+#include "engine/outcome.h"
+
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+
+#include "engine/process_group_support.h"
+
+namespace wireup::engine {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::uint32_t kRanks = 4;
+
+// An Outcome of started ranks, with reports in short form.
+struct Story {
+  explicit Story(OutcomePolicy policy = {}) : outcome(kRanks, policy) {
+    for (std::uint32_t rank = 0; rank < kRanks; ++rank)
+      outcome.started(rank, static_cast<std::int32_t>(100 + rank));
+  }
+  void init(std::uint32_t rank) { outcome.initialized(rank); }
+  void finalize(std::uint32_t rank) { outcome.finalized(rank); }
+  void hang_up(std::uint32_t rank, std::optional<std::uint64_t> barrier = {}) {
+    outcome.disconnected(rank, true, barrier, {}, now);
+  }
+  // Where ranks may come back.
+  void hang_up_for_a_while(std::uint32_t rank) { outcome.disconnected(rank, false, {}, {}, now); }
+  void exit(std::uint32_t rank, std::int32_t code) { outcome.exited(rank, {.value = code}, now); }
+  void signal(std::uint32_t rank, std::int32_t number) {
+    outcome.exited(rank, {.signaled = true, .value = number}, now);
+  }
+  // It ran when the agent sent TERM.
+  void ended(std::uint32_t rank) {
+    outcome.exited(rank, {.signaled = true, .value = SIGTERM, .ended = true}, now);
+  }
+  // So did this, but it was past hearing it.
+  void exit_while_ended(std::uint32_t rank, std::int32_t code) {
+    outcome.exited(rank, {.value = code, .ended = true}, now);
+  }
+  void abort(std::uint32_t rank, std::int32_t code) { outcome.aborted(rank, code, "why", {}); }
+  void stuck(std::uint32_t rank, std::uint64_t barrier = 0) { outcome.stuck(rank, barrier); }
+  void after(milliseconds delay) { outcome.tick(now += delay); }
+
+  Outcome outcome;
+  TimePoint now = kStart;
+};
+
+struct Verdict {
+  bool must_end;
+  std::int32_t exit_code;
+  std::optional<FailureReason> reason = {};
+  std::int32_t rank = -1;
+  std::int32_t value = 0;
+};
+
+struct Row {
+  const char* what;
+  std::function<void(Story&)> story;
+  Verdict verdict;
+};
+
+void check(const Row& row, OutcomePolicy policy = {}) {
+  CAPTURE(row.what);
+  Story story(policy);
+  row.story(story);
+  const Outcome& outcome = story.outcome;
+  CHECK(outcome.must_end() == row.verdict.must_end);
+  CHECK(outcome.exit_code() == row.verdict.exit_code);
+  REQUIRE(outcome.failure().has_value() == row.verdict.reason.has_value());
+  if (!row.verdict.reason) return;
+  CHECK(outcome.failure()->reason == *row.verdict.reason);
+  CHECK(outcome.failure()->rank == row.verdict.rank);
+  CHECK(outcome.failure()->value == row.verdict.value);
+}
+
+using R = FailureReason;
+
+TEST_CASE("one rank ends, the others run") {
+  const Row rows[] = {
+      {"with 0, no PMI", [](Story& s) { s.exit(1, 0); }, {false, 0}},
+      {"with 0 after finalize",
+       [](Story& s) { s.init(1), s.finalize(1), s.hang_up(1), s.exit(1, 0); },
+       {false, 0}},
+      {"with 3", [](Story& s) { s.exit(1, 3); }, {true, 3, R::exit, 1, 3}},
+      {"with 3 after finalize",
+       [](Story& s) { s.init(1), s.finalize(1), s.exit(1, 3); },
+       {true, 3, R::exit, 1, 3}},
+      {"with 256, which is no code that a shell sees",
+       [](Story& s) { s.abort(1, 256); },
+       {true, 1, R::abort, 1, 256}},
+      {"by a signal", [](Story& s) { s.signal(1, SIGSEGV); }, {true, 139, R::signal, 1, SIGSEGV}},
+      {"hung up, then the signal is told",
+       [](Story& s) { s.init(1), s.hang_up(1), s.signal(1, SIGKILL); },
+       {true, 137, R::signal, 1, SIGKILL}},
+      {"hung up, then its code",
+       [](Story& s) { s.init(1), s.hang_up(1), s.exit(1, 5); },
+       {true, 5, R::exit, 1, 5}},
+      {"hung up, then 0", [](Story& s) { s.init(1), s.hang_up(1), s.exit(1, 0); }, {true, 1, R::lost, 1}},
+      {"0, then hung up", [](Story& s) { s.init(1), s.exit(1, 0), s.hang_up(1); }, {true, 1, R::lost, 1}},
+      {"0, a moment ago", [](Story& s) { s.init(1), s.exit(1, 0), s.after(milliseconds(199)); }, {false, 0}},
+      {"0, and a child of it holds the connection",
+       [](Story& s) { s.init(1), s.exit(1, 0), s.after(kSuspicion); },
+       {true, 1, R::lost, 1}},
+      {"0, then its finalize is read",
+       [](Story& s) { s.init(1), s.exit(1, 0), s.finalize(1), s.hang_up(1), s.after(kSuspicion); },
+       {false, 0}},
+      {"hung up and lives on",
+       [](Story& s) { s.init(1), s.hang_up(1), s.after(kSuspicion); },
+       {true, 1, R::lost, 1}},
+      {"hung up and may come back",
+       [](Story& s) { s.init(1), s.hang_up_for_a_while(1), s.after(kSuspicion); },
+       {false, 0}},
+      {"hung up, could come back, but has exited",
+       [](Story& s) { s.init(1), s.hang_up_for_a_while(1), s.exit(1, 0), s.after(kSuspicion); },
+       {true, 1, R::lost, 1}},
+      {"hung up before init and lives on", [](Story& s) { s.hang_up(1), s.after(kSuspicion); }, {false, 0}},
+      {"abort", [](Story& s) { s.init(1), s.abort(1, 42); }, {true, 42, R::abort, 1, 42}},
+      {"abort, read after the exit that it explains",
+       [](Story& s) { s.init(1), s.exit(1, 9), s.abort(1, 42); },
+       {true, 42, R::abort, 1, 42}},
+      {"not started",
+       [](Story& s) { s.outcome.start_failed(1, ENOENT, "x", true); },
+       {true, 127, R::spawn, 1, ENOENT}},
+      {"not executable",
+       [](Story& s) { s.outcome.start_failed(1, EACCES, "x", true); },
+       {true, 126, R::spawn, 1, EACCES}},
+      {"no such folder",
+       [](Story& s) { s.outcome.start_failed(1, ENOENT, "x", false); },
+       {true, 1, R::spawn, 1, ENOENT}},
+      {"the reader of the output has gone",
+       [](Story& s) { s.outcome.output_lost(EPIPE, "stdout"); },
+       {true, 141, R::output, -1, EPIPE}},
+      {"a full disk", [](Story& s) { s.outcome.output_lost(ENOSPC, "f"); }, {true, 1, R::output, -1, ENOSPC}},
+      {"no memory to start",
+       [](Story& s) { s.outcome.start_failed(1, ENOMEM, "x", false); },
+       {true, 1, R::spawn, 1, ENOMEM}},
+  };
+  for (const Row& row : rows) check(row);
+}
+
+TEST_CASE("the first in time is to blame") {
+  const Row rows[] = {
+      {"two codes", [](Story& s) { s.exit(2, 4), s.exit(1, 3); }, {true, 4, R::exit, 2, 4}},
+      {"a victim of the clean-up", [](Story& s) { s.exit(2, 4), s.ended(1); }, {true, 4, R::exit, 2, 4}},
+      {"an abort because of one that hung up before",
+       [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.abort(2, 14), s.signal(1, SIGSEGV); },
+       {true, 139, R::signal, 1, SIGSEGV}},
+      {"the one that hung up ran when the job was ended",
+       [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.abort(2, 14), s.ended(1); },
+       {true, 1, R::lost, 1}},
+      {"two exit at once: the one whose status came second hung up first",
+       [](Story& s) { s.init(1), s.init(2), s.hang_up(1), s.exit(2, 3), s.exit_while_ended(1, 4); },
+       {true, 4, R::exit, 1, 4}},
+      {"one that hung up crashes by itself while the job is ended",
+       [](Story& s) {
+         s.init(1), s.init(2), s.hang_up(1), s.exit(2, 3);
+         s.outcome.exited(1, {.signaled = true, .value = SIGSEGV, .ended = true}, s.now);
+       },
+       {true, 139, R::signal, 1, SIGSEGV}},
+      {"one that did not hang up and exits while the job is ended is a victim",
+       [](Story& s) { s.init(1), s.init(2), s.exit(2, 3), s.exit_while_ended(1, 4); },
+       {true, 3, R::exit, 2, 3}},
+      {"all were sent TERM: one hung up, another's status came first, and the agent took the first for its "
+       "own doing",
+       [](Story& s) {
+         s.outcome.forwarded(SIGTERM), s.init(1), s.hang_up(1), s.signal(2, SIGTERM), s.ended(1);
+       },
+       {true, 143, R::signal, 1, SIGTERM}},
+      {"one that hung up and ran, when others were sent INT",
+       [](Story& s) {
+         s.outcome.forwarded(SIGINT), s.init(1), s.hang_up(1), s.signal(2, SIGINT), s.ended(1);
+       },
+       {true, 1, R::lost, 1}},
+      {"one that hung up after the abort is a victim",
+       [](Story& s) { s.init(1), s.init(2), s.abort(2, 14), s.hang_up(1), s.signal(1, SIGSEGV); },
+       {true, 14, R::abort, 2, 14}},
+      {"a suspect that explained itself",
+       [](Story& s) { s.init(1), s.exit(1, 0), s.finalize(1), s.exit(2, 7); },
+       {true, 7, R::exit, 2, 7}},
+      {"one that hung up before init is no suspect",
+       [](Story& s) { s.hang_up(1), s.exit(2, 7); },
+       {true, 7, R::exit, 2, 7}},
+      {"nobody's failure after stopped()",
+       [](Story& s) { s.outcome.stopped(), s.exit(1, 3), s.abort(2, 4); },
+       {true, 0}},
+      {"the agent",
+       [](Story& s) { s.outcome.agent_lost(0, {}), s.outcome.agent_lost(0, "killed"); },
+       {true, 1, R::agent, -1}},
+      {"the agent, when the job had failed by then",
+       [](Story& s) { s.exit(1, 3), s.outcome.agent_lost(0, "killed"); },
+       {true, 3, R::exit, 1, 3}},
+  };
+  for (const Row& row : rows) check(row);
+}
+
+TEST_CASE("a rank leaves while others wait in a barrier") {
+  const Row rows[] = {
+      {"0 before init", [](Story& s) { s.hang_up(1), s.exit(1, 0), s.stuck(1); }, {true, 1, R::early, 1}},
+      {"finalize", [](Story& s) { s.init(1), s.finalize(1), s.stuck(1); }, {true, 1, R::early, 1}},
+      {"0 without finalize",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.exit(1, 0); },
+       {true, 1, R::early, 1}},
+      {"hung up: its status may be on the way",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1); },
+       {false, 0}},
+      {"a signal",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.signal(1, SIGKILL); },
+       {true, 137, R::signal, 1, SIGKILL}},
+      {"hung up and lives on",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.after(kSuspicion); },
+       {true, 1, R::early, 1}},
+      {"not for us any more", [](Story& s) { s.outcome.stopped(), s.stuck(1); }, {true, 0}},
+  };
+  for (const Row& row : rows) check(row);
+  const Row waiting[] = {
+      {"0 before init", [](Story& s) { s.hang_up(1), s.exit(1, 0), s.stuck(1); }, {false, 0}},
+      {"0 without finalize is a loss",
+       [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.exit(1, 0); },
+       {true, 1, R::lost, 1}},
+  };
+  for (const Row& row : waiting) check(row, {.end_on_early_exit = false});
+}
+
+TEST_CASE("a failure need not end the others") {
+  const OutcomePolicy wait{.end_on_failure = false};
+  const Row rows[] = {
+      {"a code", [](Story& s) { s.exit(1, 3), s.exit(2, 4); }, {false, 3, R::exit, 1, 3}},
+      {"a signal", [](Story& s) { s.signal(1, 9); }, {false, 137, R::signal, 1, 9}},
+      {"a loss", [](Story& s) { s.init(1), s.hang_up(1), s.exit(1, 0); }, {false, 1, R::lost, 1}},
+      {"but others wait for it", [](Story& s) { s.exit(1, 3), s.stuck(1); }, {true, 3, R::exit, 1, 3}},
+      {"others wait for a second",
+       [](Story& s) { s.exit(1, 3), s.init(2), s.hang_up(2), s.stuck(2), s.exit(2, 0); },
+       {true, 3, R::exit, 1, 3}},
+      {"abort", [](Story& s) { s.exit(1, 3), s.abort(2, 4); }, {true, 3, R::exit, 1, 3}},
+      {"one cannot be started",
+       [](Story& s) { s.outcome.start_failed(1, ENOENT, "x", true); },
+       {true, 127, R::spawn, 1, ENOENT}},
+      {"time",
+       [](Story& s) { s.exit(1, 3), s.outcome.timed_out(R::timeout, milliseconds(5)); },
+       {true, 3, R::exit, 1, 3}},
+  };
+  for (const Row& row : rows) check(row, wait);
+}
+
+TEST_CASE("time limits") {
+  check({"job",
+         [](Story& s) { s.outcome.timed_out(R::timeout, milliseconds(1500)); },
+         {true, 124, R::timeout, -1, 1500}});
+  check({"wire-up",
+         [](Story& s) { s.outcome.timed_out(R::startup, milliseconds(9)); },
+         {true, 124, R::startup, -1, 9}});
+}
+
+TEST_CASE("64 ranks that fail at once: the first is to blame, the others are neither culprits nor victims") {
+  Outcome outcome(64);
+  for (std::uint32_t rank = 0; rank < 64; ++rank) outcome.started(rank, 1 + static_cast<std::int32_t>(rank));
+  for (std::uint32_t i = 0; i < 64; ++i) outcome.exited((i + 17) % 64, {.value = 3}, kStart);
+  REQUIRE(outcome.failure());
+  CHECK(outcome.failure()->rank == 17);
+  CHECK(outcome.victims() == 0);
+  CHECK(outcome.settled());
+}
+
+TEST_CASE("victims are those that ran when the job was ended") {
+  Story story;
+  story.exit(1, 3);
+  story.exit(2, 3);
+  story.ended(0);
+  CHECK(story.outcome.victims() == 2);  // 3 runs
+  story.ended(3);
+  CHECK(story.outcome.victims() == 2);
+  CHECK(story.outcome.rank(2).pid == 102);
+}
+
+TEST_CASE("how far the culprit had come, and its barrier") {
+  Story story;
+  story.init(1);
+  story.hang_up(1, 7);
+  story.signal(1, SIGBUS);
+  CHECK(story.outcome.failure()->phase == RankPhase::initialized);
+  CHECK(story.outcome.failure()->barrier == 7U);
+}
+
+TEST_CASE("why a rank was cut off is part of its failure, whatever the failure is called") {
+  const auto cut_off = [](const std::function<void(Story&)>& then) {
+    Story story;
+    story.init(1);
+    story.outcome.disconnected(1, true, {}, "it left replies unread", story.now);
+    then(story);
+    REQUIRE(story.outcome.failure());
+    CHECK(story.outcome.failure()->rank == 1);
+    return story.outcome.failure()->cut_off;
+  };
+  CHECK(cut_off([](Story& s) { s.after(kSuspicion); }) == "it left replies unread");
+  CHECK(cut_off([](Story& s) { s.exit(1, 7); }) == "it left replies unread");
+  CHECK(cut_off([](Story& s) { s.signal(1, SIGABRT); }) == "it left replies unread");
+  CHECK(cut_off([](Story& s) { s.abort(1, 7); }) == "it left replies unread");
+  CHECK(cut_off([](Story& s) { s.stuck(1), s.after(kSuspicion); }) == "it left replies unread");
+  // That was another connection.
+  CHECK(cut_off([](Story& s) { s.init(1), s.hang_up(1), s.after(kSuspicion); }).empty());
+}
+
+TEST_CASE("who has departed is told once") {
+  using Ranks = std::vector<std::uint32_t>;
+  Story story({.end_on_failure = false});
+  story.exit(0, 0);
+  CHECK(story.outcome.take_departed().empty());  // its last words may be on the way
+  story.hang_up(0);
+  CHECK(story.outcome.take_departed() == Ranks{0});
+  story.exit(1, 0);
+  CHECK(story.outcome.deadline() == kStart + kSuspicion);
+  story.after(kSuspicion);
+  CHECK(story.outcome.take_departed() == Ranks{1});
+  story.exit(2, 4);
+  CHECK(story.outcome.take_departed() == Ranks{2});
+  story.init(3);
+  story.finalize(3);
+  story.exit(3, 0);
+  CHECK(story.outcome.take_departed() == Ranks{3});  // under reconnect it might have started another program
+  CHECK(story.outcome.settled());
+  CHECK_FALSE(story.outcome.deadline());
+}
+
+TEST_CASE("a job of no PMI programs is over when the last has exited") {
+  Story story;
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    CHECK_FALSE(story.outcome.settled());
+    story.exit(rank, 0);
+  }
+  CHECK(story.outcome.settled());
+}
+
+TEST_CASE("a job is not over while a loss is suspected") {
+  Story story;
+  for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
+    story.init(rank);
+    if (rank != 2) story.finalize(rank);
+    story.exit(rank, 0);
+  }
+  CHECK_FALSE(story.outcome.settled());
+  story.finalize(2);
+  CHECK(story.outcome.settled());
+}
+
+}  // namespace
+}  // namespace wireup::engine

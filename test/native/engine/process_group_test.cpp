@@ -1,0 +1,504 @@
+// What transcripts cannot say: status, effects, and the host's side of the contract.
+#include <functional>
+#include <stdexcept>
+
+#include "engine/process_group_support.h"
+
+namespace wireup::engine {
+namespace {
+
+TEST_CASE("the life of a rank in states and events") {
+  ProcessGroup group(options(1));
+  Effects effects;
+  CHECK(group.rank_state(0) == RankState::absent);
+  group.accept(3, peer(1000), kStart, effects);
+  CHECK(group.rank_state(0) == RankState::absent);
+  group.receive(3, "cmd=initack pmiid=100\n", effects);
+  CHECK(group.rank_state(0) == RankState::connected);
+  CHECK(sent(effects, 3) == "cmd=initack\ncmd=set size=1\ncmd=set rank=0\ncmd=set debug=0\n");
+  REQUIRE(events(effects).size() == 1);
+  CHECK(events(effects)[0].type == EventType::connected);
+  CHECK(events(effects)[0].peer.pid == 7);
+  effects.clear();
+
+  group.receive(3, kInit, effects);
+  CHECK(group.rank_state(0) == RankState::initialized);
+  REQUIRE(events(effects).size() == 1);
+  CHECK(events(effects)[0].type == EventType::initialized);
+  CHECK(events(effects)[0].version == 1);
+  CHECK(events(effects)[0].subversion == 1);
+  effects.clear();
+
+  group.receive(3, "cmd=barrier_in\ncmd=barrier_in\n", effects);
+  REQUIRE(events(effects).size() == 2);
+  CHECK(events(effects)[0].type == EventType::barrier);
+  CHECK(events(effects)[0].barrier == 0);
+  CHECK(events(effects)[1].barrier == 1);
+  CHECK(group.status().barrier.number == 2);
+  effects.clear();
+
+  group.receive(3, "cmd=finalize\n", effects);
+  CHECK(group.rank_state(0) == RankState::finalized);
+  CHECK(events(effects)[0].type == EventType::finalized);
+  effects.clear();
+
+  group.eof(3, effects);
+  CHECK(group.rank_state(0) == RankState::finalized);
+  REQUIRE(events(effects).size() == 1);
+  CHECK(events(effects)[0].type == EventType::disconnected);
+  CHECK_FALSE(events(effects)[0].lost);
+}
+
+TEST_CASE("who is in the barrier, who is missing") {
+  ProcessGroup group(options(3));
+  Effects effects;
+  for (std::uint32_t rank = 0; rank < 3; ++rank) {
+    group.open_channel(rank, rank);
+    group.receive(rank, kInit, effects);
+  }
+  CHECK(group.status().barrier.inside.empty());
+  CHECK(group.status().barrier.missing.empty());
+  group.receive(1, "cmd=barrier_in\n", effects);
+  CHECK(group.status().barrier.inside == Ranks{1});
+  CHECK(group.status().barrier.missing == Ranks{0, 2});
+  effects.clear();
+  group.eof(1, effects);
+  CHECK(events(effects)[0].lost);
+  CHECK(group.status().barrier.inside.empty());
+  CHECK(group.rank_state(1) == RankState::disconnected);
+}
+
+TEST_CASE("a barrier that can never complete is told once") {
+  const auto stuck = [](const Effects& effects) {
+    std::vector<Event> found = events(effects);
+    std::erase_if(found, [](const Event& event) { return event.type != EventType::stuck; });
+    return found;
+  };
+  const char* const ways[] = {"finalize", "hang up", "end"};
+  for (const std::string way : ways) {
+    for (const bool first : {true, false}) {
+      CAPTURE(way);
+      CAPTURE(first);
+      ProcessGroup group(options(3));
+      Effects effects;
+      for (std::uint32_t rank = 0; rank < 3; ++rank) {
+        group.open_channel(rank, rank);
+        // An end before init counts too.
+        if (rank != 1 || way != "end") group.receive(rank, kInit, effects);
+      }
+      const auto wait = [&] { group.receive(2, "cmd=barrier_in\n", effects); };
+      if (!first) wait();
+      CHECK(stuck(effects).empty());
+      if (way == "finalize") group.receive(1, "cmd=finalize\n", effects);
+      if (way == "hang up") group.eof(1, effects);
+      if (way == "end") group.depart(1, effects);
+      if (first) wait();
+      REQUIRE(stuck(effects).size() == 1);
+      CHECK(stuck(effects)[0].rank == 1);
+      CHECK(stuck(effects)[0].barrier == 0);
+      CHECK(group.departed() == Ranks{1});
+      effects.clear();
+      group.receive(0, "cmd=barrier_in\n", effects);
+      group.depart(1, effects);
+      CHECK(stuck(effects).empty());
+    }
+  }
+}
+
+TEST_CASE("a rank that hangs up before init, or leaves with nobody waiting, makes nothing stuck") {
+  ProcessGroup group(options(2));
+  Effects effects;
+  for (std::uint32_t rank = 0; rank < 2; ++rank) group.open_channel(rank, rank);
+  group.receive(0, kInit, effects);
+  group.receive(0, "cmd=barrier_in\n", effects);
+  group.eof(1, effects);
+  CHECK(events(effects).back().type == EventType::disconnected);
+  group.receive(0, "cmd=finalize\n", effects);
+  group.depart(1, effects);
+  CHECK(events(effects).back().type == EventType::finalized);
+}
+
+TEST_CASE("a rank that gets a new channel is back") {
+  ProcessGroup group(options(2));
+  Effects effects;
+  for (std::uint32_t rank = 0; rank < 2; ++rank) {
+    group.open_channel(rank, rank);
+    group.receive(rank, kInit, effects);
+  }
+  group.eof(1, effects);
+  group.receive(0, "cmd=barrier_in\n", effects);
+  CHECK(events(effects).back().type == EventType::stuck);
+  group.open_channel(1, 1);
+  CHECK(group.departed().empty());
+  effects.clear();
+  group.receive(1, std::string(kInit) + "cmd=barrier_in\n", effects);
+  CHECK(events(effects).back().type == EventType::barrier);
+  group.eof(1, effects);
+  group.receive(0, "cmd=barrier_in\n", effects);
+  CHECK(events(effects).back().type == EventType::stuck);
+}
+
+TEST_CASE("a disconnection says which barrier the rank waited in") {
+  ProcessGroup group(options(2));
+  Effects effects;
+  for (std::uint32_t rank = 0; rank < 2; ++rank) {
+    group.open_channel(rank, rank);
+    group.receive(rank, std::string(kInit) + "cmd=barrier_in\n", effects);
+  }
+  group.receive(1, "cmd=barrier_in\n", effects);
+  group.receive(1, "cmd=abort exitcode=3\n", effects);
+  CHECK(events(effects).back().in_barrier);
+  group.eof(1, effects);
+  CHECK(events(effects).back().type == EventType::disconnected);
+  CHECK(events(effects).back().in_barrier);
+  CHECK(events(effects).back().barrier == 1);
+}
+
+TEST_CASE("a barrier's answer is stored once for all") {
+  constexpr std::uint32_t kSize = 100;
+  ProcessGroup group(options(kSize));
+  Effects effects;
+  for (std::uint32_t rank = 0; rank < kSize; ++rank) {
+    group.open_channel(rank, rank);
+    group.receive(rank, kInit, effects);
+  }
+  effects.clear();
+  for (std::uint32_t rank = 0; rank < kSize; ++rank) group.receive(rank, "cmd=barrier_in\n", effects);
+  CHECK(effects.list().size() == kSize + 1);
+  CHECK(effects.buffer() == "cmd=barrier_out\n");
+  for (std::uint32_t rank = 0; rank < kSize; ++rank) CHECK(sent(effects, rank) == "cmd=barrier_out\n");
+}
+
+TEST_CASE("answers to one connection in one turn are one send") {
+  ProcessGroup group(options(1));
+  Effects effects;
+  group.open_channel(0, 0);
+  group.receive(0, kInit, effects);
+  effects.clear();
+  group.receive(0, "cmd=get_appnum\ncmd=get_universe_size\n", effects);
+  CHECK(effects.list().size() == 1);
+  CHECK(sent(effects, 0) == "cmd=appnum appnum=0\ncmd=universe_size size=1\n");
+}
+
+TEST_CASE("a line without end closes its connection as a lost rank") {
+  ProcessGroup group(options(1));
+  Effects effects;
+  group.open_channel(0, 0);
+  group.receive(0, kInit, effects);
+  effects.clear();
+  group.receive(0, std::string(kMaxLine, 'x'), effects);
+  CHECK(closed(effects, 0));
+  REQUIRE(events(effects).size() == 2);
+  CHECK(events(effects)[0].type == EventType::protocol_error);
+  CHECK(events(effects)[1].type == EventType::disconnected);
+  CHECK(events(effects)[1].lost);
+}
+
+TEST_CASE("a spawn block without end is bounded") {
+  ProcessGroup group(options(1));
+  Effects effects;
+  group.open_channel(0, 0);
+  group.receive(0, std::string(kInit) + "mcmd=spawn\n", effects);
+  const std::string line = "info_val_0=" + std::string(1000, 'v') + "\n";
+  std::size_t said = 0;
+  while (!closed(effects, 0) && said < 2 * kMaxBlock) {
+    group.receive(0, line, effects);
+    said += line.size();
+  }
+  CHECK(closed(effects, 0));
+  CHECK(said > kMaxBlock);
+  CHECK(said < kMaxBlock + 2 * line.size());
+}
+
+TEST_CASE("universe size, appnum and mapping come from the options") {
+  ProcessGroupOptions custom = options(2);
+  custom.layout = Layout({{0, 0}, {1, 3}});
+  custom.universe_size = 64;
+  ProcessGroup group(std::move(custom));
+  Effects effects;
+  group.open_channel(0, 1);
+  group.receive(0, kInit, effects);
+  effects.clear();
+  group.receive(0, "cmd=get_universe_size\ncmd=get_appnum\ncmd=get key=PMI_process_mapping\n", effects);
+  CHECK(sent(effects, 0) ==
+        "cmd=universe_size size=64\ncmd=appnum appnum=3\n"
+        "cmd=get_result rc=0 msg=success value=(vector,(0,2,1))\n");
+  CHECK(group.status().kvs_entries == 1);
+}
+
+TEST_CASE("the host's mistakes") {
+  ProcessGroup group(options(2));
+  Effects effects;
+  group.open_channel(0, 0);
+  CHECK_THROWS_AS(group.open_channel(1, 0), std::logic_error);
+  CHECK_THROWS_AS(group.open_channel(0, 1), std::logic_error);
+  CHECK_THROWS_AS(group.open_channel(1, 2), std::logic_error);
+  CHECK_THROWS_AS(group.accept(0, peer(1000), kStart, effects), std::logic_error);
+  group.receive(99, "cmd=init\n", effects);
+  group.eof(99, effects);
+  CHECK(effects.empty());
+  for (const std::string& name :
+       {std::string(), std::string("a b"), std::string("a=b"), std::string("a\n"), std::string(256, 'n')}) {
+    ProcessGroupOptions bad = options(1);
+    bad.kvsname = name;
+    CHECK_THROWS_AS(ProcessGroup{bad}, std::invalid_argument);
+  }
+}
+
+TEST_CASE("whom the host turns away is told and counted like whom the job refuses") {
+  ProcessGroup group(options(2));
+  Effects effects;
+  group.reject(peer(1000), "there is no room", effects);
+  group.reject(Peer{}, "a channel too many", effects, 1);
+  REQUIRE(events(effects).size() == 2);
+  CHECK(events(effects)[0].type == EventType::rejected);
+  CHECK(events(effects)[0].peer.uid == 1000U);
+  CHECK(events(effects)[0].rank == -1);
+  CHECK(events(effects)[1].rank == 1);
+  CHECK(events(effects)[1].message == "a channel too many");
+  CHECK(group.status().rejected == 2);
+}
+
+TEST_CASE("an id may be used again after its connection has ended") {
+  ProcessGroup group(options(2));
+  Effects effects;
+  group.accept(0, peer(1000), kStart, effects);
+  group.receive(0, "nonsense\n", effects);
+  CHECK(closed(effects, 0));
+  effects.clear();
+  group.accept(0, peer(1000), kStart, effects);
+  group.receive(0, "cmd=initack pmiid=101\n", effects);
+  CHECK(group.rank_state(1) == RankState::connected);
+  group.eof(0, effects);
+  group.open_channel(0, 1);
+  CHECK(group.rank_state(1) == RankState::connected);
+}
+
+std::string repeated(std::string_view line, std::size_t count) {
+  std::string text;
+  for (std::size_t i = 0; i < count; ++i) text += line;
+  return text;
+}
+
+TEST_CASE("a rank that goes on being wrong is cut off, and the events say why") {
+  // A request that is unknown, one out of turn, one that no rank may make, a frame that is none of them.
+  const std::string_view init2 =
+      "cmd=init pmi_version=2 pmi_subversion=0\n    35cmd=fullinit;pmirank=0;threaded=no;";
+  const std::pair<std::string, std::string> floods[] = {
+      {std::string(kInit), "cmd=foo\n"},
+      {std::string(kInit), "cmd=put key=PMI_x value=y\n"},
+      {std::string(kInit) + "cmd=finalize\n", "cmd=get key=x\n"},
+      {"", "cmd=get key=x\n"},
+      {std::string(init2), "     8cmd=foo;"},
+  };
+  for (const auto& [begin, wrong] : floods) {
+    CAPTURE(wrong);
+    ProcessGroup group(options(1));
+    Effects effects;
+    group.open_channel(0, 0);
+    group.receive(0, begin, effects);
+    REQUIRE_FALSE(closed(effects, 0));
+    effects.clear();
+    group.receive(0, repeated(wrong, kMaxWrongs - 1), effects);
+    CHECK_FALSE(closed(effects, 0));
+    // The last one is answered too.
+    effects.clear();
+    group.receive(0, repeated(wrong, 3), effects);
+    CHECK(closed(effects, 0));
+    CHECK_FALSE(sent(effects, 0).empty());
+    REQUIRE(events(effects).size() >= 2);
+    CHECK(events(effects)[0].type == EventType::protocol_error);
+    CHECK(events(effects)[1].type == EventType::disconnected);
+    CHECK(events(effects)[1].message == "it sent 10000 wrong requests");
+    effects.clear();
+    group.receive(0, wrong, effects);
+    CHECK(effects.empty());
+  }
+}
+
+TEST_CASE("to ask for keys that are not there is not wrong, however often") {
+  ProcessGroup group(options(1));
+  Effects effects;
+  group.open_channel(0, 0);
+  group.receive(0, kInit, effects);
+  effects.clear();
+  group.receive(0, repeated("cmd=get key=x\n", 2 * kMaxWrongs), effects);
+  CHECK(events(effects).empty());
+  CHECK_FALSE(closed(effects, 0));
+}
+
+TEST_CASE("a disconnection says why the server cut the connection off, and nothing where the rank hung up") {
+  const auto reason_after = [](const std::function<void(ProcessGroup&, Effects&)>& end) {
+    ProcessGroup group(options(1));
+    Effects effects;
+    group.open_channel(0, 0);
+    group.receive(0, kInit, effects);
+    end(group, effects);
+    REQUIRE(events(effects).back().type == EventType::disconnected);
+    return events(effects).back().message;
+  };
+  CHECK(reason_after([](ProcessGroup& group, Effects& effects) { group.eof(0, effects); }).empty());
+  CHECK(reason_after([](ProcessGroup& group, Effects& effects) {
+          group.eof(0, effects, "it left replies unread");
+        }) == "it left replies unread");
+  CHECK(reason_after([](ProcessGroup& group, Effects& effects) {
+          group.receive(0, std::string(kMaxLine, 'x'), effects);
+        }) == "it sent a line over 2048 bytes");
+  CHECK(reason_after([](ProcessGroup& group, Effects& effects) {
+          group.receive(0, "mcmd=spawn\n" + repeated("a=" + std::string(1000, 'x') + "\n", kMaxBlock / 1000),
+                        effects);
+        }) == "it sent an mcmd command over 4194304 bytes");
+}
+
+TEST_CASE("the events that a rank can repeat are marked, its first ones are not") {
+  ProcessGroupOptions custom = options(1);
+  custom.auth.reconnect = true;
+  ProcessGroup group(std::move(custom));
+  Effects effects;
+  const auto visit = [&] {
+    effects.clear();
+    group.accept(0, peer(1000), kStart, effects);
+    group.receive(0, "cmd=initack pmiid=100\n" + std::string(kInit), effects);
+    group.eof(0, effects);
+    std::vector<bool> marks;
+    for (const Event& event : events(effects)) marks.push_back(is_repeatable(event));
+    return marks;
+  };
+  CHECK(visit() == std::vector{false, false, false});
+  CHECK(visit() == std::vector{true, true, true});
+  CHECK(is_repeatable({.type = EventType::barrier}));
+  CHECK(is_repeatable({.type = EventType::rejected}));
+  CHECK(is_repeatable({.type = EventType::protocol_error}));
+  CHECK_FALSE(is_repeatable({.type = EventType::finalized, .again = true}));
+  CHECK_FALSE(is_repeatable({.type = EventType::disconnected, .lost = true, .again = true}));
+}
+
+TEST_CASE("only a rank's first abort is told") {
+  ProcessGroup group(options(2));
+  Effects effects;
+  for (std::uint32_t rank = 0; rank < 2; ++rank) {
+    group.open_channel(rank, rank);
+    group.receive(
+        rank,
+        "cmd=abort exitcode=" + std::to_string(3 + rank) + "\n" + repeated("cmd=abort exitcode=9\n", 99),
+        effects);
+  }
+  REQUIRE(events(effects).size() == 2);
+  CHECK(events(effects)[0].exit_code == 3);
+  CHECK(events(effects)[1].exit_code == 4);
+}
+
+ProcessGroupOptions small_options(std::uint64_t limit) {
+  ProcessGroupOptions custom = options(2);
+  custom.space = std::make_shared<Space>(limit);
+  return custom;
+}
+
+TEST_CASE("keys and values have a limit, in PMI-1 and PMI-2, and what is there stays") {
+  // The process mapping, and three entries of 128 + 2 + 70.
+  constexpr std::uint64_t kLimit = 4 * 200;
+  const std::string value(70, 'v');
+  const auto put = [&](int number) {
+    return "cmd=put key=k" + std::to_string(number) + " value=" + value + "\n";
+  };
+  const auto frame_of = [](const std::string& text) {
+    std::string length = std::to_string(text.size());
+    return std::string(6 - length.size(), ' ') + length + text;
+  };
+  ProcessGroup group(small_options(kLimit));
+  Effects effects;
+  group.open_channel(0, 0);
+  group.open_channel(1, 1);
+  group.receive(0, kInit, effects);
+  group.receive(1, "cmd=init pmi_version=2 pmi_subversion=0\n" + frame_of("cmd=fullinit;pmirank=1;"),
+                effects);
+  effects.clear();
+  group.receive(0, put(0) + put(1) + put(2), effects);
+  CHECK(sent(effects, 0) == repeated("cmd=put_result rc=0 msg=success\n", 3));
+  CHECK(events(effects).empty());
+  effects.clear();
+  group.receive(0, put(3) + put(4), effects);
+  CHECK(sent(effects, 0) == repeated("cmd=put_result rc=2 msg=too_many_keys_and_values\n", 2));
+  // It is said once.
+  REQUIRE(events(effects).size() == 1);
+  CHECK(events(effects)[0].type == EventType::protocol_error);
+  CHECK(events(effects)[0].message ==
+        "put: the keys and values of the job take more than its limit of 800 bytes");
+  effects.clear();
+  group.receive(1,
+                frame_of("cmd=kvs-put;key=x;value=" + value + ";") +
+                    frame_of("cmd=info-putnodeattr;key=x;value=" + value + ";"),
+                effects);
+  CHECK(sent(effects, 1) ==
+        frame_of("cmd=kvs-put-response;rc=2;errmsg=too_many_keys_and_values;") +
+            frame_of("cmd=info-putnodeattr-response;rc=2;errmsg=too_many_keys_and_values;"));
+  effects.clear();
+  group.receive(0, "cmd=get key=k2\ncmd=get key=k3\n", effects);
+  CHECK(sent(effects, 0) ==
+        "cmd=get_result rc=0 msg=success value=" + value + "\ncmd=get_result rc=-1 msg=key_not_found\n");
+  // A shorter value makes room, a longer one takes it.
+  effects.clear();
+  group.receive(0,
+                "cmd=put key=k0 value=\ncmd=put key=k1 value=\ncmd=put key=k2 value=\ncmd=put key=k3 value=" +
+                    value + "\ncmd=put key=k0 value=" + std::string(900, 'w') + "\n",
+                effects);
+  CHECK(sent(effects, 0) == repeated("cmd=put_result rc=0 msg=success\n", 4) +
+                                "cmd=put_result rc=2 msg=too_many_keys_and_values\n");
+}
+
+TEST_CASE("attributes of nodes count too, and who waits for one is answered when it is there") {
+  ProcessGroup group(small_options(600));
+  Effects effects;
+  group.open_channel(0, 0);
+  group.receive(0, "cmd=init pmi_version=2 pmi_subversion=0\n    23cmd=fullinit;pmirank=0;", effects);
+  std::string last;
+  int stored = 0;
+  for (; stored < 100; ++stored) {
+    effects.clear();
+    const std::string text = "cmd=info-putnodeattr;key=k" + std::to_string(stored) + ";value=v;";
+    group.receive(
+        0, std::string(6 - std::to_string(text.size()).size(), ' ') + std::to_string(text.size()) + text,
+        effects);
+    last = sent(effects, 0);
+    if (last.find("rc=0") == std::string::npos) break;
+  }
+  CHECK(stored == 3);
+  CHECK(last.find("rc=2;") != std::string::npos);
+}
+
+TEST_CASE("jobs that share their space share its limit, and give it back when they go") {
+  const auto space = std::make_shared<Space>(2000);
+  const auto fill = [&](ProcessGroup& group) {
+    Effects effects;
+    group.open_channel(0, 0);
+    group.receive(0, std::string(kInit), effects);
+    int stored = 0;
+    for (; stored < 100; ++stored) {
+      effects.clear();
+      group.receive(0, "cmd=put key=k" + std::to_string(stored) + " value=" + std::string(100, 'v') + "\n",
+                    effects);
+      if (sent(effects, 0).find("rc=0") == std::string::npos) break;
+    }
+    return stored;
+  };
+  const auto make = [&] {
+    ProcessGroupOptions custom = options(1);
+    custom.space = space;
+    custom.preput = {{"given", "value"}};
+    return std::make_unique<ProcessGroup>(std::move(custom));
+  };
+  auto first = make();
+  const int all = fill(*first);
+  CHECK(all > 5);
+  auto second = make();
+  CHECK(fill(*second) == 0);
+  // What its spawner gave it is there in any case.
+  CHECK(second->status().kvs_entries == 2);
+  second.reset();
+  first.reset();
+  first = make();
+  CHECK(fill(*first) == all);
+}
+
+}  // namespace
+}  // namespace wireup::engine

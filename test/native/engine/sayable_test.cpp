@@ -1,0 +1,113 @@
+// What the owner of a job says of it, and what comes from outside it, is a word of the wire or refused.
+#include <stdexcept>
+#include <string>
+
+#include "engine/client_session.h"
+#include "engine/process_group_support.h"
+
+namespace wireup::engine {
+
+TEST_CASE("sayable: options that would break out of their fields make no job") {
+  struct {
+    const char* what;
+    void (*change)(ProcessGroupOptions&);
+  } const cases[] = {
+      {"a kvsname of two lines", [](ProcessGroupOptions& options) { options.kvsname = "x\ncmd=set"; }},
+      {"an empty kvsname", [](ProcessGroupOptions& options) { options.kvsname = ""; }},
+      {"a spawner of two lines",
+       [](ProcessGroupOptions& options) { options.spawner = "x\ncmd=set size=99"; }},
+      {"a spawner of two words", [](ProcessGroupOptions& options) { options.spawner = "x size=99"; }},
+      {"a spawner of two fields", [](ProcessGroupOptions& options) { options.spawner = "x;rank=0"; }},
+      {"a spawner that is too long",
+       [](ProcessGroupOptions& options) { options.spawner = std::string(256, 'x'); }},
+      {"a key of two lines",
+       [](ProcessGroupOptions& options) {
+         options.preput = {{"k\nk", "v"}};
+       }},
+      {"a key with a blank",
+       [](ProcessGroupOptions& options) {
+         options.preput = {{"k k", "v"}};
+       }},
+      {"a key with an equals sign",
+       [](ProcessGroupOptions& options) {
+         options.preput = {{"k=k", "v"}};
+       }},
+      {"an empty key",
+       [](ProcessGroupOptions& options) {
+         options.preput = {{"", "v"}};
+       }},
+      {"a key that is too long",
+       [](ProcessGroupOptions& options) {
+         options.preput = {{std::string(64, 'k'), "v"}};
+       }},
+      {"a value of two lines",
+       [](ProcessGroupOptions& options) {
+         options.preput = {{"k", "v\ncmd=set"}};
+       }},
+      {"a value with a NUL",
+       [](ProcessGroupOptions& options) {
+         options.preput = {{"k", std::string("v\0", 2)}};
+       }},
+      {"a value that is too long",
+       [](ProcessGroupOptions& options) {
+         options.preput = {{"k", std::string(1024, 'v')}};
+       }},
+      {"a pmi_id of two words",
+       [](ProcessGroupOptions& options) { options.auth.pmi_ids = {PmiId(std::string("a b"))}; }},
+      {"an empty pmi_id",
+       [](ProcessGroupOptions& options) { options.auth.pmi_ids = {PmiId(std::string())}; }},
+      {"a pmi_id that is too long",
+       [](ProcessGroupOptions& options) { options.auth.pmi_ids = {PmiId(std::string(64, '1'))}; }},
+  };
+  for (const auto& [what, change] : cases) {
+    CAPTURE(what);
+    ProcessGroupOptions wrong = options(1);
+    change(wrong);
+    CHECK_THROWS_AS(ProcessGroup(std::move(wrong)), std::invalid_argument);
+  }
+}
+
+TEST_CASE("sayable: the longest options make one") {
+  ProcessGroupOptions longest = options(1);
+  longest.kvsname = std::string(255, 'x');
+  longest.spawner = std::string(255, 'y');
+  longest.preput = {{std::string(63, 'k'), std::string(1023, ';')}};
+  longest.auth.pmi_ids = {PmiId(std::string(63, '1'))};
+  CHECK_NOTHROW(ProcessGroup(std::move(longest)));
+}
+
+TEST_CASE("sayable: a port from a name server that would break out of its line is not said") {
+  ProcessGroupOptions elsewhere = options(1);
+  elsewhere.names_elsewhere = true;
+  ProcessGroup group(elsewhere);
+  Effects effects;
+  group.open_channel(0, 0);
+  group.receive(0, std::string(kInit) + "cmd=lookup_name service=s\n", effects);
+  const auto asked = queries<NameQuery>(effects);
+  REQUIRE(asked.size() == 1);
+  effects.clear();
+  group.answer_name(asked[0].id, {.port = "p\ncmd=set size=99"}, effects);
+  CHECK(sent(effects, 0) == "cmd=lookup_result rc=-1 msg=unsayable_port\n");
+}
+
+TEST_CASE(
+    "sayable: the kvsname of a server of PMI-2 is not said back where it would break out of its field") {
+  ClientOptions said;
+  said.version = wire::Version::v2;
+  ClientSession session(said);
+  ClientEffects effects;
+  session.start(effects);
+  session.receive("cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n", effects);
+  session.receive(frame("cmd=fullinit-response;rc=0;pmi-version=2;pmi-subversion=0;rank=0;size=1;appnum=0;"
+                        "debugged=FALSE;pmiverbose=FALSE;"),
+                  effects);
+  session.receive(frame("cmd=job-getid-response;rc=0;jobid=x;;key=evil;"), effects);
+  session.receive(frame("cmd=info-getjobattr-response;rc=0;found=FALSE;"), effects);
+  effects.clear();
+  session.get("k", effects);
+  CHECK(effects.send.empty());
+  REQUIRE(effects.events.size() == 1);
+  CHECK(std::holds_alternative<Failed>(effects.events[0]));
+}
+
+}  // namespace wireup::engine

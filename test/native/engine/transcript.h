@@ -1,0 +1,231 @@
+// Golden transcripts (test/vectors/README.md): reading them, and running one against a ProcessGroup in
+// memory.
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/frame.h"
+#include "engine/process_group.h"
+
+namespace wireup::test {
+
+struct TranscriptLine {
+  enum class Kind { send, hang_up, receive, closed, event } kind;
+  std::uint32_t connection = 0;
+  std::string text;  // placeholders and escapes resolved; for an event as written
+  int line = 0;
+};
+
+struct Transcript {
+  std::string name;  // file, heading, line
+  std::uint32_t size = 1;
+  std::uint32_t per_node = 0;  // 0: all ranks
+  bool port = false;
+  bool offer_1_2 = false;
+  bool lockstep = false;
+  std::vector<TranscriptLine> lines;
+};
+
+inline constexpr std::string_view kKvsname = "kvs_ƒ_0";
+inline std::uint32_t pmi_id_of(std::uint32_t rank) { return 1'234'567'890U + rank * 7919U; }
+
+inline std::uint32_t to_number(std::string_view text) {
+  std::uint32_t value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || stop != text.data() + text.size()) {
+    throw std::runtime_error("not a number: " + std::string(text));
+  }
+  return value;
+}
+
+inline std::string placeholder(std::string_view name) {
+  if (name == "kvsname") return std::string(kKvsname);
+  if (name.starts_with("pmi_id:")) return std::to_string(pmi_id_of(to_number(name.substr(7))));
+  if (name.starts_with("repeat:")) {
+    const std::size_t colon = name.find(':', 7);
+    if (colon == std::string_view::npos || colon + 2 != name.size()) throw std::runtime_error("bad repeat");
+    return std::string(to_number(name.substr(7, colon - 7)), name.back());
+  }
+  throw std::runtime_error("unknown placeholder: " + std::string(name));
+}
+
+// Without a newline behind it.
+inline std::string resolve_text(std::string_view text, bool& unfinished) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '{') {
+      const std::size_t end = text.find('}', i);
+      if (end == std::string_view::npos) throw std::runtime_error("'{' without '}'");
+      out += placeholder(text.substr(i + 1, end - i - 1));
+      i = end;
+    } else if (text[i] == '\\') {
+      if (++i == text.size()) throw std::runtime_error("'\\' at the end");
+      switch (text[i]) {
+        case '0':
+          out.push_back('\0');
+          break;
+        case 'n':
+          out.push_back('\n');
+          break;
+        case 't':
+          out.push_back('\t');
+          break;
+        case '\\':
+          out.push_back('\\');
+          break;
+        case 'c':
+          if (i + 1 != text.size()) throw std::runtime_error("\\c not at the end");
+          unfinished = true;
+          return out;
+        default:
+          throw std::runtime_error("unknown escape");
+      }
+    } else {
+      out.push_back(text[i]);
+    }
+  }
+  return out;
+}
+
+// With its newline, unless \c takes it away.
+inline std::string resolve(std::string_view text) {
+  bool unfinished = false;
+  std::string out = resolve_text(text, unfinished);
+  if (!unfinished) out.push_back('\n');
+  return out;
+}
+
+// A frame of PMI-2, its length before it.
+inline std::string resolve_frame(std::string_view text) {
+  bool unfinished = false;
+  return engine::frame(resolve_text(text, unfinished));
+}
+
+inline TranscriptLine parse_line(std::string_view text, int number) {
+  const std::size_t colon = text.find_first_of(":>");
+  if (colon == std::string_view::npos || !text.substr(colon + 1).starts_with(' ')) {
+    throw std::runtime_error("line " + std::to_string(number) + ": expected \"C0: \", \"S0: \" or \"E: \"");
+  }
+  const auto resolved = [&](std::string_view said) {
+    return text[colon] == '>' ? resolve_frame(said) : resolve(said);
+  };
+  const std::string_view who = text.substr(0, colon);
+  const std::string_view what = text.substr(colon + 2);
+  using Kind = TranscriptLine::Kind;
+  if (who == "E") return {Kind::event, 0, std::string(what), number};
+  const std::uint32_t connection = who.size() > 1 ? to_number(who.substr(1)) : 0;
+  if (who.starts_with("C")) {
+    if (what == "[eof]") return {Kind::hang_up, connection, {}, number};
+    return {Kind::send, connection, resolved(what), number};
+  }
+  if (!who.starts_with("S"))
+    throw std::runtime_error("line " + std::to_string(number) + ": expected C, S or E");
+  if (what == "[close]") return {Kind::closed, connection, {}, number};
+  return {Kind::receive, connection, resolved(what), number};
+}
+
+inline std::vector<Transcript> read_transcripts(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  std::vector<Transcript> transcripts;
+  std::string text;
+  std::string heading;
+  bool inside = false;
+  for (int number = 1; std::getline(in, text); ++number) {
+    if (inside) {
+      if (text.starts_with("```")) {
+        inside = false;
+      } else if (!text.empty() && !text.starts_with("#")) {
+        transcripts.back().lines.push_back(parse_line(text, number));
+      }
+      continue;
+    }
+    if (text.starts_with("#")) heading = text.substr(text.find_first_not_of("# "));
+    if (!text.starts_with("```pmi")) continue;
+    inside = true;
+    Transcript transcript;
+    transcript.name = file.filename().string() + ":" + std::to_string(number) + " " + heading;
+    for (std::string_view options = std::string_view(text).substr(6); !options.empty();) {
+      options.remove_prefix(1);
+      const std::string_view option = options.substr(0, options.find(' '));
+      options.remove_prefix(option.size());
+      if (option.starts_with("size=")) {
+        transcript.size = to_number(option.substr(5));
+      } else if (option.starts_with("per_node=")) {
+        transcript.per_node = to_number(option.substr(9));
+      } else if (option == "offer=1.2") {
+        transcript.offer_1_2 = true;
+      } else if (option == "lockstep") {
+        transcript.lockstep = true;
+      } else if (option == "transport=port" || option == "transport=fd") {
+        transcript.port = option == "transport=port";
+      } else {
+        throw std::runtime_error(transcript.name + ": unknown option " + std::string(option));
+      }
+    }
+    transcripts.push_back(std::move(transcript));
+  }
+  return transcripts;
+}
+
+inline std::vector<Transcript> read_all_transcripts(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".md" && entry.path().filename() != "README.md")
+      files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  std::vector<Transcript> all;
+  for (const auto& file : files) {
+    for (Transcript& transcript : read_transcripts(file)) all.push_back(std::move(transcript));
+  }
+  return all;
+}
+
+inline engine::ProcessGroupOptions options_of(const Transcript& transcript) {
+  engine::ProcessGroupOptions options;
+  options.kvsname = kKvsname;
+  options.layout = transcript.per_node == 0 ? engine::Layout::single_node(transcript.size)
+                                            : engine::Layout::by_node(transcript.size, transcript.per_node);
+  options.offer_1_2 = transcript.offer_1_2;
+  options.auth.allowed_uids = {1000};
+  for (std::uint32_t rank = 0; transcript.port && rank < transcript.size; ++rank) {
+    options.auth.pmi_ids.push_back(pmi_id_of(rank));
+  }
+  return options;
+}
+
+// How the host of a transcript answers a spawn: it starts `accepted` and knows no other program.
+inline engine::SpawnAnswer answer_to(const engine::SpawnRequest& request) {
+  std::uint32_t processes = 0;
+  for (const engine::SpawnCommand& command : request.commands) {
+    if (command.program != "accepted")
+      return {.rc = 1, .message = "no such program", .kvsname = {}, .errcodes = {}};
+    processes += command.ranks;
+  }
+  return {
+      .rc = 0, .message = {}, .kvsname = "kvs_child", .errcodes = std::vector<std::int32_t>(processes, 0)};
+}
+
+inline std::string text_of(const engine::SpawnQuery& query) {
+  std::string text = "spawn rank=" + std::to_string(query.rank);
+  for (const engine::SpawnCommand& command : query.spawn.commands) {
+    text += " [" + std::to_string(command.ranks) + " " + command.program;
+    for (const std::string& arg : command.args) text += " " + arg;
+    if (!command.info.empty()) text += " |";
+    for (const auto& [key, value] : command.info) text += " " + key + "=" + value;
+    text += "]";
+  }
+  for (const auto& [key, value] : query.spawn.preput) text += " +" + key + "=" + value;
+  return text;
+}
+
+}  // namespace wireup::test

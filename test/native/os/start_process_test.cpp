@@ -1,0 +1,481 @@
+#include "os/start_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <memory>
+#include <sstream>
+#include <thread>
+
+#include "os/limits.h"
+#include "os/support.h"
+
+namespace wireup::os {
+
+using namespace test;
+
+namespace {
+
+void wait_until_ended(int pidfd) {
+  pollfd entry{pidfd, POLLIN, 0};
+  REQUIRE(::poll(&entry, 1, static_cast<int>(std::chrono::milliseconds(kTimeout).count())) == 1);
+}
+
+ExitStatus wait_for(const StartedProcess& process) {
+  wait_until_ended(process.pidfd.get());
+  ExitStatus status;
+  REQUIRE(try_wait(process.pidfd.get(), status));
+  return status;
+}
+
+std::string read_all(int fd) {
+  std::string text;
+  char buffer[4096];
+  for (ssize_t count; (count = ::read(fd, buffer, sizeof buffer)) > 0;) {
+    text.append(buffer, static_cast<std::size_t>(count));
+  }
+  return text;
+}
+
+// A child that runs until its stdin ends, seen to have execed and loaded: cat, which has answered a line.
+class Cat {
+ public:
+  explicit Cat(ProcessSpec spec = {}) {
+    FdPair in = make_pipe();
+    FdPair out = make_pipe();
+    spec.path = "/bin/cat";
+    spec.args = {"cat"};
+    spec.fds.emplace_back(in.first.get(), 0);
+    spec.fds.emplace_back(out.second.get(), 1);
+    inodes = {{0, inode(in.first.get())}, {1, inode(out.second.get())}};
+    process = start_process(spec);
+    input = std::move(in.second);
+    REQUIRE(::write(input.get(), "\n", 1) == 1);
+    char answer;
+    REQUIRE(::read(out.first.get(), &answer, 1) == 1);
+  }
+  ~Cat() {
+    input.reset();
+    wait_for(process);
+  }
+  // One line of /proc/PID/status.
+  std::string status(const std::string& name) const {
+    std::istringstream lines(read_file("/proc/" + std::to_string(process.pid) + "/status"));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with(name + ":\t")) return line.substr(name.size() + 2);
+    }
+    return {};
+  }
+  StartedProcess process;
+  UniqueFd input;
+  std::map<int, ino_t> inodes;
+};
+
+UniqueFd memory_file() {
+  UniqueFd fd(::memfd_create("wireup-test", MFD_CLOEXEC));
+  REQUIRE(fd);
+  return fd;
+}
+
+// What /bin/sh says, run with `script`.
+std::string shell(ProcessSpec spec, const std::string& script) {
+  FdPair out = make_pipe();
+  spec.path = "/bin/sh";
+  spec.args = {"sh", "-c", script};
+  spec.fds.emplace_back(out.second.get(), 1);
+  const StartedProcess process = start_process(spec);
+  out.second.reset();
+  std::string text = read_all(out.first.get());
+  wait_for(process);
+  return text;
+}
+
+// Neither running nor a zombie.
+bool no_children() {
+  siginfo_t info{};
+  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
+}
+
+ProcessSpec program(const std::string& path) {
+  ProcessSpec spec;
+  spec.path = path;
+  spec.args = {path};
+  return spec;
+}
+
+struct IgnoredHere {
+  explicit IgnoredHere(int signal) : signal(signal), before(::signal(signal, SIG_IGN)) {}
+  ~IgnoredHere() { ::signal(signal, before); }
+  int signal;
+  void (*before)(int);
+};
+
+}  // namespace
+
+TEST_CASE("spawn: exit codes and signals") {
+  ProcessSpec spec = program("/bin/sh");
+  spec.args = {"sh", "-c", "exit 7"};
+  ExitStatus status = wait_for(start_process(spec));
+  CHECK_FALSE(status.signaled);
+  CHECK(status.value == 7);
+  spec.args = {"sh", "-c", "kill -TERM $$"};
+  status = wait_for(start_process(spec));
+  CHECK(status.signaled);
+  CHECK(status.value == SIGTERM);
+  CHECK_FALSE(status.core_dumped);
+}
+
+TEST_CASE("spawn: try_wait while it runs, and after somebody else has reaped it") {
+  Cat cat;
+  ExitStatus status;
+  CHECK_FALSE(try_wait(cat.process.pidfd.get(), status));
+  CHECK((::fcntl(cat.process.pidfd.get(), F_GETFD) & FD_CLOEXEC) != 0);
+
+  const StartedProcess other = start_process(program("/bin/true"));
+  wait_for(other);
+  CHECK(thrown_by([&] { try_wait(other.pidfd.get(), status); }) == ECHILD);
+}
+
+TEST_CASE("spawn: arguments, environment and directory are what was said") {
+  TemporaryFolder folder;
+  ProcessSpec spec;
+  spec.environment = {"A=1", "B=two words", "PATH=/bin:/usr/bin"};
+  spec.directory = folder.path();
+  CHECK(shell(spec, "echo \"$A,$B,$PWD\"") == "1,two words," + folder.path() + "\n");
+  write_file(folder / "here", "#!/bin/sh\nexit 3\n", 0755);
+  spec = program("./here");
+  spec.directory = folder.path();
+  CHECK(wait_for(start_process(spec)).value == 3);
+}
+
+TEST_CASE("spawn: the child has the fds that were named and no others") {
+  // Neither CLOEXEC nor a high number keeps an fd.
+  const UniqueFd open_low(::dup(STDERR_FILENO));
+  const UniqueFd open_high(::fcntl(STDERR_FILENO, F_DUPFD, 900));
+  Cat cat;
+  CHECK(fds_of(cat.process.pid) == cat.inodes);
+}
+
+TEST_CASE("spawn: fd maps in every permutation") {
+  const std::array<int, 4> numbers{40, 41, 42, 43};
+  std::array<UniqueFd, 4> files;
+  for (std::size_t i = 0; i < files.size(); i++) {
+    const UniqueFd file = memory_file();
+    files[i].reset(::fcntl(file.get(), F_DUPFD_CLOEXEC, numbers[i]));
+    REQUIRE(files[i].get() == numbers[i]);
+  }
+  std::array<std::size_t, 4> order{0, 1, 2, 3};
+  do {
+    ProcessSpec spec;
+    std::map<int, ino_t> expected;
+    for (std::size_t i = 0; i < order.size(); i++) {
+      spec.fds.emplace_back(numbers[i], numbers[order[i]]);
+      expected[numbers[order[i]]] = inode(numbers[i]);
+    }
+    // One given twice, far away; a gap between.
+    spec.fds.emplace_back(numbers[1], 3);
+    spec.fds.emplace_back(numbers[2], 60);
+    expected[3] = inode(numbers[1]);
+    expected[60] = inode(numbers[2]);
+    Cat cat(spec);
+    expected.insert(cat.inodes.begin(), cat.inodes.end());
+    CHECK(fds_of(cat.process.pid) == expected);
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_CASE("spawn: the owner's fds stay as they were") {
+  const UniqueFd file = memory_file();
+  const auto before = fds_of(::getpid());
+  {
+    ProcessSpec spec;
+    spec.fds = {{file.get(), file.get()}, {file.get(), 100}};
+    Cat cat(spec);
+    CHECK(fds_of(cat.process.pid).count(file.get()) == 1);
+    CHECK((::fcntl(file.get(), F_GETFD) & FD_CLOEXEC) != 0);
+  }
+  CHECK(fds_of(::getpid()) == before);
+}
+
+TEST_CASE("spawn: wrong fd maps") {
+  ProcessSpec spec = program("/bin/true");
+  spec.fds = {{0, 5}, {1, 5}};
+  CHECK(thrown_by([&] { start_process(spec); }) == EINVAL);
+  spec.fds = {{-1, 5}};
+  CHECK(thrown_by([&] { start_process(spec); }) == EBADF);
+  spec.fds = {{0, -5}};
+  CHECK(thrown_by([&] { start_process(spec); }) == EBADF);
+  spec.fds = {{987, 5}};
+  CHECK(thrown_by([&] { start_process(spec); }) == std::pair<int, std::string>(EBADF, "dup2"));
+  spec.fds = {{987, 987}};
+  CHECK(thrown_by([&] { start_process(spec); }) == std::pair<int, std::string>(EBADF, "fcntl"));
+  CHECK(no_children());
+}
+
+TEST_CASE("spawn: signals are default and unblocked, but those that are to stay ignored") {
+  const IgnoredHere pipe(SIGPIPE);
+  const IgnoredHere hup(SIGHUP);
+  const IgnoredHere user(SIGUSR1);
+  const auto handler_before = ::signal(SIGUSR2, [](int) {});
+  sigset_t all;
+  sigset_t mask_before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, &mask_before);
+  {
+    const sigset_t ignored = ignored_signals();
+    CHECK(::sigismember(&ignored, SIGPIPE) == 1);
+    CHECK(::sigismember(&ignored, SIGUSR2) == 0);
+    ProcessSpec spec;
+    ::sigemptyset(&spec.ignored_signals);
+    ::sigaddset(&spec.ignored_signals, SIGHUP);
+    Cat cat(spec);
+    CHECK(cat.status("SigBlk") == "0000000000000000");
+    CHECK(cat.status("SigCgt") == "0000000000000000");
+    CHECK(cat.status("SigIgn") == "0000000000000001");
+
+    // Said by one who knows.
+    sigset_t not_default;
+    ::sigemptyset(&not_default);
+    for (const int number : {SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&not_default, number);
+    spec.not_default = &not_default;
+    ::sigaddset(&spec.ignored_signals, SIGWINCH);
+    Cat told(spec);
+    CHECK(told.status("SigBlk") == "0000000000000000");
+    CHECK(told.status("SigCgt") == "0000000000000000");
+    CHECK(told.status("SigIgn") == "0000000008000001");
+  }
+  sigset_t mask;
+  ::pthread_sigmask(SIG_SETMASK, &mask_before, &mask);
+  ::signal(SIGUSR2, handler_before);
+  CHECK(::sigismember(&mask, SIGTERM) == 1);
+  CHECK(::sigismember(&mask, SIGUSR1) == 1);
+}
+
+TEST_CASE("spawn: sessions") {
+  Cat same;
+  CHECK(::getpgid(same.process.pid) == ::getpgrp());
+  CHECK(::getsid(same.process.pid) == ::getsid(0));
+  ProcessSpec spec;
+  spec.new_session = true;
+  Cat own(spec);
+  CHECK(::getpgid(own.process.pid) == own.process.pid);
+  CHECK(::getsid(own.process.pid) == own.process.pid);
+}
+
+TEST_CASE("spawn: signals stay blocked, and the soft limit of open files is another, where that is said") {
+  const FdLimit before = fd_limit();
+  const UniqueFd file = memory_file();
+  ProcessSpec spec;
+  ::sigemptyset(&spec.ignored_signals);
+  ::sigemptyset(&spec.blocked_signals);
+  ::sigaddset(&spec.blocked_signals, SIGINT);
+  ::sigaddset(&spec.blocked_signals, SIGRTMAX);
+  spec.soft_files = 64;
+  // Above the child's limit.
+  spec.fds = {{file.get(), 200}};
+  Cat cat(spec);
+  CHECK(cat.status("SigBlk") == "8000000000000002");
+  CHECK(fds_of(cat.process.pid).count(200) == 1);
+  std::istringstream limits(read_file("/proc/" + std::to_string(cat.process.pid) + "/limits"));
+  std::string line;
+  while (std::getline(limits, line) && !line.starts_with("Max open files")) {
+  }
+  std::istringstream words(line.substr(std::string("Max open files").size()));
+  std::uint64_t soft = 0;
+  std::uint64_t hard = 0;
+  words >> soft >> hard;
+  CHECK(soft == 64);
+  CHECK(hard == before.hard);
+  CHECK(fd_limit().soft == before.soft);
+  spec.soft_files = before.hard + 1;
+  CHECK(thrown_by([&] { Cat(ProcessSpec(spec)); }) == std::pair<int, std::string>(EINVAL, "setrlimit"));
+}
+
+TEST_CASE("spawn: what fails is told by its step, and leaves no child and no fd") {
+  TemporaryFolder folder;
+  write_file(folder / "plain", "exit 5\n", 0755);
+  write_file(folder / "closed", "exit 5\n", 0644);
+  write_file(folder / "nobody", "#!/no/such/interpreter\n", 0755);
+  const auto fds = fds_of(::getpid());
+  struct Row {
+    ProcessSpec spec;
+    int error;
+    std::string step;
+    std::string subject;
+  };
+  ProcessSpec elsewhere = program("/bin/true");
+  elsewhere.directory = folder / "missing";
+  const Row rows[] = {
+      {program(folder / "missing"), ENOENT, "execve", folder / "missing"},
+      {program(folder / "closed"), EACCES, "execve", folder / "closed"},
+      {program(folder / "nobody"), ENOENT, "execve",
+       (folder / "nobody") + " (its interpreter /no/such/interpreter)"},
+      {program(folder.path()), EACCES, "execve", folder.path()},
+      {elsewhere, ENOENT, "chdir", folder / "missing"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.subject);
+    try {
+      start_process(row.spec);
+      FAIL("started");
+    } catch (const OsError& error) {
+      CHECK(error.code().value() == row.error);
+      CHECK(error.syscall() == row.step);
+      CHECK(error.subject() == row.subject);
+    }
+  }
+  CHECK(no_children());
+  CHECK(fds_of(::getpid()) == fds);
+}
+
+TEST_CASE("spawn: a script without #! is run by the shell, with its arguments") {
+  TemporaryFolder folder;
+  write_file(folder / "script", "echo \"$0 $1 $2\"\n", 0755);
+  FdPair out = make_pipe();
+  ProcessSpec spec = program(folder / "script");
+  spec.args = {"other name", "one", "two words"};
+  spec.fds = {{out.second.get(), 1}};
+  const StartedProcess process = start_process(spec);
+  out.second.reset();
+  CHECK(read_all(out.first.get()) == (folder / "script") + " one two words\n");
+  CHECK(wait_for(process).value == 0);
+}
+
+TEST_CASE("spawn: die_with_parent ends the child with the thread that made it") {
+  ProcessSpec spec;
+  spec.die_with_parent = true;
+  SUBCASE("and not before") {
+    std::unique_ptr<Cat> cat;
+    FdPair gate = make_pipe();
+    std::thread parent([&] {
+      cat = std::make_unique<Cat>(spec);
+      char byte;
+      CHECK(::read(gate.first.get(), &byte, 1) == 0);
+    });
+    gate.second.reset();
+    parent.join();
+    wait_until_ended(cat->process.pidfd.get());
+  }
+  SUBCASE("when the process is killed") {
+    FdPair alive = make_pipe();
+    const pid_t parent = ::fork();
+    if (parent == 0) {
+      ProcessSpec sleeper = program("/bin/sleep");
+      sleeper.args = {"sleep", "1000"};
+      sleeper.die_with_parent = true;
+      sleeper.fds = {{alive.second.get(), 3}};
+      try {
+        start_process(sleeper);
+      } catch (const OsError&) {
+        ::_exit(1);
+      }
+      ::raise(SIGKILL);
+    }
+    alive.second.reset();
+    // Both the parent's copy and the sleeper's are gone.
+    CHECK(read_all(alive.first.get()).empty());
+    int status = 0;
+    REQUIRE(::waitpid(parent, &status, 0) == parent);
+    CHECK(WIFSIGNALED(status));
+  }
+}
+
+TEST_CASE("spawn: many from many threads, with signals under way, leave nothing behind") {
+  const auto fds = fds_of(::getpid());
+  static std::atomic<int> handled = 0;
+  const auto before = ::signal(SIGUSR1, [](int) { ++handled; });
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int t = 0; t < 4; t++) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 25; i++) {
+        ProcessSpec spec = program(i % 5 == 0 ? "/no/such/file" : "/bin/true");
+        try {
+          const StartedProcess process = start_process(spec);
+          pollfd entry{process.pidfd.get(), POLLIN, 0};
+          // Signals interrupt it.
+          while (::poll(&entry, 1, -1) < 0) {
+          }
+          ExitStatus status;
+          if (try_wait(process.pidfd.get(), status) && !status.signaled && status.value == 0) ++right;
+        } catch (const OsError& error) {
+          if (error.code().value() == ENOENT) ++right;
+        }
+        ::kill(::getpid(), SIGUSR1);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  ::signal(SIGUSR1, before);
+  CHECK(right == 100);
+  CHECK(handled > 0);
+  CHECK(no_children());
+  CHECK(fds_of(::getpid()) == fds);
+}
+
+TEST_CASE("find_program") {
+  TemporaryFolder folder;
+  for (const char* name : {"one", "two", "here"}) REQUIRE(::mkdir((folder / name).c_str(), 0755) == 0);
+  write_file(folder / "one/plain", "", 0644);
+  write_file(folder / "two/plain", "", 0755);
+  write_file(folder / "one/closed", "", 0644);
+  write_file(folder / "two/tool", "", 0755);
+  write_file(folder / "here/local", "", 0755);
+  write_file(folder / "one/file", "", 0755);
+  REQUIRE(::mkdir((folder / "one/tool").c_str(), 0755) == 0);
+  REQUIRE(::symlink("nowhere", (folder / "one/dangling").c_str()) == 0);
+  const std::string one = folder / "one";
+  const std::string two = folder / "two";
+  struct Row {
+    std::string program;
+    std::string path;
+    std::string directory;
+    std::string found;
+    int error;
+  };
+  const Row rows[] = {
+      {"tool", two, "", two + "/tool", 0},
+      // A folder, a file that is not executable and a folder that is not there are passed over.
+      {"tool", one + ":" + two, "", two + "/tool", 0},
+      {"plain", "/no/such:" + one + ":" + two, "", two + "/plain", 0},
+      {"tool", one + "/file:" + two, "", two + "/tool", 0},
+      // What was denied on the way is remembered.
+      {"closed", one + ":" + two, "", "", EACCES},
+      {"tool", one, "", "", EACCES},
+      {"nothing", one + ":" + two, "", "", ENOENT},
+      {"dangling", one, "", "", ENOENT},
+      {"", two, "", "", ENOENT},
+      // Empty elements and relative ones start from the directory.
+      {"local", "/no/such:", folder / "here", "./local", 0},
+      {"local", ":/no/such", folder / "here", "./local", 0},
+      {"local", "/no/such::/no/such", folder / "here", "./local", 0},
+      {"local", "here", folder.path(), "here/local", 0},
+      {"local", "/no/such", folder / "here", "", ENOENT},
+      // With a slash there is no search.
+      {"two/tool", one, folder.path(), "two/tool", 0},
+      {"./tool", two, folder / "two", "./tool", 0},
+      {two + "/tool", "", folder / "here", two + "/tool", 0},
+      {"./tool", two, folder / "here", "", ENOENT},
+      {one + "/closed", "", "", "", EACCES},
+      {one, "", "", "", EACCES},
+      {one + "/file/x", "", "", "", ENOTDIR},
+      {"sh", "", "", "/bin/sh", 0},
+      {std::string(300, 'x'), two, "", "", ENOENT},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.program);
+    CAPTURE(row.path);
+    CAPTURE(row.directory);
+    std::string found;
+    const auto thrown = thrown_by([&] { found = find_program(row.program, row.path, row.directory); });
+    CHECK(thrown == row.error);
+    CHECK(found == row.found);
+    if (row.error != 0) CHECK(thrown.second == "execve");
+  }
+}
+
+}  // namespace wireup::os

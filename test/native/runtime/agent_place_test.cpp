@@ -1,0 +1,65 @@
+// Where wireup-agent puts ranks: CPUs, and the host name of a pretended node.
+#include <sys/utsname.h>
+
+#include "os/topology.h"
+#include "runtime/agent_driver.h"
+
+namespace {
+
+using namespace wireup;
+using namespace wireup::test;
+
+std::string list(const std::vector<std::uint32_t>& cpus) {
+  std::string text;
+  for (const std::uint32_t cpu : cpus) text += (text.empty() ? "" : ",") + std::to_string(cpu);
+  return text;
+}
+
+TEST_CASE("ranks are bound in turn, from the first unit again when there are no more") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  const auto cores = os::cpu_units(os::CpuUnit::core, os::allowed_cpus());
+  agent.hello({.binding = {msg::BindingUnit::core}});
+  agent.shell("grep Cpus_allowed_list: /proc/self/status");
+  for (std::uint32_t rank = 0; rank <= cores.size(); ++rank) {
+    const os::CpuSet& expected = cores[rank % cores.size()];
+    const auto started = agent.start(msg::StartRank{.task = rank, .rank = rank});
+    CHECK(started.cpus == expected);
+    const std::string line = read_line(out.first.get());
+    if (expected.size() == 1) CHECK(line == "Cpus_allowed_list:\t" + list(expected));
+    agent.expect<msg::Exited>();
+  }
+  agent.finish();
+}
+
+TEST_CASE("a CPU that is not there") {
+  Driver agent;
+  agent.hello({.binding = {msg::BindingUnit::list, {{60'000}}}});
+  agent.program({"true"});
+  agent.send(msg::Start{0, {{.task = 0}}});
+  const auto failed = agent.expect<msg::StartFailed>();
+  CHECK(failed.error == EINVAL);
+  CHECK(failed.syscall == "sched_setaffinity");
+  CHECK(failed.subject == "CPU 60000");
+  agent.finish();
+}
+
+TEST_CASE("a pretended node has its name where we may give it, and else this machine's") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.hello();
+  agent.program({"uname", "-n"});
+  agent.start(msg::StartRank{.rank = 0, .host = "pretended", .pretend_host = true});
+  agent.expect<msg::Exited>();
+  agent.start(msg::StartRank{.task = 1, .rank = 1, .host = "pretended"});
+  agent.expect<msg::Exited>();
+  agent.finish();
+  utsname own{};
+  REQUIRE(::uname(&own) == 0);
+  CHECK(read_line(out.first.get()) == (::geteuid() == 0 ? "pretended" : own.nodename));
+  CHECK(read_line(out.first.get()) == own.nodename);
+}
+
+}  // namespace
