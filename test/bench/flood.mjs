@@ -80,7 +80,7 @@ if (process.argv[2] === '--flood') {
   const folder = mkdtempSync(join(tmpdir(), 'flood-bench-'));
   try {
     const program = join(folder, 'hello');
-    execFileSync('mpicc', ['-o', program, join(import.meta.dirname, '../interop/programs/hello.c')]);
+    execFileSync('mpicc', ['-o', program, join(import.meta.dirname, '../support/programs/hello.c')]);
     const times = { quiet: [], idle: [], 'come-and-go': [] };
     for (let round = 0; round < rounds; round++) {
       for (const manner of Object.keys(times)) times[manner].push(await wireUp(program, folder, manner));

@@ -8,9 +8,12 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { PmiClient, PmiError, PmiServer } from '../../dist/index.js';
-import { lines, needs, program, root, run, Run, wireup } from '../interop/helpers';
-import { closePretenders, isCommand, mostly, pretend } from './pretend';
-import { needsRoot, OTHER_UID } from './strangers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, Run, wireup } from '../support/run';
+import { closePretenders, isCommand, mostly, pretend } from '../support/pretend';
+import { needsRoot, OTHER_UID } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 45_000 });
 

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, program, root, run, toolLines, wireupRun } from '../interop/helpers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, toolLines, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 

@@ -8,7 +8,9 @@ import { join } from 'node:path';
 import { afterAll, expect, it, vi } from 'vitest';
 
 import { PmiClient } from '../../dist/index.js';
-import { lines, needs, program, Run, wireupRun } from '../interop/helpers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, Run, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 

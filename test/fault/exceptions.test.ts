@@ -5,7 +5,8 @@ import { join } from 'node:path';
 
 import { expect, it } from 'vitest';
 
-import { root, run, type Result } from '../interop/helpers';
+import { root } from '../support/root';
+import { run, type Result } from '../support/run';
 
 function child(script: string): Promise<Result> {
   const prelude = `

@@ -7,17 +7,11 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import {
-  eventually,
-  lines,
-  needs,
-  program,
-  Run,
-  toolLines,
-  wireupRun,
-  type Transport,
-} from '../interop/helpers';
-import { needsRoot, OTHER_UID, Stranger, targetOf, type Target, type Task } from './strangers';
+import { needs } from '../support/installed';
+import { eventually } from '../support/processes';
+import { program } from '../support/programs';
+import { lines, Run, toolLines, wireupRun, type Transport } from '../support/run';
+import { needsRoot, OTHER_UID, Stranger, targetOf, type Target, type Task } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 150_000 });
 const deadline = 120_000;

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, Run, run, wireup } from '../interop/helpers';
-import { needsRoot } from './strangers';
+import { needs, installed } from '../support/installed';
+import { lines, Run, run, wireup } from '../support/run';
+import { needsRoot } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -26,20 +27,20 @@ describe.skipIf(root.missing || tools.missing)(
     const machines: ChildProcess[] = [];
     const folder = mkdtempSync(join(tmpdir(), 'machines-'));
     const on = (machine: 0 | 1): string[] => [
-      peer('nsenter'),
+      installed('nsenter'),
       `--net=/proc/${machines[machine]!.pid}/ns/net`,
     ];
 
     beforeAll(async () => {
       for (let i = 0; i < 2; i++) {
-        const machine = spawn(peer('unshare'), ['-n', 'sh', '-c', 'echo; exec cat'], {
+        const machine = spawn(installed('unshare'), ['-n', 'sh', '-c', 'echo; exec cat'], {
           stdio: ['pipe', 'pipe', 'inherit'],
         });
         machines.push(machine);
         // It is in its namespace when it speaks.
         await once(machine.stdout!, 'data');
       }
-      const ip = (...args: string[]): void => void execFileSync(peer('ip'), args, { timeout: 20_000 });
+      const ip = (...args: string[]): void => void execFileSync(installed('ip'), args, { timeout: 20_000 });
       const [first, second] = machines.map(({ pid }) => String(pid));
       ip('link', 'add', 'wire', 'netns', first!, 'type', 'veth', 'peer', 'name', 'wire', 'netns', second!);
       for (const [machine, address] of [
@@ -48,7 +49,7 @@ describe.skipIf(root.missing || tools.missing)(
       ] as const) {
         const [command, ...enter] = on(machine);
         const inside = (...args: string[]): void =>
-          void execFileSync(command!, [...enter, peer('ip'), ...args], { timeout: 20_000 });
+          void execFileSync(command!, [...enter, installed('ip'), ...args], { timeout: 20_000 });
         inside('addr', 'add', `${address}/30`, 'dev', 'wire');
         inside('link', 'set', 'wire', 'up');
         inside('link', 'set', 'lo', 'up');
@@ -124,7 +125,7 @@ describe.skipIf(root.missing || tools.missing)(
       expect(ranks[1]!.PMI_PORT!.split(':')[0]).toBe(hostname());
       const named = [
         ...on(1),
-        peer('unshare'),
+        installed('unshare'),
         '-m',
         'sh',
         '-c',

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { listNames, NameServer, PmiClient, PmiServer } from '../../dist/index.js';
-import { lines, root, Run, run, wireup } from '../interop/helpers';
-import { needsRoot, OTHER_UID, stranger, Stranger } from './strangers';
+import { root } from '../support/root';
+import { lines, Run, run, wireup } from '../support/run';
+import { needsRoot, OTHER_UID, stranger, Stranger } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 60_000 });
 

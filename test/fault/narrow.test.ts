@@ -7,8 +7,12 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import { eventually, lines, needs, peer, program, root, Run, toolLines, wireupRun } from '../interop/helpers';
-import { Stranger, targetOf, type Target } from './strangers';
+import { needs, installed } from '../support/installed';
+import { eventually } from '../support/processes';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, Run, toolLines, wireupRun } from '../support/run';
+import { Stranger, targetOf, type Target } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 120_000 });
 const deadline = 100_000;
@@ -47,7 +51,7 @@ describe.skipIf(tools.missing).each(['tcp', 'unix'] as const)(
         for (let job = 0; job < 3; job++) {
           const gate = join(folder, `gate-${transport}-${limit}-${job}`);
           execFileSync('mkfifo', [gate], { timeout: deadline });
-          const limited = [peer('prlimit'), `--nofile=${limit}:${limit}`];
+          const limited = [installed('prlimit'), `--nofile=${limit}:${limit}`];
           const run = new Run(
             [
               ...limited,

@@ -23,7 +23,10 @@ import { promisify } from 'node:util';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { launch, type LaunchOptions } from '../../dist/index.js';
-import { eventually, needs, program, Run, run, wireup } from '../interop/helpers';
+import { needs } from '../support/installed';
+import { eventually } from '../support/processes';
+import { program } from '../support/programs';
+import { Run, run, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 180_000 });
 

@@ -6,8 +6,12 @@ import { join } from 'node:path';
 
 import { expect, it, onTestFinished, vi } from 'vitest';
 
-import { eventually, lines, needs, program, root, Run, run, wireup, wireupRun } from '../interop/helpers';
-import { needsRoot, OTHER_UID } from './strangers';
+import { needs } from '../support/installed';
+import { eventually } from '../support/processes';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, Run, run, wireup, wireupRun } from '../support/run';
+import { needsRoot, OTHER_UID } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 60_000 });
 

@@ -2,7 +2,9 @@
 
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, program, run, transports, wireupRun } from '../interop/helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, run, transports, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 45_000 });
 
@@ -66,7 +68,7 @@ describe.skipIf(nohup.missing)(`signals${nohup.note}`, () => {
     });
 
     it('under nohup: SIGHUP is ignored, and none but that', async () => {
-      const result = await run([peer('nohup'), ...wireupRun(ranks, transport, program('show_signals'))]);
+      const result = await run([installed('nohup'), ...wireupRun(ranks, transport, program('show_signals'))]);
       expect(result.code).toBe(0);
       const hangUp = 1n;
       expect(signalSet(result.stdout, 'SigIgn')).toEqual(Array(ranks).fill(hangUp));

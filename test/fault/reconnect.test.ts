@@ -5,7 +5,9 @@ import { connect, type Socket } from 'node:net';
 import { describe, expect, it, vi } from 'vitest';
 
 import { PmiClient, PmiServer, type PmiEvent } from '../../dist/index.js';
-import { lines, needs, program, Run, run, toolLines, wireup } from '../interop/helpers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, Run, run, toolLines, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 

@@ -10,8 +10,11 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { PmiClient, PmiServer, type PmiEvent } from '../../dist/index.js';
-import { lines, needs, program, root, Run, run, toolLines, wireupRun } from '../interop/helpers';
-import { stranger, targetOf } from './strangers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, Run, run, toolLines, wireupRun } from '../support/run';
+import { stranger, targetOf } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 90_000 });
 

@@ -2,7 +2,9 @@
 
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, program, Run, toolLines, wireupRun } from '../interop/helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, Run, toolLines, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -15,7 +17,11 @@ describe.skipIf(peers.missing)(
       'of %d files: both are refused, and a small spawn goes on to work',
       async (files) => {
         const job = new Run(
-          [peer('prlimit'), `--nofile=${files}:${files}`, ...wireupRun(2, 'fd', program('raw_spawn'), '400')],
+          [
+            installed('prlimit'),
+            `--nofile=${files}:${files}`,
+            ...wireupRun(2, 'fd', program('raw_spawn'), '400'),
+          ],
           { deadline: 50_000 },
         );
         await job.until(() => lines(job.stdout).length === 3);

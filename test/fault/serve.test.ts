@@ -9,8 +9,11 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { PmiClient } from '../../dist/index.js';
-import { eventually, lines, needs, program, Run, wireup } from '../interop/helpers';
-import { needsRoot, OTHER_UID, refusedCode, stranger, targetOf, type Target } from './strangers';
+import { needs } from '../support/installed';
+import { eventually } from '../support/processes';
+import { program } from '../support/programs';
+import { lines, Run, wireup } from '../support/run';
+import { needsRoot, OTHER_UID, refusedCode, stranger, targetOf, type Target } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 60_000 });
 

@@ -19,7 +19,7 @@ import {
   targetOf,
   type Manner,
   type Target,
-} from './strangers';
+} from '../support/strangers';
 
 vi.setConfig({ testTimeout: 60_000 });
 

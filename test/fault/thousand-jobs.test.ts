@@ -5,7 +5,8 @@ import { join } from 'node:path';
 
 import { expect, it, vi } from 'vitest';
 
-import { needs, program } from '../interop/helpers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
 
 // vitest cannot interrupt what is run synchronously.
 const limit = 600_000;

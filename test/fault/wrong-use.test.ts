@@ -8,18 +8,8 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
-import {
-  lines,
-  needs,
-  peer,
-  run,
-  Run,
-  toolLines,
-  transports,
-  wireup,
-  wireupRun,
-  type Result,
-} from '../interop/helpers';
+import { needs, installed } from '../support/installed';
+import { lines, run, Run, toolLines, transports, wireup, wireupRun, type Result } from '../support/run';
 
 vi.setConfig({ testTimeout: 45_000 });
 
@@ -97,12 +87,16 @@ describe("what only the launch can see to be wrong is told by the option's own n
 const prlimit = needs('prlimit');
 describe.skipIf(prlimit.missing)(`the fd limit${prlimit.note}`, () => {
   it.each(transports)('--pmi %s: more ranks than it allows, the numbers are said', async (transport) => {
-    const result = await run([peer('prlimit'), '--nofile=64:64', ...wireupRun(200, transport, 'true')]);
+    const result = await run([installed('prlimit'), '--nofile=64:64', ...wireupRun(200, transport, 'true')]);
     expectOneLine(result, 1, /\b200\b.*\b64\b|\b64\b.*\b200\b/);
   });
 
   it.each(transports)('--pmi %s: the soft limit is raised when that is enough', async (transport) => {
-    const result = await run([peer('prlimit'), '--nofile=64:1024', ...wireupRun(100, transport, 'true')]);
+    const result = await run([
+      installed('prlimit'),
+      '--nofile=64:1024',
+      ...wireupRun(100, transport, 'true'),
+    ]);
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 });

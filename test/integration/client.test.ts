@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
 import { PmiClient, PmiServer, type PmiError } from '../../dist/index.js';
-import { closePretenders, isCommand, mostly, pretend } from '../fault/pretend';
+import { closePretenders, isCommand, mostly, pretend } from '../support/pretend';
 
 afterEach(closePretenders);
 

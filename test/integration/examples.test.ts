@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { lines, root, run } from '../interop/helpers';
+import { root } from '../support/root';
+import { lines, run } from '../support/run';
 
 const example = (name: string): string => join(root, 'examples', `${name}.mjs`);
 const rank = [process.execPath, example('rank')];

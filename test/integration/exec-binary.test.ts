@@ -2,7 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { lines, needs, peer, program, root, run, wireup } from '../interop/helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, wireup } from '../support/run';
 
 /** vitest cannot interrupt what is run synchronously; building takes a minute where nothing is built yet. */
 const timeout = 500_000;
@@ -34,7 +37,11 @@ describe.skipIf(tools.missing)(`WIREUP_STATIC_EXEC=ON${tools.note}`, () => {
   it('builds one that needs nothing, and it works', { timeout }, async () => {
     const folder = join(root, 'out/static');
     const cmake = (...args: string[]): void =>
-      void execFileSync(peer('cmake'), args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], timeout });
+      void execFileSync(installed('cmake'), args, {
+        cwd: root,
+        stdio: ['ignore', 'ignore', 'inherit'],
+        timeout,
+      });
     // Neither optimised nor with debug information: only that takes long.
     cmake(
       '-B',

@@ -4,7 +4,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { needs, peer, root } from '../interop/helpers';
+import { needs, installed } from '../support/installed';
+import { root } from '../support/root';
 
 /**
  * On x86-64, by g++ 12 with the flags of `npm install`. Who lowers it says the new number here and in
@@ -27,7 +28,7 @@ it.skipIf(tools.missing || process.arch !== 'x64')(
       const program = join(folder, 'get-cost');
       const core = join(root, 'build/Release/obj.target/core.a');
       execFileSync(
-        peer('c++'),
+        installed('c++'),
         [
           '-std=c++20',
           '-O2',
@@ -44,7 +45,7 @@ it.skipIf(tools.missing || process.arch !== 'x64')(
       const count = (gets: number): number => {
         const out = join(folder, `${gets}`);
         execFileSync(
-          peer('valgrind'),
+          installed('valgrind'),
           [
             '-q',
             '--tool=callgrind',

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { needsRoot } from '../fault/strangers';
+import { needsRoot } from '../support/strangers';
 
 const checkout = join(__dirname, '../..');
 /** Debian's `nobody`: a user who owns nothing here. */

@@ -4,7 +4,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { launch, prepareLaunch } from '../../dist/index.js';
-import { eventually, peer, run } from '../interop/helpers';
+import { installed } from '../support/installed';
+import { eventually } from '../support/processes';
+import { run } from '../support/run';
 
 const timeout = 50_000;
 const patience = 10_000;
@@ -130,7 +132,7 @@ describe('prepareLaunch()', () => {
     expect(await eventually(() => !existsSync(`/proc/${prepared}`), patience)).toBe(true);
   });
 
-  test.each([[[] as string[]], [[peer('nohup')]]])(
+  test.each([[[] as string[]], [[installed('nohup')]]])(
     'the tool has one agent, and has it by this (%j)',
     async (before) => {
       // The rank's parent is the agent, whose parent is the guard, the child of the tool.

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { needs } from '../interop/helpers';
-import { wireTable } from '../unit/wire-table';
+import { needs } from '../support/installed';
+import { wireTable } from '../support/wire-table';
 
 const root = join(__dirname, '../..');
 /** vitest cannot interrupt what is run synchronously. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { cuttings, play, readTranscripts } from './transcript';
+import { cuttings, play, readTranscripts } from '../support/transcript';
 
 const transcripts = readTranscripts();
 

@@ -5,7 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { launch, libpmiPath, type Job } from '../../dist/index.js';
-import { needs, program, root, run } from './helpers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { run } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 

@@ -5,7 +5,10 @@ import { mkdirSync, mkdtempSync, readFileSync, existsSync, rmSync, symlinkSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { needs, peer, program, root, run } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { run } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -225,7 +228,7 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
   it.skipIf(hydra.missing)(`at least what it has under mpiexec.hydra${hydra.note}`, async () => {
     const [ours, theirs] = [
       await facts('pipe', link('wireup'), 'run', '-n', '1', probe(), ...words),
-      await facts('pipe', peer('mpiexec'), '-n', '1', probe(), ...words),
+      await facts('pipe', installed('mpiexec'), '-n', '1', probe(), ...words),
     ];
     const alone = await facts('pipe', probe(), ...words);
     // What of the caller's comes through Hydra.

@@ -4,7 +4,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, program, root, run, Run, wireup, wireupRun, type Result } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, Run, wireup, wireupRun, type Result } from '../support/run';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -72,10 +75,10 @@ const servers: Server[] = [
     job: (argv) => run(wireup('run', '-n', String(size), '--pmi', 'unix', '--no-exec-shim', ...argv)),
   },
   { name: 'wireup unix, abstract', job: serve },
-  { name: '`mpiexec` fd', job: (argv) => run([peer('mpiexec'), '-n', String(size), ...argv]) },
+  { name: '`mpiexec` fd', job: (argv) => run([installed('mpiexec'), '-n', String(size), ...argv]) },
   {
     name: '`mpiexec -pmi-port`',
-    job: (argv) => run([peer('mpiexec'), '-pmi-port', '-n', String(size), ...argv]),
+    job: (argv) => run([installed('mpiexec'), '-pmi-port', '-n', String(size), ...argv]),
   },
 ];
 

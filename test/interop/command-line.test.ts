@@ -8,7 +8,10 @@ import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
-import { lines, needs, peer, program, root } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines } from '../support/run';
 
 interface Row {
   args: string[] | (() => string[]);
@@ -333,7 +336,7 @@ async function play(tool: string[], row: Row): Promise<Outcome> {
 const titled = (rows: Row[]): [string, Row][] =>
   rows.map((row) => [row.what ?? ((row.args as string[]).join(' ') || '(nothing)'), row]);
 
-const hydra = (): string[] => [peer('mpiexec')];
+const hydra = (): string[] => [installed('mpiexec')];
 // As installed: a link of that name to the tool.
 const ours = [process.execPath, join(root, 'dist/cli.js'), 'run'];
 

@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { launch } from '../../dist/index.js';
-import { lines, needs, peer, program, Run, run, toolLines, transports, wireup, wireupRun } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, Run, run, toolLines, transports, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -61,7 +63,7 @@ describe('--debugger', () => {
   it.skipIf(debuggers.missing).each(transports)(
     `gdb runs one rank of an MPI program, over %s${debuggers.note}`,
     async (transport) => {
-      const gdb = ['--debugger', `${peer('gdb')} -nx -batch -ex run --args`, '--debug-ranks', '1'];
+      const gdb = ['--debugger', `${installed('gdb')} -nx -batch -ex run --args`, '--debug-ranks', '1'];
       const result = await run(wireupRun(3, transport, ...gdb, program('hello')), { deadline: 50_000 });
       expect(result.code).toBe(0);
       expect(
@@ -134,7 +136,7 @@ describe.skipIf(gdb.missing || !mayTrace)(
         ]),
       ];
       const output = execFileSync(
-        peer('gdb'),
+        installed('gdb'),
         [
           '-nx',
           '-batch',

@@ -4,20 +4,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { afterAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import {
-  compile,
-  dynamicMpich,
-  eventually,
-  lines,
-  run,
-  Run,
-  toolLines,
-  transports,
-  wireup,
-  wireupRun,
-} from './helpers';
+import { listNames, NameServer } from '../../dist/index.js';
+import { dynamicMpich } from '../support/installed';
+import { eventually } from '../support/processes';
+import { compile } from '../support/programs';
+import { lines, run, Run, toolLines, transports, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 100_000 });
 const deadline = 90_000;
@@ -212,6 +205,27 @@ describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
     const { code, stdout, stderr } = await run(wireupRun(4, transport, connect(), 'within'), { deadline });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(lines(stdout).sort()).toEqual(['1 heard 2', '2 heard 1', 'then it is gone']);
+  });
+
+  it.each(transports)('MPI_Comm_connect between two launches, --pmi %s', async (transport) => {
+    const folder = mkdtempSync(join(tmpdir(), 'names-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    await using names = await NameServer.listen({ address: join(folder, 'names') });
+    const job = (ranks: number, ...args: string[]): Run =>
+      new Run(
+        wireupRun(ranks, transport, '--name-server', names.address, compile('names', mpich.mpicc), ...args),
+        { deadline },
+      );
+    const accepts = job(2, 'accept', 'ocean');
+    await accepts.until(({ stdout }) => stdout.includes('published'));
+    expect(await listNames(names.address)).toMatchObject([{ service: 'ocean', pid: accepts.pid }]);
+    const connects = job(3, 'connect', 'ocean');
+    for (const run of [accepts, connects]) {
+      const { code, stdout, stderr } = await run.done;
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(lines(stdout)).toContain('together: 5');
+    }
+    expect(await listNames(names.address)).toEqual([]);
   });
 
   it('across two launches that share a name server', async () => {

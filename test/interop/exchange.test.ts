@@ -2,7 +2,8 @@
 
 import { describe, expect, it, vi } from 'vitest';
 
-import { needs, peer, run, transports, wireup, wireupRun, type Result } from './helpers';
+import { needs, installed } from '../support/installed';
+import { run, transports, wireup, wireupRun, type Result } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -20,7 +21,7 @@ describe.skipIf(hydra.missing)(`wireup exchange under mpiexec${hydra.note}`, () 
     ['PMI_PORT', ['-pmi-port']],
   ];
   it.each(modes)('with %s', async (_, options) => {
-    expectAllRanks(await run([peer('mpiexec'), ...options, '-n', '4', ...wireup('exchange')]), 4);
+    expectAllRanks(await run([installed('mpiexec'), ...options, '-n', '4', ...wireup('exchange')]), 4);
   });
 });
 

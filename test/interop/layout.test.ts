@@ -4,7 +4,9 @@ import { hostname } from 'node:os';
 
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, program, run, transports, wireup } from './helpers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, run, transports, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 150_000 });
 

@@ -7,7 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, program, root, run, told, toolLines, transports, wireup } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, reported, toolLines, transports, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -26,7 +29,7 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
       const result = await run(wireup('run', ...options, ...calls('calls')));
       expect(result).toMatchObject({ code: 0, stdout: 'ok\nok\nok\n' });
       // Each tries to put a key of the server's.
-      expect(told(result.stderr, ' sent a wrong PMI request: put: reserved_key')).toBe(3);
+      expect(reported(result.stderr, ' sent a wrong PMI request: put: reserved_key')).toBe(3);
       expect(lines(result.stderr)).toEqual(toolLines(result.stderr));
     }
   });
@@ -158,7 +161,7 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     try {
       const where = await run(wireup('libpmi-path', '--folder'));
       const PKG_CONFIG_PATH = where.stdout.trim();
-      const flags = execFileSync(peer('pkg-config'), ['--cflags', '--libs', 'wireup-pmi'], {
+      const flags = execFileSync(installed('pkg-config'), ['--cflags', '--libs', 'wireup-pmi'], {
         encoding: 'utf8',
         env: { ...process.env, PKG_CONFIG_PATH },
         timeout,
@@ -170,7 +173,7 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
         '#include <wireup/pmi.h>\nint main(void) { int s; return PMI_Init(&s) || PMI_Barrier() || PMI_Finalize(); }\n',
       );
       const target = join(folder, 'linked');
-      execFileSync(peer('cc'), ['-o', target, source, ...flags.trim().split(' ')], { timeout });
+      execFileSync(installed('cc'), ['-o', target, source, ...flags.trim().split(' ')], { timeout });
       const result = await run(wireup('run', '-n', '2', target), {
         environment: { LD_LIBRARY_PATH: PKG_CONFIG_PATH },
       });

@@ -2,7 +2,9 @@
 
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, program, run, transports, wireupRun } from './helpers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, run, transports, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 150_000 });
 // 64 ranks of MPICH on two processors spend most of their time waiting for each other's turn.

@@ -4,7 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, program, root, run, wireup } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -39,7 +42,7 @@ describe.skipIf(peers.missing)(`MPICH behind wireup-exec in bwrap${peers.note}`,
   ])('%s', async (name, source, ...args) => {
     const shim = join(root, 'build/Release/wireup-exec');
     const shm = mkdtempSync('/dev/shm/wireup-test-');
-    const rank = [peer('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(source!), ...args];
+    const rank = [installed('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(source!), ...args];
     const result = await run(wireup('run', '-n', String(size), '--pmi', 'unix', '--no-exec-shim', ...rank), {
       deadline: 60_000,
       environment,

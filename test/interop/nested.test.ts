@@ -2,7 +2,9 @@
 
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, program, run, transports, wireupRun, type Transport } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, run, transports, wireupRun, type Transport } from '../support/run';
 
 vi.setConfig({ testTimeout: 90_000 });
 const deadline = 60_000;
@@ -14,7 +16,7 @@ function helloLines(jobs: number, size: number): string[] {
 const debuggers = needs('mpicc', 'gdb');
 describe.skipIf(debuggers.missing)(`under gdb${debuggers.note}`, () => {
   it.each([1, 2, 4])('-n %d --pmi tcp', async (size) => {
-    const gdb = [peer('gdb'), '-nx', '-batch', '-ex', 'run', '--args', program('hello')];
+    const gdb = [installed('gdb'), '-nx', '-batch', '-ex', 'run', '--args', program('hello')];
     const result = await run(wireupRun(size, 'tcp', ...gdb), { deadline });
     expect(result).toMatchObject({ code: 0, signal: null });
     // The program and its debugger share the output, line by line.
@@ -32,7 +34,7 @@ describe.skipIf(hydra.missing)(`inside a rank of mpiexec${hydra.note}`, () => {
   describe.each(modes)('that has %s', (_, options) => {
     it.each(transports)('--pmi %s', async (transport) => {
       const inner = wireupRun(2, transport, program('hello'));
-      const result = await run([peer('mpiexec'), ...options, '-n', '2', ...inner], { deadline });
+      const result = await run([installed('mpiexec'), ...options, '-n', '2', ...inner], { deadline });
       expect(result).toMatchObject({ code: 0, stderr: '' });
       expect(lines(result.stdout).sort()).toEqual(helloLines(2, 2));
     });

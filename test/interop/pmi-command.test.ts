@@ -3,8 +3,9 @@
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { closePretenders, isCommand, mostly, pretend } from '../fault/pretend';
-import { lines, needs, peer, run, wireup, wireupRun } from './helpers';
+import { closePretenders, isCommand, mostly, pretend } from '../support/pretend';
+import { needs, installed } from '../support/installed';
+import { lines, run, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 90_000 });
 afterEach(closePretenders);
@@ -14,7 +15,7 @@ const peers = needs('mpiexec');
 const launchers: [string, string[], boolean, string][] = [
   ['wireup run', wireupRun(size, 'fd'), false, ''],
   ['wireup run --pmi tcp', wireupRun(size, 'tcp'), false, ''],
-  ['mpiexec', peers.missing ? [] : [peer('mpiexec'), '-n', String(size)], peers.missing, peers.note],
+  ['mpiexec', peers.missing ? [] : [installed('mpiexec'), '-n', String(size)], peers.missing, peers.note],
 ];
 
 /** Ranks 0 to 2, in any order of their lines. */

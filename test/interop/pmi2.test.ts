@@ -9,7 +9,10 @@ import { join } from 'node:path';
 import { describe, expect, it as base, vi } from 'vitest';
 
 import { PmiServer, scrubEnvironment } from '../../dist/index.js';
-import { lines, needs, peer, program, root, run, told, toolLines, wireup } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, reported, toolLines, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -17,7 +20,7 @@ const ours = join(root, 'build/Release/libpmi2.so.0');
 const compiler = needs('cc');
 const slurm = needs('cc', 'libpmi2');
 const libraries = [
-  { name: `Slurm's libpmi2${slurm.note}`, missing: slurm.missing, path: () => peer('libpmi2') },
+  { name: `Slurm's libpmi2${slurm.note}`, missing: slurm.missing, path: () => installed('libpmi2') },
   { name: `libpmi2.so.0${compiler.note}`, missing: compiler.missing, path: () => ours },
 ];
 
@@ -33,7 +36,7 @@ describe.each(libraries)('$name', ({ missing, path }) => {
     const result = await run(wireup('run', '-n', '16', ...options, ...calls('calls')));
     expect(result).toMatchObject({ code: 0, stdout: 'ok\n'.repeat(16) });
     // Each tries to spawn what is not there.
-    expect(told(result.stderr, ' could not spawn: execve one: No such file or directory')).toBe(16);
+    expect(reported(result.stderr, ' could not spawn: execve one: No such file or directory')).toBe(16);
     expect(lines(result.stderr)).toEqual(toolLines(result.stderr));
   });
 

@@ -5,7 +5,10 @@ import { join } from 'node:path';
 
 import { describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, peer, program, root, run, toolLines, wireup, wireupRun } from './helpers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, toolLines, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 90_000 });
 const deadline = 60_000;
@@ -15,7 +18,7 @@ const shim = join(root, 'build/Release/wireup-exec');
 
 /** `/dev` of a sandbox is its own, and with it /dev/shm. */
 function sandbox(...options: string[]): string[] {
-  return [program('close_fds'), peer('bwrap'), ...options, '--ro-bind', '/', '/', '--dev', '/dev'];
+  return [program('close_fds'), installed('bwrap'), ...options, '--ro-bind', '/', '/', '--dev', '/dev'];
 }
 
 /** The folder of the server's socket, in a sandbox that has nothing else of where it stands. */

@@ -5,9 +5,12 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
-import { needsRoot } from '../fault/strangers';
-import { lines, needs, peer, program, root, run, wireup } from './helpers';
-import { Slurm } from './slurm';
+import { needsRoot } from '../support/strangers';
+import { needs, installed } from '../support/installed';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, run, wireup } from '../support/run';
+import { Slurm } from '../support/slurm';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -24,7 +27,7 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
   /** The lines that the four ranks have printed, in order. */
   async function srun(...argv: string[]): Promise<string[]> {
     const options = ['--quiet', '--mpi=pmi2', '--nodes=2', '--ntasks=4', '--distribution=cyclic'];
-    const result = await run([peer('srun'), ...options, ...argv], { environment: slurm.environment });
+    const result = await run([installed('srun'), ...options, ...argv], { environment: slurm.environment });
     expect(result).toMatchObject({ code: 0, stderr: '' });
     return lines(result.stdout).sort();
   }
@@ -63,7 +66,7 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
   it.each([
     ['libpmi2.so.0', () => join(root, 'build/Release/libpmi2.so.0'), 2],
     // Its PMI2_Info_GetSize says how many ranks there are.
-    ["Slurm's own library", () => peer('libpmi2'), 4],
+    ["Slurm's own library", () => installed('libpmi2'), 4],
   ])('PMI-2: %s', async (_, library, count) => {
     expect(await srun(program('pmi2_calls'), library(), 'exchange')).toEqual(
       ranks.map((rank) => `rank ${rank} of 4, ${count} on its node`),

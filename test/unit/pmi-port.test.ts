@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { PmiClient, PmiServer } from '../../dist/index.js';
 import type { Native } from '../../lib/native';
-import { matcher, rulesOf } from './abnf';
-import { messageTable } from './wire-table';
+import { matcher, rulesOf } from '../support/abnf';
+import { messageTable } from '../support/wire-table';
 
 const root = join(__dirname, '../..');
 const native = require(join(root, 'build/Release/wireup.node')) as Native;

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { peer } from './helpers';
+import { installed } from './installed';
 
 /** Of a machine that is busy. */
 const patience = 60_000;
@@ -84,7 +84,7 @@ PartitionName=all Nodes=ALL Default=YES
 `,
     );
     this.#daemon(
-      peer('munged'),
+      installed('munged'),
       '-F',
       '--force',
       ...['key', 'seed', 'log', 'pid'].map((kind) => `--${kind}-file=${at(`munge.${kind}`)}`),
@@ -94,18 +94,18 @@ PartitionName=all Nodes=ALL Default=YES
       'munged listens',
       () => spawnSync('munge', ['-n', '-S', at('munge.sock')]).status === 0,
     );
-    this.#daemon(peer('slurmctld'), '-D', '-c');
+    this.#daemon(installed('slurmctld'), '-D', '-c');
     for (const name of names) {
       mkdirSync(at(`spool/${name}`));
       this.#daemon(
-        peer('unshare'),
+        installed('unshare'),
         '--uts',
         'sh',
         '-c',
         'hostname "$1"; exec "$2" -D -N "$1"',
         'sh',
         name,
-        peer('slurmd'),
+        installed('slurmd'),
       );
     }
     await this.#until('all nodes are idle', () => {

@@ -2,18 +2,10 @@
 
 import { describe, expect, it, vi } from 'vitest';
 
-import {
-  eventually,
-  isAlive,
-  lines,
-  needs,
-  processOf,
-  program,
-  Run,
-  transports,
-  wireupRun,
-  type Process,
-} from '../interop/helpers';
+import { needs } from '../support/installed';
+import { eventually, isAlive, processOf, type Process } from '../support/processes';
+import { program } from '../support/programs';
+import { lines, Run, transports, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 45_000 });
 

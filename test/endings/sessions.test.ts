@@ -7,7 +7,9 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import { lines, needs, program, Run, run, wireupRun } from '../interop/helpers';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
+import { lines, Run, run, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 

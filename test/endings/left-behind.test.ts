@@ -5,19 +5,10 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, it, vi } from 'vitest';
 
-import {
-  eventually,
-  lines,
-  needs,
-  peer,
-  program,
-  run,
-  Run,
-  toolLines,
-  wireup,
-  wireupRun,
-  type Process,
-} from '../interop/helpers';
+import { needs, installed } from '../support/installed';
+import { eventually, type Process } from '../support/processes';
+import { program } from '../support/programs';
+import { lines, run, Run, toolLines, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 45_000 });
 
@@ -83,7 +74,7 @@ describe.skipIf(namespaces.missing || !mayMount)(
       // Without cgroups. The shell outlives the tool: what the tool leaves does not end with the namespace's first process.
       const script = `mount -t tmpfs none /sys && "$@" && pid=$(cat "$TMPDIR/pid") && rm "$TMPDIR/pid" && ! kill -0 $pid 2>/dev/null && echo nothing is left`;
       const inside = [
-        peer('unshare'),
+        installed('unshare'),
         '--pid',
         '--fork',
         '--mount',
@@ -98,7 +89,12 @@ describe.skipIf(namespaces.missing || !mayMount)(
 
     it('a rank is not taken for a stranger', async () => {
       // The numbers of several processes, some of which the other namespace has too.
-      const inside = [peer('unshare'), '--pid', '--fork', ...wireupRun(16, 'unix', program('raw_mapping'))];
+      const inside = [
+        installed('unshare'),
+        '--pid',
+        '--fork',
+        ...wireupRun(16, 'unix', program('raw_mapping')),
+      ];
       expect(await run(inside)).toMatchObject({ code: 0, stderr: '' });
     });
   },

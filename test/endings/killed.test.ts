@@ -7,18 +7,10 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
-import {
-  eventually,
-  lines,
-  needs,
-  program,
-  Run,
-  toolLines,
-  transports,
-  wireup,
-  wireupRun,
-  type Process,
-} from '../interop/helpers';
+import { needs } from '../support/installed';
+import { eventually, type Process } from '../support/processes';
+import { program } from '../support/programs';
+import { lines, Run, toolLines, transports, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 45_000 });
 

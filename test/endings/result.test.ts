@@ -1,0 +1,142 @@
+// `--result FILE`: the account of a job.
+
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, describe, expect, it, vi } from 'vitest';
+
+import { installed, needs } from '../support/installed';
+import { program } from '../support/programs';
+import { run, toolLines, wireupRun } from '../support/run';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const folder = mkdtempSync(join(tmpdir(), 'result-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const mpich = needs('mpicc');
+
+describe('--result', () => {
+  interface Row {
+    rank: number;
+    pid?: number;
+    state: string;
+    code?: number;
+    signal?: string;
+    ended: boolean;
+    times: Record<string, number>;
+  }
+  interface Document {
+    exitCode: number;
+    failure?: { reason: string; rank: number; code: number };
+    ended: number;
+    barriers: { count: number };
+    ranks: Row[];
+  }
+  const read = (file: string): Document => JSON.parse(readFileSync(file, 'utf8')) as Document;
+
+  it.skipIf(mpich.missing)(`tells how each rank ended, and when${mpich.note}`, async () => {
+    const file = join(folder, 'good.json');
+    writeFileSync(file, 'an older result, and a longer one'.repeat(1000));
+    expect((await run(wireupRun(3, 'tcp', '--result', file, program('hello')))).code).toBe(0);
+    const { exitCode, failure, barriers, ranks } = read(file);
+    expect({ exitCode, failure }).toEqual({ exitCode: 0, failure: undefined });
+    expect(barriers.count).toBeGreaterThan(0);
+    expect(ranks.map(({ rank, state, code }) => [rank, state, code])).toEqual(
+      [0, 1, 2].map((rank) => [rank, 'finalized', 0]),
+    );
+    for (const { times } of ranks) {
+      const order = ['started', 'connected', 'initialized', 'finalized', 'exited'].map(
+        (name) => times[name]!,
+      );
+      expect(
+        order.every((time, i) => time > 0 && (i === 0 || time >= order[i - 1]!)),
+        JSON.stringify(times),
+      ).toBe(true);
+    }
+    expect(readdirSync(folder).filter((name) => name.startsWith('good'))).toEqual(['good.json']);
+  });
+
+  it('tells of a failure', async () => {
+    const file = join(folder, 'bad.json');
+    const script = '[ $PMI_RANK = 1 ] && exit 3; exec sleep 1000';
+    expect((await run(wireupRun(3, 'fd', '--result', file, 'sh', '-c', script))).code).toBe(3);
+    expect(read(file)).toMatchObject({
+      exitCode: 3,
+      failure: { reason: 'exit', rank: 1, code: 3 },
+      ended: 2,
+    });
+    expect(read(file).ranks.map(({ code, signal, ended }) => [code, signal, ended])).toEqual([
+      [undefined, 'SIGTERM', true],
+      [3, undefined, false],
+      [undefined, 'SIGTERM', true],
+    ]);
+  });
+
+  it.each([
+    ['sh -c "exit 0"', 0, 1],
+    ['sh -c "exit 5"', 5, 5],
+  ])('a full disk is said, and %s keeps its code', async (_, code, expected) => {
+    const result = await run(
+      wireupRun(2, 'fd', '--on-failure', 'wait', '--result', '/dev/full', 'sh', '-c', `exit ${code}`),
+    );
+    expect(result.code).toBe(expected);
+    expect(result.stderr).toMatch(
+      /^wireup: the result could not be written to \/dev\/full: .*no space left on device/im,
+    );
+  });
+
+  const mounts = needs('unshare');
+  const mayMount = process.getuid?.() === 0;
+  it.skipIf(mounts.missing || !mayMount)(
+    `a disk that fills: nothing half written is left${mounts.note}${mayMount ? '' : ' (needs root)'}`,
+    async () => {
+      const disk = mkdtempSync(join(folder, 'disk-'));
+      const script =
+        'mount -t tmpfs -o size=32k none "$0" || exit 99; head -c 28k /dev/zero > "$0/fill"; echo old > "$0/r"; "$@"; echo $?; ls "$0"; cat "$0/r"';
+      const tool = wireupRun(64, 'fd', '--result', join(disk, 'r'), 'true');
+      const result = await run([installed('unshare'), '-m', 'sh', '-c', script, disk, ...tool]);
+      expect(result.stdout).toBe('1\nfill\nr\nold\n');
+      expect(result.stderr).toMatch(/could not be written to .*no space left on device/i);
+    },
+  );
+
+  it('goes through a link, and a file keeps its mode', async () => {
+    const file = join(folder, 'private.json');
+    const link = join(folder, 'link');
+    writeFileSync(file, 'old');
+    chmodSync(file, 0o600);
+    symlinkSync('private.json', link);
+    expect((await run(wireupRun(1, 'fd', '--result', link, 'true'))).code).toBe(0);
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    expect(read(file).exitCode).toBe(0);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+  });
+
+  it('is appended to what the tool says, on its own stdout', async () => {
+    const log = join(folder, 'log');
+    const [node, ...words] = wireupRun(1, 'fd', '--result', '/proc/self/fd/1', 'echo', 'said');
+    const script = `"$@" > ${log}`;
+    expect((await run(['sh', '-c', script, 'sh', node!, ...words])).code).toBe(0);
+    const [said, ...json] = readFileSync(log, 'utf8').split('\n');
+    expect(said).toBe('said');
+    expect(JSON.parse(json.join('\n'))).toMatchObject({ exitCode: 0 });
+  });
+
+  it.each(['/no/such/folder/r', folder, ''])("'%s' is wrong use, said before anything runs", async (file) => {
+    const result = await run(wireupRun(1, 'fd', '--result', file, 'echo', 'ran'));
+    expect(result).toMatchObject({ code: 2, stdout: '' });
+    expect(toolLines(result.stderr)).toHaveLength(1);
+  });
+});

@@ -1,0 +1,120 @@
+// The programs and libraries of others that the tests use: where each is, and which package brings it.
+
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { homedir, hostname } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+/** vitest cannot interrupt a synchronous call. */
+const timeout = 50_000;
+
+// The Debian package of each, or what else it needs: the title of a skipped suite names it.
+const packages = {
+  bwrap: 'bubblewrap, where namespaces can be made',
+  'c++': 'g++',
+  cc: 'gcc',
+  gdb: 'gdb',
+  // mpiexec -pmi-port gives its ranks the host's name, which they look up.
+  hostname: 'a host name that resolves',
+  cmake: 'cmake',
+  ip: 'iproute2, where root can make network namespaces',
+  // Slurm's PMI-2 client library.
+  libpmi2: 'libpmi2-0',
+  mpicc: 'libmpich-dev',
+  mpiexec: 'mpich',
+  munged: 'munge',
+  nohup: 'coreutils',
+  nsenter: 'util-linux',
+  'pkg-config': 'pkg-config',
+  prlimit: 'util-linux',
+  script: 'bsdutils',
+  setsid: 'util-linux',
+  slurmctld: 'slurmctld',
+  slurmd: 'slurmd',
+  srun: 'slurm-client',
+  unshare: 'util-linux',
+  valgrind: 'valgrind',
+} as const;
+type Name = keyof typeof packages;
+
+function onPath(name: string): string | undefined {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    const file = join(folder, name);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return undefined;
+}
+
+function lookFor(name: Name): string | undefined {
+  switch (name) {
+    case 'bwrap': {
+      const path = onPath(name);
+      const probe = ['--unshare-user', '--unshare-pid', '--ro-bind', '/', '/', '--proc', '/proc', 'true'];
+      return path !== undefined && spawnSync(path, probe, { timeout }).status === 0 ? path : undefined;
+    }
+    case 'hostname':
+      return spawnSync('getent', ['hosts', hostname()], { timeout }).status === 0 ? hostname() : undefined;
+    case 'ip': {
+      const path = onPath(name);
+      const probe = ['-n', path ?? '', 'link', 'add', 'one', 'type', 'veth', 'peer', 'name', 'other'];
+      return path !== undefined && spawnSync('unshare', probe, { timeout }).status === 0 ? path : undefined;
+    }
+    case 'libpmi2': {
+      const listed = spawnSync('/sbin/ldconfig', ['-p'], { encoding: 'utf8', timeout }).stdout ?? '';
+      return /libpmi2\.so\.0 .* => (\S+)/.exec(listed)?.[1];
+    }
+    case 'mpicc':
+    case 'mpiexec':
+      // The plain names may be those of Open MPI, which does not use PMI-1.
+      return onPath(`${name}.mpich`) ?? (onPath('mpichversion') === undefined ? undefined : onPath(name));
+    default:
+      return onPath(name);
+  }
+}
+
+const found = new Map<Name, string | undefined>();
+
+function find(name: Name): string | undefined {
+  if (!found.has(name)) {
+    found.set(name, lookFor(name));
+  }
+  return found.get(name);
+}
+
+/** The path of a program or library that `needs()` has found. */
+export function installed(name: Name): string {
+  const path = find(name);
+  if (path === undefined) throw new Error(`${name} is not installed (Debian package ${packages[name]})`);
+  return path;
+}
+
+/**
+ * For `describe.skipIf(tools.missing)(`title${tools.note}`)`: the note names the missing packages. Throws if one is
+ * missing and CI=true, where no test may be skipped.
+ */
+export function needs(...names: Name[]): { missing: boolean; note: string } {
+  const missing = [
+    ...new Set(names.filter((name) => find(name) === undefined).map((name) => packages[name])),
+  ];
+  if (missing.length === 0) return { missing: false, note: '' };
+  if (process.env['CI'] === 'true') throw new Error(`CI=true and not installed: ${missing.join(', ')}`);
+  return { missing: true, note: ` (needs ${missing.join(', ')})` };
+}
+
+/**
+ * The mpicc of the MPICH that test/interop/build-mpich.sh builds: it can spawn, open ports and connect. The build takes a
+ * quarter of an hour, so only the long form of the tests fails without it.
+ */
+export function dynamicMpich(): { missing: boolean; note: string; mpicc: string } {
+  const cache =
+    process.env['WIREUP_TEST_CACHE'] ??
+    join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'wireup');
+  const mpicc = join(cache, 'mpich-4.0.2-3-ch3-nemesis/bin/mpicc');
+  const missing = !existsSync(mpicc);
+  return { missing, note: missing ? ' (needs test/interop/build-mpich.sh to have been run)' : '', mpicc };
+}

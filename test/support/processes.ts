@@ -1,0 +1,58 @@
+// Processes as /proc shows them.
+
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Identified by its start time too: the kernel uses a pid again. */
+export interface Process {
+  pid: number;
+  startTime: string;
+  name: string;
+}
+
+export function processOf(pid: number): Process | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const end = stat.lastIndexOf(')');
+    const fields = stat.slice(end + 2).split(' ');
+    // A zombie has ended; its parent has not waited for it yet.
+    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+    return { pid, startTime: fields[19] ?? '', name: stat.slice(stat.indexOf('(') + 1, end) };
+  } catch {
+    return undefined;
+  }
+}
+
+export function isAlive(process: Process): boolean {
+  return processOf(process.pid)?.startTime === process.startTime;
+}
+
+/** The environment variable by which the processes of a run are found. */
+export const mark = 'INTEROP_TEST_RUN';
+
+/** The processes that have inherited `id` in their environment. */
+export function processesMarked(id: string): Process[] {
+  const marked: Process[] = [];
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    let environment: string;
+    try {
+      environment = readFileSync(`/proc/${entry}/environ`, 'latin1');
+    } catch {
+      continue;
+    }
+    if (!environment.split('\0').includes(`${mark}=${id}`)) continue;
+    const process = processOf(Number(entry));
+    if (process !== undefined) marked.push(process);
+  }
+  return marked;
+}
+
+/** Polls until `condition` holds, for at most `milliseconds`. Returns whether it held. */
+export async function eventually(condition: () => boolean, milliseconds: number): Promise<boolean> {
+  const end = performance.now() + milliseconds;
+  while (!condition()) {
+    if (performance.now() > end) return false;
+    await new Promise((next) => setTimeout(next, 10));
+  }
+  return true;
+}

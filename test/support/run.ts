@@ -1,0 +1,185 @@
+// Runs a command to its end under a deadline, and looks for what it leaves behind.
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { eventually, mark, processesMarked, type Process } from './processes';
+import { root } from './root';
+
+export type Transport = 'fd' | 'tcp' | 'unix';
+export const transports: readonly Transport[] = ['fd', 'tcp', 'unix'];
+
+export interface Result {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunOptions {
+  /** In milliseconds: then the command is killed and the test fails. */
+  deadline?: number;
+  environment?: Record<string, string>;
+  directory?: string;
+  /** Socket files may stay: for tests that kill `wireup` with SIGKILL. */
+  mayLeaveFiles?: boolean;
+}
+
+// In milliseconds: how long a job may take to disappear after its command has ended.
+const afterEnd = 2000;
+
+/** A running command, with its output so far. `done` rejects if the deadline passes or if processes or files are left. */
+export class Run {
+  readonly done: Promise<Result>;
+  readonly pid: number;
+  stdout = '';
+  stderr = '';
+  private readonly id = randomUUID();
+  private readonly folder = mkdtempSync(join(tmpdir(), 'run-'));
+  private readonly child: ChildProcess;
+  private readonly waiters = new Set<() => void>();
+
+  constructor(
+    private readonly argv: readonly string[],
+    private readonly options: RunOptions = {},
+  ) {
+    const [file, ...args] = argv;
+    if (file === undefined) throw new Error('nothing to run');
+    this.child = spawn(file, args, {
+      cwd: options.directory,
+      env: {
+        PATH: process.env['PATH'],
+        HOME: process.env['HOME'],
+        // All temporary files are made here, so that the end of the run can look for them.
+        TMPDIR: this.folder,
+        XDG_RUNTIME_DIR: this.folder,
+        [mark]: this.id,
+        ...options.environment,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // Leads a POSIX process group, so that a signal from the terminal of the tests does not reach it.
+      detached: true,
+    });
+    this.pid = this.child.pid ?? -1;
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.received((this.stdout += text)));
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => this.received((this.stderr += text)));
+    this.done = this.finish();
+    // A test may await something else first: Node must not report the rejection as unhandled until then.
+    this.done.catch(() => undefined);
+  }
+
+  /** Resolves when `condition` holds for the output; rejects if the command ends before. */
+  async until(condition: (run: Run) => boolean): Promise<void> {
+    let look = (): void => undefined;
+    const seen = new Promise<void>((fulfil) => {
+      look = () => {
+        if (condition(this)) fulfil();
+      };
+      this.waiters.add(look);
+      look();
+    });
+    const ended = this.done.then((result) => {
+      if (!condition(this)) throw new Error(`ended before the expected output\n${this.report(result)}`);
+    });
+    await Promise.race([seen, ended]).finally(() => this.waiters.delete(look));
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** The living processes of this run: the command, its agent, ranks and what they started. */
+  processes(): Process[] {
+    return processesMarked(this.id);
+  }
+
+  private received(_output: string): void {
+    for (const look of this.waiters) look();
+  }
+
+  private report(result?: Result): string {
+    const end = result === undefined ? '' : `code ${result.code}, signal ${result.signal}\n`;
+    return `${this.argv.join(' ')}\n${end}--- stdout\n${this.stdout}\n--- stderr\n${this.stderr}`;
+  }
+
+  private async finish(): Promise<Result> {
+    const deadline = this.options.deadline ?? 30_000;
+    const failures: string[] = [];
+    const timer = setTimeout(() => {
+      failures.push(`not finished after ${deadline} ms`);
+      this.killAll();
+    }, deadline);
+
+    const closed = new Promise<void>((fulfil) => this.child.once('close', () => fulfil()));
+    const result = await new Promise<Result>((fulfil, reject) => {
+      this.child.once('error', reject);
+      this.child.once('exit', (code, signal) => fulfil({ code, signal, stdout: '', stderr: '' }));
+    }).finally(() => clearTimeout(timer));
+
+    await eventually(() => this.processes().length === 0, afterEnd);
+    const left = this.processes();
+    if (left.length > 0) {
+      failures.push(`left running: ${left.map(({ pid, name }) => `${name} (${pid})`).join(', ')}`);
+      this.killAll();
+    }
+    await closed;
+    result.stdout = this.stdout;
+    result.stderr = this.stderr;
+
+    const files = readdirSync(this.folder, { recursive: true });
+    rmSync(this.folder, { recursive: true });
+    if (files.length > 0 && this.options.mayLeaveFiles !== true)
+      failures.push(`left files: ${files.join(', ')}`);
+    if (failures.length > 0) throw new Error(`${failures.join('; ')}\n${this.report(result)}`);
+    return result;
+  }
+
+  private killAll(): void {
+    for (const { pid } of this.processes()) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended by itself.
+      }
+    }
+  }
+}
+
+export function run(argv: readonly string[], options?: RunOptions): Promise<Result> {
+  return new Run(argv, options).done;
+}
+
+/** The `wireup` command as it is installed. */
+export function wireup(...args: string[]): string[] {
+  return [join(root, 'dist', 'wireup'), ...args];
+}
+
+/** `wireup run` with N ranks over a transport. */
+export function wireupRun(ranks: number, transport: Transport, ...args: string[]): string[] {
+  return wireup('run', '-n', String(ranks), '--pmi', transport, ...args);
+}
+
+export function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
+}
+
+/** How many lines of `wireup` contain `what`, including those that it has reported as one ("3 more ..."). */
+export function reported(stderr: string, what: string): number {
+  return toolLines(stderr)
+    .filter((line) => line.includes(what))
+    .reduce((sum, line) => sum + Number(/^wireup: (?:refused )?(\d+) more\b/.exec(line)?.[1] ?? 1), 0);
+}
+
+/**
+ * The lines of `wireup` itself, without those of the ranks. A rank writes to the same stderr, and a line of `wireup` may follow
+ * half a line of a rank: MPICH writes "[unset]: " by itself.
+ */
+export function toolLines(stderr: string): string[] {
+  return lines(stderr).flatMap((line) => {
+    const start = line.indexOf('wireup: ');
+    return start === -1 ? [] : [line.slice(start)];
+  });
+}
