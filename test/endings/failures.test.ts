@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { needs } from '../support/installed';
+import { long } from '../support/long';
 import { eventually } from '../support/processes';
 import { program } from '../support/programs';
 import { lines, Run, run, toolLines, transports, wireupRun } from '../support/run';
@@ -178,7 +179,7 @@ describe('many ranks that fail at once', () => {
     ]);
   });
 
-  const aborting = 64;
+  const aborting = long ? 64 : 8;
   it.skipIf(mpich.missing)(`${aborting} of MPICH that abort: one is named${mpich.note}`, async () => {
     const result = await run(wireupRun(aborting, 'fd', program('abort_with'), 'all', '9'), { deadline });
     expect(result.code).toBe(9);

@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { describe, expect, it, vi } from 'vitest';
 
 import { needs } from '../support/installed';
+import { long } from '../support/long';
 import { program } from '../support/programs';
 import { lines, run, transports, wireup } from '../support/run';
 
@@ -81,7 +82,9 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
       );
       return stdout.replace(/^rank 0 of \d+ mapping (.*)\n$/, '$1');
     };
-    const check = async (nodes: number[]): Promise<void> => {
+    /** In the long form only: 84 ranks of MPICH keep two processors busy for ten seconds. */
+    const checkByMpi = async (nodes: number[]): Promise<void> => {
+      if (!long) return;
       const { code, stdout, stderr } = await run(
         wireup('run', '-n', String(nodes.length), '--map', nodes.join(','), program('nodes')),
         { deadline: 120_000 },
@@ -99,13 +102,13 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
       const value = await valueOf(nodes);
       expect(value.length).toBe(672);
       expect(value).toMatch(/^\(vector(,\([210],1,1\)){83}\)$/);
-      await check(nodes);
+      await checkByMpi(nodes);
     });
 
     it('that repeats, and would be longer: it is said once', async () => {
       const nodes = Array.from({ length: 84 }, (_, rank) => 2 - (rank % 3));
       expect(await valueOf(nodes)).toBe('(vector,(2,1,1),(1,1,1),(0,1,1),(2,1,1),(1,1,1))');
-      await check(nodes);
+      await checkByMpi(nodes);
     });
 
     it.skipIf(!isRoot)(
@@ -116,7 +119,7 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
         // Every node has a rank among the first ones.
         const nodes = Array.from({ length: 84 }, (_, rank) => (rank < 28 ? 27 - rank : random()));
         expect(await valueOf(nodes)).toBe('none');
-        await check(nodes);
+        await checkByMpi(nodes);
       },
     );
   });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 
 import { needs, installed } from '../support/installed';
+import { long } from '../support/long';
 import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines, run, toolLines, wireup, wireupRun } from '../support/run';
@@ -98,6 +99,7 @@ describe.skipIf(compiler.missing)(`--node-per-rank${compiler.note}`, () => {
 });
 
 const mpich = needs('mpicc');
+const many = long ? 64 : 8;
 describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
   it('in a child of a rank that has inherited PMI_PORT and PMI_ID: refused, and the parent goes on', async () => {
     const result = await run(wireupRun(4, 'tcp', program('mpi_in_child'), program('hello')), { deadline });
@@ -123,19 +125,19 @@ describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it('64 ranks, --pmi unix, behind the shim, without PMI_RANK and PMI_SIZE', async () => {
+  it(`${many} ranks, --pmi unix, behind the shim, without PMI_RANK and PMI_SIZE`, async () => {
     const inside = ['env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', shim, program('hello')];
-    const result = await run(wireupRun(64, 'unix', '--no-exec-shim', ...inside), { deadline });
+    const result = await run(wireupRun(many, 'unix', '--no-exec-shim', ...inside), { deadline });
     expect(result).toMatchObject({ code: 0, stderr: '' });
-    expect(finished('hello', result.stdout)).toEqual(expected('hello', 64));
+    expect(finished('hello', result.stdout)).toEqual(expected('hello', many));
   });
 
-  it('64 ranks, --pmi tcp, without PMI_RANK and PMI_SIZE', async () => {
+  it(`${many} ranks, --pmi tcp, without PMI_RANK and PMI_SIZE`, async () => {
     const result = await run(
-      wireupRun(64, 'tcp', 'env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', program('hello')),
+      wireupRun(many, 'tcp', 'env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', program('hello')),
       { deadline },
     );
     expect(result).toMatchObject({ code: 0, stderr: '' });
-    expect(finished('hello', result.stdout)).toEqual(expected('hello', 64));
+    expect(finished('hello', result.stdout)).toEqual(expected('hello', many));
   });
 });

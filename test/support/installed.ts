@@ -5,6 +5,8 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { delimiter, join } from 'node:path';
 
+import { long } from './long';
+
 /** vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 
@@ -116,5 +118,6 @@ export function dynamicMpich(): { missing: boolean; note: string; mpicc: string 
     join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'wireup');
   const mpicc = join(cache, 'mpich-4.0.2-3-ch3-nemesis/bin/mpicc');
   const missing = !existsSync(mpicc);
+  if (missing && long) throw new Error(`test/interop/build-mpich.sh has not built ${mpicc}`);
   return { missing, note: missing ? ' (needs test/interop/build-mpich.sh to have been run)' : '', mpicc };
 }

@@ -1,11 +1,12 @@
-// A process that owns many jobs, for thousand-jobs.test.ts: plays 3,000, a tenth ending in each way, and prints what of
-// it is left in the process after 2,000 and after 3,000. Arguments: raw_abort, raw_drop, raw_stage. Needs --expose-gc.
+// A process that launches many jobs, for many-jobs.test.ts. A tenth of them end in each way. It prints what is left of them in
+// the process after COUNT jobs, and after half as many more. Arguments: COUNT, raw_abort, raw_drop, raw_stage. Needs
+// --expose-gc.
 'use strict';
 const { deepEqual } = require('node:assert/strict');
 const { readdirSync, readFileSync } = require('node:fs');
 const { launch } = require('../../dist/index.js');
 
-const [rawAbort, rawDrop, rawStage] = process.argv.slice(2);
+const [count, rawAbort, rawDrop, rawStage] = process.argv.slice(2);
 const stay = 'exec tail -f /dev/null';
 /** Rank 1 does something, rank 0 stays. */
 const one = (what) => ({ program: 'sh', args: ['-c', `if [ $PMI_RANK = 1 ]; then ${what}; fi; ${stay}`] });
@@ -69,9 +70,9 @@ function traces() {
 
 async function main() {
   // The memory of V8 and malloc grows to what the work needs, and then stays.
-  await playAll(2000);
+  await playAll(Number(count));
   const before = traces();
-  await playAll(1000);
+  await playAll(Number(count) / 2);
   console.log(JSON.stringify({ before, after: traces() }));
 }
 void main();
