@@ -1,14 +1,42 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * Test files that run one at a time, after all others: each keeps both processors busy, or its subject is a limit of time
+ * that it must meet undisturbed. All other files mostly wait for processes, and run in parallel.
+ */
+const serial = [
+  'test/endings/killed.test.ts',
+  'test/endings/left-behind.test.ts',
+  'test/endings/tool-killed.test.ts',
+  'test/fault/flood.test.ts',
+  'test/fault/output.test.ts',
+  'test/fault/many-jobs.test.ts',
+  'test/integration/launch.test.ts',
+  'test/interop/matrix.test.ts',
+];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    // A deadline for a hang, not a measure: nothing here is timed.
+    // A deadline for a test that hangs; no test is timed.
     testTimeout: 60_000,
     hookTimeout: 120_000,
     retry: 0,
-    // One file at a time: MPI jobs keep every core busy, and what must happen within two seconds must not wait for them.
-    fileParallelism: false,
     pool: 'forks',
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'parallel',
+          include: ['test/**/*.test.ts'],
+          exclude: serial,
+          maxWorkers: 4,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'serial', include: serial, fileParallelism: false, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

@@ -1,0 +1,40 @@
+// The Debian packages that the tests need.
+import { spawnSync } from 'node:child_process';
+
+/** Beside the compiler, and what is skipped without each. */
+export const packages = {
+  mpich: 'every comparison with mpiexec',
+  'libmpich-dev': 'every MPI program',
+  'doctest-dev': 'the tests of the core, and fuzzing',
+  gdb: 'debuggers',
+  valgrind: 'the cost of a get',
+  bubblewrap: 'ranks in sandboxes',
+  'pkg-config': 'the calls of libpmi',
+  iproute2: 'ranks on another machine',
+  'libpmi2-0': 'ranks that use Slurm’s PMI-2 client',
+  'libpmi2-0-dev': 'ranks that use Slurm’s PMI-2 client',
+  munge: 'ranks under Slurm',
+  slurmctld: 'ranks under Slurm',
+  slurmd: 'ranks under Slurm',
+  'slurm-client': 'ranks under Slurm',
+};
+
+export function missingPackages() {
+  return Object.keys(packages).filter((name) => {
+    const { status, stdout } = spawnSync('dpkg-query', ['-W', '-f=${Status}', name], { encoding: 'utf8' });
+    return status !== 0 || !stdout.startsWith('install ok installed');
+  });
+}
+
+/** Installs the missing packages, where root can do that with apt-get. */
+export async function installPackages(command) {
+  const missing = missingPackages();
+  const canInstall = process.getuid() === 0 && spawnSync('apt-get', ['--version']).status === 0;
+  if (missing.length === 0 || !canInstall) return;
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  await command('apt-get', ['update', '-q'], { env, quiet: true });
+  await command('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], {
+    env,
+    quiet: true,
+  });
+}
