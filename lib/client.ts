@@ -20,8 +20,11 @@ import { checkKey, checkKeys, checkPairs, checkValue, type Room } from './words'
 
 /** Largest sizes in bytes, each with the terminator that a C client needs. */
 export interface PmiMaxes {
+  /** Of the name of a key-value space. */
   kvsname: number;
+  /** Of a key. */
   key: number;
+  /** Of a value. */
   value: number;
 }
 
@@ -49,6 +52,7 @@ export type BarrierGroup = 'node' | readonly number[];
 
 /** What {@link PmiClient.spawn} is to start of one program. */
 export interface SpawnProgram {
+  /** The program's name or path; the server decides where it is searched. */
   program: string;
   /** Without the program. */
   args?: readonly string[];
@@ -121,7 +125,9 @@ function checkInfo(name: string, value: unknown, room: Room): [string, string][]
  * process alive until it is closed.
  */
 export class PmiClient implements AsyncDisposable {
+  /** This process's rank. */
   readonly rank: number;
+  /** How many ranks the process group has. */
   readonly size: number;
   /** True in a group of ranks that another PMI program spawned. */
   readonly spawned: boolean;
@@ -129,7 +135,9 @@ export class PmiClient implements AsyncDisposable {
   readonly appnum: number;
   /** How many ranks the job could grow to; -1 when the server does not say. */
   readonly universeSize: number;
+  /** The name of the process group's key-value space. */
   readonly kvsname: string;
+  /** The server's limits. */
   readonly maxes: PmiMaxes;
   /** What client and server speak: `1.1`, `1.2` or `2.0`. */
   readonly version: string;
@@ -385,6 +393,11 @@ export class PmiClient implements AsyncDisposable {
     await this.#ask('publish', [name, checkValue('port', port, room)], 1, options);
   }
 
+  /**
+   * Takes back a name that this job has published.
+   *
+   * @throws rejects as {@link PmiClient.publish}; the server also refuses names that this job has not published
+   */
   async unpublish(service: string, options: Waiting = {}): Promise<void> {
     await this.#ask('unpublish', [this.#service(service)], 1, options);
   }

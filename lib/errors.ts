@@ -44,6 +44,7 @@ export type PmiErrorCode =
   | 'ERR_PMI_CLOSED'
   | 'ERR_PMI_INTERNAL';
 
+/** What a {@link PmiError} has beside its code and message. */
 export interface PmiErrorDetails {
   /** The number of the system's error, where a system call failed. */
   errno?: number | undefined;
@@ -53,15 +54,21 @@ export interface PmiErrorDetails {
   rank?: number | undefined;
   /** What the server answered; never 0. */
   rc?: number | undefined;
+  /** The error that caused this one. */
   cause?: unknown;
 }
 
 /** What every function of this package throws or rejects with, but for an aborted signal's own reason. */
 export class PmiError extends Error {
+  /** What went wrong, for programs. */
   readonly code: PmiErrorCode;
+  /** The number of the system's error, if a system call failed. */
   readonly errno?: number;
+  /** The system call that failed. */
   readonly syscall?: string;
+  /** The rank that the error is about. */
   readonly rank?: number;
+  /** The rc of the server's answer; never 0. */
   readonly rc?: number;
 
   constructor(code: PmiErrorCode, message: string, details: PmiErrorDetails = {}) {

@@ -1,10 +1,16 @@
 /** Events for any number of readers, each with a bounded queue of its own. */
 import { MAX_WAITING_EVENTS } from './limits';
 
-/** Events of one type that a reader was not told. */
-export interface Missed<T extends string = string> {
+/**
+ * Events that a slow reader does not get. It stands in the place of the first of them. Only events that peers can cause
+ * without end are ever dropped, from the 4,097th that waits on.
+ */
+export interface MissedEvent<Type extends string = string> {
+  /** Which event it is. */
   type: 'missed';
-  of: T;
+  /** The type of the events that were dropped. */
+  of: Type;
+  /** How many of them. */
   count: number;
 }
 
@@ -19,9 +25,9 @@ interface Entry<E> {
  * are counted, in a `missed` that stands where the first of them would.
  */
 class Backlog<E extends { type: string }> {
-  #entries: Entry<E | Missed>[] = [];
+  #entries: Entry<E | MissedEvent>[] = [];
   #first = 0;
-  readonly #waiting = new Map<string, { count: number; missed: Missed | undefined }>();
+  readonly #waiting = new Map<string, { count: number; missed: MissedEvent | undefined }>();
 
   get length(): number {
     return this.#entries.length - this.#first;
@@ -47,7 +53,7 @@ class Backlog<E extends { type: string }> {
   }
 
   /** Not of an empty one. */
-  shift(): Entry<E | Missed> {
+  shift(): Entry<E | MissedEvent> {
     const entry = this.#entries[this.#first++]!;
     // Array's shift() moves all that is left: of 100,000 events, each time.
     if (this.#first * 2 >= this.#entries.length) {
@@ -63,14 +69,14 @@ class Backlog<E extends { type: string }> {
     return entry;
   }
 
-  #waitingOf(type: string): { count: number; missed: Missed | undefined } {
+  #waitingOf(type: string): { count: number; missed: MissedEvent | undefined } {
     let waiting = this.#waiting.get(type);
     if (waiting === undefined) this.#waiting.set(type, (waiting = { count: 0, missed: undefined }));
     return waiting;
   }
 }
 
-const isMissed = (event: { type: string }): event is Missed => event.type === 'missed';
+const isMissed = (event: { type: string }): event is MissedEvent => event.type === 'missed';
 
 interface Reader<E extends { type: string }> {
   /** Absent: all. */
@@ -177,7 +183,7 @@ export class EventHub<E extends { type: string }> {
   }
 
   /** @param types those that are wanted; all by default */
-  read(signal?: AbortSignal, types?: readonly string[]): AsyncIterableIterator<E | Missed> {
+  read(signal?: AbortSignal, types?: readonly string[]): AsyncIterableIterator<E | MissedEvent> {
     const backlog = new Backlog<E>();
     // More than one where next() is called again before the last call has settled.
     let waiting: (() => void)[] = [];

@@ -1,4 +1,4 @@
-import type { EventHub, HubOptions, Missed } from './event-hub';
+import type { EventHub, HubOptions, MissedEvent } from './event-hub';
 import {
   native,
   type NativeEvent,
@@ -16,93 +16,181 @@ import {
   optionError,
 } from './options';
 
-/** Who is at the other end of a connection, as the kernel tells. */
+/** The transport of a connection: an inherited fd, a unix socket, or TCP. */
+export type PeerTransport = 'fd' | 'unix' | 'tcp';
+
+/** The process at the other end of a connection, as the kernel reports it. */
 export interface Peer {
-  transport: 'fd' | 'unix' | 'tcp';
-  /** User id of the process that connected; absent where the kernel does not tell it. */
+  /** How the process is connected. */
+  transport: PeerTransport;
+  /** User id of the process that connected; absent if the kernel does not report it. */
   uid?: number;
-  /** Its process id, as seen here; absent where the kernel does not tell it. */
+  /** Process id of the process that connected, in this process's pid namespace; absent if the kernel does not report it. */
   pid?: number;
-  /** For people: `127.0.0.1:40000`, or `unix` for an unnamed unix socket. */
+  /** For messages: `127.0.0.1:40000`, or `unix` for an unnamed unix socket. */
   address: string;
 }
 
-/** One of the programs that a rank asks to be started. */
+/** One of the programs that a rank asks to start. */
 export interface SpawnCommand {
+  /** The program's name or path. */
   program: string;
-  /** Without the program. */
+  /** The arguments, without the program. */
   args: string[];
-  /** How many processes of it. */
+  /** How many processes of it to start. */
   ranks: number;
-  /** What MPI_Info says of it: `wdir`, `path`, `host`, `soft`, ... */
+  /** The keys and values of MPI_Info for this program: `wdir`, `path`, `host`, `soft` and others. */
   info: Record<string, string>;
 }
 
-/** What has become of a spawn that was accepted. */
+/** What {@link SpawnEvent.accept} reports to the rank. */
 export interface AcceptedSpawn {
-  /** Of the new job; PMI-2 hands it to whoever has asked. */
+  /** The kvsname of the new process group; PMI-2 passes it on to the rank that asked. */
   kvsname?: string;
-  /** One a process, in the order of the commands; 0 for all by default. */
+  /** One error code for each process, in the order of the commands; 0 for all by default. */
   errcodes?: readonly number[];
 }
 
-/**
- * A rank asks for processes (MPI_Comm_spawn), and waits for the answer: one call of accept() or reject(); another does
- * nothing. Where no reader wants events of this type, or the last one that does leaves before it has come to this one, it is
- * refused.
- */
-export interface SpawnEvent {
-  type: 'spawn';
+/** What tells events apart. */
+export interface HasType<Type extends string> {
+  /** Which event it is. */
+  type: Type;
+}
+
+/** What every event has. */
+export interface EventBase<Type extends string> extends HasType<Type> {
+  /** When it happened: milliseconds since the server or launch began, with a fraction, by a clock that is never set back. */
+  time: number;
+}
+
+/** A connection has proved which rank it is. */
+export interface ConnectedEvent extends EventBase<'connected'> {
+  /** The rank. */
   rank: number;
+  /** The process at the other end of the connection. */
+  peer: Peer;
+}
+
+/** A rank has sent init. */
+export interface InitializedEvent extends EventBase<'initialized'> {
+  /** The rank. */
+  rank: number;
+  /** The version of PMI that both sides speak: 1 or 2. */
+  version: number;
+  /** Its subversion: 1 of PMI-1.1, 2 of PMI-1.2, 0 of PMI-2. */
+  subversion: number;
+}
+
+/** Every rank has entered a barrier, and the server has let all of them out. */
+export interface BarrierEvent extends EventBase<'barrier'> {
+  /** The number of the barrier, from 0. */
+  number: number;
+}
+
+/** A rank has sent finalize. */
+export interface FinalizedEvent extends EventBase<'finalized'> {
+  /** The rank. */
+  rank: number;
+}
+
+/** A rank has asked for the end of the job. */
+export interface AbortedEvent extends EventBase<'aborted'> {
+  /** The rank. */
+  rank: number;
+  /** The exit code that the rank asks for. */
+  exitCode: number;
+  /** The reason that the rank gives; empty if it gives none. */
+  message: string;
+}
+
+/** A rank's connection has ended. */
+export interface DisconnectedEvent extends EventBase<'disconnected'> {
+  /** The rank. */
+  rank: number;
+  /** True if the connection ended between init and finalize. */
+  lost: boolean;
+  /** Why the server closed the connection; absent if the rank closed it. */
+  reason?: string;
+}
+
+/** The server has refused a connection. */
+export interface RejectedEvent extends EventBase<'rejected'> {
+  /** The process at the other end of the connection. */
+  peer: Peer;
+  /** Why the server refused it. */
+  reason: string;
+}
+
+/**
+ * Ranks wait in a barrier for a rank that has left, so the barrier can never complete. It comes once, and again only after
+ * that rank has connected again.
+ */
+export interface StuckEvent extends EventBase<'stuck'> {
+  /** The first rank that has left. */
+  rank: number;
+  /** The number of the barrier, from 0. */
+  number: number;
+}
+
+/**
+ * The name server has gone. From now on what ranks publish or look up fails, and the names that they had published are
+ * gone.
+ */
+export type NameServerLostEvent = EventBase<'name-server-lost'>;
+
+/** The server has received bad input on a connection. The connection may continue. */
+export interface ProtocolErrorEvent extends EventBase<'protocol-error'> {
+  /** The rank; absent if the connection has not proved which rank it is. */
+  rank?: number;
+  /** What is wrong. */
+  message: string;
+}
+
+/**
+ * A rank asks for processes (MPI_Comm_spawn), and waits for the answer. The first call of accept() or reject() answers;
+ * further calls do nothing. If no reader wants events of this type, or the last such reader leaves before it has come to this
+ * event, the server refuses the spawn.
+ */
+export interface SpawnEvent extends EventBase<'spawn'> {
+  /** The rank that asks. */
+  rank: number;
+  /** The programs to start. */
   commands: SpawnCommand[];
-  /** Keys that the new job's server is to have from the start. */
+  /** Keys and values that the new process group's server must have from the start. */
   preput: Record<string, string>;
-  /** The processes are started. @throws {@link PmiError} `ERR_PMI_OPTION` */
+  /**
+   * Reports that the processes have been started.
+   *
+   * @throws {@link PmiError} `ERR_PMI_OPTION`
+   */
   accept(job?: AcceptedSpawn): void;
   /**
-   * They are not. `rc` is what the rank's PMI call returns, not 0. The message reaches the rank as one word, with `_` for
-   * what a word cannot hold. @throws {@link PmiError} `ERR_PMI_OPTION`
+   * Reports that the processes have not been started.
+   *
+   * @param rc what the rank's PMI call returns; not 0
+   * @param message reaches the rank as one word, with `_` for each character that a word cannot hold
+   * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
   reject(rc: number, message?: string): void;
 }
 
-/** When it happened: milliseconds since the server or launch began, with a fraction, by a clock that is never set back. */
-export interface Timed {
-  time: number;
-}
-
-/** What happens in a job, as its PMI server sees it. */
-export type UntimedPmiEvent =
-  /** A connection is known to be that rank's. */
-  | { type: 'connected'; rank: number; peer: Peer }
-  /** The rank said init; version is what both sides agreed on. */
-  | { type: 'initialized'; rank: number; version: number; subversion: number }
-  /** Every rank has entered, and been let out of, the barrier of that number (from 0). */
-  | { type: 'barrier'; number: number }
-  | { type: 'finalized'; rank: number }
-  /** The rank asked for the end of the job. */
-  | { type: 'aborted'; rank: number; exitCode: number; message: string }
-  /** The rank's connection ended. `lost`: between init and finalize. `reason`: why the server cut it off; absent where the rank hung up. */
-  | { type: 'disconnected'; rank: number; lost: boolean; reason?: string }
-  /** Somebody was refused. */
-  | { type: 'rejected'; peer: Peer; reason: string }
-  /** Ranks wait in the barrier for a rank that has left, so it can never complete; told once, unless that rank comes back. */
-  | { type: 'stuck'; rank: number; number: number }
-  /** The name server has gone: what ranks publish or look up from now on fails, and what they had published is gone. */
-  | { type: 'name-server-lost' }
+/** What happens in a process group, as its PMI server observes it. */
+export type PmiEvent =
+  | ConnectedEvent
+  | InitializedEvent
+  | BarrierEvent
+  | FinalizedEvent
+  | AbortedEvent
+  | DisconnectedEvent
+  | RejectedEvent
+  | StuckEvent
+  | NameServerLostEvent
+  | ProtocolErrorEvent
   | SpawnEvent
-  /** Bad input on a connection; `rank` is absent before it is known. The connection may live on. */
-  | { type: 'protocol-error'; rank?: number; message: string };
+  | MissedEvent<RepeatedEventType>;
 
-/**
- * The same, and when it happened. `missed`: so many events of the type `of` are not told, because too many of them waited
- * for a slow reader. It stands where the first of them would. Only events that peers can repeat without end are ever missed,
- * from the 4,097th that waits on.
- */
-export type PmiEvent = (UntimedPmiEvent & Timed) | Missed<RepeatedEvent>;
-
-/** Of which peers can make as many as they like: the first two and `disconnected` where a rank comes back. */
-export type RepeatedEvent =
+/** The types of events that peers can cause without end: the first three if a rank connects again. */
+export type RepeatedEventType =
   'connected' | 'initialized' | 'disconnected' | 'barrier' | 'rejected' | 'protocol-error';
 
 /** The names of the PMI server's own events there. */
@@ -124,11 +212,17 @@ export const pmiEventTypes = [
   'spawn',
 ] as const;
 
-/** Which events to read. */
+/** The events of some types, and `missed`, which may take the place of any. */
+export type EventsOf<Event extends HasType<string>, Type extends string> = Extract<
+  Event,
+  HasType<Type | 'missed'>
+>;
+
+/** Which events to read, and how long. */
 export interface EventOptions<T extends string> {
   /** Ends the iteration with its reason. */
   signal?: AbortSignal;
-  /** Only these, and how many of them were missed; all by default. Events that no reader wants cost nothing. */
+  /** The types to read; `missed` events of these types come too. All by default. Events that no reader wants cost nothing. */
   types?: readonly T[];
 }
 
@@ -137,7 +231,7 @@ export function readEvents<E extends { type: string }>(
   hub: EventHub<E>,
   options: EventOptions<string>,
   known: readonly string[],
-): AsyncIterableIterator<E | Missed> {
+): AsyncIterableIterator<E | MissedEvent> {
   checkOptions('options', options, ['signal', 'types']);
   const { types } = options;
   if (types !== undefined && !Array.isArray(types))
@@ -161,48 +255,50 @@ export function tellNative(handle: () => number): NonNullable<HubOptions<never>[
 export function pushNative<E extends { type: string }>(
   hub: EventHub<E>,
   notice: NativeNotice & { type: 'event' | 'missed' },
-  toEvent: (event: NativeEvent & Timed) => E,
+  toEvent: (event: NativeEvent & { time: number }) => E,
 ): void {
   const type = Object.entries(nativeNames).find(([, there]) => there === notice.event)![0];
   if (notice.type === 'missed') hub.miss(type, notice.count);
   else hub.push(toEvent(notice), notice.repeats);
 }
 
-export function toPmiEvent(event: NativeEvent & Timed): Exclude<UntimedPmiEvent, SpawnEvent> & Timed {
-  return { ...toUntimed(event), time: event.time };
-}
-
-function toUntimed(event: NativeEvent): Exclude<UntimedPmiEvent, SpawnEvent> {
-  const { rank } = event;
+export function toPmiEvent(
+  event: NativeEvent & { time: number },
+): Exclude<PmiEvent, SpawnEvent | NameServerLostEvent | MissedEvent> {
+  const { rank, time } = event;
   switch (event.event) {
     case 'connected':
-      return { type: 'connected', rank, peer: event.peer };
+      return { type: 'connected', time, rank, peer: event.peer };
     case 'initialized':
-      return { type: 'initialized', rank, version: event.version, subversion: event.subversion };
+      return { type: 'initialized', time, rank, version: event.version, subversion: event.subversion };
     case 'barrier':
-      return { type: 'barrier', number: event.barrier };
+      return { type: 'barrier', time, number: event.barrier };
     case 'finalized':
-      return { type: 'finalized', rank };
+      return { type: 'finalized', time, rank };
     case 'aborted':
-      return { type: 'aborted', rank, exitCode: event.exitCode, message: event.message };
+      return { type: 'aborted', time, rank, exitCode: event.exitCode, message: event.message };
     case 'disconnected':
       return {
         type: 'disconnected',
+        time,
         rank,
         lost: event.lost,
         ...(event.message === '' ? {} : { reason: event.message }),
       };
     case 'rejected':
-      return { type: 'rejected', peer: event.peer, reason: event.message };
+      return { type: 'rejected', time, peer: event.peer, reason: event.message };
     case 'stuck':
-      return { type: 'stuck', rank, number: event.barrier };
+      return { type: 'stuck', time, rank, number: event.barrier };
     case 'protocol_error':
-      return { type: 'protocol-error', ...(rank >= 0 ? { rank } : {}), message: event.message };
+      return { type: 'protocol-error', time, ...(rank >= 0 ? { rank } : {}), message: event.message };
   }
 }
 
-export function toSpawnEvent(spawn: NativeSpawn, answer: (answer: NativeSpawnAnswer) => void): SpawnEvent {
-  const { rank, commands, preput } = spawn;
+export function toSpawnEvent(
+  spawn: NativeSpawn & { time: number },
+  answer: (answer: NativeSpawnAnswer) => void,
+): SpawnEvent {
+  const { rank, commands, preput, time } = spawn;
   const processes = commands.reduce((sum, command) => sum + command.ranks, 0);
   let open = true;
   const answerOnce = (said: NativeSpawnAnswer): void => {
@@ -211,6 +307,7 @@ export function toSpawnEvent(spawn: NativeSpawn, answer: (answer: NativeSpawnAns
   };
   return {
     type: 'spawn',
+    time,
     rank,
     commands: commands.map((command) => ({ ...command, info: Object.fromEntries(command.info) })),
     preput: Object.fromEntries(preput),

@@ -21,29 +21,75 @@ export {
 } from './names';
 export { launch, prepareLaunch } from './launch';
 export {
+  type DebuggerOptions,
   type JobSettings,
   type LaunchApp,
+  type LaunchApps,
   type LaunchOptions,
+  type OutputFiles,
   type OutputTarget,
   type PmiTransport,
   type RankEnvironment,
+  type SingletonOptions,
 } from './launch-options';
 export { type Bytes } from './options';
-export { type Job, type JobEvent } from './job';
-export { describeFailure, type JobApp, type JobFailure, type JobResult, type RankResult } from './result';
-export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
-export { type Missed } from './event-hub';
 export {
-  type EventOptions,
-  type Peer,
-  type PmiEvent,
-  type RepeatedEvent,
-  type SpawnCommand,
+  type ExitedEvent,
+  type GroupEndedEvent,
+  type GroupRank,
+  type Job,
+  type JobEvent,
+  type OfGroup,
+  type PrintedEvent,
+  type RepeatedJobEventType,
+  type SpawnedEvent,
+  type SpawnRefusedEvent,
+  type StartedEvent,
+} from './job';
+export {
+  describeFailure,
+  type CompletedBarriers,
+  type FailureReason,
+  type JobApp,
+  type JobFailure,
+  type JobResult,
+  type RankPhase,
+  type RankResult,
+  type RankTimes,
+} from './result';
+export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
+export { type MissedEvent } from './event-hub';
+export {
+  type AbortedEvent,
   type AcceptedSpawn,
+  type BarrierEvent,
+  type ConnectedEvent,
+  type DisconnectedEvent,
+  type EventBase,
+  type EventOptions,
+  type EventsOf,
+  type FinalizedEvent,
+  type HasType,
+  type InitializedEvent,
+  type NameServerLostEvent,
+  type Peer,
+  type PeerTransport,
+  type PmiEvent,
+  type ProtocolErrorEvent,
+  type RejectedEvent,
+  type RepeatedEventType,
+  type SpawnCommand,
   type SpawnEvent,
-  type Timed,
+  type StuckEvent,
 } from './events';
-export { describeStatus, type GroupBarrier, type PmiStatus, type RankState } from './status';
+export {
+  describeStatus,
+  type BarrierStatus,
+  type GroupBarrier,
+  type PmiStatus,
+  type RankState,
+  type SpawnedGroupStatus,
+} from './status';
 export { scrubEnvironment, type Environment } from './env';
 export { formatIdset, parseIdset } from './idset';
 export { libpmiPath, libpmi2Path } from './native';

@@ -1,13 +1,14 @@
 import type { Readable } from 'node:stream';
-import type { EventHub, Missed } from './event-hub';
+import type { EventHub, MissedEvent } from './event-hub';
 import {
   pmiEventTypes,
   readEvents,
+  type EventBase,
   type EventOptions,
-  type RepeatedEvent,
+  type EventsOf,
+  type PmiEvent,
+  type RepeatedEventType,
   type SpawnEvent,
-  type Timed,
-  type UntimedPmiEvent,
 } from './events';
 import type { JobHandle } from './handle';
 import { MAX_MILLISECONDS } from './limits';
@@ -18,45 +19,93 @@ import type { JobResult } from './result';
 import { signalNumber } from './signals';
 import type { PmiStatus } from './status';
 
-/**
- * What happens in a launched job: the PMI server's events, each rank's start and end, and what ranks spawn. What is of a
- * spawned group has its number as `group`.
- */
-export type UntimedJobEvent =
-  | (Exclude<UntimedPmiEvent, SpawnEvent> & { group?: number })
-  /** `cpus`: those that the rank is bound to; none when it is not. */
-  | { type: 'started'; rank: number; pid: number; cpus: number[]; group?: number }
-  | { type: 'exited'; rank: number; code?: number; signal?: NodeJS.Signals; group?: number }
-  /** A rank has spawned a group, all of which has been started. `ignoredInfo`: keys of MPI_Info that nothing is made of. */
-  | {
-      type: 'spawned';
-      group: number;
-      by: { group: number; rank: number };
-      size: number;
-      programs: string[];
-      ignoredInfo: string[];
-    }
-  /** A rank got no processes. */
-  | { type: 'spawn-refused'; by: { group: number; rank: number }; reason: string }
-  /** No rank of a spawned group runs any more. */
-  | { type: 'group-ended'; group: number }
-  /** Ranks have written to the terminal that showStatus() writes to. */
-  | { type: 'printed' };
+/** What an event of a spawned process group has beside its own fields. */
+export interface OfGroup {
+  /** The number of the process group; absent for group 0, which was launched. */
+  group?: number;
+}
 
-/** The same, and when it happened. `missed` as in {@link PmiEvent}: of a spawned group anything may be. */
+/** The process of a rank has been started. */
+export interface StartedEvent extends EventBase<'started'>, OfGroup {
+  /** The rank. */
+  rank: number;
+  /** Its process id. */
+  pid: number;
+  /** The numbers of the CPUs that the rank is bound to; empty if it is not bound. */
+  cpus: number[];
+}
+
+/** The process of a rank has ended. */
+export interface ExitedEvent extends EventBase<'exited'>, OfGroup {
+  /** The rank. */
+  rank: number;
+  /** Its exit code; absent if a signal killed it. */
+  code?: number;
+  /** The signal that killed it; absent if it exited. */
+  signal?: NodeJS.Signals;
+}
+
+/** A rank of a job, by its process group. */
+export interface GroupRank {
+  /** The number of the process group; 0 was launched. */
+  group: number;
+  /** The rank in it. */
+  rank: number;
+}
+
+/** A rank has spawned a process group, and every process of it has been started. */
+export interface SpawnedEvent extends EventBase<'spawned'> {
+  /** The number of the new process group, from 1. */
+  group: number;
+  /** The rank that asked for it. */
+  by: GroupRank;
+  /** How many ranks it has. */
+  size: number;
+  /** The programs that it runs, in the order of the rank's commands. */
+  programs: string[];
+  /** Keys of MPI_Info that wireup ignores. */
+  ignoredInfo: string[];
+}
+
+/** A rank asked for processes and got none. */
+export interface SpawnRefusedEvent extends EventBase<'spawn-refused'> {
+  /** The rank that asked. */
+  by: GroupRank;
+  /** Why it got none. */
+  reason: string;
+}
+
+/** No rank of a spawned process group runs any more. */
+export interface GroupEndedEvent extends EventBase<'group-ended'> {
+  /** The number of the process group. */
+  group: number;
+}
+
+/** Ranks have written to the terminal that {@link Job.showStatus} writes to. */
+export type PrintedEvent = EventBase<'printed'>;
+
+/** The types of events of a job that peers and ranks can cause without end. */
+export type RepeatedJobEventType =
+  | RepeatedEventType
+  | 'finalized'
+  | 'aborted'
+  | 'stuck'
+  | 'started'
+  | 'exited'
+  | 'spawned'
+  | 'spawn-refused'
+  | 'group-ended';
+
+/** What happens in a job: the events of its PMI servers, the start and end of each rank, and what ranks spawn. */
 export type JobEvent =
-  | (UntimedJobEvent & Timed)
-  | Missed<
-      | RepeatedEvent
-      | 'finalized'
-      | 'aborted'
-      | 'stuck'
-      | 'started'
-      | 'exited'
-      | 'spawned'
-      | 'spawn-refused'
-      | 'group-ended'
-    >;
+  | (Exclude<PmiEvent, SpawnEvent | MissedEvent> & OfGroup)
+  | StartedEvent
+  | ExitedEvent
+  | SpawnedEvent
+  | SpawnRefusedEvent
+  | GroupEndedEvent
+  | PrintedEvent
+  | MissedEvent<RepeatedJobEventType>;
 
 const jobEventTypes = [
   ...pmiEventTypes.filter((type) => type !== 'spawn'),
@@ -83,6 +132,7 @@ export class Job implements AsyncDisposable {
    * where not even the result could be made.
    */
   readonly result: Promise<JobResult>;
+  /** How many ranks were launched. */
   readonly size: number;
   /** The host that the ranks run on. */
   readonly host: string;
@@ -92,9 +142,11 @@ export class Job implements AsyncDisposable {
   readonly started: Promise<readonly number[]>;
   /** With `stdout: 'pipe'`: the output of all ranks. A reader that stops holds the ranks up. */
   readonly stdout: Readable | undefined;
+  /** With `stderr: 'pipe'`: the error output of all ranks. A reader that stops holds the ranks up. */
   readonly stderr: Readable | undefined;
   /** With `stdout: 'pipe-per-rank'`: each rank's output. */
   readonly rankStdout: readonly Readable[] | undefined;
+  /** With `stderr: 'pipe-per-rank'`: each rank's error output. */
   readonly rankStderr: readonly Readable[] | undefined;
   readonly #handle: JobHandle;
   readonly #hub: EventHub<JobEvent>;
@@ -135,13 +187,15 @@ export class Job implements AsyncDisposable {
    */
   events<T extends JobEvent['type'] = JobEvent['type']>(
     options: EventOptions<T> = {},
-  ): AsyncIterableIterator<Extract<JobEvent, { type: T | 'missed' }>> {
-    return readEvents(this.#hub, options, jobEventTypes) as AsyncIterableIterator<
-      Extract<JobEvent, { type: T | 'missed' }>
-    >;
+  ): AsyncIterableIterator<EventsOf<JobEvent, T>> {
+    return readEvents(this.#hub, options, jobEventTypes) as AsyncIterableIterator<EventsOf<JobEvent, T>>;
   }
 
-  /** @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` when the job has ended */
+  /**
+   * Where the ranks are at this moment.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` when the job has ended
+   */
   status(): Promise<PmiStatus> {
     return this.#handle.status();
   }

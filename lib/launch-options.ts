@@ -43,6 +43,7 @@ export type RankEnvironment = Record<string, Bytes | undefined>;
 export interface LaunchApp {
   /** What to run; searched in `path` when it has no slash. What is not UTF-8 is passed as a Uint8Array, here and below. */
   program: Bytes;
+  /** Its arguments, without the program; none by default. */
   args?: readonly Bytes[];
   /** How many ranks: 1 to 1,048,576, in all applications together. */
   ranks: number;
@@ -69,8 +70,31 @@ export interface LaunchApp {
  * `pipe-per-rank`: each rank's into a stream of its own, as it is. `{ file }`: into files whose name holds %r (rank), %h
  * (host), %p (number of the node), %t (seconds since 1970); ranks that share a name share the file. `ignore`: nowhere.
  */
-export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | { file: Bytes };
+export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | OutputFiles;
 
+/** Files that the ranks' output goes to. */
+export interface OutputFiles {
+  /** The pattern of the files' names, with %r, %h, %p and %t; up to 4,096 characters. */
+  file: Bytes;
+}
+
+/** A command that is put before the program of some ranks. */
+export interface DebuggerOptions {
+  /** The command and its arguments, such as `['gdb', '--args']`. */
+  command: readonly Bytes[];
+  /** The ranks that it is put before. */
+  ranks: readonly number[];
+}
+
+/** A program that was started without a launcher and waits for one. */
+export interface SingletonOptions {
+  /** The port of 127.0.0.1 that it listens on. */
+  port: number;
+  /** Its process id. */
+  pid: number;
+}
+
+/** What {@link launch} can set for the whole job. */
 export interface JobSettings
   extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions, WireOptions {
   /** `fd` by default. */
@@ -130,7 +154,7 @@ export interface JobSettings
    * A command put before the program of these ranks: a debugger, or a terminal with one in it. It is searched as
    * `program` is. Debuggers that drop inherited fds need `pmi: 'tcp'`.
    */
-  debugger?: { command: readonly Bytes[]; ranks: readonly number[] };
+  debugger?: DebuggerOptions;
   /**
    * Signals, by name or number, that are ignored in the ranks when they start, beside those that this process ignores
    * natively. Node makes every signal default at its own start, so what `nohup` ignored has to be said.
@@ -166,13 +190,19 @@ export interface JobSettings
    * without a launcher and spawns (`mpiexec -pmi_args PORT INTERFACE KEY PID`), is rank 0 of 1. `program` and the rest
    * say how what it spawns is started. Not with `debugger`.
    */
-  singleton?: { port: number; pid: number };
+  singleton?: SingletonOptions;
   /** Ends the job: TERM, after `killTimeout` KILL. */
   signal?: AbortSignal;
 }
 
-/** One application, or several (MPMD), whose ranks follow one another. */
-export type LaunchOptions = JobSettings & (LaunchApp | { apps: readonly LaunchApp[] });
+/** Several programs of one job (MPMD), whose ranks follow one another. */
+export interface LaunchApps {
+  /** The programs, and how many ranks run each. */
+  apps: readonly LaunchApp[];
+}
+
+/** Options of {@link launch}: one program, or several, and the settings of the job. */
+export type LaunchOptions = JobSettings & (LaunchApp | LaunchApps);
 
 /** PATH_MAX, and far more than a label needs. */
 const MAX_PATTERN = 4096;

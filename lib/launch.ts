@@ -114,7 +114,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const started = deferred<readonly number[]>();
   const streams: JobStreams = {};
   // What is of spawned groups ranks can repeat.
-  const spawner = new Spawner(plan, (event, time) => hub.push({ ...event, time }, true));
+  const spawner = new Spawner(plan, (event) => hub.push(event, true));
   const pids: number[] = [];
   let running = 0;
   let host = '';

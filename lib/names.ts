@@ -3,15 +3,16 @@ import { join } from 'node:path';
 import { privateParents, resolveUnixAddress, runtimeFolder } from './address';
 import { follow } from './dispatch';
 import { fromNative, fromThrown } from './errors';
-import { EventHub, type Missed } from './event-hub';
-import { pushNative, tellNative, toPmiEvent, type PmiEvent } from './events';
+import { EventHub, type MissedEvent } from './event-hub';
+import { pushNative, tellNative, toPmiEvent, type RejectedEvent } from './events';
 import { native, type NativeListenOptions } from './native';
 import { checkOptions, checkSignal } from './options';
 import { deferred, waitFor, type Waiting } from './wait';
 
 /** What a name server tells: which connections were refused, and how many of these a slow reader was not told. */
-export type NameServerEvent = (PmiEvent & { type: 'rejected' }) | Missed<'rejected'>;
+export type NameServerEvent = RejectedEvent | MissedEvent<'rejected'>;
 
+/** Options of {@link NameServer.listen}. */
 export interface NameServerOptions {
   /**
    * `unix:///path`, `/path` or `unix://@name`. By default `wireup-names` in $XDG_RUNTIME_DIR; where that is no folder that
@@ -20,8 +21,11 @@ export interface NameServerOptions {
   address?: string;
 }
 
+/** A published name, as {@link listNames} returns it. */
 export interface PublishedName {
+  /** The name. */
   service: string;
+  /** What was published under the name, as MPI_Open_port gave it. */
   port: string;
   /** Process id of the launcher whose job has published it; absent where it is in a pid namespace that the server cannot see. */
   pid?: number;
@@ -124,6 +128,7 @@ export class NameServer implements AsyncDisposable {
     return this.#closed;
   }
 
+  /** close() */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -5,8 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromThrown } from './errors';
-
-export type RankStateName = 'absent' | 'connected' | 'initialized' | 'finalized' | 'disconnected';
+import type { RankState } from './status';
 
 export interface NativePeer {
   transport: 'fd' | 'unix' | 'tcp';
@@ -94,11 +93,11 @@ export interface NativeResult {
   barriers: number;
   barrierTimes: number[];
   victims: number;
-  ranks: (NativeRankOutcome & { state: RankStateName; times: NativeTimes })[];
+  ranks: (NativeRankOutcome & { state: RankState; times: NativeTimes })[];
 }
 
 export interface NativeProcessGroupStatus {
-  ranks: RankStateName[];
+  ranks: RankState[];
   barrier: number;
   inside: number[];
   missing: number[];

@@ -8,22 +8,39 @@ import { signalName } from './signals';
 import type { Spawner } from './spawn';
 import { describeStatus, toPmiStatus, type PmiStatus, type RankState } from './status';
 
-/** Why a job failed; the first reason in time. */
+/**
+ * Why a job failed.
+ *
+ * | reason | what happened |
+ * | --- | --- |
+ * | `exit` | a rank exited with a code other than 0 |
+ * | `signal` | a signal killed a rank |
+ * | `abort` | a rank sent abort |
+ * | `lost` | a rank left PMI between init and finalize |
+ * | `early` | a rank left while others wait for it in a barrier |
+ * | `spawn` | a rank could not be started |
+ * | `timeout` | the job took longer than the option `timeout` |
+ * | `startup` | ranks had not found each other within the option `startupTimeout` |
+ * | `output` | the destination of the ranks' output takes no more; with EPIPE, its reader has closed it |
+ * | `agent` | wireup-agent was killed or stopped |
+ */
+export type FailureReason =
+  'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'startup' | 'output' | 'agent';
+
+/** How far a rank had come in PMI: `none`, it had not sent init; `initialized`; `finalized`. */
+export type RankPhase = 'none' | 'initialized' | 'finalized';
+
+/** Why a job failed: the first failure in time. */
 export interface JobFailure {
-  /**
-   * `exit`: a rank exited with a code other than 0. `signal`: a rank was killed. `abort`: a rank said abort.
-   * `lost`: a rank left PMI without finalize. `early`: a rank left, and others wait for it in a barrier. `spawn`: a
-   * rank could not be started. `timeout`, `wireup`: a time limit passed. `output`: where the ranks write takes no more (with
-   * EPIPE, whoever read it has gone). `agent`: wireup-agent is gone.
-   */
-  reason:
-    'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'startup' | 'output' | 'agent';
-  /** Absent for `timeout`, `wireup`, `output` and `agent`. */
+  /** The kind of failure. */
+  reason: FailureReason;
+  /** Absent for `timeout`, `startup`, `output` and `agent`. */
   rank?: number;
-  /** The number of the spawned group that the rank is of, and what it ran; absent for the ranks of the launch itself. */
+  /** The number of the rank's process group, if that was spawned; absent for group 0. */
   group?: number;
+  /** The program that the rank of a spawned process group ran; absent for group 0. */
   program?: string;
-  /** Its process id, where it was started. */
+  /** The rank's process id, if it was started. */
   pid?: number;
   /** Exit code of `exit` and `abort`; of `early` where it has exited. */
   code?: number;
@@ -35,8 +52,8 @@ export interface JobFailure {
   errno?: number;
   /** What abort said; what failed. */
   message?: string;
-  /** How far the rank had come in PMI, whatever became of its connection: before init, or past init, or finalize. */
-  phase?: 'none' | 'initialized' | 'finalized';
+  /** How far the rank had come in PMI, whatever has happened to its connection since. */
+  phase?: RankPhase;
   /** Why the PMI server cut off the rank's connection before it failed; absent where it did not. */
   cutOff?: string;
   /** The barrier that the rank was in, or, for `early`, the one that waits for it. */
@@ -45,39 +62,65 @@ export interface JobFailure {
   waiting?: string;
   /** For `early`: the ranks that had left and so will never come, as an idset. */
   missing?: string;
-  /** For `timeout` and `wireup`: milliseconds. */
+  /** For `timeout` and `startup`: milliseconds. */
   limit?: number;
-  /** For `early`, `timeout` and `wireup`: where the ranks were. */
+  /** For `early`, `timeout` and `startup`: where the ranks were. */
   status?: PmiStatus;
 }
 
 /** One of the programs of a job, and how many ranks run it. */
 export interface JobApp {
+  /** The program, as the option `program` named it. */
   program: string;
+  /** How many ranks run it. */
   ranks: number;
+}
+
+/** When a rank did what: milliseconds since the launch; absent for what it did not do. */
+export interface RankTimes {
+  /** Its process was started. */
+  started?: number;
+  /** It connected to the PMI server; absent with `pmi: 'fd'`, because the connection exists from the start. */
+  connected?: number;
+  /** It sent init. */
+  initialized?: number;
+  /** It sent finalize. */
+  finalized?: number;
+  /** Its process ended. */
+  exited?: number;
 }
 
 /** How one rank ended. */
 export interface RankResult {
+  /** The rank. */
   rank: number;
   /** Which of the job's applications it ran. */
   appnum: number;
   /** Absent when it was never started. */
   pid?: number;
-  /** What it was to the PMI server at the end. */
+  /** How far it had come in PMI at the end. */
   state: RankState;
+  /** Its exit code; absent if a signal killed it, or it was never started. */
   code?: number;
+  /** The signal that killed it; absent if it exited. */
   signal?: NodeJS.Signals;
+  /** True if the signal left a core file. */
   coreDumped: boolean;
-  /** It ran when the job was being ended: its exit is no failure of its own. */
+  /** True if it ran when wireup ended the job: its exit is not a failure of its own. */
   ended: boolean;
-  /**
-   * When what happened, in milliseconds since the launch. `connected` is absent with `pmi: 'fd'`, where the channel is
-   * there from the start.
-   */
-  times: { started?: number; connected?: number; initialized?: number; finalized?: number; exited?: number };
+  /** When it did what. */
+  times: RankTimes;
 }
 
+/** The completed barriers over all ranks of a job. */
+export interface CompletedBarriers {
+  /** How many there were. */
+  count: number;
+  /** When the first 64 of them completed: milliseconds since the launch. */
+  times: number[];
+}
+
+/** How a job ended. */
 export interface JobResult {
   /**
    * What a launcher should exit with: 0; the failing rank's code, or 128 + its signal; abort's code; 124 when a time limit
@@ -85,6 +128,7 @@ export interface JobResult {
    * that cannot be executed; 141 when the reader of the output has gone; 1 for the rest.
    */
   exitCode: number;
+  /** The first failure in time; absent if there was none. */
   failure?: JobFailure;
   /** stop(), or the option `signal`, ended ranks, or kept some from being started. */
   stopped: boolean;
@@ -92,12 +136,13 @@ export interface JobResult {
   ended: number;
   /** Milliseconds from the launch to the end. */
   duration: number;
-  /** Completed barriers, and when the first 64 of them completed, in milliseconds since the launch. */
-  barriers: { count: number; times: number[] };
+  /** The completed barriers. */
+  barriers: CompletedBarriers;
   /** The host that the ranks ran on. */
   host: string;
-  /** By appnum. */
+  /** The programs, by appnum. */
   apps: JobApp[];
+  /** One row for each rank that was launched, in rank order; spawned ranks have none. */
   ranks: RankResult[];
   /** How many groups ranks have spawned. */
   spawned: number;

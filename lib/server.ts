@@ -11,6 +11,7 @@ import {
   toPmiEvent,
   toSpawnEvent,
   type EventOptions,
+  type EventsOf,
   type PmiEvent,
 } from './events';
 import { JobHandle } from './handle';
@@ -73,6 +74,7 @@ export interface PmiChannel extends Disposable {
  * is closed.
  */
 export class PmiServer implements AsyncDisposable {
+  /** How many ranks the job has. */
   readonly size: number;
   /** The name of the job's key-value space. */
   readonly kvsname: string;
@@ -155,10 +157,7 @@ export class PmiServer implements AsyncDisposable {
           else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, toPmiEvent);
           else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost', time: notice.time });
           else if (notice.type === 'spawn') {
-            hub.push({
-              ...toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)),
-              time: notice.time,
-            });
+            hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)));
           } else if (notice.type === 'closed') hub.end();
         },
       );
@@ -235,13 +234,15 @@ export class PmiServer implements AsyncDisposable {
    */
   events<T extends PmiEvent['type'] = PmiEvent['type']>(
     options: EventOptions<T> = {},
-  ): AsyncIterableIterator<Extract<PmiEvent, { type: T | 'missed' }>> {
-    return readEvents(this.#hub, options, pmiEventTypes) as AsyncIterableIterator<
-      Extract<PmiEvent, { type: T | 'missed' }>
-    >;
+  ): AsyncIterableIterator<EventsOf<PmiEvent, T>> {
+    return readEvents(this.#hub, options, pmiEventTypes) as AsyncIterableIterator<EventsOf<PmiEvent, T>>;
   }
 
-  /** @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` */
+  /**
+   * Where the ranks are at this moment.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_CLOSED`
+   */
   status(): Promise<PmiStatus> {
     return this.#handle.status();
   }
@@ -255,6 +256,7 @@ export class PmiServer implements AsyncDisposable {
     return this.#handle.closed;
   }
 
+  /** close() */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

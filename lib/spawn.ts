@@ -1,6 +1,6 @@
 /** Answers ranks of a launch that ask for processes (MPI_Comm_spawn): with a group of their own, or with the reason why not. */
 import { hostname } from 'node:os';
-import type { UntimedJobEvent } from './job';
+import type { JobEvent, SpawnedEvent } from './job';
 import {
   native,
   type NativeGroupOptions,
@@ -50,14 +50,14 @@ class Refusal extends Error {
 
 export class Spawner {
   readonly #plan: LaunchPlan;
-  readonly #tell: (event: UntimedJobEvent, time: number) => void;
+  readonly #tell: (event: JobEvent) => void;
   readonly #groups = new Map<number, Group>();
   /** Events of groups that are being started. */
-  readonly #pending = new Map<number, Extract<UntimedJobEvent, { type: 'spawned' }>>();
+  readonly #pending = new Map<number, Omit<SpawnedEvent, 'time'>>();
   #lastGroup = 0;
   #spawned = 0;
 
-  constructor(plan: LaunchPlan, tell: (event: UntimedJobEvent, time: number) => void) {
+  constructor(plan: LaunchPlan, tell: (event: JobEvent) => void) {
     this.#plan = plan;
     this.#tell = tell;
     const { programs, appSizes, kvsname, nodes, ranksPerNode } = plan.native;
@@ -95,17 +95,17 @@ export class Spawner {
         return this.#ask(launch, group, notice, notice.time);
       case 'spawned':
         this.#spawned++;
-        this.#tell(this.#pending.get(group)!, notice.time);
+        this.#tell({ ...this.#pending.get(group)!, time: notice.time });
         break;
       case 'spawnFailed': {
         const { by } = this.#pending.get(group)!;
         this.#groups.delete(group);
-        this.#tell({ type: 'spawn-refused', by, reason: notice.message }, notice.time);
+        this.#tell({ type: 'spawn-refused', time: notice.time, by, reason: notice.message });
         break;
       }
       case 'groupEnded':
         // One that was never whole has been told of.
-        if (this.#groups.delete(group)) this.#tell({ type: 'group-ended', group }, notice.time);
+        if (this.#groups.delete(group)) this.#tell({ type: 'group-ended', time: notice.time, group });
         return;
     }
     this.#pending.delete(group);
@@ -134,7 +134,7 @@ export class Spawner {
         kvsname: '',
         errcodes: [],
       });
-      this.#tell({ type: 'spawn-refused', by, reason: error.message }, time);
+      this.#tell({ type: 'spawn-refused', time, by, reason: error.message });
     }
   }
 

@@ -1,15 +1,25 @@
 import { formatIdset } from './idset';
-import type { NativeProcessGroupStatus, RankStateName } from './native';
+import type { NativeProcessGroupStatus } from './native';
 
 /**
- * What a rank is to the PMI server: `absent` never connected; `connected` but no init yet; `initialized`, between
- * init and finalize; `finalized`; `disconnected`, gone without finalize.
+ * How far a rank has come in PMI: `absent`, it has never connected; `connected`, it has not sent init; `initialized`, it is
+ * between init and finalize; `finalized`; `disconnected`, its connection has ended without finalize.
  */
-export type RankState = RankStateName;
+export type RankState = 'absent' | 'connected' | 'initialized' | 'finalized' | 'disconnected';
 
-/** A barrier over some ranks of a job, which are those inside and those missing. */
+/** The barrier over all ranks of a process group. Sets of ranks are idsets. */
+export interface BarrierStatus {
+  /** How many barriers are complete, which is the number of the current one. */
+  number: number;
+  /** The ranks that wait in it. */
+  inside: string;
+  /** The ranks that it waits for; empty if no rank is inside. */
+  missing: string;
+}
+
+/** A barrier over some ranks (PMI-1.2). Its ranks are those inside and those missing. */
 export interface GroupBarrier {
-  /** What tells barriers of one group apart. */
+  /** The number that distinguishes barriers of the same ranks. */
   tag: number;
   /** The ranks that wait in it. */
   inside: string;
@@ -17,31 +27,32 @@ export interface GroupBarrier {
   missing: string;
 }
 
-/** A job at one moment. Sets of ranks are idsets: `0-3,7`, the empty string for none. */
+/** A process group at one moment. Sets of ranks are idsets: `0-3,7`, the empty string for none. */
 export interface PmiStatus {
+  /** How many ranks it has. */
   size: number;
   /** The ranks in each state. */
   ranks: Record<RankState, string>;
-  barrier: {
-    /** How many barriers are complete, which is the number of the one under way. */
-    number: number;
-    /** The ranks that wait in it. */
-    inside: string;
-    /** The ranks that it waits for; empty when nobody is inside. */
-    missing: string;
-  };
-  /** Barriers of groups (PMI 1.2) that some ranks are in: the first 64 of them. */
+  /** The barrier over all ranks. */
+  barrier: BarrierStatus;
+  /** Barriers over some ranks (PMI-1.2) that are not complete: the first 64 of them. */
   groupBarriers: GroupBarrier[];
-  /** How many there are. */
+  /** How many barriers over some ranks are not complete. */
   openGroupBarriers: number;
   /** Keys in the key-value space, the server's own included. */
   kvsEntries: number;
-  /** Connections, and channels of ranks that had a connection, that were refused. */
+  /** How many connections were refused, with channels of ranks that had a connection already. */
   rejected: number;
-  /** Connections that have not yet said whose they are. */
+  /** How many connections have not proved which rank they are. */
   unidentified: number;
-  /** Of a launched job: the groups that ranks have spawned and that still run. */
-  spawned?: (PmiStatus & { group: number })[];
+  /** Of a launched job: the process groups that ranks have spawned and that still run. */
+  spawned?: SpawnedGroupStatus[];
+}
+
+/** A spawned process group at one moment. */
+export interface SpawnedGroupStatus extends PmiStatus {
+  /** The number of the process group, from 1. */
+  group: number;
 }
 
 const states: readonly RankState[] = ['absent', 'connected', 'initialized', 'finalized', 'disconnected'];
