@@ -125,6 +125,15 @@ test.each(pages)('links of %s', (page) => {
   }
 });
 
+test.each(pages)('paths that %s names exist', (page) => {
+  // Folders of native/ may stand without it, as in `#include` lines.
+  const paths = [
+    ...read(page).matchAll(/`((?:test|native|lib|examples|wire|engine|os|runtime|addon|tools)\/[\w./-]+)`/g),
+  ];
+  for (const [, path] of paths.filter(([, each]) => !each!.includes('NAME')))
+    expect(existsSync(join(root, path!)) || existsSync(join(root, 'native', path!)), path).toBe(true);
+});
+
 test('npm start runs eight ranks', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: { start: string } };
   const [command, ...args] = scripts.start.split('&& ')[1]!.split(' ');
