@@ -89,15 +89,15 @@ execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', joi
 });
 
 /**
- * What the commands are links to: the starter, where it is built. A package is packed with a stub, since npm links only what is
- * there before the install script puts the starter into its place. The stub has no #! line: a package manager that reads
- * one would start the starter by a shell.
+ * The file to which package managers link the commands: the starter if it is built. A package is packed with a stub, because
+ * npm links only files that exist before the install script runs, which replaces the stub by the starter. The stub has no #!
+ * line: a package manager that reads one would start the starter by a shell.
  */
 function placeCommand() {
   const starter = join(root, 'build/Release/wireup-start');
   const packs =
     process.env.npm_lifecycle_event === 'prepare' && ['pack', 'publish'].includes(process.env.npm_command);
-  copyFileSync(packs || !existsSync(starter) ? join(lib, 'cli/not-built.sh') : starter, join(dist, 'wireup'));
+  copyFileSync(packs || !existsSync(starter) ? join(lib, 'cli/stub.sh') : starter, join(dist, 'wireup'));
   chmodSync(join(dist, 'wireup'), 0o755);
 }
 

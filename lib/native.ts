@@ -486,8 +486,19 @@ export interface Native {
   bytesOfText(text: string): Buffer;
 }
 
-/** The folder of the compiled parts: the addon, wireup-agent, wireup-exec, libpmi. */
-const folder = join(__dirname, '..', 'build', 'Release');
+const addonName = 'wireup.node';
+
+/**
+ * The folder of the compiled parts: the addon, wireup-agent, wireup-exec, libpmi. What was compiled here comes before what
+ * the package brings. This needs no install script, and writes nothing.
+ */
+function findFolder(): string {
+  const compiled = join(__dirname, '../build/Release');
+  const prebuilt = join(__dirname, `../prebuilds/${process.platform}-${process.arch}`);
+  return existsSync(join(compiled, addonName)) ? compiled : prebuilt;
+}
+
+const folder = findFolder();
 
 export const agentPath = join(folder, 'wireup-agent');
 export const execPath = join(folder, 'wireup-exec');
@@ -501,14 +512,20 @@ export const libpmi2Path = join(folder, 'libpmi2.so.0');
 
 let loaded: Native | undefined;
 
-function load(): Native {
-  const path = join(folder, 'wireup.node');
-  if (!existsSync(path)) {
-    throw new Error(
-      `the native parts are not built: ${path} is missing; run \`npm install\` (or \`npm rebuild wireup\`)`,
-    );
+/** Throws an error with Node's own code: MODULE_NOT_FOUND, ERR_DLOPEN_FAILED. */
+function requireAddon(): Native {
+  try {
+    return require(join(folder, addonName)) as Native;
+  } catch (error) {
+    const { message, code } = error as NodeJS.ErrnoException;
+    // The first line of the message; the others tell which modules wanted it.
+    const text = `the native parts cannot be loaded: ${message.split('\n')[0]}; run \`npm rebuild wireup\``;
+    throw Object.assign(new Error(text, { cause: error }), { code });
   }
-  const addon = require(path) as Native;
+}
+
+function load(): Native {
+  const addon = requireAddon();
   // In one place: a call that throws, throws a PmiError. The calls for which there are better codes keep what they say.
   const guarded = Object.entries(addon).map(([name, call]) => [name, guard(call as Call)]);
   return Object.fromEntries(guarded) as Native;

@@ -1,72 +1,54 @@
-// The `install` script of the package: builds the addon and the small programs with node-gyp into build/Release.
-// Node's own headers are used where they lie beside the running node, so that nothing is downloaded.
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+// The `install` script of the package: uses the prebuilt binaries if they fit, and compiles otherwise. It prints one line
+// that tells which. With --update, for a checkout, it compiles what has changed.
+import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { compile, missingPrograms, root } from './compile.mjs';
+import { findMisfit, platform, prebuiltFolder } from './prebuilt.mjs';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+/** `npm install --build-from-source`, or `--build-from-source=wireup` for this package only. */
+function mustCompile() {
+  const value = process.env.npm_config_build_from_source ?? '';
+  return value === 'true' || value.split(',').includes('wireup');
+}
 
-/** The checkout's own node-gyp; a user's install has only the one that comes with npm. */
-function findNodeGyp() {
-  try {
-    return createRequire(join(root, 'package.json')).resolve('node-gyp/bin/node-gyp.js');
-  } catch {
-    return process.env.npm_config_node_gyp;
+function install() {
+  const reason = mustCompile() ? 'npm_config_build_from_source is set' : findMisfit();
+  if (reason === undefined) {
+    console.log(`wireup: using the prebuilt binaries for ${platform}`);
+    // What was compiled here earlier would be used first.
+    rmSync(join(root, 'build'), { recursive: true, force: true });
+    placeStarter(prebuiltFolder);
+    return;
   }
+  const missing = missingPrograms();
+  if (missing.length > 0) {
+    throw new Error(
+      `cannot be installed: ${reason}, and to compile it these programs are missing: ${missing.join(', ')}`,
+    );
+  }
+  console.log(`wireup: compiling the native parts, which takes one to three minutes (${reason})`);
+  compile();
+  placeStarter(join(root, 'build/Release'));
 }
 
-const nodeGyp = findNodeGyp();
-if (nodeGyp === undefined) {
-  console.error('wireup: node-gyp not found: run this by `npm install`, which brings one');
-  process.exit(1);
-}
-const prefix = join(dirname(process.execPath), '..');
-const headers = existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : [];
-// `rebuild` starts from nothing; with --update only what has changed is compiled again, unless CMake or cmake-js has
-// put its own makefile into build/ meanwhile.
-const isOurs = existsSync(join(root, 'build/config.gypi')) && !existsSync(join(root, 'build/CMakeCache.txt'));
-const command = process.argv.includes('--update') && isOurs ? ['configure', 'build'] : ['rebuild'];
-if (command[0] === 'rebuild')
-  console.log('wireup: compiling the native parts, which takes half a minute to a minute');
-const { status, stdout, stderr } = spawnSync(
-  process.execPath,
-  [nodeGyp, ...command, `--jobs=${availableParallelism()}`, '--loglevel=warn', ...headers],
-  { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 },
-);
-// What make and the compiler say is of interest only when something is wrong.
-if (status !== 0) console.error(`${stdout}${stderr}wireup: the native parts could not be built`);
-else {
-  describeLibrary();
-  placeStarter();
-}
-process.exit(status ?? 1);
-
-/** In the place of the stub that the package came with, to which npm has linked the commands. */
-function placeStarter() {
+/** Replaces the stub that the package came with, to which package managers have linked the commands. */
+function placeStarter(folder) {
   const command = join(root, 'dist/wireup');
   // In a checkout without dist/, lib/build.mjs does it.
   if (!existsSync(command)) return;
-  // At once, and not in the place of a file that may be running.
-  copyFileSync(join(root, 'build/Release/wireup-start'), `${command}.new`);
+  // By a rename, since the file may be running, and may be a link into a package manager's store.
+  copyFileSync(join(folder, 'wireup-start'), `${command}.new`);
   renameSync(`${command}.new`, command);
 }
 
-/** What pkg-config says of libpmi and libpmi2, by paths from its own folder, so that the package can be moved. */
-function describeLibrary() {
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const values = {
-    version,
-    libdir: '${pcfiledir}',
-    includedir: '${pcfiledir}/../../native/tools/libpmi/include',
-  };
-  for (const name of ['pmi', 'pmi2']) {
-    const text = readFileSync(join(root, `native/tools/lib${name}/wireup-${name}.pc.in`), 'utf8');
-    writeFileSync(
-      join(root, `build/Release/wireup-${name}.pc`),
-      text.replace(/@(\w+)@/g, (_, key) => values[key]),
-    );
+try {
+  if (process.argv.includes('--update')) {
+    compile({ update: true });
+    placeStarter(join(root, 'build/Release'));
+  } else {
+    install();
   }
+} catch (error) {
+  console.error(`wireup: ${error.message}`);
+  process.exitCode = 1;
 }

@@ -17,4 +17,12 @@ function main(): void {
   startCommand(start);
 }
 
-main();
+try {
+  main();
+} catch (error) {
+  const { code, message } = error as NodeJS.ErrnoException;
+  // The native parts are missing, or do not run here: the message tells what to do.
+  if (code !== 'MODULE_NOT_FOUND' && code !== 'ERR_DLOPEN_FAILED') throw error;
+  console.error(`wireup: ${message}`);
+  process.exitCode = 1;
+}

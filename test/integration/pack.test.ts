@@ -1,157 +1,191 @@
-/** The package as others get it: packed, installed by another user into an empty folder, and used there. */
-import { spawnSync } from 'node:child_process';
+/** The package as others get it: packed, installed by another user without a compiler, and used in an empty project. */
+import { execFileSync } from 'node:child_process';
 import {
-  chmodSync,
-  chownSync,
-  copyFileSync,
-  cpSync,
-  mkdirSync,
+  existsSync,
   mkdtempSync,
+  readFileSync,
+  renameSync,
   readdirSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { needsRoot } from '../support/strangers';
+import { long } from '../support/long';
+import { makeBareBin, pack, timeout, User, type Packed } from '../support/packed';
 
-const checkout = join(__dirname, '../..');
-/** Debian's `nobody`: a user who owns nothing here. */
-const NOBODY = 65534;
 const root = needsRoot();
+const platform = `linux-${process.arch}`;
+const npmInstall = ['install', '--no-audit', '--no-fund'];
+const mebibyte = 2 ** 20;
 
-/** For each step of which vitest cannot interrupt any; installing compiles. */
-const timeout = 500_000;
+let folder: string;
+let packed: Packed;
+let user: User;
+/** Where the user has the package. */
+let installed: string;
 
-if (root.missing) test.skip(`npm pack, install elsewhere as another user, run${root.note}`, () => undefined);
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'pack-test-'));
+  packed = pack(folder);
+  user = new User(folder, { PATH: makeBareBin(folder) });
+  installed = join(user.project, 'node_modules/wireup');
+  user.run('npm', ...npmInstall, packed.tarball);
+}, timeout);
 
-test(
-  `npm pack, install elsewhere as ${root.missing ? 'ourselves' : 'another user'}, run`,
-  { timeout: 600_000 },
-  () => {
-    const folder = mkdtempSync(join(tmpdir(), 'pack-test-'));
-    try {
-      // Of a copy: packing makes dist/ anew, which others use.
-      const copy = join(folder, 'checkout');
-      mkdirSync(copy);
-      for (const name of [
-        'lib',
-        'native',
-        'docs',
-        'dist',
-        'binding.gyp',
-        'package.json',
-        'tsconfig.json',
-        'README.md',
-        'LICENSE',
-      ]) {
-        cpSync(join(checkout, name), join(copy, name), { recursive: true });
-      }
-      symlinkSync(join(checkout, 'node_modules'), join(copy, 'node_modules'));
-      const pack = ['pack', '--json', '--foreground-scripts=false', '--pack-destination', folder];
-      const packed = spawnSync('npm', pack, { cwd: copy, encoding: 'utf8', timeout });
-      expect(packed.status, packed.stderr).toBe(0);
-      const [{ filename, files }] = JSON.parse(packed.stdout) as [
-        { filename: string; files: { path: string }[] },
-      ];
-      const top = new Set(files.map(({ path }) => path.split('/')[0]));
-      expect([...top].sort()).toEqual([
-        'LICENSE',
-        'README.md',
-        'binding.gyp',
-        'dist',
-        'docs',
-        'native',
-        'package.json',
-      ]);
-      expect(
-        files
-          .map(({ path }) => path)
-          .filter((path) => /test|\.(o|node|ts)$/.test(path) && !path.endsWith('.d.ts')),
-      ).toEqual([]);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-      const home = join(folder, 'home');
-      const project = join(home, 'project');
-      mkdirSync(project, { recursive: true });
-      writeFileSync(join(project, 'package.json'), '{ "private": true }');
-      writeFileSync(
-        join(project, 'both.mjs'),
-        "import { launch } from 'wireup';\nimport { createRequire } from 'node:module';\n" +
-          "console.log(launch === createRequire(import.meta.url)('wireup').launch);\n",
-      );
-      chmodSync(folder, 0o755);
-      const who = root.missing ? {} : { uid: NOBODY, gid: NOBODY };
-      if (!root.missing)
-        for (const path of [home, project, join(project, 'package.json')]) chownSync(path, NOBODY, NOBODY);
+test('the tarball holds what is needed to run and to compile, and is small', () => {
+  const top = new Set(packed.files.map((path) => path.split('/')[0]));
+  expect([...top].sort()).toEqual([
+    'LICENSE',
+    'README.md',
+    'binding.gyp',
+    'dist',
+    'docs',
+    'native',
+    'package.json',
+    'prebuilds',
+  ]);
+  const sources = packed.files.filter((path) => !path.startsWith('prebuilds/') && !path.endsWith('.d.ts'));
+  expect(sources.filter((path) => /test|\.(o|node|ts)$/.test(path))).toEqual([]);
+  expect(packed.size).toBeLessThan(10 * mebibyte);
+});
+
+test('the prebuilt binaries need no newer glibc than Node itself, and no C++ runtime', () => {
+  const prebuilt = join(installed, 'prebuilds', platform);
+  expect(JSON.parse(readFileSync(join(prebuilt, 'manifest.json'), 'utf8'))).toEqual({ glibc: '2.28' });
+  const binaries = readdirSync(prebuilt).filter((name) => !/\.(json|pc)$/.test(name));
+  expect(binaries.sort()).toEqual([
+    'libpmi.so.0',
+    'libpmi2.so.0',
+    'wireup-agent',
+    'wireup-bench',
+    'wireup-bench-client',
+    'wireup-exec',
+    'wireup-start',
+    'wireup.node',
+  ]);
+  const text = execFileSync('readelf', ['--dynamic', '--wide', ...binaries], {
+    cwd: prebuilt,
+    encoding: 'utf8',
+  });
+  const needed = [...text.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name!);
+  expect(needed).toContain('libc.so.6');
+  expect(needed.filter((name) => !/^(lib(c|m|pthread)\.so|ld-linux)/.test(name))).toEqual([]);
+});
+
+test(`${root.missing ? 'we' : 'another user'} can use the package that was installed without a compiler`, () => {
+  expect(readdirSync(installed)).not.toContain('build');
+  const { version } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  expect(user.run('npx', 'wireup', '--version')).toBe(`${version}\n`);
+  for (const transport of ['fd', 'unix']) {
+    const words = ['wireup', 'run', '-n', '4', '--pmi', transport, 'npx', 'wireup', 'exchange'];
+    expect(user.run('npx', ...words)).toMatch(/4 ranks exchanged their cards/);
+  }
+  writeFileSync(
+    join(user.project, 'both.mjs'),
+    "import { launch } from 'wireup';\nimport { createRequire } from 'node:module';\n" +
+      "const job = await launch({ program: 'echo', ranks: 2 });\n" +
+      "console.log(launch === createRequire(import.meta.url)('wireup').launch, (await job.result).exitCode);\n",
+  );
+  expect(user.run('node', 'both.mjs')).toBe('\n\ntrue 0\n');
+  // No folder of a socket is left.
+  expect(readdirSync(user.home).filter((name) => name.startsWith('wireup-'))).toEqual([]);
+});
+
+test('both commands are the starter, which loses no variable of any name', () => {
+  for (const command of [['wireup', 'run'], ['mpiexec.wireup']]) {
+    const [name, ...words] = command as [string, ...string[]];
+    const tool = join(user.project, 'node_modules/.bin', name);
+    const output = user.run('env', 'BASH_FUNC_module%%=() { :; }', tool, ...words, '-n', '1', 'env');
+    expect(output.split('\n')).toContain('BASH_FUNC_module%%=() { :; }');
+  }
+});
+
+test('where no install script has run, the commands work too; only `wireup bench` loads its bundle', () => {
+  const prefix = join(user.home, 'global');
+  user.run('npm', ...npmInstall, '--global', '--ignore-scripts', '--prefix', prefix, packed.tarball);
+  rmSync(join(prefix, 'lib/node_modules/wireup/dist/bench.js'));
+  // The stub is run by a shell, as execvp() does it.
+  const command = (name: string, ...words: string[]): string[] => ['sh', join(prefix, 'bin', name), ...words];
+  const run = ([program, ...args]: string[]): string => user.run(program!, ...args);
+  expect(run(command('mpiexec.wireup', '-n', '1', 'echo', 'global'))).toBe('global\n');
+  const exchange = command('wireup', 'exchange');
+  expect(run(command('wireup', 'run', '-n', '2', ...exchange))).toMatch(/2 ranks exchanged/);
+  const [program, ...args] = command('wireup', 'bench', '--ranks', '1');
+  expect(user.try(program!, args).stderr).toMatch(/Cannot find module '.*bench\.js'/);
+});
+
+test('the install script prints one line that tells what it does, or why it cannot', () => {
+  const script = join(installed, 'native/build.mjs');
+  expect(user.try('node', [script])).toEqual({
+    status: 0,
+    stdout: `wireup: using the prebuilt binaries for ${platform}\n`,
+    stderr: '',
+  });
+  const cannot = (reason: string): object => ({
+    status: 1,
+    stdout: '',
+    stderr:
+      `wireup: cannot be installed: ${reason}, and to compile it these programs are missing: ` +
+      'g++, make, python3\n',
+  });
+  for (const value of ['true', 'other,wireup'])
+    expect(user.try('node', [script], { npm_config_build_from_source: value })).toEqual(
+      cannot('npm_config_build_from_source is set'),
+    );
+  expect(user.try('node', [script], { npm_config_build_from_source: 'other' }).status).toBe(0);
+
+  const prebuilt = join(installed, 'prebuilds', platform);
+  writeFileSync(join(prebuilt, 'wireup.node'), 'not an addon');
+  expect(user.try('node', [script])).toEqual(
+    cannot(`the prebuilt binaries do not run here (${join(prebuilt, 'wireup.node')}: file too short)`),
+  );
+  writeFileSync(join(prebuilt, 'manifest.json'), '{ "glibc": "2.1000" }');
+  const { glibcVersionRuntime } = (process.report.getReport() as { header: { glibcVersionRuntime: string } })
+    .header;
+  expect(user.try('node', [script])).toEqual(
+    cannot(`the prebuilt binaries need glibc 2.1000, and ${glibcVersionRuntime} is here`),
+  );
+  rmSync(prebuilt, { recursive: true });
+  expect(user.try('node', [script])).toEqual(cannot(`the package has no prebuilt binaries for ${platform}`));
+  expect(user.try('npx', ['wireup', 'exchange'])).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(
+      /^wireup: the native parts cannot be loaded: .*; run `npm rebuild wireup`\n$/,
+    ) as string,
+  });
+});
+
+// The short form compiles in the checkout itself, by the same function.
+if (long)
+  test(
+    '`npm install --build-from-source` compiles; `npm rebuild` goes back to the prebuilt binaries',
+    () => {
+      const place = join(folder, 'compiles');
       // Not optimised: only that takes long.
-      const env = { PATH: process.env.PATH, HOME: home, TMPDIR: home, CXXFLAGS: '-O0' };
-      const run = (command: string, ...args: string[]): string => {
-        const { stdout, stderr, status } = spawnSync(command, args, {
-          cwd: project,
-          encoding: 'utf8',
-          timeout,
-          env,
-          ...who,
-        });
-        expect({ args, status, said: status === 0 ? '' : stdout + stderr }).toEqual({
-          args,
-          status: 0,
-          said: '',
-        });
-        return stdout;
-      };
-      run('npm', 'install', '--no-audit', '--no-fund', join(folder, filename));
-      expect(run('npx', 'wireup', 'run', '-n', '4', 'npx', 'wireup', 'exchange')).toMatch(
-        /4 ranks exchanged their cards/,
+      const compiler = new User(place, { PATH: process.env['PATH']!, CXXFLAGS: '-O0' });
+      const compiled = join(compiler.project, 'node_modules/wireup');
+      const install = [...npmInstall, '--foreground-scripts', '--build-from-source', packed.tarball];
+      expect(compiler.run('npm', ...install)).toMatch(
+        /^wireup: compiling the native parts, .* \(npm_config_build_from_source is set\)$/m,
       );
-      expect(run('npx', 'wireup', 'run', '-n', '2', '--pmi', 'unix', 'npx', 'wireup', 'exchange')).toMatch(
-        /2 ranks exchanged/,
+      const exchange = ['wireup', 'run', '-n', '2', 'npx', 'wireup', 'exchange'];
+      // Nothing else is left to be used.
+      renameSync(join(compiled, 'prebuilds'), join(compiled, 'hidden'));
+      expect(compiler.run('npx', ...exchange)).toMatch(/2 ranks exchanged/);
+
+      renameSync(join(compiled, 'hidden'), join(compiled, 'prebuilds'));
+      expect(compiler.run('npm', 'rebuild', '--foreground-scripts', 'wireup')).toMatch(
+        /^wireup: using the prebuilt binaries/m,
       );
-      expect(run('node', 'both.mjs')).toBe('true\n');
-      // Both commands are the starter, which loses no variable of whatever name.
-      for (const command of [['wireup', 'run'], ['mpiexec.wireup']]) {
-        const [name, ...words] = command as [string, ...string[]];
-        const tool = join(project, 'node_modules/.bin', name);
-        expect(
-          run('env', 'BASH_FUNC_module%%=() { :; }', tool, ...words, '-n', '1', 'env').split('\n'),
-        ).toContain('BASH_FUNC_module%%=() { :; }');
-      }
-      // The same package, as it is where no install script has run, and in a folder for all users.
-      const prefix = join(home, 'global');
-      run(
-        'npm',
-        'install',
-        '--global',
-        '--ignore-scripts',
-        '--prefix',
-        prefix,
-        '--no-audit',
-        '--no-fund',
-        join(folder, filename),
-      );
-      const unbuilt = spawnSync(join(prefix, 'bin/mpiexec.wireup'), ['-n', '1', 'true'], {
-        encoding: 'utf8',
-        timeout,
-        env,
-        ...who,
-        shell: true,
-      });
-      expect(unbuilt).toMatchObject({
-        status: 1,
-        stdout: '',
-        stderr: expect.stringMatching(/^wireup: .*npm rebuild wireup.*\n$/) as string,
-      });
-      // Compiled once, in the project.
-      const globally = join(prefix, 'lib/node_modules/wireup');
-      cpSync(join(project, 'node_modules/wireup/build'), join(globally, 'build'), { recursive: true });
-      copyFileSync(join(globally, 'build/Release/wireup-start'), join(globally, 'dist/wireup'));
-      expect(run(join(prefix, 'bin/mpiexec.wireup'), '-n', '1', 'echo', 'global')).toBe('global\n');
-      // No socket's folder stays behind.
-      expect(readdirSync(home).filter((name) => name.startsWith('wireup-'))).toEqual([]);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  },
-);
+      expect(existsSync(join(compiled, 'build'))).toBe(false);
+      expect(compiler.run('npx', ...exchange)).toMatch(/2 ranks exchanged/);
+    },
+    timeout,
+  );

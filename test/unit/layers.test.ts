@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 
 const native = join(__dirname, '../../native');
 
-const layers = ['wire', 'engine', 'os', 'runtime', 'addon', 'tools'];
+const layers = ['glibc', 'wire', 'engine', 'os', 'runtime', 'addon', 'tools'];
 
 const sources = layers.flatMap((layer) =>
   readdirSync(join(native, layer), { recursive: true, encoding: 'utf8' })
