@@ -56,10 +56,10 @@ ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
   const std::string value = named ? "the port" : "the value";
   const std::int32_t bad_key = named ? kInvalidArgument : kInvalidKey;
   if (request.key.empty()) return {bad_key, key + " is empty"};
-  if (!wire::is_sayable(ValueType::word, Version::v1, request.key)) {
+  if (!wire::is_encodable(ValueType::word, Version::v1, request.key)) {
     return {bad_key, key + " holds a blank, a newline, a NUL byte or '='"};
   }
-  if (is_v2() && !wire::is_sayable(ValueType::word, Version::v2, request.key))
+  if (is_v2() && !wire::is_encodable(ValueType::word, Version::v2, request.key))
     return {bad_key, key + " holds a semicolon"};
   // No server says a limit for names: ours is that of a value.
   const std::size_t key_max = named ? info_.value_max : info_.key_max;
@@ -67,10 +67,10 @@ ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
     return {named ? kInvalidArgument : kInvalidKeyLength,
             key + " is over " + std::to_string(key_max - 1) + " bytes"};
   }
-  if (!wire::is_sayable(ValueType::rest_of_line, Version::v1, request.value)) {
+  if (!wire::is_encodable(ValueType::rest_of_line, Version::v1, request.value)) {
     return {named ? kInvalidArgument : kInvalidValue, value + " holds a newline or a NUL byte"};
   }
-  if (is_v2() && !wire::is_sayable(ValueType::rest_of_line, Version::v2, request.value)) {
+  if (is_v2() && !wire::is_encodable(ValueType::rest_of_line, Version::v2, request.value)) {
     return {named ? kInvalidArgument : kInvalidValue, value + " holds a semicolon"};
   }
   const std::size_t room = named ? info_.value_max - request.key.size() : info_.value_max;

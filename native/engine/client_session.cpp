@@ -78,13 +78,13 @@ ClientSession::~ClientSession() = default;
 void ClientSession::start(ClientEffects& effects) {
   if (state_ != State::idle) return;
   if (options_.handshake_only) options_.version = wire::Version::v1;
-  if (is_v2() && !wire::is_sayable(wire::ValueType::word, wire::Version::v2, options_.job_id)) {
+  if (is_v2() && !wire::is_encodable(wire::ValueType::word, wire::Version::v2, options_.job_id)) {
     return fail(Failed::Reason::protocol, "PMI_JOBID cannot be said on the wire", effects);
   }
   if (options_.pmi_id) {
     if (options_.pmi_id->empty() ||
-        !wire::is_sayable(wire::ValueType::word, wire::Version::v1, *options_.pmi_id) ||
-        !wire::is_sayable(wire::ValueType::word, options_.version, *options_.pmi_id)) {
+        !wire::is_encodable(wire::ValueType::word, wire::Version::v1, *options_.pmi_id) ||
+        !wire::is_encodable(wire::ValueType::word, options_.version, *options_.pmi_id)) {
       return fail(Failed::Reason::protocol, "PMI_ID cannot be said on the wire", effects);
     }
     if (is_v2()) return begin(effects);
@@ -163,7 +163,7 @@ void ClientSession::abort(std::int32_t exit_code, std::string_view message, Clie
   constexpr std::size_t kMaxMessage = kMaxLine / 2;
   std::string text(wire::cut(message, kMaxMessage));
   const wire::Version version = framed_ ? wire::Version::v2 : wire::Version::v1;
-  const std::string_view unsayable = wire::unsayable_in(wire::ValueType::rest_of_line, version);
+  const std::string_view unsayable = wire::reserved_bytes(wire::ValueType::rest_of_line, version);
   for (char& c : text) {
     if (unsayable.find(c) != std::string_view::npos) c = c == ';' ? ',' : ' ';
   }

@@ -17,8 +17,8 @@ using wire::Version;
 
 // A word that may be said to ranks of either version, and that a client's buffer of `limit` bytes holds.
 bool is_word(std::string_view text, std::size_t limit) {
-  return !text.empty() && text.size() < limit && wire::is_sayable(ValueType::word, Version::v1, text) &&
-         wire::is_sayable(ValueType::word, Version::v2, text);
+  return !text.empty() && text.size() < limit && wire::is_encodable(ValueType::word, Version::v1, text) &&
+         wire::is_encodable(ValueType::word, Version::v2, text);
 }
 
 // Bytes above 0x7f are allowed: Flux names its spaces in UTF-8.
@@ -37,11 +37,11 @@ ProcessGroupOptions checked(ProcessGroupOptions options) {
     throw std::invalid_argument("spawner: expected what a kvsname is, or nothing");
   }
   for (const auto& [key, value] : options.preput) {
-    if (key.empty() || key.size() >= kMaxKey || !wire::is_sayable(ValueType::word, Version::v1, key)) {
+    if (key.empty() || key.size() >= kMaxKey || !wire::is_encodable(ValueType::word, Version::v1, key)) {
       throw std::invalid_argument(
           "preput: expected keys of 1 to 63 bytes without blanks, newlines, NUL bytes or '='");
     }
-    if (value.size() >= kMaxValue || !wire::is_sayable(ValueType::rest_of_line, Version::v1, value)) {
+    if (value.size() >= kMaxValue || !wire::is_encodable(ValueType::rest_of_line, Version::v1, value)) {
       throw std::invalid_argument(
           "preput: expected values of up to 1023 bytes without newlines and NUL bytes");
     }

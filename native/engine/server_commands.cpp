@@ -155,7 +155,7 @@ void ServerSession::write_attribute(MessageId id, std::string_view thrid, std::s
                                     Effects& effects) const {
   const std::size_t offset = effects.mark();
   MessageWriter message(effects.buffer(), id, version_, thrid);
-  if (wire::is_sayable(wire::ValueType::rest_of_line, version_, value)) {
+  if (wire::is_encodable(wire::ValueType::rest_of_line, version_, value)) {
     message.add(AttributeId::rc, kSuccess)
         .add(AttributeId::found, "TRUE")
         .add(AttributeId::value, value)
@@ -305,7 +305,7 @@ void ServerSession::write_name_result(MessageId reply, std::string_view thrid, c
                                       Effects& effects) const {
   const bool looked_up = reply == MessageId::lookup_result && answer.error == NameError::none;
   std::string_view refusal = describe(answer.error);
-  if (looked_up && is_v2() && !wire::is_sayable(wire::ValueType::rest_of_line, version_, answer.port))
+  if (looked_up && is_v2() && !wire::is_encodable(wire::ValueType::rest_of_line, version_, answer.port))
     refusal = "semicolon_in_value";
   const std::size_t offset = effects.mark();
   MessageWriter message(effects.buffer(), reply, version_, thrid);

@@ -9,7 +9,7 @@ namespace wireup::engine {
 namespace {
 
 using wire::AttributeId;
-using wire::unsayable_in;
+using wire::reserved_bytes;
 using wire::ValueType;
 
 // Elements are numbered from 0 or 1, as the version and the client have it.
@@ -25,7 +25,7 @@ std::string format_spawn(const SpawnRequest& request, wire::Version version) {
     // Of a block each attribute has a line. In a frame an argument may hold a newline, which PMI-1 never
     // comes to read.
     const std::string_view unsayable =
-        v2 ? std::string_view("\0;", 2) : unsayable_in(ValueType::rest_of_line, version);
+        v2 ? std::string_view("\0;", 2) : reserved_bytes(ValueType::rest_of_line, version);
     if (value.find_first_of(unsayable) != std::string_view::npos) sayable = false;
     out.append(name).append("=").append(value).append(1, v2 ? ';' : '\n');
   };
@@ -147,7 +147,7 @@ void SpawnReader::field(std::string_view name, std::string_view value) {
   const bool is_preput = id == AttributeId::preput_key || id == AttributeId::preput_val;
   if (attribute->limit != 0 && value.size() + 1 > attribute->limit) return fail("too_long", id);
   if (is_preput && value.find('\n') != std::string_view::npos) return fail("newline_in", id);
-  if (id == AttributeId::preput_key && !wire::is_sayable(ValueType::word, wire::Version::v1, value))
+  if (id == AttributeId::preput_key && !wire::is_encodable(ValueType::word, wire::Version::v1, value))
     return fail("bad", id);
   if (value.find('\0') != std::string_view::npos) return fail("NUL_byte_in", id);
   switch (id) {

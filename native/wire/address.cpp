@@ -33,7 +33,8 @@ bool is_host_byte(char c) {
   return byte > ' ' && byte != 0x7f && std::string_view("/@[]").find(c) == std::string_view::npos;
 }
 
-// Digits, colons, an IPv4 tail, and a zone after '%' (fe80::1%eth0).
+// Accepts digits, colons, an IPv4 tail, and a zone after '%' (fe80::1%eth0). It does not check the number of
+// groups.
 bool is_ipv6_shape(std::string_view host) {
   const std::string_view digits = host.substr(0, host.find('%'));
   return digits.find(':') != std::string_view::npos &&

@@ -1,10 +1,11 @@
-// The PMI_PORT address grammar, one parser for server, client, tools and command line.
+// The grammar of PMI_PORT addresses. The server, the clients, the tools and the command line share this
+// parser.
 //
 //   pmi-port  = tcp-addr / unix-addr
 //   tcp-addr  = ["tcp://"] host ":" port     ; host = name / IPv4 / "[" IPv6 "]"; no scheme means tcp
 //   unix-addr = "unix://" path / "/" path    ; "unix://@name" is the abstract namespace
 //
-// Nothing here resolves a name or touches a socket.
+// The parser resolves no names and opens no sockets.
 #pragma once
 
 #include <cstdint>
@@ -29,26 +30,28 @@ struct UnixAddress {
 
 using Address = std::variant<TcpAddress, UnixAddress>;
 
-// sizeof(sockaddr_un::sun_path) - 1: a path needs its terminator, an abstract name its leading NUL.
+// sizeof(sockaddr_un::sun_path) - 1. A path needs one byte for its terminator, an abstract name one for its
+// leading NUL.
 inline constexpr std::size_t kMaxUnixPath = 107;
 
+// Also the error of parse_host_range() (host_range.h).
 struct AddressError {
-  std::string part;    // the offending part of the input, as it was given
-  std::string reason;  // what was expected of it
+  std::string part;    // the invalid part of the input, unchanged
+  std::string reason;  // what the parser expected in its place
 };
 
 struct ParsedAddress {
   std::optional<Address> address;
-  AddressError error;  // meaningful when address is empty
+  AddressError error;  // set only if `address` is empty
 };
 
 ParsedAddress parse_address(std::string_view text);
 
-// With its scheme: "tcp://[::1]:5000", "unix:///run/x.sock", "unix://@name".
+// The address with its scheme: "tcp://[::1]:5000", "unix:///run/x.sock", "unix://@name".
 std::string to_uri(const Address& address);
 
-// What a rank is handed as PMI_PORT. MPICH cuts it at the first ':' and takes what stands before for a host
-// name, so a TCP address is the bare "host:port" (IPv6 stays bracketed: only our own clients read it).
+// The value of PMI_PORT for a rank. A TCP address has no scheme, because MPICH takes everything before the
+// first ':' for the host. An IPv6 address keeps its brackets; MPICH cannot parse it, wireup's clients can.
 std::string to_pmi_port(const Address& address);
 
 }  // namespace wireup::wire

@@ -7,7 +7,8 @@
 namespace wireup::wire::agent {
 namespace {
 
-// Kind, id, three list counts, the lengths of `directory` and `path`, `last`.
+// Bytes of an encoded Program without its strings: the kind, `id`, three list counts, the lengths of
+// `directory` and `path`, and `last`.
 constexpr std::size_t kProgramOverhead = 1 + 4 + 3 * kLengthBytes + 2 * kLengthBytes + 1;
 
 }  // namespace

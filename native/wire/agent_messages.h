@@ -1,17 +1,17 @@
-// What a launcher and wireup-agent say to each other, as bytes. One message is one packet; fds travel beside
-// it (SCM_RIGHTS), in the order in which the message names them. Messages name hosts, processes and fds
-// explicitly: nothing but the fds assumes that both are on one machine.
+// The messages between a launcher and wireup-agent. Each message is one packet. File descriptors travel
+// beside it (SCM_RIGHTS) in the order in which the message names them. Messages name hosts, tasks and fds
+// explicitly, so that only the fds require both processes to be on one machine.
 //
-// A launch may have several groups of ranks: the first, 0, and those that ranks have spawned. Beside its
-// group and rank, which are for names, each process has a number of the launcher's that no other in the
-// launch has.
+// A job has process group 0, which was launched, and the process groups that ranks have spawned. Every
+// process of a rank is a *task*. Its number is unique in the job; its group and rank are only for display.
 //
-// Launcher to agent: Hello, then PassFds, then SocketFolder, then Program (in as many parts as its strings
-// need), then Start, for each group, then Signal, Status, End. Agent to launcher: Ready, then a Started or
-// StartFailed for each process and an Exited for each that was started, OutputLost and Printed where that
-// happens, then Done. When the launcher's end of the socket closes, the agent ends every process and itself.
+// The launcher sends Hello, PassFds and SocketFolder. For each process group it sends Program (in as many
+// parts as its strings need) and Start. It sends Signal, Status and End at any time after that. The agent
+// sends Ready, then Started or StartFailed for each task, and Exited for each task that was started. It sends
+// OutputLost and Printed when they happen, and Done at the end. If the launcher closes its end of the socket,
+// the agent ends all tasks and exits.
 //
-// decode() checks every length and count and refuses what is not exactly one message.
+// decode() checks every length and count, and refuses a packet that is not exactly one message.
 #pragma once
 
 #include <cstdint>
@@ -24,25 +24,27 @@
 
 namespace wireup::wire::agent {
 
-// Raised with every change of a message. A new field has its place in the struct here, in fields() in the
-// .cpp (one that is forgotten there is not sent, and no compiler sees it) and in the test's samples.
+// Increase this with every change of a message. A new field must be added in three places: to the struct
+// below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
+// field is not sent), and to the samples in the test.
 inline constexpr std::uint32_t kProtocolVersion = 4;
 
-// The agent's exit codes beside 0, an orderly end, and 1: the launcher has gone, or spoke nonsense.
-inline constexpr int kExitNoLauncher = 2;  // nobody who speaks these messages has started it
-inline constexpr int kExitStopped = 3;     // it was stopped by a signal, so all was killed
+// Exit codes of the agent. Others: 0 after Done; 1 if the launcher closed the socket or sent an invalid
+// message.
+inline constexpr int kExitNoLauncher = 2;  // the agent was not started by a launcher
+inline constexpr int kExitStopped = 3;     // a signal ended the agent; it has killed all tasks
 
 enum class OutputMode : std::uint8_t {
   inherit,  // the rank writes to the agent's own stdout or stderr
-  merge,    // the agent joins the ranks' whole lines there, each behind its label
-  file,     // files named by a pattern, made anew; with a label, whole lines
+  merge,    // the agent writes whole lines of all ranks there, each after its label
+  file,     // to files that a pattern names; with a label, in whole lines. Existing files are replaced
   discard,  // /dev/null
 };
 
 // Where the ranks' stdout or stderr goes.
 struct OutputPlan {
   OutputMode mode = OutputMode::inherit;
-  std::string file = {};  // the pattern
+  std::string file = {};  // mode `file`: the pattern, see Hello::label
 };
 
 enum class BindingUnit : std::uint8_t {
@@ -50,53 +52,57 @@ enum class BindingUnit : std::uint8_t {
   hwthread,
   core,
   socket,
-  list,  // the CPU sets that are said, in turn
+  list,  // the CPU sets in Binding::sets, in turn
 };
 
-// To which CPUs ranks are bound: the n-th rank that the agent is told to start to the n-th unit, from the
-// first again when there are no more.
+// The CPUs to which the agent binds ranks. The n-th rank that it starts is bound to the n-th unit. After the
+// last unit the first one follows again.
 struct Binding {
   BindingUnit unit = BindingUnit::none;
-  std::vector<std::vector<std::uint32_t>> sets = {};  // of `list`
+  std::vector<std::vector<std::uint32_t>> sets = {};  // unit `list`: CPU numbers
 };
 
 struct Hello {
   std::uint32_t version = kProtocolVersion;
   OutputPlan out = {};
   OutputPlan err = {};
-  // Put before each line, where not empty. In it, and in the names of files: %r rank, %h the rank's host, %p
-  // the number of its node, %g of its group, %t seconds since 1970 (a label's only), %% a percent sign.
+  // The text before each line of output; empty: none. Labels and the patterns of files replace %r by the
+  // rank, %h by its host, %p by the number of its node, %g by the number of its process group, %t by the
+  // seconds since 1970 (labels only), and %% by a percent sign.
   std::string label = {};
-  std::string spawned_label = {};  // of the groups beside the first
-  // How many ranks of this agent will read its stdin, each all of it. It is read when the last of them has
-  // started; where there are none it is let go of at once.
+  std::string spawned_label = {};  // the label of spawned process groups
+  // How many ranks of this agent get a copy of its stdin. The agent begins to read when the last of them has
+  // started. If it is 0, the agent closes its stdin at once.
   std::uint32_t stdin_readers = 0;
   Binding binding = {};
-  // What ranks are to have of the launcher's caller: the numbers of signals that are ignored, beside those
-  // that are ignored in the agent, and that are blocked; the soft limit of open files, 0: the agent's own.
+  // Ranks inherit these from the process that called the launcher: the numbers of ignored signals (in
+  // addition to those that the agent itself ignores), the numbers of blocked signals, and the soft limit of
+  // open files (0: the agent's own limit).
   std::vector<std::int32_t> ignored_signals = {};
   std::vector<std::int32_t> blocked_signals = {};
   std::uint32_t soft_files = 0;
 };
 
-// Fds of the launcher's caller, one attached for each number, that every rank gets under that number; none is
-// named in a StartRank. Before the first Start, as often as their count needs.
+// File descriptors that every rank inherits, one attached fd for each number. Ranks see them under these
+// numbers, and StartRank::fds must not contain them. The launcher sends as many of these messages as it
+// needs, all before the first Start.
 struct PassFds {
   std::vector<std::int32_t> fds;
 };
 
-// A folder with the socket of a PMI server, which the agent removes when its launcher was killed.
+// A folder with the socket of a PMI server. The agent removes it if its launcher has been killed.
 struct SocketFolder {
   std::string path;
 };
 
-// A program and the environment that its ranks share. Lists are appended part by part; `last` ends them.
-// `directory` and `path` are said in the first part only.
+// A program and the environment that its ranks share. If one packet is too small, several Programs with the
+// same id follow each other: their lists are concatenated, `directory` and `path` are only in the first, and
+// `last` is only set in the last.
 struct Program {
   std::uint32_t id = 0;
-  std::string directory;  // empty: the agent's own
-  std::string path;       // where `prefix[0]` and `args[0]` are searched; empty: PATH of `environment`
-  std::vector<std::string> prefix;  // put before the program: the exec shim, a debugger. prefix[0] is a path
+  std::string directory;            // the working directory; empty: the agent's own
+  std::string path;                 // searched for `prefix[0]` and `args[0]`; empty: PATH of `environment`
+  std::vector<std::string> prefix;  // words before the program: wireup-exec, a debugger. prefix[0] is a path
   std::vector<std::string> args;    // args[0] is the program
   std::vector<std::string> environment;
   bool last = true;
@@ -106,40 +112,41 @@ struct StartRank {
   std::uint32_t task = 0;
   std::uint32_t group = 0;
   std::uint32_t rank = 0;
-  std::vector<std::string> environment = {};  // beside the program's
-  // One attached fd each, with the number that the rank is to see it under; 1 and 2 take the place of Hello's
-  // plans.
+  std::vector<std::string> environment = {};  // in addition to the program's
+  // The numbers under which the rank sees the attached fds, one for each. An fd with the number 1 or 2
+  // replaces the output plan of Hello.
   std::vector<std::int32_t> fds = {};
   std::uint32_t node = 0;
-  std::string host = {};      // the node's name, in labels and names of files; empty: this host's
-  bool pretend_host = false;  // gethostname() is to say `host` too, where the kernel lets us
-  bool reads_stdin = false;   // otherwise /dev/null
-  bool silent = false;        // its output is discarded
+  std::string host = {};      // the node's name in labels and names of files; empty: this host's
+  bool pretend_host = false;  // gethostname() returns `host` too, if the kernel permits that
+  bool reads_stdin = false;   // false: its stdin is /dev/null
+  bool silent = false;        // the agent discards its output
 };
 
 struct Start {
   std::uint32_t program = 0;
   std::vector<StartRank> ranks;
-  // Of this program, which the agent may forget. Without ranks it does no more than that, whether it knows
-  // the program or not.
+  // No other Start of this program follows, and the agent may forget it. A Start without ranks is only used
+  // for that; it may name a program that the agent does not know.
   bool last = false;
 };
 
-// A signal for the process groups of the processes named; an empty list means all. TSTP stops them as STOP
-// does.
+// Sends a signal to the POSIX process groups of the tasks; an empty list means all tasks. SIGTSTP is sent as
+// SIGSTOP, so that it always stops the task.
 struct Signal {
   std::int32_t signal = 0;
   std::vector<std::uint32_t> tasks;
 };
 
-// End the job: TERM to what still runs, KILL after the grace; the agent answers Done and leaves.
-// With nothing running it ends what the ranks left behind. Output that is not taken holds up the Done of the
-// first End; a further one says how long it may.
+// Ends the job: SIGTERM to all tasks that run, SIGKILL after the grace period. If no task runs, the agent
+// ends the descendants that ranks have left. The agent then sends Done and exits. Done waits until all output
+// is written; after a second End it waits for grace_ms at most.
 struct End {
   std::uint32_t grace_ms = 0;
 };
 
-// A line for the terminal that the agent's stderr is, gone for good when the ranks write to it; empty: none.
+// A status line, if the agent's stderr is a terminal. An empty line removes it. The agent stops showing it
+// after it has sent Printed.
 struct Status {
   std::string line;
 };
@@ -153,7 +160,7 @@ struct Ready {
 struct Started {
   std::uint32_t task = 0;
   std::int32_t pid = 0;
-  std::vector<std::uint32_t> cpus = {};  // that it is bound to; none: it is not
+  std::vector<std::uint32_t> cpus = {};  // the CPUs to which it is bound; empty: it is not bound
 };
 
 struct StartFailed {
@@ -166,33 +173,33 @@ struct StartFailed {
 struct Exited {
   std::uint32_t task = 0;
   bool signaled = false;
-  std::int32_t value = 0;  // exit code or signal
+  std::int32_t value = 0;  // the exit code, or the signal if `signaled`
   bool core_dumped = false;
-  bool ended = false;  // it ran when the agent began to end the job
+  bool ended = false;  // it still ran when the agent began to end the job
 };
 
-// The agent's stdout or stderr takes no more (EPIPE: its reader has gone, so nobody is to be told), or a file
-// does not.
+// Output could not be written to `subject`, the agent's stdout or stderr or a file. EPIPE: the reader has
+// closed the pipe, which is not reported to the user.
 struct OutputLost {
   std::int32_t error = 0;  // errno
   std::string subject;
 };
 
-// Ranks have written to the terminal: no status line will be shown any more.
+// A rank has written to the terminal. The agent shows no status line from now on.
 struct Printed {};
 
-// Every rank has exited, all output is written, no descendant is left.
+// Every task has exited, all output is written, and no descendant is left.
 struct Done {};
 
-// A message's place here is its kind on the wire.
+// The index of a message in this list is its kind on the wire.
 using Message = std::variant<Hello, SocketFolder, Program, Start, Signal, End, Status, Ready, Started,
                              StartFailed, Exited, OutputLost, Printed, Done, PassFds>;
 
 std::string encode(const Message& message);
 std::optional<Message> decode(std::string_view packet);
 
-// Splits a program into parts of at most `limit` bytes each, ready to encode(). Empty when one string alone
-// is larger than that (the kernel's own MAX_ARG_STRLEN is 128 KiB).
+// Splits a program into parts of at most `limit` bytes each, ready for encode(). The result is empty if a
+// single string is longer than the limit. (The kernel's own limit for a string, MAX_ARG_STRLEN, is 128 KiB.)
 std::vector<Program> split(Program program, std::size_t limit);
 
 }  // namespace wireup::wire::agent

@@ -21,18 +21,18 @@ bool take(std::string_view& text, char c) {
 }
 
 std::optional<std::vector<RankRange>> take_ranks(std::string_view& text) {
-  std::vector<RankRange> said;
+  std::vector<RankRange> ranges;
   do {
     RankRange range;
     if (!take_number(text, range.first)) return std::nullopt;
     range.last = range.first;
     if (take(text, '-') && !take_number(text, range.last)) return std::nullopt;
     if (range.last < range.first) return std::nullopt;
-    said.push_back(range);
+    ranges.push_back(range);
   } while (take(text, ','));
-  std::ranges::sort(said);
+  std::ranges::sort(ranges);
   std::vector<RankRange> joined;
-  for (const RankRange& range : said) {
+  for (const RankRange& range : ranges) {
     if (!joined.empty() && range.first <= std::uint64_t{joined.back().last} + 1) {
       joined.back().last = std::max(joined.back().last, range.last);
     } else {

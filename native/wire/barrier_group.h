@@ -1,5 +1,10 @@
-// The group of a PMI-1.2 barrier: group = ( "WORLD" / "NODE" / ranks ) [ ":" tag ], ranks = range *( ","
-// range ), range = rank [ "-" rank ]. MPICH writes every rank by itself; ranges are ours to take as well.
+// The `group=` attribute of a PMI-1.2 barrier.
+//
+//   group = ( "WORLD" / "NODE" / ranks ) [ ":" tag ]
+//   ranks = range *( "," range )
+//   range = rank [ "-" rank ]
+//
+// MPICH lists each rank. Ranges are an extension of wireup.
 #pragma once
 
 #include <compare>
@@ -18,11 +23,11 @@ struct RankRange {
 
 struct BarrierGroup {
   enum class Kind : std::uint8_t { world, node, ranks } kind = Kind::world;
-  std::vector<RankRange> ranks = {};  // ascending, apart from one another: as few as there can be
+  std::vector<RankRange> ranks = {};  // ascending; ranges that overlap or adjoin are merged
   std::int32_t tag = 0;
 };
 
-// A rank said twice is in it once. Empty: not a group.
+// Returns nothing if `text` is not a group. A rank may be listed twice.
 std::optional<BarrierGroup> parse_barrier_group(std::string_view text);
 
 }  // namespace wireup::wire

@@ -9,13 +9,13 @@
 namespace wireup::wire {
 namespace {
 
-// RFC 34: each entry is a block and how often it is repeated.
+// Reads a task map of RFC 34: [[node,nodes,ranks per node,repetitions],...].
 class TaskmapReader {
  public:
   explicit TaskmapReader(std::string_view text) : text_(text) {}
 
   std::optional<std::vector<MappingGroup>> read() {
-    // {"version":1,"map":[...]} or the bare array. The members come in any order.
+    // RFC 34 allows an object, {"version":1,"map":[...]}, whose members come in any order, or only the array.
     bool whole = false;
     std::vector<MappingGroup> entries;
     if (text_.literal("{")) {
@@ -59,7 +59,7 @@ class TaskmapReader {
 };
 
 Clique unreadable(std::string_view key, std::string_view expected) {
-  return {.error = std::string(key) + " of the server cannot be read: expected " + std::string(expected)};
+  return {.error = std::string(key) + " of the server is malformed: expected " + std::string(expected)};
 }
 
 Clique clique_in(const std::vector<std::uint32_t>& nodes, std::uint32_t rank) {
@@ -86,8 +86,8 @@ Clique find_clique(std::string_view process_mapping, std::string_view flux_taskm
   std::vector<std::uint32_t> nodes;
   expand(*entries, size, nodes);
   if (nodes.size() == size) return clique_in(nodes, rank);
-  return {.error = std::string(kFluxTaskmapKey) + " of the server says where " +
-                   std::to_string(nodes.size()) + " of " + std::to_string(size) + " ranks are"};
+  return {.error = std::string(kFluxTaskmapKey) + " of the server places " + std::to_string(nodes.size()) +
+                   " of " + std::to_string(size) + " ranks"};
 }
 
 }  // namespace wireup::wire

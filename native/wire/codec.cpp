@@ -12,17 +12,18 @@ namespace {
 constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 bool to_integer(std::string_view text, std::int32_t& value) {
-  // RFC 13 lets a number have a plus, from_chars does not.
+  // RFC 13 permits a leading plus, std::from_chars does not.
   if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   return error == std::errc() && stop == end;
 }
 
-// The first blank, else the end. Eight letters at a time, as most words are not short.
+// Returns the first blank, or `end`. Compares eight bytes at a time, because this function dominates the
+// parsing of long lines.
 const char* find_blank(const char* begin, const char* end) {
   constexpr std::uint64_t kOnes = 0x0101010101010101;
-  // Not 0 when one of the bytes is 0; its lowest bit is in the lowest of them.
+  // Not 0 if one of the bytes is 0. Its lowest set bit is in the lowest byte that is 0.
   const auto zeros = [](std::uint64_t bytes) { return (bytes - kOnes) & ~bytes & (kOnes << 7); };
   for (std::uint64_t letters; end - begin >= static_cast<std::ptrdiff_t>(sizeof letters);
        begin += sizeof letters) {
@@ -36,7 +37,7 @@ const char* find_blank(const char* begin, const char* end) {
   return begin;
 }
 
-// Takes the next word off the front of `rest`; empty at the end.
+// Removes the next word from the front of `rest`. Returns an empty view at the end.
 std::string_view next_word(std::string_view& rest) {
   const char* const last = rest.data() + rest.size();
   const char* begin = rest.data();
@@ -48,13 +49,13 @@ std::string_view next_word(std::string_view& rest) {
 
 bool is_boolean(std::string_view text) { return text == "TRUE" || text == "FALSE"; }
 
-// What both versions demand of the attributes once they are read.
+// The checks of attributes that both versions share.
 class Checker {
  public:
   Checker(Parsed& parsed, Direction direction, Version version)
       : parsed_(parsed), strict_(direction == Direction::to_server), version_(version) {}
 
-  // The first fault is the one that is told.
+  // Records an error. Only the first one counts.
   void fail(ParseStatus status, std::optional<AttributeId> attribute = std::nullopt) {
     if (parsed_.status != ParseStatus::ok && parsed_.status != ParseStatus::no_command) return;
     parsed_.status = status;
@@ -81,7 +82,7 @@ class Checker {
       if (strict_ && attribute.limit != 0 && value.size() + 1 > attribute.limit)
         fail(ParseStatus::too_long, attribute.id);
     }
-    // A request says no rc.
+    // Only replies have an rc, and only a successful one must have its on_success attributes.
     if (strict_ || parsed_.status != ParseStatus::ok || parsed_.integer(AttributeId::rc).value_or(0) != 0 ||
         parsed_.text(AttributeId::found) == "FALSE") {
       return;
@@ -102,7 +103,7 @@ class Checker {
 
 class LineParser {
  public:
-  // Into `parsed`, which is too large to be copied for each request.
+  // The result goes into `parsed`, because a copy of it for each request would be expensive.
   LineParser(Parsed& parsed, std::string_view line, Direction direction)
       : rest_(line), direction_(direction), parsed_(parsed), checker_(parsed, direction, Version::v1) {}
 
@@ -132,8 +133,8 @@ class LineParser {
         if (checker_.is_strict()) {
           checker_.fail(ParseStatus::stray_word);
         } else if (last != nullptr && last->type == ValueType::words) {
-          const std::string_view begun = parsed_.attributes.text(last->id);
-          parsed_.attributes.set(last->id, {begun.data(), word.data() + word.size()});
+          const std::string_view begin = parsed_.attributes.text(last->id);
+          parsed_.attributes.set(last->id, {begin.data(), word.data() + word.size()});
         }
         continue;
       }
@@ -172,7 +173,7 @@ std::optional<std::int32_t> Attributes::integer(AttributeId id) const {
 
 bool FieldReader::next(Field& field) {
   if (rest_.empty()) return false;
-  // A semicolon ends the field, unless another follows it within a value.
+  // A semicolon ends the field. In a value, two semicolons stand for one that belongs to the value.
   std::size_t equals = std::string_view::npos;
   std::size_t end = 0;
   bool doubled = false;
@@ -193,7 +194,7 @@ bool FieldReader::next(Field& field) {
 }
 
 std::string_view FieldReader::unescaped(std::string_view raw) {
-  // Reserved once, so that the views of earlier values stay.
+  // The memory is reserved once, so that views of earlier values stay valid.
   if (scratch_.empty()) scratch_.reserve(raw.size() + rest_.size());
   const std::size_t begin = scratch_.size();
   for (std::size_t i = 0; i < raw.size(); ++i) {
@@ -267,7 +268,7 @@ MessageWriter::MessageWriter(std::string& out, std::string_view name, Version ve
 }
 
 bool MessageWriter::end() {
-  if (unsayable_) {
+  if (unencodable_) {
     refuse();
     return false;
   }
@@ -275,7 +276,7 @@ bool MessageWriter::end() {
     out_.push_back('\n');
     return true;
   }
-  // The number stands at the right end of its six bytes, blanks before it.
+  // The length is right-aligned in its six bytes, as MPICH writes it.
   std::array<char, kFrameHeader> digits;
   const char* end =
       std::to_chars(digits.data(), digits.data() + digits.size(), out_.size() - begin_ - kFrameHeader).ptr;
@@ -290,11 +291,11 @@ void MessageWriter::refuse() {
   constexpr std::int32_t kFail = -1;
   MessageWriter reply(out_, name_, version_, thrid_);
   reply.add(AttributeId::rc, kFail)
-      .add(AttributeId::msg, std::string("unsayable_").append(name_of(*unsayable_)))
+      .add(AttributeId::msg, std::string("reserved_byte_in_").append(name_of(*unencodable_)))
       .end();
 }
 
-// What every reply may say stands in the row of one.
+// A message that is not in the table has the attributes of a reply without values.
 const AttributeSpec* MessageWriter::attribute(AttributeId id) const {
   const MessageSpec& spec = spec_ == nullptr ? spec_of(MessageId::unknown_result) : *spec_;
   for (const AttributeSpec& attribute : spec.attributes) {

@@ -1,17 +1,18 @@
-// PMI-1 lines and PMI-2 frames to messages and back, generic over the message table.
+// Converts PMI-1 lines and PMI-2 frames to messages and back. The code is generic over the message table
+// (messages.h).
 //
-// The command comes first on the line, as every definition writes it; its attributes follow in any order,
-// with any number of blanks between them, and unknown ones are passed over. Names match exactly. A value of
-// type `rest_of_line` ends the search for attributes, so nothing inside a value is ever taken for one.
+// PMI-1: a line begins with its command. Attributes follow in any order, with any number of blanks between
+// them. The parser matches names exactly and skips unknown attributes. A value of type `rest_of_line` extends
+// to the end of the line, so the parser never finds an attribute inside a value.
 //
-// What a client asks must be exact: a word without '=', an attribute said twice, or a number that is none is
-// an error, and limits hold. What a server answers is read with more tolerance: the first of two counts, a
-// stray word extends the attribute before it where that may hold several, and limits are the server's own.
+// Requests are parsed strictly: a word without '=', a duplicate attribute, an invalid number or a value over
+// its limit is an error. Replies are parsed with tolerance: of duplicates the first one counts, a word
+// without '=' extends the attribute before it if that is of type `words`, and limits are not checked.
 //
-// A frame of PMI-2 is "cmd=name;attribute=value;..." without its length. A value may hold blanks and '='; two
-// semicolons in it are one that is part of it, as Slurm's library writes them. MPICH's cannot read that, so
-// nothing written here holds a semicolon, nor, since PMI-1 ranks may come to read it, is a newline taken in
-// or written.
+// PMI-2: a frame is "cmd=name;attribute=value;..." without its length. A value may contain blanks and '='. A
+// semicolon in a value is doubled, as Slurm's library writes it. MPICH cannot read doubled semicolons, so the
+// writer refuses values with a semicolon. Newlines are refused in both directions, because a PMI-1 rank may
+// read the value later.
 #pragma once
 
 #include <algorithm>
@@ -27,27 +28,27 @@
 
 namespace wireup::wire {
 
-// Attribute values by id, as views of what was parsed: of one message, so as many as one has.
+// The attributes of one message. Values are views of the parsed text.
 class Attributes {
  public:
   bool has(AttributeId id) const { return (present_ & bit(id)) != 0; }
-  std::string_view text(AttributeId id) const { return has(id) ? values_[place(id)] : std::string_view(); }
-  // Empty when absent (parse() has refused what is no number).
+  std::string_view text(AttributeId id) const { return has(id) ? values_[index_of(id)] : std::string_view(); }
+  // Empty if the attribute is absent. After a successful parse the text of a present one is a number.
   std::optional<std::int32_t> integer(AttributeId id) const;
   void set(AttributeId id, std::string_view value) {
     if (!has(id)) {
       present_ |= bit(id);
       ids_[count_++] = id;
     }
-    values_[place(id)] = value;
+    values_[index_of(id)] = value;
   }
 
  private:
   static constexpr std::uint64_t bit(AttributeId id) { return std::uint64_t{1} << static_cast<unsigned>(id); }
   static_assert(kAttributeCount <= 64);
 
-  // Of one that is present.
-  std::size_t place(AttributeId id) const {
+  // The index of an attribute that is present.
+  std::size_t index_of(AttributeId id) const {
     std::size_t at = 0;
     while (ids_[at] != id) ++at;
     return at;
@@ -55,58 +56,58 @@ class Attributes {
 
   std::uint64_t present_ = 0;
   std::size_t count_ = 0;
-  std::array<AttributeId, kMostAttributes> ids_{};
-  std::array<std::string_view, kMostAttributes> values_;
+  std::array<AttributeId, kMaxAttributes> ids_{};
+  std::array<std::string_view, kMaxAttributes> values_;
 };
 
 enum class ParseStatus : std::uint8_t {
   ok,
   nul_byte,
   newline,     // in a value of PMI-2
-  no_command,  // it does not begin with cmd= or mcmd=
+  no_command,  // the text does not begin with cmd= or mcmd=
   unknown_command,
   stray_word,  // a word without '='
-  duplicate,   // attribute said twice
+  duplicate,   // an attribute occurs twice
   missing_attribute,
   bad_number,
   bad_boolean,
-  too_long,  // over the attribute's limit
+  too_long,  // the value exceeds the attribute's limit
 };
 
 struct Parsed {
   ParseStatus status = ParseStatus::no_command;
-  Form form = Form::line;                // block: mcmd=, or its like in PMI-2
-  std::string_view command;              // as it was said; empty when there is none
-  const MessageSpec* spec = nullptr;     // null when there is no such command
-  std::optional<AttributeId> attribute;  // which one is wrong
-  Attributes attributes;                 // complete when ok; otherwise what could be read
-  std::string_view thrid;                // of PMI-2, as it was said; empty where it cannot be said back
+  Form form = Form::line;                // block: PMI-1's mcmd=, or the same command in PMI-2
+  std::string_view command;              // the name as received; empty if there is none
+  const MessageSpec* spec = nullptr;     // null: the command is unknown
+  std::optional<AttributeId> attribute;  // the attribute with the error
+  Attributes attributes;                 // after an error: those that could be parsed
+  std::string_view thrid;                // PMI-2, as received; empty if absent or invalid
 
   std::string_view text(AttributeId id) const { return attributes.text(id); }
   std::optional<std::int32_t> integer(AttributeId id) const { return attributes.integer(id); }
 };
 
-// A line without its newline. For Form::block only the opening line: its attributes come on lines of their
-// own.
+// Parses a line without its newline. For Form::block this is the opening line; the attributes follow on lines
+// of their own.
 Parsed parse_v1(std::string_view line, Direction direction);
 
-// The fields of a PMI-2 frame, one after the other.
+// Reads the fields of a PMI-2 frame in order.
 class FieldReader {
  public:
   struct Field {
     std::string_view name;
     std::string_view value;
-    std::string_view raw;    // the value as it was said, its semicolons doubled
-    bool has_value = false;  // false: a word without '='
+    std::string_view raw;    // the value with its semicolons still doubled
+    bool has_value = false;  // false: the field is a word without '='
   };
 
-  // `scratch` is cleared, and holds the values that were not said as they are. It grows to the frame's size
-  // at most.
+  // The constructor clears `scratch`. Values with doubled semicolons are decoded into it. It never becomes
+  // longer than the frame.
   FieldReader(std::string_view frame, std::string& scratch) : rest_(frame), scratch_(scratch) {
     scratch_.clear();
   }
 
-  // False at the end. The views are valid as long as the frame and, untouched, the scratch are.
+  // Returns false at the end. The views are valid while the frame and `scratch` are unchanged.
   bool next(Field& field);
 
  private:
@@ -116,12 +117,13 @@ class FieldReader {
   std::string& scratch_;
 };
 
-// Of Form::block only the command and the thrid: its attributes are read field by field.
+// Parses a frame. Of Form::block it parses only the command and the thrid; use FieldReader for the rest.
+// `scratch` is used as in FieldReader.
 Parsed parse_v2(std::string_view frame, Direction direction, std::string& scratch);
 
-// The bytes that would end a value of this type on the wire, or begin something else: none of what is written
-// has them.
-constexpr std::string_view unsayable_in(ValueType type, Version version) {
+// The bytes that a value of this type cannot contain, because a parser would end the value there or start
+// another attribute.
+constexpr std::string_view reserved_bytes(ValueType type, Version version) {
   constexpr std::string_view kLine("\0\n", 2);
   constexpr std::string_view kWord("\0\n \t=", 5);
   constexpr std::string_view kFrame("\0\n;", 3);
@@ -129,33 +131,34 @@ constexpr std::string_view unsayable_in(ValueType type, Version version) {
   return type == ValueType::rest_of_line ? kLine : kWord;
 }
 
-inline bool is_sayable(ValueType type, Version version, std::string_view value) {
-  // Byte by byte of the few: the library looks for one far faster than for one of several.
-  return std::ranges::none_of(unsayable_in(type, version),
+inline bool is_encodable(ValueType type, Version version, std::string_view value) {
+  // One find() for each reserved byte: std::string_view searches for one byte much faster than for a set.
+  return std::ranges::none_of(reserved_bytes(type, version),
                               [&](char c) { return value.find(c) != std::string_view::npos; });
 }
 
-// What is wrong, as one word for msg= and for people: "missing_attribute_key".
+// The parse error as one word, for msg= and for people: "missing_attribute_key".
 std::string describe(const Parsed& parsed);
 
-// Writes one message, in either version: the command, then attributes in the order they are added, then its
-// end.
+// Writes one message of either version: the constructor writes the command, add() the attributes in the order
+// of the calls, end() the end.
 //
-// A message with a value that its attribute cannot hold (see unsayable_in()) is not written: it would
-// be read as another one, or as two. A reply then says so, rc=-1 msg=unsayable_NAME; of a request nothing is
-// left.
+// If a value contains a reserved byte (reserved_bytes()), the message is not written, because the peer would
+// read it as another message or as two. end() then writes an error reply instead (rc=-1
+// msg=reserved_byte_in_NAME). If the message is a request, end() writes nothing.
 class MessageWriter {
  public:
   MessageWriter(std::string& out, MessageId id, Version version = Version::v1, std::string_view thrid = {})
       : MessageWriter(out, spec_of(id).wire_name(version), version, thrid) {
     spec_ = &spec_of(id);
   }
-  // A message that is not in the table: its attributes have their names of PMI-1, but for rc's companion.
+  // A message that is not in the table. Its attributes have their names of PMI-1, except that msg is errmsg
+  // in PMI-2.
   MessageWriter(std::string& out, std::string_view name, Version version, std::string_view thrid = {});
 
   MessageWriter& add(AttributeId id, std::string_view value) {
     const AttributeSpec* known = attribute(id);
-    if (!is_sayable(known == nullptr ? ValueType::word : known->type, version_, value)) unsayable_ = id;
+    if (!is_encodable(known == nullptr ? ValueType::word : known->type, version_, value)) unencodable_ = id;
     return append(id, value);
   }
   MessageWriter& add(AttributeId id, std::integral auto value) {
@@ -163,13 +166,13 @@ class MessageWriter {
     const char* end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
     return append(id, std::string_view(digits.data(), end));
   }
-  // How the answers to put and get begin that have nothing to complain of: as RFC 13 shows them, in one
-  // piece.
+  // Appends the attributes with which a successful reply to put or get begins. RFC 13 shows them in this
+  // form.
   MessageWriter& add_success() {
     out_.append(version_ == Version::v1 ? " rc=0 msg=success" : "rc=0;");
     return *this;
   }
-  // False: it is not what was to be written.
+  // Returns false if the message was not written, see above.
   bool end();
 
  private:
@@ -183,7 +186,7 @@ class MessageWriter {
   Version version_;
   std::string_view thrid_;
   const MessageSpec* spec_ = nullptr;
-  std::optional<AttributeId> unsayable_;
+  std::optional<AttributeId> unencodable_;
 };
 
 }  // namespace wireup::wire

@@ -1,12 +1,12 @@
-// Bytes to PMI-1 lines or PMI-2 frames, one framer a connection (a shared one let a stranger's half line
-// freeze and then corrupt everybody's: see the faults of Hydra's proxy).
+// Splits a byte stream into PMI-1 lines or PMI-2 frames. Each connection has its own framer: Hydra's proxy
+// shared one between all connections, and an incomplete line of one client corrupted the input of the others.
 //
-// A line that lies whole in the input is returned as a view of the input; only one cut by a read is copied.
-// The memory of a framer never exceeds its limit. What it returns depends on the bytes alone, never on how
-// they were cut.
+// A line that lies completely in the input is returned as a view of the input. Only a line that is split
+// between two reads is copied. A framer never buffers more than its limit. Its results depend on the bytes
+// only, not on how the reads split them.
 //
-// A connection starts with lines, and its session picks the framer for what follows once `init` has settled
-// the version, which is then latched for that connection.
+// Every connection starts with lines. After `init` the session uses the framer of the agreed version for the
+// rest of the connection.
 #pragma once
 
 #include <cstddef>
@@ -17,46 +17,48 @@ namespace wireup::wire {
 
 class LineFramer {
  public:
-  // `limit`: bytes of one line, newline included.
+  // `limit`: the maximum length of a line in bytes, including its newline.
   explicit LineFramer(std::size_t limit) : limit_(limit) {}
 
   enum class Result { line, more, too_long };
 
-  // Takes the next line off the front of `input`. `line` is without its newline and valid until the next call
-  // or the end of the input's memory. more: all of `input` was taken. too_long: final; the stream cannot be
-  // read on.
+  // Removes the next line from the front of `input`.
+  // - line: `line` is the text without its newline. It is valid until the next call and while the memory of
+  // `input` is.
+  // - more: all of `input` was consumed, and the line is incomplete.
+  // - too_long: the stream cannot be parsed any further.
   Result next(std::string_view& input, std::string_view& line);
 
-  // Bytes of an unfinished line, which at the end of the stream are lost.
+  // The bytes of an incomplete line. They are lost if the stream ends now.
   std::size_t pending() const { return complete_ ? 0 : buffer_.size(); }
 
  private:
   std::size_t limit_;
   std::string buffer_;
-  bool complete_ = false;  // buffer_ holds the line returned last
+  bool complete_ = false;  // buffer_ is the line that next() returned last
 };
 
-// A frame is its length, decimal in six characters, and that many bytes. MPICH puts the blanks that fill the
-// six before the digits, Slurm's library behind them.
+// A frame consists of its length, decimal in six characters, and that many bytes. MPICH pads the length with
+// blanks on the left, Slurm's library on the right.
 class FrameFramer {
  public:
-  // `limit`: bytes of one frame without its length; kMaxFrame at most.
+  // `limit`: the maximum length of a frame in bytes, without the six characters; at most kMaxFrame.
   explicit FrameFramer(std::size_t limit) : limit_(limit) {}
 
   enum class Result { frame, more, too_long, bad_length };
 
-  // As LineFramer::next; `frame` is without its length. bad_length is final too: the six bytes are no number,
-  // or 0.
+  // Like LineFramer::next(); `frame` is without its length.
+  // - bad_length: the six bytes are not a positive number. The stream cannot be parsed any further.
   Result next(std::string_view& input, std::string_view& frame);
 
-  // From the next frame on.
+  // Applies from the next frame.
   void set_limit(std::size_t limit) { limit_ = limit; }
 
   std::size_t pending() const { return complete_ ? 0 : buffer_.size(); }
 
  private:
   std::size_t limit_;
-  std::string buffer_;  // length and bytes of a frame that was cut
+  std::string buffer_;  // a frame that is split between reads, with its length
   bool complete_ = false;
 };
 

@@ -13,7 +13,7 @@ constexpr std::size_t kMappedPrefix = 12;
 constexpr unsigned kMappedBits = 96;
 constexpr std::size_t kGroups = 8;
 
-// Decimal, no sign, no leading zero (which some read as octal).
+// Refuses signs, and leading zeros, because some programs read those as octal.
 std::optional<unsigned> parse_decimal(std::string_view text, unsigned max) {
   if (text.empty() || (text.size() > 1 && text.front() == '0')) return std::nullopt;
   unsigned value = 0;
@@ -36,7 +36,8 @@ std::optional<std::array<std::uint8_t, kIpv4Bytes>> parse_ipv4(std::string_view 
   return bytes;
 }
 
-// The groups of one side of "::". The last may be an IPv4 address, which is two groups.
+// Parses the groups on one side of "::". If `last` is set, the last part may be an IPv4 address, which counts
+// as two groups.
 std::optional<std::vector<std::uint16_t>> parse_groups(std::string_view text, bool last) {
   std::vector<std::uint16_t> groups;
   while (!text.empty()) {

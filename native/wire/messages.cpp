@@ -16,10 +16,10 @@ constexpr bool rows_in_order() {
 }
 static_assert(rows_in_order());
 
-// The messages of PMI-1 by the length of their names, so that a look-up compares with few.
+// The messages of PMI-1 grouped by the length of their names, so that a look-up compares few names.
 struct ByLength {
   std::array<const MessageSpec*, kMessages.size()> specs{};
-  std::array<std::uint8_t, 32> begins{};  // where each length begins
+  std::array<std::uint8_t, 32> begins{};  // the index in `specs` of the first name of each length
 };
 
 constexpr ByLength sort_by_length() {
@@ -39,7 +39,7 @@ static_assert(std::ranges::all_of(kMessages, [](const MessageSpec& spec) {
   return spec.v1.size() + 1 < kByLength.begins.size();
 }));
 
-// `pattern` is a name of the table, perhaps with a '#' for the digits of a number.
+// `pattern` is a name of the table. A '#' in it matches decimal digits, which are stored in `number`.
 bool matches(std::string_view pattern, std::string_view name, std::uint32_t* number) {
   const std::size_t place = number == nullptr ? std::string_view::npos : pattern.find('#');
   if (place == std::string_view::npos) return name == pattern;

@@ -1,13 +1,13 @@
-// The one table of PMI commands and replies. Codecs are generic over it, the addon exports it, and the
-// documents are checked against it. A quirk of a named peer is a field of a row here, with its issue, not a
-// branch in the code.
+// The table of all PMI commands and replies. The codecs are generic over it, the addon exports it, and a test
+// compares the documents with it. A quirk of a certain client or server is a field of a row, with a comment
+// that names it, and not a branch in the code.
 //
-// A row is one message over all versions: its names in PMI-1 and PMI-2 differ, and some attributes belong to
-// one version only.
+// A row describes one message in all versions. Its names in PMI-1 and PMI-2 may differ, and some attributes
+// exist in one version only.
 //
-// Sources: RFC 13 = flux-framework rfc spec_13; pmi-1.1 = mpich src/pmi/maint/pmi-1.1.txt (names of version
-// 2, and what only it has: pmi-2.0.txt beside it); gforker = mpich src/pm/util/pmiserv.c, commands older than
-// both. What Slurm's library (contribs/pmi2) says or wants otherwise stands at its attribute.
+// Sources: "RFC 13" is flux-framework's rfc spec_13. "pmi-1.1" is mpich's src/pmi/maint/pmi-1.1.txt, with
+// pmi-2.0.txt beside it for version 2. "gforker" is mpich's src/pm/util/pmiserv.c, with commands that are
+// older than both documents. A comment at an attribute says how Slurm's library (contribs/pmi2) differs.
 #pragma once
 
 #include <algorithm>
@@ -81,7 +81,7 @@ struct AttributeName {
   std::string_view name;
 };
 
-// In the order of AttributeId. A '#' stands for the number of an element.
+// In the order of AttributeId. In the name of an element of a list, '#' stands for the element's number.
 inline constexpr auto kAttributeNames = std::to_array<AttributeName>({
     {AttributeId::appnum, "appnum"},
     {AttributeId::arg, "arg#"},
@@ -144,24 +144,24 @@ constexpr std::string_view name_of(AttributeId id) {
   return kAttributeNames[static_cast<std::size_t>(id)].name;
 }
 
-// In PMI-2 every value ends at its semicolon, whatever its type.
+// How far a value of PMI-1 extends. In PMI-2 every value ends at its semicolon.
 enum class ValueType : std::uint8_t {
-  integer,  // decimal, 32 bits, may be signed
-  boolean,  // TRUE or FALSE
-  word,     // up to the next blank
-  words,    // a word; readers also take the words after it that are no attributes (RFC 13: "msg=" string)
-  rest_of_line,  // everything up to the end of the line: it may hold blanks and '='
+  integer,       // decimal, 32 bits, may be signed
+  boolean,       // TRUE or FALSE
+  word,          // up to the next blank
+  words,         // like word; in a reply also the following words without '=' (RFC 13: "msg=" string)
+  rest_of_line,  // up to the end of the line, including blanks and '='
 };
 
 enum class Presence : std::uint8_t {
   required,
   optional,
-  on_success,  // required in a reply whose rc is absent or 0, but for one that says found=FALSE
+  on_success,  // required in a reply, unless its rc is not 0 or found is FALSE
 };
 
 enum class Version : std::uint8_t { v1, v2 };
 
-// The versions that have an attribute.
+// The versions of PMI that have an attribute.
 enum class Versions : std::uint8_t { both, v1_only, v2_only };
 
 struct AttributeSpec {
@@ -169,11 +169,11 @@ struct AttributeSpec {
   ValueType type = ValueType::word;
   Presence presence = Presence::required;
   std::string_view default_value = {};
-  std::size_t limit = 0;           // bytes with a terminator; 0: only the line's own
-  std::string_view alias = {};     // another name that some peer uses
-  std::string_view v2 = {};        // its name in PMI-2, where that differs
-  std::string_view trailer = {};   // cut from the end when reading: what some servers say after the value
-  std::string_view v2_alias = {};  // another name of it in PMI-2
+  std::size_t limit = 0;           // in bytes with a terminator; 0: only the limit of the line
+  std::string_view alias = {};     // another name that some clients or servers use
+  std::string_view v2 = {};        // the name in PMI-2; empty: the same
+  std::string_view trailer = {};   // text that some servers append to the value; the parser removes it
+  std::string_view v2_alias = {};  // another name in PMI-2
   Versions versions = Versions::both;
 
   constexpr bool is_in(Version version) const {
@@ -188,12 +188,12 @@ enum class Direction : std::uint8_t { to_server, to_client };
 
 enum class Form : std::uint8_t {
   line,   // cmd=NAME ...
-  block,  // mcmd=NAME, one attribute a line, endcmd
+  block,  // mcmd=NAME, one attribute on each line, endcmd
 };
 
 enum class Support : std::uint8_t {
   full,
-  refused,  // understood, and answered with rc=-1 and a message
+  refused,  // the server replies with rc=-1 and a message
 };
 
 enum class MessageId : std::uint8_t {
@@ -250,11 +250,11 @@ enum class MessageId : std::uint8_t {
 
 struct MessageSpec {
   MessageId id;
-  std::string_view name;  // ours, over all versions
-  std::string_view v1;    // on the wire after cmd= or mcmd=; empty where PMI-1 has no such message
-  std::string_view v2;    // the same of PMI-2
+  std::string_view name;  // wireup's own name, for all versions
+  std::string_view v1;    // the name after cmd= or mcmd=; empty: not in PMI-1
+  std::string_view v2;    // the name in PMI-2; empty: not in PMI-2
   Direction direction;
-  MessageId reply;  // of a request; a message that has no reply, and every reply, names itself
+  MessageId reply;  // the reply to a request. A reply, and a request without one, names itself
   Support support;
   std::string_view source;
   std::span<const AttributeSpec> attributes;
@@ -278,7 +278,7 @@ inline constexpr AttributeSpec kMsg{.id = A::msg, .type = words, .presence = opt
 inline constexpr AttributeSpec kKvsname{
     .id = A::kvsname, .presence = optional, .limit = kMaxKvsname, .v2 = "jobid"};
 inline constexpr AttributeSpec kKey{.id = A::key, .limit = kMaxKey};
-// No document has a limit for names and ports; a client's buffer is one for values.
+// No document limits services and ports. Clients use buffers of the size of a value.
 inline constexpr AttributeSpec kService{.id = A::service, .type = word, .limit = kMaxValue, .v2 = "name"};
 
 inline constexpr AttributeSpec kVersions[] = {{.id = A::pmi_version, .type = integer},
@@ -288,9 +288,9 @@ inline constexpr AttributeSpec kVersionsReply[] = {
     {.id = A::pmi_subversion, .type = integer, .presence = on_success},
     kRc,
     kMsg};
-// MPICH sends atoi(PMI_ID); other clients may say whatever PMI_ID holds.
-// Slurm's library says PMI_ID, where that is set, as srcid. Slurm's server refuses a fullinit without
-// pmijobid (PMI_JOBID) or threaded; to ours they mean nothing.
+// MPICH sends atoi(PMI_ID), other clients send PMI_ID unchanged. Slurm's library sends PMI_ID as srcid, if it
+// is set. Slurm's server refuses a fullinit without pmijobid (PMI_JOBID) or threaded; wireup's server ignores
+// both.
 inline constexpr AttributeSpec kInitack[] = {
     {.id = A::pmiid, .limit = kMaxKey, .v2 = "pmirank", .v2_alias = "srcid"},
     {.id = A::pmijobid, .presence = optional, .versions = Versions::v2_only},
@@ -325,13 +325,13 @@ inline constexpr AttributeSpec kMyKvsname[] = {
     {.id = A::kvsname, .presence = on_success, .limit = kMaxKvsname, .v2 = "jobid"}, kRc, kMsg};
 inline constexpr AttributeSpec kPut[] = {
     kKvsname, kKey, {.id = A::value, .type = rest_of_line, .limit = kMaxValue}};
-// srcid: a hint which rank has put it.
+// srcid: a hint which rank has put the key.
 inline constexpr AttributeSpec kGet[] = {
     kKvsname, kKey, {.id = A::srcid, .type = integer, .presence = optional, .versions = v2_only}};
 inline constexpr AttributeSpec kFound{
     .id = A::found, .type = boolean, .presence = optional, .default_value = "TRUE", .versions = v2_only};
-// MPICH 4.1.1 to 4.2 say " found=TRUE" behind the value, where nothing may follow (flux-core issue 6072,
-// fixed by mpich pull request 7056).
+// The servers of MPICH 4.1.1 to 4.2 append " found=TRUE" to the value, although nothing may follow it
+// (flux-core issue 6072, fixed by mpich pull request 7056).
 inline constexpr AttributeSpec kGetResult[] = {
     kRc,
     kMsg,
@@ -340,8 +340,7 @@ inline constexpr AttributeSpec kGetResult[] = {
 inline constexpr AttributeSpec kResult[] = {kRc, kMsg};
 inline constexpr AttributeSpec kAttributeResult[] = {
     kRc, kMsg, kFound, {.id = A::value, .type = rest_of_line, .presence = on_success}};
-// PMI-1.2: WORLD, NODE or ranks ("0,2-4"), and behind a colon a number that tells barriers of one group
-// apart.
+// group: the grammar is in barrier_group.h. The tag in it distinguishes barriers of the same group.
 inline constexpr AttributeSpec kBarrier[] = {{.id = A::group, .presence = optional, .versions = v1_only}};
 inline constexpr AttributeSpec kBarrierResult[] = {
     kRc,
@@ -355,10 +354,10 @@ inline constexpr AttributeSpec kGetJobAttribute[] = {kKvsname, kKey};
 inline constexpr AttributeSpec kConnect[] = {{.id = A::kvsname, .limit = kMaxKvsname, .v2 = "jobid"}};
 inline constexpr AttributeSpec kNameResult[] = {
     kRc, kMsg, {.id = A::info, .presence = optional, .versions = v1_only}};
-// exit_code and error_msg: flux-core's older clients.
+// exit_code and error_msg: older clients of flux-core send these.
 inline constexpr AttributeSpec kAbort[] = {
     {.id = A::exitcode, .type = integer, .presence = optional, .default_value = "1", .alias = "exit_code"},
-    // Slurm's library says isworld and msg.
+    // Slurm's library sends isworld and msg.
     {.id = A::message, .type = rest_of_line, .presence = optional, .alias = "error_msg", .v2_alias = "msg"}};
 inline constexpr AttributeSpec kSpawn[] = {
     {.id = A::totspawns, .type = integer, .presence = optional, .default_value = "1", .v2 = "ncmds"},
@@ -373,7 +372,7 @@ inline constexpr AttributeSpec kSpawn[] = {
     {.id = A::info_num, .type = integer, .presence = optional, .default_value = "0", .v2 = "infokeycount"},
     {.id = A::info_key, .type = rest_of_line, .presence = optional, .v2 = "infokey#"},
     {.id = A::info_val, .type = rest_of_line, .presence = optional, .v2 = "infoval#"}};
-// errcodes: one a process, with commas between them.
+// errcodes: one for each process, separated by commas.
 inline constexpr AttributeSpec kSpawnResult[] = {
     kRc,
     kMsg,
@@ -386,7 +385,7 @@ inline constexpr AttributeSpec kLookupResult[] = {
     kRc,
     kMsg,
     {.id = A::info, .presence = optional, .versions = v1_only},
-    // Slurm's library and server say value.
+    // Slurm's library and server use value.
     {.id = A::port, .type = rest_of_line, .presence = on_success, .v2_alias = "value"}};
 inline constexpr AttributeSpec kSinginit[] = {
     {.id = A::pmi_version, .type = integer},
@@ -415,7 +414,7 @@ inline constexpr std::string_view kPmi11 = "pmi-1.1";
 inline constexpr std::string_view kPmi20 = "pmi-2.0";
 inline constexpr std::string_view kGforker = "gforker";
 
-// By MessageId.
+// In the order of MessageId.
 inline constexpr auto kRows = std::to_array<MessageSpec>({
     {M::init, "init", "init", "init", to_server, M::init_reply, full, kRfc, kVersions},
     {M::init_reply, "init-reply", "response_to_init", "response_to_init", to_client, M::init_reply, full,
@@ -448,7 +447,8 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
     {M::finalize, "finalize", "finalize", "finalize", to_server, M::finalize_ack, full, kRfc, kNone},
     {M::finalize_ack, "finalize-reply", "finalize_ack", "finalize-response", to_client, M::finalize_ack, full,
      kRfc, kResult},
-    // RFC 13 answers abort with an empty line, MPICH with nothing, and no client reads either.
+    // RFC 13 says that the server replies to abort with an empty line. MPICH's server sends no reply, and no
+    // client reads one.
     {M::abort, "abort", "abort", "abort", to_server, M::abort, full, kPmi11, kAbort},
     {M::spawn, "spawn", "spawn", "spawn", to_server, M::spawn_result, full, kRfc, kSpawn, Form::block},
     {M::spawn_result, "spawn-reply", "spawn_result", "spawn-response", to_client, M::spawn_result, full, kRfc,
@@ -497,7 +497,8 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
      kPmi20, kConnect},
     {M::disconnect_job_result, "disconnect-job-reply", "", "job-disconnect-response", to_client,
      M::disconnect_job_result, full, kPmi20, kResult},
-    // No document names a reply to what is no command at all; a client that waits for one must get something.
+    // The reply to an unknown command. No document defines one, but a client that waits for a reply must get
+    // one.
     {M::unknown_result, "unknown-reply", "unknown_result", "unknown-response", to_client, M::unknown_result,
      full, "wireup", kResult},
 });
@@ -507,25 +508,26 @@ inline constexpr auto kRows = std::to_array<MessageSpec>({
 inline constexpr std::span<const MessageSpec> kMessages{table::kRows};
 static_assert(static_cast<std::size_t>(MessageId::unknown_result) + 1 == kMessages.size());
 
-// The most that any message has.
-inline constexpr std::size_t kMostAttributes = std::ranges::max(kMessages, {}, [](const MessageSpec& spec) {
-                                                 return spec.attributes.size();
-                                               }).attributes.size();
+// The largest number of attributes of a message.
+inline constexpr std::size_t kMaxAttributes = std::ranges::max(kMessages, {}, [](const MessageSpec& spec) {
+                                                return spec.attributes.size();
+                                              }).attributes.size();
 
 constexpr const MessageSpec& spec_of(MessageId id) { return kMessages[static_cast<std::size_t>(id)]; }
 
-// What a message of PMI-2 may say beside its own: an answer has it back as it was said.
+// Every message of PMI-2 may have this attribute. The reply repeats the value of the request.
 inline constexpr AttributeSpec kThrid{.id = AttributeId::thrid,
                                       .presence = Presence::optional,
                                       .limit = kMaxKey,
                                       .versions = Versions::v2_only};
 
-// By its name on the wire, exactly; null when there is none. In PMI-2 a block is a frame like any other.
+// Finds a message by its exact name on the wire. Returns null if there is none. In PMI-2 a block is an
+// ordinary frame, so find_v2() needs no form.
 const MessageSpec* find_v1(std::string_view name, Direction direction, Form form);
 const MessageSpec* find_v2(std::string_view name, Direction direction);
 
-// The attribute of a message by its name on the wire. For a name with a '#' in the table, `number` is what
-// stands in its place. Null when the version has none of that name.
+// Finds an attribute of a message by its name on the wire. If the table's name has a '#', `number` is set to
+// the number in its place. Returns null if that version has no such attribute.
 const AttributeSpec* find_attribute(const MessageSpec& spec, std::string_view name, Version version,
                                     std::uint32_t* number = nullptr);
 

@@ -9,26 +9,26 @@
 namespace wireup::wire::names {
 namespace {
 
-bool is_sayable(std::string_view text, std::size_t limit) {
+bool is_encodable(std::string_view text, std::size_t limit) {
   return text.size() < limit && text.find_first_of(std::string_view("\n\0", 2)) == std::string_view::npos;
 }
 
-bool is_good(const Hello& m) { return is_sayable(m.kvsname, kMaxKvsname); }
-bool is_good(const Ask& m) {
-  return !m.request.service.empty() && is_sayable(m.request.service, kMaxValue) &&
-         is_sayable(m.request.port, kMaxValue);
+bool is_valid(const Hello& m) { return is_encodable(m.kvsname, kMaxKvsname); }
+bool is_valid(const Ask& m) {
+  return !m.request.service.empty() && is_encodable(m.request.service, kMaxValue) &&
+         is_encodable(m.request.port, kMaxValue);
 }
-bool is_good(const List& m) { return is_sayable(m.after, kMaxValue); }
-bool is_good(const Welcome&) { return true; }
-bool is_good(const Reply& m) { return is_sayable(m.answer.port, kMaxValue); }
-bool is_good(const Row& row) {
-  return is_sayable(row.service, kMaxValue) && is_sayable(row.port, kMaxValue) &&
-         is_sayable(row.kvsname, kMaxKvsname);
+bool is_valid(const List& m) { return is_encodable(m.after, kMaxValue); }
+bool is_valid(const Welcome&) { return true; }
+bool is_valid(const Reply& m) { return is_encodable(m.answer.port, kMaxValue); }
+bool is_valid(const Row& row) {
+  return is_encodable(row.service, kMaxValue) && is_encodable(row.port, kMaxValue) &&
+         is_encodable(row.kvsname, kMaxKvsname);
 }
-bool is_good(const Page& m) {
-  // A page that is empty and not the last would have its reader ask for ever.
+bool is_valid(const Page& m) {
+  // An empty page that is not the last would make the client ask for the same page for ever.
   return m.rows.size() <= kPageRows && (m.last || !m.rows.empty()) &&
-         std::ranges::all_of(m.rows, [](const Row& row) { return is_good(row); });
+         std::ranges::all_of(m.rows, [](const Row& row) { return is_valid(row); });
 }
 
 }  // namespace
@@ -78,7 +78,7 @@ std::string encode(const Message& message) {
 
 std::optional<Message> decode(std::string_view frame) {
   std::optional<Message> message = decode_packet<Message>(frame);
-  if (!message || !std::visit([](const auto& m) { return is_good(m); }, *message)) return std::nullopt;
+  if (!message || !std::visit([](const auto& m) { return is_valid(m); }, *message)) return std::nullopt;
   return message;
 }
 

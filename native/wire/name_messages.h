@@ -1,13 +1,14 @@
-// What a launcher (or `wireup names list`) and a name server say to each other over a unix stream socket, as
-// bytes: each message is a packet (wire/packet.h) in a frame of PMI-2 (its length in six characters, then the
-// packet).
+// The messages between a name server and its clients, which are launchers and `wireup names list`. The
+// connection is a unix stream socket. Each message is a packet (wire/packet.h) in a frame as PMI-2 has it:
+// the length in six characters, then the packet.
 //
-// Client: Hello, then Ask and List as it likes, some before the last is answered. Server: Welcome, then a
-// Reply to each Ask and a Page to each List, in order. What a client has published goes when its connection
-// ends.
+// The client sends Hello, then any number of Ask and List. It does not have to wait for a reply before it
+// sends the next one. The server sends Welcome, then a Reply for each Ask and a Page for each List, in the
+// order of the requests. If a connection ends, the server removes the names that its client has published.
 //
-// decode() refuses what is not exactly one message, and every name, port or kvsname that PMI could not say:
-// over its limit, or with a newline or a NUL. Whoever reads one of those ends the connection.
+// decode() refuses a frame that is not exactly one message. It also refuses names, ports and kvsnames that
+// PMI cannot transmit: those over the limit, or with a newline or a NUL. The receiver of such a frame closes
+// the connection.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ namespace wireup::wire::names {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 
-// Bytes of one frame without its length. To the server: an Ask with name and port at their limits, twice
-// over. To the client: a Page, whose rows are at most kPageRows.
+// Bytes of one frame without its length. The largest frame to the server is an Ask with name and port at
+// their limits; the limit is twice that. The largest frame to the client is a Page of kPageRows rows.
 inline constexpr std::size_t kMaxFrameToServer = 4 << 10;
 inline constexpr std::size_t kMaxFrameToClient = 128 << 10;
 inline constexpr std::size_t kPageRows = 32;
@@ -32,32 +33,32 @@ enum class Operation : std::uint8_t { publish, unpublish, lookup };
 struct Request {
   Operation operation = Operation::lookup;
   std::string service = {};
-  std::string port = {};  // of publish
+  std::string port = {};  // publish only
 };
 
 enum class Error : std::uint8_t {
   none,
-  taken,      // publish: the name is another's, or our own already
-  not_found,  // lookup: no such name; unpublish: none of who asks
-  full,       // publish: there are kMaxNames
-  gone,       // there is no name server any more
+  taken,      // publish: the name is in use, by this client or another one
+  not_found,  // lookup: the name does not exist. unpublish: this client has not published it
+  full,       // publish: there are kMaxNames names already
+  gone,       // the connection to the name server is lost
 };
 
 struct Answer {
   Error error = Error::none;
-  std::string port = {};  // of a lookup
+  std::string port = {};  // lookup only
 };
 
 struct Hello {
   std::uint32_t version = kProtocolVersion;
-  std::string kvsname = {};  // of the job; empty for who only looks
+  std::string kvsname = {};  // of the job; empty if the client only lists names
 };
 
 struct Ask {
   Request request = {};
 };
 
-// The names behind `after`, in the order of their bytes: as many as a page holds.
+// Asks for the names after `after`, in byte order. The reply is one page.
 struct List {
   std::string after = {};
 };
@@ -73,8 +74,8 @@ struct Reply {
 struct Row {
   std::string service = {};
   std::string port = {};
-  std::string kvsname = {};  // of the job that published it
-  std::int32_t pid = 0;      // of its launcher; 0: in a pid namespace that the server cannot see
+  std::string kvsname = {};  // of the job that has published it
+  std::int32_t pid = 0;      // of that job's launcher; 0: it is in a pid namespace that the server cannot see
 };
 
 struct Page {
@@ -82,12 +83,12 @@ struct Page {
   bool last = true;
 };
 
-// A message's place here is its kind on the wire.
+// The index of a message in this list is its kind on the wire.
 using Message = std::variant<Hello, Ask, List, Welcome, Reply, Page>;
 
-// As a whole frame.
+// Returns a complete frame.
 std::string encode(const Message& message);
-// A frame without its length.
+// Expects a frame without its length.
 std::optional<Message> decode(std::string_view frame);
 
 }  // namespace wireup::wire::names

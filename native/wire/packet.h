@@ -1,9 +1,10 @@
-// Binary messages as bytes: one byte of kind, the message's place in its variant, then its fields. Integers
-// are little-endian, an enumeration is one byte, a string is its length (32 bits) and its bytes, a list is
-// its count (32 bits) and its elements.
+// The binary encoding of messages whose types are the alternatives of a std::variant. A packet is one byte
+// with the index of the alternative, then the message's fields. Integers are 32-bit little-endian. A boolean
+// or an enumeration is one byte. A string is its length (32 bits) and its bytes. A list is its count (32
+// bits) and its elements.
 //
-// Beside its messages a namespace declares `fields(codec, message)`, which calls codec.field() for each field
-// in turn, once for both directions, and for each enumeration `last_of(E)`, its last value.
+// A namespace with messages declares two functions. `fields(codec, message)` calls codec.field() for each
+// field in order; it is used for both directions. `last_of(E)` returns the last value of the enumeration E.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +50,7 @@ class PacketWriter {
   std::string out_;
 };
 
-// Reads on after a failure as if zeros followed; done() tells at the end.
+// After an error every further read returns zeros. done() returns false then.
 class PacketReader {
  public:
   explicit PacketReader(std::string_view in) : in_(in) {}
@@ -95,8 +96,8 @@ class PacketReader {
   template <typename T>
   void field(std::vector<T>& values) {
     const std::uint32_t count = u32();
-    // Every element takes at least four bytes, so a count that lies cannot make us reserve more than the
-    // packet.
+    // Every element takes at least four bytes, so a wrong count cannot make this reserve much more memory
+    // than the packet.
     if (count > in_.size() / kLengthBytes) {
       fail();
       return;
@@ -128,7 +129,7 @@ std::string encode_packet(const Message& message) {
   return writer.take();
 }
 
-// Empty for what is not exactly one message.
+// Returns nothing if the packet is not exactly one message.
 template <typename Message, std::size_t Kind = 0>
 std::optional<Message> decode_packet(std::string_view packet) {
   if constexpr (Kind == std::variant_size_v<Message>) {

@@ -7,8 +7,8 @@ namespace {
 
 bool is_control(char32_t code) { return code < ' ' || (code >= 0x7f && code < 0xa0); }
 
-// Unicode's separators of lines and paragraphs, and its characters of property Bidi_Control.
-bool turns_text(char32_t code) {
+// Unicode's line and paragraph separators, and the characters with the property Bidi_Control.
+bool is_line_or_bidi_control(char32_t code) {
   return code == 0x61c || code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) ||
          (code >= 0x2066 && code <= 0x2069);
 }
@@ -46,7 +46,7 @@ std::string printable(std::string_view text) {
       append_hex(out, 'x', static_cast<unsigned char>(text[0]), 2);
     } else if (is_control(character.code)) {
       append_control(out, character.code);
-    } else if (turns_text(character.code)) {
+    } else if (is_line_or_bidi_control(character.code)) {
       append_hex(out, 'u', character.code, 4);
     } else {
       out += text.substr(0, character.size);
@@ -58,7 +58,7 @@ std::string printable(std::string_view text) {
 
 std::string_view cut(std::string_view text, std::size_t size) {
   if (text.size() <= size) return text;
-  // What is no UTF-8 has no characters to keep whole.
+  // Text that is not UTF-8 may have more continuation bytes than any character; it is cut anywhere.
   constexpr std::size_t kLongest = 4;
   std::size_t end = size;
   while (end > 0 && size - end < kLongest && is_continuation(text[end])) --end;

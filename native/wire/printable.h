@@ -1,4 +1,4 @@
-// Text of peers, ranks and file names, made fit to stand in a line for people.
+// Makes text of peers, ranks and file names safe to print.
 #pragma once
 
 #include <cstddef>
@@ -7,13 +7,15 @@
 
 namespace wireup::wire {
 
-// `text` without what could end a line, steer a terminal or turn the direction of what follows: a control
-// character (C0, DEL, C1) and a byte that is not UTF-8 become \xHH (\t, \n and \r for these three), a line or
-// paragraph separator and a control of bidirectional text \uHHHH. A backslash stays as it is, so to escape a
-// text again changes nothing. lib/printable.ts does the same.
+// Returns `text` with an escape for every character that could end the line, control a terminal, or change
+// the direction of the text after it. Control characters (C0, DEL, C1) and bytes that are not UTF-8 become
+// \xHH, except \t, \n and \r. Line and paragraph separators and bidirectional controls become \uHHHH.
+// Backslashes are unchanged, so that escaping a text twice has no further effect. lib/printable.ts implements
+// the same rules.
 std::string printable(std::string_view text);
 
-// The beginning of `text`: at most `size` bytes, and no part of a UTF-8 character at its end.
+// Returns the beginning of `text`, at most `size` bytes. A UTF-8 character that would be cut at the end is
+// dropped.
 std::string_view cut(std::string_view text, std::size_t size);
 
 }  // namespace wireup::wire

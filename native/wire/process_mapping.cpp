@@ -8,7 +8,7 @@
 namespace wireup::wire {
 namespace {
 
-// The smallest distance after which the sequence repeats (its last repetition may be cut short).
+// Returns the length of the shortest period of the sequence. The last repetition may be incomplete.
 std::size_t smallest_period(std::span<const std::uint32_t> sequence) {
   std::vector<std::size_t> border(sequence.size(), 0);
   for (std::size_t i = 1, length = 0; i < sequence.size(); ++i) {
@@ -52,7 +52,7 @@ bool read_block(TextReader& reader, MappingBlock& block) {
          reader.literal(",") && reader.number(block.per_node) && reader.literal(")") && block.valid();
 }
 
-// What follows the opening bracket.
+// Reads a group after its opening bracket.
 bool read_group(TextReader& reader, MappingGroup& group) {
   do {
     MappingBlock block;
@@ -86,16 +86,16 @@ std::optional<std::vector<std::uint32_t>> read_process_mapping(std::string_view 
   TextReader reader(text);
   if (!reader.literal("(") || !reader.literal("vector")) return std::nullopt;
   std::vector<MappingGroup> groups;
-  std::optional<std::size_t> again;  // from there the mapping goes on
+  std::optional<std::size_t> repeat_from;  // index in `groups`
   while (reader.literal(",")) {
     MappingGroup group;
     if (reader.literal("[")) {
       if (!read_group(reader, group)) return std::nullopt;
-      again = groups.size();
+      repeat_from = groups.size();
     } else {
       MappingBlock block;
       if (!read_block(reader, block)) return std::nullopt;
-      if (!again && block.node == 0) again = groups.size();
+      if (!repeat_from && block.node == 0) repeat_from = groups.size();
       group.blocks.push_back(block);
     }
     groups.push_back(std::move(group));
@@ -103,8 +103,8 @@ std::optional<std::vector<std::uint32_t>> read_process_mapping(std::string_view 
   if (groups.empty() || !reader.literal(")") || !reader.at_end()) return std::nullopt;
   std::vector<std::uint32_t> nodes;
   expand(groups, size, nodes);
-  const auto rest = std::span(groups).subspan(again.value_or(0));
-  while (nodes.size() < size) expand(rest, size, nodes);
+  const auto repeated = std::span(groups).subspan(repeat_from.value_or(0));
+  while (nodes.size() < size) expand(repeated, size, nodes);
   return nodes;
 }
 

@@ -1,4 +1,4 @@
-// What clients must know of named servers: quirks that no message tells.
+// Facts about certain servers that clients need and no message carries.
 #pragma once
 
 #include <algorithm>
@@ -7,11 +7,11 @@
 
 namespace wireup::wire {
 
-// Servers that keep what comes behind a request until they have answered it, by the names that they give
-// their key-value spaces. RFC 13 does not ask it of them, and Slurm's (whose spaces are called "12.0") never
-// answers the second of two requests that come together (seen with Slurm 22.05).
+// Servers that buffer further requests until they have replied to the first one, identified by the prefix of
+// their kvsnames. RFC 13 does not require this. Slurm's server (its kvsnames are like "12.0") never replies
+// to the second of two requests that arrive together (observed with Slurm 22.05).
 inline constexpr std::array<std::string_view, 2> kBufferingServers{
-    "wireup-",  // ours
+    "wireup-",  // wireup's own
     "kvs_",     // Hydra: mpich src/pm/hydra, kvs_<pid>_<group>_<random>_<host>
 };
 

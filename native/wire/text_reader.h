@@ -1,4 +1,4 @@
-// Reads the small grammars of values (process mappings, task maps): literals and numbers, blanks between
+// A reader for the small grammars of process mappings and task maps: literals and numbers with blanks between
 // them.
 #pragma once
 
@@ -12,7 +12,7 @@ class TextReader {
  public:
   explicit TextReader(std::string_view text) : rest_(text) {}
 
-  // Each passes over blanks, then over what it reads when that is there.
+  // Both functions skip blanks. They consume the literal or number if it follows, and return false otherwise.
   bool literal(std::string_view word) {
     skip_blanks();
     if (!rest_.starts_with(word)) return false;

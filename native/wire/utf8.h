@@ -1,4 +1,5 @@
-// Reading UTF-8 that may not be UTF-8 (RFC 3629): the shortest form, no surrogates, up to U+10FFFF.
+// Decodes UTF-8 (RFC 3629) in text that may contain other bytes. Overlong forms, surrogates and codes above
+// U+10FFFF are invalid.
 #pragma once
 
 #include <cstddef>
@@ -10,12 +11,12 @@ namespace wireup::wire {
 struct Character {
   char32_t code = 0;
   std::size_t size = 1;
-  bool valid = false;  // otherwise it is one byte that begins none
+  bool valid = false;  // false: the first byte does not begin a character; size is 1
 };
 
 inline bool is_continuation(char c) { return (static_cast<std::uint8_t>(c) & 0xc0) == 0x80; }
 
-// How many bytes a character has that begins with this one; 0: none does.
+// Returns the length in bytes of a character with this first byte; 0: no character begins with it.
 inline std::size_t size_of_character(char c) {
   const auto first = static_cast<std::uint8_t>(c);
   if (first < 0x80) return 1;
@@ -25,7 +26,7 @@ inline std::size_t size_of_character(char c) {
   return first < 0xf5 ? 4 : 0;
 }
 
-// The first of a text that is not empty.
+// Decodes the first character of a text that is not empty.
 inline Character first_character(std::string_view text) {
   const auto byte_at = [text](std::size_t at) { return static_cast<std::uint8_t>(text[at]); };
   const std::size_t size = size_of_character(text[0]);

@@ -328,7 +328,7 @@ describe('a clique, of what a server says of rank 1 of 2', () => {
       await expect(pmi.cliqueRanks()).rejects.toMatchObject({
         code: 'ERR_PMI_PROTOCOL',
         rank: 1,
-        message: `tcp://${address}: PMI_process_mapping of the server cannot be read: expected (vector,(node,nodes,ranks),...)`,
+        message: `tcp://${address}: PMI_process_mapping of the server is malformed: expected (vector,(node,nodes,ranks),...)`,
       });
       await pmi.finalize();
       const result = await run(wireup('pmi', 'info'), { environment: { PMI_PORT: address, PMI_ID: '1' } });

@@ -87,7 +87,7 @@ TEST_CASE("sayable: a port from a name server that would break out of its line i
   REQUIRE(asked.size() == 1);
   effects.clear();
   group.answer_name(asked[0].id, {.port = "p\ncmd=set size=99"}, effects);
-  CHECK(sent(effects, 0) == "cmd=lookup_result rc=-1 msg=unsayable_port\n");
+  CHECK(sent(effects, 0) == "cmd=lookup_result rc=-1 msg=reserved_byte_in_port\n");
 }
 
 TEST_CASE(

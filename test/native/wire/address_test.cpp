@@ -9,7 +9,7 @@ namespace {
 
 TcpAddress tcp(std::string host, std::uint16_t port) { return {std::move(host), port}; }
 
-TEST_CASE("addresses that are read") {
+TEST_CASE("address: valid addresses are parsed and written in both forms") {
   const struct {
     std::string text;
     Address address;
@@ -43,7 +43,7 @@ TEST_CASE("addresses that are read") {
   }
 }
 
-TEST_CASE("addresses that are not") {
+TEST_CASE("address: an error names the invalid part and what was expected") {
   const std::string long_path = "/" + std::string(107, 'p');
   const struct {
     std::string text;

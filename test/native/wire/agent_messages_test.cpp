@@ -49,7 +49,7 @@ std::vector<Message> samples() {
 
 std::size_t encoded_size(const Program& program) { return encode(program).size(); }
 
-// Joins parts as a receiver does.
+// Joins the parts of a program as the agent does.
 Program join(const std::vector<Program>& parts) {
   Program whole;
   whole.id = parts.front().id;
@@ -64,7 +64,7 @@ Program join(const std::vector<Program>& parts) {
   return whole;
 }
 
-TEST_CASE("every message survives encode and decode") {
+TEST_CASE("agent messages: decode reverses encode for every message") {
   for (const Message& message : samples()) {
     CAPTURE(message.index());
     const std::string packet = encode(message);
@@ -75,7 +75,7 @@ TEST_CASE("every message survives encode and decode") {
   }
 }
 
-TEST_CASE("the fields come back as they were") {
+TEST_CASE("agent messages: every field keeps its value") {
   const auto hello = std::get<Hello>(*decode(encode(samples().front())));
   CHECK(hello.version == 3);
   CHECK(hello.out.mode == OutputMode::merge);
@@ -102,13 +102,13 @@ TEST_CASE("the fields come back as they were") {
   CHECK(exited.ended);
 }
 
-TEST_CASE("the layout on the wire is fixed") {
+TEST_CASE("agent messages: the byte layout is fixed") {
   CHECK(encode(End{258}) == std::string("\5\2\1\0\0", 5));
   CHECK(encode(Started{2, 258}) == std::string("\10\2\0\0\0\2\1\0\0\0\0\0\0", 13));
   CHECK(encode(Done{}) == "\x0d");
 }
 
-TEST_CASE("a message cut at any byte is refused") {
+TEST_CASE("agent messages: a message that is cut at any byte is refused") {
   for (const Message& message : samples()) {
     const std::string packet = encode(message);
     for (std::size_t size = 0; size < packet.size(); ++size) {
@@ -119,11 +119,11 @@ TEST_CASE("a message cut at any byte is refused") {
   }
 }
 
-TEST_CASE("bytes behind a message are refused") {
+TEST_CASE("agent messages: extra bytes after a message are refused") {
   for (const Message& message : samples()) CHECK_FALSE(decode(encode(message) + '\0').has_value());
 }
 
-TEST_CASE("unknown kinds, modes and truth values are refused") {
+TEST_CASE("agent messages: unknown kinds, enumeration values and booleans are refused") {
   CHECK_FALSE(decode("\x0f").has_value());
   CHECK_FALSE(decode("\xff").has_value());
   std::string hello = encode(Hello{});
@@ -134,19 +134,19 @@ TEST_CASE("unknown kinds, modes and truth values are refused") {
   CHECK_FALSE(decode(exited).has_value());
 }
 
-TEST_CASE("a count or length beyond the packet is refused without reserving for it") {
+TEST_CASE("agent messages: a count or length beyond the packet is refused without allocating for it") {
   for (const Message& message : samples()) {
     const std::string packet = encode(message);
     for (std::size_t at = 1; at + 4 <= packet.size(); ++at) {
       std::string bad = packet;
       bad.replace(at, 4, "\xff\xff\xff\xff");
-      (void)decode(bad);  // the sanitizers and the memory limit of the test speak
+      (void)decode(bad);  // the sanitizers detect a wrong access, the test's memory limit an allocation
     }
   }
   CHECK_FALSE(decode(std::string("\3\0\0\0\0\xff\xff\xff\xff", 9)).has_value());
 }
 
-TEST_CASE("random bytes never decode to something that encodes differently") {
+TEST_CASE("agent messages: random bytes are refused or encode to the same bytes") {
   std::mt19937 random(20240229);
   std::string packet;
   for (int round = 0; round < 200'000; ++round) {
@@ -156,7 +156,7 @@ TEST_CASE("random bytes never decode to something that encodes differently") {
   }
 }
 
-TEST_CASE("mutated messages never decode to something that encodes differently") {
+TEST_CASE("agent messages: mutated messages are refused or encode to the same bytes") {
   std::mt19937 random(42);
   const auto messages = samples();
   for (int round = 0; round < 100'000; ++round) {
@@ -166,7 +166,7 @@ TEST_CASE("mutated messages never decode to something that encodes differently")
   }
 }
 
-TEST_CASE("a program is split into parts that fit and join to the same") {
+TEST_CASE("agent messages: split() makes parts within the limit that join to the program") {
   Program program;
   program.id = 3;
   program.directory = "/some/where";
@@ -188,7 +188,7 @@ TEST_CASE("a program is split into parts that fit and join to the same") {
   CHECK(split(program, whole.size() - 1).size() == 2);
 }
 
-TEST_CASE("a string larger than a part cannot be split") {
+TEST_CASE("agent messages: split() fails if one string exceeds the limit") {
   Program program;
   program.args = {std::string(100, 'x')};
   const std::size_t exact = encoded_size(program);
@@ -200,7 +200,7 @@ TEST_CASE("a string larger than a part cannot be split") {
   CHECK(split(directory, 50).empty());
 }
 
-TEST_CASE("an empty program is one last part") {
+TEST_CASE("agent messages: split() makes one last part of an empty program") {
   const auto parts = split(Program{}, 1000);
   REQUIRE(parts.size() == 1);
   CHECK(parts[0].last);

@@ -18,7 +18,7 @@ std::string text_of(const std::optional<BarrierGroup>& group) {
   return text + ":" + std::to_string(group->tag);
 }
 
-TEST_CASE("groups") {
+TEST_CASE("barrier group: valid and invalid texts") {
   const struct {
     std::string_view text;
     std::string_view group;

@@ -9,7 +9,7 @@ namespace {
 
 using Ranks = std::vector<std::uint32_t>;
 
-TEST_CASE("cliques, from either value") {
+TEST_CASE("clique: found from the process mapping or the task map") {
   const struct {
     std::string_view mapping;
     std::string_view taskmap;
@@ -18,9 +18,9 @@ TEST_CASE("cliques, from either value") {
     Ranks expected;
   } rows[] = {
       {"(vector,(0,2,2))", "", 2, 4, {2, 3}},
-      {"(vector,(0,2,1))", "", 1, 4, {1, 3}},  // blocks repeat
+      {"(vector,(0,2,1))", "", 1, 4, {1, 3}},  // the block repeats
       {"(vector,(0,1,1))", "", 0, 3, {0, 1, 2}},
-      // The process mapping comes first; what it leaves open the task map says.
+      // The task map only counts if the process mapping is empty.
       {"(vector,(0,1,4))", "[[0,4,1,1]]", 1, 4, {0, 1, 2, 3}},
       {"", "[[0,4,1,1]]", 1, 4, {1}},
       {"", "[[0,2,1,2]]", 1, 4, {1, 3}},
@@ -33,10 +33,10 @@ TEST_CASE("cliques, from either value") {
       {"(vector,(1,1,1),(0,1,1))", "", 1, 4, {1, 2, 3}},
       {"(vector,[(0,3,1)]x2)", "", 1, 6, {1, 4}},
       {"(vector,(0,1,2),(1,1,3),2)", "", 3, 6, {2, 3, 4}},
-      // Unknown.
+      // Both are empty.
       {"", "", 3, 4, {3}},
       {"", "[]", 3, 4, {3}},
-      // Never more than there are ranks, whatever is said.
+      // The result is limited by the number of ranks.
       {"", "[[0,4294967295,4294967295,4294967295]]", 1, 2, {0, 1}},
       {"(vector,(0,4294967295,4294967295))", "", 1, 2, {0, 1}},
   };
@@ -49,13 +49,13 @@ TEST_CASE("cliques, from either value") {
   }
 }
 
-TEST_CASE("what cannot be read is an error, and says of which value") {
+TEST_CASE("clique: a malformed value is an error that names its key") {
   for (const std::string_view mapping : {"nonsense", " ", "(vector,(0,1))", "(vector,[0]x)"}) {
     CAPTURE(mapping);
     const Clique clique = find_clique(mapping, "[[0,4,1,1]]", 0, 4);
     CHECK(clique.ranks.empty());
     CHECK(clique.error ==
-          "PMI_process_mapping of the server cannot be read: expected (vector,(node,nodes,ranks),...)");
+          "PMI_process_mapping of the server is malformed: expected (vector,(node,nodes,ranks),...)");
   }
   for (const std::string_view taskmap :
        {"nonsense", "[[0,1,2]]", "[[0,1,2,1],]", "[[0,0,2,1]]", "[[0,1,0,1]]", "[[0,1,2,0]]", "[[0,1,-2,1]]",
@@ -65,15 +65,15 @@ TEST_CASE("what cannot be read is an error, and says of which value") {
     const Clique clique = find_clique("", taskmap, 0, 2);
     CHECK(clique.ranks.empty());
     CHECK(clique.error ==
-          "flux.taskmap of the server cannot be read: expected [[node,nodes,ranks,repetitions],...]");
+          "flux.taskmap of the server is malformed: expected [[node,nodes,ranks,repetitions],...]");
   }
 }
 
-TEST_CASE("a task map that leaves ranks out is an error for those that are in it too") {
+TEST_CASE("clique: a task map that omits ranks is an error for every rank") {
   for (const std::uint32_t rank : {0U, 3U}) {
     const Clique clique = find_clique("", "[[0,1,2,1]]", rank, 4);
     CHECK(clique.ranks.empty());
-    CHECK(clique.error == "flux.taskmap of the server says where 2 of 4 ranks are");
+    CHECK(clique.error == "flux.taskmap of the server places 2 of 4 ranks");
   }
 }
 

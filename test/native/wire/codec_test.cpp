@@ -10,7 +10,7 @@ namespace {
 using A = AttributeId;
 using S = ParseStatus;
 
-TEST_CASE("requests") {
+TEST_CASE("codec: requests of PMI-1") {
   const struct {
     std::string line;
     S status;
@@ -52,7 +52,7 @@ TEST_CASE("requests") {
   }
 }
 
-TEST_CASE("a value is the rest of the line") {
+TEST_CASE("codec: a value extends to the end of the line") {
   const struct {
     std::string line;
     std::string key;
@@ -75,14 +75,14 @@ TEST_CASE("a value is the rest of the line") {
   }
 }
 
-TEST_CASE("aliases") {
+TEST_CASE("codec: attributes under other names") {
   const Parsed flux = parse_v1("cmd=abort exit_code=5 error_msg=a b", Direction::to_server);
   CHECK(flux.integer(A::exitcode) == 5);
   CHECK(flux.text(A::message) == "a b");
   CHECK(parse_v1("cmd=abort exit_code=5 exitcode=6", Direction::to_server).status == S::duplicate);
 }
 
-TEST_CASE("replies are read with tolerance") {
+TEST_CASE("codec: replies of PMI-1 are parsed with tolerance") {
   const auto read = [](std::string_view line) { return parse_v1(line, Direction::to_client); };
   const Parsed found = read("cmd=get_result rc=0 msg=success value=a b found=TRUE");
   CHECK(found.status == S::ok);
@@ -101,18 +101,18 @@ TEST_CASE("replies are read with tolerance") {
   const Parsed initack = read("cmd=initack rc=0 size=2 rank=1 debug=0 appnum=0 spawner-jobid=x");
   CHECK(initack.status == S::ok);
   CHECK(initack.text(A::spawner_jobid) == "x");
-  // A server may name its space at greater length than we would.
+  // The limit of a kvsname does not apply to replies.
   CHECK(read("cmd=my_kvsname kvsname=" + std::string(300, 'n')).status == S::ok);
 }
 
-TEST_CASE("written lines") {
+TEST_CASE("codec: the writer's lines") {
   std::string out;
   MessageWriter(out, MessageId::get_result).add(A::rc, 0).add(A::msg, "success").add(A::value, "v").end();
   MessageWriter(out, MessageId::initack).add(A::pmiid, 4294967295U).end();
   CHECK(out == "cmd=get_result rc=0 msg=success value=v\ncmd=initack pmiid=4294967295\n");
 }
 
-TEST_CASE("requests of PMI-2") {
+TEST_CASE("codec: requests of PMI-2") {
   const struct {
     std::string frame;
     S status;
@@ -144,7 +144,7 @@ TEST_CASE("requests of PMI-2") {
       {"cmd=kvs-put;key=a;value=b\nc;", S::newline, "newline_in_value"},
       {"cmd=kvs-get;key=" + std::string(64, 'k') + ";", S::too_long, "too_long_key"},
       {std::string("cmd=kvs-get;key=\0;", 18), S::nul_byte, "NUL_byte_in_line"},
-      // Of PMI-1 only.
+      // Commands that only PMI-1 has.
       {"cmd=kvs-fence;group=a;group=b;", S::ok, "ok"},
   };
   for (const auto& row : rows) {
@@ -156,7 +156,7 @@ TEST_CASE("requests of PMI-2") {
   }
 }
 
-TEST_CASE("semicolons in values of PMI-2") {
+TEST_CASE("codec: semicolons in values of PMI-2") {
   const struct {
     std::string_view frame;
     std::string_view key;
@@ -181,7 +181,7 @@ TEST_CASE("semicolons in values of PMI-2") {
   }
 }
 
-TEST_CASE("replies of PMI-2 are read with tolerance") {
+TEST_CASE("codec: replies of PMI-2 are parsed with tolerance") {
   std::string scratch;
   const auto read = [&](std::string_view frame) { return parse_v2(frame, Direction::to_client, scratch); };
   CHECK(read("cmd=kvs-get-response;rc=0;found=TRUE;value=v;").text(A::value) == "v");
@@ -195,7 +195,7 @@ TEST_CASE("replies of PMI-2 are read with tolerance") {
   CHECK(hydra.integer(A::size) == 2);
 }
 
-TEST_CASE("written frames") {
+TEST_CASE("codec: the writer's frames") {
   std::string out = "before";
   MessageWriter(out, MessageId::get_result, Version::v2, "0x1").add(A::rc, 0).add(A::value, "v").end();
   MessageWriter(out, MessageId::kvs_destroyed).add(A::rc, 0).end();
@@ -206,7 +206,7 @@ TEST_CASE("written frames") {
         "    37cmd=kvs-put-response;rc=-1;errmsg=no;    34cmd=ring-response;rc=-1;errmsg=no;");
 }
 
-TEST_CASE("names with a number in them") {
+TEST_CASE("codec: names of numbered attributes") {
   const MessageSpec& spawn = spec_of(MessageId::spawn);
   const struct {
     std::string_view name;

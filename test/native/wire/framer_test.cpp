@@ -36,7 +36,7 @@ Framed frame(std::string_view bytes, std::size_t chunk, std::size_t limit) {
   return framed;
 }
 
-TEST_CASE("lines do not depend on how the bytes were cut") {
+TEST_CASE("framer: lines do not depend on how reads split the bytes") {
   const struct {
     std::string bytes;
     Framed framed;
@@ -60,7 +60,7 @@ TEST_CASE("lines do not depend on how the bytes were cut") {
   }
 }
 
-TEST_CASE("a line that lies whole in the input is not copied") {
+TEST_CASE("framer: a line that lies completely in the input is not copied") {
   LineFramer framer(100);
   const std::string bytes = "first\nsecond\n";
   std::string_view input = bytes;
@@ -99,7 +99,7 @@ Frames read_frames(std::string_view bytes, std::size_t chunk, std::size_t limit)
   return read;
 }
 
-TEST_CASE("frames do not depend on how the bytes were cut") {
+TEST_CASE("framer: frames do not depend on how reads split the bytes") {
   using R = FrameFramer::Result;
   const struct {
     std::string bytes;
@@ -132,7 +132,7 @@ TEST_CASE("frames do not depend on how the bytes were cut") {
   }
 }
 
-TEST_CASE("a frame that lies whole in the input is not copied") {
+TEST_CASE("framer: a frame that lies completely in the input is not copied") {
   FrameFramer framer(100);
   const std::string bytes = "     5first     6second";
   std::string_view input = bytes;
@@ -143,7 +143,7 @@ TEST_CASE("a frame that lies whole in the input is not copied") {
   CHECK(frame.data() == bytes.data() + 17);
 }
 
-TEST_CASE("a limit that is raised holds from the next frame on") {
+TEST_CASE("framer: a new limit applies from the next frame") {
   FrameFramer framer(4);
   std::string_view input = "     4abcd     8abcdefgh";
   std::string_view frame;

@@ -15,7 +15,7 @@ bool contains(const char* range, const char* host) {
   return parsed.range->contains(*address);
 }
 
-TEST_CASE("an address is itself, in every way to write it") {
+TEST_CASE("host range: all spellings of an address are equal") {
   CHECK(contains("192.0.2.7", "192.0.2.7"));
   CHECK(contains("192.0.2.7", "::ffff:192.0.2.7"));
   CHECK(contains("::ffff:c000:207", "192.0.2.7"));
@@ -28,7 +28,7 @@ TEST_CASE("an address is itself, in every way to write it") {
   CHECK_FALSE(contains("0.0.0.0", "::"));
 }
 
-TEST_CASE("a range is its first bits") {
+TEST_CASE("host range: only the leading bits count") {
   CHECK(contains("10.0.0.0/8", "10.255.255.255"));
   CHECK_FALSE(contains("10.0.0.0/8", "11.0.0.0"));
   CHECK(contains("10.1.2.3/8", "10.9.9.9"));
@@ -44,7 +44,7 @@ TEST_CASE("a range is its first bits") {
   CHECK_FALSE(contains("0.0.0.0/0", "2001:db8::1"));
 }
 
-TEST_CASE("what is no range names the part and what was expected") {
+TEST_CASE("host range: an error names the invalid part and what was expected") {
   struct Row {
     const char* text;
     const char* part;

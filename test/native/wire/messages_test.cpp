@@ -9,7 +9,7 @@
 namespace wireup::wire {
 namespace {
 
-TEST_CASE("the table is consistent") {
+TEST_CASE("messages: the table is consistent") {
   std::set<std::string_view> names;
   std::set<std::tuple<std::string_view, Direction, Form>> wire_names;
   std::set<std::tuple<std::string_view, Direction>> wire_names_v2;
@@ -48,11 +48,11 @@ TEST_CASE("the table is consistent") {
         CHECK(attributes.insert(attribute.name(version)).second);
         const std::string_view alias = version == Version::v2 ? attribute.v2_alias : attribute.alias;
         if (!alias.empty()) CHECK(attributes.insert(alias).second);
-        // on_success speaks of an rc, which only replies have.
+        // on_success refers to the rc, which only replies have.
         if (attribute.presence == Presence::on_success) CHECK(spec.direction == Direction::to_client);
       }
     }
-    // Nothing can be read behind a value that takes the rest of the line.
+    // No attribute can follow a value that extends to the end of the line.
     for (const AttributeSpec& attribute : spec.attributes) {
       const bool last = &attribute == &spec.attributes.back();
       if (attribute.type == ValueType::rest_of_line && spec.form == Form::line && !spec.v1.empty())
@@ -61,7 +61,7 @@ TEST_CASE("the table is consistent") {
   }
 }
 
-TEST_CASE("every enumerator has a name") {
+TEST_CASE("messages: every enumerator has a name") {
   for (const auto type :
        {ValueType::integer, ValueType::boolean, ValueType::word, ValueType::words, ValueType::rest_of_line}) {
     CHECK_FALSE(to_string(type).empty());
@@ -77,7 +77,7 @@ TEST_CASE("every enumerator has a name") {
   CHECK(to_string(Support::refused) == "refused");
 }
 
-TEST_CASE("names match exactly and by direction") {
+TEST_CASE("messages: names match exactly and by direction") {
   CHECK(find_v1("get", Direction::to_server, Form::line) == &spec_of(MessageId::get));
   for (const std::string_view name : {"", "ge", "getfoo", "GET", " get", "get "}) {
     CAPTURE(name);

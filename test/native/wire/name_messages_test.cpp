@@ -24,12 +24,11 @@ std::vector<Message> samples() {
 
 std::string packet_of(const Message& message) { return encode(message).substr(kFrameHeader); }
 
-// Whether the packet with this message in it is one that decode() takes.
-bool is_taken(const Message& message) { return decode(packet_of(message)).has_value(); }
+bool is_accepted(const Message& message) { return decode(packet_of(message)).has_value(); }
 
 }  // namespace
 
-TEST_CASE("name messages come back from a framer as they were") {
+TEST_CASE("name messages: decode reverses encode, through a framer") {
   std::string stream;
   for (const Message& message : samples()) stream += encode(message);
   FrameFramer framer(kMaxFrameToServer);
@@ -45,34 +44,34 @@ TEST_CASE("name messages come back from a framer as they were") {
   CHECK(input.empty());
 }
 
-TEST_CASE("the largest messages fit in their frames") {
+TEST_CASE("name messages: the largest messages fit in their frames") {
   const std::string longest(kMaxValue - 1, 'x');
-  CHECK(is_taken(Ask{{Operation::publish, longest, longest}}));
+  CHECK(is_accepted(Ask{{Operation::publish, longest, longest}}));
   CHECK(packet_of(Ask{{Operation::publish, longest, longest}}).size() <= kMaxFrameToServer);
   Page page;
   page.rows.assign(kPageRows, Row{longest, longest, std::string(kMaxKvsname - 1, 'k'), 1});
-  CHECK(is_taken(page));
+  CHECK(is_accepted(page));
   CHECK(packet_of(page).size() <= kMaxFrameToClient);
   page.rows.emplace_back();
-  CHECK_FALSE(is_taken(page));
+  CHECK_FALSE(is_accepted(page));
 }
 
-TEST_CASE("what PMI could not say is refused") {
+TEST_CASE("name messages: text that PMI cannot transmit is refused") {
   const std::string long_name(kMaxValue, 'x');
-  CHECK_FALSE(is_taken(Ask{{Operation::lookup, ""}}));
-  CHECK_FALSE(is_taken(Ask{{Operation::lookup, long_name}}));
-  CHECK_FALSE(is_taken(Ask{{Operation::lookup, std::string(10'000, 'x')}}));
-  CHECK_FALSE(is_taken(Ask{{Operation::publish, "s", long_name}}));
-  CHECK_FALSE(is_taken(Ask{{Operation::publish, "s", "p\ncmd=abort"}}));
-  CHECK_FALSE(is_taken(Ask{{Operation::publish, std::string("s\0", 2), "p"}}));
-  CHECK_FALSE(is_taken(Hello{.kvsname = std::string(kMaxKvsname, 'k')}));
-  CHECK_FALSE(is_taken(List{long_name}));
-  CHECK_FALSE(is_taken(Reply{{Error::none, "a\nb"}}));
-  CHECK_FALSE(is_taken(Page{{{"s", long_name, "k", 1}}, true}));
-  CHECK_FALSE(is_taken(Page{{}, false}));
+  CHECK_FALSE(is_accepted(Ask{{Operation::lookup, ""}}));
+  CHECK_FALSE(is_accepted(Ask{{Operation::lookup, long_name}}));
+  CHECK_FALSE(is_accepted(Ask{{Operation::lookup, std::string(10'000, 'x')}}));
+  CHECK_FALSE(is_accepted(Ask{{Operation::publish, "s", long_name}}));
+  CHECK_FALSE(is_accepted(Ask{{Operation::publish, "s", "p\ncmd=abort"}}));
+  CHECK_FALSE(is_accepted(Ask{{Operation::publish, std::string("s\0", 2), "p"}}));
+  CHECK_FALSE(is_accepted(Hello{.kvsname = std::string(kMaxKvsname, 'k')}));
+  CHECK_FALSE(is_accepted(List{long_name}));
+  CHECK_FALSE(is_accepted(Reply{{Error::none, "a\nb"}}));
+  CHECK_FALSE(is_accepted(Page{{{"s", long_name, "k", 1}}, true}));
+  CHECK_FALSE(is_accepted(Page{{}, false}));
 }
 
-TEST_CASE("name messages that are cut, or have bytes behind them, are refused") {
+TEST_CASE("name messages: cut messages and extra bytes are refused") {
   for (const Message& message : samples()) {
     const std::string packet = packet_of(message);
     for (std::size_t size = 0; size < packet.size(); ++size) {
@@ -85,7 +84,7 @@ TEST_CASE("name messages that are cut, or have bytes behind them, are refused") 
   CHECK_FALSE(decode("\x06").has_value());
 }
 
-TEST_CASE("random and mutated bytes never decode to something that encodes differently") {
+TEST_CASE("name messages: random and mutated bytes are refused or encode to the same bytes") {
   std::mt19937 random(20240229);
   const std::vector<Message> seeds = samples();
   for (int round = 0; round < 200'000; ++round) {

@@ -23,8 +23,8 @@ Nodes numbered(std::uint32_t size, std::uint32_t (*node)(std::uint32_t)) {
   return nodes;
 }
 
-// What peers make of a mapping, as their sources describe it. Written for three-number blocks without blanks,
-// the one form that we write and all of them read.
+// How other programs read a mapping, according to their sources. These readers only know blocks of three
+// numbers without blanks, which is what write_process_mapping() writes.
 using Block = std::array<std::uint32_t, 3>;
 
 std::vector<Block> blocks_in(const std::string& text) {
@@ -48,9 +48,9 @@ void play(const std::vector<Block>& blocks, std::size_t first, std::uint32_t siz
   }
 }
 
-// MPICH 4.0 (a second round begins at the first block that begins at node 0, else at the first one), and 4.1
-// and newer (the same, but without such a block there is no second round, and the ranks that are left have no
-// node at all).
+// MPICH 4.0 repeats from the first block that begins at node 0, or from the first block if there is none.
+// MPICH 4.1 and newer repeat nothing if there is none, and the remaining ranks have no node; this function
+// then returns nothing.
 Nodes as_mpich_reads(const std::string& text, std::uint32_t size) {
   const std::vector<Block> blocks = blocks_in(text);
   Nodes nodes;
@@ -63,14 +63,14 @@ Nodes as_mpich_reads(const std::string& text, std::uint32_t size) {
   return nodes;
 }
 
-// Flux: no second round, and no fewer ranks than the blocks say.
+// Flux repeats nothing, and reads all ranks that the blocks describe.
 Nodes as_flux_reads(const std::string& text) {
   Nodes nodes;
   play(blocks_in(text), 0, UINT32_MAX, nodes);
   return nodes;
 }
 
-TEST_CASE("a placement is written out: no reader has to repeat anything") {
+TEST_CASE("process mapping: a placement is written without repetition") {
   const struct {
     Nodes nodes;
     std::string text;
@@ -99,7 +99,7 @@ TEST_CASE("a placement is written out: no reader has to repeat anything") {
   }
 }
 
-TEST_CASE("a placement that is too long written out is said once, from a block that begins at node 0") {
+TEST_CASE("process mapping: one period is written if the whole placement exceeds the limit") {
   const struct {
     Nodes nodes;
     std::size_t limit;
@@ -110,7 +110,7 @@ TEST_CASE("a placement that is too long written out is said once, from a block t
       {{0, 1, 0, 1}, 24, "(vector,(0,2,1))"},
       {{0, 1, 0, 1}, 17, "(vector,(0,2,1))"},
       {{0, 1, 0, 1}, 16, ""},
-      // What stands before node 0 is not repeated.
+      // Blocks before node 0 are not repeated.
       {numbered(999, [](std::uint32_t rank) { return rank < 3 ? rank + 1 : (rank - 3) % 4; }), kLong,
        "(vector,(1,3,1),(0,4,1))"},
       {numbered(999, [](std::uint32_t rank) { return (rank + 1) % 2; }), kLong, "(vector,(1,1,1),(0,2,1))"},
@@ -127,7 +127,7 @@ TEST_CASE("a placement that is too long written out is said once, from a block t
   }
 }
 
-// As write_process_mapping() promises it, at every limit.
+// Checks the promises of write_process_mapping() at every limit.
 void check_every_limit(const Nodes& nodes) {
   const auto size = static_cast<std::uint32_t>(nodes.size());
   const std::string whole = write_process_mapping(nodes, SIZE_MAX);
@@ -142,7 +142,7 @@ void check_every_limit(const Nodes& nodes) {
   REQUIRE(read_process_mapping(once, size) == nodes);
 }
 
-TEST_CASE("every short placement is read by MPICH, by Flux and by us as it is") {
+TEST_CASE("process mapping: MPICH, Flux and wireup read every short placement as it was written") {
   for (std::uint32_t length = 1; length <= 8; ++length) {
     std::uint32_t count = 1;
     for (std::uint32_t i = 0; i < length; ++i) count *= 3;
@@ -154,8 +154,8 @@ TEST_CASE("every short placement is read by MPICH, by Flux and by us as it is") 
   }
 }
 
-TEST_CASE("random placements, most of which repeat, are read as they are") {
-  std::mt19937 random(1);  // NOLINT: the same placements each time
+TEST_CASE("process mapping: random placements are read as they were written") {
+  std::mt19937 random(1);  // NOLINT: a fixed seed, so that each run has the same placements
   const auto below = [&](std::uint32_t limit) { return static_cast<std::uint32_t>(random() % limit); };
   for (int turn = 0; turn < 3000; ++turn) {
     Nodes period(1 + below(12));
@@ -167,17 +167,17 @@ TEST_CASE("random placements, most of which repeat, are read as they are") {
   }
 }
 
-TEST_CASE("the grammars of old and new, and ranks that remain") {
+TEST_CASE("process mapping: both grammars, and mappings that repeat") {
   const struct {
     std::string_view text;
     Nodes nodes;
   } rows[] = {
       {"(vector,(0,1,2))", {0, 0}},
       {" ( vector , ( 0 , 1 , 2 ) , (1,1,1) ) ", {0, 0, 1}},
-      // Fewer ranks than are said.
+      // The mapping describes more ranks than there are.
       {"(vector,(0,2,4))", {0, 0, 0, 0, 1}},
       {"(vector,[(0,2,1)]x9)", {0, 1, 0}},
-      // A number alone, and groups.
+      // Single numbers and groups.
       {"(vector,3,2,1,0)", {3, 2, 1, 0}},
       {"(vector,(0,1,2),(1,1,3),2)", {0, 0, 1, 1, 1, 2}},
       {"(vector,(1,3,1),0)", {1, 2, 3, 0}},
@@ -186,7 +186,7 @@ TEST_CASE("the grammars of old and new, and ranks that remain") {
       {"(vector,[(0,2,1),2]x3,(0,3,1))", {0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}},
       {"(vector,5,[0,1]x2,[2]x3,7)", {5, 0, 1, 0, 1, 2, 2, 2, 7}},
       {" (vector , [ (0,3,1) , 4 ] x 2 ) ", {0, 1, 2, 4, 0, 1, 2, 4}},
-      // Ranks remain.
+      // The mapping describes fewer ranks than there are.
       {"(vector,(0,1,1))", {0, 0, 0}},
       {"(vector,0)", {0, 0, 0}},
       {"(vector,(1,1,1),(0,1,1))", {1, 0, 0, 0}},
@@ -203,7 +203,7 @@ TEST_CASE("the grammars of old and new, and ranks that remain") {
   }
 }
 
-TEST_CASE("what is no mapping") {
+TEST_CASE("process mapping: malformed texts are refused") {
   for (const char* text : {"",
                            "(vector)",
                            "(vector,)",
@@ -243,7 +243,7 @@ TEST_CASE("what is no mapping") {
   }
 }
 
-TEST_CASE("no more is read than there are ranks") {
+TEST_CASE("process mapping: huge numbers cost no more than the ranks there are") {
   CHECK(read_process_mapping("(vector,(0,4000000000,4000000000))", 5) == Nodes{0, 0, 0, 0, 0});
   CHECK(read_process_mapping("(vector,[(0,4000000000,4000000000),7]x4000000000)", 2) == Nodes{0, 0});
   CHECK(read_process_mapping("(vector,[0,1]x4294967295)", 3) == Nodes{0, 1, 0});

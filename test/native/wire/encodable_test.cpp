@@ -1,4 +1,4 @@
-// No value of a message becomes a message of its own, whatever is written where.
+// No value can end its message early or begin another one, in any attribute of any message.
 #include <doctest/doctest.h>
 
 #include <charconv>
@@ -21,7 +21,7 @@ std::string write(const MessageSpec& spec, AttributeId id, std::string_view valu
   return out;
 }
 
-// The messages that a reader takes `bytes` for.
+// Splits `bytes` into messages as a peer does.
 std::vector<std::string> messages_in(std::string bytes, Version version) {
   std::vector<std::string> messages;
   while (!bytes.empty()) {
@@ -39,13 +39,13 @@ std::vector<std::string> messages_in(std::string bytes, Version version) {
   return messages;
 }
 
-// Of one whole message, without its end.
+// Parses one complete message.
 Parsed parse(std::string_view message, Direction direction, Version version, std::string& scratch) {
   if (version == Version::v2) return parse_v2(message.substr(kFrameHeader), direction, scratch);
   return parse_v1(message.substr(0, message.size() - 1), direction);
 }
 
-// For each message, attribute and version.
+// Calls `check` for each attribute of each message in each version.
 template <typename Check>
 void for_all(Check check) {
   for (const Version version : {Version::v1, Version::v2}) {
@@ -64,10 +64,10 @@ void for_all(Check check) {
 
 }  // namespace
 
-TEST_CASE("sayable: what would break out of its field is not written") {
+TEST_CASE("encodable: a value with a reserved byte is not written") {
   int refused = 0;
   for_all([&](const MessageSpec& spec, const AttributeSpec& attribute, Version version) {
-    for (const char byte : unsayable_in(attribute.type, version)) {
+    for (const char byte : reserved_bytes(attribute.type, version)) {
       CAPTURE(static_cast<int>(byte));
       const std::string value = std::string("x") + byte + "cmd=set size=99";
       bool written = true;
@@ -84,19 +84,19 @@ TEST_CASE("sayable: what would break out of its field is not written") {
       const Parsed parsed = parse(messages[0], spec.direction, version, scratch);
       CHECK(parsed.command == spec.wire_name(version));
       CHECK(messages[0].find("rc=-1") != std::string::npos);
-      CHECK(messages[0].find("unsayable_" + std::string(name_of(attribute.id))) != std::string::npos);
+      CHECK(messages[0].find("reserved_byte_in_" + std::string(name_of(attribute.id))) != std::string::npos);
       ++refused;
     }
   });
   CHECK(refused > 100);
 }
 
-TEST_CASE("sayable: every other byte comes back as it was written") {
+TEST_CASE("encodable: all other bytes are read as they were written") {
   for_all([&](const MessageSpec& spec, const AttributeSpec& attribute, Version version) {
     if (attribute.type == ValueType::integer || attribute.type == ValueType::boolean) return;
     std::string value;
     for (int byte = 1; byte < 256; ++byte) {
-      if (unsayable_in(attribute.type, version).find(static_cast<char>(byte)) == std::string_view::npos)
+      if (reserved_bytes(attribute.type, version).find(static_cast<char>(byte)) == std::string_view::npos)
         value += static_cast<char>(byte);
     }
     bool written = false;
@@ -108,7 +108,7 @@ TEST_CASE("sayable: every other byte comes back as it was written") {
   });
 }
 
-TEST_CASE("sayable: a reply that is not in the table, and one with a thrid") {
+TEST_CASE("encodable: a reply that is not in the table, and one with a thrid") {
   std::string out;
   CHECK_FALSE(MessageWriter(out, "ring_result", Version::v1)
                   .add(AttributeId::rc, 0)
@@ -117,8 +117,8 @@ TEST_CASE("sayable: a reply that is not in the table, and one with a thrid") {
   CHECK_FALSE(
       MessageWriter(out, MessageId::get_result, Version::v2, "7").add(AttributeId::value, "a;b").end());
   CHECK(out ==
-        "cmd=ring_result rc=-1 msg=unsayable_msg\n    "
-        "58cmd=kvs-get-response;thrid=7;rc=-1;errmsg=unsayable_value;");
+        "cmd=ring_result rc=-1 msg=reserved_byte_in_msg\n    "
+        "65cmd=kvs-get-response;thrid=7;rc=-1;errmsg=reserved_byte_in_value;");
 }
 
 }  // namespace wireup::wire
