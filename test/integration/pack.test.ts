@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { needsRoot } from '../support/strangers';
 import { long } from '../support/long';
+import { examplesOf, masked } from '../support/readme';
 import { makeBareBin, pack, timeout, User, type Packed } from '../support/packed';
 
 const root = needsRoot();
@@ -40,11 +41,14 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 test('the tarball holds what is needed to run and to compile, and is small', () => {
   const top = new Set(packed.files.map((path) => path.split('/')[0]));
   expect([...top].sort()).toEqual([
+    'CHANGELOG.md',
     'LICENSE',
     'README.md',
+    'SECURITY.md',
     'binding.gyp',
     'dist',
     'docs',
+    'examples',
     'native',
     'package.json',
     'prebuilds',
@@ -96,6 +100,13 @@ test(`${root.missing ? 'we' : 'another user'} can use the package that was insta
   expect(user.run('node', 'both.mjs')).toBe('\n\ntrue 0\n');
   // No folder of a socket is left.
   expect(readdirSync(user.home).filter((name) => name.startsWith('wireup-'))).toEqual([]);
+});
+
+test.each(examplesOf('README.md'))('$title runs in that project', ({ code, output }) => {
+  writeFileSync(join(user.project, 'example.mjs'), code);
+  // Ranks are programs of the system.
+  const { stdout, ...rest } = user.try('node', ['example.mjs'], { PATH: process.env.PATH! });
+  expect({ stdout: masked(stdout), ...rest }).toEqual({ stdout: masked(output), stderr: '', status: 0 });
 });
 
 test('both commands are the starter, which loses no variable of any name', () => {

@@ -1,43 +1,16 @@
 /** README.md and docs/ are true: their examples run, their tables are compared with the code, their links lead somewhere. */
 import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { needs } from '../support/installed';
+import { examplesOf, masked, programs, read } from '../support/readme';
+import { root } from '../support/root';
 import { wireTable } from '../support/wire-table';
 
-const root = join(__dirname, '../..');
 /** vitest cannot interrupt what is run synchronously. */
 const timeout = 50_000;
-const read = (path: string): string => readFileSync(join(root, path), 'utf8');
-
-/** Complete programs, which examples.test.ts runs. */
-const programs = readdirSync(join(root, 'examples')).map((name) => read(`examples/${name}`));
-
-/** The JavaScript of a page that is no complete program, with what the page says that it prints. */
-function examplesOf(page: string): { title: string; code: string; output: string }[] {
-  const blocks = [...read(page).matchAll(/^```js\n([^]*?)^```\n(?:\n```text\n([^]*?)^```)?/gm)];
-  return blocks
-    .filter(([, code]) => !programs.includes(code!))
-    .map(([, code, output = '(no output is documented)'], i) => ({
-      title: `${page}, example ${i + 1}`,
-      code: code!,
-      output,
-    }));
-}
-
-/** Pids and the host's name differ from run to run. */
-const masked = (text: string): string => text.replace(/\bpid \d+/g, 'pid N').replace(/\bon \S+/g, 'on HOST');
 
 describe('in a project that has the package installed', () => {
   let project: string;

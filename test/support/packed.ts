@@ -24,7 +24,8 @@ export interface Packed {
 export function pack(folder: string): Packed {
   const copy = join(folder, 'checkout');
   const copied = ['lib', 'native', 'docs', 'dist', 'build', 'node_modules/node-addon-api', 'binding.gyp'];
-  for (const name of [...copied, 'package.json', 'tsconfig.json', 'README.md', 'LICENSE'])
+  const single = ['package.json', 'tsconfig.json', 'README.md', 'CHANGELOG.md', 'SECURITY.md', 'LICENSE'];
+  for (const name of [...copied, 'examples', ...single])
     cpSync(join(checkout, name), join(copy, name), { recursive: true, preserveTimestamps: true });
   for (const name of readdirSync(join(checkout, 'node_modules'))) {
     const link = join(copy, 'node_modules', name);
