@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, w
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describeFailure, type JobFailure, type JobResult, type PmiStatus } from '../../dist/index.js';
 import { needs } from '../support/installed';
 import { examplesOf, masked, programs, read } from '../support/readme';
 import { root } from '../support/root';
@@ -65,6 +66,74 @@ describe('in a project that has the package installed', () => {
 test('docs/api-guide.md shows every program of examples/', () => {
   const guide = read('docs/api-guide.md');
   for (const program of programs) expect(guide).toContain(`\`\`\`js\n${program}\`\`\`\n`);
+});
+
+describe('messages about failures are as docs/endings.md shows them', () => {
+  const failed = (program: string, ended: number, failure: JobFailure): string => {
+    const rank = { rank: 1, appnum: 0, state: 'finalized' as const, coreDumped: false, ended: false };
+    const result: JobResult = {
+      exitCode: 1,
+      stopped: false,
+      failure: { pid: 4242, ...failure },
+      ended,
+      duration: 0,
+      barriers: { count: 0, times: [] },
+      host: 'node7',
+      apps: [{ program, ranks: 64 }],
+      ranks: [rank, { ...rank, times: { initialized: 1 } }].map((row) => ({ times: {}, ...row })),
+      spawned: 0,
+    };
+    return describeFailure(result)!;
+  };
+  const status: PmiStatus = {
+    size: 8,
+    ranks: { absent: '5', connected: '3', initialized: '0-2,4,6-7', finalized: '', disconnected: '' },
+    barrier: { number: 0, inside: '0-2,4,6-7', missing: '3,5' },
+    groupBarriers: [],
+    openGroupBarriers: 0,
+    kvsEntries: 0,
+    rejected: 0,
+    unidentified: 0,
+  };
+  const signal: JobFailure = {
+    reason: 'signal',
+    rank: 1,
+    phase: 'initialized',
+    barrier: 2,
+    signal: 'SIGSEGV',
+    coreDumped: true,
+  };
+  test.each([
+    failed('./a.out', 63, signal),
+    failed('./a.out', 3, {
+      reason: 'abort',
+      rank: 1,
+      phase: 'initialized',
+      code: 42,
+      message: 'no convergence',
+    }),
+    failed('sh', 3, {
+      reason: 'early',
+      rank: 1,
+      phase: 'none',
+      code: 0,
+      barrier: 0,
+      waiting: '0,2-3',
+      missing: '1',
+    }),
+    failed('./a.out', 3, {
+      reason: 'lost',
+      rank: 1,
+      phase: 'initialized',
+      cutOff: 'it left 1 MiB of replies unread',
+    }),
+    failed('./a.out', 8, { reason: 'startup', limit: 10_000, status }),
+  ])('%s', (text) => {
+    for (const line of text.split('\n')) expect(read('docs/endings.md')).toContain(`\nwireup: ${line}\n`);
+  });
+  test('README.md shows one of them', () => {
+    expect(read('README.md')).toContain(`\nwireup: ${failed('./a.out', 63, signal)}\n`);
+  });
 });
 
 test('docs/wire.md has the table of messages', () => {
