@@ -116,7 +116,7 @@ export function dynamicMpich(): { missing: boolean; note: string; mpicc: string 
   const cache =
     process.env['WIREUP_TEST_CACHE'] ??
     join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'wireup');
-  const mpicc = join(cache, 'mpich-4.0.2-3-ch3-nemesis/bin/mpicc');
+  const mpicc = join(cache, 'mpich-ch3-nemesis/bin/mpicc');
   const missing = !existsSync(mpicc);
   if (missing && long) throw new Error(`test/interop/build-mpich.sh has not built ${mpicc}`);
   return { missing, note: missing ? ' (needs test/interop/build-mpich.sh to have been run)' : '', mpicc };
