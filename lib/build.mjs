@@ -20,6 +20,7 @@ const lib = dirname(fileURLToPath(import.meta.url));
 const root = join(lib, '..');
 const dist = join(root, 'dist');
 const require = createRequire(import.meta.url);
+const { bin: bins } = require('../package.json');
 
 rmSync(dist, { recursive: true, force: true });
 const common = {
@@ -80,7 +81,7 @@ const bench = await build({
   outfile: join(dist, 'bench.js'),
 });
 writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, commands, bench]));
-placeCommand();
+placeCommands();
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");
 writeFileSync(join(dist, 'index.d.mts'), "export * from './index.js';\n");
@@ -89,16 +90,18 @@ execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', joi
 });
 
 /**
- * The file to which package managers link the commands: the starter if it is built. A package is packed with a stub, because
- * npm links only files that exist before the install script runs, which replaces the stub by the starter. The stub has no #!
- * line: a package manager that reads one would start the starter by a shell.
+ * The files to which package managers link the commands: the starter if it is built. A package is packed with a stub, because
+ * npm links only files that exist before the install script runs, which replaces the stub by the starter. Each command has a
+ * file of its own, because the links that pnpm makes do not pass on their own name.
  */
-function placeCommand() {
+function placeCommands() {
   const starter = join(root, 'build/Release/wireup-start');
   const packs =
     process.env.npm_lifecycle_event === 'prepare' && ['pack', 'publish'].includes(process.env.npm_command);
-  copyFileSync(packs || !existsSync(starter) ? join(lib, 'cli/stub.sh') : starter, join(dist, 'wireup'));
-  chmodSync(join(dist, 'wireup'), 0o755);
+  for (const file of Object.values(bins)) {
+    copyFileSync(packs || !existsSync(starter) ? join(lib, 'cli/stub') : starter, join(root, file));
+    chmodSync(join(root, file), 0o755);
+  }
 }
 
 /** What the licences of the bundled libraries ask for. */
@@ -123,11 +126,10 @@ function licensesOf(results) {
 
 /** `npx wireup` in the checkout: without links npm would install the checkout, and so compile it anew, to have them. */
 function linkBins() {
-  const bins = join(root, 'node_modules/.bin');
-  if (!existsSync(bins)) return;
-  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  for (const [name, file] of Object.entries(bin)) {
-    rmSync(join(bins, name), { force: true });
-    symlinkSync(join('../..', file), join(bins, name));
+  const links = join(root, 'node_modules/.bin');
+  if (!existsSync(links)) return;
+  for (const [name, file] of Object.entries(bins)) {
+    rmSync(join(links, name), { force: true });
+    symlinkSync(join('../..', file), join(links, name));
   }
 }

@@ -1,6 +1,6 @@
 // The `install` script of the package: uses the prebuilt binaries if they fit, and compiles otherwise. It prints one line
 // that tells which. With --update, for a checkout, it compiles what has changed.
-import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile, missingPrograms, root } from './compile.mjs';
 import { findMisfit, platform, prebuiltFolder } from './prebuilt.mjs';
@@ -31,14 +31,17 @@ function install() {
   placeStarter(join(root, 'build/Release'));
 }
 
-/** Replaces the stub that the package came with, to which package managers have linked the commands. */
+/** Replaces the stubs that the package came with, to which package managers have linked the commands. */
 function placeStarter(folder) {
-  const command = join(root, 'dist/wireup');
-  // In a checkout without dist/, lib/build.mjs does it.
-  if (!existsSync(command)) return;
-  // By a rename, since the file may be running, and may be a link into a package manager's store.
-  copyFileSync(join(folder, 'wireup-start'), `${command}.new`);
-  renameSync(`${command}.new`, command);
+  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const file of Object.values(bin)) {
+    const command = join(root, file);
+    // In a checkout without dist/, lib/build.mjs does it.
+    if (!existsSync(command)) continue;
+    // By a rename, since the file may be running, and may be a link into a package manager's store.
+    copyFileSync(join(folder, 'wireup-start'), `${command}.new`);
+    renameSync(`${command}.new`, command);
+  }
 }
 
 try {

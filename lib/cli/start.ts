@@ -1,6 +1,7 @@
 /** What the tool was started with: its words, its name, and what the starter (native/tools/start) has noted. */
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { basename } from 'node:path';
 import { native, type NativeCaller } from '../native';
 import { isWellFormed, type Bytes } from '../options';
 
@@ -8,7 +9,7 @@ export interface Start {
   /** What it was called as. */
   name: string;
   words: string[];
-  /** The fd of the starter's notes; -1 where the tool was started as `node dist/cli.js`. */
+  /** The fd of the starter's notes; -1 if Node was started without it: `node dist/cli.js`, lib/cli/stub. */
   notes: number;
 }
 
@@ -32,7 +33,12 @@ export function readStart(): Start {
   const [first, ...words] = ownWords();
   const started = /^--started-as=(.*):(\d+)$/s.exec(first ?? '');
   if (started !== null) return { name: started[1]!, words, notes: Number(started[2]) };
-  return { name: 'wireup', words: first === undefined ? [] : [first, ...words], notes: -1 };
+  const file = basename(process.argv[1]!);
+  return {
+    name: file === 'cli.js' ? 'wireup' : file,
+    words: first === undefined ? [] : [first, ...words],
+    notes: -1,
+  };
 }
 
 let caller: NativeCaller | undefined;

@@ -122,10 +122,14 @@ test('where no install script has run, the commands work too; only `wireup bench
   const prefix = join(user.home, 'global');
   user.run('npm', ...npmInstall, '--global', '--ignore-scripts', '--prefix', prefix, packed.tarball);
   rmSync(join(prefix, 'lib/node_modules/wireup/dist/bench.js'));
-  // The stub is run by a shell, as execvp() does it.
+  // A shell runs the stub: execvp() starts one for it.
   const command = (name: string, ...words: string[]): string[] => ['sh', join(prefix, 'bin', name), ...words];
   const run = ([program, ...args]: string[]): string => user.run(program!, ...args);
   expect(run(command('mpiexec.wireup', '-n', '1', 'echo', 'global'))).toBe('global\n');
+  // Yarn starts it with Node.
+  expect(user.run('node', join(prefix, 'bin/mpiexec.wireup'), '-n', '1', 'echo', 'by Node')).toBe(
+    'by Node\n',
+  );
   const exchange = command('wireup', 'exchange');
   expect(run(command('wireup', 'run', '-n', '2', ...exchange))).toMatch(/2 ranks exchanged/);
   const [program, ...args] = command('wireup', 'bench', '--ranks', '1');
