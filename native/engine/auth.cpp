@@ -8,11 +8,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Wrong pmi_ids that cost nothing: a rank that is started twice, a stale environment.
+// This many wrong PMI_IDs of a source have no consequence: a rank may be started twice or have an old
+// environment.
 constexpr std::uint32_t kFreeMisses = 3;
 
-// How long a wrong pmi_id's connection is held from its accept on, doubled by each further miss of the
-// source.
+// How long a connection with a wrong PMI_ID stays open after its accept. Each further wrong PMI_ID of the
+// source doubles it.
 constexpr milliseconds kFirstDelay{100};
 constexpr milliseconds kLongestDelay{5'000};
 
@@ -21,31 +22,31 @@ bool is_locked_out(const Peer& peer, std::uint32_t misses) {
 }
 
 std::string locked_out(const Peer& peer) {
-  return "host " + peer.host + " is locked out after " + std::to_string(kHostMisses) + " wrong pmi_ids";
+  return "host " + peer.host + " is locked out after " + std::to_string(kHostMisses) + " wrong PMI_IDs";
 }
 
 milliseconds delay_of(std::uint32_t misses) {
   if (misses <= kFreeMisses) return milliseconds::zero();
-  constexpr std::uint32_t kEnough = 6;  // 2^6 times the first is over the longest
+  constexpr std::uint32_t kEnough = 6;  // kFirstDelay * 2^6 is more than kLongestDelay
   return std::min(kFirstDelay * (1 << std::min(misses - kFreeMisses - 1, kEnough)), kLongestDelay);
 }
 
 }  // namespace
 
 Authenticator::Authenticator(AuthPolicy policy, std::uint32_t size)
-    : policy_(std::move(policy)), seats_(size), expected_(size) {
-  // With none there would be no oldest to give way.
+    : policy_(std::move(policy)), rank_entries_(size), expected_(size) {
+  // A connection can only be replaced if there is one.
   policy_.slots = std::max<std::size_t>(policy_.slots, 1);
   policy_.total_slots = std::max<std::size_t>(policy_.total_slots, 1);
-  if (policy_.pmi_ids.size() > size) throw std::invalid_argument("more pmi_ids than ranks");
+  if (policy_.pmi_ids.size() > size) throw std::invalid_argument("pmi_ids: more than there are ranks");
   for (std::uint32_t rank = 0; rank < policy_.pmi_ids.size(); ++rank) {
     if (!ranks_.emplace(policy_.pmi_ids[rank].text, rank).second) {
-      throw std::invalid_argument("a pmi_id is given twice");
+      throw std::invalid_argument("pmi_ids: two ranks have the same one");
     }
   }
 }
 
-// What is refused for what it is, whatever it says.
+// Why the peer itself is refused, whatever it sends; empty: it is not.
 std::string Authenticator::refusal_of(const Peer& peer) const {
   const auto known = sources_.find(name_of(peer));
   if (known != sources_.end() && is_locked_out(peer, known->second.misses)) return locked_out(peer);
@@ -56,7 +57,7 @@ std::string Authenticator::refusal_of(const Peer& peer) const {
                          });
     return allowed ? std::string() : "host " + peer.host + " is not allowed";
   }
-  if (!peer.uid) return peer.unknown.empty() ? "its uid is not known" : peer.unknown;
+  if (!peer.uid) return peer.unknown.empty() ? "its uid is unknown" : peer.unknown;
   const bool allowed = std::ranges::any_of(policy_.allowed_uids, [&](const UidRange& range) {
     return range.first <= *peer.uid && *peer.uid <= range.last;
   });
@@ -69,10 +70,10 @@ Authenticator::SourceName Authenticator::name_of(const Peer& peer) {
 
 std::optional<TimePoint> Authenticator::busy_until(const Peer& peer, TimePoint now) const {
   if (!refusal_of(peer).empty()) return std::nullopt;
-  const Source* source = crowded(name_of(peer));
+  const Source* source = full_source(name_of(peer));
   if (source == nullptr) return std::nullopt;
-  const TimePoint room = source->waiting.begin()->first + policy_.eviction_age;
-  return room <= now ? std::nullopt : std::optional(room);
+  const TimePoint evictable = source->waiting.begin()->first + policy_.eviction_age;
+  return evictable <= now ? std::nullopt : std::optional(evictable);
 }
 
 Authenticator::Admission Authenticator::admit(ConnectionId connection, const Peer& peer, TimePoint now) {
@@ -81,9 +82,9 @@ Authenticator::Admission Authenticator::admit(ConnectionId connection, const Pee
     admission.refusal = std::move(refusal);
     return admission;
   }
-  if (busy_until(peer, now)) throw std::logic_error("admit: there is no room yet");
+  if (busy_until(peer, now)) throw std::logic_error("admit: the connection has to wait, see busy_until()");
   const SourceName name = name_of(peer);
-  if (const Source* full = crowded(name)) {
+  if (const Source* full = full_source(name)) {
     admission.evicted = full->waiting.begin()->second;
     forget(*admission.evicted);
   }
@@ -95,20 +96,20 @@ Authenticator::Admission Authenticator::admit(ConnectionId connection, const Pee
   return admission;
 }
 
-bool Authenticator::expected(const Seat& seat) const {
-  return !seat.taken && !seat.retired && (!seat.spent || policy_.reconnect);
+bool Authenticator::expected(const RankEntry& state) const {
+  return !state.taken && !state.retired && (!state.spent || policy_.reconnect);
 }
 
-void Authenticator::change(std::uint32_t rank, bool Seat::*what, bool value) {
-  Seat& seat = seats_[rank];
-  const bool before = expected(seat);
-  seat.*what = value;
-  if (before && !expected(seat)) --expected_;
-  if (!before && expected(seat)) ++expected_;
+void Authenticator::change(std::uint32_t rank, bool RankEntry::*what, bool value) {
+  RankEntry& state = rank_entries_[rank];
+  const bool before = expected(state);
+  state.*what = value;
+  if (before && !expected(state)) --expected_;
+  if (!before && expected(state)) ++expected_;
 }
 
-// The source that has to give a place up for a connection of this one; null: there is room.
-const Authenticator::Source* Authenticator::crowded(const SourceName& name) const {
+// The source whose oldest connection must be replaced by the new one; null: a slot is free.
+const Authenticator::Source* Authenticator::full_source(const SourceName& name) const {
   const auto own = sources_.find(name);
   if (own != sources_.end() && own->second.waiting.size() >= std::max(policy_.slots, expected_))
     return &own->second;
@@ -119,16 +120,17 @@ const Authenticator::Source* Authenticator::crowded(const SourceName& name) cons
 
 std::string Authenticator::descent_refusal(std::uint32_t rank, const Peer& peer) const {
   if (!policy_.descendants_only || peer.lineage.empty()) return {};
-  const std::int32_t process = seats_[rank].pid;
+  const std::int32_t process = rank_entries_[rank].pid;
   const std::int32_t ancestor = process != 0 ? process : launcher_;
   if (ancestor == 0 || std::ranges::count(peer.lineage, ancestor) > 0) return {};
-  const std::string who = "pid " + std::to_string(peer.lineage.front());
-  const std::string whose = " (pid " + std::to_string(ancestor) + ")";
-  if (process == 0) return who + " was not started by the agent" + whose;
-  return who + " is neither rank " + std::to_string(rank) + "'s process" + whose + " nor started by it";
+  const std::string name = "pid " + std::to_string(peer.lineage.front());
+  const std::string expected = " (pid " + std::to_string(ancestor) + ")";
+  if (process == 0) return name + " was not started by the agent" + expected;
+  return name + " is neither rank " + std::to_string(rank) + "'s process" + expected +
+         " nor a descendant of it";
 }
 
-bool Authenticator::missed(ConnectionId connection) {
+bool Authenticator::count_miss(ConnectionId connection) {
   const auto entry = waiting_.find(connection);
   if (entry == waiting_.end()) return false;
   Waiting& waiting = entry->second;
@@ -155,13 +157,14 @@ Authenticator::Identity Authenticator::identify(ConnectionId connection, std::st
     return refused(locked_out(peer));
   }
   const auto entry = ranks_.find(std::string(pmiid));
-  if (entry == ranks_.end()) return {std::nullopt, "pmiid is no rank's", missed(connection)};
+  if (entry == ranks_.end())
+    return {std::nullopt, "pmiid is not the PMI_ID of a rank", count_miss(connection)};
   const std::uint32_t rank = entry->second;
   const std::string name = "rank " + std::to_string(rank);
-  const Seat& seat = seats_[rank];
-  if (seat.taken) return refused(name + " has a connection already");
-  if (seat.retired) return refused(name + " has finalized");
-  if (!expected(seat)) return refused("the pmiid of " + name + " has been used");
+  const RankEntry& state = rank_entries_[rank];
+  if (state.taken) return refused(name + " has a connection already");
+  if (state.retired) return refused(name + " has finalized");
+  if (!expected(state)) return refused("the PMI_ID of " + name + " has been used");
   if (std::string refusal = descent_refusal(rank, peer); !refusal.empty()) return refused(refusal);
   take(rank);
   forget(connection);
@@ -169,16 +172,16 @@ Authenticator::Identity Authenticator::identify(ConnectionId connection, std::st
 }
 
 bool Authenticator::take(std::uint32_t rank) {
-  if (seats_[rank].taken) return false;
-  change(rank, &Seat::taken, true);
+  if (rank_entries_[rank].taken) return false;
+  change(rank, &RankEntry::taken, true);
   return true;
 }
 
-void Authenticator::spend(std::uint32_t rank) { change(rank, &Seat::spent, true); }
+void Authenticator::spend(std::uint32_t rank) { change(rank, &RankEntry::spent, true); }
 
-void Authenticator::leave(std::uint32_t rank) { change(rank, &Seat::taken, false); }
+void Authenticator::leave(std::uint32_t rank) { change(rank, &RankEntry::taken, false); }
 
-void Authenticator::retire(std::uint32_t rank) { change(rank, &Seat::retired, true); }
+void Authenticator::retire(std::uint32_t rank) { change(rank, &RankEntry::retired, true); }
 
 void Authenticator::forget(ConnectionId connection) {
   const auto entry = waiting_.find(connection);

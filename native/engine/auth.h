@@ -1,20 +1,29 @@
-// Who may be which rank: a state machine of its own, table-tested without sockets. What the kernel says of a
-// peer (uid, pid, address) is an input, in Peer; os/ only answers queries about sockets.
+// Authentication: decides which connection is which rank. A state machine without sockets; what the kernel
+// reports about a peer (uid, pid, address) is an input, in Peer.
 //
-// A peer passes three gates: its uid, or its host where nobody can know the uid, at accept and before a byte
-// of its is read; the pmi_id of its initack; and a rank has one connection. A refused peer is never answered:
-// MPICH goes on after rc=-1, and a stranger should learn nothing.
+// Three checks:
+// 1. When a connection is accepted, before a byte of it is read: the peer's uid must be allowed. If the peer
+// is on another machine, where the kernel cannot report a uid, its host must be allowed.
+// 2. The initack must carry the PMI_ID of a rank.
+// 3. That rank must not have a connection already.
+// A refused peer gets no reply: MPICH would continue after rc=-1, and an unidentified peer should learn
+// nothing.
 //
-// A pmi_id is spent by `init`: until then, when the connection ends, the same pmi_id may come again (a
-// wrapper that hands its socket to the program it starts, or a program that is none of PMI). After `init` it
-// is refused for good, but under `reconnect`, where it may come back when its connection has gone.
+// A PMI_ID is used up by `init`. If the connection ends before that, another connection may use the same
+// PMI_ID: a wrapper may pass its socket to the program that it starts, or the program may not use PMI at all.
+// After `init` the PMI_ID is refused. Under `reconnect` it is accepted again as soon as its connection has
+// ended.
 //
-// Nobody holds anybody up. All that is counted is counted by source: a uid of this machine, or a host that is
-// none. Another uid's connections are refused before they take a slot; a source's wrong pmi_ids delay the end
-// of its own wrong connections, never anybody's right pmi_id; when a source has more connections of unknown
-// rank than its slots, or all sources together more than theirs, old ones go for new ones, and new ones wait
-// (unaccepted, with what they have said) until one is old enough to go. A host, not a
-// uid, is locked out after a few wrong pmi_ids: whoever has our uid needs no guessing.
+// No peer can keep a rank of another user from connecting, because everything is counted per *source*. A
+// source is a uid of this machine, or the address of another machine.
+// - Connections of other uids are refused before they take a slot.
+// - A connection with a wrong PMI_ID is kept open for a while. The delay grows with each wrong PMI_ID of the
+// same source. It never delays a connection with a right one.
+// - If a source has more unidentified connections than its slots, or all sources together have more than
+// theirs, a new connection replaces the oldest one. If that is younger than eviction_age, the new connection
+// stays unaccepted, with its bytes unread, until then.
+// - A host is locked out after kHostMisses wrong PMI_IDs. A uid is not, because a process with an allowed uid
+// can read the PMI_IDs anyway.
 #pragma once
 
 #include <chrono>
@@ -36,7 +45,7 @@
 
 namespace wireup::engine {
 
-// One uid, or all from first to last: what a user namespace maps its users to.
+// One uid, or all from first to last. A user namespace maps a range of uids to its users.
 struct UidRange {
   UidRange(std::uint32_t uid) : first(uid), last(uid) {}
   UidRange(std::uint32_t first_uid, std::uint32_t last_uid) : first(first_uid), last(last_uid) {}
@@ -52,102 +61,107 @@ struct PmiId {
 };
 
 struct AuthPolicy {
-  // Who may connect from this machine. Root is nobody special.
+  // The uids that may connect from this machine. Root needs to be listed like any other.
   std::vector<UidRange> allowed_uids;
 
-  // From which other machines one may connect.
+  // The other machines that may connect.
   std::vector<wire::HostRange> allowed_hosts = {};
 
-  // The PMI_ID of each rank. Random: below 2^31 for MPICH, which sends atoi(PMI_ID), or 128 bits for our own
-  // clients. Empty: nobody comes in by a listener.
+  // The PMI_ID of each rank, a random number: below 2^31 for MPICH, which sends atoi(PMI_ID), or of 128 bits
+  // for wireup's own clients. If there are none, no rank can connect to a listener.
   std::vector<PmiId> pmi_ids;
 
-  // From accept to a good initack. Ten seconds is far beyond what a client needs, and short enough that
-  // silent strangers do not pile up.
+  // The time from accept to a valid initack. Ten seconds are far more than a client needs, and few enough
+  // that silent connections do not accumulate.
   std::chrono::milliseconds handshake_timeout{10'000};
 
-  // The same pmi_id may come back when its connection has gone.
+  // A PMI_ID may be used again after its connection has ended.
   bool reconnect = false;
 
-  // The peer must be the rank's process or a descendant of it, as far as the kernel tells. A guard against
-  // accidents, not a boundary.
+  // The peer must be the rank's process or a descendant of it, if the kernel reports its ancestors. This
+  // prevents mistakes; it is not a security boundary.
   bool descendants_only = false;
 
-  // Connections of unknown rank, of one source and of all, at least 1. A source always has as many as there
-  // are ranks still expected, and then the sum is larger too.
+  // The maximum number of unidentified connections of one source and of all sources, at least 1. If more
+  // ranks are still expected, their number is the maximum instead.
   std::size_t slots = 4096;
   std::size_t total_slots = 8192;
 
-  // Only what is older than this gives way to a new connection: a rank under load may need a while between
-  // its connect and its first word.
+  // Only a connection that is older than this can be replaced by a new one. A rank on a loaded machine may
+  // need some time between its connect and its initack.
   std::chrono::milliseconds eviction_age{250};
 };
 
-// What a host may do wrong before it is locked out for the life of the job.
+// A host is locked out for the life of the job after this many wrong PMI_IDs.
 inline constexpr std::uint32_t kHostMisses = 5;
 
 class Authenticator {
  public:
-  // Throws std::invalid_argument: more pmi_ids than ranks, or a pmi_id given twice.
+  // Throws std::invalid_argument if there are more PMI_IDs than ranks, or two equal ones.
   Authenticator(AuthPolicy policy, std::uint32_t size);
 
   struct Admission {
-    std::optional<std::string> refusal;   // empty: the peer may speak, until its deadline
-    std::optional<ConnectionId> evicted;  // this one has to go for it, and is forgotten
+    std::optional<std::string> refusal;   // empty: the peer may send its initack until the deadline
+    std::optional<ConnectionId> evicted;  // must be closed in exchange; already forgotten here
   };
-  // How long a peer that may speak has to wait for a place: all are taken by connections that are too young
-  // to give way. No peer that may be a rank is refused for lack of a place. Empty: it need not wait.
+  // Until when an allowed peer must stay unaccepted, because every slot is taken by a connection that is too
+  // young to be replaced. Empty: it can be accepted now. A peer that may be a rank is never refused for lack
+  // of a slot.
   std::optional<TimePoint> busy_until(const Peer& peer, TimePoint now) const;
-  // At accept. Throws std::logic_error where it has to wait.
+  // Call this at accept. Throws std::logic_error if busy_until() is not empty.
   Admission admit(ConnectionId connection, const Peer& peer, TimePoint now);
 
   struct Identity {
     std::optional<std::uint32_t> rank;
-    std::string refusal = {};  // when there is no rank
-    // The refused connection is to be heard no more, but closed only when it expires.
+    std::string refusal = {};  // why there is no rank
+    // Ignore the refused connection, but close it only when it expires.
     bool hold = false;
   };
-  // What an initack proves. On success the rank is taken and the deadline is over.
+  // Checks the PMI_ID of an initack. On success the rank has this connection, and the connection has no
+  // deadline any more.
   Identity identify(ConnectionId connection, std::string_view pmiid, const Peer& peer);
 
-  // A channel that proves its rank by itself. False: the rank is taken.
+  // The rank has a connection now, by a channel that needs no PMI_ID. Returns false if it has one already.
   bool take(std::uint32_t rank);
+  // The rank has sent init, which uses up its PMI_ID.
   void spend(std::uint32_t rank);
+  // The rank's connection has ended.
   void leave(std::uint32_t rank);
-  // Its last program has finalized: its pmi_id is of no more use, also under `reconnect`.
+  // The rank's last program has finalized. Its PMI_ID is refused from now on, also under `reconnect`.
   void retire(std::uint32_t rank);
 
-  // Which process a rank is, and which one starts ranks whose process is not known yet.
-  void runs_as(std::uint32_t rank, std::int32_t pid) { seats_[rank].pid = pid; }
+  // For descendants_only: the process of a rank, and the process that starts the ranks whose process is not
+  // known yet.
+  void runs_as(std::uint32_t rank, std::int32_t pid) { rank_entries_[rank].pid = pid; }
   void started_by(std::int32_t pid) { launcher_ = pid; }
-  // Whether a launcher starts the ranks: the host then hears when their processes end.
+  // Whether a launcher starts the ranks. The driver then reports when their processes end.
   bool has_launcher() const { return launcher_ != 0; }
 
-  // The connection ended before it was known.
+  // The connection ended before it was identified.
   void forget(ConnectionId connection);
 
   std::optional<TimePoint> deadline() const;
   struct Expired {
     ConnectionId connection;
-    bool held;  // refused before; otherwise it has not identified itself in time
+    bool held;  // it was refused before; false: it has not identified itself in time
   };
-  // A connection whose time is over, one at a call; forgotten with that.
+  // Returns one connection whose deadline has passed, and forgets it. Call it until it returns nothing.
   std::optional<Expired> expire(TimePoint now);
 
-  // Connections of unknown rank.
+  // The number of unidentified connections.
   std::size_t unidentified() const { return waiting_.size(); }
 
  private:
-  struct Seat {
-    bool taken = false;
-    bool spent = false;
-    bool retired = false;
+  struct RankEntry {
+    bool taken = false;    // it has a connection
+    bool spent = false;    // its PMI_ID was used by an init
+    bool retired = false;  // its PMI_ID is refused for good
     std::int32_t pid = 0;  // 0: not known
   };
-  // A uid of this machine, or another machine's address.
+  // The uid and the host of a source; one of them is empty.
   using SourceName = std::pair<std::optional<std::uint32_t>, std::string>;
   struct Source {
-    std::set<std::pair<TimePoint, ConnectionId>> waiting;  // by age
+    std::set<std::pair<TimePoint, ConnectionId>> waiting;  // the oldest first
     std::uint32_t misses = 0;
   };
   struct Waiting {
@@ -159,18 +173,18 @@ class Authenticator {
 
   std::string refusal_of(const Peer& peer) const;
   static SourceName name_of(const Peer& peer);
-  bool expected(const Seat& seat) const;
-  void change(std::uint32_t rank, bool Seat::*what, bool value);
-  const Source* crowded(const SourceName& name) const;
+  bool expected(const RankEntry& state) const;
+  void change(std::uint32_t rank, bool RankEntry::*what, bool value);
+  const Source* full_source(const SourceName& name) const;
   std::string descent_refusal(std::uint32_t rank, const Peer& peer) const;
-  bool missed(ConnectionId connection);
+  bool count_miss(ConnectionId connection);
 
   AuthPolicy policy_;
   std::unordered_map<std::string, std::uint32_t> ranks_;  // by pmi_id
-  std::vector<Seat> seats_;
-  std::size_t expected_;  // seats that a connection may still take
+  std::vector<RankEntry> rank_entries_;
+  std::size_t expected_;  // how many ranks may still connect
   std::int32_t launcher_ = 0;
-  std::map<SourceName, Source> sources_;  // those with connections waiting or misses
+  std::map<SourceName, Source> sources_;  // those with unidentified connections or wrong PMI_IDs
   std::set<std::pair<TimePoint, ConnectionId>> deadlines_;
   std::unordered_map<ConnectionId, Waiting> waiting_;
 };

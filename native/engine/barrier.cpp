@@ -71,7 +71,7 @@ std::optional<std::uint32_t> GroupBarriers::first_gone(const Key& key) const {
 }
 
 GroupBarriers::Result GroupBarriers::enter(std::uint32_t rank, const wire::BarrierGroup& group) {
-  if (!group.ranks.empty() && group.ranks.back().last >= layout_.size()) return {Entry::no_rank};
+  if (!group.ranks.empty() && group.ranks.back().last >= layout_.size()) return {Entry::unknown_rank};
   const bool of_node = group.kind == wire::BarrierGroup::Kind::node;
   Key key{group.kind, of_node ? layout_.place(rank).node : 0, group.tag, group.ranks};
   if (!contains(key, rank)) return {Entry::not_member};

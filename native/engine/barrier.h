@@ -1,4 +1,5 @@
-// Barriers: the one over all ranks of a job (who is in, who is missing), and those over groups of them.
+// Barriers: Barrier is the one of all ranks of a process group, GroupBarriers are those of PMI-1.2's barrier
+// groups.
 #pragma once
 
 #include <compare>
@@ -14,9 +15,9 @@
 namespace wireup::engine {
 
 struct BarrierStatus {
-  std::uint64_t number = 0;            // barriers completed so far = the number of the one under way
-  std::vector<std::uint32_t> inside;   // ranks that wait in it
-  std::vector<std::uint32_t> missing;  // ranks it waits for; empty when nobody is inside
+  std::uint64_t number = 0;  // the number of completed barriers, which is the number of the current one
+  std::vector<std::uint32_t> inside;   // the ranks that wait in it
+  std::vector<std::uint32_t> missing;  // the ranks that it waits for; empty if no rank is inside
 };
 
 class Barrier {
@@ -26,10 +27,10 @@ class Barrier {
   enum class Entry {
     waiting,
     twice,     // it is inside already; nothing has changed
-    complete,  // it was the last: all are out, and the next barrier has begun
+    complete,  // it was the last one: the barrier is over, and the next one has begun
   };
   Entry enter(std::uint32_t rank);
-  // True when it was inside.
+  // Returns true if it was inside.
   bool leave(std::uint32_t rank);
 
   std::uint64_t number() const { return number_; }
@@ -43,30 +44,30 @@ class Barrier {
   std::uint64_t number_ = 0;
 };
 
-// A barrier over a group of ranks that some have entered.
+// A barrier of a barrier group that at least one rank has entered.
 struct GroupBarrierStatus {
   std::int32_t tag = 0;
   std::vector<std::uint32_t> inside;
-  std::vector<std::uint32_t> missing;  // the others of the group
+  std::vector<std::uint32_t> missing;  // the other ranks of the group
 };
 
-// Barriers over groups: any number of them at once, a rank in several of them. Two ranks mean the same
-// barrier when they name the same kind of group, the same ranks and the same tag; when all of a group are in,
-// it begins anew.
+// The barriers of barrier groups. Any number of them can be in progress, and a rank can be inside several.
+// Two ranks enter the same barrier if they name the same kind of group, the same ranks and the same tag. When
+// all ranks of the group are inside, the barrier is over, and the same name means the next one.
 //
-// A rank that has left for good is waited for by nobody: the barriers of its groups fail, for those inside
-// and for those who come later. No other barrier does.
+// If a rank has left for good, all barriers of its groups fail, for the ranks inside and for those that enter
+// later. Other barriers are not affected.
 class GroupBarriers {
  public:
   explicit GroupBarriers(const Layout& layout) : layout_(layout) {}
 
   enum class Entry {
     waiting,
-    complete,    // it was the last: Result::released are out
-    not_member,  // the group is one of others
-    no_rank,     // the group names a rank that the job has not
-    twice,       // it is inside already; nothing has changed
-    failed,      // Result::gone of the group has left for good
+    complete,      // it was the last one: the barrier is over for Result::released
+    not_member,    // the rank is not in the group
+    unknown_rank,  // the group has a rank that the process group does not have
+    twice,         // it is inside already; nothing has changed
+    failed,        // the rank Result::gone of the group has left for good
   };
   struct Result {
     Entry entry = Entry::waiting;
@@ -79,23 +80,23 @@ class GroupBarriers {
     std::uint32_t rank;
     std::int32_t tag;
   };
-  // The rank is gone for good. Who waited with it.
+  // The rank has left for good. Returns the ranks whose barriers have failed by that.
   std::vector<Failed> depart(std::uint32_t rank);
-  // It is back.
+  // The rank has connected again.
   void come_back(std::uint32_t rank) { gone_.erase(rank); }
-  // It waits in none any more, but may come again.
+  // Removes the rank from all barriers. It may enter them again.
   void leave(std::uint32_t rank);
 
-  // The first `most` of those that are open.
+  // The first `most` barriers that are in progress.
   std::vector<GroupBarrierStatus> status(std::size_t most) const;
   std::size_t open() const { return open_.size(); }
 
  private:
   struct Key {
     wire::BarrierGroup::Kind kind;
-    std::uint32_t node;  // of kind node
+    std::uint32_t node;  // kind `node` only
     std::int32_t tag;
-    std::vector<wire::RankRange> ranks;  // of kind ranks
+    std::vector<wire::RankRange> ranks;  // kind `ranks` only
     auto operator<=>(const Key&) const = default;
   };
 
@@ -104,7 +105,7 @@ class GroupBarriers {
   std::optional<std::uint32_t> first_gone(const Key& key) const;
 
   const Layout& layout_;
-  std::map<Key, std::set<std::uint32_t>> open_;  // who is inside
+  std::map<Key, std::set<std::uint32_t>> open_;  // the ranks inside
   std::set<std::uint32_t> gone_;
 };
 

@@ -1,4 +1,4 @@
-// What a client's requests are on the wire, and which of them cannot be said.
+// The client's requests on the wire, and which of them cannot be sent.
 #include <string>
 
 #include "engine/client_session.h"
@@ -14,7 +14,7 @@ using wire::MessageWriter;
 using wire::ValueType;
 using wire::Version;
 
-// The one attribute of the job that PMI-2's handshake asks for.
+// The job attribute that the client reads in PMI-2's handshake.
 constexpr std::string_view kUniverseSize = "universeSize";
 
 }  // namespace
@@ -25,30 +25,31 @@ ClientSession::Refusal ClientSession::refusal_of(const Request& request) const {
   switch (request.message) {
     case MessageId::barrier_in:
       if (request.key.empty()) return {};
-      if (is_v2() || info_.subversion < 2)
-        return {kFail, "barriers of groups need a server and a client of PMI 1.2"};
-      if (!wire::parse_barrier_group(request.key)) return {kInvalidArgument, "the group is none"};
+      if (is_v2() || info_.subversion < 2) return {kFail, "barriers of groups need PMI 1.2 at both sides"};
+      if (!wire::parse_barrier_group(request.key)) return {kInvalidArgument, "the group is malformed"};
       return {};
     case MessageId::spawn:
-      if (request.value.empty()) return {kInvalidArgument, "what is to be spawned cannot be said"};
+      if (request.value.empty())
+        return {kInvalidArgument,
+                "a text of the spawn is empty, too long, or has bytes that PMI cannot carry"};
       return {};
     case MessageId::put_node_attribute:
     case MessageId::get_node_attribute:
     case MessageId::get_job_attribute:
       if (!is_v2()) return {kFail, "attributes need PMI 2"};
-      return unsayable(request);
+      return value_refusal(request);
     case MessageId::put:
     case MessageId::get:
     case MessageId::publish_name:
     case MessageId::unpublish_name:
     case MessageId::lookup_name:
-      return unsayable(request);
+      return value_refusal(request);
     default:
       return {};
   }
 }
 
-ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
+ClientSession::Refusal ClientSession::value_refusal(const Request& request) const {
   const bool named = request.message == MessageId::publish_name ||
                      request.message == MessageId::unpublish_name ||
                      request.message == MessageId::lookup_name;
@@ -57,31 +58,31 @@ ClientSession::Refusal ClientSession::unsayable(const Request& request) const {
   const std::int32_t bad_key = named ? kInvalidArgument : kInvalidKey;
   if (request.key.empty()) return {bad_key, key + " is empty"};
   if (!wire::is_encodable(ValueType::word, Version::v1, request.key)) {
-    return {bad_key, key + " holds a blank, a newline, a NUL byte or '='"};
+    return {bad_key, key + " has a blank, a newline, a NUL byte or '='"};
   }
   if (is_v2() && !wire::is_encodable(ValueType::word, Version::v2, request.key))
-    return {bad_key, key + " holds a semicolon"};
-  // No server says a limit for names: ours is that of a value.
+    return {bad_key, key + " has a semicolon"};
+  // PMI defines no limit for names. A name may be as long as a value.
   const std::size_t key_max = named ? info_.value_max : info_.key_max;
   if (request.key.size() >= key_max) {
     return {named ? kInvalidArgument : kInvalidKeyLength,
-            key + " is over " + std::to_string(key_max - 1) + " bytes"};
+            key + " is longer than " + std::to_string(key_max - 1) + " bytes"};
   }
   if (!wire::is_encodable(ValueType::rest_of_line, Version::v1, request.value)) {
-    return {named ? kInvalidArgument : kInvalidValue, value + " holds a newline or a NUL byte"};
+    return {named ? kInvalidArgument : kInvalidValue, value + " has a newline or a NUL byte"};
   }
   if (is_v2() && !wire::is_encodable(ValueType::rest_of_line, Version::v2, request.value)) {
-    return {named ? kInvalidArgument : kInvalidValue, value + " holds a semicolon"};
+    return {named ? kInvalidArgument : kInvalidValue, value + " has a semicolon"};
   }
-  const std::size_t room = named ? info_.value_max - request.key.size() : info_.value_max;
-  if (request.value.size() >= room) {
+  const std::size_t value_max = named ? info_.value_max - request.key.size() : info_.value_max;
+  if (request.value.size() >= value_max) {
     return {named ? kInvalidArgument : kInvalidValueLength,
-            value + " is over " + std::to_string(room - 1) + " bytes"};
+            value + " is longer than " + std::to_string(value_max - 1) + " bytes"};
   }
   return {};
 }
 
-// False: it cannot be said, and nothing of it has been written.
+// Returns false if the wire cannot carry the request. Nothing is written then.
 bool ClientSession::write(const Request& request, std::string& out) const {
   if (request.message == MessageId::spawn) {
     out.append(request.value);
@@ -96,7 +97,7 @@ bool ClientSession::write(const Request& request, std::string& out) const {
     case MessageId::initack:
       line.add(AttributeId::pmiid, options_.pmi_id.value_or(std::to_string(options_.rank)));
       if (!options_.job_id.empty()) line.add(AttributeId::pmijobid, options_.job_id);
-      // Of several threads of ours none speaks before another has been answered.
+      // The session sends one request at a time, so the server need not expect several threads.
       line.add(AttributeId::threaded, "FALSE");
       break;
     case MessageId::put:

@@ -40,15 +40,15 @@ void answer(Answer answer, ClientEffects& effects) {
   effects.events.emplace_back(std::in_place_type<Answer>, std::move(answer));
 }
 
-// What a server sent and should not have, in a message for people.
-std::string heard(std::string_view text) { return wire::printable(wire::cut(text, kMaxKey)); }
+// The text of an unexpected message, shortened and printable.
+std::string excerpt(std::string_view text) { return wire::printable(wire::cut(text, kMaxKey)); }
 
-std::string said(const Parsed& parsed) {
+std::string reason_of(const Parsed& parsed) {
   const std::string_view message = parsed.text(AttributeId::msg);
   return message.empty() ? std::string() : ": " + wire::printable(message);
 }
 
-// What is quick to answer and independent of the other ranks.
+// Requests that a server answers at once, without waiting for other ranks.
 bool pipelines(MessageId message) { return message == MessageId::put || message == MessageId::get; }
 
 bool set_size(const Parsed& parsed, AttributeId id, std::size_t& out) {
@@ -79,13 +79,13 @@ void ClientSession::start(ClientEffects& effects) {
   if (state_ != State::idle) return;
   if (options_.handshake_only) options_.version = wire::Version::v1;
   if (is_v2() && !wire::is_encodable(wire::ValueType::word, wire::Version::v2, options_.job_id)) {
-    return fail(Failed::Reason::protocol, "PMI_JOBID cannot be said on the wire", effects);
+    return fail(Failed::Reason::protocol, "PMI_JOBID has a byte that PMI cannot carry", effects);
   }
   if (options_.pmi_id) {
     if (options_.pmi_id->empty() ||
         !wire::is_encodable(wire::ValueType::word, wire::Version::v1, *options_.pmi_id) ||
         !wire::is_encodable(wire::ValueType::word, options_.version, *options_.pmi_id)) {
-      return fail(Failed::Reason::protocol, "PMI_ID cannot be said on the wire", effects);
+      return fail(Failed::Reason::protocol, "PMI_ID is empty or has a byte that PMI cannot carry", effects);
     }
     if (is_v2()) return begin(effects);
     state_ = State::identifying;
@@ -98,15 +98,15 @@ void ClientSession::start(ClientEffects& effects) {
 
 void ClientSession::begin(ClientEffects& effects) {
   state_ = State::starting;
-  // Before what was asked for meanwhile.
-  const auto ask = [this](const auto& startup) {
+  // The handshake goes before requests that were made earlier.
+  const auto enqueue_first = [this](const auto& startup) {
     for (auto message = startup.rbegin(); message != startup.rend(); ++message)
       waiting_.push_front({*message});
   };
   if (is_v2()) {
-    ask(kStartup2);
+    enqueue_first(kStartup2);
   } else {
-    ask(kStartup);
+    enqueue_first(kStartup);
   }
   pump(effects);
 }
@@ -159,13 +159,13 @@ RequestId ClientSession::finalize(ClientEffects& effects) {
 
 void ClientSession::abort(std::int32_t exit_code, std::string_view message, ClientEffects& effects) {
   if (state_ == State::over) return;
-  // Within one line, whatever the message holds.
+  // The message is shortened, so that abort always fits in a line.
   constexpr std::size_t kMaxMessage = kMaxLine / 2;
   std::string text(wire::cut(message, kMaxMessage));
   const wire::Version version = framed_ ? wire::Version::v2 : wire::Version::v1;
-  const std::string_view unsayable = wire::reserved_bytes(wire::ValueType::rest_of_line, version);
+  const std::string_view reserved = wire::reserved_bytes(wire::ValueType::rest_of_line, version);
   for (char& c : text) {
-    if (unsayable.find(c) != std::string_view::npos) c = c == ';' ? ',' : ' ';
+    if (reserved.find(c) != std::string_view::npos) c = c == ';' ? ',' : ' ';
   }
   MessageWriter line(effects.send, MessageId::abort, version);
   line.add(AttributeId::exitcode, exit_code);
@@ -184,7 +184,7 @@ void ClientSession::receive(std::string_view bytes, ClientEffects& effects) {
           on_message(wire::parse_v2(line, Direction::to_client, scratch_), line, effects);
           continue;
         default:
-          return fail(Failed::Reason::protocol, "the server sent what is no frame of PMI-2", effects);
+          return fail(Failed::Reason::protocol, "the server sent a malformed PMI-2 frame", effects);
       }
     }
     switch (framer_.next(bytes, line)) {
@@ -192,7 +192,7 @@ void ClientSession::receive(std::string_view bytes, ClientEffects& effects) {
         return;
       case wire::LineFramer::Result::too_long:
         return fail(Failed::Reason::protocol,
-                    "the server sent a line over " + std::to_string(kMaxLine) + " bytes", effects);
+                    "the server sent a line of more than " + std::to_string(kMaxLine) + " bytes", effects);
       case wire::LineFramer::Result::line:
         on_line(line, effects);
         break;
@@ -207,12 +207,12 @@ void ClientSession::eof(ClientEffects& effects) {
     effects.close = true;
     return;
   }
-  // A server refuses by closing, so that a stranger learns nothing.
+  // A server refuses an initack by closing the connection without a reply.
   const bool refused = options_.pmi_id && !identified_;
   fail(refused ? Failed::Reason::refused : Failed::Reason::hung_up,
        refused ? "the server closed the connection instead of answering " +
                      std::string(wire::spec_of(MessageId::initack).wire_name(options_.version)) +
-                     ": PMI_ID is wrong or used up, or this user is not allowed"
+                     ": PMI_ID is wrong or has been used, or this user is not allowed"
                : "the server closed the connection",
        effects);
 }
@@ -225,17 +225,17 @@ RequestId ClientSession::enqueue(Request request, ClientEffects& effects) {
   return id;
 }
 
-bool ClientSession::has_room_for(const Request& request) const {
+bool ClientSession::can_send(const Request& request) const {
   if (in_flight_.empty()) return true;
-  // What does not pipeline is only ever in flight alone.
+  // A request that does not pipeline is the only one in flight.
   return pipelines(request.message) && pipelines(in_flight_.back().message) &&
          in_flight_.size() < options_.window;
 }
 
 void ClientSession::pump(ClientEffects& effects) {
-  while (!waiting_.empty() && has_room_for(waiting_.front()) && state_ != State::over) {
+  while (!waiting_.empty() && can_send(waiting_.front()) && state_ != State::over) {
     Refusal refusal = refusal_of(waiting_.front());
-    // Answers keep the order of the requests, so a refusal waits for those on the wire.
+    // Answers keep the order of the requests, so a refusal waits for the replies to earlier ones.
     if (refusal.rc != kSuccess && !in_flight_.empty()) return;
     Request request = std::move(waiting_.front());
     waiting_.pop_front();
@@ -249,7 +249,7 @@ void ClientSession::pump(ClientEffects& effects) {
       continue;
     }
     if (!write(request, effects.send)) {
-      return fail(Failed::Reason::protocol, "a word of the server's cannot be said back to it", effects);
+      return fail(Failed::Reason::protocol, "the server's kvsname has a byte that PMI cannot carry", effects);
     }
     in_flight_.push_back(std::move(request));
   }
@@ -266,7 +266,8 @@ void ClientSession::on_line(std::string_view line, ClientEffects& effects) {
 void ClientSession::on_message(const Parsed& parsed, std::string_view text, ClientEffects& effects) {
   const wire::Version version = framed_ ? wire::Version::v2 : wire::Version::v1;
   if (in_flight_.empty()) {
-    return fail(Failed::Reason::protocol, "the server spoke unasked: " + heard(parsed.command), effects);
+    return fail(Failed::Reason::protocol, "the server sent an unexpected " + excerpt(parsed.command),
+                effects);
   }
   const MessageId expected = wire::spec_of(in_flight_.front().message).reply;
   std::int32_t rc = parsed.integer(AttributeId::rc).value_or(kSuccess);
@@ -274,12 +275,12 @@ void ClientSession::on_message(const Parsed& parsed, std::string_view text, Clie
   const bool is_expected = parsed.spec != nullptr && parsed.spec->id == expected;
   if (!is_expected && parsed.command == wire::spec_of(MessageId::unknown_result).wire_name(version) &&
       rc != kSuccess) {
-    // Our own server's answer to what it could not read at all.
+    // wireup's server sends this reply to a request that it cannot parse at all.
   } else if (!is_expected || parsed.status != ParseStatus::ok) {
     const std::string wanted(wire::spec_of(expected).wire_name(version));
     return fail(
         Failed::Reason::protocol,
-        "expected " + wanted + ", the server sent " + (is_expected ? wire::describe(parsed) : heard(text)),
+        "expected " + wanted + ", the server sent " + (is_expected ? wire::describe(parsed) : excerpt(text)),
         effects);
   }
   const Request request = std::move(in_flight_.front());
@@ -288,7 +289,7 @@ void ClientSession::on_message(const Parsed& parsed, std::string_view text, Clie
     on_startup_reply(request.message, parsed, rc == kSuccess, effects);
   } else {
     if (request.message == MessageId::finalize && rc == kSuccess) finalized_ = true;
-    // In PMI-2, not to find it is no error of the request.
+    // PMI-2 reports a missing key as a success with found=FALSE.
     if (rc == kSuccess && parsed.text(AttributeId::found) == "FALSE") {
       rc = kFail;
       message = "not_found";
@@ -297,8 +298,8 @@ void ClientSession::on_message(const Parsed& parsed, std::string_view text, Clie
                                : request.message == MessageId::spawn     ? AttributeId::kvsname
                                                                          : AttributeId::value;
     std::string value(rc == kSuccess ? parsed.text(wanted) : std::string_view());
-    // In PMI-1's API (RFC 13) a reserved key that is not there has an empty value. Servers answer with an
-    // error: MPICH, which asks on the wire, takes an empty process mapping for a broken one.
+    // In PMI-1's API (RFC 13) a missing reserved key has an empty value. Servers reply with an error
+    // nevertheless, because MPICH treats an empty process mapping as a malformed one.
     if (request.message == MessageId::get && !framed_ && request.key.starts_with(kReservedPrefix))
       rc = kSuccess;
     answer({request.id, rc, std::move(value), rc == kSuccess ? std::string() : std::move(message),
@@ -315,11 +316,11 @@ void ClientSession::on_identity(const Parsed& parsed, ClientEffects& effects) {
   }
   if (identified_) return on_set(parsed, effects);
   if (parsed.spec->id != MessageId::initack_reply) {
-    return fail(Failed::Reason::protocol, "expected initack, the server sent " + heard(parsed.command),
+    return fail(Failed::Reason::protocol, "expected initack, the server sent " + excerpt(parsed.command),
                 effects);
   }
   if (parsed.integer(AttributeId::rc).value_or(kSuccess) != kSuccess) {
-    return fail(Failed::Reason::refused, "the server refused initack" + said(parsed), effects);
+    return fail(Failed::Reason::refused, "the server refused initack" + reason_of(parsed), effects);
   }
   identified_ = true;
   info_.spawned = info_.spawned || !parsed.text(AttributeId::spawner_jobid).empty();
@@ -327,14 +328,15 @@ void ClientSession::on_identity(const Parsed& parsed, ClientEffects& effects) {
 
 void ClientSession::on_set(const Parsed& parsed, ClientEffects& effects) {
   if (parsed.spec->id != MessageId::set) {
-    return fail(Failed::Reason::protocol, "expected set, the server sent " + heard(parsed.command), effects);
+    return fail(Failed::Reason::protocol, "expected set, the server sent " + excerpt(parsed.command),
+                effects);
   }
   have_size_ = set_unsigned(parsed, AttributeId::size, info_.size) || have_size_;
   have_rank_ = set_unsigned(parsed, AttributeId::rank, info_.rank) || have_rank_;
   have_debug_ = parsed.attributes.has(AttributeId::debug) || have_debug_;
   if (!have_size_ || !have_rank_ || !have_debug_) return;
   if (info_.rank >= info_.size) {
-    return fail(Failed::Reason::protocol, "the server set a rank that is not below the size", effects);
+    return fail(Failed::Reason::protocol, "the server sent a rank that is not below the size", effects);
   }
   if (options_.handshake_only) return on_ready(effects);
   begin(effects);
@@ -348,16 +350,16 @@ void ClientSession::on_startup_reply(MessageId asked, const Parsed& parsed, bool
       return on_fullinit_reply(parsed, ok, effects);
     case MessageId::get_maxes:
       if (!ok || !set_limits(parsed)) {
-        fail(Failed::Reason::protocol, "the server does not say its limits" + said(parsed), effects);
+        fail(Failed::Reason::protocol, "the server did not send its limits" + reason_of(parsed), effects);
       }
       return;
     case MessageId::get_my_kvsname:
       info_.kvsname = parsed.text(AttributeId::kvsname);
       if (!ok || info_.kvsname.empty()) {
-        fail(Failed::Reason::protocol, "the server does not say its kvsname" + said(parsed), effects);
+        fail(Failed::Reason::protocol, "the server did not send its kvsname" + reason_of(parsed), effects);
       }
       return;
-    // A server that cannot tell these is still of use.
+    // The session does not need these two, so an error is ignored.
     case MessageId::get_job_attribute: {
       std::int32_t size = -1;
       const std::string_view text = parsed.text(AttributeId::value);
@@ -379,28 +381,30 @@ void ClientSession::on_init_reply(const Parsed& parsed, bool ok, ClientEffects& 
   const std::string version(parsed.text(AttributeId::pmi_version));
   if (parsed.integer(AttributeId::pmi_version).value_or(static_cast<std::int32_t>(wanted)) >
       static_cast<std::int32_t>(wanted)) {
-    return fail(Failed::Reason::protocol,
-                "the server speaks PMI " + version + " only, this client PMI " + std::to_string(wanted),
-                effects);
+    return fail(
+        Failed::Reason::protocol,
+        "the server supports only PMI " + version + ", this client uses PMI " + std::to_string(wanted),
+        effects);
   }
-  if (!ok) return fail(Failed::Reason::refused, "the server refused init" + said(parsed), effects);
+  if (!ok) return fail(Failed::Reason::refused, "the server refused init" + reason_of(parsed), effects);
   if (!set_unsigned(parsed, AttributeId::pmi_version, info_.version) || info_.version != wanted ||
       !set_unsigned(parsed, AttributeId::pmi_subversion, info_.subversion)) {
-    return fail(Failed::Reason::protocol, "the server does not speak PMI " + std::to_string(wanted), effects);
+    return fail(Failed::Reason::protocol, "the server does not support PMI " + std::to_string(wanted),
+                effects);
   }
   framed_ = is_v2();
 }
 
 void ClientSession::on_fullinit_reply(const Parsed& parsed, bool ok, ClientEffects& effects) {
-  if (!ok) return fail(Failed::Reason::refused, "the server refused fullinit" + said(parsed), effects);
+  if (!ok) return fail(Failed::Reason::refused, "the server refused fullinit" + reason_of(parsed), effects);
   if (!set_unsigned(parsed, AttributeId::rank, info_.rank) ||
       !set_unsigned(parsed, AttributeId::size, info_.size) || info_.rank >= info_.size) {
-    return fail(Failed::Reason::protocol, "the server does not say which rank of how many this is", effects);
+    return fail(Failed::Reason::protocol, "the server sent no valid rank and size", effects);
   }
   identified_ = true;
   info_.appnum = parsed.integer(AttributeId::appnum).value_or(0);
   info_.spawned = info_.spawned || !parsed.text(AttributeId::spawner_jobid).empty();
-  // PMI-2 has them in its header file.
+  // PMI-2 sends no limits; pmi2.h defines them.
   info_.kvsname_max = kMaxKvsname;
   info_.key_max = kMaxKey;
   info_.value_max = kMaxValue;
@@ -412,7 +416,7 @@ bool ClientSession::set_limits(const Parsed& parsed) {
       !set_size(parsed, AttributeId::vallen_max, info_.value_max)) {
     return false;
   }
-  // Whatever the server offers, a put must fit in one of our own lines.
+  // A put must fit in a line of kMaxLine bytes, even if the server announces larger limits.
   constexpr std::size_t kWords = 64;
   info_.key_max = std::min(info_.key_max, kMaxLine / 4);
   info_.value_max = std::min(info_.value_max, kMaxLine - kWords - kMaxKvsname - info_.key_max);

@@ -1,7 +1,8 @@
-// What the engine wants done. The engine never does I/O and never calls back: every input (bytes, EOF, time,
-// an exit) fills an Effects, and the host carries it out in order, then clears and reuses it.
+// Effects: the engine's output. The engine does no I/O and calls nothing outside. Every input (bytes, the end
+// of a connection, time, the end of a process) appends to an Effects. The driver executes the list in order,
+// then clears and reuses it.
 //
-// Threads: none of its own; an Effects belongs to the thread that drives the engine.
+// Threads: an Effects belongs to the thread that drives the engine.
 #pragma once
 
 #include <cstddef>
@@ -21,35 +22,45 @@
 
 namespace wireup::engine {
 
-// Given by the host, small and dense (the engine keeps a table by it). An id may be used again after the
-// engine closed the connection (Close) or was told of its end (ProcessGroup::eof).
+// Chosen by the driver. The engine keeps a table indexed by it, so ids should be small. An id may be used
+// again after the engine has closed the connection (Close) or was informed of its end (ProcessGroup::eof()).
 using ConnectionId = std::uint32_t;
 
-// Bytes for one connection: a slice of Effects::bytes().
+// Send these bytes on one connection. They are a slice of Effects::bytes().
 struct Send {
   ConnectionId connection;
   std::size_t offset;
   std::size_t size;
 };
 
-// Close after what was sent before has been written. The engine has forgotten the connection.
+// Close the connection after all earlier bytes have been written. The engine has forgotten it.
 struct Close {
   ConnectionId connection;
 };
 
 enum class EventType : std::uint8_t {
-  connected,     // rank, peer: a rank's connection is known to be that rank's. again: not its first
-  initialized,   // rank, version, again
-  barrier,       // barrier: every rank is out of the barrier of that number (from 0)
-  finalized,     // rank
-  aborted,       // rank, exit_code, message: the rank's first abort; the job ends once
-  disconnected,  // rank, lost, again: the connection ended; lost when between init and finalize. in_barrier:
-                 // it waited in `barrier`. message: why the server cut the connection off; empty: the peer
-                 // hung up
-  rejected,      // peer, message: a stranger was refused
-  protocol_error,  // rank (-1 before it is known), message: bad input, said to the peer too where it can be
-  stuck,  // rank, barrier: ranks wait in the barrier and will for ever, since that rank, the first to
-          // leave, is gone. Told once, and again only when a rank that was gone has been back
+  // rank, peer, again: a connection has identified itself as the rank. again: not the rank's first one.
+  connected,
+  // rank, version, subversion, again: the rank has sent init.
+  initialized,
+  // barrier: all ranks have completed the barrier with this number, counted from 0.
+  barrier,
+  // rank: it has sent finalize.
+  finalized,
+  // rank, exit_code, message, in_barrier, barrier: the rank's first abort.
+  aborted,
+  // rank, lost, again, in_barrier, barrier, message: the rank's connection has ended. lost: between init and
+  // finalize. in_barrier: the rank waited in that barrier. message: why the server closed the connection;
+  // empty: the peer closed it.
+  disconnected,
+  // peer, message, rank: a connection was refused. rank: that of the channel it came on; -1: of a listener.
+  rejected,
+  // rank (-1: not known yet), message: an invalid request. The peer gets an error reply if the protocol
+  // permits one.
+  protocol_error,
+  // rank, barrier: ranks wait in the barrier and cannot complete it. rank: the first rank that has left.
+  // Reported once; again only after a rank that had left has connected again.
+  stuck,
 };
 
 inline constexpr std::size_t kEventTypes = static_cast<std::size_t>(EventType::stuck) + 1;
@@ -62,17 +73,17 @@ struct Event {
   bool again = false;
   bool in_barrier = false;
   std::uint64_t barrier = 0;
-  std::uint32_t version = 0;  // PMI version and subversion agreed on
+  std::uint32_t version = 0;  // the agreed version of PMI
   std::uint32_t subversion = 0;
   std::string message = {};
   Peer peer = {};
 };
 
-// Whether peers can make as many of such events as they like. Each of the others comes a few times a rank at
-// most.
+// Whether peers can cause any number of such events. Of all others there are only a few for each rank.
 bool is_repeatable(const Event& event);
 
-// What only the host can do. It is asked once, and goes on when the host answers: ProcessGroup::answer_spawn.
+// A question that only the driver can answer. The driver answers each one once, by
+// ProcessGroup::answer_spawn() or answer_name().
 using QueryId = std::uint64_t;
 
 struct SpawnQuery {
@@ -81,20 +92,19 @@ struct SpawnQuery {
   SpawnRequest spawn;
 };
 
-// The same, where the names are kept elsewhere (ProcessGroupOptions::names_elsewhere):
-// ProcessGroup::answer_name.
+// Only if the names are kept elsewhere (ProcessGroupOptions::names_elsewhere).
 struct NameQuery {
   QueryId id;
   std::uint32_t rank;
   NameRequest request;
 };
 
-// The large ones are rare, and stand elsewhere: a barrier's list has a Send for each rank, and is as long as
-// they are small.
+// Large effects are rare and allocated separately: the list of a barrier has a Send for each rank, so its
+// elements must be small.
 using Effect = std::variant<Send, Close, std::unique_ptr<Event>, std::unique_ptr<SpawnQuery>,
                             std::unique_ptr<NameQuery>>;
 
-// The effect when it is a T, else null.
+// The effect as a T; null if it is something else.
 template <typename T>
 const T* as(const Effect& effect) {
   if constexpr (std::is_same_v<T, Send> || std::is_same_v<T, Close>) {
@@ -112,18 +122,18 @@ class Effects {
     return std::string_view(buffer_).substr(send.offset, send.size);
   }
   bool empty() const { return list_.empty(); }
-  // Keeps the memory for the next turn.
+  // Keeps the memory for reuse.
   void clear() {
     list_.clear();
     buffer_.clear();
   }
 
-  // Engine side. Consecutive sends to one connection become one.
+  // For the engine only. Consecutive sends on one connection are merged.
   void send(ConnectionId connection, std::string_view bytes);
-  // The same bytes to many connections, stored once: mark(), append to buffer(), then share() for each.
+  // To send the same bytes on many connections: call mark(), append to buffer(), then call share() for each.
   std::size_t mark() const { return buffer_.size(); }
   std::string& buffer() { return buffer_; }
-  // Everything appended to buffer() since `offset` goes to `connection`.
+  // Sends everything appended to buffer() since `offset`.
   void share(ConnectionId connection, std::size_t offset);
   void close(ConnectionId connection) { list_.emplace_back(Close{connection}); }
   void ask(SpawnQuery query) { list_.emplace_back(std::make_unique<SpawnQuery>(std::move(query))); }

@@ -5,7 +5,7 @@ namespace wireup::engine {
 bool Kvs::put(std::string_view key, std::string_view value) {
   if (const auto entry = entries_.find(key); entry != entries_.end()) {
     if (!share_.replace(entry->second.size(), value)) return false;
-    // Not assigned to the old one, which would keep the memory of a longer value.
+    // A new string, because an assignment would keep the memory of a longer value.
     entry->second = std::string(value);
     return true;
   }

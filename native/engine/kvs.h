@@ -1,5 +1,6 @@
-// The key-value space of a job. A put is seen by all at once; a second put of a key replaces the first, as in
-// Flux (RFC 13 forbids it to clients, but no server refuses it, and programs that start PMI twice do it).
+// The key-value space of a process group. All ranks see a put at once. A second put of a key replaces the
+// value, as Flux does. RFC 13 forbids clients to put a key twice, but no server refuses it, and programs that
+// initialize PMI twice do it.
 #pragma once
 
 #include <cstddef>
@@ -12,19 +13,19 @@
 
 namespace wireup::engine {
 
-// Keys that begin with this are the server's own.
+// Keys with this prefix belong to the server. It refuses puts of them.
 inline constexpr std::string_view kReservedPrefix = "PMI_";
 
 class Kvs {
  public:
-  // The share outlives it.
+  // `share` must live longer than this object.
   explicit Kvs(SpaceShare& share) : share_(share) {}
 
-  // False: there is no room for it, and nothing has changed.
+  // Returns false if the space is full. Nothing has changed then.
   bool put(std::string_view key, std::string_view value);
-  // Of the server's own.
+  // For the server's own keys; succeeds also if the space is full.
   void preput(std::string_view key, std::string_view value);
-  // Null when there is none; valid until the next put.
+  // Returns null if the key is missing. The pointer is valid until the next put.
   const std::string* get(std::string_view key) const;
   std::size_t size() const { return entries_.size(); }
 

@@ -1,5 +1,5 @@
-// Where the ranks of a job are: rank -> node and appnum. Process mapping, cliques, NODE barriers and local
-// ranks all follow from it.
+// The placement of the ranks of a process group: the node and appnum of each rank. PMI_process_mapping,
+// cliques, barriers of a node and local ranks follow from it.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +16,20 @@ struct Place {
 
 class Layout {
  public:
-  // All ranks on one node, one application. Both throw std::invalid_argument for no ranks.
+  // All ranks on one node, in one application. Throws std::invalid_argument if `size` is 0.
   static Layout single_node(std::uint32_t size);
 
-  // Nodes are filled in the order of ranks; the last may have fewer. Throws std::invalid_argument for no
-  // ranks, in the job or on a node.
+  // Fills nodes in the order of the ranks; the last node may have fewer. Throws std::invalid_argument if an
+  // argument is 0.
   static Layout by_node(std::uint32_t size, std::uint32_t ranks_per_node);
 
-  // Applications one after the other, each with so many ranks; the node of each rank. Throws
-  // std::invalid_argument when these are not as many, and as below.
+  // `app_sizes` are the numbers of ranks of the applications, in the order of ranks; `nodes` is the node of
+  // each rank. Throws std::invalid_argument if the sum of the sizes is not the length of `nodes`, and as the
+  // constructor does.
   static Layout of_apps(const std::vector<std::uint32_t>& app_sizes, const std::vector<std::uint32_t>& nodes);
 
-  // One entry a rank. Nodes are numbered from 0 without gaps (std::invalid_argument otherwise).
+  // One entry for each rank. Throws std::invalid_argument if there are none, or nodes are not numbered from 0
+  // without gaps.
   explicit Layout(std::vector<Place> places);
 
   std::uint32_t size() const { return static_cast<std::uint32_t>(places_.size()); }
@@ -36,7 +38,7 @@ class Layout {
   std::uint32_t local_rank(std::uint32_t rank) const { return local_ranks_[rank]; }
   std::uint32_t local_size(std::uint32_t rank) const { return node_sizes_[places_[rank].node]; }
 
-  // The value of the key PMI_process_mapping, of `limit` bytes with its terminator at most:
+  // The value of PMI_process_mapping, shorter than `limit` bytes, or empty; see
   // wire::write_process_mapping().
   std::string process_mapping(std::size_t limit) const;
 

@@ -1,5 +1,5 @@
-// Limits of the protocol, under the names that job/ and its hosts use. All sizes in bytes, terminator
-// included.
+// Limits of the engine, and the limits of the wire under the engine's namespace. All sizes are in bytes.
+// Sizes of texts include a terminator.
 #pragma once
 
 #include <cstddef>
@@ -17,17 +17,17 @@ using wire::kMaxLine;
 using wire::kMaxProcessMapping;
 using wire::kMaxValue;
 
-// Published names of all jobs that share them, each with a name and a port of up to kMaxValue: 32 MiB at
-// most.
+// The number of published names of all process groups that share a Names. With a name and a port of kMaxValue
+// each, they take 32 MiB at most.
 inline constexpr std::size_t kMaxNames = 16'384;
 
-// Wrong requests of one connection: lines that cannot be read, commands out of turn, keys that nobody may
-// put. A client that tries what a server can do is wrong a few times; one that is wrong for the 10,000th time
-// repeats a mistake in a loop.
-inline constexpr std::uint32_t kMaxWrongs = 10'000;
+// The number of invalid requests of one connection after which the server closes it: lines that it cannot
+// parse, commands out of turn, puts of reserved keys. A client that probes what a server supports sends a few
+// of them. 10,000 are a mistake in a loop.
+inline constexpr std::uint32_t kMaxBadRequests = 10'000;
 
-// What one connection may have asked without an answer: group barriers, attributes that it waits for, spawns,
-// names.
+// The number of requests of one connection whose replies are deferred: group barriers, attributes that it
+// waits for, spawns, names.
 inline constexpr std::size_t kMaxDeferred = 64;
 
 }  // namespace wireup::engine

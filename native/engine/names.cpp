@@ -8,7 +8,7 @@ void Names::leave(Owner owner) {
   std::erase_if(entries_, [owner](const auto& entry) { return entry.second.owner == owner; });
 }
 
-NameAnswer Names::carry_out(Owner owner, const NameRequest& request) {
+NameAnswer Names::execute(Owner owner, const NameRequest& request) {
   if (request.operation == NameOperation::publish) return {publish(owner, request)};
   if (request.operation == NameOperation::unpublish) return {unpublish(owner, request.service)};
   const auto entry = entries_.find(request.service);

@@ -1,7 +1,8 @@
-// Published names: under which name which port is to be found (MPI_Publish_name). One object may serve
-// several jobs, which then see each other's names; what a job has published goes when it leaves.
+// Published names: a map from service names to ports (MPI_Publish_name). Several process groups may share one
+// object and then see each other's names. If a process group ends, its names are removed.
 //
-// A name is taken until it is unpublished, by the job that published it.
+// Only the process group that has published a name can unpublish it. Until then nobody can publish the same
+// name again.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@ using NameRequest = wire::names::Request;
 
 class Names {
  public:
+  // A process group, or a client of a name server.
   using Owner = std::uint64_t;
   struct Entry {
     Owner owner;
@@ -28,9 +30,10 @@ class Names {
   using Entries = std::map<std::string, Entry, std::less<>>;
 
   Owner join() { return ++last_owner_; }
+  // Removes the owner's names.
   void leave(Owner owner);
 
-  NameAnswer carry_out(Owner owner, const NameRequest& request);
+  NameAnswer execute(Owner owner, const NameRequest& request);
 
   const Entries& entries() const { return entries_; }
 

@@ -1,5 +1,5 @@
-// PMI-2's attributes of a node: what its ranks tell one another, and who waits for what nobody has put yet. A
-// second put replaces the first.
+// PMI-2's node attributes: keys and values that the ranks of a node share, and the connections that wait for
+// a key that no rank has put yet. A second put replaces the value.
 #pragma once
 
 #include <cstdint>
@@ -22,16 +22,16 @@ class NodeAttributes {
     std::string thrid;
   };
 
-  // The share outlives it.
+  // `share` must live longer than this object.
   explicit NodeAttributes(SpaceShare& share) : share_(share) {}
 
-  // The connections that have waited for it, in the order of their requests; nothing where there is no room
-  // for it.
+  // Returns the connections that have waited for the key, in the order of their requests. Returns nothing if
+  // the space is full.
   std::optional<std::vector<Waiter>> put(std::uint32_t node, std::string_view key, std::string_view value);
-  // Null when there is none; valid until the next put.
+  // Returns null if the key is missing. The pointer is valid until the next put.
   const std::string* get(std::uint32_t node, std::string_view key) const;
   void wait(std::uint32_t node, std::string_view key, Waiter waiter);
-  // The connection waits for nothing any more.
+  // Removes the connection from all waiters.
   void forget(ConnectionId connection);
 
  private:

@@ -14,7 +14,7 @@ void Outcome::started(std::uint32_t rank, std::int32_t pid) {
 
 void Outcome::end() {
   ending_ = true;
-  open_.clear();
+  suspects_.clear();
 }
 
 void Outcome::stopped() { end(); }
@@ -40,7 +40,7 @@ void Outcome::fail(Failure failure) {
 }
 
 void Outcome::fail_lost(std::uint32_t rank) {
-  close(rank);
+  clear_suspicion(rank);
   if (stuck_ && stuck_->rank == rank) {
     Failure failure = of_rank(FailureReason::early, rank, 0);
     failure.barrier = stuck_->barrier;
@@ -53,12 +53,12 @@ void Outcome::start_failed(std::uint32_t rank, std::int32_t error, std::string m
   Failure failure = of_rank(FailureReason::spawn, rank, error);
   failure.message = std::move(message);
   failure.no_program = no_program;
-  // Nobody can do without it.
+  // The others cannot run without this rank, so end_on_failure does not matter.
   fail(std::move(failure));
   end();
 }
 
-// Its status says why the rank that was blamed for hanging up did so.
+// Replaces the failure of a rank that disconnected by its exit status, if that gives a reason.
 void Outcome::explain(std::uint32_t rank) {
   const RankOutcome& how = ranks_[rank].outcome;
   if (failure_->reason != FailureReason::lost && failure_->reason != FailureReason::early) return;
@@ -75,7 +75,8 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
   entry.outcome.exited = true;
   --running_;
   const bool blamed = failure_ && failure_->rank == static_cast<std::int32_t>(rank);
-  // It may have been on its way out when the agent began to end the job.
+  // The rank failed first and was about to exit when the agent began to end the job. A status that the agent
+  // has not caused is the reason of that failure.
   const bool by_agent =
       how.signaled && (how.value == SIGTERM || how.value == SIGKILL) && !forwarded_.contains(how.value);
   if (how.ended && (!blamed || by_agent)) return;
@@ -84,12 +85,12 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
   if (failed) fail(of_rank(how.signaled ? FailureReason::signal : FailureReason::exit, rank, how.value));
   if (ending_) return;
   if (failed || entry.phase == RankPhase::finalized) {
-    close(rank);
+    clear_suspicion(rank);
     departed_.push_back(rank);
   } else if (!entry.hung_up) {
-    open(rank, now);
+    suspect(rank, now);
   } else if (entry.phase == RankPhase::initialized) {
-    // It hung up without finalize, and its status, now known, explains nothing.
+    // It disconnected without finalize, and its exit status gives no reason.
     fail_lost(rank);
   } else {
     departed_.push_back(rank);
@@ -99,32 +100,32 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
 void Outcome::initialized(std::uint32_t rank) {
   ranks_[rank].phase = RankPhase::initialized;
   ranks_[rank].hung_up = false;
-  ranks_[rank].cut_off.clear();  // that was an earlier connection
+  ranks_[rank].cut_off.clear();  // it was about an earlier connection
 }
 
 void Outcome::finalized(std::uint32_t rank) {
   ranks_[rank].phase = RankPhase::finalized;
-  close(rank);
+  clear_suspicion(rank);
 }
 
 void Outcome::disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier,
                            std::string cut_off, TimePoint now) {
   Rank& entry = ranks_[rank];
   entry.cut_off = std::move(cut_off);
-  // While its process runs it may come back.
+  // It may connect again while its process runs.
   if (entry.phase == RankPhase::initialized && !lost) return;
   entry.hung_up = true;
   entry.barrier = barrier;
   if (entry.phase == RankPhase::finalized || ending_) return;
   const RankOutcome& how = entry.outcome;
   if (!how.exited) {
-    if (entry.phase == RankPhase::initialized) open(rank, now);
+    if (entry.phase == RankPhase::initialized) suspect(rank, now);
   } else if (how.signaled || how.value != 0) {
     return;
   } else if (entry.phase == RankPhase::initialized) {
     fail_lost(rank);
   } else {
-    close(rank);
+    clear_suspicion(rank);
     departed_.push_back(rank);
   }
 }
@@ -134,7 +135,7 @@ void Outcome::aborted(std::uint32_t rank, std::int32_t exit_code, std::string me
   Failure failure = of_rank(FailureReason::abort, rank, exit_code);
   failure.message = std::move(message);
   failure.barrier = barrier;
-  // What it said before it left is the better account of why it left; it may be read later.
+  // The rank sent abort before it left, so abort is the better reason, even if it is read later.
   const bool explains = failure_ && failure_->rank == failure.rank &&
                         failure_->reason != FailureReason::abort && failure_->reason != FailureReason::spawn;
   if (explains) {
@@ -142,14 +143,14 @@ void Outcome::aborted(std::uint32_t rank, std::int32_t exit_code, std::string me
   } else {
     fail(std::move(failure));
   }
-  // It asks for the end of the job, whatever the policy on failures.
+  // abort ends the job, even if end_on_failure is false.
   end();
 }
 
 void Outcome::stuck(std::uint32_t rank, std::uint64_t barrier) {
   if (!policy_.end_on_early_exit || ending_) return;
   stuck_ = Stuck{rank, barrier};
-  // Its status is on the way and will say more.
+  // Its exit status will follow and give a better reason.
   if (suspected(rank)) return;
   if (failure_) return end();
   Failure failure = of_rank(FailureReason::early, rank, ranks_[rank].outcome.value);
@@ -180,40 +181,40 @@ void Outcome::agent_lost(std::int32_t error, std::string message) {
 }
 
 void Outcome::tick(TimePoint now) {
-  while (!open_.empty() && open_.front().until <= now) {
-    const std::uint32_t rank = open_.front().rank;
+  while (!suspects_.empty() && suspects_.front().until <= now) {
+    const std::uint32_t rank = suspects_.front().rank;
     const Rank& entry = ranks_[rank];
     if (entry.outcome.exited) departed_.push_back(rank);
     if (entry.phase == RankPhase::initialized) {
       fail_lost(rank);
     } else {
-      close(rank);
+      clear_suspicion(rank);
     }
   }
 }
 
 std::optional<TimePoint> Outcome::deadline() const {
-  if (open_.empty()) return std::nullopt;
-  return open_.front().until;
+  if (suspects_.empty()) return std::nullopt;
+  return suspects_.front().until;
 }
 
 std::optional<std::uint32_t> Outcome::oldest_suspect() const {
-  for (const Open& open : open_) {
-    if (ranks_[open.rank].phase == RankPhase::initialized) return open.rank;
+  for (const Suspect& suspect : suspects_) {
+    if (ranks_[suspect.rank].phase == RankPhase::initialized) return suspect.rank;
   }
   return std::nullopt;
 }
 
 bool Outcome::suspected(std::uint32_t rank) const {
-  return std::ranges::any_of(open_, [&](const Open& open) { return open.rank == rank; });
+  return std::ranges::any_of(suspects_, [&](const Suspect& suspect) { return suspect.rank == rank; });
 }
 
-void Outcome::open(std::uint32_t rank, TimePoint now) {
-  if (!suspected(rank)) open_.push_back({rank, now + kSuspicion});
+void Outcome::suspect(std::uint32_t rank, TimePoint now) {
+  if (!suspected(rank)) suspects_.push_back({rank, now + kSuspicion});
 }
 
-void Outcome::close(std::uint32_t rank) {
-  std::erase_if(open_, [&](const Open& open) { return open.rank == rank; });
+void Outcome::clear_suspicion(std::uint32_t rank) {
+  std::erase_if(suspects_, [&](const Suspect& suspect) { return suspect.rank == rank; });
 }
 
 bool Outcome::cut_short() const {
@@ -240,10 +241,10 @@ std::vector<RankOutcome> Outcome::ranks() const {
 }
 
 std::int32_t Outcome::exit_code() const {
-  // timeout(1) uses it for the same.
+  // As timeout(1) exits.
   constexpr std::int32_t kTimedOut = 124;
   if (!failure_) return 0;
-  // A limit alone is wider.
+  // Only a time limit may need 64 bits.
   const auto value = static_cast<std::int32_t>(failure_->value);
   switch (failure_->reason) {
     case FailureReason::exit:

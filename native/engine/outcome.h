@@ -1,15 +1,17 @@
-// How a job ends: which failure was the first, whether the others must be ended because of it, and the exit
-// code that follows. Reports of the agent and of the PMI server in, a verdict out; no clock, no process.
+// Decides how a process group ends: which failure was the first, whether it ends the other ranks, and the
+// exit code. Its inputs are reports of the agent and of the PMI server. It uses no clock and no process.
 //
-// First means first in time. A process closes its fds before its exit status can be read, and its last words
-// may still lie in a socket when the status comes. So a rank that hung up without finalize, or exited with 0
-// before it said finalize, is a suspect until kSuspicion has passed: what comes in that time (its status, its
-// finalize) decides. Where another rank fails meanwhile, the oldest suspect is to blame, since the other may
-// have failed because of it; its status, when it comes, then says why. What the agent ended is never to
-// blame.
+// The first failure is the first in time. That is not the order of the reports: a process closes its fds
+// before its exit status can be read, and the last bytes that it sent may still be in a socket when its
+// status arrives. So a rank that disconnects without finalize, or exits with 0 before its finalize was read,
+// becomes a *suspect* for kSuspicion. If its status or its finalize arrives in that time, that decides. If
+// another rank fails in that time, the oldest suspect takes the blame, because the other rank may have failed
+// as a consequence; the suspect's exit status then gives the reason. A rank that the agent has ended never
+// takes the blame.
 //
-// The caller asks take_departed() after every report and tells the ProcessGroup of these ranks: they will
-// enter no barrier any more. The ProcessGroup answers with stuck() when others wait for them.
+// After every report the caller must call take_departed() and pass these ranks to ProcessGroup::depart():
+// they will enter no barrier any more. If other ranks wait for them, the process group reports an event
+// `stuck`, which the caller passes to stuck().
 #pragma once
 
 #include <chrono>
@@ -29,31 +31,32 @@ inline constexpr std::chrono::milliseconds kSuspicion{200};
 enum class FailureReason : std::uint8_t {
   exit,     // a rank exited with a code other than 0
   signal,   // a rank was killed by a signal
-  abort,    // a rank said abort
-  lost,     // a rank left PMI between init and finalize and its status does not say why
-  early,    // a rank left, and others wait for it in a barrier
+  abort,    // a rank sent abort
+  lost,     // a rank disconnected between init and finalize, and its exit status does not explain it
+  early,    // a rank has left, and others wait for it in a barrier
   spawn,    // a rank could not be started
-  timeout,  // the job took longer than it may
-  startup,  // the ranks did not find each other in time
-  output,   // where the ranks write takes no more
-  agent,    // the agent is gone
+  timeout,  // the job exceeded its time limit
+  startup,  // not every rank sent init and completed the first barrier in time
+  output,   // output cannot be written
+  agent,    // the agent has ended
 };
 
-// How far a rank has come in PMI, whatever became of its connection.
+// How far a rank has come in PMI. The end of its connection does not change it.
 enum class RankPhase : std::uint8_t { none, initialized, finalized };
 
 struct Failure {
   FailureReason reason;
   std::int32_t rank = -1;
-  // Exit code (exit, abort, early), signal (signal), errno (spawn, agent, output), limit in milliseconds
-  // (timeout, wireup).
+  // exit, abort, early: the exit code. signal: the signal. spawn, output, agent: errno. timeout, startup: the
+  // limit in milliseconds.
   std::int64_t value = 0;
-  std::string message = {};  // abort's message; what failed (spawn, agent, output)
-  bool no_program = false;   // spawn: it is the program that cannot be executed
+  std::string message = {};  // abort: its message. spawn, output, agent: what failed
+  bool no_program = false;   // spawn: the program cannot be executed
   RankPhase phase = RankPhase::none;
-  // The barrier that the rank itself was in (exit, signal, abort, lost), or that waits for it (early).
+  // exit, signal, abort, lost: the barrier in which the rank waited. early: the barrier that waits for the
+  // rank.
   std::optional<std::uint64_t> barrier = {};
-  // Why the server cut off the rank's connection, before it failed; empty: it did not.
+  // Why the server closed the rank's connection before the failure; empty: it did not.
   std::string cut_off = {};
 };
 
@@ -61,14 +64,16 @@ struct RankOutcome {
   std::int32_t pid = 0;  // 0: never started
   bool exited = false;
   bool signaled = false;
-  std::int32_t value = 0;  // exit code or signal
+  std::int32_t value = 0;  // the exit code, or the signal if `signaled`
   bool core_dumped = false;
-  bool ended = false;  // it ran when the agent began to end the job
+  bool ended = false;  // it still ran when the agent began to end the job
 };
 
 struct OutcomePolicy {
+  // End the other ranks after a failure.
   bool end_on_failure = true;
-  // Also when another failure did not end the job: who waits for a rank that has left waits for ever.
+  // End them if they wait in a barrier for a rank that has left, even if end_on_failure is false: they would
+  // wait for ever.
   bool end_on_early_exit = true;
 };
 
@@ -77,52 +82,52 @@ class Outcome {
   explicit Outcome(std::uint32_t size, OutcomePolicy policy = {}) : policy_(policy), ranks_(size) {}
 
   void started(std::uint32_t rank, std::int32_t pid);
-  // `no_program`: the error says why the program cannot be executed.
+  // `no_program`: the program itself cannot be executed. `error` is the errno.
   void start_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   void exited(std::uint32_t rank, const RankOutcome& how, TimePoint now);
-  // Under reconnect also after finalize: another program of the rank's process.
+  // Under `reconnect` this may follow finalize, if the rank's process starts another PMI program.
   void initialized(std::uint32_t rank);
   void finalized(std::uint32_t rank);
-  // `lost`: between init and finalize, and it may not come back. `barrier`: the one that it waited in.
-  // `cut_off`: why the server has ended the connection; empty: the rank hung up.
+  // `lost`: between init and finalize, and the rank may not connect again. `barrier`: the one in which it
+  // waited. `cut_off`: why the server closed the connection; empty: the rank closed it.
   void disconnected(std::uint32_t rank, bool lost, std::optional<std::uint64_t> barrier, std::string cut_off,
                     TimePoint now);
   void aborted(std::uint32_t rank, std::int32_t exit_code, std::string message,
                std::optional<std::uint64_t> barrier);
-  // Ranks wait in the barrier for one that has left.
+  // Ranks wait in the barrier for this rank, which has left.
   void stuck(std::uint32_t rank, std::uint64_t barrier);
-  // `reason` is timeout or wireup.
+  // `reason` is timeout or startup.
   void timed_out(FailureReason reason, std::chrono::milliseconds limit);
-  // `subject` takes no more output.
+  // Output could not be written to `subject`. `error` is the errno.
   void output_lost(std::int32_t error, std::string subject);
-  // Once the agent is gone nothing more is known of the ranks. A later call with a message completes the
+  // The agent has ended, so there are no further reports of ranks. A later call with a message adds it to the
   // first.
   void agent_lost(std::int32_t error, std::string message);
-  // The owner had this signal sent to ranks. A rank that hung up and dies of it is explained by it, also when
-  // the agent, which was already ending the job, takes that death for its own doing.
+  // The launcher has sent this signal to ranks. If a rank disconnected and died of it, the signal is the
+  // reason, even if the agent was already ending the job and reports that it killed the rank.
   void forwarded(std::int32_t signal) { forwarded_.insert(signal); }
-  // The owner ends the job: what the ranks exit with from now on is nobody's failure.
+  // The launcher ends the job. From now on no exit status is a failure.
   void stopped();
 
   void tick(TimePoint now);
   std::optional<TimePoint> deadline() const;
   std::vector<std::uint32_t> take_departed() { return std::exchange(departed_, {}); }
 
-  // True once it is decided that the ranks that still run are to be ended.
+  // True if the ranks that still run must be ended.
   bool must_end() const { return ending_; }
-  // True when every rank that was started has exited and no suspicion of a loss is open.
+  // True if every rank that was started has exited and there is no suspect.
   bool settled() const { return running_ == 0 && !oldest_suspect(); }
 
   const std::optional<Failure>& failure() const { return failure_; }
-  // Whether the end of the job was not the ranks' own doing: some were ended, or never started.
+  // True if some ranks were ended or not started, so that the job did not end by itself.
   bool cut_short() const;
-  // How many ranks, beside one that failed, ran when the job was ended.
+  // How many ranks, without the failed one, still ran when the job was ended.
   std::uint32_t victims() const;
   const RankOutcome& rank(std::uint32_t rank) const { return ranks_[rank].outcome; }
   std::vector<RankOutcome> ranks() const;
-  // 0; the failing rank's code or abort's (its low byte, as the shell would see it; 1 where that is 0) or
-  // 128 + signal; 124 when a time limit passed; 127 or 126 for a program not found or not executable; 128 +
-  // SIGPIPE when whoever read the output has gone; 1 for the rest.
+  // 0 without a failure. exit, abort: the code's low byte, as a shell shows it, or 1 if that is 0. signal:
+  // 128 + signal. timeout, startup: 124. spawn: 127 if the program was not found, 126 if it cannot be
+  // executed. output: 128 + SIGPIPE if the reader has closed the pipe. Otherwise 1.
   std::int32_t exit_code() const;
 
  private:
@@ -130,11 +135,11 @@ class Outcome {
     RankOutcome outcome = {};
     RankPhase phase = RankPhase::none;
     bool hung_up = false;
-    std::optional<std::uint64_t> barrier = {};  // that it was in when it hung up
+    std::optional<std::uint64_t> barrier = {};  // in which it waited when it disconnected
     std::string cut_off = {};
   };
-  // A rank whose last words may be on their way. One that was initialized is suspected to be lost.
-  struct Open {
+  // A rank of which another report may still come. An initialized one may turn out to be lost.
+  struct Suspect {
     std::uint32_t rank;
     TimePoint until;
   };
@@ -150,12 +155,12 @@ class Outcome {
   Failure of_rank(FailureReason reason, std::uint32_t rank, std::int32_t value) const;
   std::optional<std::uint32_t> oldest_suspect() const;
   bool suspected(std::uint32_t rank) const;
-  void open(std::uint32_t rank, TimePoint now);
-  void close(std::uint32_t rank);
+  void suspect(std::uint32_t rank, TimePoint now);
+  void clear_suspicion(std::uint32_t rank);
 
   OutcomePolicy policy_;
   std::vector<Rank> ranks_;
-  std::vector<Open> open_;  // in the order of their times
+  std::vector<Suspect> suspects_;  // ordered by `until`
   std::vector<std::uint32_t> departed_;
   std::uint32_t running_ = 0;
   std::optional<Stuck> stuck_;

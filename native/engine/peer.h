@@ -1,5 +1,4 @@
-// Who is at the other end of a connection, as the host found out. An input to the engine, never looked up
-// here.
+// The process at the other end of a connection, as the driver has found out. The engine only reads it.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +12,12 @@ enum class Transport : std::uint8_t { inherited_fd, unix_socket, tcp };
 
 struct Peer {
   Transport transport = Transport::inherited_fd;
-  std::optional<std::uint32_t> uid;  // empty where the kernel cannot tell
+  std::optional<std::uint32_t> uid;  // empty: the kernel does not report it
   std::optional<std::int32_t> pid;
   std::string address = {};  // for people: "127.0.0.1:40000", "unix"
-  std::string host = {};  // on another machine: its address in digits; empty here, where uid is to be known
-  std::string unknown = {};  // why uid is not known, where it should be
-  // Its process and that one's parents, nearest first; empty where the kernel cannot tell.
+  std::string host = {};     // the numeric address of another machine; empty: the peer is on this machine
+  std::string unknown = {};  // why there is no uid although the peer is on this machine
+  // The pids of the process and its ancestors, nearest first. Empty: the kernel does not report them.
   std::vector<std::int32_t> lineage = {};
 };
 

@@ -15,13 +15,13 @@ namespace {
 using wire::ValueType;
 using wire::Version;
 
-// A word that may be said to ranks of either version, and that a client's buffer of `limit` bytes holds.
+// True if ranks of both versions can receive the word, and a buffer of `limit` bytes holds it.
 bool is_word(std::string_view text, std::size_t limit) {
   return !text.empty() && text.size() < limit && wire::is_encodable(ValueType::word, Version::v1, text) &&
          wire::is_encodable(ValueType::word, Version::v2, text);
 }
 
-// Bytes above 0x7f are allowed: Flux names its spaces in UTF-8.
+// Bytes above 0x7f are allowed, because Flux has kvsnames in UTF-8.
 bool is_kvsname(std::string_view name) {
   return is_word(name, kMaxKvsname) && std::ranges::none_of(name, [](char c) {
            const auto byte = static_cast<unsigned char>(c);
@@ -34,7 +34,8 @@ ProcessGroupOptions checked(ProcessGroupOptions options) {
     throw std::invalid_argument("kvsname: expected 1 to 255 bytes without blanks, control bytes, '=' or ';'");
   }
   if (!options.spawner.empty() && !is_kvsname(options.spawner)) {
-    throw std::invalid_argument("spawner: expected what a kvsname is, or nothing");
+    throw std::invalid_argument(
+        "spawner: expected nothing, or 1 to 255 bytes without blanks, control bytes, '=' or ';'");
   }
   for (const auto& [key, value] : options.preput) {
     if (key.empty() || key.size() >= kMaxKey || !wire::is_encodable(ValueType::word, Version::v1, key)) {
@@ -70,8 +71,8 @@ ProcessGroup::ProcessGroup(ProcessGroupOptions options)
       auth_(options_.auth, size()),
       ranks_(size()) {
   for (const auto& [key, value] : options_.preput) kvs_.preput(key, value);
-  // MVAPICH2 fails without it (flux-core issue 3592), and MPICH where it is empty: one that is too long is
-  // not there, as with Flux, and MPICH then finds nodes by their names.
+  // MVAPICH2 fails if the key is missing (flux-core issue 3592), MPICH if its value is empty. A mapping that
+  // is too long is therefore left out, as Flux does; MPICH then compares the names of hosts.
   const std::string mapping = options_.layout.process_mapping(kMaxProcessMapping);
   if (!mapping.empty()) kvs_.preput(wire::kProcessMappingKey, mapping);
 }
@@ -100,8 +101,8 @@ void ProcessGroup::accept(ConnectionId connection, Peer peer, TimePoint now, Eff
   if (find(connection) != nullptr) throw std::logic_error("accept: the connection id is in use");
   Authenticator::Admission admission = auth_.admit(connection, peer, now);
   if (admission.evicted) {
-    reject(find(*admission.evicted)->peer(), "gave way to newer connections before it identified itself",
-           effects);
+    reject(find(*admission.evicted)->peer(),
+           "had to make way for a newer connection before it identified itself", effects);
     effects.close(*admission.evicted);
     sessions_[*admission.evicted].reset();
   }
@@ -143,7 +144,7 @@ ProcessGroupStatus ProcessGroup::status() const {
   status.ranks.reserve(ranks_.size());
   for (const Rank& rank : ranks_) status.ranks.push_back(rank.state);
   status.barrier = barrier_.status();
-  status.group_barriers = groups_.status(kMaxGroupBarriersTold);
+  status.group_barriers = groups_.status(kMaxReportedGroupBarriers);
   status.open_group_barriers = groups_.open();
   status.kvs_entries = kvs_.size();
   status.rejected = rejected_;
@@ -160,27 +161,27 @@ void ProcessGroup::reject(const Peer& peer, std::string reason, Effects& effects
 }
 
 void ProcessGroup::connected(std::uint32_t rank, ConnectionId connection) {
-  // The host may give a rank that has left a new channel: it is back then.
+  // A rank that has left is back: the driver has made another channel for it, or it has reconnected.
   if (ranks_[rank].departed) {
     std::erase(departed_, rank);
     ranks_[rank].aborted = false;
     groups_.come_back(rank);
-    told_stuck_ = false;
+    stuck_reported_ = false;
     ranks_[rank].departed = false;
   }
   ranks_[rank].again = ranks_[rank].state != RankState::absent;
-  ranks_[rank].state = goes_on(rank) ? RankState::initialized : RankState::connected;
+  ranks_[rank].state = resumes(rank) ? RankState::initialized : RankState::connected;
   ranks_[rank].connection = connection;
 }
 
-bool ProcessGroup::goes_on(std::uint32_t rank) const {
-  return options_.auth.reconnect && ranks_[rank].in_barrier;
+bool ProcessGroup::resumes(std::uint32_t rank) const {
+  return options_.auth.reconnect && ranks_[rank].passed_barrier;
 }
 
 Barrier::Entry ProcessGroup::enter_barrier(std::uint32_t rank, Effects& effects) {
   const std::uint64_t number = barrier_.number();
   const Barrier::Entry entry = barrier_.enter(rank);
-  if (entry == Barrier::Entry::waiting) look_for_stuck(effects);
+  if (entry == Barrier::Entry::waiting) report_if_stuck(effects);
   if (entry == Barrier::Entry::complete) {
     release_all(effects);
     effects.event({.type = EventType::barrier, .barrier = number});
@@ -189,7 +190,7 @@ Barrier::Entry ProcessGroup::enter_barrier(std::uint32_t rank, Effects& effects)
 }
 
 void ProcessGroup::release_all(Effects& effects) {
-  // One text for all whose answers are the same.
+  // Connections with the same reply share its bytes.
   using Form = ServerSession::BarrierForm;
   std::size_t left = ranks_.size();
   for (const Form form : {Form::plain, Form::tagged, Form::frame, Form::own}) {
@@ -199,7 +200,7 @@ void ProcessGroup::release_all(Effects& effects) {
       const ServerSession& session = *find(*released.connection);
       if (session.barrier_form() != form) continue;
       --left;
-      released.in_barrier = true;
+      released.passed_barrier = true;
       if (form == Form::own) {
         session.write_barrier_out(effects);
         continue;
@@ -222,8 +223,8 @@ GroupBarriers::Result ProcessGroup::enter_group(std::uint32_t rank, const wire::
       .end();
   for (const std::uint32_t released : result.released) {
     Rank& member = ranks_[released];
-    member.in_barrier = true;
-    if (released != rank) find(*member.connection)->answered();
+    member.passed_barrier = true;
+    if (released != rank) find(*member.connection)->end_deferred();
     effects.share(*member.connection, offset);
   }
   return result;
@@ -233,7 +234,7 @@ void ProcessGroup::answer_waiters(const std::vector<NodeAttributes::Waiter>& wai
                                   Effects& effects) {
   for (const auto& waiter : waiters) {
     ServerSession& session = *find(waiter.connection);
-    session.answered();
+    session.end_deferred();
     session.write_attribute(wire::MessageId::get_node_attribute_result, waiter.thrid, value, effects);
   }
 }
@@ -243,49 +244,49 @@ void ProcessGroup::ask_spawn(std::uint32_t rank, ConnectionId connection, std::s
   std::uint64_t processes = 0;
   for (const SpawnCommand& command : request.commands) processes += command.ranks;
   const QueryId id = ++last_query_;
-  queries_.emplace(id, Asked{connection, std::string(thrid), processes});
+  spawn_queries_.emplace(id, PendingSpawn{connection, std::string(thrid), processes});
   effects.ask(SpawnQuery{id, rank, std::move(request)});
 }
 
 void ProcessGroup::answer_spawn(QueryId id, const SpawnAnswer& answer, Effects& effects) {
-  const auto entry = queries_.find(id);
-  if (entry == queries_.end()) return;
-  const Asked asked = std::move(entry->second);
-  queries_.erase(entry);
-  ServerSession& session = *find(asked.connection);
-  session.answered();
-  SpawnAnswer said = answer;
-  if (said.rc == kSuccess && !said.kvsname.empty() && !is_kvsname(said.kvsname)) {
-    said = {.rc = kFail, .message = "bad_kvsname"};
+  const auto entry = spawn_queries_.find(id);
+  if (entry == spawn_queries_.end()) return;
+  const PendingSpawn pending = std::move(entry->second);
+  spawn_queries_.erase(entry);
+  ServerSession& session = *find(pending.connection);
+  session.end_deferred();
+  SpawnAnswer result = answer;
+  if (result.rc == kSuccess && !result.kvsname.empty() && !is_kvsname(result.kvsname)) {
+    result = {.rc = kFail, .message = "bad_kvsname"};
   }
-  if (said.rc == kSuccess && !said.errcodes.empty() && said.errcodes.size() != asked.processes) {
-    said = {.rc = kFail, .message = "wrong_count_of_errcodes"};
+  if (result.rc == kSuccess && !result.errcodes.empty() && result.errcodes.size() != pending.processes) {
+    result = {.rc = kFail, .message = "wrong_count_of_errcodes"};
   }
-  session.write_spawn_result(asked.thrid, said, effects);
+  session.write_spawn_result(pending.thrid, result, effects);
 }
 
 void ProcessGroup::ask_name(std::uint32_t rank, ConnectionId connection, std::string_view thrid,
                             wire::MessageId reply, NameRequest request, Effects& effects) {
   const QueryId id = ++last_query_;
-  name_queries_.emplace(id, NameAsked{connection, std::string(thrid), reply});
+  name_queries_.emplace(id, PendingName{connection, std::string(thrid), reply});
   effects.ask(NameQuery{id, rank, std::move(request)});
 }
 
 void ProcessGroup::answer_name(QueryId id, const NameAnswer& answer, Effects& effects) {
   const auto entry = name_queries_.find(id);
   if (entry == name_queries_.end()) return;
-  const NameAsked asked = std::move(entry->second);
+  const PendingName pending = std::move(entry->second);
   name_queries_.erase(entry);
-  ServerSession& session = *find(asked.connection);
-  session.answered();
-  session.write_name_result(asked.reply, asked.thrid, answer, effects);
+  ServerSession& session = *find(pending.connection);
+  session.end_deferred();
+  session.write_name_result(pending.reply, pending.thrid, answer, effects);
 }
 
 void ProcessGroup::forget_deferred(std::uint32_t rank, ConnectionId connection) {
   groups_.leave(rank);
   attributes_.forget(connection);
   const auto is_its_own = [&](const auto& entry) { return entry.second.connection == connection; };
-  std::erase_if(queries_, is_its_own);
+  std::erase_if(spawn_queries_, is_its_own);
   std::erase_if(name_queries_, is_its_own);
 }
 
@@ -312,9 +313,9 @@ void ProcessGroup::finalized(std::uint32_t rank, Effects& effects) {
   entry.state = RankState::finalized;
   if (find(*entry.connection)->has_deferred()) forget_deferred(rank, *entry.connection);
   effects.event({.type = EventType::finalized, .rank = static_cast<std::int32_t>(rank)});
-  // Under reconnect its process may be a script that starts another PMI program, which begins anew: it has
-  // left when the process has ended.
-  entry.in_barrier = false;
+  // Under `reconnect` the rank's process may be a script that starts another PMI program, which initializes
+  // anew. The rank then leaves only when its process ends.
+  entry.passed_barrier = false;
   barrier_.leave(rank);
   if (!options_.auth.reconnect || !auth_.has_launcher()) depart(rank, effects);
 }
@@ -326,16 +327,16 @@ void ProcessGroup::depart(std::uint32_t rank, Effects& effects) {
     departed_.push_back(rank);
     for (const auto& [waiting, tag] : groups_.depart(rank)) {
       ServerSession& session = *find(*ranks_[waiting].connection);
-      session.answered();
+      session.end_deferred();
       session.write_group_failure(rank, tag, effects);
     }
   }
-  look_for_stuck(effects);
+  report_if_stuck(effects);
 }
 
-void ProcessGroup::look_for_stuck(Effects& effects) {
-  if (told_stuck_ || departed_.empty() || !barrier_.under_way()) return;
-  told_stuck_ = true;
+void ProcessGroup::report_if_stuck(Effects& effects) {
+  if (stuck_reported_ || departed_.empty() || !barrier_.under_way()) return;
+  stuck_reported_ = true;
   effects.event({.type = EventType::stuck,
                  .rank = static_cast<std::int32_t>(departed_.front()),
                  .barrier = barrier_.number()});

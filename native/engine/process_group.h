@@ -1,11 +1,11 @@
-// One parallel job as its PMI server knows it: layout, key-value space, barriers, names, the state of every
-// rank and the session on every connection, whichever version of PMI each speaks. Bytes and events in,
-// effects out; no I/O, clock, thread or global.
+// One process group as its PMI server sees it: layout, key-value space, barriers, names, the state of every
+// rank, and a session on every connection. Each session uses the version of PMI that its client requests.
+// Inputs are bytes and events, outputs are effects. There is no I/O, clock, thread or global.
 //
-// The host calls open_channel() or accept() for a connection, then receive() for what it reads and eof() at
-// its end (after the last bytes: drain first). Time is an input: tick(now) at or after deadline().
-// A spawn is a query to the host, which answers it later: answer_spawn(); so are names, where
-// ProcessGroupOptions says so: answer_name().
+// The driver calls open_channel() or accept() for each connection, receive() for the bytes that it reads, and
+// eof() at the end of the connection, after the last bytes. It calls tick(now) at deadline() or later.
+// Spawns, and names if ProcessGroupOptions::names_elsewhere is set, are queries, which the driver answers
+// later by answer_spawn() and answer_name().
 #pragma once
 
 #include <cstdint>
@@ -33,92 +33,94 @@ namespace wireup::engine {
 class ServerSession;
 
 enum class RankState : std::uint8_t {
-  absent,        // never connected
-  connected,     // its connection is known, no init yet
+  absent,        // it has never connected
+  connected,     // its connection is identified, and init has not arrived yet
   initialized,   // between init and finalize
-  finalized,     // said finalize
-  disconnected,  // its connection ended without finalize
+  finalized,     // it has sent finalize
+  disconnected,  // its connection has ended without finalize
 };
 
 struct ProcessGroupOptions {
   std::string kvsname;  // at most kMaxKvsname - 1 bytes
   Layout layout = Layout::single_node(1);
-  std::optional<std::uint32_t> universe_size;  // absent: the job's own size
-  // Answer every PMI-1 client with 1.2, not only one that says so itself: MPICH's newest client says 1.1, and
-  // uses 1.2 where the answer offers it.
+  std::optional<std::uint32_t> universe_size;  // empty: the size of the process group
+  // Reply 1.2 to every PMI-1 client, even if it requests 1.1. MPICH's newest client requests 1.1 and uses 1.2
+  // if the reply has it.
   bool offer_1_2 = false;
-  // Shared with other jobs; null: names of its own.
+  // May be shared with other process groups. Null: the process group has its own.
   std::shared_ptr<Names> names = {};
-  // Instead: what ranks do with names is a query to the host.
+  // Do not use `names`; every request about names is a query to the driver.
   bool names_elsewhere = false;
-  // What its keys and values may take, shared with other jobs; null: kDefaultSpace of its own. The server's
-  // own keys, and `preput`, count in it and are there in any case.
+  // The memory limit of keys and values, which may be shared with other process groups. Null: the process
+  // group has its own, of kDefaultSpace. The server's own keys and `preput` count, but are stored even if the
+  // space is full.
   std::shared_ptr<Space> space = {};
-  // Of a job that another one has spawned: that one's kvsname, and the keys that are there from the start.
+  // Only if the process group was spawned: the kvsname of the process group that spawned it, and the keys
+  // that exist from the start.
   std::string spawner = {};
   KeyValues preput = {};
   AuthPolicy auth;
 };
 
-// Ranks may have thousands open: a status tells of so many.
-inline constexpr std::size_t kMaxGroupBarriersTold = 64;
+// Ranks may have thousands of barriers in progress. A status lists this many.
+inline constexpr std::size_t kMaxReportedGroupBarriers = 64;
 
 struct ProcessGroupStatus {
   std::vector<RankState> ranks;
   BarrierStatus barrier;
-  std::vector<GroupBarrierStatus> group_barriers = {};  // the first kMaxGroupBarriersTold of them
-  std::uint64_t open_group_barriers = 0;                // all
+  std::vector<GroupBarrierStatus> group_barriers = {};  // the first kMaxReportedGroupBarriers
+  std::uint64_t open_group_barriers = 0;                // their number, without that limit
   std::uint64_t kvs_entries = 0;
-  std::uint64_t rejected = 0;
-  std::uint64_t unidentified = 0;  // connections whose rank is not known yet
+  std::uint64_t rejected = 0;      // refused connections
+  std::uint64_t unidentified = 0;  // connections that have not identified themselves yet
 };
 
 class ProcessGroup {
  public:
-  // Throws std::invalid_argument: a kvsname that no message can carry, more pmi_ids than ranks, a pmi_id
-  // given twice.
+  // Throws std::invalid_argument if a text in the options cannot be sent in both versions of PMI or exceeds
+  // its limit, if there are more PMI_IDs than ranks, or if two are equal.
   explicit ProcessGroup(ProcessGroupOptions options);
   ~ProcessGroup();
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
 
-  // A pre-connected channel whose inheritance proves the rank (PMI_FD). Throws std::logic_error when the rank
-  // has a connection, or the id is in use: both are the host's mistakes, not a peer's.
+  // Adds a channel, a connection that the rank inherits (PMI_FD) and that therefore needs no PMI_ID. Throws
+  // std::logic_error if the rank has a connection or the id is in use; both are mistakes of the driver.
   void open_channel(ConnectionId connection, std::uint32_t rank);
 
-  // Until when the host keeps a connection waiting before it says accept(); see Authenticator::busy_until().
+  // Until when the driver must not accept() the connection; see Authenticator::busy_until().
   std::optional<TimePoint> busy_until(const Peer& peer, TimePoint now) const {
     return auth_.busy_until(peer, now);
   }
-  // Somebody connected to the listener. Refused at once (a `rejected` event and Close) when the peer's
-  // identity is not allowed; otherwise it must prove its rank by initack before the handshake deadline.
+  // Adds a connection to the listener. If the peer is not allowed, this reports `rejected` and closes the
+  // connection. Otherwise the connection must identify itself by initack before the handshake deadline.
   void accept(ConnectionId connection, Peer peer, TimePoint now, Effects& effects);
 
-  // Tells and counts that somebody was refused. The host calls it for who does not get as far as accept() or
-  // open_channel(); `rank` is then the one whose channel it was.
+  // Reports and counts a refused connection. The driver calls it for a connection that it refuses before
+  // accept() or open_channel(). `rank`: the rank of the channel, if it was one.
   void reject(const Peer& peer, std::string reason, Effects& effects, std::int32_t rank = -1);
 
-  // Bytes of a connection that the engine has closed meanwhile are dropped.
+  // Bytes of a connection that the engine has closed are ignored.
   void receive(ConnectionId connection, std::string_view bytes, Effects& effects);
 
-  // The peer hung up (`cut_off` is empty), or the host has cut the connection off: why. A rank that waits in
-  // a barrier leaves it: a barrier is never completed on behalf of one that has gone.
+  // The connection has ended. `cut_off`: why the driver closed it; empty: the peer closed it. If the rank
+  // waits in a barrier, it leaves it, so the barrier cannot complete without it.
   void eof(ConnectionId connection, Effects& effects, std::string cut_off = {});
 
-  // The host knows that nothing more will come from this rank: its process has ended. Its connection may be
-  // open still, in a child of it. Where a launcher starts the ranks and they may reconnect, a rank that has
-  // finalized leaves only with that.
+  // The rank's process has ended, so no further request comes from the rank. (Its connection may still be
+  // open in a child process.) If a launcher starts the ranks and they may reconnect, a rank that has
+  // finalized leaves only by this call.
   void depart(std::uint32_t rank, Effects& effects);
-  // Which process a rank is, and which one starts those that are not known yet, for
-  // AuthPolicy::descendants_only.
+  // For AuthPolicy::descendants_only: the process of a rank, and the process that starts the ranks whose
+  // process is not known yet.
   void runs_as(std::uint32_t rank, std::int32_t pid) { auth_.runs_as(rank, pid); }
   void started_by(std::int32_t pid) { auth_.started_by(pid); }
 
-  // The answer to a query. Nothing comes of it when the connection of who asked is gone; a kvsname that
-  // cannot be said, or codes that are not one for each process, fail the spawn.
+  // Answers a query. Does nothing if the connection has ended. The spawn fails if the kvsname cannot be sent,
+  // or if the number of error codes is not the number of processes.
   void answer_spawn(QueryId id, const SpawnAnswer& answer, Effects& effects);
 
-  // The same; a port that the rank cannot be told fails the look-up.
+  // The same for names. A look-up fails if the port cannot be sent to the rank.
   void answer_name(QueryId id, const NameAnswer& answer, Effects& effects);
 
   void tick(TimePoint now, Effects& effects);
@@ -129,8 +131,8 @@ class ProcessGroup {
   RankState rank_state(std::uint32_t rank) const { return ranks_[rank].state; }
   ProcessGroupStatus status() const;
   const Barrier& barrier() const { return barrier_; }
-  // Ranks that will enter no barrier any more, in the order in which they left: those that finalized, that
-  // were lost, or whose process has ended.
+  // The ranks that will enter no barrier any more, in the order in which they left: they have finalized, were
+  // lost, or their process has ended.
   const std::vector<std::uint32_t>& departed() const { return departed_; }
 
  private:
@@ -140,16 +142,17 @@ class ProcessGroup {
     RankState state = RankState::absent;
     std::optional<ConnectionId> connection;
     bool departed = false;
-    bool in_barrier = false;  // has been in a barrier that was completed
-    bool again = false;       // its connection is not its first
+    bool passed_barrier = false;  // it has completed a barrier
+    bool again = false;           // its connection is not its first
     bool aborted = false;
   };
-  struct Asked {
+  // Queries whose answers are still to come.
+  struct PendingSpawn {
     ConnectionId connection;
     std::string thrid;
     std::uint64_t processes;
   };
-  struct NameAsked {
+  struct PendingName {
     ConnectionId connection;
     std::string thrid;
     wire::MessageId reply;
@@ -158,12 +161,14 @@ class ProcessGroup {
   ServerSession* find(ConnectionId connection) const;
   ServerSession& add(ConnectionId connection, std::unique_ptr<ServerSession> session);
 
-  // What a session asks of its job.
+  // For ServerSession.
   void connected(std::uint32_t rank, ConnectionId connection);
-  // Whether a rank that comes back goes on where it was: what the others have from it stands since a barrier.
-  bool goes_on(std::uint32_t rank) const;
+  // True if a rank that connects again resumes where it was. Other ranks rely on what it published before its
+  // last barrier, so it must not start anew.
+  bool resumes(std::uint32_t rank) const;
   Barrier::Entry enter_barrier(std::uint32_t rank, Effects& effects);
   GroupBarriers::Result enter_group(std::uint32_t rank, const wire::BarrierGroup& group, Effects& effects);
+  // Replies to the connections that have waited for a node attribute.
   void answer_waiters(const std::vector<NodeAttributes::Waiter>& waiters, std::string_view value,
                       Effects& effects);
   void ask_spawn(std::uint32_t rank, ConnectionId connection, std::string_view thrid, SpawnRequest request,
@@ -174,8 +179,8 @@ class ProcessGroup {
   void forget_deferred(std::uint32_t rank, ConnectionId connection);
   void rank_ended(std::uint32_t rank, std::string cut_off, Effects& effects);
   void finalized(std::uint32_t rank, Effects& effects);
-  // Told after every event that may have made a barrier hopeless.
-  void look_for_stuck(Effects& effects);
+  // Reports `stuck` if the barrier can no longer complete. Called after every event that may cause that.
+  void report_if_stuck(Effects& effects);
 
   ProcessGroupOptions options_;
   SpaceShare share_;
@@ -185,13 +190,13 @@ class ProcessGroup {
   NodeAttributes attributes_;
   Names::Owner name_owner_;
   QueryId last_query_ = 0;
-  std::unordered_map<QueryId, Asked> queries_;
-  std::unordered_map<QueryId, NameAsked> name_queries_;
+  std::unordered_map<QueryId, PendingSpawn> spawn_queries_;
+  std::unordered_map<QueryId, PendingName> name_queries_;
   Authenticator auth_;
   std::vector<Rank> ranks_;
   std::vector<std::uint32_t> departed_;
-  bool told_stuck_ = false;
-  bool told_full_ = false;
+  bool stuck_reported_ = false;
+  bool full_reported_ = false;
   std::vector<std::unique_ptr<ServerSession>> sessions_;  // by ConnectionId
   std::uint64_t rejected_ = 0;
 };

@@ -1,12 +1,12 @@
-// rc= values: the return codes of the PMI APIs (RFC 13), which clients hand through to their callers.
+// Values of rc=: the return codes of the PMI API (RFC 13). Clients return them to their callers unchanged.
 #pragma once
 
 namespace wireup::engine {
 
 inline constexpr int kSuccess = 0;
 inline constexpr int kFail = -1;
-inline constexpr int kErrInit = 1;    // not initialized, or no longer
-inline constexpr int kNameError = 1;  // MPICH's, for names that are taken or not there
+inline constexpr int kErrInit = 1;    // not initialized yet, or already finalized
+inline constexpr int kNameError = 1;  // MPICH's code if a name is taken or missing
 inline constexpr int kNoMemory = 2;
 inline constexpr int kInvalidArgument = 3;
 inline constexpr int kInvalidKey = 4;

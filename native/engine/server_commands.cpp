@@ -1,4 +1,4 @@
-// What an initialized rank may say, in either version of PMI.
+// The commands of an initialized rank, in both versions of PMI.
 #include <algorithm>
 #include <charconv>
 #include <utility>
@@ -16,7 +16,7 @@ using wire::MessageId;
 using wire::MessageWriter;
 using wire::Parsed;
 
-// What a host gives as a reason, as one word.
+// Makes one word of a reason that a driver gives.
 std::string to_word(std::string_view text) {
   std::string word(wire::cut(text, kMaxValue / 2));
   for (char& c : word) {
@@ -26,8 +26,8 @@ std::string to_word(std::string_view text) {
   return word.empty() ? "failed" : word;
 }
 
-// One code a process. Without any a client takes all for 0, so those need not be said where they are many;
-// empty where others would not fit in a client's buffer.
+// One code for each process. If the list does not fit into a client's buffer, the result is empty if all
+// codes are 0, which is what a client assumes without the attribute, and nothing otherwise.
 std::optional<std::string> errcodes_text(const std::vector<std::int32_t>& codes) {
   std::string text;
   for (const std::int32_t code : codes) {
@@ -44,7 +44,7 @@ NameOperation operation_of(MessageId command) {
   return command == MessageId::unpublish_name ? NameOperation::unpublish : NameOperation::lookup;
 }
 
-// As MPICH's servers say it; empty for what is none.
+// The messages of MPICH's servers, where these have one; empty for no error.
 std::string_view describe(NameError error) {
   switch (error) {
     case NameError::none:
@@ -109,22 +109,22 @@ void ServerSession::on_request(const Parsed& parsed, Effects& effects) {
 
 bool ServerSession::own_kvs(const Parsed& parsed) const {
   const std::string_view name = parsed.text(AttributeId::kvsname);
-  // Slurm's library says an empty one where its caller gives none.
+  // Slurm's library sends an empty name if its caller gives none.
   if (!parsed.attributes.has(AttributeId::kvsname) || (is_v2() && name.empty())) return true;
   return name == group_.options().kvsname;
 }
 
 void ServerSession::on_put(const Parsed& parsed, Effects& effects) {
   const std::string_view key = parsed.text(AttributeId::key);
-  if (!own_kvs(parsed)) return refuse_as_wrong(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
-  if (key.empty()) return refuse_as_wrong(*parsed.spec, kInvalidKey, "empty_key", effects);
+  if (!own_kvs(parsed)) return refuse_bad_request(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
+  if (key.empty()) return refuse_bad_request(*parsed.spec, kInvalidKey, "empty_key", effects);
   if (key.starts_with(kReservedPrefix))
-    return refuse_as_wrong(*parsed.spec, kInvalidKey, "reserved_key", effects);
-  if (!group_.kvs_.put(key, parsed.text(AttributeId::value))) return no_room(*parsed.spec, effects);
+    return refuse_bad_request(*parsed.spec, kInvalidKey, "reserved_key", effects);
+  if (!group_.kvs_.put(key, parsed.text(AttributeId::value))) return refuse_full(*parsed.spec, effects);
   reply(MessageId::put_result, effects, [](MessageWriter& message) { message.add_success(); });
 }
 
-// A job's attributes are its numbers, and of its key-value space what the server itself has put there.
+// The job attributes are two numbers of the process group, and the server's own keys.
 std::optional<std::string> ServerSession::job_attribute(std::string_view key) const {
   if (key == "universeSize") return std::to_string(group_.options().universe_size.value_or(group_.size()));
   if (key == "hasNameServ") return "TRUE";
@@ -133,13 +133,13 @@ std::optional<std::string> ServerSession::job_attribute(std::string_view key) co
 }
 
 void ServerSession::on_get(const Parsed& parsed, Effects& effects) {
-  if (!own_kvs(parsed)) return refuse_as_wrong(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
+  if (!own_kvs(parsed)) return refuse_bad_request(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
   const std::string_view key = parsed.text(AttributeId::key);
   std::optional<std::string> attribute;
   if (parsed.spec->id == MessageId::get_job_attribute) attribute = job_attribute(key);
   const std::string* value = parsed.spec->id == MessageId::get ? group_.kvs_.get(key) : nullptr;
   if (attribute) value = &*attribute;
-  // To ask for a key that is not there is no fault of the client's.
+  // A get of a missing key is not an invalid request.
   if (value == nullptr && !is_v2()) return refuse(*parsed.spec, kFail, "key_not_found", effects);
   if (value == nullptr) {
     return reply(parsed.spec->reply, effects, [](MessageWriter& message) {
@@ -170,12 +170,12 @@ void ServerSession::on_barrier(const Parsed& parsed, Effects& effects) {
   const wire::MessageSpec& request = *parsed.spec;
   if (parsed.attributes.has(AttributeId::group)) {
     const std::string_view group = parsed.text(AttributeId::group);
-    if (subversion_ < 2) return refuse_as_wrong(request, kFail, "groups_need_PMI_1.2", effects);
+    if (subversion_ < 2) return refuse_bad_request(request, kFail, "groups_need_PMI_1.2", effects);
     return on_group_barrier(request, group, effects);
   }
   if (!group_.barrier_.inside(rank_)) fence_thrid_ = thrid_;
   if (group_.enter_barrier(rank_, effects) == Barrier::Entry::twice) {
-    refuse_as_wrong(request, kFail, "already_in_barrier", effects);
+    refuse_bad_request(request, kFail, "already_in_barrier", effects);
   }
 }
 
@@ -204,7 +204,7 @@ void ServerSession::on_group_barrier(const wire::MessageSpec& request, std::stri
       return;
     case GroupBarriers::Entry::not_member:
       return refused(group->tag, "not_in_group");
-    case GroupBarriers::Entry::no_rank:
+    case GroupBarriers::Entry::unknown_rank:
       return refused(group->tag, "no_such_rank_in_job");
     case GroupBarriers::Entry::twice:
       return refused(group->tag, "already_in_barrier");
@@ -241,10 +241,10 @@ void ServerSession::write_barrier_out(Effects& effects) const {
   effects.share(connection_, offset);
 }
 
-// False: it has been refused.
+// Returns false if the request was refused.
 bool ServerSession::defer(const wire::MessageSpec& request, Effects& effects) {
   if (deferred_ >= kMaxDeferred) {
-    refuse_as_wrong(request, kFail, "too_many_requests_at_once", effects);
+    refuse_bad_request(request, kFail, "too_many_requests_at_once", effects);
     return false;
   }
   ++deferred_;
@@ -253,21 +253,21 @@ bool ServerSession::defer(const wire::MessageSpec& request, Effects& effects) {
 
 void ServerSession::on_put_attribute(const Parsed& parsed, Effects& effects) {
   const std::string_view key = parsed.text(AttributeId::key);
-  if (key.empty()) return refuse_as_wrong(*parsed.spec, kInvalidKey, "empty_key", effects);
+  if (key.empty()) return refuse_bad_request(*parsed.spec, kInvalidKey, "empty_key", effects);
   const std::string_view value = parsed.text(AttributeId::value);
   const auto waiters = group_.attributes_.put(group_.options().layout.place(rank_).node, key, value);
-  if (!waiters) return no_room(*parsed.spec, effects);
+  if (!waiters) return refuse_full(*parsed.spec, effects);
   reply_success(*parsed.spec, effects);
   group_.answer_waiters(*waiters, value, effects);
 }
 
-// Other ranks may have filled it, so it is no wrong request; the host hears of it once.
-void ServerSession::no_room(const wire::MessageSpec& request, Effects& effects) {
-  if (!std::exchange(group_.told_full_, true)) {
-    tell_wrong(std::string(request.wire_name(version_)) +
-                   ": the keys and values of the job take more than its limit of " +
-                   std::to_string(group_.share_.space().limit()) + " bytes",
-               effects);
+// Not an invalid request, because other ranks may have filled the space. An event reports it once.
+void ServerSession::refuse_full(const wire::MessageSpec& request, Effects& effects) {
+  if (!std::exchange(group_.full_reported_, true)) {
+    report_error(std::string(request.wire_name(version_)) +
+                     ": the keys and values of the job exceed the limit of " +
+                     std::to_string(group_.share_.space().limit()) + " bytes",
+                 effects);
   }
   refuse(request, kNoMemory, "too_many_keys_and_values", effects);
 }
@@ -291,16 +291,16 @@ void ServerSession::on_name(const Parsed& parsed, Effects& effects) {
   const wire::MessageSpec& spec = *parsed.spec;
   NameRequest request{operation_of(spec.id), std::string(parsed.text(AttributeId::service)),
                       std::string(parsed.text(AttributeId::port))};
-  if (request.service.empty()) return refuse_as_wrong(spec, kInvalidArgument, "empty_name", effects);
+  if (request.service.empty()) return refuse_bad_request(spec, kInvalidArgument, "empty_name", effects);
   if (!group_.options().names_elsewhere) {
-    const NameAnswer answer = group_.options().names->carry_out(group_.name_owner_, request);
+    const NameAnswer answer = group_.options().names->execute(group_.name_owner_, request);
     return write_name_result(spec.reply, thrid_, answer, effects);
   }
   if (defer(spec, effects))
     group_.ask_name(rank_, connection_, thrid_, spec.reply, std::move(request), effects);
 }
 
-// Nothing of it is a fault of the client's. MPICH's older clients look at info, the others at rc.
+// An error here is not an invalid request. MPICH's older clients use info, the others rc.
 void ServerSession::write_name_result(MessageId reply, std::string_view thrid, const NameAnswer& answer,
                                       Effects& effects) const {
   const bool looked_up = reply == MessageId::lookup_result && answer.error == NameError::none;
@@ -321,8 +321,8 @@ void ServerSession::write_name_result(MessageId reply, std::string_view thrid, c
   effects.share(connection_, offset);
 }
 
-// Requests that it leaves without an answer (another thread's, or a child's) have none any more: the hang-up
-// says so.
+// Deferred requests of the rank, of another thread or a child process, never get a reply after this. The
+// session closes the connection so that they fail.
 void ServerSession::on_finalize(Effects& effects) {
   const bool leaves_requests = has_deferred();
   state_ = State::finalized;
@@ -335,9 +335,9 @@ void ServerSession::on_finalize(Effects& effects) {
 
 void ServerSession::on_spawn(SpawnReader& reader, Effects& effects) {
   const wire::MessageSpec& request = wire::spec_of(MessageId::spawn);
-  if (state_ != State::initialized) return out_of_turn(request, effects);
-  if (const std::string& wrong = reader.finish(); !wrong.empty())
-    return refuse_as_wrong(request, kFail, wrong, effects);
+  if (state_ != State::initialized) return refuse_out_of_turn(request, effects);
+  if (const std::string& error = reader.finish(); !error.empty())
+    return refuse_bad_request(request, kFail, error, effects);
   if (defer(request, effects)) group_.ask_spawn(rank_, connection_, thrid_, reader.take(), effects);
 }
 
@@ -349,7 +349,7 @@ void ServerSession::write_spawn_result(std::string_view thrid, const SpawnAnswer
   if (answer.rc != kSuccess) {
     message.add(AttributeId::rc, answer.rc).add(AttributeId::msg, to_word(answer.message));
   } else if (!errcodes) {
-    message.add(AttributeId::rc, kFail).add(AttributeId::msg, "errcodes_are_too_many_to_say");
+    message.add(AttributeId::rc, kFail).add(AttributeId::msg, "too_many_errcodes_for_a_reply");
   } else {
     message.add(AttributeId::rc, kSuccess);
     if (is_v2() && !answer.kvsname.empty()) message.add(AttributeId::kvsname, answer.kvsname);

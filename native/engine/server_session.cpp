@@ -18,10 +18,10 @@ using wire::ParseStatus;
 
 using wire::Version;
 
-// Of PMI-1.
+// The newest subversion of PMI-1.
 constexpr std::int32_t kNewestSubversion = 2;
 
-// A name from outside goes back into a reply only when it is surely one word of sane length.
+// A client's name is only repeated in a reply if it is one short word.
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxKey && std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
@@ -35,7 +35,7 @@ std::string reply_name(const Parsed& parsed, Version version) {
   return std::string(wire::spec_of(MessageId::unknown_result).wire_name(version));
 }
 
-// PMI_KVS_Put's own codes for what is over its limit.
+// RFC 13 has codes for keys and values that are too long.
 int code_of(const Parsed& parsed) {
   if (parsed.status != ParseStatus::too_long) return kFail;
   if (parsed.attribute == AttributeId::key) return kInvalidKeyLength;
@@ -46,7 +46,7 @@ int code_of(const Parsed& parsed) {
 }  // namespace
 
 ServerSession::ServerSession(ProcessGroup& group, ConnectionId connection, Peer peer)
-    : group_(group), connection_(connection), state_(State::stranger), peer_(std::move(peer)) {}
+    : group_(group), connection_(connection), state_(State::unidentified), peer_(std::move(peer)) {}
 
 ServerSession::ServerSession(ProcessGroup& group, ConnectionId connection, std::uint32_t rank)
     : group_(group), connection_(connection), rank_(rank), state_(State::identified) {}
@@ -54,8 +54,8 @@ ServerSession::ServerSession(ProcessGroup& group, ConnectionId connection, std::
 bool ServerSession::receive(std::string_view bytes, Effects& effects) {
   while (!bytes.empty() && state_ != State::closed && state_ != State::refused) {
     if (!(is_v2() ? on_frame_bytes(bytes, effects) : on_bytes(bytes, effects))) break;
-    if (wrongs_ >= kMaxWrongs && state_ != State::closed) {
-      close("it sent " + std::to_string(kMaxWrongs) + " wrong requests", effects);
+    if (bad_requests_ >= kMaxBadRequests && state_ != State::closed) {
+      close("it sent " + std::to_string(kMaxBadRequests) + " invalid requests", effects);
     }
   }
   return state_ != State::closed;
@@ -67,7 +67,7 @@ bool ServerSession::on_bytes(std::string_view& bytes, Effects& effects) {
     case wire::LineFramer::Result::more:
       return false;
     case wire::LineFramer::Result::too_long:
-      unreadable("a line over " + std::to_string(kMaxLine) + " bytes", effects);
+      unreadable("a line of more than " + std::to_string(kMaxLine) + " bytes", effects);
       return false;
     case wire::LineFramer::Result::line:
       break;
@@ -82,10 +82,10 @@ bool ServerSession::on_frame_bytes(std::string_view& bytes, Effects& effects) {
     case wire::FrameFramer::Result::more:
       return false;
     case wire::FrameFramer::Result::too_long:
-      unreadable("a frame over its limit", effects);
+      unreadable("a frame that is too long", effects);
       return false;
     case wire::FrameFramer::Result::bad_length:
-      unreadable("a frame without a length", effects);
+      unreadable("a frame without a valid length", effects);
       return false;
     case wire::FrameFramer::Result::frame:
       break;
@@ -95,9 +95,9 @@ bool ServerSession::on_frame_bytes(std::string_view& bytes, Effects& effects) {
   return true;
 }
 
-// The stream cannot be read on.
+// The rest of the stream cannot be parsed.
 void ServerSession::unreadable(const std::string& what, Effects& effects) {
-  if (state_ == State::stranger)
+  if (state_ == State::unidentified)
     return reject(what + " before " + (is_v2() ? "fullinit" : "initack"), effects);
   protocol_error(what, effects);
   close("it sent " + what, effects);
@@ -105,9 +105,9 @@ void ServerSession::unreadable(const std::string& what, Effects& effects) {
 
 void ServerSession::eof(std::string cut_off, Effects& effects) {
   const bool pending = (is_v2() ? frames_.pending() : framer_.pending()) > 0;
-  if (state_ == State::stranger || state_ == State::refused) {
-    if (state_ == State::stranger && pending) {
-      group_.reject(peer_, "hung up in the middle of its first line", effects);
+  if (state_ == State::unidentified || state_ == State::refused) {
+    if (state_ == State::unidentified && pending) {
+      group_.reject(peer_, "closed the connection in the middle of its first line", effects);
     }
     group_.auth_.forget(connection_);
     return;
@@ -124,10 +124,10 @@ void ServerSession::eof(std::string cut_off, Effects& effects) {
 void ServerSession::on_line(std::string_view line, Effects& effects) {
   if (block_) return on_block_line(line, effects);
   const Parsed parsed = wire::parse_v1(line, Direction::to_server);
-  if (state_ == State::stranger) return on_stranger(parsed, effects);
+  if (state_ == State::unidentified) return on_unidentified(parsed, effects);
 
   const bool is_spawn = parsed.form == wire::Form::block && parsed.spec != nullptr;
-  if (spawn_ && !is_spawn) leave_spawn(effects);
+  if (spawn_ && !is_spawn) abandon_spawn(effects);
   if (parsed.form == wire::Form::block) {
     block_ = std::make_unique<Block>(Block{parsed.spec, reply_name(parsed, version_)});
     if (!spawn_) spawn_ = std::make_unique<Spawn>();
@@ -142,7 +142,7 @@ void ServerSession::on_line(std::string_view line, Effects& effects) {
 void ServerSession::on_frame(std::string_view frame, Effects& effects) {
   const Parsed parsed = wire::parse_v2(frame, Direction::to_server, scratch_);
   thrid_ = parsed.thrid;
-  if (state_ == State::stranger) return on_stranger(parsed, effects);
+  if (state_ == State::unidentified) return on_unidentified(parsed, effects);
   if (parsed.status != ParseStatus::ok) return on_malformed(parsed, effects);
   if (parsed.form != wire::Form::block) return on_command(parsed, effects);
   SpawnReader reader(Version::v2);
@@ -151,15 +151,16 @@ void ServerSession::on_frame(std::string_view frame, Effects& effects) {
   on_spawn(reader, effects);
 }
 
-// A stranger says whose it is. In PMI-2 that comes after an init, which tells nobody anything.
-void ServerSession::on_stranger(const Parsed& parsed, Effects& effects) {
-  const MessageId said = parsed.spec == nullptr ? MessageId::unknown_result : parsed.spec->id;
-  if (said == MessageId::init && !is_v2() && parsed.status == ParseStatus::ok &&
+// Handles a message of an unidentified connection. In PMI-2 an init precedes the fullinit; the reply to it
+// reveals nothing.
+void ServerSession::on_unidentified(const Parsed& parsed, Effects& effects) {
+  const MessageId id = parsed.spec == nullptr ? MessageId::unknown_result : parsed.spec->id;
+  if (id == MessageId::init && !is_v2() && parsed.status == ParseStatus::ok &&
       parsed.integer(AttributeId::pmi_version) == 2) {
     return begin_v2(effects);
   }
   const std::string_view wanted = wire::spec_of(MessageId::initack).wire_name(version_);
-  if (said != MessageId::initack) return reject("spoke before " + std::string(wanted), effects);
+  if (id != MessageId::initack) return reject("sent another message before " + std::string(wanted), effects);
   if (parsed.status != ParseStatus::ok) {
     return reject(std::string(wanted) + ": " + wire::describe(parsed), effects);
   }
@@ -167,7 +168,7 @@ void ServerSession::on_stranger(const Parsed& parsed, Effects& effects) {
   if (is_v2()) {
     frames_.set_limit(kMaxFrame);
     write_fullinit(effects);
-    tell_connected(effects);
+    report_connected(effects);
     return initialized(2, 0, effects);
   }
   const std::size_t offset = effects.mark();
@@ -179,7 +180,7 @@ void ServerSession::on_stranger(const Parsed& parsed, Effects& effects) {
   MessageWriter(out, MessageId::set).add(AttributeId::rank, rank_).end();
   MessageWriter(out, MessageId::set).add(AttributeId::debug, 0).end();
   effects.share(connection_, offset);
-  tell_connected(effects);
+  report_connected(effects);
 }
 
 bool ServerSession::identify(const Parsed& parsed, Effects& effects) {
@@ -195,19 +196,19 @@ bool ServerSession::identify(const Parsed& parsed, Effects& effects) {
     return false;
   }
   rank_ = *identity.rank;
-  goes_on_ = group_.goes_on(rank_);
-  if (goes_on_ && is_v2()) {
-    // fullinit says no more than that it starts: whether it goes on where it was, it cannot say.
+  resumed_ = group_.resumes(rank_);
+  if (resumed_ && is_v2()) {
+    // fullinit cannot express that the rank resumes where it was.
     group_.auth_.leave(rank_);
-    reject("rank " + std::to_string(rank_) + " cannot start again after a barrier", effects);
+    reject("rank " + std::to_string(rank_) + " cannot start again after a completed barrier", effects);
     return false;
   }
-  state_ = goes_on_ ? State::initialized : State::identified;
+  state_ = resumed_ ? State::initialized : State::identified;
   group_.connected(rank_, connection_);
   return true;
 }
 
-void ServerSession::tell_connected(Effects& effects) {
+void ServerSession::report_connected(Effects& effects) {
   Event event{.type = EventType::connected,
               .rank = static_cast<std::int32_t>(rank_),
               .again = group_.ranks_[rank_].again};
@@ -218,7 +219,7 @@ void ServerSession::tell_connected(Effects& effects) {
 void ServerSession::on_block_line(std::string_view line, Effects& effects) {
   spawn_->bytes += line.size() + 1;
   if (spawn_->bytes > kMaxBlock) {
-    return unreadable("an mcmd command over " + std::to_string(kMaxBlock) + " bytes", effects);
+    return unreadable("an mcmd command of more than " + std::to_string(kMaxBlock) + " bytes", effects);
   }
   if (line == "endcmd") return end_block(effects);
   const std::size_t equals = line.find('=');
@@ -234,26 +235,27 @@ void ServerSession::end_block(Effects& effects) {
     return reply_error(block.reply, kFail, "unknown_command", effects);
   }
   spawn_->reader.end_command();
-  // A client writes one block for each command of a spawn and then waits for a single reply. Counted here,
-  // not by spawnssofar: MPICH counts that from 1, others from 0.
+  // A client sends one block for each program of a spawn and then waits for a single reply. The blocks are
+  // counted here. spawnssofar is not used, because MPICH counts it from 1 and others from 0.
   if (++spawn_->blocks < spawn_->reader.total()) return;
   SpawnReader reader = std::move(spawn_->reader);
   spawn_.reset();
   on_spawn(reader, effects);
 }
 
-// What follows is no block of it: it will never be whole.
-void ServerSession::leave_spawn(Effects& effects) {
+// The client has sent something other than the next block, so the spawn cannot become complete.
+void ServerSession::abandon_spawn(Effects& effects) {
   spawn_.reset();
-  refuse_as_wrong(wire::spec_of(MessageId::spawn), kFail, "unfinished_spawn", effects);
+  refuse_bad_request(wire::spec_of(MessageId::spawn), kFail, "unfinished_spawn", effects);
 }
 
 void ServerSession::on_malformed(const Parsed& parsed, Effects& effects) {
-  const std::string fault = wire::describe(parsed);
-  const std::string said = is_plain_name(parsed.command) ? std::string(parsed.command) + ": " : std::string();
-  protocol_error(said + fault, effects);
+  const std::string error = wire::describe(parsed);
+  const std::string command =
+      is_plain_name(parsed.command) ? std::string(parsed.command) + ": " : std::string();
+  protocol_error(command + error, effects);
   if (parsed.spec != nullptr && parsed.spec->id == MessageId::abort) return on_abort(parsed, effects);
-  reply_error(reply_name(parsed, version_), code_of(parsed), fault, effects);
+  reply_error(reply_name(parsed, version_), code_of(parsed), error, effects);
 }
 
 void ServerSession::on_command(const Parsed& parsed, Effects& effects) {
@@ -261,16 +263,17 @@ void ServerSession::on_command(const Parsed& parsed, Effects& effects) {
   if (spec.id == MessageId::abort) return on_abort(parsed, effects);
   if (spec.id == MessageId::init) return on_init(parsed, effects);
   if (spec.id == MessageId::initack) return on_initack(parsed, effects);
-  if (state_ != State::initialized) return out_of_turn(spec, effects);
+  if (state_ != State::initialized) return refuse_out_of_turn(spec, effects);
   if (spec.support == wire::Support::refused) return refuse(spec, kFail, "not_supported", effects);
   on_request(parsed, effects);
 }
 
-void ServerSession::out_of_turn(const wire::MessageSpec& request, Effects& effects) {
+void ServerSession::refuse_out_of_turn(const wire::MessageSpec& request, Effects& effects) {
   const bool late = state_ == State::finalized;
   const std::string name(request.wire_name(version_));
   protocol_error(name + (late ? " after finalize" : " before init"), effects);
-  // A client of PMI 1.1 looks at no rc of a barrier's end (MPICH 4.0): it would take the refusal for the end.
+  // A client of PMI 1.1 ignores the rc of barrier_out (MPICH 4.0) and would take this refusal for the end of
+  // the barrier.
   if (late && request.id == MessageId::barrier_in && !is_v2() && subversion_ < 2) {
     return close("it sent " + name + " after finalize", effects);
   }
@@ -286,13 +289,13 @@ void ServerSession::on_init(const Parsed& parsed, Effects& effects) {
   } else if (state_ == State::finalized) {
     refusal = "already_finalized";
   } else if (state_ == State::initialized || is_v2()) {
-    // What others have got of it since the barrier, a process that starts again would not stand by.
-    refusal = goes_on_ ? "a_rank_cannot_start_again_after_a_barrier" : "already_initialized";
+    // Other ranks rely on what the rank has published before the barrier, so it must not start anew.
+    refusal = resumed_ ? "a_rank_cannot_start_again_after_a_barrier" : "already_initialized";
   } else if (version == 2) {
     frames_.set_limit(kMaxFrame);
     return begin_v2(effects);
   }
-  // The smaller of both versions: a client may insist on exactly its own (Flux: 1.1).
+  // The smaller of the two versions, because a client may accept only its own (Flux: 1.1).
   const bool newest = !refusal.empty() || group_.options().offer_1_2;
   const std::int32_t agreed = newest ? kNewestSubversion : std::min(subversion, kNewestSubversion);
   reply(MessageId::init_reply, effects, [&](MessageWriter& message) {
@@ -304,7 +307,7 @@ void ServerSession::on_init(const Parsed& parsed, Effects& effects) {
   initialized(1, static_cast<std::uint32_t>(agreed), effects);
 }
 
-// The answer is the last line; frames follow.
+// The reply is the last line. Frames follow.
 void ServerSession::begin_v2(Effects& effects) {
   reply(MessageId::init_reply, effects, [](MessageWriter& message) {
     message.add(AttributeId::pmi_version, 2)
@@ -326,7 +329,7 @@ void ServerSession::initialized(std::uint32_t version, std::uint32_t subversion,
                  .subversion = subversion});
 }
 
-// Of a rank that is known already: in PMI-2, and on a channel, it is still to say which one it is.
+// Handles an initack after the rank is known. On a channel PMI-2 requires a fullinit with the rank.
 void ServerSession::on_initack(const Parsed& parsed, Effects& effects) {
   std::string_view why = "already_identified";
   if (is_v2() && state_ == State::identified) {
@@ -334,11 +337,11 @@ void ServerSession::on_initack(const Parsed& parsed, Effects& effects) {
       write_fullinit(effects);
       return initialized(2, 0, effects);
     }
-    why = "pmirank_is_not_that_of_the_channel";
+    why = "pmirank_is_not_the_rank_of_this_channel";
   } else if (!is_v2() && peer_.transport == Transport::inherited_fd) {
-    why = "initack_is_not_for_an_inherited_channel";
+    why = "initack_is_not_allowed_on_an_inherited_channel";
   }
-  refuse_as_wrong(*parsed.spec, kFail, why, effects);
+  refuse_bad_request(*parsed.spec, kFail, why, effects);
 }
 
 void ServerSession::write_fullinit(Effects& effects) {
@@ -351,13 +354,13 @@ void ServerSession::write_fullinit(Effects& effects) {
         .add(AttributeId::appnum, group_.options().layout.place(rank_).appnum)
         .add(AttributeId::debugged, "FALSE")
         .add(AttributeId::pmiverbose, "FALSE");
-    // Whoever hears of one takes itself for spawned.
+    // A client takes the presence of this attribute as the sign that it was spawned.
     if (!group_.options().spawner.empty()) message.add(AttributeId::spawner_jobid, group_.options().spawner);
   });
 }
 
 void ServerSession::on_abort(const Parsed& parsed, Effects& effects) {
-  // pmi-1.1's default for an abort that says no code.
+  // The default of pmi-1.1 if abort has no code.
   constexpr std::int32_t kDefaultExitCode = 1;
   if (std::exchange(group_.ranks_[rank_].aborted, true)) return;
   effects.event({.type = EventType::aborted,
@@ -377,8 +380,8 @@ void ServerSession::refuse(const wire::MessageSpec& request, int rc, std::string
   reply_error(wire::spec_of(request.reply).wire_name(version_), rc, message, effects);
 }
 
-void ServerSession::refuse_as_wrong(const wire::MessageSpec& request, int rc, std::string_view message,
-                                    Effects& effects) {
+void ServerSession::refuse_bad_request(const wire::MessageSpec& request, int rc, std::string_view message,
+                                       Effects& effects) {
   protocol_error(std::string(request.wire_name(version_)) + ": " + std::string(message), effects);
   refuse(request, rc, message, effects);
 }
@@ -393,11 +396,11 @@ void ServerSession::reply_error(std::string_view reply, int rc, std::string_view
 }
 
 void ServerSession::protocol_error(std::string message, Effects& effects) {
-  ++wrongs_;
-  tell_wrong(std::move(message), effects);
+  ++bad_requests_;
+  report_error(std::move(message), effects);
 }
 
-void ServerSession::tell_wrong(std::string message, Effects& effects) {
+void ServerSession::report_error(std::string message, Effects& effects) {
   effects.event({.type = EventType::protocol_error,
                  .rank = static_cast<std::int32_t>(rank_),
                  .message = std::move(message)});

@@ -1,18 +1,19 @@
-// The server's half of PMI on one connection: bytes to lines or frames, these to messages, messages to what
-// the job does.
+// The server's side of PMI on one connection: splits bytes into lines or frames, parses these into messages,
+// and executes the messages on the process group.
 //
-// Used by ProcessGroup alone. A connection speaks PMI-1 until an init that asks for version 2, and PMI-2 from
-// then on. One of a listener is a stranger until it proves a rank, by initack or, in PMI-2, by fullinit;
-// nothing it says before is answered, but for the init of PMI-2. What a known rank says wrong is told as an
-// event and answered with rc != 0, and its connection lives, up to kMaxWrongs; a line, a frame or an mcmd
-// block without end, or what is no frame, cuts it off at once. What comes after finalize is wrong too.
+// Only ProcessGroup uses it. Rules:
+// - A connection uses PMI-1 until an init that requests version 2, and PMI-2 from then on.
+// - A connection of a listener is unidentified until its initack (in PMI-2 its fullinit) proves a rank. Until
+// then the session replies to nothing except the init of PMI-2.
+// - If an identified rank sends an invalid request, the session reports an event and replies with rc != 0,
+// and the connection continues, up to kMaxBadRequests. A line, frame or mcmd block over its limit, and a
+// malformed frame, end the connection at once. Requests after finalize are invalid.
+// - Some replies are deferred and may follow those to later requests: a barrier's, a waiting attribute's, a
+// spawn's, a name's if the names are kept elsewhere. A rank in a barrier may send other requests. If it
+// enters the same barrier again, the reply is rc=-1, and the barrier is unaffected.
+// - abort is executed before init too, because a rank that fails to start wants its job to end.
 //
-// Some answers come later than those of what is asked next: a barrier's, an attribute's that nobody has put
-// yet, a spawn's, a name's that is kept elsewhere. A rank inside a barrier may go on asking; a second
-// barrier_in of the same group is answered at once with rc=-1 and counts for nothing. abort is obeyed before
-// init too: a rank that fails to start wants its job ended.
-//
-// server_commands.cpp has what an initialized rank may say, server_session.cpp the rest.
+// server_commands.cpp has the commands of an initialized rank, server_session.cpp everything else.
 #pragma once
 
 #include <cstdint>
@@ -35,26 +36,29 @@ class ProcessGroup;
 
 class ServerSession {
  public:
-  // Of a listener.
+  // A connection of a listener.
   ServerSession(ProcessGroup& group, ConnectionId connection, Peer peer);
-  // A channel that proves its rank.
+  // A channel, whose rank is known.
   ServerSession(ProcessGroup& group, ConnectionId connection, std::uint32_t rank);
 
-  // False: the session has closed its connection and is to be forgotten.
+  // Returns false if the session has closed its connection and must be deleted.
   bool receive(std::string_view bytes, Effects& effects);
+  // The connection has ended, see ProcessGroup::eof().
   void eof(std::string cut_off, Effects& effects);
 
   const Peer& peer() const { return peer_; }
 
-  // How the end of the job's barrier is said to this rank. own: with a thrid, so to nobody else.
+  // The form of the reply to the barrier of all ranks. Connections with the same form get the same bytes,
+  // except `own`, whose reply repeats a thrid.
   enum class BarrierForm : std::uint8_t { plain, tagged, frame, own };
   BarrierForm barrier_form() const;
   void append_barrier_out(Effects& effects) const;
   void write_barrier_out(Effects& effects) const;
 
-  // Answers that were deferred. Who writes one says answered().
+  // Deferred replies. The caller of one of the write functions must call end_deferred() if the reply was
+  // deferred.
   bool has_deferred() const { return deferred_ != 0; }
-  void answered() { --deferred_; }
+  void end_deferred() { --deferred_; }
   void write_group_failure(std::uint32_t gone, std::int32_t tag, Effects& effects) const;
   void write_attribute(wire::MessageId reply, std::string_view thrid, std::string_view value,
                        Effects& effects) const;
@@ -63,13 +67,13 @@ class ServerSession {
                          Effects& effects) const;
 
  private:
-  // refused: a stranger that is heard no more and is closed when its time is over.
-  enum class State : std::uint8_t { stranger, refused, identified, initialized, finalized, closed };
+  // refused: an unidentified connection with a wrong PMI_ID, whose bytes are ignored until it expires.
+  enum class State : std::uint8_t { unidentified, refused, identified, initialized, finalized, closed };
 
-  // A command over several lines, up to endcmd. A spawn has as many as it starts programs.
+  // An mcmd block, up to endcmd. A spawn has one for each program.
   struct Block {
-    const wire::MessageSpec* spec;  // null: unknown, its lines are counted, not kept
-    std::string reply;              // what its reply is called
+    const wire::MessageSpec* spec;  // null: an unknown command, whose lines are counted and skipped
+    std::string reply;              // the name of its reply
   };
   struct Spawn {
     SpawnReader reader{wire::Version::v1};
@@ -82,13 +86,13 @@ class ServerSession {
   void unreadable(const std::string& what, Effects& effects);
   void on_line(std::string_view line, Effects& effects);
   void on_frame(std::string_view frame, Effects& effects);
-  void on_stranger(const wire::Parsed& parsed, Effects& effects);
+  void on_unidentified(const wire::Parsed& parsed, Effects& effects);
   bool identify(const wire::Parsed& parsed, Effects& effects);
-  void tell_connected(Effects& effects);
+  void report_connected(Effects& effects);
   void on_block_line(std::string_view line, Effects& effects);
   void on_malformed(const wire::Parsed& parsed, Effects& effects);
   void on_command(const wire::Parsed& parsed, Effects& effects);
-  void out_of_turn(const wire::MessageSpec& request, Effects& effects);
+  void refuse_out_of_turn(const wire::MessageSpec& request, Effects& effects);
   void on_init(const wire::Parsed& parsed, Effects& effects);
   void on_initack(const wire::Parsed& parsed, Effects& effects);
   void begin_v2(Effects& effects);
@@ -96,7 +100,7 @@ class ServerSession {
   void initialized(std::uint32_t version, std::uint32_t subversion, Effects& effects);
   void on_abort(const wire::Parsed& parsed, Effects& effects);
   void end_block(Effects& effects);
-  void leave_spawn(Effects& effects);
+  void abandon_spawn(Effects& effects);
 
   void on_request(const wire::Parsed& parsed, Effects& effects);
   void on_put(const wire::Parsed& parsed, Effects& effects);
@@ -109,12 +113,12 @@ class ServerSession {
   void on_finalize(Effects& effects);
   void on_spawn(SpawnReader& reader, Effects& effects);
   std::optional<std::string> job_attribute(std::string_view key) const;
-  void no_room(const wire::MessageSpec& request, Effects& effects);
+  void refuse_full(const wire::MessageSpec& request, Effects& effects);
   bool defer(const wire::MessageSpec& request, Effects& effects);
 
   bool own_kvs(const wire::Parsed& parsed) const;
   bool is_v2() const { return version_ == wire::Version::v2; }
-  // `fill` adds the attributes of the message that answers what is being read.
+  // Replies to the current request. `fill` adds the attributes.
   template <typename Fill>
   void reply(wire::MessageId id, Effects& effects, Fill fill) {
     const std::size_t offset = effects.mark();
@@ -125,35 +129,36 @@ class ServerSession {
   }
   void reply_success(const wire::MessageSpec& request, Effects& effects);
   void refuse(const wire::MessageSpec& request, int rc, std::string_view message, Effects& effects);
-  // The same, for what is the client's own fault: told as an event too.
-  void refuse_as_wrong(const wire::MessageSpec& request, int rc, std::string_view message, Effects& effects);
+  // Like refuse(), for an invalid request, which is also reported as an event.
+  void refuse_bad_request(const wire::MessageSpec& request, int rc, std::string_view message,
+                          Effects& effects);
   void reply_error(std::string_view reply, int rc, std::string_view message, Effects& effects);
-  // An event; protocol_error() counts it too.
-  void tell_wrong(std::string message, Effects& effects);
+  // Reports an event. protocol_error() also counts it as an invalid request.
+  void report_error(std::string message, Effects& effects);
   void protocol_error(std::string message, Effects& effects);
   void reject(std::string reason, Effects& effects);
-  // Of a known rank: it is cut off.
+  // Closes the connection of an identified rank.
   void close(std::string why, Effects& effects);
 
-  // What every request looks at comes first: of thousands of sessions little else stays in a processor's
-  // cache.
+  // The members that every request uses come first and share cache lines: with thousands of sessions little
+  // else stays in the processor's cache.
   ProcessGroup& group_;
   ConnectionId connection_;
-  std::uint32_t rank_ = 0;  // from identified on
+  std::uint32_t rank_ = 0;  // valid from State::identified on
   State state_;
-  bool goes_on_ = false;  // came back, under AuthPolicy::reconnect, after a barrier
+  bool resumed_ = false;  // it has connected again, under AuthPolicy::reconnect, after a completed barrier
   wire::Version version_ = wire::Version::v1;
-  std::uint32_t subversion_ = 0;  // agreed on
-  std::uint32_t wrongs_ = 0;
+  std::uint32_t subversion_ = 0;  // the agreed one
+  std::uint32_t bad_requests_ = 0;
   std::unique_ptr<Block> block_;
   std::unique_ptr<Spawn> spawn_;
-  std::string_view thrid_;  // of the frame that is being read; empty outside
+  std::string_view thrid_;  // of the current frame; empty between frames
   wire::LineFramer framer_{kMaxLine};
 
-  wire::FrameFramer frames_{kMaxLine};  // of a stranger; more later
-  std::string scratch_;                 // of the frame that is being read
-  std::string fence_thrid_;             // of the barrier that it waits in
-  std::size_t deferred_ = 0;
+  wire::FrameFramer frames_{kMaxLine};  // the limit of an unidentified connection; raised later
+  std::string scratch_;                 // for the current frame
+  std::string fence_thrid_;             // of the barrier in which it waits
+  std::size_t deferred_ = 0;            // replies
   Peer peer_;
 };
 

@@ -1,5 +1,5 @@
-// How much the keys and values of jobs may take together: a job's key-value space and its attributes of
-// nodes, and, in a launch, those of the groups that its ranks spawn.
+// The memory limit of keys and values. A Space is shared by all process groups of a job. It counts their
+// key-value spaces and their node attributes.
 #pragma once
 
 #include <algorithm>
@@ -11,14 +11,14 @@
 
 namespace wireup::engine {
 
-// Beside its key and its value, what the server takes to keep an entry: two strings, a node of a table, the
-// heap's own.
+// The memory of an entry in addition to its key and value, estimated: two strings, a node of a hash table,
+// the heap's overhead.
 inline constexpr std::uint64_t kEntryCost = 128;
 
-// Where nothing else is said. 65,536 ranks may put 16 KiB each; of empty values there are 8 million.
+// The default limit, 1 GiB. 65,536 ranks can put 16 KiB each, or 8 million empty values together.
 inline constexpr std::uint64_t kDefaultSpace = std::uint64_t{1} << 30;
 
-// In bytes. Shared by the jobs of a launch; its own thread's.
+// In bytes. Used by one thread only.
 class Space {
  public:
   explicit Space(std::uint64_t limit) : limit_(limit) {}
@@ -32,7 +32,7 @@ class Space {
   std::uint64_t used_ = 0;
 };
 
-// What one job has of a Space; it gives that back when it goes.
+// The part of a Space that one process group uses. The destructor returns it.
 class SpaceShare {
  public:
   explicit SpaceShare(std::shared_ptr<Space> space) : space_(std::move(space)) {}
@@ -40,12 +40,13 @@ class SpaceShare {
   SpaceShare(const SpaceShare&) = delete;
   SpaceShare& operator=(const SpaceShare&) = delete;
 
-  // Room for an entry, or for another value in the place of one of `old_size` bytes. False: there is none.
+  // Reserves memory for a new entry, or for a new value in place of one of `old_size` bytes. Returns false if
+  // the space is full.
   bool add(std::string_view key, std::string_view value) {
     return take(key.size() + value.size() + kEntryCost, 0);
   }
   bool replace(std::size_t old_size, std::string_view value) { return take(value.size(), old_size); }
-  // Also where there is none.
+  // Reserves memory for an entry even if the space is full.
   void force(std::string_view key, std::string_view value) { use(key.size() + value.size() + kEntryCost); }
 
   const Space& space() const { return *space_; }

@@ -12,7 +12,7 @@ using wire::AttributeId;
 using wire::reserved_bytes;
 using wire::ValueType;
 
-// Elements are numbered from 0 or 1, as the version and the client have it.
+// Clients number elements from 0 or from 1.
 constexpr std::uint32_t kHighestFirst = 1;
 
 }  // namespace
@@ -20,17 +20,17 @@ constexpr std::uint32_t kHighestFirst = 1;
 std::string format_spawn(const SpawnRequest& request, wire::Version version) {
   const bool v2 = version == wire::Version::v2;
   std::string out = v2 ? std::string(wire::kFrameHeader, ' ') + "cmd=spawn;" : std::string();
-  bool sayable = !request.commands.empty();
+  bool encodable = !request.commands.empty();
   const auto add = [&](std::string_view name, std::string_view value) {
-    // Of a block each attribute has a line. In a frame an argument may hold a newline, which PMI-1 never
-    // comes to read.
-    const std::string_view unsayable =
+    // In a block each attribute has its own line. In a frame an argument may have a newline, because no PMI-1
+    // rank reads it.
+    const std::string_view reserved =
         v2 ? std::string_view("\0;", 2) : reserved_bytes(ValueType::rest_of_line, version);
-    if (value.find_first_of(unsayable) != std::string_view::npos) sayable = false;
+    if (value.find_first_of(reserved) != std::string_view::npos) encodable = false;
     out.append(name).append("=").append(value).append(1, v2 ? ';' : '\n');
   };
-  // By its name in the table, where a '#' is the number's place.
-  const auto say = [&](AttributeId id, std::string_view value, std::size_t number = 0) {
+  // Adds an attribute under its name in the table, with `number` in place of a '#'.
+  const auto add_attribute = [&](AttributeId id, std::string_view value, std::size_t number = 0) {
     for (const wire::AttributeSpec& attribute : wire::spec_of(wire::MessageId::spawn).attributes) {
       if (attribute.id != id) continue;
       std::string name(attribute.name(version));
@@ -38,40 +38,40 @@ std::string format_spawn(const SpawnRequest& request, wire::Version version) {
       add(name, value);
     }
   };
-  const auto say_pairs = [&](AttributeId count, AttributeId key, AttributeId value, const KeyValues& pairs) {
-    say(count, std::to_string(pairs.size()));
+  const auto add_pairs = [&](AttributeId count, AttributeId key, AttributeId value, const KeyValues& pairs) {
+    add_attribute(count, std::to_string(pairs.size()));
     for (std::size_t i = 0; i < pairs.size(); ++i) {
-      say(key, pairs[i].first, i);
-      say(value, pairs[i].second, i);
+      add_attribute(key, pairs[i].first, i);
+      add_attribute(value, pairs[i].second, i);
     }
   };
-  const auto say_preput = [&] {
-    say_pairs(AttributeId::preput_num, AttributeId::preput_key, AttributeId::preput_val, request.preput);
+  const auto add_preput = [&] {
+    add_pairs(AttributeId::preput_num, AttributeId::preput_key, AttributeId::preput_val, request.preput);
   };
   if (v2) {
-    say(AttributeId::totspawns, std::to_string(request.commands.size()));
-    say_preput();
+    add_attribute(AttributeId::totspawns, std::to_string(request.commands.size()));
+    add_preput();
   }
   for (std::size_t number = 0; number < request.commands.size(); ++number) {
     const SpawnCommand& command = request.commands[number];
-    sayable = sayable && !command.program.empty();
+    encodable = encodable && !command.program.empty();
     if (!v2) out += "mcmd=spawn\n";
-    say(AttributeId::execname, command.program);
-    say(AttributeId::nprocs, std::to_string(command.ranks));
+    add_attribute(AttributeId::execname, command.program);
+    add_attribute(AttributeId::nprocs, std::to_string(command.ranks));
     if (!v2) {
-      say(AttributeId::totspawns, std::to_string(request.commands.size()));
-      say(AttributeId::spawnssofar, std::to_string(number + 1));
+      add_attribute(AttributeId::totspawns, std::to_string(request.commands.size()));
+      add_attribute(AttributeId::spawnssofar, std::to_string(number + 1));
     }
-    say(AttributeId::argcnt, std::to_string(command.args.size()));
+    add_attribute(AttributeId::argcnt, std::to_string(command.args.size()));
     for (std::size_t i = 0; i < command.args.size(); ++i)
-      say(AttributeId::arg, command.args[i], v2 ? i : i + 1);
-    if (!v2 && number == 0) say_preput();
-    say_pairs(AttributeId::info_num, AttributeId::info_key, AttributeId::info_val, command.info);
+      add_attribute(AttributeId::arg, command.args[i], v2 ? i : i + 1);
+    if (!v2 && number == 0) add_preput();
+    add_pairs(AttributeId::info_num, AttributeId::info_key, AttributeId::info_val, command.info);
     if (!v2) out += "endcmd\n";
   }
-  if (!v2) return sayable ? out : std::string();
+  if (!v2) return encodable ? out : std::string();
   const std::string length = std::to_string(out.size() - wire::kFrameHeader);
-  if (!sayable || length.size() > wire::kFrameHeader) return {};
+  if (!encodable || length.size() > wire::kFrameHeader) return {};
   out.replace(wire::kFrameHeader - length.size(), length.size(), length);
   return out;
 }
@@ -105,14 +105,14 @@ void SpawnReader::set_count(std::optional<std::uint32_t>& count, AttributeId id,
   const auto [stop, error] = std::from_chars(value.data(), end, number);
   if (error != std::errc() || stop != end) return fail("bad_number_in", id);
   if (number < least || number > most) return fail("out_of_range", id);
-  if (count && *count != number) return fail("said_twice", id);
+  if (count && *count != number) return fail("conflicting", id);
   count = number;
 }
 
 bool SpawnReader::is_next(Numbered& list, AttributeId id, std::uint32_t number, std::uint32_t most) {
   if (list.seen == 0 && number <= kHighestFirst) list.first = number;
   if (number != list.first + list.seen) {
-    fail("number_skips_in", id);
+    fail("number_out_of_sequence_in", id);
   } else if (list.seen == most) {
     fail("too_many", id);
   } else {
@@ -143,7 +143,7 @@ void SpawnReader::field(std::string_view name, std::string_view value) {
       wire::find_attribute(wire::spec_of(wire::MessageId::spawn), name, version_, &number);
   if (attribute == nullptr) return;
   const AttributeId id = attribute->id;
-  // Others may come to read it by PMI-1.
+  // PMI-1 ranks may read these.
   const bool is_preput = id == AttributeId::preput_key || id == AttributeId::preput_val;
   if (attribute->limit != 0 && value.size() + 1 > attribute->limit) return fail("too_long", id);
   if (is_preput && value.find('\n') != std::string_view::npos) return fail("newline_in", id);
@@ -158,7 +158,7 @@ void SpawnReader::field(std::string_view name, std::string_view value) {
       set_count(so_far, id, value, 0, kMaxSpawnCommands);
       if (!so_far) return;
       if (!so_far_base_ && *so_far <= kHighestFirst) so_far_base_ = *so_far;
-      if (so_far_base_.value_or(0) + begun_ - 1 != *so_far) fail("number_skips_in", id);
+      if (so_far_base_.value_or(0) + begun_ - 1 != *so_far) fail("number_out_of_sequence_in", id);
       return;
     }
     case AttributeId::preput_num:
@@ -207,7 +207,7 @@ void SpawnReader::end_command() {
   request_.commands.push_back(std::move(command_));
 }
 
-// PMI-1 clients say the keys with the first command or, the same ones, with each.
+// PMI-1 clients send the keys with the first command only, or the same keys with each command.
 void SpawnReader::end_preput() {
   check(preput_, AttributeId::preput_num);
   if (fault_.empty() && request_.preput.empty()) request_.preput = std::move(preput_.list);

@@ -1,9 +1,9 @@
-// What a rank asks to be started: MPI_Comm_spawn and its like, a query to the host (SpawnQuery in
-// effects.h).
+// A spawn: the request of a rank to start another process group (MPI_Comm_spawn). It is a query to the driver
+// (SpawnQuery in effects.h).
 //
-// SpawnReader makes it of what either version of PMI says, field by field, by the names of the message table.
-// It bounds what it keeps, and the first thing that is wrong makes the whole request wrong: counts that are
-// not what they count, numbers of elements that skip, more than the limits.
+// SpawnReader builds the request field by field, in either version of PMI, by the names of the message table.
+// The memory it uses is bounded. The first error makes the whole request invalid: a count that differs from
+// the number of elements, a gap in the numbers of elements, or a value over its limit.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@
 
 namespace wireup::engine {
 
-// Of one request. A program of that many arguments or a job of that many programs is a mistake.
+// Limits of one request. More programs, arguments or ranks are probably a mistake.
 inline constexpr std::uint32_t kMaxSpawnCommands = 1024;
 inline constexpr std::uint32_t kMaxSpawnArgs = 16'384;
 inline constexpr std::uint32_t kMaxSpawnInfo = 1024;
@@ -36,10 +36,11 @@ struct SpawnCommand {
 
 struct SpawnRequest {
   std::vector<SpawnCommand> commands;
-  KeyValues preput;  // for the key-value space of the new job, before its ranks start
+  KeyValues preput;  // put into the new key-value space before its ranks start
 };
 
-// How a spawn has ended. `kvsname` of the new job and one error code a process when rc is 0, else why not.
+// The result of a spawn. If rc is 0: the kvsname of the new process group, and one error code for each
+// process. Otherwise `message` is the reason.
 struct SpawnAnswer {
   std::int32_t rc = 0;
   std::string message = {};
@@ -47,26 +48,28 @@ struct SpawnAnswer {
   std::vector<std::int32_t> errcodes = {};
 };
 
-// The message that asks for it. Empty: something of it cannot be said in that version.
+// Returns the complete message. It is empty if the request has no program, is too long, or has a byte that
+// this version cannot carry.
 std::string format_spawn(const SpawnRequest& request, wire::Version version);
 
 class SpawnReader {
  public:
   explicit SpawnReader(wire::Version version) : version_(version) {}
 
-  // PMI-1 says a block for each command; in PMI-2 each begins with its program.
+  // PMI-1: call these at the begin and end of each mcmd block. PMI-2 needs neither; a command begins with its
+  // program.
   void begin_command();
   void field(std::string_view name, std::string_view value);
   void end_command();
 
-  // The blocks that PMI-1 is to say; 1 until it has said how many.
+  // The number of blocks that PMI-1 will send; 1 until the client has sent the number.
   std::uint32_t total() const { return total_.value_or(1); }
-  // When the last command has ended: what is wrong, as one word; empty when nothing is.
+  // Call this at the end. Returns the error as one word, or an empty text.
   const std::string& finish();
   SpawnRequest take() { return std::move(request_); }
 
  private:
-  // A list of elements that are numbered one by one, and the count that is said of it.
+  // A list of numbered elements, and its count as the client has sent it.
   struct Numbered {
     std::optional<std::uint32_t> count = {};
     std::uint32_t first = 0;
@@ -94,9 +97,9 @@ class SpawnReader {
   std::optional<std::uint32_t> total_;
   std::uint64_t ranks_ = 0;
   std::uint32_t begun_ = 0;
-  bool inside_ = false;  // a command has begun and not ended
+  bool inside_ = false;  // between begin_command() and end_command()
   std::optional<std::uint32_t> so_far_base_;
-  // Of the command that is being read.
+  // The current command.
   SpawnCommand command_;
   std::optional<std::uint32_t> nprocs_;
   Numbered args_;

@@ -1,4 +1,4 @@
-// Time as the engine knows it: an input.
+// The engine reads no clock. Time is an input.
 #pragma once
 
 #include <chrono>

@@ -84,7 +84,7 @@ bool NameServer::receive(Connection& connection, std::string_view frame) {
   if (!message) return false;
   if (!connection.known) return greet(connection, *message);
   if (const auto* ask = std::get_if<names::Ask>(&*message)) {
-    connection.stream->send(encode(names::Reply{names_.carry_out(connection.id, ask->request)}));
+    connection.stream->send(encode(names::Reply{names_.execute(connection.id, ask->request)}));
   } else if (const auto* list = std::get_if<names::List>(&*message)) {
     connection.stream->send(encode(page(list->after)));
   } else {

@@ -120,7 +120,7 @@ const rows: Row[] = [
     }),
     code: 'ERR_PMI_PROTOCOL',
     exitCode: 3,
-    message: /tcp:\/\/127\.0\.0\.1:\d+: the server speaks PMI 2 only/,
+    message: /tcp:\/\/127\.0\.0\.1:\d+: the server supports only PMI 2/,
   },
   {
     title: 'a PMI_ID that the server does not know',
@@ -131,7 +131,7 @@ const rows: Row[] = [
     },
     code: 'ERR_PMI_REFUSED',
     exitCode: 3,
-    message: /unix:\/\/.*PMI_ID is wrong or used up/,
+    message: /unix:\/\/.*PMI_ID is wrong or has been used/,
   },
 ];
 

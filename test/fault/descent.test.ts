@@ -52,7 +52,7 @@ it.skipIf(compiler.missing)(`a process of our own that the job has not started${
   // The rank may speak before the agent has told of it.
   expect(stderr.slice(refused.length)).toMatch(
     new RegExp(
-      `^(is neither rank 1's process \\(pid ${pid}\\) nor started by it|was not started by the agent \\(pid \\d+\\))\n$`,
+      `^(is neither rank 1's process \\(pid ${pid}\\) nor a descendant of it|was not started by the agent \\(pid \\d+\\))\n$`,
     ),
   );
 });

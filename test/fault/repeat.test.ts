@@ -31,13 +31,13 @@ const residentMiB = (pid: number): number =>
 
 const compiler = needs('cc');
 describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
-  it('that send nothing but wrong requests are cut off: one line of them a second, and the failure says why', async () => {
+  it('that send nothing but invalid requests are cut off: one line of them a second, and the failure says why', async () => {
     const result = await run(wireupRun(4, 'fd', program('raw_flood'), 'nonsense', '0'));
     expect(result.code).toBe(1);
     const said = toolLines(result.stderr);
     expect(
       said.filter((line) =>
-        /^wireup: rank [0-3] \(pid \d+, .*\) on \S+ was cut off from PMI: it sent 10000 wrong requests; 3 other ranks were ended$/.test(
+        /^wireup: rank [0-3] \(pid \d+, .*\) on \S+ was cut off from PMI: it sent 10000 invalid requests; 3 other ranks were ended$/.test(
           line,
         ),
       ),
@@ -89,19 +89,19 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     expect(result.code).toBe(1);
     expect(toolLines(result.stderr)).toContainEqual(
       expect.stringMatching(
-        /^wireup: rank 1 .* was cut off from PMI \(it sent 10000 wrong requests\) while others wait in PMI barrier 0: 0; missing: 1; 1 other rank was ended$/,
+        /^wireup: rank 1 .* was cut off from PMI \(it sent 10000 invalid requests\) while others wait in PMI barrier 0: 0; missing: 1; 1 other rank was ended$/,
       ),
     );
   });
 
   it.each([
-    [[], ' was cut off from PMI: it sent a line over 2048 bytes'],
-    [['exit 7'], ' exited with code 7; its PMI connection had been cut off: it sent a line over 2048 bytes'],
+    [[], ' was cut off from PMI: it sent a line of more than 2048 bytes'],
+    [['exit 7'], ' exited with code 7; its PMI connection had been cut off: it sent a line of more than 2048 bytes'],
   ])('that send a line without end are cut off; then %s', async (then, reason) => {
     const script = `printf 'cmd=init pmi_version=1 pmi_subversion=1\\n' >&$PMI_FD; head -c 3000 /dev/zero | tr '\\0' x >&$PMI_FD; cat <&$PMI_FD > /dev/null; ${then[0] ?? 'sleep 100'}`;
     const result = await run(wireupRun(1, 'fd', 'bash', '-c', script));
     expect(toolLines(result.stderr)).toEqual([
-      'wireup: rank 0 sent a wrong PMI request: a line over 2048 bytes',
+      'wireup: rank 0 sent a wrong PMI request: a line of more than 2048 bytes',
       expect.stringMatching(new RegExp(`^wireup: rank 0 .*${reason}$`)),
     ]);
   });
@@ -119,7 +119,7 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     expect(lines(result.stdout)).toEqual(Array(2).fill('cmd=put_result rc=2 msg=too_many_keys_and_values'));
     expect(toolLines(result.stderr)).toEqual([
       expect.stringMatching(
-        /^wireup: rank [01] sent a wrong PMI request: put: the keys and values of the job take more than its limit of 1000000 bytes$/,
+        /^wireup: rank [01] sent a wrong PMI request: put: the keys and values of the job exceed the limit of 1000000 bytes$/,
       ),
     ]);
   });

@@ -213,7 +213,7 @@ describe('our own user', () => {
       const events = server.events();
       const target = targetOf(server.address!);
       expect(await stranger({ target, manner: 'talk', text: 'cmd=initack pmiid=0\n', count: 3 })).toBe('');
-      expect((await nextRejected(events)).reason).toBe("pmiid is no rank's");
+      expect((await nextRejected(events)).reason).toBe("pmiid is not the PMI_ID of a rank");
       using guesser = new Stranger({ target, manner: 'idle', text: 'cmd=initack pmiid=0\n', count: 200 });
       await guesser.ready;
       const ranks = await Promise.all([comeIn(server, 0), comeIn(server, 1)]);

@@ -1,16 +1,18 @@
-// Fuzzes ClientSession with what a server may say, cut in any way, while requests are made. What must hold:
+// Fuzzes ClientSession with replies of a server, however reads split them, while requests are made. These
+// invariants must hold:
 //
-//   1. No undefined behaviour (sanitizers), no exception.
-//   2. What is said is whole lines, each within the line limit, and none after the end.
-//   3. Answers come in the order of the requests, one each, and none after Failed; Ready comes at most once,
-//   and
-//      before any answer of the server's.
-//   4. Never more is in flight than the window allows: lines said are at most lines heard and the window.
-//   5. How bytes are cut does not change what happens: the same steps byte by byte give the same.
+// 1. No undefined behaviour (the sanitizers check that), and no exception.
+// 2. The client sends complete lines within the limit, and nothing after the end.
+// 3. Each request has at most one answer, in the order of the requests, and there is none after Failed. Ready
+// comes at most once, before any answer of the server.
+// 4. The window limits the requests in flight: the client has sent at most as many lines as it has received
+// plus the window.
+// 5. The effects do not depend on how reads split the bytes: the same steps byte by byte have the same
+// effects.
 //
-// The input: its first byte chooses the kind of client, then steps as in fuzz_input.h, where the connection
-// of a step chooses the request that is made before its bytes are received. A violation aborts, with its
-// number.
+// The first byte of the input chooses the kind of client. Steps follow as in fuzz_input.h. The connection of
+// a step chooses the request that is made before its bytes are received. A violation prints its number to
+// stderr and aborts.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -55,7 +57,7 @@ class Client {
   }
 
   void run(const Step& step) {
-    ask(step.connection, step.bytes);
+    request(step.connection, step.bytes);
     if (step.kind == Step::Kind::hang_up) {
       session_.eof(effects_);
       check();
@@ -63,22 +65,22 @@ class Client {
     }
     if (byte_by_byte_) {
       for (const char& byte : step.bytes) {
-        if (byte == '\n') ++heard_;
+        if (byte == '\n') ++received_lines_;
         session_.receive({&byte, 1}, effects_);
         check();
       }
     } else {
-      heard_ += static_cast<std::size_t>(std::ranges::count(step.bytes, '\n'));
+      received_lines_ += static_cast<std::size_t>(std::ranges::count(step.bytes, '\n'));
       session_.receive(step.bytes, effects_);
       check();
     }
   }
 
-  bool same_as(const Client& other) const { return sent_ == other.sent_ && told_ == other.told_; }
+  bool same_as(const Client& other) const { return sent_ == other.sent_ && events_ == other.events_; }
 
  private:
-  void ask(std::uint32_t which, std::string_view text) {
-    // Keys of any bytes: what cannot be said must not be.
+  void request(std::uint32_t which, std::string_view text) {
+    // Keys and values have any bytes. The client must refuse those that the wire cannot carry.
     const std::string_view key = text.substr(0, std::min<std::size_t>(text.size(), 70));
     engine::RequestId id = 0;
     switch ((which + text.size()) % 12) {
@@ -119,38 +121,39 @@ class Client {
         session_.abort(3, text, effects_);
         break;
     }
-    // An answer may be among the effects by now; once over, there is none.
-    if (id != 0 && !over_) asked_.push_back(id);
+    // The answer may already be among the effects. After the end there is none.
+    if (id != 0 && !over_) pending_.push_back(id);
     check();
   }
 
   void check() {
-    const std::string& said = effects_.send;
-    require(!over_ || said.empty(), 2, "something is said after the end");
-    for (std::size_t begin = 0; begin < said.size();) {
-      std::string_view rest = std::string_view(said).substr(begin);
+    const std::string& sent = effects_.send;
+    require(!over_ || sent.empty(), 2, "bytes are sent after the end");
+    for (std::size_t begin = 0; begin < sent.size();) {
+      std::string_view rest = std::string_view(sent).substr(begin);
       if (!in_block_ && !rest.starts_with("cmd=") && !rest.starts_with("mcmd=")) {
         std::string_view frame;
         wire::FrameFramer framer(wire::kMaxFrame);
-        require(framer.next(rest, frame) == wire::FrameFramer::Result::frame, 2, "half a frame is said");
-        require(frame.starts_with("cmd=") && frame.ends_with(';'), 2, "what is said is no command");
-        begin = said.size() - rest.size();
+        require(framer.next(rest, frame) == wire::FrameFramer::Result::frame, 2,
+                "an incomplete frame is sent");
+        require(frame.starts_with("cmd=") && frame.ends_with(';'), 2, "a frame without a command is sent");
+        begin = sent.size() - rest.size();
         continue;
       }
-      require(said.find('\n', begin) != std::string::npos, 2, "half a line is said");
-      const std::size_t end = said.find('\n', begin);
-      const std::string_view line = std::string_view(said).substr(begin, end - begin);
+      require(sent.find('\n', begin) != std::string::npos, 2, "an incomplete line is sent");
+      const std::size_t end = sent.find('\n', begin);
+      const std::string_view line = std::string_view(sent).substr(begin, end - begin);
       require(line.size() < engine::kMaxLine, 2, "a line is over the limit");
       in_block_ = in_block_ || line.starts_with("mcmd=");
-      require(in_block_ || line.starts_with("cmd="), 2, "what is said is no command");
+      require(in_block_ || line.starts_with("cmd="), 2, "a line without a command is sent");
       if (line == "endcmd") in_block_ = false;
-      if (!in_block_ && !line.starts_with("cmd=abort")) ++said_;
+      if (!in_block_ && !line.starts_with("cmd=abort")) ++sent_lines_;
       begin = end + 1;
     }
     // Frames are not counted.
-    require(said_ <= heard_ + options_.window || options_.version == wire::Version::v2, 4,
+    require(sent_lines_ <= received_lines_ + options_.window || options_.version == wire::Version::v2, 4,
             "more is in flight than the window allows");
-    sent_ += said;
+    sent_ += sent;
     for (const engine::ClientEvent& event : effects_.events) on_event(event);
     over_ = over_ || effects_.close;
     effects_.clear();
@@ -159,16 +162,16 @@ class Client {
   void on_event(const engine::ClientEvent& event) {
     require(!over_, 3, "an event comes after the end");
     if (const auto* answer = std::get_if<engine::Answer>(&event)) {
-      require(!asked_.empty() && asked_.front() == answer->request, 3,
-              "an answer is out of order, or nobody asked");
-      asked_.pop_front();
-      told_ += "answer " + std::to_string(answer->rc) + " " + answer->value + "\n";
+      require(!pending_.empty() && pending_.front() == answer->request, 3,
+              "an answer is out of order or has no request");
+      pending_.pop_front();
+      events_ += "answer " + std::to_string(answer->rc) + " " + answer->value + "\n";
     } else if (std::holds_alternative<engine::Ready>(event)) {
       require(!std::exchange(ready_, true), 3, "ready twice");
-      told_ += "ready\n";
+      events_ += "ready\n";
     } else {
       over_ = true;
-      told_ += "failed " + std::get<engine::Failed>(event).message + "\n";
+      events_ += "failed " + std::get<engine::Failed>(event).message + "\n";
     }
   }
 
@@ -176,12 +179,12 @@ class Client {
   bool byte_by_byte_;
   engine::ClientSession session_;
   engine::ClientEffects effects_;
-  std::deque<engine::RequestId> asked_;
+  std::deque<engine::RequestId> pending_;
   std::string sent_;
-  std::string told_;
-  bool in_block_ = false;  // of an mcmd
-  std::size_t said_ = 0;
-  std::size_t heard_ = 0;  // lines
+  std::string events_;
+  bool in_block_ = false;  // inside an mcmd block
+  std::size_t sent_lines_ = 0;
+  std::size_t received_lines_ = 0;
   bool ready_ = false;
   bool over_ = false;
 };
@@ -198,7 +201,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const Step& step : read_steps(input.substr(1))) {
     whole.run(step);
     bytes.run(step);
-    require(whole.same_as(bytes), 5, "what happens depends on how the bytes were cut");
+    require(whole.same_as(bytes), 5, "the effects depend on how reads split the bytes");
   }
   return 0;
 }

@@ -1,4 +1,4 @@
-// What servers say to a client, from the handshake to the end, to each kind of client.
+// Replies of servers from the handshake to the end, for each kind of client.
 #include <string>
 #include <string_view>
 #include <vector>

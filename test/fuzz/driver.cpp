@@ -1,5 +1,5 @@
-// The deterministic driver: mutates a target's seeds (the golden transcripts, for a server) with a seeded
-// generator and the words of the message table. The same seed gives the same inputs.
+// The deterministic driver: it mutates the seeds of a target (for a server the golden transcripts) with a
+// seeded random generator and the words of the message table. The same seed gives the same inputs.
 //
 //   server_session_fuzz --seconds 60 --seed 7     a timed run
 //   server_session_fuzz --runs 20000 --seed 7     a counted run
@@ -7,7 +7,7 @@
 //   server_session_fuzz --dictionary              the words, for libFuzzer's -dict=
 //   server_session_fuzz --corpus FOLDER           the transcripts as inputs, for libFuzzer
 //
-// An input that fails is left as TARGET.failed in the working directory.
+// An input that fails is written to TARGET.failed in the working directory.
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -38,7 +38,7 @@ namespace {
 std::string failed_input;
 constexpr std::size_t kMaxInput = 16 << 10;
 
-std::string current;  // for the handler of SIGABRT, which the target's checks and the sanitizers raise
+std::string current;  // the current input, for the handler of SIGABRT
 
 void keep_failed_input(int) {
   if (std::FILE* file = std::fopen(failed_input.c_str(), "wb")) {
@@ -47,7 +47,8 @@ void keep_failed_input(int) {
   }
 }
 
-// A frame of PMI-2 that says each attribute of a message, so that what is made of it is well framed at least.
+// A PMI-2 frame with all attributes of a message. Mutations of it are more often well-formed than random
+// bytes.
 std::string frame_of(const wire::MessageSpec& spec) {
   std::string out;
   wire::MessageWriter frame(out, spec.id, wire::Version::v2, "1");
@@ -120,7 +121,7 @@ class Mutator {
   }
 
  private:
-  // mt19937_64 itself is the same everywhere; the standard distributions are not.
+  // mt19937_64 gives the same numbers with every standard library; the standard distributions do not.
   std::size_t below(std::size_t bound) { return bound == 0 ? 0 : random_() % bound; }
   const std::string& pick(const std::vector<std::string>& list) { return list[below(list.size())]; }
 

@@ -1,11 +1,11 @@
-// How a fuzz input is read: a list of steps over four connections.
+// The format of a fuzz input: a list of steps on four connections.
 //
 //   step  = head data
 //   head  = one byte: connection in bits 0-1, kind in bits 2-4
 //   kinds = 0-4 receive: a length byte L, L bytes    5 receive: L, 16 * L bytes    6 hang up    7 tick: L
 //   seconds
 //
-// Connections 0 and 1 are the channels of ranks 0 and 1 while these are free, all others come by the
+// Connections 0 and 1 are the channels of ranks 0 and 1 if these have no connection. All others come to the
 // listener.
 #pragma once
 
@@ -20,7 +20,7 @@ namespace wireup::fuzz {
 inline constexpr std::uint32_t kConnections = 4;
 inline constexpr std::uint32_t kRanks = 3;
 
-// Where a target's inputs start from; each target has its own.
+// The inputs that the driver mutates. Each target defines its own.
 std::vector<std::string> seeds();
 
 struct Step {

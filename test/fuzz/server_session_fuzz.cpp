@@ -1,20 +1,21 @@
-// Fuzzes ProcessGroup and its ServerSessions. What must hold for any bytes on any connections, cut in any
-// way:
+// Fuzzes ProcessGroup and its ServerSessions. These invariants must hold for any bytes on any connections,
+// however reads split them:
 //
-//   1. No undefined behaviour (sanitizers), no exception.
-//   2. Every line or frame of a known rank gets a reply, an event or a query, but for barriers and
-//   attributes that
-//      it waits for (answered later), the lines of an mcmd block (answered at its end), and what follows
-//      finalize. A stranger's first line, or its first frame after an init of PMI-2, lets it in or closes it.
-//   3. How bytes are cut does not change the effects: the same steps byte by byte give the same ones.
-//   4. What is sent is whole lines, each within the line limit, or, after an init of PMI-2, whole frames, to
-//      connections that are open.
-//   5. Memory is bounded: no more entries than lines or frames were said, and little beside what was said.
-//   6. Events are in order: barriers count up by one and complete only with every rank inside; a rank
-//   initializes only
-//      when it is connected, and is lost only between init and finalize.
+// 1. No undefined behaviour (the sanitizers check that), and no exception.
+// 2. Every line or frame of an identified rank causes a reply, an event or a query. Exceptions: barriers and
+// attributes that the rank waits for, whose replies are deferred; the lines of an mcmd block, whose reply
+// comes at its end; and everything after finalize. The first line of an unidentified connection, or its first
+// frame after an init of PMI-2, identifies or closes it.
+// 3. The effects do not depend on how reads split the bytes: the same steps byte by byte have the same
+// effects.
+// 4. The server sends complete lines within the limit or, after an init of PMI-2, complete frames, and only
+// on open connections.
+// 5. Memory is bounded: there are at most as many entries as lines and frames, and other memory is
+// proportional to the input.
+// 6. Events are in order: the number of the barrier increases by one, and a barrier completes only with every
+// rank inside. A rank initializes only if it is connected, and is lost only between init and finalize.
 //
-// A violation aborts, with its number on stderr.
+// A violation prints its number to stderr and aborts.
 #include <malloc.h>
 
 #include <algorithm>
@@ -56,7 +57,8 @@ class World {
  public:
   explicit World(bool byte_by_byte) : byte_by_byte_(byte_by_byte), group_(options()) {}
 
-  // The effects of a step as text that does not depend on how sends were grouped. Valid until the next.
+  // Returns the effects of a step as text that does not depend on how sends were merged. Valid until the next
+  // call.
   const std::string& run(const Step& step) {
     trace_.clear();
     sending_.reset();
@@ -82,8 +84,8 @@ class World {
         }
         break;
     }
-    // The host takes its time, and is of two minds.
-    for (const auto& [id, processes] : std::exchange(queries_, {})) {
+    // The driver answers after the step. Every other spawn fails.
+    for (const auto& [id, processes] : std::exchange(spawn_queries_, {})) {
       engine::SpawnAnswer answer;
       if (id % 2 == 0) {
         answer = {.rc = 1, .message = "a reason;\n"};
@@ -100,9 +102,9 @@ class World {
   void check_status(std::size_t messages) const {
     const engine::ProcessGroupStatus status = group_.status();
     require(status.kvs_entries <= messages + 1, 5, "more entries than messages");
-    require(status.barrier.number == barriers_, 6, "the number of the barrier");
-    require(status.barrier.inside.size() < kRanks, 6, "everybody waits in a barrier");
-    require(status.rejected == rejected_, 2, "a refusal was not told");
+    require(status.barrier.number == barriers_, 6, "the status has a wrong barrier number");
+    require(status.barrier.inside.size() < kRanks, 6, "all ranks wait in a barrier");
+    require(status.rejected == rejected_, 2, "a refusal was not reported");
   }
 
  private:
@@ -111,9 +113,9 @@ class World {
     std::optional<std::uint32_t> rank;
     bool initialized = false;
     bool finalized = false;
-    bool refused = false;  // a stranger that is heard no more and is closed later
+    bool refused = false;  // unidentified, ignored, and closed later
     bool in_block = false;
-    bool v2 = false;  // frames, from here on
+    bool v2 = false;  // it sends frames from now on
     std::string line;
     wire::FrameFramer frames{wire::kMaxFrame};
   };
@@ -132,7 +134,7 @@ class World {
     if (connection < kChannels && side_of(static_cast<std::int32_t>(connection)) == nullptr) {
       group_.open_channel(connection, connection);
       sides_[connection].rank = connection;
-      // It may be one that had left.
+      // The rank may have left before.
       stuck_ = false;
       return;
     }
@@ -146,13 +148,13 @@ class World {
     ended_ = false;
     group_.eof(connection, effects_);
     collect();
-    require(ended_ == ranked, 2, "the end of a rank's connection was not told");
+    require(ended_ == ranked, 2, "the end of a rank's connection was not reported");
     sides_[connection] = {};
   }
 
   void receive_byte(ConnectionId connection, std::string_view byte) {
     Side& side = sides_[connection];
-    const bool stranger = !side.rank;
+    const bool unidentified = !side.rank;
     const bool ignored = side.refused;
     if (side.v2) return receive_frame_byte(connection, byte);
     const bool newline = byte[0] == '\n';
@@ -161,34 +163,34 @@ class World {
     const std::uint64_t rejected_before = rejected_;
     group_.receive(connection, byte, effects_);
     collect();
-    require(!side.refused || trace_.size() == before, 2, "a refused stranger was heard");
+    require(!side.refused || trace_.size() == before, 2, "bytes of a refused connection had an effect");
     if (!newline || ignored) return;
 
     const std::string line = std::exchange(side.line, {});
-    const bool told = trace_.size() != before;
-    if (stranger) {
+    const bool reported = trace_.size() != before;
+    if (unidentified) {
       side.refused = side.open && !side.rank && !side.v2;
-      require(told && (!side.refused || rejected_ > rejected_before), 2,
-              "a stranger's line neither let it in nor had it refused");
+      require(reported && (!side.refused || rejected_ > rejected_before), 2,
+              "an unidentified connection's line neither identified it nor had it refused");
     } else if (side.in_block) {
       side.in_block = line != "endcmd";
     } else if (side.open) {
       const wire::Parsed parsed = wire::parse_v1(line, wire::Direction::to_server);
       side.in_block = parsed.form == wire::Form::block;
       const bool barrier = parsed.spec != nullptr && parsed.spec->id == wire::MessageId::barrier_in;
-      require(told || side.in_block || barrier || aborts_again(side, parsed), 2,
+      require(reported || side.in_block || barrier || aborts_again(side, parsed), 2,
               "a line without reply or event");
     }
   }
 
-  // A rank's first abort is an event; others change nothing.
+  // Only a rank's first abort is an event. Further ones have no effect.
   bool aborts_again(const Side& side, const wire::Parsed& parsed) const {
     return parsed.spec != nullptr && parsed.spec->id == wire::MessageId::abort && aborted_[*side.rank];
   }
 
   void receive_frame_byte(ConnectionId connection, std::string_view byte) {
     Side& side = sides_[connection];
-    const bool stranger = !side.rank;
+    const bool unidentified = !side.rank;
     const bool ignored = side.refused;
     std::string_view input = byte;
     std::string_view view;
@@ -199,22 +201,22 @@ class World {
     const std::uint64_t rejected_before = rejected_;
     group_.receive(connection, byte, effects_);
     collect();
-    require(!side.refused || trace_.size() == before, 2, "a refused stranger was heard");
+    require(!side.refused || trace_.size() == before, 2, "bytes of a refused connection had an effect");
     if (result == wire::FrameFramer::Result::more) return;
     if (result != wire::FrameFramer::Result::frame)
-      return require(!side.open, 2, "what is no frame was read on");
-    const bool told = trace_.size() != before;
-    if (stranger) {
+      return require(!side.open, 2, "a connection stayed open after a malformed frame");
+    const bool reported = trace_.size() != before;
+    if (unidentified) {
       side.refused = side.open && !side.rank;
-      require(told && (!side.refused || rejected_ > rejected_before), 2,
-              "a stranger's frame neither let it in nor had it refused");
+      require(reported && (!side.refused || rejected_ > rejected_before), 2,
+              "an unidentified connection's frame neither identified it nor had it refused");
       return;
     }
     std::string scratch;
     const wire::Parsed parsed = wire::parse_v2(frame, wire::Direction::to_server, scratch);
     const bool waits = parsed.spec != nullptr && (parsed.spec->id == wire::MessageId::barrier_in ||
                                                   parsed.spec->id == wire::MessageId::get_node_attribute);
-    require(told || waits || !side.open || aborts_again(side, parsed), 2,
+    require(reported || waits || !side.open || aborts_again(side, parsed), 2,
             "a frame without reply, event or query");
   }
 
@@ -263,14 +265,15 @@ class World {
 
   void on_spawn_query(const engine::SpawnQuery& query) {
     const Side* side = side_of(static_cast<std::int32_t>(query.rank));
-    require(side != nullptr && side->initialized && !side->finalized, 6, "a query of nobody");
+    require(side != nullptr && side->initialized && !side->finalized, 6,
+            "a query without an initialized rank");
     std::size_t processes = 0;
     for (const engine::SpawnCommand& command : query.spawn.commands) {
-      require(!command.program.empty() && command.ranks > 0, 6, "a spawn of nothing");
+      require(!command.program.empty() && command.ranks > 0, 6, "a spawn without a program or ranks");
       processes += command.ranks;
     }
     require(processes > 0, 6, "a spawn without commands");
-    queries_.emplace_back(query.id, processes);
+    spawn_queries_.emplace_back(query.id, processes);
     trace(test::text_of(query));
   }
 
@@ -279,7 +282,7 @@ class World {
     switch (event.type) {
       case engine::EventType::connected:
         require(side == nullptr, 6, "a rank with two connections");
-        // The answer to its initack went out just before.
+        // The reply to its initack was sent just before.
         sides_[last_sent_].rank = static_cast<std::uint32_t>(event.rank);
         break;
       case engine::EventType::initialized:
@@ -310,11 +313,11 @@ class World {
         require(!std::exchange(stuck_, true) && event.barrier == barriers_, 6, "stuck is wrong");
         break;
       case engine::EventType::aborted:
-        require(side != nullptr, 6, "an abort of a rank that is not there");
+        require(side != nullptr, 6, "an abort of a rank without a connection");
         aborted_[static_cast<std::size_t>(event.rank)] = true;
         break;
       case engine::EventType::protocol_error:
-        require(side != nullptr, 6, "an event of a rank that is not there");
+        require(side != nullptr, 6, "an event of a rank without a connection");
         break;
     }
     trace("event " + std::to_string(static_cast<int>(event.type)) + " " + std::to_string(event.rank) + " " +
@@ -333,16 +336,16 @@ class World {
   std::array<Side, kConnections> sides_;
   std::array<bool, kRanks> aborted_{};
   std::string trace_;
-  std::optional<ConnectionId> sending_;  // the trace ends in bytes for this one
+  std::optional<ConnectionId> sending_;  // the connection of the last bytes in the trace
   ConnectionId last_sent_ = 0;
-  std::vector<std::pair<engine::QueryId, std::size_t>> queries_;
+  std::vector<std::pair<engine::QueryId, std::size_t>> spawn_queries_;
   bool ended_ = false;
   bool stuck_ = false;
   std::uint64_t barriers_ = 0;
   std::uint64_t rejected_ = 0;
 };
 
-// Zero under a sanitizer, whose allocator does not tell.
+// Returns 0 under a sanitizer, whose allocator does not report it.
 std::size_t memory_in_use() { return mallinfo2().uordblks; }
 
 }  // namespace
@@ -352,22 +355,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace wireup::fuzz;
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   const std::vector<Step> steps = read_steps(input);
-  constexpr std::size_t kShortestPut = 31;  // as a frame
+  constexpr std::size_t kShortestPut = 31;  // bytes, as a frame
   const std::size_t lines = static_cast<std::size_t>(std::ranges::count(input, '\n')) + size / kShortestPut;
 
   const std::size_t before = memory_in_use();
   const auto whole = std::make_unique<World>(false);
   const auto bytes = std::make_unique<World>(true);
   for (const Step& step : steps) {
-    require(whole->run(step) == bytes->run(step), 3, "the effects depend on how the bytes were cut");
+    require(whole->run(step) == bytes->run(step), 3, "the effects depend on how reads split the bytes");
   }
   whole->check_status(lines);
   bytes->check_status(lines);
-  // Two worlds, each with what was put, its entries' overhead, and the lines of its connections and this
+  // Two worlds, each with its entries and their overhead, and the lines of its connections and of this
   // harness.
   constexpr std::size_t kFixed = 256 << 10;
   constexpr std::size_t kEntry = 512;  // a line may be an event, and an event names a peer
   require(memory_in_use() <= before + kFixed + 32 * size + 2 * kEntry * lines, 5,
-          "more memory than was said");
+          "more memory than the input explains");
   return 0;
 }

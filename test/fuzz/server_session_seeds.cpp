@@ -1,4 +1,4 @@
-// The golden transcripts: what clients say to a server.
+// The client side of the golden transcripts.
 #include <string>
 #include <vector>
 
@@ -18,7 +18,7 @@ std::vector<std::string> seeds() {
     }
     list.push_back(std::move(input));
   }
-  // All three ranks through a barrier.
+  // A barrier of all three ranks.
   std::string barrier;
   append_receive(barrier, 2, "cmd=initack pmiid=" + std::to_string(test::pmi_id_of(2)) + "\n");
   for (std::uint32_t connection = 0; connection < kRanks; ++connection) {

@@ -31,7 +31,7 @@ std::string refusal(Authenticator& auth, ConnectionId connection, const Peer& pe
   return auth.admit(connection, peer, now).refusal.value_or("");
 }
 
-TEST_CASE("the uid decides before a byte is read") {
+TEST_CASE("auth: a uid is refused before a byte is read") {
   AuthPolicy ranges = policy();
   ranges.allowed_uids = {1000, {100'000, 165'535}};
   Authenticator auth(ranges, 2);
@@ -39,7 +39,7 @@ TEST_CASE("the uid decides before a byte is read") {
     std::uint32_t uid;
     bool allowed;
   };
-  // Root is nobody special; 65534 is what an unmapped uid reads as.
+  // Root is not special. 65534 is the uid that the kernel reports for an unmapped one.
   const Row rows[] = {{1000, true},    {1001, false},   {0, false},      {65534, false},
                       {99'999, false}, {100'000, true}, {165'535, true}, {165'536, false}};
   ConnectionId connection = 0;
@@ -50,23 +50,23 @@ TEST_CASE("the uid decides before a byte is read") {
   }
 }
 
-TEST_CASE("root comes in where it was asked for") {
+TEST_CASE("auth: root is accepted if it is allowed") {
   AuthPolicy with_root = policy();
   with_root.allowed_uids = {1000, 0};
   Authenticator auth(with_root, 2);
   CHECK(refusal(auth, 1, local(0)) == "");
 }
 
-TEST_CASE("a peer of this machine whose uid is not known is refused, with the reason") {
+TEST_CASE("auth: a local peer without a uid is refused with the reason") {
   Authenticator auth(policy(), 2);
-  CHECK(refusal(auth, 1, local(std::nullopt)) == "its uid is not known");
+  CHECK(refusal(auth, 1, local(std::nullopt)) == "its uid is unknown");
   Peer peer = local(std::nullopt);
   peer.unknown = "no sock_diag";
   CHECK(refusal(auth, 1, peer) == "no sock_diag");
   CHECK(auth.unidentified() == 0);
 }
 
-TEST_CASE("another machine must be one that was allowed") {
+TEST_CASE("auth: another machine is refused unless it is allowed") {
   AuthPolicy hosts = policy();
   hosts.allowed_hosts = {*wire::parse_host_range("192.0.2.0/24").range,
                          *wire::parse_host_range("2001:db8::1").range};
@@ -79,18 +79,18 @@ TEST_CASE("another machine must be one that was allowed") {
   CHECK(refusal(auth, 4, remote("nonsense")) == "host nonsense is not allowed");
 }
 
-TEST_CASE("a pmi_id is a rank") {
+TEST_CASE("auth: a PMI_ID identifies its rank") {
   Authenticator auth(policy(), 2);
   for (const char* wrong : {"", "x", "0", "33", "-11", "+11", "011", "11x", " 11", "0x0b", "99999999999"}) {
     CAPTURE(wrong);
     CHECK_FALSE(auth.identify(1, wrong, local(1000)).rank);
-    CHECK(auth.identify(1, wrong, local(1000)).refusal == "pmiid is no rank's");
+    CHECK(auth.identify(1, wrong, local(1000)).refusal == "pmiid is not the PMI_ID of a rank");
   }
   CHECK(auth.identify(1, "22", local(1000)).rank == 1U);
   CHECK(auth.identify(2, "11", local(1000)).rank == 0U);
 }
 
-TEST_CASE("a pmi_id may be a word of 128 bits") {
+TEST_CASE("auth: a PMI_ID of 128 bits") {
   AuthPolicy words = policy();
   words.pmi_ids = {std::string("00112233445566778899aabbccddeeff"), std::string("ff")};
   Authenticator auth(words, 2);
@@ -99,7 +99,7 @@ TEST_CASE("a pmi_id may be a word of 128 bits") {
   CHECK(auth.identify(1, "00112233445566778899aabbccddeeff", local(1000)).rank == 0U);
 }
 
-TEST_CASE("a rank has one connection, and init spends its pmi_id") {
+TEST_CASE("auth: a rank has one connection, and init uses up its PMI_ID") {
   Authenticator auth(policy(), 2);
   CHECK(auth.identify(1, "11", local(1000)).rank == 0U);
   CHECK(auth.identify(2, "11", local(1000)).refusal == "rank 0 has a connection already");
@@ -108,10 +108,10 @@ TEST_CASE("a rank has one connection, and init spends its pmi_id") {
   auth.spend(0);
   CHECK_FALSE(auth.identify(4, "11", local(1000)).rank);
   auth.leave(0);
-  CHECK(auth.identify(5, "11", local(1000)).refusal == "the pmiid of rank 0 has been used");
+  CHECK(auth.identify(5, "11", local(1000)).refusal == "the PMI_ID of rank 0 has been used");
 }
 
-TEST_CASE("reconnect: a pmi_id comes back when its connection has gone, until finalize") {
+TEST_CASE("auth: under reconnect a PMI_ID is accepted again after its connection has ended, until finalize") {
   AuthPolicy again = policy();
   again.reconnect = true;
   Authenticator auth(again, 2);
@@ -125,7 +125,7 @@ TEST_CASE("reconnect: a pmi_id comes back when its connection has gone, until fi
   CHECK(auth.identify(4, "11", local(1000)).refusal == "rank 0 has finalized");
 }
 
-TEST_CASE("an inherited channel takes the rank too") {
+TEST_CASE("auth: a rank with a channel has a connection") {
   Authenticator auth(policy(), 2);
   CHECK(auth.take(0));
   CHECK_FALSE(auth.take(0));
@@ -134,7 +134,7 @@ TEST_CASE("an inherited channel takes the rank too") {
   CHECK(auth.take(0));
 }
 
-TEST_CASE("the deadline ends with a good initack or with the connection") {
+TEST_CASE("auth: a valid initack or the end of the connection removes the deadline") {
   Authenticator auth(policy(), 2);
   CHECK_FALSE(auth.deadline());
   auth.admit(1, local(1000), kStart);
@@ -155,12 +155,12 @@ TEST_CASE("the deadline ends with a good initack or with the connection") {
   CHECK(auth.unidentified() == 0);
 }
 
-TEST_CASE("wrong pmi_ids hold up their own connections, longer each time, and nobody else") {
+TEST_CASE("auth: a wrong PMI_ID delays the end of its own connection only, each one longer") {
   AuthPolicy two = policy();
   two.allowed_uids = {1000, 1001};
   two.handshake_timeout = milliseconds(60'000);
   Authenticator auth(two, 2);
-  // Milliseconds from accept to close, for one miss after the other.
+  // Milliseconds from accept to close, for consecutive wrong PMI_IDs.
   const int delays[] = {0, 0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000};
   ConnectionId connection = 0;
   for (const int delay : delays) {
@@ -176,14 +176,14 @@ TEST_CASE("wrong pmi_ids hold up their own connections, longer each time, and no
     CHECK(expired->connection == connection);
     CHECK(expired->held);
   }
-  // A right pmi_id is no guess, whoever else has guessed; and another uid starts anew.
+  // A right PMI_ID is not delayed, and another uid starts without a delay.
   auth.admit(90, local(1001), kStart);
   CHECK(auth.identify(90, "11", local(1001)).rank == 0U);
   auth.admit(91, local(1000), kStart);
   CHECK_FALSE(auth.identify(91, "33", local(1000)).hold);
 }
 
-TEST_CASE("a host is locked out after a few wrong pmi_ids, a uid is not") {
+TEST_CASE("auth: a host is locked out after a few wrong PMI_IDs, a uid is not") {
   AuthPolicy hosts = policy();
   hosts.allowed_hosts = {*wire::parse_host_range("192.0.2.0/24").range};
   Authenticator auth(hosts, 2);
@@ -193,9 +193,9 @@ TEST_CASE("a host is locked out after a few wrong pmi_ids, a uid is not") {
     CHECK(refusal(auth, connection, guesser) == "");
     auth.identify(connection, "33", guesser);
   }
-  const std::string locked = "host 192.0.2.1 is locked out after 5 wrong pmi_ids";
+  const std::string locked = "host 192.0.2.1 is locked out after 5 wrong PMI_IDs";
   CHECK(refusal(auth, 60, guesser) == locked);
-  // Also who was let in before.
+  // A connection that was accepted before is refused too.
   CHECK(auth.identify(50, "11", guesser).refusal == locked);
   CHECK(refusal(auth, 61, remote("192.0.2.2")) == "");
   CHECK(auth.identify(61, "11", remote("192.0.2.2")).rank == 0U);
@@ -207,7 +207,7 @@ TEST_CASE("a host is locked out after a few wrong pmi_ids, a uid is not") {
   CHECK(refusal(auth, 80, local(1000)) == "");
 }
 
-TEST_CASE("a source that has all its slots taken loses its oldest, once that has had its time") {
+TEST_CASE("auth: a new connection replaces the oldest of a full source, if that is old enough") {
   AuthPolicy few = policy();
   few.allowed_uids = {1000, 1001};
   few.slots = 2;
@@ -215,23 +215,23 @@ TEST_CASE("a source that has all its slots taken loses its oldest, once that has
   Authenticator auth(few, 2);
   auth.admit(1, local(1000), kStart);
   auth.admit(2, local(1000), kStart + milliseconds(10));
-  // It may be a rank: it waits.
+  // The oldest one is too young. The new one may be a rank, so it waits.
   CHECK(auth.busy_until(local(1000), kStart + milliseconds(49)) == kStart + milliseconds(50));
   CHECK_THROWS_AS(auth.admit(3, local(1000), kStart + milliseconds(49)), std::logic_error);
-  CHECK_FALSE(auth.busy_until(local(1002), kStart + milliseconds(49)));  // to be refused
+  CHECK_FALSE(auth.busy_until(local(1002), kStart + milliseconds(49)));  // not allowed, so it need not wait
   // Another source has slots of its own.
   CHECK(refusal(auth, 4, local(1001), kStart + milliseconds(49)) == "");
   CHECK_FALSE(auth.busy_until(local(1000), kStart + milliseconds(50)));
   const auto admission = auth.admit(3, local(1000), kStart + milliseconds(50));
   CHECK_FALSE(admission.refusal);
   CHECK(admission.evicted == 1U);
-  // Who is known has no slot any more.
+  // An identified connection takes no slot.
   CHECK(auth.identify(3, "11", local(1000)).rank == 0U);
   CHECK_FALSE(auth.admit(5, local(1000), kStart + milliseconds(50)).evicted);
   CHECK(auth.unidentified() == 3);
 }
 
-TEST_CASE("one slot is enough to let a newcomer in") {
+TEST_CASE("auth: with a single slot each new connection replaces the previous one") {
   AuthPolicy one = policy();
   one.slots = 1;
   one.eviction_age = milliseconds(0);
@@ -244,7 +244,7 @@ TEST_CASE("one slot is enough to let a newcomer in") {
   CHECK(auth.unidentified() == 1);
 }
 
-TEST_CASE("there are slots for all ranks that are still expected") {
+TEST_CASE("auth: there is a slot for every rank that is still expected") {
   AuthPolicy few = policy();
   few.slots = 1;
   few.total_slots = 1;
@@ -254,14 +254,14 @@ TEST_CASE("there are slots for all ranks that are still expected") {
     CHECK(refusal(auth, connection, local(1000)) == "");
   }
   CHECK(auth.busy_until(local(1000), kStart));
-  // A rank that has come is not expected any more, but one that has gone before init is.
+  // A rank with a connection is not expected. A rank whose connection has ended before init is.
   CHECK(auth.identify(1, "1", local(1000)).rank == 0U);
   CHECK(auth.busy_until(local(1000), kStart));
   auth.leave(0);
   CHECK(refusal(auth, 5, local(1000)) == "");
 }
 
-TEST_CASE("when the sum is too large, the source with the most connections pays") {
+TEST_CASE("auth: if all slots are taken, the source with the most connections loses one") {
   AuthPolicy few = policy();
   few.allowed_uids = {1000, 1001};
   few.total_slots = 4;
@@ -275,7 +275,7 @@ TEST_CASE("when the sum is too large, the source with the most connections pays"
   CHECK(admission.evicted == 1U);
 }
 
-TEST_CASE("only the rank's process and what it started, where that is asked for and known") {
+TEST_CASE("auth: descendants_only accepts the rank's process and its descendants") {
   AuthPolicy strict = policy();
   strict.descendants_only = true;
   Authenticator auth(strict, 2);
@@ -287,21 +287,21 @@ TEST_CASE("only the rank's process and what it started, where that is asked for 
   auth.started_by(40);
   auth.runs_as(0, 50);
   CHECK(auth.identify(1, "11", of({70, 1})).refusal ==
-        "pid 70 is neither rank 0's process (pid 50) nor started by it");
-  // Another rank's process is not this rank's.
+        "pid 70 is neither rank 0's process (pid 50) nor a descendant of it");
+  // The process of another rank.
   CHECK_FALSE(auth.identify(1, "11", of({51, 40, 1})).rank);
   CHECK(auth.identify(1, "11", of({70, 60, 50, 40, 1})).rank == 0U);
   auth.leave(0);
   CHECK(auth.identify(1, "11", of({50, 40, 1})).rank == 0U);
-  // Rank 1's process is not known yet, but who starts it is.
+  // Rank 1's process is unknown, but the process that starts it is known.
   CHECK(auth.identify(2, "22", of({70, 1})).refusal == "pid 70 was not started by the agent (pid 40)");
   CHECK(auth.identify(2, "22", of({51, 40, 1})).rank == 1U);
   auth.leave(1);
-  // Where the kernel does not tell, the pmi_id decides.
+  // The kernel reports no ancestors, so the PMI_ID decides.
   CHECK(auth.identify(3, "22", of({})).rank == 1U);
 }
 
-TEST_CASE("policies that make no sense") {
+TEST_CASE("auth: invalid policies are refused") {
   AuthPolicy twice = policy();
   twice.pmi_ids = {1, 1};
   CHECK_THROWS_AS(Authenticator(twice, 2), std::invalid_argument);

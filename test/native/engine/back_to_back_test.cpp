@@ -1,4 +1,4 @@
-// The client's engine and the server's wired to each other in memory.
+// A ClientSession and a ProcessGroup, connected to each other in memory.
 #include <doctest/doctest.h>
 
 #include <memory>
@@ -13,7 +13,7 @@
 namespace wireup::engine {
 namespace {
 
-// A job and its clients in memory.
+// A process group and its clients in memory.
 class World {
  public:
   World(std::uint32_t size, bool port, std::size_t window = 1)
@@ -38,7 +38,7 @@ class World {
   ClientEffects& effects(std::uint32_t rank) { return seen_[rank]; }
   ProcessGroup& group() { return group_; }
 
-  // Until nobody has anything to say.
+  // Delivers bytes until no side sends any more.
   void settle() {
     bool moved = true;
     while (moved) {
@@ -81,7 +81,7 @@ class World {
   std::vector<ClientEffects> seen_;
 };
 
-TEST_CASE("an exchange, client and server back to back") {
+TEST_CASE("back to back: an exchange of business cards") {
   for (const bool port : {false, true}) {
     for (const std::uint32_t size : {1U, 2U, 16U}) {
       CAPTURE(port);
@@ -115,7 +115,7 @@ TEST_CASE("an exchange, client and server back to back") {
   }
 }
 
-TEST_CASE("a refused client is told why it may be") {
+TEST_CASE("back to back: a refused client reports the reason `refused`") {
   World world(1, true);
   ClientSession stranger({.pmi_id = "5"});
   ClientEffects effects;

@@ -1,4 +1,4 @@
-// Group barriers against a model that is as plain as can be.
+// Compares GroupBarriers with a simple model.
 #include "engine/barrier.h"
 
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ constexpr std::uint32_t kPerNode = 8;
 
 wire::BarrierGroup group_of(const std::string& text) { return *wire::parse_barrier_group(text); }
 
-// Who belongs to a barrier, who is in it, and whether a member is gone.
+// The members of a barrier and the ranks inside it.
 struct ModelBarrier {
   wire::BarrierGroup group;
   std::int32_t tag;
@@ -47,19 +47,19 @@ class Model {
       for (std::uint32_t rank = 0; rank < kMembers; ++rank) barrier.members.insert(rank);
       barrier.group = group_of("WORLD" + ending);
     } else if (kind == 1) {
-      // Of one node only, as this model knows a barrier by its number.
+      // One node only, because the model identifies a barrier by its tag.
       const std::uint32_t node = random() % (kMembers / kPerNode);
       for (std::uint32_t i = 0; i < kPerNode; ++i) barrier.members.insert(node * kPerNode + i);
       barrier.group = group_of("NODE" + ending);
     } else {
       const std::uint32_t size = 1 + random() % 12;
-      std::vector<std::uint32_t> said;
+      std::vector<std::uint32_t> ranks;
       while (barrier.members.size() < size) {
-        said.push_back(random() % kMembers);
-        barrier.members.insert(said.back());
+        ranks.push_back(random() % kMembers);
+        barrier.members.insert(ranks.back());
       }
       std::string text;
-      for (const std::uint32_t rank : said) text += (text.empty() ? "" : ",") + std::to_string(rank);
+      for (const std::uint32_t rank : ranks) text += (text.empty() ? "" : ",") + std::to_string(rank);
       barrier.group = group_of(text + ending);
     }
     return barrier;
@@ -68,8 +68,7 @@ class Model {
   std::vector<ModelBarrier> barriers_;
 };
 
-TEST_CASE(
-    "a thousand overlapping groups: nobody leaves early, nobody is forgotten, the gone fail their own") {
+TEST_CASE("group barriers: 1000 overlapping groups complete or fail as the model does") {
   for (const std::uint32_t seed : {1U, 2U, 3U, 4U, 5U}) {
     CAPTURE(seed);
     std::mt19937 random(seed);
@@ -77,7 +76,7 @@ TEST_CASE(
     GroupBarriers barriers(layout);
     Model model(random);
 
-    // Every member of every group enters once, in one random order, and a few ranks go in between.
+    // Every member of every group enters once, in random order. A few ranks leave in between.
     struct Step {
       std::uint32_t rank;
       std::size_t barrier;
@@ -131,18 +130,18 @@ TEST_CASE(
         CHECK(result.released.empty());
       }
     }
-    // Who is still inside waits for one that has left the job, and has been told; nobody else is left.
+    // Every barrier has completed, or has failed because a member has left.
     for (const ModelBarrier& barrier : model.barriers()) CHECK(barrier.inside.empty());
     CHECK(completed > 100);
     CHECK(failed > 0);
   }
 }
 
-TEST_CASE("a group is entered by its members, once, and begins anew") {
+TEST_CASE("group barriers: each member enters once, and the barrier can be repeated") {
   const Layout layout = Layout::by_node(4, 2);
   GroupBarriers barriers(layout);
   CHECK(barriers.enter(3, group_of("0,1")).entry == Entry::not_member);
-  CHECK(barriers.enter(0, group_of("0,4")).entry == Entry::no_rank);
+  CHECK(barriers.enter(0, group_of("0,4")).entry == Entry::unknown_rank);
   CHECK(barriers.enter(0, group_of("0,1")).entry == Entry::waiting);
   CHECK(barriers.enter(0, group_of("1,0")).entry == Entry::twice);
   CHECK(barriers.enter(0, group_of("0-1:1")).entry == Entry::waiting);
@@ -154,7 +153,7 @@ TEST_CASE("a group is entered by its members, once, and begins anew") {
   CHECK(barriers.enter(2, group_of("2")).entry == Entry::complete);
 }
 
-TEST_CASE("one that leaves and may come back is waited for") {
+TEST_CASE("group barriers: a barrier waits for a rank that may come back") {
   const Layout layout = Layout::single_node(2);
   GroupBarriers barriers(layout);
   CHECK(barriers.enter(0, group_of("0,1")).entry == Entry::waiting);

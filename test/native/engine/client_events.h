@@ -1,4 +1,4 @@
-// What a client's session told its host, by kind.
+// The events of a ClientSession, by type.
 #pragma once
 
 #include <variant>

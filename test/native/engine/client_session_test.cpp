@@ -1,4 +1,4 @@
-// The client alone against scripted servers, and wired back to back with a ProcessGroup.
+// ClientSession with scripted servers, and connected to a ProcessGroup in memory.
 #include "engine/client_session.h"
 
 #include <doctest/doctest.h>
@@ -19,7 +19,7 @@ constexpr std::string_view kFdStart =
     "cmd=appnum appnum=3\n"
     "cmd=universe_size size=8\n";
 
-// A client of an inherited channel, with the handshake behind it.
+// A client on an inherited channel, after the handshake.
 struct Started {
   explicit Started(std::string_view script = kFdStart) : session({.pmi_id = {}, .rank = 1, .size = 2}) {
     session.start(effects);
@@ -29,7 +29,7 @@ struct Started {
   ClientEffects effects;
 };
 
-TEST_CASE("the handshake of an inherited channel") {
+TEST_CASE("client: the handshake on an inherited channel") {
   ClientSession session({.pmi_id = {}, .rank = 1, .size = 2});
   ClientEffects effects;
   session.start(effects);
@@ -52,21 +52,21 @@ TEST_CASE("the handshake of an inherited channel") {
   CHECK(info.value_max == 1024);
 }
 
-TEST_CASE("servers that answer in their own ways") {
+TEST_CASE("client: handshakes with the replies of different servers") {
   const std::string_view scripts[] = {
-      // RFC 13 with rc everywhere, extra attributes, extra blanks, an empty line.
+      // As RFC 13 permits: rc in every reply, extra attributes, extra blanks, an empty line.
       "cmd=response_to_init rc=0  pmi_subversion=1 pmi_version=1 x=y\n\n"
       "cmd=maxes vallen_max=1024 rc=0 kvsname_max=64 keylen_max=64\n"
       "cmd=my_kvsname rc=0 kvsname=ƒr1w9nu5\n"
       "  cmd=appnum rc=0 appnum=0 \n"
       "cmd=universe_size rc=0 size=2\n",
-      // MPICH's newest server answers 1.2 to 1.1.
+      // MPICH's newest server replies 1.2 to 1.1.
       "cmd=response_to_init pmi_version=1 pmi_subversion=2 rc=0\n"
       "cmd=maxes rc=0 kvsname_max=256 keylen_max=64 vallen_max=1024\n"
       "cmd=my_kvsname rc=0 kvsname=k\n"
       "cmd=appnum rc=0 appnum=0\n"
       "cmd=universe_size rc=0 size=-1\n",
-      // One that cannot tell appnum and universe size.
+      // A server that does not know appnum and universe size.
       "cmd=response_to_init pmi_version=1 pmi_subversion=1\n"
       "cmd=maxes kvsname_max=4096 keylen_max=4096 vallen_max=4096\n"
       "cmd=my_kvsname kvsname=k\n"
@@ -82,7 +82,7 @@ TEST_CASE("servers that answer in their own ways") {
   }
 }
 
-TEST_CASE("the handshake on a port") {
+TEST_CASE("client: the handshake on PMI_PORT") {
   const std::string_view answers[] = {
       "cmd=initack\ncmd=set size=4\ncmd=set rank=3\ncmd=set debug=0\n",
       "cmd=initack rc=0\ncmd=set size=4\ncmd=set rank=3\ncmd=set debug=0\n",
@@ -103,7 +103,7 @@ TEST_CASE("the handshake on a port") {
   }
 }
 
-TEST_CASE("failures of the handshake") {
+TEST_CASE("client: failures of the handshake") {
   using Reason = Failed::Reason;
   const struct {
     bool port;
@@ -148,7 +148,7 @@ TEST_CASE("failures of the handshake") {
   }
 }
 
-TEST_CASE("requests go out one by one and are answered in order") {
+TEST_CASE("client: requests are sent one by one and answered in order") {
   Started client;
   client.effects.clear();
   const RequestId put = client.session.put("k", "a value", client.effects);
@@ -171,7 +171,7 @@ TEST_CASE("requests go out one by one and are answered in order") {
   CHECK(answers[2].value.empty());
 }
 
-TEST_CASE("a reserved key that is not there has an empty value") {
+TEST_CASE("client: a missing reserved key has an empty value") {
   Started client;
   client.effects.clear();
   client.session.get("PMI_none", client.effects);
@@ -186,7 +186,7 @@ TEST_CASE("a reserved key that is not there has an empty value") {
   CHECK(answers[1].rc == -1);
 }
 
-TEST_CASE("what cannot be said is answered in its turn and not sent") {
+TEST_CASE("client: a request that the wire cannot carry is answered in order and not sent") {
   Started client;
   client.effects.clear();
   client.session.get("first", client.effects);
@@ -207,7 +207,7 @@ TEST_CASE("what cannot be said is answered in its turn and not sent") {
   CHECK(client.effects.send == sent);
   client.session.receive("cmd=get_result rc=0 value=x\n", client.effects);
   const std::vector<Answer> answers = all<Answer>(client.effects);
-  // The codes of RFC 13: key, key, key, value, value, key length, value length, key; argument for names.
+  // The codes of RFC 13: key, key, key, value, value, key length, value length, key; names: argument.
   const std::vector<std::int32_t> codes = {0, 4, 4, 4, 6, 6, 5, 7, 4, 3, 3, 3, 3};
   REQUIRE(answers.size() == codes.size());
   for (std::size_t i = 1; i < answers.size(); ++i) {
@@ -220,7 +220,7 @@ TEST_CASE("what cannot be said is answered in its turn and not sent") {
   CHECK(client.effects.send == sent);
 }
 
-// A client that may have four puts and gets in flight.
+// A client with a window of four.
 struct Pipelined {
   Pipelined() : session({.pmi_id = {}, .rank = 0, .size = 2, .window = 4}) {
     session.start(effects);
@@ -232,7 +232,7 @@ struct Pipelined {
   ClientEffects effects;
 };
 
-TEST_CASE("a window of puts and gets") {
+TEST_CASE("client: puts and gets are sent up to the window") {
   Pipelined client;
   for (int i = 0; i < 10; ++i) client.session.get("k" + std::to_string(i), client.effects);
   CHECK(client.sent() == 4);
@@ -254,11 +254,11 @@ TEST_CASE("a window of puts and gets") {
   }
 }
 
-TEST_CASE("what does not pipeline goes alone") {
+TEST_CASE("client: other requests are sent alone") {
   using Ask = void (*)(Pipelined&);
   const struct {
     Ask ask;
-    std::string_view said;
+    std::string_view sent;
     std::string_view reply;
   } rows[] = {
       {[](Pipelined& c) { c.session.barrier({}, c.effects); }, "cmd=barrier_in\n",
@@ -271,7 +271,7 @@ TEST_CASE("what does not pipeline goes alone") {
        "cmd=lookup_result info=ok port=a port=1 2\n"},
   };
   for (const auto& row : rows) {
-    CAPTURE(row.said);
+    CAPTURE(row.sent);
     Pipelined client;
     client.session.put("a", "1", client.effects);
     row.ask(client);
@@ -279,19 +279,19 @@ TEST_CASE("what does not pipeline goes alone") {
     const std::string put = "cmd=put kvsname=kvs key=a value=1\n";
     CHECK(client.effects.send == put);
     client.session.receive("cmd=put_result rc=0\n", client.effects);
-    CHECK(client.effects.send == put + std::string(row.said));
+    CHECK(client.effects.send == put + std::string(row.sent));
     client.session.receive(row.reply, client.effects);
-    CHECK(client.effects.send == put + std::string(row.said) + "cmd=get kvsname=kvs key=a\n");
+    CHECK(client.effects.send == put + std::string(row.sent) + "cmd=get kvsname=kvs key=a\n");
     client.session.receive("cmd=get_result value=1\n", client.effects);
     const std::vector<Answer> answers = all<Answer>(client.effects);
     REQUIRE(answers.size() == 3);
     CHECK(answers[1].rc == 0);
-    CHECK(answers[1].value == (row.said.starts_with("cmd=lookup") ? "a port=1 2" : ""));
+    CHECK(answers[1].value == (row.sent.starts_with("cmd=lookup") ? "a port=1 2" : ""));
     CHECK(answers[2].value == "1");
   }
 }
 
-TEST_CASE("names that a server refuses") {
+TEST_CASE("client: the server refuses names") {
   for (const std::string_view reply : {"cmd=lookup_result rc=-1 msg=not_supported\n",
                                        "cmd=lookup_result info=notok rc=1 msg=service_not_found\n",
                                        "cmd=unknown_result rc=-1 msg=unknown_command\n"}) {
@@ -306,7 +306,7 @@ TEST_CASE("names that a server refuses") {
   }
 }
 
-TEST_CASE("answers as servers in the field give them") {
+TEST_CASE("client: replies of Hydra, Flux and Slurm") {
   const struct {
     std::string_view reply;
     std::string_view value;
@@ -334,7 +334,7 @@ TEST_CASE("answers as servers in the field give them") {
   }
 }
 
-TEST_CASE("spawned: by the environment, or by the server's word") {
+TEST_CASE("client: spawned is set by the environment or by the server") {
   ClientSession inherited({.pmi_id = {}, .rank = 0, .size = 1, .handshake_only = true, .spawned = true});
   ClientEffects effects;
   inherited.start(effects);
@@ -351,14 +351,14 @@ TEST_CASE("spawned: by the environment, or by the server's word") {
   }
 }
 
-TEST_CASE("a PMI_ID of 128 bits is said as it is") {
+TEST_CASE("client: a PMI_ID of 128 bits is sent unchanged") {
   ClientSession session({.pmi_id = "0123456789abcdef0123456789abcdef"});
   ClientEffects effects;
   session.start(effects);
   CHECK(effects.send == "cmd=initack pmiid=0123456789abcdef0123456789abcdef\n");
 }
 
-TEST_CASE("abort goes before what waits, on one line") {
+TEST_CASE("client: abort is sent before waiting requests, as one line") {
   Started client;
   client.session.barrier({}, client.effects);
   client.session.get("k", client.effects);
@@ -373,7 +373,7 @@ TEST_CASE("abort goes before what waits, on one line") {
   CHECK(client.effects.send == "cmd=abort exitcode=1\n");
 }
 
-TEST_CASE("after finalize") {
+TEST_CASE("client: requests and the end of the connection after finalize") {
   Started client;
   client.effects.clear();
   client.session.finalize(client.effects);
@@ -387,17 +387,17 @@ TEST_CASE("after finalize") {
   CHECK(client.effects.close);
 }
 
-TEST_CASE("a server that speaks PMI-2 only is called so") {
+TEST_CASE("client: a server that supports only PMI-2 is reported as such") {
   for (const std::string_view reply : {"cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n",
                                        "cmd=response_to_init rc=-1 pmi_version=2 pmi_subversion=0\n"}) {
     Started client(reply);
     REQUIRE(all<Failed>(client.effects).size() == 1);
     CHECK(all<Failed>(client.effects)[0].reason == Failed::Reason::protocol);
-    CHECK(all<Failed>(client.effects)[0].message == "the server speaks PMI 2 only, this client PMI 1");
+    CHECK(all<Failed>(client.effects)[0].message == "the server supports only PMI 2, this client uses PMI 1");
   }
 }
 
-TEST_CASE("a server out of step") {
+TEST_CASE("client: unexpected replies are protocol errors") {
   for (const std::string_view line : {"cmd=barrier_out\n", "cmd=put_result rc=0\n", "cmd=get_result rc=0\n",
                                       "junk\n", "cmd=get_result value=a\0\n"}) {
     CAPTURE(line);
@@ -415,7 +415,7 @@ TEST_CASE("a server out of step") {
   CHECK(all<Failed>(idle.effects).size() == 1);
 }
 
-TEST_CASE("groups need PMI-1.2, and attributes PMI-2") {
+TEST_CASE("client: barrier groups need PMI-1.2, and attributes PMI-2") {
   ClientOptions options;
   options.size = 2;
   options.subversion = 2;
@@ -445,7 +445,7 @@ TEST_CASE("groups need PMI-1.2, and attributes PMI-2") {
   CHECK(all<Answer>(older.effects)[0].rc == -1);
 }
 
-TEST_CASE("a spawn in PMI-1 is what a server reads of it") {
+TEST_CASE("client: the server reads a spawn as the client wrote it") {
   const SpawnRequest request{{{"a", {"b c", ""}, 2, {{"wdir", "/tmp"}}}, {"d", {}, 1, {}}}, {{"k", "v"}}};
   for (const wire::Version version : {wire::Version::v1, wire::Version::v2}) {
     const std::string text = format_spawn(request, version);

@@ -1,4 +1,4 @@
-// The client in PMI-2, alone against scripted servers.
+// ClientSession in PMI-2 with scripted servers.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -26,7 +26,7 @@ ClientOptions version_2(bool port) {
   return options;
 }
 
-TEST_CASE("the handshake of PMI-2") {
+TEST_CASE("client, PMI-2: the handshake") {
   for (const bool port : {false, true}) {
     CAPTURE(port);
     ClientOptions options = version_2(port);
@@ -52,7 +52,7 @@ TEST_CASE("the handshake of PMI-2") {
   }
 }
 
-TEST_CASE("a PMI_JOBID that cannot be said in a frame") {
+TEST_CASE("client, PMI-2: a PMI_JOBID with a reserved byte") {
   for (const char* job_id : {"a;cmd=abort", "a\nb"}) {
     CAPTURE(job_id);
     ClientOptions options = version_2(false);
@@ -62,11 +62,11 @@ TEST_CASE("a PMI_JOBID that cannot be said in a frame") {
     session.start(effects);
     CHECK(effects.send.empty());
     REQUIRE(all<Failed>(effects).size() == 1);
-    CHECK(all<Failed>(effects)[0].message == "PMI_JOBID cannot be said on the wire");
+    CHECK(all<Failed>(effects)[0].message == "PMI_JOBID has a byte that PMI cannot carry");
   }
 }
 
-TEST_CASE("failures of the handshake of PMI-2") {
+TEST_CASE("client, PMI-2: failures of the handshake") {
   using Reason = Failed::Reason;
   const std::string init = "cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n";
   const struct {
@@ -96,11 +96,11 @@ TEST_CASE("failures of the handshake of PMI-2") {
   }
 }
 
-TEST_CASE("requests of PMI-2") {
+TEST_CASE("client, PMI-2: requests and replies") {
   using Ask = void (*)(ClientSession&, ClientEffects&);
   const struct {
     Ask ask;
-    std::string said;  // empty: nothing is
+    std::string sent;  // empty: nothing
     std::string reply;
     std::int32_t rc;
     std::string value;
@@ -125,7 +125,7 @@ TEST_CASE("requests of PMI-2") {
        "cmd=info-getjobattr-response;rc=1;errmsg=no;", 1, ""},
       {[](ClientSession& c, ClientEffects& e) { c.publish("s", "p", e); }, "cmd=name-publish;name=s;port=p;",
        "cmd=name-publish-response;rc=1;errmsg=taken;", 1, ""},
-      // Slurm's server says it so.
+      // As Slurm's server replies.
       {[](ClientSession& c, ClientEffects& e) { c.lookup("s", e); }, "cmd=name-lookup;name=s;",
        "cmd=name-lookup-response;rc=0;value=p;", 0, "p"},
       {[](ClientSession& c, ClientEffects& e) {
@@ -138,14 +138,14 @@ TEST_CASE("requests of PMI-2") {
       {[](ClientSession& c, ClientEffects& e) { c.spawn({}, e); }, "", "", 3, ""},
   };
   for (const auto& row : rows) {
-    CAPTURE(row.said);
+    CAPTURE(row.sent);
     ClientSession session(version_2(false));
     ClientEffects effects;
     session.start(effects);
     session.receive(kStart2, effects);
     effects.clear();
     row.ask(session, effects);
-    CHECK(effects.send == (row.said.empty() ? "" : frame(row.said)));
+    CHECK(effects.send == (row.sent.empty() ? "" : frame(row.sent)));
     if (!row.reply.empty()) session.receive(frame(row.reply), effects);
     REQUIRE(all<Answer>(effects).size() == 1);
     const Answer answer = all<Answer>(effects)[0];

@@ -1,4 +1,4 @@
-// A frame of PMI-2 as peers write it: six characters of length, blanks on the left, then the text.
+// Returns a PMI-2 frame: the length in six characters, padded on the left with blanks, then the text.
 #pragma once
 
 #include <string>

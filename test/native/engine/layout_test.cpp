@@ -8,7 +8,7 @@
 namespace wireup::engine {
 namespace {
 
-TEST_CASE("a single node") {
+TEST_CASE("layout: a single node") {
   const Layout layout = Layout::single_node(3);
   CHECK(layout.size() == 3);
   CHECK(layout.nodes() == 1);
@@ -18,7 +18,7 @@ TEST_CASE("a single node") {
   CHECK(layout.process_mapping(1024) == "(vector,(0,1,3))");
 }
 
-TEST_CASE("several nodes") {
+TEST_CASE("layout: several nodes") {
   const Layout layout({{1, 0}, {0, 0}, {1, 1}, {1, 1}});
   CHECK(layout.nodes() == 2);
   CHECK(layout.local_rank(0) == 0);
@@ -29,7 +29,7 @@ TEST_CASE("several nodes") {
   CHECK(layout.process_mapping(1024) == "(vector,(1,1,1),(0,1,1),(1,1,2))");
 }
 
-TEST_CASE("nodes filled in the order of ranks") {
+TEST_CASE("layout: nodes are filled in the order of ranks") {
   const Layout pairs = Layout::by_node(5, 2);
   CHECK(pairs.nodes() == 3);
   CHECK(pairs.local_rank(3) == 1);
@@ -41,7 +41,7 @@ TEST_CASE("nodes filled in the order of ranks") {
   CHECK_THROWS_AS(Layout::by_node(3, 0), std::invalid_argument);
 }
 
-TEST_CASE("applications one after the other, on the nodes that are said") {
+TEST_CASE("layout: applications in order, on the given nodes") {
   const Layout layout = Layout::of_apps({1, 2}, {0, 1, 0});
   CHECK(layout.place(0) == Place{0, 0});
   CHECK(layout.place(1) == Place{1, 1});
@@ -52,11 +52,11 @@ TEST_CASE("applications one after the other, on the nodes that are said") {
   CHECK_THROWS_AS(Layout::of_apps({2}, {0, 2}), std::invalid_argument);
 }
 
-TEST_CASE("a mapping that does not fit is empty") {
+TEST_CASE("layout: a mapping that exceeds its limit is empty") {
   const Layout layout = Layout::single_node(3);
   CHECK(layout.process_mapping(17) == "(vector,(0,1,3))");
   CHECK(layout.process_mapping(16).empty());
-  // No regularity at all.
+  // Without any repetition.
   std::vector<Place> places = {{0, 0}, {1, 0}};
   for (std::uint32_t rank = 0, state = 1; rank < 2000; ++rank) {
     state = state * 1664525 + 1013904223;
@@ -65,7 +65,7 @@ TEST_CASE("a mapping that does not fit is empty") {
   CHECK(Layout(places).process_mapping(1024).empty());
 }
 
-TEST_CASE("places that are none") {
+TEST_CASE("layout: invalid placements are refused") {
   CHECK_THROWS_AS(Layout::single_node(0), std::invalid_argument);
   CHECK_THROWS_AS(Layout({{1, 0}}), std::invalid_argument);
   CHECK_THROWS_AS(Layout({{0, 0}, {2, 0}, {2, 0}}), std::invalid_argument);

@@ -8,12 +8,12 @@ namespace wireup::engine {
 namespace {
 
 NameError fault(Names& names, Names::Owner owner, NameOperation operation, const std::string& service) {
-  return names.carry_out(owner, {operation, service, "port"}).error;
+  return names.execute(owner, {operation, service, "port"}).error;
 }
 
 }  // namespace
 
-TEST_CASE("as many names as there is room for, and no more until one goes") {
+TEST_CASE("names: a publish is refused while there are kMaxNames names") {
   Names names;
   const Names::Owner owner = names.join();
   const Names::Owner other = names.join();
@@ -26,7 +26,7 @@ TEST_CASE("as many names as there is room for, and no more until one goes") {
   CHECK(fault(names, other, NameOperation::publish, "one more") == NameError::none);
   names.leave(owner);
   CHECK(names.entries().size() == 1);
-  CHECK(names.carry_out(owner, {NameOperation::lookup, "one more"}).port == "port");
+  CHECK(names.execute(owner, {NameOperation::lookup, "one more"}).port == "port");
 }
 
 }  // namespace wireup::engine

@@ -1,4 +1,4 @@
-// How a job ends, as tables: what is reported, in that order, and the verdict.
+// How a process group ends: tables of reports and the outcome that follows.
 #include "engine/outcome.h"
 
 #include <doctest/doctest.h>
@@ -16,7 +16,7 @@ using std::chrono::milliseconds;
 
 constexpr std::uint32_t kRanks = 4;
 
-// An Outcome of started ranks, with reports in short form.
+// An Outcome with all ranks started, and short names for reports.
 struct Story {
   explicit Story(OutcomePolicy policy = {}) : outcome(kRanks, policy) {
     for (std::uint32_t rank = 0; rank < kRanks; ++rank)
@@ -27,17 +27,17 @@ struct Story {
   void hang_up(std::uint32_t rank, std::optional<std::uint64_t> barrier = {}) {
     outcome.disconnected(rank, true, barrier, {}, now);
   }
-  // Where ranks may come back.
+  // Under reconnect.
   void hang_up_for_a_while(std::uint32_t rank) { outcome.disconnected(rank, false, {}, {}, now); }
   void exit(std::uint32_t rank, std::int32_t code) { outcome.exited(rank, {.value = code}, now); }
   void signal(std::uint32_t rank, std::int32_t number) {
     outcome.exited(rank, {.signaled = true, .value = number}, now);
   }
-  // It ran when the agent sent TERM.
+  // The rank still ran when the agent began to end the job, and died of its SIGTERM.
   void ended(std::uint32_t rank) {
     outcome.exited(rank, {.signaled = true, .value = SIGTERM, .ended = true}, now);
   }
-  // So did this, but it was past hearing it.
+  // The same, but the rank exited by itself.
   void exit_while_ended(std::uint32_t rank, std::int32_t code) {
     outcome.exited(rank, {.value = code, .ended = true}, now);
   }
@@ -79,7 +79,7 @@ void check(const Row& row, OutcomePolicy policy = {}) {
 
 using R = FailureReason;
 
-TEST_CASE("one rank ends, the others run") {
+TEST_CASE("outcome: one rank ends while the others run") {
   const Row rows[] = {
       {"with 0, no PMI", [](Story& s) { s.exit(1, 0); }, {false, 0}},
       {"with 0 after finalize",
@@ -142,7 +142,7 @@ TEST_CASE("one rank ends, the others run") {
   for (const Row& row : rows) check(row);
 }
 
-TEST_CASE("the first in time is to blame") {
+TEST_CASE("outcome: the first failure in time counts") {
   const Row rows[] = {
       {"two codes", [](Story& s) { s.exit(2, 4), s.exit(1, 3); }, {true, 4, R::exit, 2, 4}},
       {"a victim of the clean-up", [](Story& s) { s.exit(2, 4), s.ended(1); }, {true, 4, R::exit, 2, 4}},
@@ -197,7 +197,7 @@ TEST_CASE("the first in time is to blame") {
   for (const Row& row : rows) check(row);
 }
 
-TEST_CASE("a rank leaves while others wait in a barrier") {
+TEST_CASE("outcome: a rank leaves while others wait in a barrier") {
   const Row rows[] = {
       {"0 before init", [](Story& s) { s.hang_up(1), s.exit(1, 0), s.stuck(1); }, {true, 1, R::early, 1}},
       {"finalize", [](Story& s) { s.init(1), s.finalize(1), s.stuck(1); }, {true, 1, R::early, 1}},
@@ -225,7 +225,7 @@ TEST_CASE("a rank leaves while others wait in a barrier") {
   for (const Row& row : waiting) check(row, {.end_on_early_exit = false});
 }
 
-TEST_CASE("a failure need not end the others") {
+TEST_CASE("outcome: without end_on_failure the other ranks continue") {
   const OutcomePolicy wait{.end_on_failure = false};
   const Row rows[] = {
       {"a code", [](Story& s) { s.exit(1, 3), s.exit(2, 4); }, {false, 3, R::exit, 1, 3}},
@@ -246,7 +246,7 @@ TEST_CASE("a failure need not end the others") {
   for (const Row& row : rows) check(row, wait);
 }
 
-TEST_CASE("time limits") {
+TEST_CASE("outcome: time limits") {
   check({"job",
          [](Story& s) { s.outcome.timed_out(R::timeout, milliseconds(1500)); },
          {true, 124, R::timeout, -1, 1500}});
@@ -255,7 +255,7 @@ TEST_CASE("time limits") {
          {true, 124, R::startup, -1, 9}});
 }
 
-TEST_CASE("64 ranks that fail at once: the first is to blame, the others are neither culprits nor victims") {
+TEST_CASE("outcome: of 64 ranks that fail at once the first one counts, and the others are not victims") {
   Outcome outcome(64);
   for (std::uint32_t rank = 0; rank < 64; ++rank) outcome.started(rank, 1 + static_cast<std::int32_t>(rank));
   for (std::uint32_t i = 0; i < 64; ++i) outcome.exited((i + 17) % 64, {.value = 3}, kStart);
@@ -265,18 +265,18 @@ TEST_CASE("64 ranks that fail at once: the first is to blame, the others are nei
   CHECK(outcome.settled());
 }
 
-TEST_CASE("victims are those that ran when the job was ended") {
+TEST_CASE("outcome: victims are the ranks that ran when the job was ended") {
   Story story;
   story.exit(1, 3);
   story.exit(2, 3);
   story.ended(0);
-  CHECK(story.outcome.victims() == 2);  // 3 runs
+  CHECK(story.outcome.victims() == 2);  // rank 3 still runs
   story.ended(3);
   CHECK(story.outcome.victims() == 2);
   CHECK(story.outcome.rank(2).pid == 102);
 }
 
-TEST_CASE("how far the culprit had come, and its barrier") {
+TEST_CASE("outcome: a failure has the rank's phase and barrier") {
   Story story;
   story.init(1);
   story.hang_up(1, 7);
@@ -285,7 +285,7 @@ TEST_CASE("how far the culprit had come, and its barrier") {
   CHECK(story.outcome.failure()->barrier == 7U);
 }
 
-TEST_CASE("why a rank was cut off is part of its failure, whatever the failure is called") {
+TEST_CASE("outcome: every failure has the reason why the server closed the rank's connection") {
   const auto cut_off = [](const std::function<void(Story&)>& then) {
     Story story;
     story.init(1);
@@ -300,15 +300,15 @@ TEST_CASE("why a rank was cut off is part of its failure, whatever the failure i
   CHECK(cut_off([](Story& s) { s.signal(1, SIGABRT); }) == "it left replies unread");
   CHECK(cut_off([](Story& s) { s.abort(1, 7); }) == "it left replies unread");
   CHECK(cut_off([](Story& s) { s.stuck(1), s.after(kSuspicion); }) == "it left replies unread");
-  // That was another connection.
+  // The reason belongs to an earlier connection.
   CHECK(cut_off([](Story& s) { s.init(1), s.hang_up(1), s.after(kSuspicion); }).empty());
 }
 
-TEST_CASE("who has departed is told once") {
+TEST_CASE("outcome: take_departed() returns each rank once") {
   using Ranks = std::vector<std::uint32_t>;
   Story story({.end_on_failure = false});
   story.exit(0, 0);
-  CHECK(story.outcome.take_departed().empty());  // its last words may be on the way
+  CHECK(story.outcome.take_departed().empty());  // its last bytes may not have been read yet
   story.hang_up(0);
   CHECK(story.outcome.take_departed() == Ranks{0});
   story.exit(1, 0);
@@ -320,12 +320,13 @@ TEST_CASE("who has departed is told once") {
   story.init(3);
   story.finalize(3);
   story.exit(3, 0);
-  CHECK(story.outcome.take_departed() == Ranks{3});  // under reconnect it might have started another program
+  CHECK(story.outcome.take_departed() ==
+        Ranks{3});  // not before its exit: under reconnect it may start another program
   CHECK(story.outcome.settled());
   CHECK_FALSE(story.outcome.deadline());
 }
 
-TEST_CASE("a job of no PMI programs is over when the last has exited") {
+TEST_CASE("outcome: a job without PMI is over when the last rank has exited") {
   Story story;
   for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
     CHECK_FALSE(story.outcome.settled());
@@ -334,7 +335,7 @@ TEST_CASE("a job of no PMI programs is over when the last has exited") {
   CHECK(story.outcome.settled());
 }
 
-TEST_CASE("a job is not over while a loss is suspected") {
+TEST_CASE("outcome: a job with a suspect is not over") {
   Story story;
   for (std::uint32_t rank = 0; rank < kRanks; ++rank) {
     story.init(rank);

@@ -1,4 +1,4 @@
-// Who comes in to a job, who is turned away, and who comes back.
+// Which connections a process group accepts, refuses, and accepts again.
 #include "engine/process_group_support.h"
 
 namespace wireup::engine {
@@ -6,7 +6,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-TEST_CASE("a peer of another uid is closed before it is read") {
+TEST_CASE("admission: a connection of another uid is closed unread") {
   ProcessGroup group(options(1));
   Effects effects;
   group.accept(5, peer(1001), kStart, effects);
@@ -23,7 +23,7 @@ TEST_CASE("a peer of another uid is closed before it is read") {
   CHECK(effects.empty());
 }
 
-TEST_CASE("a stranger that says nothing is closed at its deadline") {
+TEST_CASE("admission: a silent connection is closed at its deadline") {
   ProcessGroup group(options(2));
   Effects effects;
   group.accept(1, peer(1000), kStart, effects);
@@ -40,7 +40,7 @@ TEST_CASE("a stranger that says nothing is closed at its deadline") {
   CHECK_FALSE(group.deadline());
 }
 
-TEST_CASE("a stranger that was refused has no deadline any more") {
+TEST_CASE("admission: a refused connection has no deadline") {
   ProcessGroup group(options(1));
   Effects effects;
   group.accept(1, peer(1000), kStart, effects);
@@ -52,7 +52,7 @@ TEST_CASE("a stranger that was refused has no deadline any more") {
   CHECK(effects.empty());
 }
 
-TEST_CASE("a source whose slots are full loses its oldest connection, which is said") {
+TEST_CASE("admission: a full source loses its oldest connection, and an event reports it") {
   ProcessGroupOptions few = options(1);
   few.auth.slots = 1;
   ProcessGroup group(few);
@@ -73,7 +73,8 @@ TEST_CASE("a source whose slots are full loses its oldest connection, which is s
   CHECK(group.rank_state(0) == RankState::connected);
 }
 
-TEST_CASE("who guesses too often is told nothing, heard no more, and closed later") {
+TEST_CASE(
+    "admission: after several wrong PMI_IDs a connection gets no reply, is ignored, and is closed later") {
   ProcessGroup group(options(1));
   Effects effects;
   for (ConnectionId connection = 1; connection <= 4; ++connection) {
@@ -87,7 +88,7 @@ TEST_CASE("who guesses too often is told nothing, heard no more, and closed late
   effects.clear();
   group.receive(4, "cmd=initack pmiid=100\n", effects);
   CHECK(effects.empty());
-  // Its delay holds nobody else up.
+  // The delay does not affect another connection.
   group.accept(5, peer(1000), kStart, effects);
   group.receive(5, "cmd=initack pmiid=100\n", effects);
   CHECK(group.rank_state(0) == RankState::connected);
@@ -100,7 +101,7 @@ TEST_CASE("who guesses too often is told nothing, heard no more, and closed late
   CHECK_FALSE(group.deadline());
 }
 
-// Two ranks, in init and with a key put; rank 0's connection is 0.
+// Two initialized ranks that have put a key. Rank 0 has connection 0.
 struct Reconnecting {
   Reconnecting() : group(make()) {
     for (const ConnectionId connection : {0U, 1U}) come(connection, connection);
@@ -135,7 +136,7 @@ struct Reconnecting {
   ProcessGroup group;
 };
 
-TEST_CASE("reconnect: before its first barrier a rank may start again, and what it has put stays") {
+TEST_CASE("reconnect: before its first barrier a rank may start again, and its keys stay") {
   Reconnecting two;
   two.leave(0);
   REQUIRE(events(two.effects).size() == 1);
@@ -149,7 +150,7 @@ TEST_CASE("reconnect: before its first barrier a rank may start again, and what 
   CHECK(two.say(5, "cmd=barrier_in\n") == "cmd=barrier_out\n");
 }
 
-TEST_CASE("reconnect: after a barrier a rank goes on where it was, and cannot start again") {
+TEST_CASE("reconnect: after a barrier a rank resumes, and cannot start again") {
   Reconnecting two;
   two.barrier();
   two.leave(0);
@@ -171,15 +172,14 @@ TEST_CASE("reconnect: after a barrier a rank goes on where it was, and cannot st
   CHECK(closed(two.effects, 6));
 }
 
-TEST_CASE(
-    "reconnect: a rank that a launcher has started may start another program, until its process has ended") {
+TEST_CASE("reconnect: a rank started by a launcher may start another program until its process has ended") {
   Reconnecting two;
   two.group.started_by(42);
   two.barrier();
   CHECK(two.say(0, "cmd=finalize\n") == "cmd=finalize_ack\n");
   CHECK(two.group.departed().empty());
   two.leave(0);
-  // Nobody is missed meanwhile.
+  // The barrier waits and is not reported as stuck.
   CHECK(two.say(1, "cmd=barrier_in\n").empty());
   CHECK(events(two.effects).empty());
   two.effects.clear();
@@ -199,7 +199,7 @@ TEST_CASE(
   CHECK(closed(two.effects, 6));
 }
 
-TEST_CASE("reconnect: a rank that lives keeps its place") {
+TEST_CASE("reconnect: a second connection of a connected rank is refused") {
   Reconnecting two;
   two.effects.clear();
   two.come(5, 0);
@@ -207,7 +207,7 @@ TEST_CASE("reconnect: a rank that lives keeps its place") {
   CHECK(two.say(0, "cmd=get kvsname=kvs key=k\n") == "cmd=get_result rc=0 msg=success value=v\n");
 }
 
-TEST_CASE("a rank of PMI-2 does not come back after a barrier") {
+TEST_CASE("reconnect: a rank of PMI-2 cannot reconnect after a barrier") {
   ProcessGroupOptions again = options(1);
   again.auth.reconnect = true;
   ProcessGroup group(again);

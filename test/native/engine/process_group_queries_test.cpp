@@ -1,4 +1,4 @@
-// What a job asks its host and answers later: spawn, attributes that are waited for, names that jobs share.
+// Deferred replies: spawns, attributes that a rank waits for, and names, which process groups may share.
 #include <memory>
 
 #include "engine/process_group_support.h"
@@ -6,7 +6,7 @@
 namespace wireup::engine {
 namespace {
 
-TEST_CASE("answers to queries come when the host has them, in its order") {
+TEST_CASE("queries: replies follow in the order of the driver's answers") {
   ProcessGroup group(options(2));
   Effects effects;
   group.open_channel(0, 0);
@@ -32,7 +32,7 @@ TEST_CASE("answers to queries come when the host has them, in its order") {
                                 frame("cmd=kvs-put-response;rc=0;") +
                                 frame("cmd=spawn-response;thrid=a;rc=0;jobid=kvs_1;errcodes=0,3;"));
   effects.clear();
-  // Once is enough, and who has gone is not told.
+  // A second answer, and one after the end of the connection, do nothing.
   group.answer_spawn(asked[0].id, {}, effects);
   group.eof(1, effects);
   effects.clear();
@@ -40,10 +40,10 @@ TEST_CASE("answers to queries come when the host has them, in its order") {
   CHECK(effects.empty());
 }
 
-TEST_CASE("answers that cannot be said") {
+TEST_CASE("queries: an answer that the wire cannot carry fails the spawn") {
   const struct {
     SpawnAnswer answer;
-    std::string said;
+    std::string expected;
   } rows[] = {
       {{}, "cmd=spawn_result rc=0\n"},
       {{.rc = -1}, "cmd=spawn_result rc=-1 msg=failed\n"},
@@ -51,7 +51,7 @@ TEST_CASE("answers that cannot be said") {
       {{.errcodes = {0}}, "cmd=spawn_result rc=-1 msg=wrong_count_of_errcodes\n"},
       {{.errcodes = std::vector<std::int32_t>(1000, 0)}, "cmd=spawn_result rc=0\n"},
       {{.errcodes = std::vector<std::int32_t>(1000, 1)},
-       "cmd=spawn_result rc=-1 msg=errcodes_are_too_many_to_say\n"},
+       "cmd=spawn_result rc=-1 msg=too_many_errcodes_for_a_reply\n"},
   };
   for (const auto& row : rows) {
     ProcessGroup group(options(1));
@@ -61,11 +61,11 @@ TEST_CASE("answers that cannot be said") {
     const QueryId id = queries(effects).at(0).id;
     effects.clear();
     group.answer_spawn(id, row.answer, effects);
-    CHECK(sent(effects, 0) == row.said);
+    CHECK(sent(effects, 0) == row.expected);
   }
 }
 
-TEST_CASE("a hundred thousand arguments are refused, and the connection lives") {
+TEST_CASE("queries: a spawn with 100,000 arguments is refused, and the connection continues") {
   ProcessGroup group(options(1));
   Effects effects;
   group.open_channel(0, 0);
@@ -79,7 +79,7 @@ TEST_CASE("a hundred thousand arguments are refused, and the connection lives") 
   CHECK_FALSE(closed(effects, 0));
 }
 
-TEST_CASE("what is deferred is bounded") {
+TEST_CASE("queries: the number of deferred replies is limited") {
   ProcessGroup group(options(2));
   Effects effects;
   group.open_channel(0, 0);
@@ -102,7 +102,7 @@ TEST_CASE("what is deferred is bounded") {
   CHECK(effects.empty());
 }
 
-TEST_CASE("names are shared by jobs, and go with the job that published them") {
+TEST_CASE("names: process groups share them, and each one's are removed with it") {
   ProcessGroupOptions first = options(1);
   first.names = std::make_shared<Names>();
   ProcessGroupOptions second = options(1);
@@ -128,7 +128,7 @@ TEST_CASE("names are shared by jobs, and go with the job that published them") {
   CHECK(sent(effects, 0) == "cmd=lookup_result rc=1 info=notok msg=service_not_found\n");
 }
 
-TEST_CASE("names that are kept elsewhere are queries, answered in either version of PMI") {
+TEST_CASE("names: if they are kept elsewhere, requests are queries in both versions of PMI") {
   ProcessGroupOptions elsewhere = options(2);
   elsewhere.names_elsewhere = true;
   ProcessGroup group(elsewhere);
@@ -165,7 +165,7 @@ TEST_CASE("names that are kept elsewhere are queries, answered in either version
                                 frame("cmd=name-lookup-response;thrid=t;rc=0;port=a b;value=a b;"));
 }
 
-TEST_CASE("an answer on a name for a rank that has gone is dropped, and what waits for one is bounded") {
+TEST_CASE("names: an answer after the end of the connection is dropped, and waiting requests are limited") {
   ProcessGroupOptions elsewhere = options(1);
   elsewhere.names_elsewhere = true;
   ProcessGroup group(elsewhere);
@@ -183,7 +183,7 @@ TEST_CASE("an answer on a name for a rank that has gone is dropped, and what wai
   CHECK(effects.empty());
 }
 
-TEST_CASE("a job that was spawned has its keys, and says whose it is") {
+TEST_CASE("spawned process group: it has its preput keys and reports its spawner") {
   ProcessGroupOptions child = options(2);
   child.spawner = "kvs_parent";
   child.preput = {{"PARENT_ROOT_PORT_NAME", "tag#0"}};

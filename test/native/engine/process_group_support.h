@@ -1,4 +1,4 @@
-// What the tests of a ProcessGroup share: its options, a peer, and what its effects say.
+// Helpers of the tests of ProcessGroup: options, a peer, and views of effects.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -56,7 +56,7 @@ inline bool closed(const Effects& effects, ConnectionId connection) {
 
 inline constexpr std::string_view kInit2 = "cmd=init pmi_version=2 pmi_subversion=0\n";
 
-// SpawnQuery, or NameQuery.
+// `Kind` is SpawnQuery or NameQuery.
 template <typename Kind = SpawnQuery>
 std::vector<Kind> queries(const Effects& effects) {
   std::vector<Kind> list;

@@ -1,4 +1,4 @@
-// What transcripts cannot say: status, effects, and the host's side of the contract.
+// What transcripts cannot express: status, effects, and the driver's side of the contract.
 #include <functional>
 #include <stdexcept>
 
@@ -7,7 +7,7 @@
 namespace wireup::engine {
 namespace {
 
-TEST_CASE("the life of a rank in states and events") {
+TEST_CASE("process group: states and events of a rank") {
   ProcessGroup group(options(1));
   Effects effects;
   CHECK(group.rank_state(0) == RankState::absent);
@@ -49,7 +49,7 @@ TEST_CASE("the life of a rank in states and events") {
   CHECK_FALSE(events(effects)[0].lost);
 }
 
-TEST_CASE("who is in the barrier, who is missing") {
+TEST_CASE("process group: the status lists the ranks inside a barrier and the missing ones") {
   ProcessGroup group(options(3));
   Effects effects;
   for (std::uint32_t rank = 0; rank < 3; ++rank) {
@@ -68,7 +68,7 @@ TEST_CASE("who is in the barrier, who is missing") {
   CHECK(group.rank_state(1) == RankState::disconnected);
 }
 
-TEST_CASE("a barrier that can never complete is told once") {
+TEST_CASE("process group: a barrier that can never complete is reported once") {
   const auto stuck = [](const Effects& effects) {
     std::vector<Event> found = events(effects);
     std::erase_if(found, [](const Event& event) { return event.type != EventType::stuck; });
@@ -83,7 +83,7 @@ TEST_CASE("a barrier that can never complete is told once") {
       Effects effects;
       for (std::uint32_t rank = 0; rank < 3; ++rank) {
         group.open_channel(rank, rank);
-        // An end before init counts too.
+        // A rank whose process ends before init has left too.
         if (rank != 1 || way != "end") group.receive(rank, kInit, effects);
       }
       const auto wait = [&] { group.receive(2, "cmd=barrier_in\n", effects); };
@@ -105,7 +105,7 @@ TEST_CASE("a barrier that can never complete is told once") {
   }
 }
 
-TEST_CASE("a rank that hangs up before init, or leaves with nobody waiting, makes nothing stuck") {
+TEST_CASE("process group: `stuck` is not reported for an end before init, or if no rank waits") {
   ProcessGroup group(options(2));
   Effects effects;
   for (std::uint32_t rank = 0; rank < 2; ++rank) group.open_channel(rank, rank);
@@ -118,7 +118,7 @@ TEST_CASE("a rank that hangs up before init, or leaves with nobody waiting, make
   CHECK(events(effects).back().type == EventType::finalized);
 }
 
-TEST_CASE("a rank that gets a new channel is back") {
+TEST_CASE("process group: a rank with a new channel has not left") {
   ProcessGroup group(options(2));
   Effects effects;
   for (std::uint32_t rank = 0; rank < 2; ++rank) {
@@ -138,7 +138,7 @@ TEST_CASE("a rank that gets a new channel is back") {
   CHECK(events(effects).back().type == EventType::stuck);
 }
 
-TEST_CASE("a disconnection says which barrier the rank waited in") {
+TEST_CASE("process group: `disconnected` has the barrier in which the rank waited") {
   ProcessGroup group(options(2));
   Effects effects;
   for (std::uint32_t rank = 0; rank < 2; ++rank) {
@@ -154,7 +154,7 @@ TEST_CASE("a disconnection says which barrier the rank waited in") {
   CHECK(events(effects).back().barrier == 1);
 }
 
-TEST_CASE("a barrier's answer is stored once for all") {
+TEST_CASE("process group: the reply to a barrier is stored once for all ranks") {
   constexpr std::uint32_t kSize = 100;
   ProcessGroup group(options(kSize));
   Effects effects;
@@ -169,7 +169,7 @@ TEST_CASE("a barrier's answer is stored once for all") {
   for (std::uint32_t rank = 0; rank < kSize; ++rank) CHECK(sent(effects, rank) == "cmd=barrier_out\n");
 }
 
-TEST_CASE("answers to one connection in one turn are one send") {
+TEST_CASE("process group: replies on one connection are merged into one send") {
   ProcessGroup group(options(1));
   Effects effects;
   group.open_channel(0, 0);
@@ -180,7 +180,7 @@ TEST_CASE("answers to one connection in one turn are one send") {
   CHECK(sent(effects, 0) == "cmd=appnum appnum=0\ncmd=universe_size size=1\n");
 }
 
-TEST_CASE("a line without end closes its connection as a lost rank") {
+TEST_CASE("process group: a line that is too long closes the connection, and the rank is lost") {
   ProcessGroup group(options(1));
   Effects effects;
   group.open_channel(0, 0);
@@ -194,23 +194,23 @@ TEST_CASE("a line without end closes its connection as a lost rank") {
   CHECK(events(effects)[1].lost);
 }
 
-TEST_CASE("a spawn block without end is bounded") {
+TEST_CASE("process group: an mcmd block that is too long closes the connection") {
   ProcessGroup group(options(1));
   Effects effects;
   group.open_channel(0, 0);
   group.receive(0, std::string(kInit) + "mcmd=spawn\n", effects);
   const std::string line = "info_val_0=" + std::string(1000, 'v') + "\n";
-  std::size_t said = 0;
-  while (!closed(effects, 0) && said < 2 * kMaxBlock) {
+  std::size_t sent_bytes = 0;
+  while (!closed(effects, 0) && sent_bytes < 2 * kMaxBlock) {
     group.receive(0, line, effects);
-    said += line.size();
+    sent_bytes += line.size();
   }
   CHECK(closed(effects, 0));
-  CHECK(said > kMaxBlock);
-  CHECK(said < kMaxBlock + 2 * line.size());
+  CHECK(sent_bytes > kMaxBlock);
+  CHECK(sent_bytes < kMaxBlock + 2 * line.size());
 }
 
-TEST_CASE("universe size, appnum and mapping come from the options") {
+TEST_CASE("process group: universe size, appnum and mapping come from the options") {
   ProcessGroupOptions custom = options(2);
   custom.layout = Layout({{0, 0}, {1, 3}});
   custom.universe_size = 64;
@@ -226,7 +226,7 @@ TEST_CASE("universe size, appnum and mapping come from the options") {
   CHECK(group.status().kvs_entries == 1);
 }
 
-TEST_CASE("the host's mistakes") {
+TEST_CASE("process group: mistakes of the driver throw") {
   ProcessGroup group(options(2));
   Effects effects;
   group.open_channel(0, 0);
@@ -245,7 +245,7 @@ TEST_CASE("the host's mistakes") {
   }
 }
 
-TEST_CASE("whom the host turns away is told and counted like whom the job refuses") {
+TEST_CASE("process group: a refusal of the driver is reported and counted like one of the engine") {
   ProcessGroup group(options(2));
   Effects effects;
   group.reject(peer(1000), "there is no room", effects);
@@ -259,7 +259,7 @@ TEST_CASE("whom the host turns away is told and counted like whom the job refuse
   CHECK(group.status().rejected == 2);
 }
 
-TEST_CASE("an id may be used again after its connection has ended") {
+TEST_CASE("process group: a connection id may be used again after its connection has ended") {
   ProcessGroup group(options(2));
   Effects effects;
   group.accept(0, peer(1000), kStart, effects);
@@ -280,8 +280,9 @@ std::string repeated(std::string_view line, std::size_t count) {
   return text;
 }
 
-TEST_CASE("a rank that goes on being wrong is cut off, and the events say why") {
-  // A request that is unknown, one out of turn, one that no rank may make, a frame that is none of them.
+TEST_CASE("process group: after kMaxBadRequests invalid requests the connection is closed, with the reason") {
+  // An unknown command, a reserved key, a request after finalize, one before init, an unknown command in a
+  // frame.
   const std::string_view init2 =
       "cmd=init pmi_version=2 pmi_subversion=0\n    35cmd=fullinit;pmirank=0;threaded=no;";
   const std::pair<std::string, std::string> floods[] = {
@@ -299,9 +300,9 @@ TEST_CASE("a rank that goes on being wrong is cut off, and the events say why") 
     group.receive(0, begin, effects);
     REQUIRE_FALSE(closed(effects, 0));
     effects.clear();
-    group.receive(0, repeated(wrong, kMaxWrongs - 1), effects);
+    group.receive(0, repeated(wrong, kMaxBadRequests - 1), effects);
     CHECK_FALSE(closed(effects, 0));
-    // The last one is answered too.
+    // The last one gets its reply too.
     effects.clear();
     group.receive(0, repeated(wrong, 3), effects);
     CHECK(closed(effects, 0));
@@ -309,25 +310,25 @@ TEST_CASE("a rank that goes on being wrong is cut off, and the events say why") 
     REQUIRE(events(effects).size() >= 2);
     CHECK(events(effects)[0].type == EventType::protocol_error);
     CHECK(events(effects)[1].type == EventType::disconnected);
-    CHECK(events(effects)[1].message == "it sent 10000 wrong requests");
+    CHECK(events(effects)[1].message == "it sent 10000 invalid requests");
     effects.clear();
     group.receive(0, wrong, effects);
     CHECK(effects.empty());
   }
 }
 
-TEST_CASE("to ask for keys that are not there is not wrong, however often") {
+TEST_CASE("process group: gets of missing keys are not invalid requests") {
   ProcessGroup group(options(1));
   Effects effects;
   group.open_channel(0, 0);
   group.receive(0, kInit, effects);
   effects.clear();
-  group.receive(0, repeated("cmd=get key=x\n", 2 * kMaxWrongs), effects);
+  group.receive(0, repeated("cmd=get key=x\n", 2 * kMaxBadRequests), effects);
   CHECK(events(effects).empty());
   CHECK_FALSE(closed(effects, 0));
 }
 
-TEST_CASE("a disconnection says why the server cut the connection off, and nothing where the rank hung up") {
+TEST_CASE("process group: `disconnected` has the reason if the server closed the connection") {
   const auto reason_after = [](const std::function<void(ProcessGroup&, Effects&)>& end) {
     ProcessGroup group(options(1));
     Effects effects;
@@ -343,14 +344,14 @@ TEST_CASE("a disconnection says why the server cut the connection off, and nothi
         }) == "it left replies unread");
   CHECK(reason_after([](ProcessGroup& group, Effects& effects) {
           group.receive(0, std::string(kMaxLine, 'x'), effects);
-        }) == "it sent a line over 2048 bytes");
+        }) == "it sent a line of more than 2048 bytes");
   CHECK(reason_after([](ProcessGroup& group, Effects& effects) {
           group.receive(0, "mcmd=spawn\n" + repeated("a=" + std::string(1000, 'x') + "\n", kMaxBlock / 1000),
                         effects);
-        }) == "it sent an mcmd command over 4194304 bytes");
+        }) == "it sent an mcmd command of more than 4194304 bytes");
 }
 
-TEST_CASE("the events that a rank can repeat are marked, its first ones are not") {
+TEST_CASE("process group: is_repeatable() is true for events that a rank can repeat") {
   ProcessGroupOptions custom = options(1);
   custom.auth.reconnect = true;
   ProcessGroup group(std::move(custom));
@@ -373,7 +374,7 @@ TEST_CASE("the events that a rank can repeat are marked, its first ones are not"
   CHECK_FALSE(is_repeatable({.type = EventType::disconnected, .lost = true, .again = true}));
 }
 
-TEST_CASE("only a rank's first abort is told") {
+TEST_CASE("process group: only a rank's first abort is reported") {
   ProcessGroup group(options(2));
   Effects effects;
   for (std::uint32_t rank = 0; rank < 2; ++rank) {
@@ -394,8 +395,8 @@ ProcessGroupOptions small_options(std::uint64_t limit) {
   return custom;
 }
 
-TEST_CASE("keys and values have a limit, in PMI-1 and PMI-2, and what is there stays") {
-  // The process mapping, and three entries of 128 + 2 + 70.
+TEST_CASE("process group: keys and values have a limit, and a refused put changes nothing") {
+  // Enough for the process mapping and three entries of 128 + 2 + 70 bytes.
   constexpr std::uint64_t kLimit = 4 * 200;
   const std::string value(70, 'v');
   const auto put = [&](int number) {
@@ -419,11 +420,10 @@ TEST_CASE("keys and values have a limit, in PMI-1 and PMI-2, and what is there s
   effects.clear();
   group.receive(0, put(3) + put(4), effects);
   CHECK(sent(effects, 0) == repeated("cmd=put_result rc=2 msg=too_many_keys_and_values\n", 2));
-  // It is said once.
+  // The event is reported once.
   REQUIRE(events(effects).size() == 1);
   CHECK(events(effects)[0].type == EventType::protocol_error);
-  CHECK(events(effects)[0].message ==
-        "put: the keys and values of the job take more than its limit of 800 bytes");
+  CHECK(events(effects)[0].message == "put: the keys and values of the job exceed the limit of 800 bytes");
   effects.clear();
   group.receive(1,
                 frame_of("cmd=kvs-put;key=x;value=" + value + ";") +
@@ -436,7 +436,7 @@ TEST_CASE("keys and values have a limit, in PMI-1 and PMI-2, and what is there s
   group.receive(0, "cmd=get key=k2\ncmd=get key=k3\n", effects);
   CHECK(sent(effects, 0) ==
         "cmd=get_result rc=0 msg=success value=" + value + "\ncmd=get_result rc=-1 msg=key_not_found\n");
-  // A shorter value makes room, a longer one takes it.
+  // A shorter value frees memory, a longer one takes it.
   effects.clear();
   group.receive(0,
                 "cmd=put key=k0 value=\ncmd=put key=k1 value=\ncmd=put key=k2 value=\ncmd=put key=k3 value=" +
@@ -446,7 +446,7 @@ TEST_CASE("keys and values have a limit, in PMI-1 and PMI-2, and what is there s
                                 "cmd=put_result rc=2 msg=too_many_keys_and_values\n");
 }
 
-TEST_CASE("attributes of nodes count too, and who waits for one is answered when it is there") {
+TEST_CASE("process group: node attributes count too, and waiting ranks get theirs") {
   ProcessGroup group(small_options(600));
   Effects effects;
   group.open_channel(0, 0);
@@ -466,7 +466,7 @@ TEST_CASE("attributes of nodes count too, and who waits for one is answered when
   CHECK(last.find("rc=2;") != std::string::npos);
 }
 
-TEST_CASE("jobs that share their space share its limit, and give it back when they go") {
+TEST_CASE("process group: process groups share the limit of a Space, and return their part") {
   const auto space = std::make_shared<Space>(2000);
   const auto fill = [&](ProcessGroup& group) {
     Effects effects;
@@ -492,7 +492,7 @@ TEST_CASE("jobs that share their space share its limit, and give it back when th
   CHECK(all > 5);
   auto second = make();
   CHECK(fill(*second) == 0);
-  // What its spawner gave it is there in any case.
+  // The preput keys exist even if the space is full.
   CHECK(second->status().kvs_entries == 2);
   second.reset();
   first.reset();

@@ -1,5 +1,4 @@
-// Golden transcripts (test/vectors/README.md): reading them, and running one against a ProcessGroup in
-// memory.
+// Reads golden transcripts (format: test/vectors/README.md).
 #pragma once
 
 #include <algorithm>
@@ -21,14 +20,14 @@ namespace wireup::test {
 struct TranscriptLine {
   enum class Kind { send, hang_up, receive, closed, event } kind;
   std::uint32_t connection = 0;
-  std::string text;  // placeholders and escapes resolved; for an event as written
+  std::string text;  // with placeholders and escapes resolved; the text of an event is unchanged
   int line = 0;
 };
 
 struct Transcript {
   std::string name;  // file, heading, line
   std::uint32_t size = 1;
-  std::uint32_t per_node = 0;  // 0: all ranks
+  std::uint32_t per_node = 0;  // 0: all ranks on one node
   bool port = false;
   bool offer_1_2 = false;
   bool lockstep = false;
@@ -58,7 +57,7 @@ inline std::string placeholder(std::string_view name) {
   throw std::runtime_error("unknown placeholder: " + std::string(name));
 }
 
-// Without a newline behind it.
+// Resolves placeholders and escapes. Appends no newline.
 inline std::string resolve_text(std::string_view text, bool& unfinished) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -96,7 +95,7 @@ inline std::string resolve_text(std::string_view text, bool& unfinished) {
   return out;
 }
 
-// With its newline, unless \c takes it away.
+// Resolves a line and appends its newline, unless the line ends with \c.
 inline std::string resolve(std::string_view text) {
   bool unfinished = false;
   std::string out = resolve_text(text, unfinished);
@@ -104,7 +103,7 @@ inline std::string resolve(std::string_view text) {
   return out;
 }
 
-// A frame of PMI-2, its length before it.
+// Resolves a frame of PMI-2 and prepends its length.
 inline std::string resolve_frame(std::string_view text) {
   bool unfinished = false;
   return engine::frame(resolve_text(text, unfinished));
@@ -203,7 +202,7 @@ inline engine::ProcessGroupOptions options_of(const Transcript& transcript) {
   return options;
 }
 
-// How the host of a transcript answers a spawn: it starts `accepted` and knows no other program.
+// The driver's answer to a spawn: it can start the program `accepted` and no other one.
 inline engine::SpawnAnswer answer_to(const engine::SpawnRequest& request) {
   std::uint32_t processes = 0;
   for (const engine::SpawnCommand& command : request.commands) {

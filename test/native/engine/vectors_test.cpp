@@ -1,4 +1,4 @@
-// Runs every golden transcript against a ProcessGroup in memory: line by line, byte by byte, pipelined.
+// Runs every golden transcript with a ProcessGroup in memory: line by line, byte by byte, and pipelined.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -153,7 +153,7 @@ class Runner {
   std::map<std::uint32_t, Side> received_;
   std::vector<std::string> expected_events_;
   std::vector<std::string> events_;
-  // The run of C lines that is to be sent next.
+  // Consecutive C lines, which will be sent together.
   bool pending_ = false;
   std::uint32_t connection_ = 0;
   std::string input_;

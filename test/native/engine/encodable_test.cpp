@@ -1,4 +1,4 @@
-// What the owner of a job says of it, and what comes from outside it, is a word of the wire or refused.
+// Text from the driver or from other programs is refused if a message cannot carry it.
 #include <stdexcept>
 #include <string>
 
@@ -7,7 +7,7 @@
 
 namespace wireup::engine {
 
-TEST_CASE("sayable: options that would break out of their fields make no job") {
+TEST_CASE("encodable: options with reserved bytes throw") {
   struct {
     const char* what;
     void (*change)(ProcessGroupOptions&);
@@ -67,7 +67,7 @@ TEST_CASE("sayable: options that would break out of their fields make no job") {
   }
 }
 
-TEST_CASE("sayable: the longest options make one") {
+TEST_CASE("encodable: the longest valid options") {
   ProcessGroupOptions longest = options(1);
   longest.kvsname = std::string(255, 'x');
   longest.spawner = std::string(255, 'y');
@@ -76,7 +76,7 @@ TEST_CASE("sayable: the longest options make one") {
   CHECK_NOTHROW(ProcessGroup(std::move(longest)));
 }
 
-TEST_CASE("sayable: a port from a name server that would break out of its line is not said") {
+TEST_CASE("encodable: a port with a newline from a name server is not sent") {
   ProcessGroupOptions elsewhere = options(1);
   elsewhere.names_elsewhere = true;
   ProcessGroup group(elsewhere);
@@ -90,11 +90,10 @@ TEST_CASE("sayable: a port from a name server that would break out of its line i
   CHECK(sent(effects, 0) == "cmd=lookup_result rc=-1 msg=reserved_byte_in_port\n");
 }
 
-TEST_CASE(
-    "sayable: the kvsname of a server of PMI-2 is not said back where it would break out of its field") {
-  ClientOptions said;
-  said.version = wire::Version::v2;
-  ClientSession session(said);
+TEST_CASE("encodable: a client does not send a PMI-2 server's kvsname that has a reserved byte") {
+  ClientOptions options;
+  options.version = wire::Version::v2;
+  ClientSession session(options);
   ClientEffects effects;
   session.start(effects);
   session.receive("cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n", effects);
