@@ -35,7 +35,7 @@ it.each([
   [
     'on the JavaScript thread',
     '{ nodes: [0, 5], appSizes: [2] }',
-    'PmiError ERR_PMI_OPTION nodes are not numbered from 0 without gaps',
+    'PmiError ERR_PMI_OPTION nodes: expected numbers from 0 without gaps',
   ],
   [
     'on the JavaScript thread, a wrong type',
