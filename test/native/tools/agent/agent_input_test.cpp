@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include "runtime/agent_driver.h"
+#include "tools/agent/agent_driver.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 
 #include "os/message_socket.h"
 #include "os/support.h"
-#include "runtime/agent_driver.h"
+#include "tools/agent/agent_driver.h"
 
 namespace {
 

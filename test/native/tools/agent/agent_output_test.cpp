@@ -9,7 +9,7 @@
 #include <map>
 #include <thread>
 
-#include "runtime/agent_driver.h"
+#include "tools/agent/agent_driver.h"
 
 namespace {
 

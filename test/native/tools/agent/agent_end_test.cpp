@@ -1,7 +1,7 @@
 // How wireup-agent ends a job, and what is left when it, its guard or its launcher goes: nothing.
 #include <filesystem>
 
-#include "runtime/agent_driver.h"
+#include "tools/agent/agent_driver.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 #include <sys/utsname.h>
 
 #include "os/topology.h"
-#include "runtime/agent_driver.h"
+#include "tools/agent/agent_driver.h"
 
 namespace {
 
