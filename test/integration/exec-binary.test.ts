@@ -3,11 +3,12 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { needs, installed } from '../support/installed';
+import { long } from '../support/long';
 import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines, run, wireup } from '../support/run';
 
-/** vitest cannot interrupt what is run synchronously; building takes a minute where nothing is built yet. */
+/** vitest cannot interrupt a synchronous call. A build takes a minute. */
 const timeout = 500_000;
 
 /** The libraries that a program names, and its loader. */
@@ -32,36 +33,41 @@ it('the ordinary one needs a libc, and nothing else', () => {
   ).toEqual([]);
 });
 
-const tools = needs('cmake', 'cc');
-describe.skipIf(tools.missing)(`WIREUP_STATIC_EXEC=ON${tools.note}`, () => {
-  it('builds one that needs nothing, and it works', { timeout }, async () => {
-    const folder = join(root, 'out/static');
-    const cmake = (...args: string[]): void =>
-      void execFileSync(installed('cmake'), args, {
-        cwd: root,
-        stdio: ['ignore', 'ignore', 'inherit'],
-        timeout,
-      });
-    // Neither optimised nor with debug information: only that takes long.
-    cmake(
-      '-B',
-      folder,
-      '-DWIREUP_STATIC_EXEC=ON',
-      '-DWIREUP_TESTS=OFF',
-      '-DCMAKE_UNITY_BUILD=ON',
-      '-DCMAKE_BUILD_TYPE=None',
-    );
-    cmake('--build', folder, '--target', 'wireup-exec', '-j', '2');
-    const exec = join(folder, 'wireup-exec');
-    expect(needed(exec)).toEqual({ libraries: [], loader: undefined });
-    for (const transport of ['unix', 'tcp']) {
-      const result = await run(
-        wireup('run', '-n', '3', '--pmi', transport, '--no-exec-shim', exec, program('raw_mapping')),
+// This compiles most of the core, which takes a minute: only the long form does it.
+if (long) testStatic();
+
+function testStatic(): void {
+  const tools = needs('cmake', 'cc');
+  describe.skipIf(tools.missing)(`WIREUP_STATIC_EXEC=ON${tools.note}`, () => {
+    it('builds one that needs nothing, and it works', { timeout }, async () => {
+      const folder = join(root, 'out/static');
+      const cmake = (...args: string[]): void =>
+        void execFileSync(installed('cmake'), args, {
+          cwd: root,
+          stdio: ['ignore', 'ignore', 'inherit'],
+          timeout,
+        });
+      // Neither optimised nor with debug information: only that takes long.
+      cmake(
+        '-B',
+        folder,
+        '-DWIREUP_STATIC_EXEC=ON',
+        '-DWIREUP_TESTS=OFF',
+        '-DCMAKE_UNITY_BUILD=ON',
+        '-DCMAKE_BUILD_TYPE=None',
       );
-      expect(result).toMatchObject({ code: 0, stderr: '' });
-      expect(lines(result.stdout).sort()).toEqual(
-        [0, 1, 2].map((rank) => `rank ${rank} of 3 mapping (vector,(0,1,3))`),
-      );
-    }
+      cmake('--build', folder, '--target', 'wireup-exec', '-j', '2');
+      const exec = join(folder, 'wireup-exec');
+      expect(needed(exec)).toEqual({ libraries: [], loader: undefined });
+      for (const transport of ['unix', 'tcp']) {
+        const result = await run(
+          wireup('run', '-n', '3', '--pmi', transport, '--no-exec-shim', exec, program('raw_mapping')),
+        );
+        expect(result).toMatchObject({ code: 0, stderr: '' });
+        expect(lines(result.stdout).sort()).toEqual(
+          [0, 1, 2].map((rank) => `rank ${rank} of 3 mapping (vector,(0,1,3))`),
+        );
+      }
+    });
   });
-});
+}
