@@ -1,6 +1,7 @@
-// An owner that launches `argv[4...]` as one rank with the library `argv[2]` and reads all events of it, each followed by a
-// pause of argv[3] ms where that is not 0. At TERM it ends the job. Prints `running` at the first barrier, `ended` and how
-// many barriers it was told and how many it missed when the job has ended by itself, `stopped` after TERM.
+// Launches `argv[4...]` as one rank with the library `argv[2]` and reads all events of the job, with a pause of argv[3] ms after
+// each if that is not 0. At TERM it ends the job. Prints `running BYTES` at the first barrier, with its resident memory; `ended
+// BYTES` when the job has ended by itself, and then how many barriers it was told of and how many it missed; `stopped BYTES`
+// after TERM.
 const { setTimeout: pause } = require('node:timers/promises');
 
 void (async () => {
@@ -11,13 +12,13 @@ void (async () => {
     end = 'stopped';
     void job.stop({ grace: 0 });
   });
-  void job.result.then(() => console.log(end));
+  void job.result.then(() => console.log(end, process.memoryUsage.rss()));
   let told = 0;
   let missed = 0;
   for await (const event of job.events()) {
     if (event.type === 'missed' && event.of === 'barrier') missed += event.count;
     if (event.type !== 'barrier') continue;
-    if (told++ === 0) console.log('running');
+    if (told++ === 0) console.log('running', process.memoryUsage.rss());
     if (end === 'ended' && milliseconds !== '0' && told < 100) await pause(Number(milliseconds));
   }
   console.log(JSON.stringify({ told, missed }));
