@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { PmiClient, PmiError, scrubEnvironment } from '../../dist/index.js';
 
-test('scrubEnvironment takes out what process managers left, and nothing else', () => {
+test('scrubEnvironment removes the variables of process managers and keeps all others', () => {
   const kept = { PATH: '/bin', PMIX: 'a', MPIR_CVAR_X: '1', XPMI_FD: '2', MPI_HOME: '/opt' };
   const stale = {
     PMI_FD: '6',
@@ -19,7 +19,7 @@ test('scrubEnvironment takes out what process managers left, and nothing else', 
   expect(scrubEnvironment({ ...kept, ...stale })).toEqual(kept);
 });
 
-test('without PMI in the environment a client is a job of size 1', async () => {
+test('a client without PMI variables in the environment is a job of size 1', async () => {
   await using pmi = await PmiClient.fromEnv({ env: {} });
   expect([pmi.singleton, pmi.rank, pmi.size, pmi.appnum]).toEqual([true, 0, 1, 0]);
   await pmi.put('a', '1');
@@ -38,7 +38,7 @@ test.each([
   [{ PMI_PORT: '127.0.0.1:1', PMI_ID: '1' }, 'ERR_PMI_CONNECT', /127\.0\.0\.1:1/],
   [{ PMI_PORT: 'unix:///nowhere/at/all', PMI_ID: '1' }, 'ERR_PMI_CONNECT', /\/nowhere\/at\/all/],
   [{ PMI_FD: '987654', PMI_RANK: '0', PMI_SIZE: '1' }, 'ERR_PMI_CONNECT', /PMI_FD=987654/],
-])('%j: %s', async (env, code, message) => {
+])('PmiClient.fromEnv() with %j rejects with %s', async (env, code, message) => {
   const error = await PmiClient.fromEnv({ env }).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(PmiError);
   expect(error).toMatchObject({ code, message: expect.stringMatching(message) as string });

@@ -10,7 +10,7 @@ interface Numbered {
 const single = (number: number): Numbered => ({ type: 'single', number });
 const repeated = (number: number): Numbered => ({ type: 'repeated', number });
 
-async function opened(
+async function openHub(
   options?: ConstructorParameters<typeof EventHub<Numbered>>[0],
 ): Promise<EventHub<Numbered>> {
   const hub = new EventHub<Numbered>(options);
@@ -19,22 +19,22 @@ async function opened(
   return hub;
 }
 
-test('next() may be called again before it has settled', async () => {
-  const hub = await opened();
+test('next() may be called again before its promise has settled', async () => {
+  const hub = await openHub();
   const events = hub.read();
-  const asked = [events.next(), events.next(), events.next()];
+  const pending = [events.next(), events.next(), events.next()];
   hub.push(single(1));
   hub.push(single(2));
   hub.end();
-  expect(await Promise.all(asked)).toEqual([
+  expect(await Promise.all(pending)).toEqual([
     { done: false, value: single(1) },
     { done: false, value: single(2) },
     { done: true, value: undefined },
   ]);
 });
 
-test('a reader that is far behind catches up in linear time', async () => {
-  const hub = await opened();
+test('a reader far behind catches up in linear time', async () => {
+  const hub = await openHub();
   const events = hub.read();
   const count = 300_000;
   for (let i = 0; i < count; i++) hub.push(single(i));
@@ -45,20 +45,20 @@ test('a reader that is far behind catches up in linear time', async () => {
     if (event.type === 'missed' || event.number !== next++)
       throw new Error(`${JSON.stringify(event)} came as number ${next - 1}`);
   expect(next).toBe(count);
-  // Half a second; a minute where each event moves all behind it.
+  // It takes half a second. If each event moved all events behind it, it would take a minute.
   expect(performance.now() - begin).toBeLessThan(15_000);
 });
 
 describe('a reader that does not read', () => {
-  test('keeps so many events that repeat, and is told in their place how many it has missed', async () => {
-    const hub = await opened();
+  test('keeps a bounded number of repeated events and gets their number in place of the rest', async () => {
+    const hub = await openHub();
     const events = hub.read();
     for (let i = 0; i < MAX_WAITING_EVENTS + 3; i++) hub.push(repeated(i), true);
     hub.push(single(0));
     hub.miss('repeated', 7);
     hub.push(repeated(-1), true);
     for (let i = 0; i < MAX_WAITING_EVENTS; i++) expect((await events.next()).value).toEqual(repeated(i));
-    // There is room again: what comes now is kept, behind what was missed.
+    // There is room again, so the hub keeps this event, behind the notice of the missed ones.
     hub.push(repeated(-2), true);
     hub.end();
     const rest: unknown[] = [];
@@ -66,8 +66,8 @@ describe('a reader that does not read', () => {
     expect(rest).toEqual([{ type: 'missed', of: 'repeated', count: 11 }, single(0), repeated(-2)]);
   });
 
-  test('misses nothing of what does not repeat, nor of another type', async () => {
-    const hub = await opened();
+  test('misses no event that does not repeat, and no event of another type', async () => {
+    const hub = await openHub();
     const events = hub.read();
     for (let i = 0; i < 2 * MAX_WAITING_EVENTS; i++) {
       hub.push(repeated(i), true);
@@ -86,8 +86,8 @@ describe('a reader that does not read', () => {
     });
   });
 
-  test('holds up no other reader', async () => {
-    const hub = await opened();
+  test('does not delay other readers', async () => {
+    const hub = await openHub();
     hub.read();
     const quick = hub.read();
     for (let i = 0; i < 2 * MAX_WAITING_EVENTS; i++) {
@@ -97,7 +97,7 @@ describe('a reader that does not read', () => {
   });
 });
 
-test('what comes before anybody can read is bounded too', async () => {
+test('the hub also bounds the events before it is openHub', async () => {
   const hub = new EventHub<Numbered>();
   const events = hub.read();
   for (let i = 0; i < MAX_WAITING_EVENTS + 5; i++) hub.push(repeated(i), true);
@@ -112,12 +112,12 @@ test('what comes before anybody can read is bounded too', async () => {
   expect([count, last]).toEqual([MAX_WAITING_EVENTS + 1, { type: 'missed', of: 'repeated', count: 5 }]);
 });
 
-test('a reader of some types gets these only, and the hub says which types are wanted at all', async () => {
-  const told: (string[] | undefined)[] = [];
+test('a reader of some types gets only these, and onInterest receives the types that any reader wants', async () => {
+  const interests: (string[] | undefined)[] = [];
   const unread: Numbered[] = [];
-  const hub = await opened({
+  const hub = await openHub({
     onUnread: (event) => unread.push(event),
-    onInterest: (types) => told.push(types && [...types]),
+    onInterest: (types) => interests.push(types && [...types]),
   });
   const events = hub.read(undefined, ['single']);
   hub.push(repeated(1), true);
@@ -128,12 +128,12 @@ test('a reader of some types gets these only, and the hub says which types are w
   const all = hub.read();
   await all.return!();
   await events.return!();
-  expect(told).toEqual([[], ['single'], undefined, ['single'], []]);
+  expect(interests).toEqual([[], ['single'], undefined, ['single'], []]);
 });
 
-test('what a reader leaves behind is unread, where no other one gets it', async () => {
+test('onUnread receives the events that a reader leaves unread, unless another reader gets them', async () => {
   const unread: Numbered[] = [];
-  const hub = await opened({ onUnread: (event) => unread.push(event) });
+  const hub = await openHub({ onUnread: (event) => unread.push(event) });
   const all = hub.read();
   const some = hub.read(undefined, ['repeated']);
   hub.push(single(1));

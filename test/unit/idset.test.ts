@@ -7,7 +7,7 @@ test.each([
   [[0, 1], '0-1'],
   [[0, 1, 2, 7, 9, 10], '0-2,7,9-10'],
   [[3, 5, 7], '3,5,7'],
-])('%j is %j', (ids, text) => {
+])('%j is written as %j, and parsed from it', (ids, text) => {
   expect(formatIdset(ids)).toBe(text);
   expect(parseIdset(text)).toEqual(ids);
 });
@@ -16,10 +16,10 @@ test.each([
   ['[0-3,7]', [0, 1, 2, 3, 7]],
   ['7,1-2,2', [1, 2, 7]],
   ['[]', []],
-])('parseIdset takes %s too', (text, ids) => expect(parseIdset(text)).toEqual(ids));
+])('parseIdset also accepts %s', (text, ids) => expect(parseIdset(text)).toEqual(ids));
 
 test.each(['a', '3-1', '1,', ',', '1--2', '-1', ' 1', '[1', '1048576', '0-99999999999', '1.5'])(
-  "parseIdset: '%s' is none",
+  "parseIdset refuses '%s'",
   (text) => {
     expect(() => parseIdset(text)).toThrow(
       expect.objectContaining({

@@ -1,4 +1,4 @@
-/** What the build does not enforce about the layers of native/. It enforces who includes whom among wire, engine, os and runtime. */
+/** The rules for the layers of native/ that the build does not enforce. The build enforces the includes among wire, engine, os and runtime. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -14,7 +14,7 @@ const sources = layers.flatMap((layer) =>
 );
 
 test.each(sources.filter(({ layer }) => layer === 'addon' || layer === 'tools'))(
-  '$file includes nothing of the other of addon and tools',
+  'addon and tools include no header of each other: $file',
   ({ layer, file }) => {
     const text = readFileSync(join(native, file), 'utf8');
     const included = [...text.matchAll(/^#include "(\w+)\//gm)].map((match) => match[1]!);
@@ -33,11 +33,11 @@ test.each(sources.filter(({ layer }) => layer === 'wire' || layer === 'engine'))
   },
 );
 
-test('every source file is in the one list, and every file of the list exists', () => {
+test('sources.json lists every source file, and every file that it lists exists', () => {
   const listed = Object.values(
     JSON.parse(readFileSync(join(native, 'sources.json'), 'utf8')) as Record<string, string[]>,
   ).flat();
-  // Some are parts of two libraries.
+  // Some files are parts of two libraries.
   expect([...new Set(listed)].sort()).toEqual(
     sources
       .map(({ file }) => file)

@@ -1,4 +1,4 @@
-/** docs/pmi-port.md is true: its grammar accepts what the parsers accept, and what goes over live connections. */
+/** The grammar in docs/pmi-port.md agrees with the parsers and with the bytes on live connections. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
@@ -55,16 +55,16 @@ describe('addresses', () => {
     `unix://@${'x'.repeat(108)}`,
     'localhost:-1',
   ];
-  test.each(accepted)('%s is one, to the grammar and the parser', (address) => {
+  test.each(accepted)('the grammar and the parser accept %s', (address) => {
     expect([is('pmi-port', address), 'error' in native.parseAddress(address)]).toEqual([true, false]);
   });
-  test.each(refused)('%j is none', (address) => {
+  test.each(refused)('the grammar and the parser refuse %j', (address) => {
     expect([is('pmi-port', address), 'error' in native.parseAddress(address)]).toEqual([false, true]);
   });
 });
 
-describe('identification', () => {
-  test('names the messages and attributes of the table', () => {
+describe('the grammar of the identification', () => {
+  test('names the messages and attributes of the message table', () => {
     const used = (name: string): string[] =>
       messageTable()
         .find((message) => message.name === name)!
@@ -84,7 +84,7 @@ describe('identification', () => {
     expect(rules.get('pmi-id')).toBe(`1*${limit - 1}word-char`);
   });
 
-  test('names the messages and attributes of PMI-2 too', () => {
+  test('names the messages and attributes of PMI-2', () => {
     const used = (name: string): string[] =>
       messageTable()
         .find((message) => message.name === name)!
@@ -104,40 +104,37 @@ describe('identification', () => {
     expect(rules.get('pmi-id-2')).toBe(rules.get('pmi-id')!.replace('word-char', 'value-char'));
   });
 
-  test.each(['docs/pmi-port.md', 'test/vectors/pmi-2.md'])(
-    'is what the transcripts of PMI-2 in %s show',
-    (file) => {
-      const framed = (line: string): string => {
-        const [, mark, said] = /^..?([:>]) (.*)$/.exec(line)!;
-        return mark === '>'
-          ? `${String(said!.length).padStart(6)}${said}`
-          : /^ *\d+ *cmd=/.test(said!)
-            ? said!
-            : `${said}\n`;
-      };
-      const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
-      let seen = 0;
-      for (const [, block] of filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)) {
-        const lines = block!
-          .split('\n')
-          .filter((line) => /^[CS]0?[:>] /.test(line))
-          .slice(0, 4);
-        if (!lines[0]?.includes('cmd=init ') || !lines[3]?.includes('cmd=')) continue;
-        expect(is('identification-2', lines.map(framed).join('')), block).toBe(true);
-        seen++;
-      }
-      expect(seen).toBeGreaterThan(0);
-    },
-  );
+  test.each(['docs/pmi-port.md', 'test/vectors/pmi-2.md'])('accepts the PMI-2 transcripts of %s', (file) => {
+    const framed = (line: string): string => {
+      const [, mark, sent] = /^..?([:>]) (.*)$/.exec(line)!;
+      return mark === '>'
+        ? `${String(sent!.length).padStart(6)}${sent}`
+        : /^ *\d+ *cmd=/.test(sent!)
+          ? sent!
+          : `${sent}\n`;
+    };
+    const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
+    let seen = 0;
+    for (const [, block] of filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)) {
+      const lines = block!
+        .split('\n')
+        .filter((line) => /^[CS]0?[:>] /.test(line))
+        .slice(0, 4);
+      if (!lines[0]?.includes('cmd=init ') || !lines[3]?.includes('cmd=')) continue;
+      expect(is('identification-2', lines.map(framed).join('')), block).toBe(true);
+      seen++;
+    }
+    expect(seen).toBeGreaterThan(0);
+  });
 
-  test('is what a server of PMI-2 answers', async () => {
+  test('accepts the replies of a PMI-2 server', async () => {
     await using server = await PmiServer.listen({ size: 3, address: 'tcp' });
-    const said = `cmd=fullinit;pmirank=${server.env(2).PMI_ID};`;
+    const sent = `cmd=fullinit;pmirank=${server.env(2).PMI_ID};`;
     const exchange = [
       'cmd=init pmi_version=2 pmi_subversion=0\n',
-      `${String(said.length).padStart(6)}${said}`,
+      `${String(sent.length).padStart(6)}${sent}`,
     ];
-    const heard = await new Promise<string>((resolve, reject) => {
+    const received = await new Promise<string>((resolve, reject) => {
       let bytes = '';
       const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1', () =>
         socket.write(exchange.join('')),
@@ -145,62 +142,59 @@ describe('identification', () => {
       socket.on('error', reject).on('close', () => resolve(bytes));
       socket.on('data', (part) => (bytes += part.toString()).endsWith(';') && socket.destroy());
     });
-    const [reply, ...rest] = heard.split('\n');
-    expect([heard, is('init-2-reply', `${reply}\n`), is('accepted-2', rest.join('\n'))]).toEqual([
-      heard,
+    const [reply, ...rest] = received.split('\n');
+    expect([received, is('init-2-reply', `${reply}\n`), is('accepted-2', rest.join('\n'))]).toEqual([
+      received,
       true,
       true,
     ]);
   });
 
-  test.each(['docs/pmi-port.md', 'test/vectors/handshake.md'])(
-    'is what the transcripts of %s show',
-    (file) => {
-      const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
-      const blocks = [...filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)].map(
-        (block) => block[1]!,
-      );
-      let seen = 0;
-      for (const block of blocks.filter((each) => /^C0?: cmd=initack pmiid=/m.test(each))) {
-        const lines = block
-          .split('\n')
-          .filter((line) => /^[CS]0?: /.test(line))
-          .map((line) => [line[0], line.replace(/^..?: /, '')]);
-        const server = lines.filter(([side]) => side === 'S').map(([, line]) => `${line}\n`);
-        if (server[0] === '[close]\n') continue;
-        expect(is('initack', `${lines[0]![1]}\n`), block).toBe(true);
-        expect(is('accepted', server.slice(0, 4).join('')), block).toBe(true);
-        seen++;
-      }
-      expect(seen).toBeGreaterThan(0);
-    },
-  );
+  test.each(['docs/pmi-port.md', 'test/vectors/handshake.md'])('accepts the transcripts of %s', (file) => {
+    const filled = readFileSync(join(root, file), 'utf8').replace(/\{token:\d+\}/g, '1234567890');
+    const blocks = [...filled.matchAll(/^```(?:pmi .*transport=port.*|text)\n([^]*?)^```/gm)].map(
+      (block) => block[1]!,
+    );
+    let seen = 0;
+    for (const block of blocks.filter((each) => /^C0?: cmd=initack pmiid=/m.test(each))) {
+      const lines = block
+        .split('\n')
+        .filter((line) => /^[CS]0?: /.test(line))
+        .map((line) => [line[0], line.replace(/^..?: /, '')]);
+      const server = lines.filter(([side]) => side === 'S').map(([, line]) => `${line}\n`);
+      if (server[0] === '[close]\n') continue;
+      expect(is('initack', `${lines[0]![1]}\n`), block).toBe(true);
+      expect(is('accepted', server.slice(0, 4).join('')), block).toBe(true);
+      seen++;
+    }
+    expect(seen).toBeGreaterThan(0);
+  });
 
-  test('is what a server answers', async () => {
+  test('accepts the replies of a server', async () => {
     await using server = await PmiServer.listen({ size: 3, address: 'tcp' });
-    const talk = (line: string, complete: (heard: string) => boolean): Promise<string> =>
+    const talk = (line: string, complete: (received: string) => boolean): Promise<string> =>
       new Promise((resolve, reject) => {
-        let heard = '';
+        let received = '';
         const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1', () =>
           socket.write(line),
         );
-        socket.on('error', reject).on('close', () => resolve(heard));
-        socket.on('data', (bytes) => complete((heard += bytes.toString())) && socket.destroy());
+        socket.on('error', reject).on('close', () => resolve(received));
+        socket.on('data', (bytes) => complete((received += bytes.toString())) && socket.destroy());
       });
     const initack = `cmd=initack pmiid=${server.env(2).PMI_ID}\n`;
     expect(is('initack', initack)).toBe(true);
-    const answer = await talk(initack, (heard) => heard.split('\n').length > 4);
+    const answer = await talk(initack, (received) => received.split('\n').length > 4);
     expect([answer, is('accepted', answer)]).toEqual([answer, true]);
     const refusal = await talk('cmd=initack pmiid=0\n', () => false);
     expect(is('refused', refusal)).toBe(true);
   });
 
-  test('is what clients say', async () => {
-    const said: string[] = [];
+  test('accepts the requests of PmiClient and wireup-exec', async () => {
+    const sent: string[] = [];
     const server = createServer((socket) => {
       socket.on('error', () => undefined);
       socket.on('data', (bytes) => {
-        said.push(bytes.toString());
+        sent.push(bytes.toString());
         socket.destroy();
       });
     });
@@ -213,7 +207,7 @@ describe('identification', () => {
     });
     await new Promise((resolve) => shim.on('exit', resolve));
     server.close();
-    expect(said).toEqual(['cmd=initack pmiid=77\n', 'cmd=initack pmiid=78\n']);
-    expect(said.map((line) => is('initack', line))).toEqual([true, true]);
+    expect(sent).toEqual(['cmd=initack pmiid=77\n', 'cmd=initack pmiid=78\n']);
+    expect(sent.map((line) => is('initack', line))).toEqual([true, true]);
   });
 });

@@ -12,12 +12,12 @@ test.each([
   ['\u202e\u2066\u061c', '\\u202e\\u2066\\u061c'],
   ['\u2028\u2029', '\\u2028\\u2029'],
   ['\ud800x', '\\ud800x'],
-])('%j is shown as %j', (text, shown) => {
+])('printable text of %j is %j', (text, shown) => {
   expect(printable(text)).toBe(shown);
   expect(printable(shown)).toBe(shown);
 });
 
-test('what a failure names is one line, whatever it is called', () => {
+test('the description of a failure is one line, whatever the names in it contain', () => {
   const evil = 'x\u001b[2J\nwireup: rank 0 finished OK';
   const result = (failure: JobResult['failure']): JobResult => ({
     exitCode: 3,

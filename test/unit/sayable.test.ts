@@ -1,11 +1,11 @@
-// What would break out of its field on the wire is refused by the option's name before it is said.
+// An option whose value would break out of its field on the wire is refused, with the option's name, before anything is sent.
 import { describe, expect, test } from 'vitest';
 import { PmiClient } from '../../lib/client';
 import { toSpawnEvent } from '../../lib/events';
 import type { NativeSpawnAnswer } from '../../lib/native';
 import { PmiServer, type PmiServerOptions } from '../../lib/server';
 
-const wrongNames: [string, string][] = [
+const invalidNames: [string, string][] = [
   ['two lines', 'x\ncmd=set size=99'],
   ['two words', 'x size=99'],
   ['a tab', 'x\tsize=99'],
@@ -17,7 +17,7 @@ const wrongNames: [string, string][] = [
   ['256 bytes', 'ü'.repeat(128)],
 ];
 
-async function refusedOption(options: Omit<PmiServerOptions, 'size'>): Promise<unknown> {
+async function listenError(options: Omit<PmiServerOptions, 'size'>): Promise<unknown> {
   try {
     await (await PmiServer.listen({ size: 1, ...options })).close();
   } catch (error) {
@@ -26,15 +26,15 @@ async function refusedOption(options: Omit<PmiServerOptions, 'size'>): Promise<u
   return undefined;
 }
 
-describe.each(wrongNames)('%s', (_, name) => {
-  test('are no spawner', async () => {
-    expect(await refusedOption({ spawner: name })).toMatchObject({
+describe.each(invalidNames)('%s', (_, name) => {
+  test('cannot be the spawner', async () => {
+    expect(await listenError({ spawner: name })).toMatchObject({
       code: 'ERR_PMI_OPTION',
       message: expect.stringMatching(/^spawner: expected /) as string,
     });
   });
 
-  test('are no kvsname of a spawned job', () => {
+  test('cannot be the kvsname of a spawned process group', () => {
     const answers: NativeSpawnAnswer[] = [];
     const event = toSpawnEvent(
       { rank: 0, commands: [{ program: 'a', args: [], ranks: 1, info: [] }], preput: [] } as never,
@@ -56,8 +56,8 @@ test.each([
   ['a key that is too long', { ['k'.repeat(64)]: 'v' }, /^preput: expected 1 to 63 bytes without /],
   ['a value of two lines', { k: 'v\ncmd=set size=99' }, /^preput\.k: expected /],
   ['a value that is too long', { k: 'v'.repeat(1024) }, /^preput\.k: expected /],
-])('preput with %s', async (_, preput, message) => {
-  expect(await refusedOption({ preput: preput as Record<string, string> })).toMatchObject({
+])('PmiServer.listen() refuses preput with %s', async (_, preput, message) => {
+  expect(await listenError({ preput: preput as Record<string, string> })).toMatchObject({
     code: 'ERR_PMI_OPTION',
     message: expect.stringMatching(message) as string,
   });
@@ -69,7 +69,7 @@ test.each([
   ['two fields of PMI-2', '1;x=y'],
   ['nothing', ''],
   ['64 bytes', '1'.repeat(64)],
-])('%s are no PMI_ID', async (_, id) => {
+])('PmiClient.connect() refuses %s as PMI_ID', async (_, id) => {
   await expect(PmiClient.connect({ address: 'unix:///nowhere', id })).rejects.toMatchObject({
     code: 'ERR_PMI_OPTION',
     message: expect.stringMatching(/^id: expected /) as string,
