@@ -1,5 +1,5 @@
-// What is left when several of a job's processes are stopped or killed together, and where /proc shows another pid namespace:
-// nothing.
+// No process of a job remains when several of its processes are stopped or killed together, or where /proc shows
+// another pid namespace.
 
 import { readFileSync } from 'node:fs';
 
@@ -13,7 +13,7 @@ import { lines, run, Run, toolLines, wireup, wireupRun } from '../support/run';
 vi.setConfig({ testTimeout: 45_000 });
 
 const ranks = 2;
-const patience = 20_000;
+const waitTimeout = 20_000;
 
 function field(process: Process, index: number): string | undefined {
   try {
@@ -26,13 +26,13 @@ function field(process: Process, index: number): string | undefined {
 
 const compiler = needs('cc');
 describe.skipIf(compiler.missing)(
-  `a job whose ranks have left orphans in sessions of their own${compiler.note}`,
+  `no process remains of a job whose ranks have orphans in sessions of their own${compiler.note}`,
   () => {
-    /** With guard and agent, in this order. */
+    /** Also returns the guard and the agent. */
     async function running(): Promise<{ job: Run; guard: Process; agent: Process }> {
       const job = new Run(wireupRun(ranks, 'fd', program('raw_stage'), 'running'));
       await job.until(() => lines(job.stdout).length === ranks);
-      expect(await eventually(() => job.processes().length >= 3 + 2 * ranks, patience)).toBe(true);
+      expect(await eventually(() => job.processes().length >= 3 + 2 * ranks, waitTimeout)).toBe(true);
       const agents = job.processes().filter(({ name }) => name === 'wireup-agent');
       const [guard, agent] = agents.sort(
         (a, b) => Number(field(b, 1) === `${job.pid}`) - Number(field(a, 1) === `${job.pid}`),
@@ -41,10 +41,10 @@ describe.skipIf(compiler.missing)(
     }
     const stopped = (process: Process): boolean => field(process, 0) === 'T';
 
-    it('the guard is stopped, then the agent killed', async () => {
+    it('if the guard is stopped and then the agent killed', async () => {
       const { job, guard, agent } = await running();
       process.kill(guard.pid, 'SIGSTOP');
-      expect(await eventually(() => stopped(guard), patience)).toBe(true);
+      expect(await eventually(() => stopped(guard), waitTimeout)).toBe(true);
       process.kill(agent.pid, 'SIGKILL');
       const { code, stderr } = await job.done;
       expect(code).toBe(1);
@@ -53,11 +53,11 @@ describe.skipIf(compiler.missing)(
       ]);
     });
 
-    it('everything is stopped, then the tool killed', async () => {
+    it('if every process is stopped and then the wireup command killed', async () => {
       const { job } = await running();
       const all = job.processes();
       for (const { pid } of all) process.kill(pid, 'SIGSTOP');
-      expect(await eventually(() => all.every(stopped), patience)).toBe(true);
+      expect(await eventually(() => all.every(stopped), waitTimeout)).toBe(true);
       job.kill('SIGKILL');
       expect(await job.done).toMatchObject({ signal: 'SIGKILL' });
     });
@@ -67,11 +67,12 @@ describe.skipIf(compiler.missing)(
 const namespaces = needs('unshare', 'cc');
 const mayMount = process.getuid?.() === 0;
 describe.skipIf(namespaces.missing || !mayMount)(
-  `where /proc is that of the pid namespace above${namespaces.note}${mayMount ? '' : ' (needs root)'}`,
+  `where /proc shows the parent pid namespace${namespaces.note}${mayMount ? '' : ' (needs root)'}`,
   () => {
-    it('nothing is left', async () => {
+    it('no process of a job remains', async () => {
       const litter = 'setsid sleep 1000 > /dev/null & echo $! > "$TMPDIR/pid"';
-      // Without cgroups. The shell outlives the tool: what the tool leaves does not end with the namespace's first process.
+      // /sys is hidden so that there are no cgroups. The shell outlives `wireup`, so the end of the namespace's first
+      // process cannot be what ends the orphan.
       const script = `mount -t tmpfs none /sys && "$@" && pid=$(cat "$TMPDIR/pid") && rm "$TMPDIR/pid" && ! kill -0 $pid 2>/dev/null && echo nothing is left`;
       const inside = [
         installed('unshare'),
@@ -87,8 +88,8 @@ describe.skipIf(namespaces.missing || !mayMount)(
       expect(await run(inside)).toMatchObject({ code: 0, stdout: 'nothing is left\n' });
     });
 
-    it('a rank is not taken for a stranger', async () => {
-      // The numbers of several processes, some of which the other namespace has too.
+    it('the ranks are identified as processes of the job', async () => {
+      // 16 ranks, because some of their pids also exist in the other namespace.
       const inside = [
         installed('unshare'),
         '--pid',

@@ -1,5 +1,5 @@
-// Each rank has a session of its own, so that it has its own share of a busy machine; and whatever ranks do to get away from
-// their launcher's signals, nothing of the job is left when it is over.
+// Each rank leads a session of its own, which gives it its own share of a busy machine. No process of a job remains
+// when the job is over, whatever ranks do to escape from the signals of their launcher.
 
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -31,7 +31,7 @@ describe('a rank', () => {
     }
   });
 
-  // The file is there where the kernel has been built with it (CONFIG_SCHED_AUTOGROUP), enabled or not.
+  // The file exists if the kernel was built with CONFIG_SCHED_AUTOGROUP, even if the feature is disabled.
   const hasAutogroups = existsSync('/proc/self/autogroup');
   it.skipIf(!hasAutogroups)(
     `has a scheduler group of its own${hasAutogroups ? '' : ' (needs a kernel with autogroups)'}`,
@@ -42,7 +42,7 @@ describe('a rank', () => {
   );
 
   it.skipIf(compiler.missing)(
-    `has no terminal to open, and is not stopped when it tries${compiler.note}`,
+    `cannot open a terminal, and is not stopped if it tries${compiler.note}`,
     async () => {
       const script = 'if cat < /dev/tty; then exit 8; else exit 7; fi';
       const { code, stdout } = await run([
@@ -55,32 +55,32 @@ describe('a rank', () => {
   );
 });
 
-describe.skipIf(compiler.missing)(`nothing is left of ranks that get away by${compiler.note}`, () => {
-  /** A started job, whose ranks have got away. */
-  async function escaped(how: string, ...options: string[]): Promise<{ job: Run; go: string }> {
-    const own = mkdtempSync(join(folder, `${how}-`));
+describe.skipIf(compiler.missing)(`ranks that escape leave no process${compiler.note}`, () => {
+  /** A running job whose ranks have escaped. */
+  async function escaped(method: string, ...options: string[]): Promise<{ job: Run; go: string }> {
+    const own = mkdtempSync(join(folder, `${method}-`));
     const job = new Run(
-      wireupRun(ranks, 'fd', '--kill-timeout', '0.3', ...options, program('escape'), how, own),
+      wireupRun(ranks, 'fd', '--kill-timeout', '0.3', ...options, program('escape'), method, own),
       { deadline: 15_000 },
     );
     await job.until(() => lines(job.stdout).filter((line) => line === 'ready').length === ranks);
     return { job, go: join(own, 'go') };
   }
 
-  describe.each(['session', 'rank', 'agent', 'dead', 'vfork', 'deaf'])('%s', (how) => {
-    it('after the exit of another rank', async () => {
-      const { job, go } = await escaped(how);
+  describe.each(['session', 'rank', 'agent', 'dead', 'vfork', 'deaf'])('%s', (method) => {
+    it('after another rank has exited with 3', async () => {
+      const { job, go } = await escaped(method);
       writeFileSync(go, '');
       expect(await job.done).toMatchObject({ code: 3 });
     });
 
     it('after --timeout', async () => {
-      const { job } = await escaped(how, '--timeout', '5');
+      const { job } = await escaped(method, '--timeout', '5');
       expect(await job.done).toMatchObject({ code: 124 });
     });
 
-    it('after ^C, pressed until it is over', async () => {
-      const { job } = await escaped(how);
+    it('after repeated ^C', async () => {
+      const { job } = await escaped(method);
       let over = false;
       const done = job.done.finally(() => (over = true));
       while (!over) {
@@ -90,8 +90,8 @@ describe.skipIf(compiler.missing)(`nothing is left of ranks that get away by${co
       expect(await done).toMatchObject({ code: 130 });
     });
 
-    it('after kill -9 of the tool', async () => {
-      const { job } = await escaped(how);
+    it('after kill -9 of the wireup command', async () => {
+      const { job } = await escaped(method);
       job.kill('SIGKILL');
       expect(await job.done).toMatchObject({ signal: 'SIGKILL' });
     });

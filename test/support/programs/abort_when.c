@@ -1,5 +1,5 @@
-// abort_when RANK before|during|after CODE: that rank calls MPI_Abort with CODE before, during or after a
-// collective of all: it is never in it, or leaves it to the others, or all have been through.
+// abort_when RANK before|during|after CODE: RANK calls MPI_Abort with CODE before it enters a collective of
+// all ranks, while the others are in it, or after all have left it.
 #include <string.h>
 
 #include "check.h"
@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   int sum = world_rank;
   if (strcmp(when, "after") == 0) MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
   if (world_rank == rank) {
-    // For `during`, everybody else has said that it is about to enter.
+    // For `during`: every other rank has announced that it is about to enter.
     const int others = strcmp(when, "during") == 0 ? world_size - 1 : 0;
     for (int i = 0; i < others; ++i)
       MPI_Recv(NULL, 0, MPI_INT, MPI_ANY_SOURCE, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);

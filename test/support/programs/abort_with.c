@@ -1,4 +1,4 @@
-// abort_with RANK|all CODE: that rank, or each, calls MPI_Abort with CODE; the others wait.
+// abort_with RANK|all CODE: RANK, or every rank, calls MPI_Abort with CODE; the others wait.
 #include <string.h>
 
 #include "check.h"

@@ -1,14 +1,14 @@
-// Runs a program as a caller would that has changed all that a process hands down: as_caller REPORT OUTPUT
-// program args...
+// as_caller REPORT OUTPUT PROGRAM ARGS...: changes everything that a process inherits, and runs a program.
 //
-// Its fd 3 appends to REPORT.log, 5 is the read end of a pipe, 20 and 63 are sockets; signals 1, 13 and 64
-// are ignored, 10 and 62 blocked; the soft limits of open files, of the stack and of core files are low, nice
-// is 3, the policy SCHED_BATCH, the umask 027; it may run on one CPU. An argument @BYTES stands for bytes
-// that are no UTF-8, and so does the value of the variable BYTES. SHOW_CALLER is REPORT.
+// fd 3 appends to REPORT.log, fd 5 is the read end of a pipe, fds 20 and 63 are sockets. Signals 1, 13 and 64
+// are ignored, 10 and 62 are blocked. The soft limits of open files, of the stack and of core files are low.
+// The nice value is 3, the policy SCHED_BATCH, the umask 027. The program may run on one CPU. The argument
+// @BYTES is replaced by bytes that are not UTF-8, which are also the value of the variable BYTES. SHOW_CALLER
+// is REPORT.
 //
-// OUTPUT is what stdout and stderr are: file (REPORT.out), pipe, nonblocking, tty, socket or closed; stdin
-// too, but for a tty and nonblocking. What comes out of them is written to REPORT.out in any case. Ends with
-// the program's code.
+// OUTPUT says what stdout and stderr are: file (REPORT.out), pipe, nonblocking, tty, socket or closed. So is
+// stdin, except for tty and nonblocking. Their output is written to REPORT.out in any case. The exit code is
+// that of the program.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pty.h>
@@ -31,7 +31,7 @@
     }                 \
   } while (0)
 
-// A byte alone, a letter in UTF-8, a surrogate in what is not UTF-8.
+// A lone byte, a letter in UTF-8, a surrogate in invalid UTF-8.
 static char bytes[] = "\xe9 \xc3\xa9 \xed\xb3\xa9\xff";
 
 static void place(int fd, int number) {
@@ -55,7 +55,7 @@ static void change_all(const char* report) {
   CHECK(pipe(ends));
   CHECK(write(ends[1], "data", 4));
   CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
-  // Out of the way of the numbers that are meant.
+  // Above the numbers that are assigned below.
   const int in = fcntl(ends[0], F_DUPFD, 100), one = fcntl(sockets[0], F_DUPFD, 100),
             other = fcntl(sockets[1], F_DUPFD, 100);
   const int log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
   }
   if (given >= 0) close(given);
   char buffer[65536];
-  // A terminal without writers gives an error.
+  // Reading a terminal without writers fails.
   for (ssize_t size; ours >= 0 && (size = read(ours, buffer, sizeof buffer)) > 0;)
     CHECK(write(file, buffer, size));
   int status;

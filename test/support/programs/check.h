@@ -1,4 +1,4 @@
-// What the MPI programs share: a way to fail that ends the whole job, and a limit on their life.
+// Shared by the MPI programs: a failure that ends the whole job, and a limit on their lifetime.
 #pragma once
 
 #include <mpi.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// A program that a broken launcher left behind ends itself. Far above what a test takes.
+// A program that a broken launcher leaves behind ends itself. No test takes nearly as long.
 enum { kLifetimeSeconds = 120 };
 
 static int world_rank;
@@ -20,7 +20,7 @@ static inline void start(int* argc, char*** argv) {
   MPI_Comm_size(MPI_COMM_WORLD, &world_size);
 }
 
-// 90 is no program's expected exit code, so a failed check cannot pass for a planned failure.
+// No program's expected exit code is 90, so a failed check cannot be mistaken for a planned failure.
 __attribute__((format(printf, 2, 3))) static inline void require(int condition, const char* format, ...) {
   if (condition) return;
   va_list arguments;
@@ -38,14 +38,14 @@ static inline int finish(const char* program) {
   return 0;
 }
 
-// For failure tests: tells the test which process is which rank, and that every rank is past MPI_Init.
+// For failure tests: prints which process is which rank once every rank has passed MPI_Init.
 static inline void announce(void) {
   printf("rank %d pid %d\n", world_rank, (int)getpid());
   fflush(stdout);
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
-// argv[index] as a number.
+// Returns argv[index] as a number.
 static inline int argument(int argc, char** argv, int index) {
   require(argc > index, "argument %d is missing", index);
   char* end = NULL;
@@ -54,7 +54,7 @@ static inline int argument(int argc, char** argv, int index) {
   return (int)value;
 }
 
-// A rank that is to be ended by the launcher waits without using the processor.
+// Waits, without using the processor, until the launcher ends this rank.
 static inline void wait_for_end(void) {
   for (;;) pause();
 }

@@ -1,4 +1,4 @@
-// close_fds PROGRAM [ARGS...]: as a container's runtime does, hands on nothing but fds 0 to 2.
+// close_fds PROGRAM [ARGS...]: runs a program with fds 0 to 2 only, as a container runtime does.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <unistd.h>

@@ -1,14 +1,14 @@
-// Ports and names: one side opens a port, publishes it and accepts; the other looks the name up and connects.
+// Ports and names. One side opens a port, publishes it and accepts; the other looks the name up and connects.
 //
 //   connect within            the first half of the ranks accepts, the second connects
-//   connect accept SERVICE    says when it has published; accepts, talks, unpublishes
-//   connect connect SERVICE
-//   connect lookup SERVICE    whether the name is there
+//   connect accept SERVICE    publishes and prints that, accepts, exchanges numbers, unpublishes
+//   connect connect SERVICE   looks the name up, connects, exchanges numbers
+//   connect lookup SERVICE    prints whether the name is published
 #include <mpi.h>
 #include <stdio.h>
 #include <string.h>
 
-static void talk(MPI_Comm other, int mine) {
+static void exchange_numbers(MPI_Comm other, int mine) {
   int theirs = -1;
   int rank = 0;
   MPI_Comm_rank(other, &rank);
@@ -32,7 +32,7 @@ static void accept_one(const char* service, MPI_Comm comm) {
     fflush(stdout);
   }
   MPI_Comm_accept(port, MPI_INFO_NULL, 0, comm, &other);
-  talk(other, 1);
+  exchange_numbers(other, 1);
   if (rank == 0) {
     MPI_Unpublish_name(service, MPI_INFO_NULL, port);
     MPI_Close_port(port);
@@ -52,7 +52,7 @@ static void connect_to(const char* service, MPI_Comm comm) {
   MPI_Comm_rank(comm, &rank);
   if (rank == 0 && !look_up(service, port)) MPI_Abort(MPI_COMM_WORLD, 9);
   MPI_Comm_connect(port, MPI_INFO_NULL, 0, comm, &other);
-  talk(other, 2);
+  exchange_numbers(other, 2);
 }
 
 int main(int argc, char** argv) {
@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
     const int accepts = rank < size / 2;
     MPI_Comm half;
     MPI_Comm_split(MPI_COMM_WORLD, accepts, rank, &half);
-    // The name must be there before it is looked up.
+    // The name must be published before the lookup.
     char port[MPI_MAX_PORT_NAME] = "";
     MPI_Comm other;
     if (rank == 0) {
@@ -77,7 +77,7 @@ int main(int argc, char** argv) {
     MPI_Barrier(MPI_COMM_WORLD);
     if (accepts) {
       MPI_Comm_accept(port, MPI_INFO_NULL, 0, half, &other);
-      talk(other, 1);
+      exchange_numbers(other, 1);
       if (rank == 0) MPI_Unpublish_name(service, MPI_INFO_NULL, port);
     } else {
       connect_to(service, half);

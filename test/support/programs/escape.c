@@ -1,15 +1,15 @@
-// escape HOW FOLDER: every rank, and a child of it, try to get where their launcher's signals do not reach,
-// say "ready", and stay. Rank 1 exits with 3 when FOLDER holds a file "go". FOLDER is the job's own. HOW:
+// escape HOW FOLDER: every rank and a child of it try to escape from the signals of their launcher, print
+// "ready", and stay. Rank 1 exits with 3 once FOLDER has a file "go". No other job uses FOLDER. HOW:
 //
-//   session   a session of its own, for an orphan
-//   rank      the next rank's process group
-//   agent     that of the rank's parent
-//   dead      a process group whose leader has gone
-//   vfork     nowhere, but waiting for a child that never executes anything
-//   deaf      nowhere, but ignoring signals
+//   session   the child becomes an orphan in a session of its own
+//   rank      moves to the POSIX process group of the next rank
+//   agent     moves to the POSIX process group of the rank's parent
+//   dead      moves to a POSIX process group whose leader has ended
+//   vfork     does not move, and waits for a vfork child that never calls exec
+//   deaf      does not move, and ignores signals
 //
-// A child that has ended, and is not waited for, stays in the rank's own group: a signal to that finds a
-// process. The kernel refuses some of these moves (setpgid(2)); what it allows is tried from the child too.
+// A zombie child stays in the rank's own POSIX process group, so that a signal to this group succeeds. The
+// kernel refuses some of these moves (setpgid(2)). The child tries them too.
 #define _GNU_SOURCE
 #include <signal.h>
 #include <sys/wait.h>
@@ -35,7 +35,7 @@ static pid_t checked_fork(void) {
   return child;
 }
 
-// The process id that another rank has left in `folder`.
+// The pid that another rank has written to `folder`.
 static pid_t pid_of_rank(const char* folder, int rank) {
   char name[kMaxLine];
   snprintf(name, sizeof name, "%s/rank-%d", folder, rank);
@@ -49,7 +49,7 @@ static pid_t pid_of_rank(const char* folder, int rank) {
   }
 }
 
-static void leave_pid(const char* folder, int rank) {
+static void write_pid(const char* folder, int rank) {
   char name[kMaxLine];
   char unfinished[kMaxLine];
   snprintf(name, sizeof name, "%s/rank-%d", folder, rank);
@@ -61,7 +61,7 @@ static void leave_pid(const char* folder, int rank) {
   if (rename(unfinished, name) != 0) die("cannot rename %s", unfinished);
 }
 
-// Both this process and a deaf child of it go there, as far as they may.
+// This process and a child of it that ignores signals move there, as far as the kernel allows it.
 static void move_to(pid_t group) {
   int moved[2];
   if (pipe(moved) != 0) die("pipe failed");
@@ -126,7 +126,7 @@ int main(int argc, char** argv) {
   const char* how = argv[1];
   const char* folder = argv[2];
   const int rank = number(variable("PMI_RANK"));
-  leave_pid(folder, rank);
+  write_pid(folder, rank);
   if (strcmp(how, "session") == 0) {
     leave_session();
   } else if (strcmp(how, "rank") == 0) {

@@ -1,4 +1,4 @@
-// exit_before_finalize RANK CODE: that rank leaves with CODE, initialized and not finalized; the others wait.
+// exit_before_finalize RANK CODE: RANK exits with CODE after init and without finalize; the others wait.
 #include "check.h"
 
 int main(int argc, char** argv) {

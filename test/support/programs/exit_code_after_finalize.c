@@ -1,5 +1,5 @@
-// exit_code_after_finalize RANK CODE [wait]: all ranks finalize; then that rank leaves with CODE, the others
-// with 0 or, with `wait`, not at all.
+// exit_code_after_finalize RANK CODE [wait]: all ranks finalize; then RANK exits with CODE. The others exit
+// with 0 or, with `wait`, wait.
 #include <string.h>
 
 #include "check.h"

@@ -1,5 +1,5 @@
-// Every rank knows itself: rank and size, the same from MPI as in the environment where it has them, and the
-// host.
+// Every rank checks its rank and size, which must be the same from MPI as in the environment, if they are set
+// there. Prints them with the host name.
 #include <string.h>
 
 #include "check.h"
@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   gethostname(host, sizeof host - 1);
   require(strcmp(name, host) == 0, "processor name %s on host %s", name, host);
 
-  // Each rank once: a launcher that gave two processes the same rank fails here or hangs in MPI_Init.
+  // Every rank exists once. If two processes had the same rank, this would fail, or MPI_Init would hang.
   int* ranks = calloc((size_t)world_size, sizeof *ranks);
   MPI_Allgather(&world_rank, 1, MPI_INT, ranks, 1, MPI_INT, MPI_COMM_WORLD);
   for (int i = 0; i < world_size; ++i) require(ranks[i] == i, "place %d holds rank %d", i, ranks[i]);

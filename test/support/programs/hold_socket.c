@@ -1,6 +1,6 @@
-// hold_socket RANK CODE: that rank leaves behind a child that holds all its fds open, the PMI connection
-// among them, and dies without MPI_Finalize. A launcher that waits for the end of the connection waits for
-// ever.
+// hold_socket RANK CODE: RANK leaves a child that holds all its fds open, the PMI connection included, and
+// exits with CODE without MPI_Finalize. A launcher that waits for the end of the connection would wait
+// forever.
 #include "check.h"
 
 int main(int argc, char** argv) {
@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
     const pid_t child = fork();
     require(child >= 0, "fork failed");
     if (child == 0) {
-      // An alarm is not inherited.
+      // fork() does not pass on an alarm.
       alarm(kLifetimeSeconds);
       wait_for_end();
     }

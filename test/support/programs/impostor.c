@@ -1,5 +1,5 @@
-// impostor UID PORT-OR-NAME: listens as that user on a port of 127.0.0.1, or on an abstract name that begins
-// with "@", says "listening", and of each connection how many bytes it has heard by its end.
+// impostor UID PORT-OR-NAME: as that user, listens on a port of 127.0.0.1, or on an abstract name, which
+// begins with "@". Prints "listening" and, for each connection, the number of bytes that it received.
 #include <arpa/inet.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -41,10 +41,10 @@ int main(int argc, char** argv) {
   puts("listening");
   for (;;) {
     char bytes[4096];
-    ssize_t size, heard = 0;
+    ssize_t size, received = 0;
     const int connection = accept(listener, NULL, NULL);
-    while ((size = read(connection, bytes, sizeof bytes)) > 0) heard += size;
+    while ((size = read(connection, bytes, sizeof bytes)) > 0) received += size;
     close(connection);
-    printf("heard %zd bytes\n", heard);
+    printf("heard %zd bytes\n", received);
   }
 }

@@ -1,4 +1,4 @@
-// kill_self RANK SIGNAL: that rank sends itself SIGNAL after MPI_Init; the others wait.
+// kill_self RANK SIGNAL: RANK sends itself SIGNAL after MPI_Init; the others wait.
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   if (world_rank == rank) {
     const struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
-    // MPICH's transport catches the signals of crashes to print a trace.
+    // MPICH's transport handles the signals of crashes to print a trace.
     signal(signal_number, SIG_DFL);
     kill(getpid(), signal_number);
   }

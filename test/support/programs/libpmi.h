@@ -1,4 +1,4 @@
-// libpmi.so.0 as a program finds it that was never linked with it: by dlopen() of argv[1].
+// libpmi.so.0, loaded by dlopen() of argv[1], as in a program that is not linked with it.
 #pragma once
 #include <dlfcn.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ static void open_libpmi(const char* path) {
   FUNCTIONS(LOAD)
 }
 
-// The call must return the code.
+// Checks the code that the call returns.
 #define EXPECT(code, call)                                                                             \
   do {                                                                                                 \
     const int got_ = lib.call;                                                                         \

@@ -1,15 +1,16 @@
-// Calls every function of RFC 13 in good and bad ways, and expects the code that the RFC names.
+// Calls every function of RFC 13 with valid and invalid arguments, and checks the return codes that the RFC
+// specifies.
 //
-//   libpmi_calls LIBRARY calls      all of them, as any rank of any job, or without one
-//   libpmi_calls LIBRARY init       PMI_Init alone: expected to fail
+//   libpmi_calls LIBRARY calls      every function, as any rank of any job, or without a job
+//   libpmi_calls LIBRARY init       PMI_Init alone, which must fail
 //   libpmi_calls LIBRARY abort      init, then PMI_Abort(7, "farewell")
 //   libpmi_calls LIBRARY early      PMI_Abort(7, "farewell") without init
-//   libpmi_calls LIBRARY late       the same after finalize
-//   libpmi_calls LIBRARY lost       init, says "ready", then gets until the server has gone
-//   libpmi_calls LIBRARY barrier    init, says "ready", then a barrier whose server goes
-//   libpmi_calls LIBRARY timer      init, then a get under a timer of a millisecond; says "ticked" after 200
-//   of its signals libpmi_calls LIBRARY clique     init, prints what the calls for the clique return, and
-//   finalizes libpmi_calls LIBRARY threads    eight threads put and get at once
+//   libpmi_calls LIBRARY late       PMI_Abort(7, "farewell") after finalize
+//   libpmi_calls LIBRARY lost       init, prints "ready", then gets keys until the server ends
+//   libpmi_calls LIBRARY barrier    init, prints "ready", then enters a barrier in which the server ends
+//   libpmi_calls LIBRARY timer      init, then a get under a timer of 1 ms; prints "ticked" after 200 signals
+//   libpmi_calls LIBRARY clique     init, prints what the clique functions return, finalizes
+//   libpmi_calls LIBRARY threads    eight threads put and get at the same time
 #include <pthread.h>
 #include <signal.h>
 #include <sys/time.h>
@@ -19,7 +20,7 @@
 
 static char name[256];
 
-// The same for every function that may only be called between init and finalize.
+// Every function that may be called only between init and finalize returns PMI_ERR_INIT.
 static void expect_not_initialized(void) {
   int number = 42;
   char text[1024] = "untouched";
@@ -64,7 +65,7 @@ static void expect_optional(void) {
   EXPECT(PMI_FAIL, PMI_Args_to_keyval(&number, (char*((*)[])) & args, &pairs, &number));
   EXPECT(PMI_FAIL, PMI_Free_keyvals(NULL, 0));
   EXPECT(PMI_FAIL, PMI_Get_options(text, &number));
-  // Nothing is looked at, so nothing may be missing.
+  // The function ignores its arguments, so NULL is allowed.
   EXPECT(PMI_FAIL, PMI_KVS_Create(NULL, 0));
   EXPECT(PMI_FAIL, PMI_KVS_Destroy(NULL));
   EXPECT(PMI_FAIL, PMI_KVS_Iter_first(NULL, NULL, 0, NULL, 0));
@@ -173,7 +174,7 @@ static void expect_kvs(void) {
   EXPECT(PMI_ERR_INVALID_LENGTH, PMI_KVS_Get(name, key, text, (int)strlen(value)));
   EXPECT(PMI_FAIL, PMI_KVS_Get(name, "no-such-key", text, sizeof text));
   REQUIRE(strcmp(text, "untouched") == 0);
-  // Of the reserved ones, which have an empty value where they are not there.
+  // A reserved key, which has an empty value if it does not exist.
   EXPECT(PMI_SUCCESS, PMI_KVS_Get(name, "PMI_no_such_key", text, sizeof text));
   REQUIRE(text[0] == '\0');
   EXPECT(PMI_SUCCESS, PMI_KVS_Get(name, key, text, (int)strlen(value) + 1));
@@ -242,11 +243,11 @@ static void threads(void) {
 static void on_tick(int number) {
   static volatile sig_atomic_t ticks = 0;
   (void)number;
-  // Several times as many as there are seconds in the library's patience.
+  // Many more ticks than the library's timeout has seconds.
   if (++ticks == 200) REQUIRE(write(STDOUT_FILENO, "ticked\n", 7) == 7);
 }
 
-// As a profiler does: what waits is interrupted, and not restarted.
+// As a profiler does: the signal interrupts system calls, without SA_RESTART.
 static void timer(void) {
   const struct sigaction action = {.sa_handler = on_tick};
   const struct itimerval millisecond = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};

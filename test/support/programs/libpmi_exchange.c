@@ -1,4 +1,4 @@
-// Every rank puts a card by libpmi and gets those of all others.
+// Every rank puts a business card by libpmi and gets those of all other ranks.
 #include "libpmi.h"
 
 int main(int argc, char** argv) {

@@ -1,6 +1,6 @@
-// Spawns by PMI_Spawn_multiple of libpmi, argv[1], what argv[2] says; the child is this program with the
-// first word "child". "info KEY VALUE [WORD]" spawns four from rank 0 with that info, "info" with none; the
-// children get WORD, or "asked".
+// libpmi_spawn LIBRARY WHAT...: spawns by PMI_Spawn_multiple of libpmi. The child is this program with the
+// first argument "child". "info KEY VALUE [WORD]" spawns four ranks from rank 0 with that info, and "info"
+// without info. The children get WORD, or "asked".
 #include <unistd.h>
 
 #include "libpmi.h"
@@ -15,7 +15,7 @@ static int child(char** argv) {
   EXPECT(PMI_SUCCESS, PMI_Get_appnum(&appnum));
   EXPECT(PMI_SUCCESS, PMI_KVS_Get_my_name(kvsname, sizeof kvsname));
   EXPECT(PMI_SUCCESS, PMI_KVS_Get(kvsname, "PARENT", value, sizeof value));
-  // A group of its own: its own name, its own barrier.
+  // The spawned process group has its own kvsname and its own barrier.
   REQUIRE(strcmp(value, kvsname) != 0);
   EXPECT(PMI_SUCCESS, PMI_Barrier());
   printf("child %d of %d, appnum %d, %s, in %s, FROM=%s\n", rank, size, appnum, argv[3],

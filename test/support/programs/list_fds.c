@@ -1,4 +1,5 @@
-// Prints "rank R fd N -> TARGET" for every open fd but the one that reads the directory, and which is PMI_FD.
+// Prints "rank R fd N -> TARGET" for every open fd except the one that reads the directory, and which fd is
+// PMI_FD.
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-// mpi_in_child PROGRAM: rank 0 starts a child that inherits its PMI variables and is an MPI program itself.
-// The child must fail, and the job must go on.
+// mpi_in_child PROGRAM: rank 0 starts a child that inherits its PMI variables and is an MPI program too. The
+// child must fail, and the job must go on.
 #include <sys/wait.h>
 #include <unistd.h>
 

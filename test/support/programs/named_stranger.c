@@ -1,6 +1,6 @@
-// named_stranger UID NAME PATH: as that user, connects to the unix socket PATH from a socket that is bound to
-// the abstract NAME, and waits until the server hangs up. UID 0: stays who it is. A PATH that begins with '@'
-// is an abstract name.
+// named_stranger UID NAME PATH: as user UID, connects to the unix socket PATH from a socket that is bound to
+// the abstract NAME, and waits until the server closes the connection. With UID 0 the user stays the same. A
+// PATH that begins with '@' is an abstract name.
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdio.h>

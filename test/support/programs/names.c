@@ -1,10 +1,10 @@
-// Two jobs that find each other by a published name: `names accept NAME` opens a port, publishes it and
-// accepts, `names connect NAME` looks it up and connects. Both then say what they are together.
+// Two jobs that meet by a published name. `names accept NAME` opens a port, publishes it and accepts; `names
+// connect NAME` looks it up and connects. Both print the members of the joined communicator.
 #include <string.h>
 
 #include "check.h"
 
-static void talk(MPI_Comm other, int high) {
+static void print_members(MPI_Comm other, int high) {
   int there = 0;
   MPI_Comm_remote_size(other, &there);
   MPI_Comm all;
@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
     }
     MPI_Comm_connect(port, MPI_INFO_NULL, 0, MPI_COMM_WORLD, &other);
   }
-  talk(other, !accepts);
+  print_members(other, !accepts);
   if (accepts && world_rank == 0) {
     MPI_Unpublish_name(name, MPI_INFO_NULL, port);
     MPI_Close_port(port);

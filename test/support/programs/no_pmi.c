@@ -1,4 +1,4 @@
-// A program that knows nothing of PMI.
+// A program that does not use PMI.
 #include <stdio.h>
 
 int main(void) {

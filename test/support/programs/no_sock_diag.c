@@ -1,5 +1,5 @@
-// no_sock_diag PROGRAM ARGUMENTS...: runs it where no netlink socket can be made, as some containers' seccomp
-// profiles have it.
+// no_sock_diag PROGRAM ARGUMENTS...: runs a program that cannot make netlink sockets, as under the seccomp
+// profiles of some containers.
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,5 +1,5 @@
-// Which ranks share memory with this one, and what its processor is called: one line a rank. A rank whose
-// neighbours on its node are called otherwise, or that is called as one on another node, is an error.
+// Prints, one line a rank, the ranks that share memory with it and its processor name. A rank fails if
+// another rank of its node has a different name, or a rank of another node the same name.
 #include <string.h>
 
 #include "check.h"
@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
   char name[MPI_MAX_PROCESSOR_NAME] = "";
   MPI_Get_processor_name(name, &length);
 
-  // The node is known by its first rank.
+  // The first rank of a node identifies it.
   int first = rank;
   MPI_Bcast(&first, 1, MPI_INT, 0, node);
   int* firsts = malloc(sizeof(int) * size);

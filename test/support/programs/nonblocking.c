@@ -1,5 +1,5 @@
-// nonblocking FDS PROGRAM [ARGS]: sets O_NONBLOCK on each of the fds, one digit each, and becomes the
-// program.
+// nonblocking FDS PROGRAM [ARGS]: sets O_NONBLOCK on each of the fds, which are one digit each, and executes
+// the program.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>

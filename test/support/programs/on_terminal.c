@@ -1,6 +1,7 @@
-// on_terminal foreground|background|tostop COMMAND...: runs it on a terminal of its own, in the foreground,
-// in the background, or there with `stty tostop`. Copies what the terminal shows to stdout. USR1 types ^C;
-// TERM goes to the command. Says "stopped" when a signal stops the command. Ends with its exit code.
+// on_terminal foreground|background|tostop COMMAND...: runs a command on a terminal of its own, in the
+// foreground, in the background, or in the background with `stty tostop`. Copies the terminal's output to
+// stdout. USR1 types ^C; TERM is passed on to the command. Prints "stopped" if a signal stops the command.
+// The exit code is that of the command.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ static void check(int ok, const char* what) {
   exit(90);
 }
 
-// In the terminal's session: a leader, as a shell is, and the command in a group of its own.
+// Returns the session leader, which acts as a shell does: the command has a POSIX process group of its own.
 static pid_t start(const char* name, const char* how, char** command) {
   const pid_t child = fork();
   check(child >= 0, "fork");
@@ -49,7 +50,7 @@ static pid_t start(const char* name, const char* how, char** command) {
 int main(int argc, char** argv) {
   check(argc > 2, "usage: on_terminal foreground|background|tostop COMMAND...");
   alarm(kLifetimeSeconds);
-  // The test has made us the leader of a session without a terminal.
+  // The test has started this process as the leader of a session without a terminal.
   const int keyboard = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
   check(keyboard >= 0 && grantpt(keyboard) == 0 && unlockpt(keyboard) == 0, "posix_openpt");
   const int terminal = open(ptsname(keyboard), O_RDWR | O_CLOEXEC);

@@ -1,4 +1,4 @@
-// What MPI programs do with each other, by name: `patterns allreduce ring` does both in turn.
+// Communication patterns of MPI programs, by name: `patterns allreduce ring` runs both in turn.
 #include <string.h>
 
 #include "check.h"
@@ -26,7 +26,7 @@ static void allreduce(void) {
   }
 }
 
-// A token goes round the ring, every rank adds itself to it. It is long: past the limit of eager sends.
+// A token goes round the ring, and every rank adds its number. It is longer than the limit of eager sends.
 static void ring(void) {
   enum { kCount = 1 << 16 };
   static long token[kCount];
@@ -50,10 +50,11 @@ static void ring(void) {
   }
 }
 
-// One-sided: every rank puts its number into its place in every other rank's window, between two fences.
+// One-sided: between two fences, every rank puts its number into its slot of every other rank's window.
 static void onesided(void) {
-  // Memory of our own: MPICH 4.0.2 loses puts to a window of MPI_Win_allocate whose size is not a
-  // multiple of 16 bytes.
+  // The program allocates the memory: MPICH 4.0.2 loses puts to a window of MPI_Win_allocate whose size is
+  // not
+  // a multiple of 16 bytes.
   const size_t bytes = (size_t)world_size * sizeof(int);
   int* slots = malloc(bytes);
   for (int i = 0; i < world_size; ++i) slots[i] = -1;
@@ -72,8 +73,8 @@ static void onesided(void) {
   free(slots);
 }
 
-// All ranks share a node: the shared-memory communicator holds every rank in world order, and memory written
-// by one rank is read by the next through a plain pointer.
+// All ranks are on one node. The shared-memory communicator has every rank in world order, and each rank
+// reads the memory of the previous rank through a plain pointer.
 static void shared(void) {
   MPI_Comm node;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
@@ -109,7 +110,7 @@ enum { kBlock = 16 };
 
 static int expected(int from, int to, int index) { return (from * world_size + to) * kBlock + index; }
 
-// Every rank sends every other rank a block that only this pair can have.
+// Every rank sends every other rank a block that is unique to this pair.
 static void alltoall(void) {
   const size_t bytes = (size_t)world_size * kBlock * sizeof(int);
   int* sent = malloc(bytes);

@@ -1,5 +1,5 @@
-// The functions of PMI-2's API as a program finds them in a library that it opens by its path: Slurm's
-// libpmi2.so or wireup's, which are to be used in the same way.
+// The functions of PMI-2's API, loaded from a library by its path: Slurm's libpmi2.so or wireup's, which must
+// work in the same way.
 #pragma once
 
 #include <dlfcn.h>
@@ -15,7 +15,7 @@ static int (*Init)(int* spawned, int* size, int* rank, int* appnum);
 static int (*Finalize)(void);
 static int (*Initialized)(void);
 static int (*Abort)(int flag, const char message[]);
-// What stands for keys and values differs from header to header: none are given here.
+// The constants for keys and values differ between headers, so none are defined here.
 static int (*Job_Spawn)(int count, const char* commands[], int argcs[], const char** argvs[],
                         const int maxprocs[], const int info_sizes[], const void* info, int preput_size,
                         const void* preput, char job[], int job_size, int errors[]);

@@ -1,6 +1,7 @@
-// Each function of PMI-2 in good and bad ways: pmi2_calls LIBRARY calls|abort|spawn
+// pmi2_calls LIBRARY calls|abort|spawn: calls every function of PMI-2 with valid and invalid arguments.
 //
-// pmi2_calls LIBRARY exchange: what any server of PMI-2 can do, and how many ranks are on the node.
+// pmi2_calls LIBRARY exchange: calls what every PMI-2 server supports, and prints the number of ranks on the
+// node.
 #include "pmi2.h"
 
 static int rank;
@@ -24,7 +25,7 @@ static void put_and_get(const char* job) {
   REQUIRE(KVS_Get(job, kNullId, "no such key", value, sizeof value, &length) != 0);
   REQUIRE(KVS_Get("another job", kNullId, "card-0", value, sizeof value, &length) != 0);
   REQUIRE(KVS_Put("PMI_x", "reserved") != 0);
-  // What is wrong with one call is not wrong with the next.
+  // A failed call does not affect the next one.
   REQUIRE(KVS_Fence() == 0);
 }
 
@@ -39,7 +40,7 @@ static void attributes(void) {
   REQUIRE(Info_GetJobAttrIntArray("universeSize", numbers, 4, &length, &found) == 0);
   REQUIRE(found && length == 1 && numbers[0] == size);
   REQUIRE(Info_GetNodeAttr("nobody has put it", value, sizeof value, &found, 0) == 0 && !found);
-  // All but the last wait for the last.
+  // All ranks but the last wait for an attribute that the last one sets.
   if (rank == size - 1) {
     usleep(100 * 1000);
     REQUIRE(Info_PutNodeAttr("numbers", "1,2,3") == 0);
@@ -111,11 +112,11 @@ int main(int argc, char** argv) {
   int errors[3] = {-1, -1, -1};
   REQUIRE(!Initialized());
   REQUIRE(Init(&spawned, &size, &rank, &appnum) == 0);
-  // Slurm's server says -1.
+  // Slurm's server returns -1.
   REQUIRE(Initialized() && !spawned && (appnum == 0 || strcmp(argv[2], "exchange") == 0) && rank < size);
   if (getenv("PMI_SIZE") != NULL)
     REQUIRE(size == atoi(getenv("PMI_SIZE")) && rank == atoi(getenv("PMI_RANK")));
-  // Where PMI_ID is set, Slurm's library does not take note of its rank.
+  // If PMI_ID is set, Slurm's library does not store its rank.
   REQUIRE(Job_GetRank(&number) == 0 && (number == rank || getenv("PMI_ID") != NULL));
   REQUIRE(Info_GetSize(&number) == 0);
   REQUIRE(Job_GetId(job, sizeof job) == 0 && job[0] != '\0');

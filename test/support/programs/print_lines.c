@@ -1,4 +1,5 @@
-// print_lines COUNT: so many numbered lines on both streams, in blocks on stdout and one by one on stderr.
+// print_lines COUNT: prints COUNT numbered lines on both streams, in blocks on stdout and one by one on
+// stderr.
 #include <stdio.h>
 #include <stdlib.h>
 

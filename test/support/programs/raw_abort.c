@@ -1,5 +1,5 @@
-// raw_abort RANK CODE [MESSAGE]: that rank says abort, as a client without MPI does; the others wait. None
-// ends by itself.
+// raw_abort RANK CODE [MESSAGE]: RANK sends abort, as a client without MPI does, and waits as the others do.
+// No rank ends by itself.
 #include "raw_pmi.h"
 
 int main(int argc, char** argv) {
@@ -8,9 +8,9 @@ int main(int argc, char** argv) {
   raw_announce(&pmi);
   if (pmi.rank == number(argv[1])) {
     if (argc > 3) {
-      say(&pmi, "cmd=abort exitcode=%d error_msg=%s", number(argv[2]), argv[3]);
+      send_line(&pmi, "cmd=abort exitcode=%d error_msg=%s", number(argv[2]), argv[3]);
     } else {
-      say(&pmi, "cmd=abort exitcode=%d", number(argv[2]));
+      send_line(&pmi, "cmd=abort exitcode=%d", number(argv[2]));
     }
   }
   for (;;) pause();

@@ -1,4 +1,4 @@
-// raw_drop RANK: that rank closes its connection without finalize and lives on; the others wait.
+// raw_drop RANK: RANK closes its connection without finalize and lives on; the others wait.
 #include "raw_pmi.h"
 
 int main(int argc, char** argv) {

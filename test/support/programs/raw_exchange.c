@@ -1,5 +1,5 @@
-// What a rank of MPI asks of a process manager, without MPI: it puts its card, waits in a barrier, and gets the cards of all
-// ranks.
+// The requests that MPI makes at its start, without MPI: every rank puts its business card, waits in a
+// barrier, and gets the business cards of all ranks.
 #include "raw_pmi.h"
 
 int main(void) {
@@ -7,12 +7,12 @@ int main(void) {
   char line[kMaxLine];
   char value[kMaxLine];
   char expected[64];
-  say(&pmi, "cmd=put kvsname=%s key=card-%d value=card of rank %d", pmi.kvsname, pmi.rank, pmi.rank);
-  hear(&pmi, "cmd=put_result rc=0", line);
+  send_line(&pmi, "cmd=put kvsname=%s key=card-%d value=card of rank %d", pmi.kvsname, pmi.rank, pmi.rank);
+  receive_line(&pmi, "cmd=put_result rc=0", line);
   raw_barrier(&pmi);
   for (int rank = 0; rank < pmi.size; ++rank) {
-    say(&pmi, "cmd=get kvsname=%s key=card-%d", pmi.kvsname, rank);
-    hear(&pmi, "cmd=get_result rc=0", line);
+    send_line(&pmi, "cmd=get kvsname=%s key=card-%d", pmi.kvsname, rank);
+    receive_line(&pmi, "cmd=get_result rc=0", line);
     attribute(line, "value", value);
     snprintf(expected, sizeof expected, "card of rank %d", rank);
     if (strcmp(value, expected) != 0) die("the card of rank %d is '%s'", rank, value);

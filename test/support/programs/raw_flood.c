@@ -1,8 +1,8 @@
-// raw_flood WHAT COUNT: every rank does one thing COUNT times, or without end where COUNT is 0, as fast as it
-// is answered, and finalizes. WHAT: `nonsense` (200 commands that no PMI knows), `barriers` (200 of them, for
-// a rank that is alone), `put` (a new key of 1,000 bytes; it stops at the first refusal, and prints it),
-// `unread` (200 questions, whose answers it does not read). A rank whose connection ends prints `cut off` and
-// sleeps.
+// raw_flood WHAT COUNT: every rank sends one kind of request COUNT times, or without end if COUNT is 0, as
+// fast as the replies come, and finalizes. WHAT: `nonsense` (batches of 200 unknown commands), `barriers`
+// (batches of 200, for a job of one rank), `put` (a new key with a value of 1,000 bytes; it stops at the
+// first refusal, and prints that), `unread` (batches of 200 requests whose replies it does not read). If its
+// connection is closed, a rank prints `cut off` and sleeps.
 #include "raw_pmi.h"
 
 enum { kBatch = 200 };
@@ -14,7 +14,7 @@ static void cut_off(void) {
 }
 
 // Reads up to `lines` newlines.
-static void answers(const struct raw_pmi* pmi, int lines) {
+static void skip_replies(const struct raw_pmi* pmi, int lines) {
   char buffer[1 << 16];
   while (lines > 0) {
     const ssize_t size = read(pmi->fd, buffer, sizeof buffer);
@@ -23,7 +23,7 @@ static void answers(const struct raw_pmi* pmi, int lines) {
   }
 }
 
-static void ask(const struct raw_pmi* pmi, const char* line) {
+static void send_batch(const struct raw_pmi* pmi, const char* line) {
   char batch[kBatch * 32];
   const size_t length = strlen(line);
   for (size_t i = 0; i < kBatch; ++i) memcpy(batch + length * i, line, length);
@@ -34,14 +34,14 @@ static void ask(const struct raw_pmi* pmi, const char* line) {
   }
 }
 
-// False: it was refused.
+// Returns whether the put was accepted.
 static int put(const struct raw_pmi* pmi, long number) {
   char value[1000];
   char line[kMaxLine];
   memset(value, 'x', sizeof value - 1);
   value[sizeof value - 1] = '\0';
-  say(pmi, "cmd=put kvsname=%s key=k-%d-%ld value=%s", pmi->kvsname, pmi->rank, number, value);
-  hear(pmi, "cmd=put_result ", line);
+  send_line(pmi, "cmd=put kvsname=%s key=k-%d-%ld value=%s", pmi->kvsname, pmi->rank, number, value);
+  receive_line(pmi, "cmd=put_result ", line);
   if (strstr(line, " rc=0") != NULL) return 1;
   printf("%s\n", line);
   return 0;
@@ -56,10 +56,10 @@ int main(int argc, char** argv) {
     if (strcmp(argv[1], "put") == 0) {
       if (!put(&pmi, i)) break;
     } else if (strcmp(argv[1], "unread") == 0) {
-      ask(&pmi, "cmd=get_my_kvsname\n");
+      send_batch(&pmi, "cmd=get_my_kvsname\n");
     } else {
-      ask(&pmi, barriers ? "cmd=barrier_in\n" : "cmd=foo\n");
-      answers(&pmi, kBatch);
+      send_batch(&pmi, barriers ? "cmd=barrier_in\n" : "cmd=foo\n");
+      skip_replies(&pmi, kBatch);
     }
   }
   raw_finalize(&pmi);

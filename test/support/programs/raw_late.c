@@ -1,5 +1,5 @@
-// raw_late: the rank's child finalizes on the rank's own connection. Then the rank puts a key, prints the
-// answer, and enters a barrier; prints `hung up` when the connection ends there.
+// raw_late: the rank's child finalizes on the rank's connection. Then the rank puts a key, prints the reply,
+// and enters a barrier; it prints `hung up` if the connection is closed there.
 #include <sys/wait.h>
 
 #include "raw_pmi.h"
@@ -14,9 +14,9 @@ int main(void) {
     _exit(0);
   }
   waitpid(child, NULL, 0);
-  say(&pmi, "cmd=put kvsname=%s key=late value=x", pmi.kvsname);
-  hear(&pmi, "cmd=put_result", line);
+  send_line(&pmi, "cmd=put kvsname=%s key=late value=x", pmi.kvsname);
+  receive_line(&pmi, "cmd=put_result", line);
   puts(line);
-  say(&pmi, "cmd=barrier_in");
+  send_line(&pmi, "cmd=barrier_in");
   puts(read(pmi.fd, line, 1) == 0 ? "hung up" : "answered");
 }

@@ -1,4 +1,4 @@
-// raw_leave RANK: behind a barrier, that rank finalizes and stays; the others enter the next barrier.
+// raw_leave RANK: after a barrier, RANK finalizes and stays; the others enter the next barrier.
 #include "raw_pmi.h"
 
 int main(int argc, char** argv) {

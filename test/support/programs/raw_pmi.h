@@ -1,4 +1,4 @@
-// A PMI-1 client without MPI and without wireup's own code: the words a rank says, as plain text.
+// A PMI-1 client without MPI and without wireup's own code, which sends and receives plain text.
 #pragma once
 
 #include <netdb.h>
@@ -41,8 +41,8 @@ static inline int number(const char* text) {
   return (int)value;
 }
 
-__attribute__((format(printf, 2, 3))) static inline void say(const struct raw_pmi* pmi, const char* format,
-                                                             ...) {
+__attribute__((format(printf, 2, 3))) static inline void send_line(const struct raw_pmi* pmi,
+                                                                   const char* format, ...) {
   char line[kMaxLine];
   va_list arguments;
   va_start(arguments, format);
@@ -52,13 +52,13 @@ __attribute__((format(printf, 2, 3))) static inline void say(const struct raw_pm
   line[length++] = '\n';
   for (int sent = 0; sent < length;) {
     const ssize_t written = write(pmi->fd, line + sent, (size_t)(length - sent));
-    if (written <= 0) die("the server is gone while saying %.*s", length - 1, line);
+    if (written <= 0) die("the server is gone while sending %.*s", length - 1, line);
     sent += (int)written;
   }
 }
 
-// One line without its newline, read byte by byte so that nothing is taken that belongs to the next.
-static inline void hear(const struct raw_pmi* pmi, const char* prefix, char line[kMaxLine]) {
+// Reads one line without its newline, byte by byte, so that it consumes nothing of the next line.
+static inline void receive_line(const struct raw_pmi* pmi, const char* prefix, char line[kMaxLine]) {
   int length = 0;
   for (;;) {
     if (length == kMaxLine - 1) die("the server's line has no end");
@@ -70,7 +70,7 @@ static inline void hear(const struct raw_pmi* pmi, const char* prefix, char line
   if (strncmp(line, prefix, strlen(prefix)) != 0) die("expected '%s', got '%s'", prefix, line);
 }
 
-// What stands behind " name=" up to the next blank, or up to the end of the line for `value`.
+// The value after " name=", up to the next blank or, for `value`, up to the end of the line.
 static inline void attribute(const char* line, const char* name, char value[kMaxLine]) {
   char wanted[80];
   snprintf(wanted, sizeof wanted, " %s=", name);
@@ -97,7 +97,7 @@ static inline int connect_to(const char* address) {
   return fd;
 }
 
-// Up to the answer to init, and the name of the key-value space.
+// Runs the handshake up to the reply to init, and gets the name of the key-value space.
 static inline struct raw_pmi raw_start(void) {
   alarm(kLifetimeSeconds);
   struct raw_pmi pmi = {.fd = -1};
@@ -109,34 +109,34 @@ static inline struct raw_pmi raw_start(void) {
     pmi.size = number(variable("PMI_SIZE"));
   } else {
     pmi.fd = connect_to(variable("PMI_PORT"));
-    say(&pmi, "cmd=initack pmiid=%s", variable("PMI_ID"));
-    hear(&pmi, "cmd=initack", line);
-    hear(&pmi, "cmd=set size=", line);
+    send_line(&pmi, "cmd=initack pmiid=%s", variable("PMI_ID"));
+    receive_line(&pmi, "cmd=initack", line);
+    receive_line(&pmi, "cmd=set size=", line);
     attribute(line, "size", text);
     pmi.size = number(text);
-    hear(&pmi, "cmd=set rank=", line);
+    receive_line(&pmi, "cmd=set rank=", line);
     attribute(line, "rank", text);
     pmi.rank = number(text);
-    hear(&pmi, "cmd=set debug=", line);
+    receive_line(&pmi, "cmd=set debug=", line);
   }
-  say(&pmi, "cmd=init pmi_version=1 pmi_subversion=1");
-  hear(&pmi, "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0", line);
-  say(&pmi, "cmd=get_my_kvsname");
-  hear(&pmi, "cmd=my_kvsname ", line);
+  send_line(&pmi, "cmd=init pmi_version=1 pmi_subversion=1");
+  receive_line(&pmi, "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0", line);
+  send_line(&pmi, "cmd=get_my_kvsname");
+  receive_line(&pmi, "cmd=my_kvsname ", line);
   attribute(line, "kvsname", pmi.kvsname);
   return pmi;
 }
 
 static inline void raw_barrier(const struct raw_pmi* pmi) {
   char line[kMaxLine];
-  say(pmi, "cmd=barrier_in");
-  hear(pmi, "cmd=barrier_out", line);
+  send_line(pmi, "cmd=barrier_in");
+  receive_line(pmi, "cmd=barrier_out", line);
 }
 
 static inline void raw_finalize(const struct raw_pmi* pmi) {
   char line[kMaxLine];
-  say(pmi, "cmd=finalize");
-  hear(pmi, "cmd=finalize_ack", line);
+  send_line(pmi, "cmd=finalize");
+  receive_line(pmi, "cmd=finalize_ack", line);
   close(pmi->fd);
 }
 

@@ -1,6 +1,6 @@
-// raw_stage STAGE: every rank leaves an orphan in a session of its own that is deaf to signals, goes to the
-// stage (connected, first-barrier, barrier, running or finalizing), says so, and stays. In `barrier`, rank 0
-// is not inside.
+// raw_stage STAGE: every rank leaves an orphan that ignores signals in a session of its own, goes to the
+// stage (connected, first-barrier, barrier, running or finalizing), prints that, and stays. At `barrier`,
+// rank 0 is not in the barrier.
 #include <signal.h>
 
 #include "raw_pmi.h"
@@ -13,7 +13,7 @@ static void leave_orphan(void) {
   if (fork() != 0) _exit(0);
   for (int number = 1; number < 32; ++number) signal(number, SIG_IGN);
   signal(SIGALRM, SIG_DFL);
-  // It must hold nothing open that somebody waits for the end of.
+  // The orphan must not hold open an fd whose end of file another process waits for.
   for (int fd = 0; fd < 64; ++fd) close(fd);
   alarm(kLifetimeSeconds);
   for (;;) pause();
@@ -28,18 +28,18 @@ int main(int argc, char** argv) {
     if (getenv("PMI_FD") == NULL) {
       const struct raw_pmi pmi = {.fd = connect_to(variable("PMI_PORT"))};
       char line[kMaxLine];
-      say(&pmi, "cmd=initack pmiid=%s", variable("PMI_ID"));
-      hear(&pmi, "cmd=initack", line);
+      send_line(&pmi, "cmd=initack pmiid=%s", variable("PMI_ID"));
+      receive_line(&pmi, "cmd=initack", line);
     }
   } else {
     const struct raw_pmi pmi = raw_start();
     if (strcmp(stage, "first-barrier") == 0) {
-      say(&pmi, "cmd=barrier_in");
+      send_line(&pmi, "cmd=barrier_in");
     } else {
       raw_barrier(&pmi);
     }
-    if (strcmp(stage, "barrier") == 0 && pmi.rank != 0) say(&pmi, "cmd=barrier_in");
-    if (strcmp(stage, "finalizing") == 0) say(&pmi, "cmd=finalize");
+    if (strcmp(stage, "barrier") == 0 && pmi.rank != 0) send_line(&pmi, "cmd=barrier_in");
+    if (strcmp(stage, "finalizing") == 0) send_line(&pmi, "cmd=finalize");
   }
   printf("rank at %s\n", stage);
   fflush(stdout);

@@ -1,5 +1,5 @@
-// Writes what it was handed down to the file $SHOW_CALLER, a fact a line as "what: value", bytes outside
-// ASCII as \xNN, and "hello" to stdout and stderr.
+// Writes what it has inherited to the file $SHOW_CALLER, one fact a line as "what: value", with bytes outside
+// ASCII as \xNN, and writes "hello" to stdout and stderr.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -62,7 +62,7 @@ int main(int argc, char** argv) {
   }
   if (directory == NULL || report == NULL) return 93;
   closedir(directory);
-  // Above all others, and not 0 to 2 where those are closed.
+  // Above all other fds, and not 0 to 2 if those are closed.
   const int file = open(report, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   out = fdopen(fcntl(file, F_DUPFD_CLOEXEC, 200), "w");
   close(file);

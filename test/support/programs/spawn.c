@@ -1,16 +1,16 @@
-// Spawns as its arguments say, talks with what it has spawned, and says what came of it. The child is this
+// Spawns as its arguments specify, communicates with the children, and prints the outcome. The child is this
 // same program with the first argument "child".
 //
 //   spawn one N          rank 0's communicator spawns N children; a sum goes down and up; disconnect
-//   spawn merge N        the same, joined into one communicator, in which all is summed up
-//   spawn multiple       two commands with arguments and info of their own
+//   spawn merge N        the same, with both joined into one communicator for the sum
+//   spawn multiple       two commands each with its own arguments and info
 //   spawn each           every rank in turn spawns two children by itself
-//   spawn again K [stay] K spawns of one child, one after the other, and then wait for ever
-//   spawn missing        a program that does not exist, and what works afterwards
-//   spawn refused        the same where spawning is not allowed
+//   spawn again K [stay] K spawns of one child, one after the other, then waits forever
+//   spawn missing        a program that does not exist, then a spawn that works
+//   spawn refused        the same if spawning is not allowed
 //   spawn abort          a child aborts with code 7
 //   spawn exit           the children exit with code 3
-//   spawn hang           all wait for ever
+//   spawn hang           all wait forever
 //   spawn deep N         a child spawns a child, N deep
 #include <mpi.h>
 #include <stdio.h>
@@ -20,8 +20,9 @@
 
 static char* self;
 
-// What parents and children say to each other: the children send the sum of their ranks plus what they got.
-static void parent_talks(MPI_Comm children, int root, int count) {
+// The exchange of parents and children: the children send the sum of their ranks plus the number that they
+// received.
+static void exchange_with_children(MPI_Comm children, int root, int count) {
   int word = 100;
   int sum = 0;
   MPI_Bcast(&word, 1, MPI_INT, root, children);
@@ -30,7 +31,7 @@ static void parent_talks(MPI_Comm children, int root, int count) {
   fflush(stdout);
 }
 
-static void child_talks(MPI_Comm parent) {
+static void exchange_with_parent(MPI_Comm parent) {
   int rank = 0;
   int word = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -87,11 +88,11 @@ static int child(int argc, char** argv, MPI_Comm parent) {
     printf("child at %s spawns\n", argv[3]);
     fflush(stdout);
     MPI_Comm children = spawn(args, 1, MPI_COMM_SELF);
-    parent_talks(children, MPI_ROOT, 1);
+    exchange_with_children(children, MPI_ROOT, 1);
     MPI_Comm_disconnect(&children);
   }
   fflush(stdout);
-  child_talks(parent);
+  exchange_with_parent(parent);
   MPI_Comm_disconnect(&parent);
   MPI_Finalize();
   return 0;
@@ -116,7 +117,7 @@ int main(int argc, char** argv) {
   if (strcmp(what, "one") == 0) {
     char* args[] = {"child", NULL};
     children = spawn(args, count, MPI_COMM_WORLD);
-    parent_talks(children, root, count);
+    exchange_with_children(children, root, count);
     MPI_Comm_disconnect(&children);
   } else if (strcmp(what, "merge") == 0) {
     char* args[] = {"child", "merge", NULL};
@@ -127,7 +128,7 @@ int main(int argc, char** argv) {
     MPI_Allreduce(MPI_IN_PLACE, &one, 1, MPI_INT, MPI_SUM, all);
     if (rank == 0) printf("merged: %d\n", one);
     MPI_Comm_free(&all);
-    parent_talks(children, root, count);
+    exchange_with_children(children, root, count);
     MPI_Comm_disconnect(&children);
   } else if (strcmp(what, "multiple") == 0) {
     char* first[] = {"child", "args", "with blank", NULL};
@@ -142,7 +143,7 @@ int main(int argc, char** argv) {
     MPI_Info_set(infos[1], "wdir", "/");
     MPI_Info_set(infos[1], "unheard_of", "1");
     MPI_Comm_spawn_multiple(2, commands, args, counts, infos, 0, MPI_COMM_WORLD, &children, codes);
-    parent_talks(children, root, 3);
+    exchange_with_children(children, root, 3);
     if (rank == 0) printf("codes %d %d %d\n", codes[0], codes[1], codes[2]);
     MPI_Comm_disconnect(&children);
     MPI_Info_free(&infos[0]);
@@ -152,7 +153,7 @@ int main(int argc, char** argv) {
     for (int turn = 0; turn < size; turn++) {
       if (turn == rank) {
         children = spawn(args, 2, MPI_COMM_SELF);
-        parent_talks(children, MPI_ROOT, 2);
+        exchange_with_children(children, MPI_ROOT, 2);
         MPI_Comm_disconnect(&children);
       }
       MPI_Barrier(MPI_COMM_WORLD);
@@ -161,7 +162,7 @@ int main(int argc, char** argv) {
     char* args[] = {"child", NULL};
     for (int turn = 0; turn < count; turn++) {
       children = spawn(args, 1, MPI_COMM_WORLD);
-      parent_talks(children, root, 1);
+      exchange_with_children(children, root, 1);
       MPI_Comm_disconnect(&children);
     }
     if (argc > 3) {
@@ -187,7 +188,7 @@ int main(int argc, char** argv) {
     char* args[] = {"child", "deep", depth, NULL};
     snprintf(depth, sizeof depth, "%d", count - 1);
     children = spawn(args, 1, MPI_COMM_WORLD);
-    parent_talks(children, root, 1);
+    exchange_with_children(children, root, 1);
     MPI_Comm_disconnect(&children);
   }
   if (rank == 0) printf("%s done\n", what);
