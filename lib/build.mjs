@@ -57,11 +57,18 @@ await build({
   outfile: join(dist, 'cli.js'),
   plugins: [apart(/^\.\/run$/, 'run.js'), apart(/^\.\/commands$/, 'commands.js')],
 });
-// With what it needs of the library; other subcommands load all of that.
+// With the parts of the library that it uses; other commands load the whole library.
 const run = await build({
   ...bundled,
   entryPoints: [join(lib, 'cli/run.ts')],
   outfile: join(dist, 'run.js'),
+  plugins: [apart(/^\.\/run-help$/, 'run-help.js')],
+});
+// Only a help text or an unknown option needs commander.
+const runHelp = await build({
+  ...bundled,
+  entryPoints: [join(lib, 'cli/run-help.ts')],
+  outfile: join(dist, 'run-help.js'),
   plugins: [withoutChildProcess],
 });
 const commands = await build({
@@ -80,7 +87,7 @@ const bench = await build({
   entryPoints: [join(lib, 'cli/bench/run.mts')],
   outfile: join(dist, 'bench.js'),
 });
-writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, commands, bench]));
+writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, runHelp, commands, bench]));
 placeCommands();
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");

@@ -15,9 +15,10 @@ import {
   checkString,
   optionError,
 } from './options';
+import type { PmiTransport } from './transports';
 
 /** The transport of a connection: an inherited fd, a unix socket, or TCP. */
-export type PeerTransport = 'fd' | 'unix' | 'tcp';
+export type PeerTransport = PmiTransport;
 
 /** The process at the other end of a connection, as the kernel reports it. */
 export interface Peer {

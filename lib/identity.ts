@@ -109,6 +109,27 @@ function makePmiIds(size: number, kind: PmiId): string[] {
   return [...pmiIds];
 }
 
+/** Checks what PmiServer and launch() have in common, and returns what the addon gets. */
+function toAdmission(size: number, options: AdmissionOptions & KvsOptions & WireOptions) {
+  return {
+    /** The server answers every PMI-1 client with 1.2. */
+    offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
+    kvsLimit: checkInteger('kvsLimit', options.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
+    /** The first and the last uid of each range. */
+    allowedUids: checkUids(options.allowedUids ?? [process.geteuid!()]),
+    allowHosts: checkHosts(options.allowHosts ?? []),
+    /** PMI_ID of each rank. */
+    pmiIds: makePmiIds(
+      size,
+      checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const),
+    ),
+    reconnect: checkBoolean('reconnect', options.reconnect ?? false),
+    handshakeTimeout: checkInteger('handshakeTimeout', options.handshakeTimeout ?? 10_000, 1, 2 ** 31 - 1),
+  };
+}
+
+export type NativeAdmission = ReturnType<typeof toAdmission>;
+
 export function makeGroupOptions(
   size: number,
   universeSize: number | undefined,
@@ -121,17 +142,8 @@ export function makeGroupOptions(
       ranksPerNode === undefined ? size : checkInteger('ranksPerNode', ranksPerNode, 1, MAX_RANKS),
     nodes: [],
     appSizes: [],
-    offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
     kvsname: `wireup-${native.randomBytes(8).toString('hex')}`,
     ...(universeSize === undefined ? {} : { universeSize }),
-    kvsLimit: checkInteger('kvsLimit', options.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
-    allowedUids: checkUids(options.allowedUids ?? [process.geteuid!()]),
-    allowHosts: checkHosts(options.allowHosts ?? []),
-    pmiIds: makePmiIds(
-      size,
-      checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const),
-    ),
-    reconnect: checkBoolean('reconnect', options.reconnect ?? false),
-    handshakeTimeout: checkInteger('handshakeTimeout', options.handshakeTimeout ?? 10_000, 1, 2 ** 31 - 1),
+    ...toAdmission(size, options),
   };
 }

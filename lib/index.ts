@@ -28,10 +28,10 @@ export {
   type LaunchOptions,
   type OutputFiles,
   type OutputTarget,
-  type PmiTransport,
   type RankEnvironment,
   type SingletonOptions,
 } from './launch-options';
+export type { PmiTransport } from './transports';
 export { type Bytes } from './options';
 export {
   type ExitedEvent,

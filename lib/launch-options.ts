@@ -1,80 +1,69 @@
-/** What launch() takes, checked and made ready for the addon. */
-import { hostname } from 'node:os';
-import { resolveUnixAddress, toListenOptions } from './address';
-import { makeGroupOptions, type AdmissionOptions, type KvsOptions, type WireOptions } from './identity';
-import { MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from './limits';
+/**
+ * The options of launch(), with their documentation, and the rules that check them.
+ *
+ * An option of its own has a member in `JobSettings` and a rule in `jobRules`. The rule checks the value and returns what the
+ * addon gets; lib/native.ts takes the types from the rules. Options that depend on each other are checked together, in
+ * lib/launch-plan.ts. lib/cli/run-options.ts says how to add an option of the command line.
+ */
+import type { AdmissionOptions, KvsOptions, WireOptions } from './identity';
+import { MAX_MILLISECONDS, MAX_TIME_LIMIT } from './limits';
 import {
-  agentPath,
-  execPath,
-  native,
-  type NativeBinding,
-  type NativeCaller,
-  type NativeEnvironment,
-  type NativeGroupOptions,
-  type NativeLaunchOptions,
-  type NativeOutputPlan,
-  type NativeProgram,
-} from './native';
-import {
-  checkBoolean,
   checkBytes,
   checkBytesList,
   checkInteger,
   checkIntegers,
   checkOneOf,
   checkOptions,
-  checkSignal,
-  checkString,
-  checkStrings,
   optionError,
   type Bytes,
 } from './options';
-import type { JobApp } from './result';
 import { signalNumbers } from './signals';
-import { checkSpawnLimit } from './spawn';
-
-/** How ranks reach their server: an inherited fd, TCP on 127.0.0.1, or a unix socket in a private folder. */
-export type PmiTransport = 'fd' | 'tcp' | 'unix';
+import type { PmiTransport } from './transports';
 
 /** Environment variables by name. A variable that is `undefined` is not set. */
 export type RankEnvironment = Record<string, Bytes | undefined>;
 
 /** One program and the ranks that run it. */
 export interface LaunchApp {
-  /** What to run; searched in `path` when it has no slash. What is not UTF-8 is passed as a Uint8Array, here and below. */
+  /**
+   * The program. If it has no slash, it is searched in `path`. Here and below, pass text that is not UTF-8 as a Uint8Array.
+   */
   program: Bytes;
-  /** Its arguments, without the program; none by default. */
+  /** Its arguments, without the program. Default: none. */
   args?: readonly Bytes[];
   /** How many ranks: 1 to 1,048,576, in all applications together. */
   ranks: number;
-  /** The ranks' working directory; this process's own by default. */
+  /** The working directory of the ranks. Default: that of this process. */
   cwd?: Bytes;
   /**
-   * The ranks' environment; by default this process's own (`process.env`), byte by byte as it is, UTF-8 or not. What other
-   * process managers left in it is taken out, the job's own variables are put in, and what Hydra gives its ranks where it
-   * says nothing else.
+   * The environment of the ranks. Default: that of this process (`process.env`), byte by byte, UTF-8 or not. launch() removes
+   * the variables of other process managers and adds those of the job. It also adds those that Hydra sets for its ranks, if
+   * they are not set.
    */
   env?: RankEnvironment;
-  /** The names of the variables that are inherited from this process's own environment; all by default. Not with `env`. */
+  /** The names of the variables that ranks inherit from this process. Default: all. Not with `env`. */
   inheritEnv?: readonly Bytes[];
-  /** What is set instead of what is inherited or stands in `env`; a variable that is `undefined` is taken out. */
+  /** Variables that replace those that are inherited or in `env`. A variable that is `undefined` is removed. */
   setEnv?: RankEnvironment;
-  /** Folders, between colons, in which `program` is searched; PATH of the ranks' environment by default. */
+  /** Folders in which `program` is searched, with colons between them. Default: PATH of the ranks' environment. */
   path?: Bytes;
 }
 
 /**
- * Where the ranks' stdout or stderr goes.
+ * Where the stdout or stderr of the ranks goes.
  *
- * `inherit`: to this process's own; several ranks are joined line by line. `pipe`: the same into a stream of the job's.
- * `pipe-per-rank`: each rank's into a stream of its own, as it is. `{ file }`: into files whose name holds %r (rank), %h
- * (host), %p (number of the node), %t (seconds since 1970); ranks that share a name share the file. `ignore`: nowhere.
+ * - `inherit`: to that of this process. The lines of several ranks are joined.
+ * - `pipe`: joined in the same way, into one stream of the {@link Job}.
+ * - `pipe-per-rank`: unchanged, into one stream for each rank.
+ * - `{ file }`: into files. The name may contain %r (rank), %h (host), %p (number of the node), %t (seconds since 1970).
+ *   Ranks with the same file name share the file.
+ * - `ignore`: it is discarded.
  */
 export type OutputTarget = 'inherit' | 'pipe' | 'pipe-per-rank' | 'ignore' | OutputFiles;
 
-/** Files that the ranks' output goes to. */
+/** Files for the output of the ranks. */
 export interface OutputFiles {
-  /** The pattern of the files' names, with %r, %h, %p and %t; up to 4,096 characters. */
+  /** The pattern of the file names, with %r, %h, %p and %t; up to 4,096 characters. */
   file: Bytes;
 }
 
@@ -82,290 +71,228 @@ export interface OutputFiles {
 export interface DebuggerOptions {
   /** The command and its arguments, such as `['gdb', '--args']`. */
   command: readonly Bytes[];
-  /** The ranks that it is put before. */
+  /** The ranks that get the command. */
   ranks: readonly number[];
 }
 
 /** A program that was started without a launcher and waits for one. */
 export interface SingletonOptions {
-  /** The port of 127.0.0.1 that it listens on. */
+  /** The port of 127.0.0.1 on which the program listens. */
   port: number;
-  /** Its process id. */
+  /** The process id of the program. */
   pid: number;
 }
 
-/** What {@link launch} can set for the whole job. */
+/** Options of {@link launch} for the whole job. */
 export interface JobSettings
   extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions, WireOptions {
-  /** `fd` by default. */
+  /** How ranks reach the PMI server. Default: `fd`. */
   pmi?: PmiTransport;
-  /** With `pmi: 'tcp'`: the ports to choose from, the first and the last; any by default. */
+  /** With `pmi: 'tcp'`: the first and the last port from which to choose. Default: any port. */
   ports?: readonly [number, number];
   /**
-   * With `pmi: 'unix'`: whether wireup-exec stands before each rank's program, which then sees PMI_FD; true by default.
-   * False for programs that read `unix://` in PMI_PORT themselves, and for container runtimes, inside which wireup-exec
-   * must stand because they drop the fd.
+   * With `pmi: 'unix'`: whether wireup-exec runs before the program of each rank. The program then gets PMI_FD. Default: true.
+   * Use false for programs that read `unix://` in PMI_PORT themselves, and for container runtimes: these close inherited
+   * fds, so wireup-exec must run inside the container.
    */
   execShim?: boolean;
-  /** `inherit` by default. */
+  /** Default: `inherit`. */
   stdout?: OutputTarget;
-  /** `inherit` by default. */
+  /** Default: `inherit`. */
   stderr?: OutputTarget;
   /**
-   * Put before every line of output (not of `pipe-per-rank`): `[%r] `. %r is the rank, %h its host, %p the number of its
-   * node, %g that of its group of ranks (0; spawned ones from 1), %t seconds since 1970, %% a percent sign. Where there is
-   * no %g, a spawned group's %r is group and rank: `[1:0] `.
+   * What is put before each line of output, except with `pipe-per-rank`, for example `[%r] `. %r is the rank, %h its host, %p
+   * the number of its node, %g the number of its process group (0; spawned groups count from 1), %t seconds since 1970, %% a
+   * percent sign. If the label has no %g, %r of a spawned group is group and rank: `[1:0] `. At most 1,024 characters.
    */
   label?: Bytes;
-  /** The ranks whose output is not thrown away; all by default. Not with `pipe-per-rank`. */
+  /** The ranks whose output is kept. Default: all. Not with `pipe-per-rank`. */
   outputFrom?: readonly number[];
-  /** The ranks that read this process's standard input, each all of it; none by default. All others read /dev/null. */
+  /**
+   * The ranks that read the standard input of this process. Each of them reads all of it. Default: none. The other ranks read
+   * /dev/null.
+   */
   stdin?: number | readonly number[] | 'all' | 'none';
-  /** What `get_universe_size` answers; the number of ranks by default. */
+  /** The reply to PMI's `get_universe_size`. Default: the number of ranks. */
   universeSize?: number;
   /**
-   * How many processes the groups that ranks spawn (MPI_Comm_spawn) may have at a time; 0: ranks may not spawn. By default
-   * what `universeSize` leaves where it is given, otherwise 1,024. A spawned group runs as its parent does. When one of its
-   * ranks fails, that is the job's failure as any rank's is; when it could not be started, only who asked for it is told.
+   * How many processes of spawned groups (MPI_Comm_spawn) may run at a time. With 0 ranks may not spawn. Default: what
+   * `universeSize` leaves, or 1,024 if it is not given. A spawned group runs as its parent does. If one of its ranks fails,
+   * the job fails. If a group cannot be started, only the rank that asked for it gets an error.
    */
   maxSpawn?: number;
   /**
-   * The unix address of a {@link NameServer}: names that ranks publish (MPI_Publish_name) are kept there and seen by other
-   * launches; without it only by this one. They go when the job ends, however it ends.
+   * The unix address of a {@link NameServer}. It then keeps the names that ranks publish (MPI_Publish_name), and other jobs
+   * see them. Default: names are seen only in this job. Names end with the job that published them.
    */
   nameServer?: string;
-  /** How many ranks share a node; all by default. Ranks that have a /dev/shm each (containers) need 1. */
+  /** How many ranks share a node. Default: all. Containers that have a /dev/shm each need 1. */
   ranksPerNode?: number;
-  /** Instead: the node of each rank. Nodes are numbered from 0 without gaps. */
+  /** Instead of `ranksPerNode`: the node of each rank. Nodes are numbered from 0 without gaps. */
   nodes?: readonly number[];
-  /** The name of each node, for labels, names of files, and the ranks' MPIR_CVAR_CH3_INTERFACE_HOSTNAME; the host's by default. */
+  /**
+   * The name of each node, for labels, file names, and the ranks' MPIR_CVAR_CH3_INTERFACE_HOSTNAME. Default: the name of this
+   * host.
+   */
   hosts?: readonly string[];
   /**
-   * The nodes are only pretended: gethostname() says their names in the ranks, so that MPI_Get_processor_name does too,
-   * where we may set it (CAP_SYS_ADMIN). False by default.
+   * Whether gethostname() returns the names in `hosts` in the ranks, and so MPI_Get_processor_name too. It needs
+   * CAP_SYS_ADMIN; without it the option has no effect. Default: false.
    */
   pretendHosts?: boolean;
   /**
-   * To which CPUs ranks are bound, of those that this process may use: one hardware thread, core or socket after the
-   * other, or sets of CPUs in turn, from the first again when there are more ranks. `none` by default.
+   * To which of the CPUs of this process ranks are bound: to one hardware thread, core or socket after the other, or to sets
+   * of CPUs in turn. If there are more ranks than units, it starts again from the first. Default: `none`.
    */
   bind?: 'none' | 'hwthread' | 'core' | 'socket' | readonly (readonly number[])[];
   /**
-   * A command put before the program of these ranks: a debugger, or a terminal with one in it. It is searched as
-   * `program` is. Debuggers that drop inherited fds need `pmi: 'tcp'`.
+   * A command that is put before the program of these ranks: a debugger, or a terminal with one in it. It is searched as
+   * `program` is. Debuggers that close inherited fds need `pmi: 'tcp'`.
    */
   debugger?: DebuggerOptions;
   /**
-   * Signals, by name or number, that are ignored in the ranks when they start, beside those that this process ignores
-   * natively. Node makes every signal default at its own start, so what `nohup` ignored has to be said.
+   * Signals, by name or number, that the ranks ignore from their start, beside those that this process ignores natively. Node
+   * restores the default action of every signal when it starts, so name here what, for example, `nohup` ignored.
    */
   ignoredSignals?: readonly (NodeJS.Signals | number)[];
-  /** Signals, by name or number, that are blocked in the ranks when they start; none by default. */
+  /** Signals, by name or number, that are blocked in the ranks from their start. Default: none. */
   blockedSignals?: readonly (NodeJS.Signals | number)[];
   /**
-   * The ranks' soft limit of open files, at most this process's hard one; this process's own by default, which Node raises
-   * to the hard one at its own start.
+   * The soft limit of open files of the ranks, at most the hard limit of this process. Default: the soft limit of this process,
+   * which Node raises to the hard limit when it starts.
    */
   softFiles?: number;
-  /** Fds of this process above 2 that every rank inherits under the same numbers, up to 1,024; none by default. */
+  /** Fds of this process above 2 that every rank inherits under the same numbers, at most 1,024. Default: none. */
   fds?: readonly number[];
   /**
-   * What a rank that fails does to the others: `kill` (the default) ends them, `wait` lets them run on. A rank that
-   * cannot be started, and abort, always end the job.
+   * What happens if a rank fails. `kill`, the default, ends the other ranks; `wait` lets them run on. An abort, and a rank that
+   * cannot be started, always end the job.
    */
   onFailure?: 'kill' | 'wait';
   /**
-   * What happens when a rank leaves (exits, with 0 too, or finalizes) while others wait for it in a barrier, or enter
-   * one later: `fail` (the default) ends the job at once, `wait` lets them wait.
+   * What happens if a rank leaves (exits, also with 0, or finalizes) while others wait for it in a barrier, or enter one later.
+   * `fail`, the default, ends the job at once; `wait` lets them wait.
    */
   onEarlyExit?: 'fail' | 'wait';
-  /** Milliseconds from TERM to KILL when the job is ended; 5,000 by default. */
+  /** Milliseconds from SIGTERM to SIGKILL when the job is ended. Default: 5,000. */
   killTimeout?: number;
-  /** Milliseconds that the job may take; no limit by default. */
+  /** Milliseconds that the job may take. Default: no limit. */
   timeout?: number;
-  /** Milliseconds until every rank must have said init and be out of the first barrier; no limit by default. */
+  /** Milliseconds until every rank must have called PMI init and left the first barrier. Default: no limit. */
   startupTimeout?: number;
   /**
-   * Instead of starting a rank: the program that listens on this port of 127.0.0.1, as MPICH does when it was started
-   * without a launcher and spawns (`mpiexec -pmi_args PORT INTERFACE KEY PID`), is rank 0 of 1. `program` and the rest
-   * say how what it spawns is started. Not with `debugger`.
+   * Instead of starting a rank: the program that listens on this port of 127.0.0.1 is rank 0 of 1. MPICH listens so if it was
+   * started without a launcher and spawns (`mpiexec -pmi_args PORT INTERFACE KEY PID`). `program` and the other options then
+   * concern what it spawns. Not with `debugger`.
    */
   singleton?: SingletonOptions;
-  /** Ends the job: TERM, after `killTimeout` KILL. */
+  /** Ends the job: SIGTERM, and SIGKILL after `killTimeout`. */
   signal?: AbortSignal;
 }
 
 /** Several programs of one job (MPMD), whose ranks follow one another. */
 export interface LaunchApps {
-  /** The programs, and how many ranks run each. */
+  /** The programs, and how many ranks run each of them. */
   apps: readonly LaunchApp[];
 }
 
-/** Options of {@link launch}: one program, or several, and the settings of the job. */
+/** Options of {@link launch}: one program or several, and the settings of the job. */
 export type LaunchOptions = JobSettings & (LaunchApp | LaunchApps);
 
-/** PATH_MAX, and far more than a label needs. */
-const MAX_PATTERN = 4096;
+/** Far more than a label needs. */
 const MAX_LABEL = 1024;
 
-/** CPUs of all sets together: what one message to the agent holds. */
+/** CPUs of all sets together: as many as one message to the agent can hold. */
 const MAX_CPUS = 16_384;
 
-/** Far more than a program opens for its children, and what the agent can hold. */
+/** Far more than a program opens for its children, and as many as the agent can hold. */
 const MAX_FDS = 1024;
 
-const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'inheritEnv', 'setEnv', 'path'] as const;
-
-/** The compiler sees when one is missing. */
-const settings: Record<keyof JobSettings, true> = {
-  pmi: true,
-  ports: true,
-  execShim: true,
-  stdout: true,
-  stderr: true,
-  label: true,
-  outputFrom: true,
-  stdin: true,
-  universeSize: true,
-  maxSpawn: true,
-  nameServer: true,
-  ranksPerNode: true,
-  nodes: true,
-  hosts: true,
-  pretendHosts: true,
-  bind: true,
-  allowedUids: true,
-  pmiId: true,
-  reconnect: true,
-  debugger: true,
-  ignoredSignals: true,
-  blockedSignals: true,
-  softFiles: true,
-  fds: true,
-  onFailure: true,
-  onEarlyExit: true,
-  killTimeout: true,
-  timeout: true,
-  startupTimeout: true,
-  singleton: true,
-  kvsLimit: true,
-  pmiSubversion: true,
-  signal: true,
-};
-const settingNames = Object.keys(settings) as (keyof JobSettings)[];
-
-/** A launch as it is to be: all but the pipes that are opened for it. */
-export interface LaunchPlan {
+/** What rules know of the job beside their own setting. */
+interface JobShape {
   size: number;
-  apps: JobApp[];
-  signal: AbortSignal | undefined;
-  stdout: OutputTarget;
-  stderr: OutputTarget;
-  maxSpawn: number;
-  /** Of a group of its own with so many ranks: all but its programs and their places. */
-  makeGroup(size: number): Omit<NativeGroupOptions, 'programs' | 'hosts' | 'nodeNumbers'>;
-  /** The port of the singleton, and the process. */
-  singleton: { port: number; pid: number } | undefined;
-  native: Omit<
-    NativeLaunchOptions,
-    'singletonFd' | 'singletonPid' | 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'
-  >;
+  options: JobSettings;
 }
 
-/** What Hydra sets for its ranks, beside PMI's own: a pipe makes gfortran's output late, and MPICH names its interface. */
-function hydraEnvironment(): string[] {
-  return ['GFORTRAN_UNBUFFERED_PRECONNECTED=y', `MPIR_CVAR_CH3_INTERFACE_HOSTNAME=${hostname()}`];
-}
+/** Checks one setting each, and returns what the addon gets for it. A default of a parameter is that of the setting. */
+const jobRules = {
+  label: (value: JobSettings['label'] = '') => {
+    const label = checkBytes('label', value);
+    if (label.length > MAX_LABEL) throw optionError('label', `up to ${MAX_LABEL} letters`, label);
+    return { label, spawnedLabel: label.includes('%g') ? label : label.replaceAll('%r', '%g:%r') };
+  },
+  /** `silent`: whether each rank's output is discarded. Empty if none is. */
+  outputFrom: (value: JobSettings['outputFrom'], { size, options: { stdout, stderr } }: JobShape) => {
+    if (value === undefined) return { silent: [] };
+    if (stdout === 'pipe-per-rank' || stderr === 'pipe-per-rank')
+      throw optionError('outputFrom', "nothing beside 'pipe-per-rank'", value);
+    return { silent: flags(checkIntegers('outputFrom', value, 0, size - 1), size).map((kept) => !kept) };
+  },
+  /** `stdinReaders`: whether each rank reads stdin. Empty if none does. */
+  stdin: (value: JobSettings['stdin'], { size }: JobShape) => ({ stdinReaders: stdinReaders(value, size) }),
+  bind: (value: JobSettings['bind'] = 'none') => ({ binding: toBinding(value) }),
+  debugger: (value: JobSettings['debugger'], { size }: JobShape) => {
+    if (value === undefined) return { debugger: [] as string[], debugged: [] as number[] };
+    checkOptions('debugger', value, ['command', 'ranks']);
+    const command = checkBytesList('debugger.command', value.command);
+    if (command.length === 0) throw optionError('debugger.command', 'a command', command);
+    return { debugger: command, debugged: checkIntegers('debugger.ranks', value.ranks, 0, size - 1) };
+  },
+  ignoredSignals: (value: JobSettings['ignoredSignals'] = []) => ({
+    ignoredSignals: signalNumbers('ignoredSignals', value),
+  }),
+  blockedSignals: (value: JobSettings['blockedSignals'] = []) => ({
+    blockedSignals: signalNumbers('blockedSignals', value),
+  }),
+  /** 0: the limit of this process. */
+  softFiles: (value: JobSettings['softFiles']) => ({
+    softFiles: value === undefined ? 0 : checkInteger('softFiles', value, 1, 2 ** 31 - 1),
+  }),
+  fds: (value: JobSettings['fds'] = []) => {
+    const fds = checkIntegers('fds', value, 3, 2 ** 31 - 1);
+    if (fds.length > MAX_FDS || new Set(fds).size !== fds.length)
+      throw optionError('fds', `up to ${MAX_FDS} numbers, each once`, fds);
+    return { fds };
+  },
+  onFailure: (value: JobSettings['onFailure'] = 'kill') => ({
+    endOnFailure: checkOneOf('onFailure', value, ['kill', 'wait'] as const) === 'kill',
+  }),
+  onEarlyExit: (value: JobSettings['onEarlyExit'] = 'fail') => ({
+    endOnEarlyExit: checkOneOf('onEarlyExit', value, ['fail', 'wait'] as const) === 'fail',
+  }),
+  killTimeout: (value: JobSettings['killTimeout'] = 5000) => ({
+    grace: checkInteger('killTimeout', value, 0, MAX_MILLISECONDS),
+  }),
+  /** 0: no limit. */
+  timeout: (value: JobSettings['timeout']) => ({
+    timeout: value === undefined ? 0 : checkInteger('timeout', value, 1, MAX_TIME_LIMIT),
+  }),
+  /** 0: no limit. */
+  startupTimeout: (value: JobSettings['startupTimeout']) => ({
+    startupTimeout: value === undefined ? 0 : checkInteger('startupTimeout', value, 1, MAX_TIME_LIMIT),
+  }),
+} satisfies { [Name in keyof JobSettings]?: (value: JobSettings[Name], job: JobShape) => object };
 
-function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
-  if (typeof options !== 'object' || options === null) throw optionError('options', 'an object', options);
-  if (!('apps' in options)) {
-    checkOptions('options', options, [...appNames, ...settingNames]);
-    return [{ where: '', app: options }];
-  }
-  checkOptions('options', options, ['apps', ...settingNames]);
-  if (!Array.isArray(options.apps) || options.apps.length === 0)
-    throw optionError('apps', 'an array of applications', options.apps);
-  return Array.from(options.apps, (app: LaunchApp, i) => ({
-    where: `apps[${i}].`,
-    app: checkOptions(`apps[${i}]`, app, appNames),
-  }));
-}
+export const jobRuleNames = Object.keys(jobRules) as (keyof typeof jobRules)[];
 
-function toProgram(where: string, app: LaunchApp, prefix: string[]): NativeProgram {
-  return {
-    directory: checkBytes(`${where}cwd`, app.cwd ?? ''),
-    path: checkBytes(`${where}path`, app.path ?? ''),
-    prefix,
-    args: [checkProgram(`${where}program`, app.program), ...checkBytesList(`${where}args`, app.args ?? [])],
-    environment: toEnvironment(where, app),
-  };
-}
+type Intersection<Union> = (Union extends unknown ? (one: Union) => void : never) extends (
+  all: infer All,
+) => void
+  ? All
+  : never;
 
-function checkProgram(name: string, value: unknown): string {
-  const program = checkBytes(name, value);
-  if (program === '') throw optionError(name, 'the name of a program', value);
-  return program;
-}
+/** What the rules return, all together. */
+export type NativeJobSettings = Intersection<ReturnType<(typeof jobRules)[keyof typeof jobRules]>>;
 
-function toEnvironment(where: string, app: LaunchApp): NativeEnvironment {
-  const given = app.env === undefined ? undefined : checkEnvironment(`${where}env`, app.env);
-  const names =
-    app.inheritEnv === undefined ? undefined : checkBytesList(`${where}inheritEnv`, app.inheritEnv);
-  if (given !== undefined && names !== undefined)
-    throw optionError(`${where}inheritEnv`, 'nothing beside env', app.inheritEnv);
-  const inherited = given === undefined ? native.ownEnvironment(names) : new Uint8Array();
-  // A worker's own.
-  const copied = Object.entries(inherited === undefined ? process.env : {}).filter(
-    ([name]) => names?.includes(name) ?? true,
+/** @throws {@link PmiError} `ERR_PMI_OPTION` */
+export function applyJobRules(options: JobSettings, size: number): NativeJobSettings {
+  const results = jobRuleNames.map((name) =>
+    (jobRules[name] as (value: unknown, job: JobShape) => object)(options[name], { size, options }),
   );
-  const variables = new Map([
-    ...copied,
-    ...(given ?? []),
-    ...checkEnvironment(`${where}setEnv`, app.setEnv ?? {}),
-  ]);
-  const set = [...variables].filter(
-    ([name, value]) => value !== undefined && !native.isStalePmiVariable(name),
-  );
-  return {
-    defaults: hydraEnvironment(),
-    inherited: inherited ?? new Uint8Array(),
-    set: set.map(([name, value]) => `${name}=${value}`),
-    unset: [...variables.keys()].filter((name) => variables.get(name) === undefined),
-  };
+  return Object.assign({}, ...results) as NativeJobSettings;
 }
 
-function checkEnvironment(name: string, value: RankEnvironment): [string, string | undefined][] {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map)
-    throw optionError(name, 'an object of strings', value);
-  return Object.entries(value).map(([variable, text]) => {
-    if (variable === '' || variable.includes('='))
-      throw optionError(name, "names that are not empty and have no '='", variable);
-    return [
-      checkString(name, variable),
-      text === undefined ? undefined : checkBytes(`${name}.${variable}`, text),
-    ];
-  });
-}
-
-function checkTarget(name: string, value: OutputTarget): OutputTarget {
-  if (typeof value !== 'object' || value === null)
-    return checkOneOf(name, value, ['inherit', 'pipe', 'pipe-per-rank', 'ignore'] as const);
-  checkOptions(name, value, ['file']);
-  const file = checkBytes(`${name}.file`, value.file);
-  if (file === '' || file.length > MAX_PATTERN)
-    throw optionError(`${name}.file`, `the name of a file, up to ${MAX_PATTERN} letters`, file);
-  return { file };
-}
-
-function toOutputPlan(target: OutputTarget, joins: boolean): NativeOutputPlan {
-  if (typeof target === 'object') return { mode: 'file', file: target.file as string };
-  if (target === 'ignore' || target === 'pipe-per-rank') return { mode: 'discard', file: '' };
-  // One rank's output needs nobody to join it.
-  return { mode: joins ? 'merge' : 'inherit', file: '' };
-}
-
-/** Of each rank; empty where all are the same. */
+/** For each rank whether it is in `ranks`. */
 function flags(ranks: readonly number[], size: number): boolean[] {
   const result = Array<boolean>(size).fill(false);
   for (const rank of ranks) result[rank] = true;
@@ -380,172 +307,16 @@ function stdinReaders(value: JobSettings['stdin'], size: number): boolean[] {
   return flags(checkIntegers('stdin', value, 0, size - 1), size);
 }
 
-function toBinding(value: JobSettings['bind']): NativeBinding {
-  if (!Array.isArray(value)) {
-    return {
-      unit: checkOneOf('bind', value ?? 'none', ['none', 'hwthread', 'core', 'socket'] as const),
-      sets: [],
-    };
-  }
+function toBinding(value: Exclude<JobSettings['bind'], undefined>): {
+  unit: 'none' | 'hwthread' | 'core' | 'socket' | 'list';
+  sets: number[][];
+} {
+  if (!Array.isArray(value))
+    return { unit: checkOneOf('bind', value, ['none', 'hwthread', 'core', 'socket'] as const), sets: [] };
   const sets = value.map((set: readonly number[], i) => checkIntegers(`bind[${i}]`, set, 0, 65_535));
   if (sets.length === 0 || sets.some(({ length }) => length === 0))
     throw optionError('bind', 'sets of CPUs', value);
   if (sets.length + sets.flat().length > MAX_CPUS)
     throw optionError('bind', `up to ${MAX_CPUS} CPUs in all`, value);
   return { unit: 'list', sets };
-}
-
-function nodesOf(
-  options: JobSettings,
-  size: number,
-): { nodes: number[]; hosts: string[]; pretendHosts: boolean } {
-  const pretendHosts = checkBoolean('pretendHosts', options.pretendHosts ?? false);
-  const nodes = options.nodes === undefined ? [] : checkIntegers('nodes', options.nodes, 0, size - 1);
-  if (options.nodes !== undefined && nodes.length !== size)
-    throw optionError('nodes', `one node for each of ${size} ranks`, nodes);
-  if (options.nodes !== undefined && options.ranksPerNode !== undefined)
-    throw optionError('ranksPerNode', 'nothing beside nodes', options.ranksPerNode);
-  const count =
-    nodes.length > 0
-      ? nodes.reduce((most, node) => Math.max(most, node), 0) + 1
-      : Math.ceil(size / (options.ranksPerNode ?? size));
-  if (nodes.length > 0 && new Set(nodes).size !== count)
-    throw optionError('nodes', 'nodes that are numbered from 0 without gaps', nodes);
-  const hosts = checkStrings('hosts', options.hosts ?? []);
-  if (options.hosts !== undefined && hosts.length !== count)
-    throw optionError('hosts', `a name for each of ${count} nodes`, hosts);
-  // HOST_NAME_MAX.
-  if (hosts.some((name) => !/^[^\s\p{Cc}]+$/u.test(name) || Buffer.byteLength(name) > 64))
-    throw optionError('hosts', 'names of 1 to 64 bytes without blanks and control characters', hosts);
-  return { nodes, hosts, pretendHosts: pretendHosts && hosts.length > 0 };
-}
-
-/** Nodes filled in the order of ranks, rank by rank: what is said where there are several applications. */
-function nodesInOrder(size: number, ranksPerNode: number | undefined): number[] {
-  const each = checkInteger('ranksPerNode', ranksPerNode ?? size, 1, MAX_RANKS);
-  return Array.from({ length: size }, (_, rank) => Math.floor(rank / each));
-}
-
-function debuggerOf(
-  value: JobSettings['debugger'],
-  size: number,
-): { debugger: string[]; debugged: number[] } {
-  if (value === undefined) return { debugger: [], debugged: [] };
-  checkOptions('debugger', value, ['command', 'ranks']);
-  const command = checkBytesList('debugger.command', value.command);
-  if (command.length === 0) throw optionError('debugger.command', 'a command', command);
-  return { debugger: command, debugged: checkIntegers('debugger.ranks', value.ranks, 0, size - 1) };
-}
-
-function singletonOf(value: JobSettings['singleton'], size: number): LaunchPlan['singleton'] {
-  if (value === undefined) return undefined;
-  checkOptions('singleton', value, ['port', 'pid']);
-  if (size !== 1) throw optionError('ranks', '1 beside singleton', size);
-  return {
-    port: checkInteger('singleton.port', value.port, 1, 65_535),
-    pid: checkInteger('singleton.pid', value.pid, 1, 2 ** 31 - 1),
-  };
-}
-
-function callerOf(options: JobSettings): NativeCaller {
-  const fds = checkIntegers('fds', options.fds ?? [], 3, 2 ** 31 - 1);
-  if (fds.length > MAX_FDS || new Set(fds).size !== fds.length)
-    throw optionError('fds', `up to ${MAX_FDS} numbers, each once`, fds);
-  return {
-    ignoredSignals: signalNumbers('ignoredSignals', options.ignoredSignals ?? []),
-    blockedSignals: signalNumbers('blockedSignals', options.blockedSignals ?? []),
-    softFiles:
-      options.softFiles === undefined ? 0 : checkInteger('softFiles', options.softFiles, 1, 2 ** 31 - 1),
-    fds,
-  };
-}
-
-function checkPorts(value: unknown): [number, number] {
-  if (!Array.isArray(value) || value.length !== 2)
-    throw optionError('ports', 'the first and the last port', value);
-  const first = checkInteger('ports[0]', value[0], 1, 65_535);
-  return [first, checkInteger('ports[1]', value[1], first, 65_535)];
-}
-
-/** @throws {@link PmiError} `ERR_PMI_OPTION`; rejects with `ERR_PMI_ADDRESS` */
-export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
-  const given = appsOf(options);
-  const sizes = given.map(({ where, app }) => checkInteger(`${where}ranks`, app.ranks, 1, MAX_RANKS));
-  const size = checkInteger(
-    'ranks',
-    sizes.reduce((sum, ranks) => sum + ranks),
-    1,
-    MAX_RANKS,
-  );
-  const pmi = checkOneOf('pmi', options.pmi ?? 'fd', ['fd', 'tcp', 'unix'] as const);
-  const universe = options.universeSize;
-  if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
-  const shim = checkBoolean('execShim', options.execShim ?? true) && pmi === 'unix';
-  const programs = given.map(({ where, app }) => toProgram(where, app, shim ? [execPath] : []));
-  const label = checkBytes('label', options.label ?? '');
-  if (label.length > MAX_LABEL) throw optionError('label', `up to ${MAX_LABEL} letters`, label);
-  const joins = size > 1 || label !== '';
-  const stdout = checkTarget('stdout', options.stdout ?? 'inherit');
-  const stderr = checkTarget('stderr', options.stderr ?? 'inherit');
-  if (options.outputFrom !== undefined && (stdout === 'pipe-per-rank' || stderr === 'pipe-per-rank')) {
-    throw optionError('outputFrom', "nothing beside 'pipe-per-rank'", options.outputFrom);
-  }
-  const { nodes, hosts, pretendHosts } = nodesOf(options, size);
-  const listen = {
-    ...(pmi === 'fd' ? {} : await toListenOptions(pmi)),
-    ...(options.ports === undefined ? {} : { ports: checkPorts(options.ports) }),
-  };
-  const makeGroup: LaunchPlan['makeGroup'] = (ranks) => ({
-    ...makeGroupOptions(ranks, universe, options.ranksPerNode, options),
-    ...listen,
-    pmi: pmi === 'fd' ? 'fd' : 'port',
-    pretendHosts,
-    // What is started further inside need not descend from the rank's process: a container's runtime may detach it.
-    descendantsOnly: shim,
-  });
-  return {
-    size,
-    apps: programs.map(({ args }, i) => ({ program: args[0]!, ranks: sizes[i]! })),
-    signal: checkSignal(options.signal),
-    stdout,
-    stderr,
-    singleton: singletonOf(options.singleton, size),
-    maxSpawn: checkSpawnLimit(options.maxSpawn, universe, size),
-    makeGroup,
-    native: {
-      ...makeGroup(size),
-      nodes: nodes.length === 0 && sizes.length > 1 ? nodesInOrder(size, options.ranksPerNode) : nodes,
-      appSizes: sizes,
-      ...(options.nameServer === undefined
-        ? {}
-        : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) }),
-      agent: agentPath,
-      programs,
-      hosts,
-      nodeNumbers: [],
-      stdout: toOutputPlan(stdout, joins),
-      stderr: toOutputPlan(stderr, joins),
-      label,
-      spawnedLabel: label.includes('%g') ? label : label.replaceAll('%r', '%g:%r'),
-      binding: toBinding(options.bind),
-      stdinReaders: stdinReaders(options.stdin, size),
-      silent:
-        options.outputFrom === undefined
-          ? []
-          : flags(checkIntegers('outputFrom', options.outputFrom, 0, size - 1), size).map((said) => !said),
-      ...debuggerOf(options.debugger, size),
-      ...callerOf(options),
-      endOnFailure:
-        checkOneOf('onFailure', options.onFailure ?? 'kill', ['kill', 'wait'] as const) === 'kill',
-      endOnEarlyExit:
-        checkOneOf('onEarlyExit', options.onEarlyExit ?? 'fail', ['fail', 'wait'] as const) === 'fail',
-      grace: checkInteger('killTimeout', options.killTimeout ?? 5000, 0, MAX_MILLISECONDS),
-      timeout:
-        options.timeout === undefined ? 0 : checkInteger('timeout', options.timeout, 1, MAX_TIME_LIMIT),
-      startupTimeout:
-        options.startupTimeout === undefined
-          ? 0
-          : checkInteger('startupTimeout', options.startupTimeout, 1, MAX_TIME_LIMIT),
-    },
-  };
 }

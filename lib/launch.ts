@@ -7,22 +7,23 @@ import { pushNative, tellNative, toPmiEvent } from './events';
 import { startDispatch } from './dispatch';
 import { JobHandle } from './handle';
 import { Job, type JobEvent, type JobStreams } from './job';
-import { planLaunch, type LaunchOptions, type LaunchPlan, type OutputTarget } from './launch-options';
+import type { LaunchOptions, OutputTarget } from './launch-options';
+import { planLaunch, type LaunchPlan } from './launch-plan';
 import { agentPath, native } from './native';
 import { exitOf, toJobResult, type JobResult } from './result';
 import { Spawner } from './spawn';
 import { deferred } from './wait';
 
 interface Pipes {
-  /** Ours. */
+  /** The read ends. */
   streams: Readable[];
-  /** To be given away. */
+  /** The write ends, for the agent or the ranks. */
   fds: number[];
 }
 
 function openPipes(count: number): Pipes {
   const ends = native.openPipes(count);
-  // Loaded for who wants streams: it takes as long as starting a rank.
+  // Loaded only if it is used: it takes as long to load as a rank takes to start.
   const { Socket } = process.getBuiltinModule('node:net');
   return {
     streams: ends
@@ -32,7 +33,7 @@ function openPipes(count: number): Pipes {
   };
 }
 
-/** Opens the pipes that the plan asks for, and starts it. Returns the native handle. */
+/** Opens the pipes that the plan needs, and starts the job. Returns its native handle. */
 function start(
   { size, stdout, stderr, singleton, native: options }: LaunchPlan,
   streams: JobStreams,
@@ -75,18 +76,20 @@ function start(
 }
 
 /**
- * Starts ahead what a {@link launch} needs beside its ranks, so that the next one finds it running: for a tool that knows
- * that it will launch, and reads its options meanwhile. Only a launch in this worker whose
- * `stdout` and `stderr` are not 'pipe' can use it, and only while user, working directory and umask of this process stay
- * what they are now; its limits, priority and stdin are those of now too. Without any launch it ends with the process,
- * which it does not keep alive; what cannot be started ahead is started by launch().
+ * Starts the agent ahead of the next {@link launch}. A command that knows that it will launch can read its options
+ * meanwhile.
+ *
+ * Only a launch in this worker can use the agent, if its `stdout` and `stderr` are not 'pipe', and if this process has not
+ * changed its user, working directory or umask since. The limits, the priority and the stdin of the job are those at the
+ * time of this call. If there is no launch, the agent ends with the process, and does not keep it alive. If the agent cannot
+ * be started ahead, launch() starts it and reports errors.
  */
 export function prepareLaunch(): void {
   try {
     startDispatch();
     native.prepareAgent({ agent: agentPath });
   } catch {
-    // launch() will tell.
+    // launch() tries again, and reports the error.
   }
 }
 
@@ -95,12 +98,12 @@ const groupOf = ({ group }: { group: number }): { group?: number } => (group ===
 /**
  * Starts a job: a PMI server here, wireup-agent as this process's child, the ranks as the agent's.
  *
- * With `pmi: 'unix'` (and no `execShim: false`) the small program wireup-exec stands before each rank's program and
- * turns the socket into an inherited fd, so that an MPI that knows nothing of `unix://` runs over it.
+ * With `pmi: 'unix'`, unless `execShim` is false, the small program wireup-exec runs before the program of each rank and
+ * turns the socket into an inherited fd. So MPI libraries work that cannot read `unix://`.
  *
- * @returns when the agent runs; the ranks are being started
+ * @returns the job as soon as the agent runs; the ranks are then being started
  * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_FD_LIMIT`, `ERR_PMI_LAUNCH`, `ERR_PMI_LISTEN`,
- * `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, or with the signal's reason. A program that cannot be started is no rejection but a result.
+ * `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, or with the signal's reason. If a program cannot be started, the promise does not reject: the job's result says so.
  */
 export async function launch(options: LaunchOptions): Promise<Job> {
   const plan = await planLaunch(options);
@@ -113,7 +116,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const result = deferred<JobResult>();
   const started = deferred<readonly number[]>();
   const streams: JobStreams = {};
-  // What is of spawned groups ranks can repeat.
+  // Ranks can repeat the events of spawned groups without bound, so the hub limits those.
   const spawner = new Spawner(plan, (event) => hub.push(event, true));
   const pids: number[] = [];
   let running = 0;
@@ -177,7 +180,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
             return result.resolve(toJobResult(notice, host, apps, spawner));
           case 'closed':
-            // Each launch has a result, but for one that failed inside in such a way that it could not say it.
+            // Each job has a result, except one that an internal error ended.
             result.reject(failure);
             return hub.end();
         }

@@ -5,10 +5,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromThrown } from './errors';
+import type { NativeAdmission } from './identity';
+import type { NativeJobSettings } from './launch-options';
+import type { PmiTransport } from './transports';
 import type { RankState } from './status';
 
 export interface NativePeer {
-  transport: 'fd' | 'unix' | 'tcp';
+  transport: PmiTransport;
   uid?: number;
   pid?: number;
   address: string;
@@ -200,34 +203,22 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   | NativeReady
 );
 
-export interface NativeProcessGroupOptions {
+/** lib/identity.ts declares what PmiServer and launch() have in common. */
+export interface NativeProcessGroupOptions extends NativeAdmission {
   size: number;
   kvsname: string;
-  /** The job's own size when absent. */
+  /** The size of the group if it is undefined. */
   universeSize?: number;
-  /** Every PMI-1 client is answered with 1.2. */
-  offerPmi12?: boolean;
-  /** Bytes that keys and values may take. */
-  kvsLimit: number;
-  /** The kvsname of the job that has spawned this one. */
+  /** The kvsname of the group that has spawned this one. */
   spawner?: string;
-  /** Keys that are there from the start. */
+  /** Keys that exist from the start. */
   preput?: [string, string][];
-  /** Nodes are filled in the order of ranks, where `nodes` is empty. */
+  /** If `nodes` is empty, nodes are filled in the order of ranks. */
   ranksPerNode: number;
-  /** The node of each rank, or nothing: one application. */
+  /** The node of each rank. Empty if there is one application. */
   nodes: number[];
-  /** How many ranks each application has, where `nodes` says where they are. */
+  /** How many ranks each application has, if `nodes` is not empty. */
   appSizes: number[];
-  /** The first and the last uid of each range. */
-  allowedUids: [number, number][];
-  /** Addresses in digits, or such with a count of bits (CIDR). */
-  allowHosts: string[];
-  /** PMI_ID of each rank. */
-  pmiIds: string[];
-  reconnect: boolean;
-  /** Milliseconds from accept to a good initack. */
-  handshakeTimeout: number;
 }
 
 export interface NativeListenOptions {
@@ -284,11 +275,6 @@ export interface NativeOutputPlan {
   file: string;
 }
 
-export interface NativeBinding {
-  unit: 'none' | 'hwthread' | 'core' | 'socket' | 'list';
-  sets: number[][];
-}
-
 export interface NativeGroupOptions extends NativeProcessGroupOptions, NativeListenOptions {
   pmi: 'fd' | 'port';
   /** By appnum. */
@@ -303,36 +289,20 @@ export interface NativeGroupOptions extends NativeProcessGroupOptions, NativeLis
   descendantsOnly: boolean;
 }
 
-export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions, NativeCaller {
-  /** Taken over, also when the call throws: the connection of a rank that runs, instead of one to start; -1: none. */
+/** lib/launch-options.ts declares the settings of the job. */
+export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions, NativeJobSettings {
+  /** The connection of a rank that runs already; -1: none. The addon takes it over, even if the call throws. */
   singletonFd: number;
   singletonPid: number;
   agent: string;
   stdout: NativeOutputPlan;
   stderr: NativeOutputPlan;
-  label: string;
-  /** Of spawned groups. */
-  spawnedLabel: string;
-  binding: NativeBinding;
-  /** Of each rank, or nothing. */
-  stdinReaders: boolean[];
-  silent: boolean[];
-  /** Taken over, also when the call throws: write ends of pipes that stand for the agent's stdout and stderr; -1: none. */
+  /** Write ends of pipes that replace the agent's stdout and stderr; -1: none. Taken over, even if the call throws. */
   stdoutFd: number;
   stderrFd: number;
-  /** Taken over: of each rank, or nothing. */
+  /** One for each rank, or none. Taken over, even if the call throws. */
   rankStdoutFds: number[];
   rankStderrFds: number[];
-  /** Put before the program of the ranks `debugged`. */
-  debugger: string[];
-  debugged: number[];
-  endOnFailure: boolean;
-  endOnEarlyExit: boolean;
-  /** Milliseconds between TERM and KILL. */
-  grace: number;
-  /** Milliseconds; 0: no limit. */
-  timeout: number;
-  startupTimeout: number;
 }
 
 export interface NativeConnectOptions {

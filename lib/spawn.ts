@@ -11,7 +11,7 @@ import {
 import { MAX_RANKS } from './limits';
 import { checkInteger } from './options';
 import { softCount } from './soft';
-import type { LaunchPlan } from './launch-options';
+import type { LaunchPlan } from './launch-plan';
 
 /** What spawned groups may run at a time where nothing is said: enough for programs, and an end to those that spawn for ever. */
 const DEFAULT_MAX_SPAWN = 1024;

@@ -1,22 +1,25 @@
-/** `wireup bench`: the command; what it does is loaded when it is asked for. */
+/** `wireup bench`: its command line. The benchmarks are loaded only if it runs. */
 import { availableParallelism } from 'node:os';
-import { Argument, InvalidArgumentError, Option, type Command } from 'commander';
+import { Argument, type Command } from 'commander';
 import { MAX_RANKS } from '../limits';
-import { UsageError } from './mpiexec-args';
-import { wholeNumber } from './report';
+import { transportNames, transports, type PmiTransport } from '../transports';
+import { valueOption } from './commander-options';
+import { InvalidValue, listOf, UsageError, wholeNumber } from './option';
 
 export const benchmarks = ['exchange', 'barrier', 'get', 'put', 'launch', 'connect'] as const;
 export type Benchmark = (typeof benchmarks)[number];
 
-export const transports = ['fd', 'tcp', 'unix'] as const;
-export type Transport = (typeof transports)[number];
+export type Transport = PmiTransport;
 
-/** A machine that is busy for all of its users. */
+/** Those with a floor to compare with. */
+const measurable = transportNames.filter((name) => transports[name].floor);
+
+/** The busy loops of --load: with so many, the machine is busy for all of its users. */
 const LOAD_PER_PROCESSOR = 3;
-/** More makes every run time out (conduct.mts). */
+/** With more of them every run would reach its time limit (conduct.mts). */
 const MAX_LOAD = 1000;
 
-/** Seconds for one run of one launcher, longer than any should take: one that waits for what never comes is given up. */
+/** Seconds for one run of one launcher, longer than any should take. */
 export const RUN_LIMIT = 300;
 
 export interface BenchOptions {
@@ -34,19 +37,24 @@ function list<T>(one: (text: string) => T): (text: string) => T[] {
 }
 
 function transport(text: string): Transport {
-  const found = transports.find((each) => each === text);
+  const found = measurable.find((each) => each === text);
   if (found === undefined)
-    throw new InvalidArgumentError(`Expected ${transports.join(', ')}, or several of them.`);
+    throw new InvalidValue(`expected ${listOf(measurable)}, or several with commas between them`);
   return found;
 }
 
-/** A swarm's ranks are no processes, so they can neither be launched nor inherit. */
+/** The ranks of a swarm are not processes, so they can neither be launched nor inherit an fd. */
 function check(what: readonly Benchmark[], options: BenchOptions): BenchOptions {
   if (!options.swarm) return options;
-  if (what.includes('launch')) throw new UsageError('--swarm: launch is of processes');
+  if (what.includes('launch'))
+    throw new UsageError(
+      '--swarm: the benchmark launch starts a process for each rank; expected another benchmark',
+    );
   const pmi = options.pmi.filter((each) => each !== 'fd');
   if (pmi.length === 0)
-    throw new UsageError('--swarm: expected tcp or unix; an fd is inherited by a process of its own');
+    throw new UsageError(
+      '--swarm: expected --pmi tcp or --pmi unix, because only a process of its own can inherit an fd',
+    );
   return { ...options, pmi };
 }
 
@@ -54,7 +62,7 @@ export function addBench(program: Command): void {
   program
     .command('bench')
     .description(
-      'measure what wire-up costs here, beside a plain loop that does no more, and beside other launchers',
+      'measure what PMI costs on this machine, in comparison with a plain loop (the floor) and with other launchers',
     )
     .addArgument(
       new Argument('[benchmarks...]', 'what to measure')
@@ -62,55 +70,59 @@ export function addBench(program: Command): void {
         .default(['exchange'], 'exchange'),
     )
     .addOption(
-      new Option('--ranks <counts>', 'how many ranks, such as 64,256')
-        .argParser(list(wholeNumber(1, MAX_RANKS)))
-        .default([64], '64'),
+      valueOption(
+        '--ranks <counts>',
+        'how many ranks, such as 64,256',
+        list(wholeNumber(1, MAX_RANKS)),
+      ).default([64], '64'),
     )
     .addOption(
-      new Option('--pmi <transports>', 'how ranks reach their server')
-        .argParser(list(transport))
-        .default([...transports], transports.join(',')),
+      valueOption('--pmi <transports>', 'how ranks reach their server', list(transport)).default(
+        [...measurable],
+        measurable.join(','),
+      ),
     )
     .addOption(
-      new Option('--pairs <N>', 'how often each is run, in turn with the others')
-        .argParser(wholeNumber(1, 1000))
-        .default(11),
+      valueOption(
+        '--pairs <N>',
+        'how often each launcher runs, in turn with the others',
+        wholeNumber(1, 1000),
+      ).default(11),
     )
     .option(
       '--swarm',
-      'connections of few processes in place of a process for each rank: for high counts, over tcp and unix',
+      'a few processes hold the connections of all ranks: for many ranks, over tcp and unix',
       false,
     )
     .addOption(
-      new Option(
+      valueOption(
         '--load [processes]',
-        'measure beside so many busy loops, each in a session of its own (without a number: three a processor)',
-      )
-        .preset(String(LOAD_PER_PROCESSOR * availableParallelism()))
-        .argParser(wholeNumber(1, MAX_LOAD)),
+        'run so many busy loops meanwhile, each in a session of its own (without a number: three for each processor)',
+        wholeNumber(1, MAX_LOAD),
+      ).preset(String(LOAD_PER_PROCESSOR * availableParallelism())),
     )
-    .option('--json <file>', 'write all figures to a file, as JSON; - is stdout')
-    .option('--html <file>', 'write a report with plots to a file, which needs no other')
+    .option('--json <file>', 'write all figures to a file, as JSON (-: to stdout)')
+    .option('--html <file>', 'write a report with plots to a file that needs no other file')
     .addHelpText(
       'after',
       `
-exchange  each rank puts a card of 128 bytes, waits in a barrier, gets the cards of 64 others, waits in a barrier
-barrier   one barrier over all ranks
-get, put  one by each rank, all at once
-connect   each rank connects and says all that comes before its first put
-launch    \`true\` in each rank, from the start of the launcher to its end; always over the default transport
+Benchmarks:
+  exchange  each rank puts a business card of 128 bytes, enters a barrier, gets the cards of 64 ranks, enters a barrier
+  barrier   one barrier of all ranks
+  get, put  one request of each rank, all at the same time
+  connect   each rank connects, and sends all requests that come before its first put
+  launch    \`true\` in each rank, from the start of the launcher to its end; always over the default transport
 
-Ranks are a small C program that sends a request and waits for its answer, as MPICH's client does. It runs under wireup
-run, under mpiexec.hydra, srun and flux where they are in PATH, and under the echo floor: a plain epoll loop of canned
-answers on the same sockets. launch has the spawn floor: posix_spawn and waiting, and \`node -e 0\`. All take turns, so
-that what the machine does meanwhile meets all. The ratio is the median of those of each turn, with its 95 % interval;
-that of the floor to itself is what the noise is worth. On a busy machine (--load) the scheduler shares the processors
-between sessions first: a launcher whose ranks stand in one session gets less of them.
+The ranks are a small C program that sends one request at a time, as MPICH's client does. It runs under wireup run, under
+mpiexec.hydra, srun and flux if they are in PATH, and under the floor: a plain epoll loop that sends fixed replies over the
+same sockets. The floor of launch is posix_spawn and waitpid, and \`node -e 0\`. All take turns, so that other load on the
+machine affects all of them. The ratio is the median of the ratios of all turns, with its 95 % interval. The ratio of the
+floor to itself shows how large the measuring error is. On a busy machine (--load) the scheduler shares the processors
+between sessions first: if a launcher has all ranks in one session, they get a smaller share.
 
-A run that takes longer than ${RUN_LIMIT} s is ended and has failed. Another launcher that fails is named once and left out from
-there on. Where wireup or the floor fails, that benchmark ends, and the next begins. What has been measured by then, or by
-^C, is kept and reported, of each benchmark the turns that are complete. The exit code is 1 where wireup or the floor has
-failed.
+wireup ends a run that takes longer than ${RUN_LIMIT} s, and counts it as failed. If another launcher fails, wireup reports it
+once and continues without it. If wireup or the floor fails, this benchmark ends, the next one begins, and the exit code is
+1. After a failure or ^C, wireup reports the turns that are complete.
 
 Examples:
   wireup bench

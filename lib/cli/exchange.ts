@@ -6,13 +6,13 @@ export function addExchange(program: Command): void {
   program
     .command('exchange')
     .description(
-      'the built-in program: as a rank of any PMI-1 launcher, put a card, barrier, get the cards of all others',
+      'the built-in PMI program: each rank puts a business card, waits in a barrier, and gets the cards of all ranks',
     )
     .addHelpText(
       'after',
       `
-Each rank prints one line; rank 0 also says how long the exchange took. A card that is not its rank's is an error.
-\`wireup pmi exchange\` is the same with options.
+It runs under any PMI-1 launcher. Each rank prints one line; rank 0 also prints how long the exchange took. If a rank gets
+a wrong card, the job fails. \`wireup pmi exchange\` does the same and has options.
 
 Examples:
   wireup run -n 8 wireup exchange
@@ -26,9 +26,9 @@ Examples:
 
 const keyOf = (rank: number): string => `card-${rank}`;
 
-/** Returns the milliseconds it took. A card that is not its rank's ends the job. */
+/** Returns how many milliseconds the exchange took. If a rank gets a wrong card, it ends the job. */
 export async function exchange(pmi: PmiClient, waiting: () => Waiting): Promise<number> {
-  // One word: Hydra cuts a value at its first blank.
+  // Without blanks, because Hydra cuts a value at its first blank.
   const card = `${pmi.rank}/${process.pid}@${hostname()}`;
   const begin = performance.now();
   await pmi.put(keyOf(pmi.rank), card, waiting());

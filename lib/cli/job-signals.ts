@@ -1,8 +1,8 @@
-/** What the tool does with the signals that it gets: most are meant for the ranks. */
+/** What `wireup run` does with the signals that it gets. Most are meant for the ranks. */
 import { describeStatus, type Job } from '../index';
 import { say } from './report';
 
-/** Passed on to the ranks' process groups. */
+/** Signals that go to the ranks' POSIX process groups. */
 const forwarded = [
   'SIGINT',
   'SIGTERM',
@@ -17,16 +17,16 @@ const forwarded = [
 ] as const;
 type Forwarded = (typeof forwarded)[number];
 
-/** Asks where the ranks are. It is ignored by default, so it harms nobody that it reaches by mistake. */
+/** Asks where the ranks are. Other programs ignore it by default, so a mistaken process id does no harm. */
 export const STATUS_SIGNAL = 'SIGURG';
 
-/** How long a job is given to end by its first INT, before its user is told what others do. */
+/** If the job has not ended that long after the first INT, wireup explains what further ones do. */
 const WAITS_MS = 300;
 
-/** An INT that comes as soon after the last is meant for the job, not for the ranks. */
+/** An INT that follows the last one within this time is meant for the job, not for the ranks. */
 const REPEAT_MS = 2000;
 
-/** Takes signals from its making to the end of the process; what comes before there is a job waits for it. */
+/** Handles signals until the process ends. Signals that arrive before the job has started wait for it. */
 export class JobSignals {
   /** A repeated INT ended the job. */
   endedJob = false;
@@ -36,7 +36,7 @@ export class JobSignals {
   #explained = false;
   readonly #early: Forwarded[] = [];
 
-  /** @param ignored what is neither for us nor for the ranks */
+  /** @param ignored signals that neither this process nor the ranks get */
   constructor(ignored: readonly NodeJS.Signals[]) {
     for (const signal of forwarded) {
       process.on(signal, ignored.includes(signal) ? () => undefined : () => this.#take(signal));
@@ -72,22 +72,22 @@ export class JobSignals {
     void (this.#interrupts === 2 ? job.stop() : job.stop({ grace: 0 }));
   }
 
-  /** Once: programs that live on ^C, as interpreters do, are not to be interrupted by us at each. */
+  /** Explains once. Programs that use ^C, such as interpreters, should not be disturbed each time. */
   #explain(job: Job): void {
     if (this.#explained) return;
     this.#explained = true;
     const timer = setTimeout(() => {
       if (!this.endedJob)
         say(
-          `the ranks were interrupted and go on; ^C twice within ${REPEAT_MS / 1000} s ends the job, once more kills it`,
+          `the ranks got SIGINT and continue; ^C twice within ${REPEAT_MS / 1000} s ends the job, a third ^C kills it`,
         );
     }, WAITS_MS);
     void job.result.then(() => clearTimeout(timer));
   }
 
-  /** The shell is to see us stopped, once the ranks' TSTP has left: a stopped process sends nothing. */
+  /** Stops this process, so that its shell sees it stopped. A stopped process sends nothing, so the ranks' TSTP goes first. */
   async #stop(job: Job): Promise<void> {
-    // What is asked is answered in order.
+    // The reactor handles requests in order: when it answers this one, it has sent the TSTP.
     await job.status().catch(() => undefined);
     process.kill(process.pid, 'SIGSTOP');
   }
@@ -101,7 +101,7 @@ export class JobSignals {
       for (const group of status.spawned ?? [])
         say(`spawned group ${group.group}, ${ranks(group.size)}: ${describeStatus(group)}`);
     } catch {
-      // It has just ended, which is said anyway.
+      // The job has just ended, which is reported anyway.
     }
   }
 }

@@ -5,10 +5,10 @@ import { libpmiPath } from '../index';
 export function addLibpmiPath(program: Command): void {
   program
     .command('libpmi-path')
-    .description('print where libpmi.so.0 is, PMI-1 for C programs')
+    .description('print the path of libpmi.so.0, the PMI-1 library for C programs')
     .option(
       '--folder',
-      'its folder, which also holds libpmi2.so.0, wireup-exec and the files for PKG_CONFIG_PATH',
+      'print its folder, which also contains libpmi2.so.0, wireup-exec and the files for PKG_CONFIG_PATH',
       false,
     )
     .addHelpText(

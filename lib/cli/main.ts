@@ -1,11 +1,11 @@
-/** Where the tool begins. Called as mpiexec it is `wireup run`. */
+/** The start of the command. If it is called as mpiexec, it is `wireup run`. */
 import { readStart } from './start';
 
-/** The installed link, and one that a user makes to it (docs/spawn.md). */
+/** The installed link, and a link that users can make to it (docs/spawn.md). */
 const MPIEXECS = ['mpiexec.wireup', 'mpiexec'];
 
-// What is not needed is not loaded: that takes as long as starting a rank. Not by import(), which loads Node's loader of
-// modules first: that takes as long as starting Node.
+// It loads only the files that the command needs, because loading the others takes as long as starting a rank. It uses
+// require(), because import() first loads Node's module loader, which takes as long as starting Node.
 function main(): void {
   const start = readStart();
   const isMpiexec = MPIEXECS.includes(start.name);

@@ -1,122 +1,94 @@
 /**
- * The grammar of mpiexec's command line, made into what commander reads.
+ * Reads mpiexec's command line by the table of options.
  *
  *     mpiexec [option...] program [arg...] [: [option...] program [arg...]]...
  *
- * An option has one dash or two, its value behind a blank or `=`. Options end at the program; a lone `:` ends its
- * arguments, as MPI has it.
+ * An option has one dash or two. Its value follows after a blank or `=`. The options end at the program. A lone `:` ends the
+ * arguments of the program, as in the MPI standard.
  */
-import type { Command, Option } from 'commander';
+import { readFileSync } from 'node:fs';
 import { parseArgsStringToArgv } from 'string-argv';
 import { isWellFormed } from '../options';
+import {
+  addVariables,
+  checkTogether,
+  defaultsOf,
+  longName,
+  readValue,
+  UsageError,
+  type OptionRow,
+  type OptionTable,
+} from './option';
+import { unsupported } from './other-mpiexecs';
+import { runOptions, type JobValues, type ProgramValues } from './run-options';
+import { toBytes, toText } from './start';
 
-/** One program with its options, as commander reads them. */
-export interface Segment {
-  options: string[];
+/** No option has this name. */
+export class UnknownOption extends UsageError {
+  constructor(readonly option: string) {
+    super(`unknown option '--${option}'`);
+  }
+}
+
+/** The command line asks for its help. */
+export class HelpWanted extends Error {}
+
+export interface RunProgram {
+  program: string;
+  args: string[];
+  options: ProgramValues;
+}
+
+export interface RunRequest {
+  job: JobValues;
+  programs: RunProgram[];
+}
+
+/** An option of the command line: its row, how it was written, and its value. A flag has none. */
+interface Given {
+  key: string;
+  row: OptionRow;
+  word: string;
+  text: string | undefined;
+}
+
+/** What stands between two colons. */
+interface Part {
+  given: Given[];
   program: string | undefined;
   args: string[];
 }
 
-/** The long names of options whose values are of a kind. */
-export interface OptionKinds {
-  /** A name and a value. */
-  pairs: ReadonlySet<string>;
-  /** What need not be UTF-8. */
-  bytes: ReadonlySet<string>;
-}
-
-/** Wrong use, told in one line. */
-export class UsageError extends Error {}
-
-/** Other names that mpiexecs have for an option of ours. */
-const aliases: Readonly<Record<string, string>> = {
-  h: 'help',
-  np: 'n',
-  perhost: 'ppn',
-  'prepend-rank': 'l',
-  host: 'hosts',
-  H: 'hosts',
-  c: 'n',
-  machinefile: 'hostfile',
-  outfile: 'outfile-pattern',
-  errfile: 'errfile-pattern',
-  bootstrap: 'launcher',
-  binding: 'bind-to',
-  version: 'info',
-};
-
-/** Options of other mpiexecs that this one does not have, and why. */
-const unsupported: Readonly<Record<string, string>> = {
-  arch: 'all ranks run on this machine, so there is nothing to choose',
-  'map-by': 'use --map to place ranks on pretended nodes, --bind-to to bind them',
-  membind: "memory is bound by the kernel's first touch; bind ranks with --bind-to",
-  rmk: 'there is no resource manager here: ranks start on this machine',
-  iface:
-    'the PMI server is on this machine; MPI chooses its own interface (for MPICH: MPIR_CVAR_CH3_NETWORK_IFACE, UCX_NET_DEVICES)',
-  'launcher-exec': "ranks are started by wireup-agent, not by a launcher's program",
-  'bootstrap-exec': "ranks are started by wireup-agent, not by a launcher's program",
-  'disable-auto-cleanup': 'say --on-failure wait',
-  'enable-auto-cleanup': 'it is the default: --on-failure kill',
-  'disable-hostname-propagation': "the host's name is not looked up by the ranks",
-  'enable-hostname-propagation': "the host's name is not looked up by the ranks",
-  localhost: 'the ranks reach their server at 127.0.0.1, whatever the host is called',
-  nameserver:
-    "its host and port are another launcher's; start `wireup names serve` and say --name-server with its address",
-  'gpus-per-proc': 'GPUs are not assigned; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
-  'gpu-subdevs-per-proc': 'GPUs are not assigned; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
-  'order-nodes': 'nodes come in the order in which they are named',
-  rankmap: 'use --map with the node of each rank',
-  'skip-launch-node': 'all ranks run on this machine',
-  topolib: "the machine's topology is read from /sys",
-  demux: 'output is waited for by epoll',
-  dbg: 'say --debugger',
-  'ckpoint-interval': 'there is no checkpointing here; see --reconnect',
-  'ckpoint-prefix': 'there is no checkpointing here; see --reconnect',
-  ckpointlib: 'there is no checkpointing here; see --reconnect',
-  profile: 'see --result',
-  x: 'ranks inherit all variables; set one with --genv NAME VALUE',
-  N: 'say --ppn N with --hosts',
-  npernode: 'say --ppn N with --hosts',
-  oversubscribe: 'there are no slots: as many ranks start as -n says',
-  'use-hwthread-cpus': 'there are no slots: as many ranks start as -n says',
-  'allow-run-as-root': 'root needs no permission here',
-  mca: "it is Open MPI's, which finds its processes by PMIx; this launcher speaks PMI-1 and PMI-2",
-  'tag-output': 'say -l',
-  'enable-x': "X forwarding is ssh's, and ranks start on this machine",
-  'disable-x': "X forwarding is ssh's, and ranks start on this machine",
-  'memory-alloc-kinds': 'no MPI of today is told of it by its launcher',
-};
-
-function findOption(options: readonly Option[], name: string): Option | undefined {
-  return options.find(({ long, short }) => long === `--${name}` || short === `-${name}`);
+function namesOf(rows: OptionTable): Map<string, string> {
+  return new Map(
+    Object.entries(rows).flatMap(([key, { short, also = [] }]) =>
+      [longName(key), ...(short === undefined ? [] : [short]), ...also].map((name) => [name, key] as const),
+    ),
+  );
 }
 
 class Reader {
+  readonly #names = namesOf(runOptions);
   readonly #words: string[];
   #at = 0;
-  /** Where the words of a -file end. */
+  /** The end of the words that came from a -file. */
   #fileEnd = 0;
 
-  constructor(
-    argv: readonly string[],
-    private readonly options: readonly Option[],
-    private readonly kinds: OptionKinds,
-    private readonly wordsOf: (file: string) => string[],
-  ) {
-    this.#words = [...argv];
+  constructor(words: readonly string[]) {
+    this.#words = [...words];
   }
 
-  segments(): Segment[] {
-    const found = [this.#segment()];
+  parts(): Part[] {
+    const found = [this.#part()];
     while (this.#words[this.#at] === ':') {
       this.#at++;
-      found.push(this.#segment());
+      found.push(this.#part());
     }
     return found;
   }
 
-  #segment(): Segment {
-    const segment: Segment = { options: [], program: undefined, args: [] };
+  #part(): Part {
+    const part: Part = { given: [], program: undefined, args: [] };
     while (this.#at < this.#words.length && this.#words[this.#at] !== ':') {
       const word = this.#words[this.#at]!;
       if (word === '--') {
@@ -125,71 +97,61 @@ class Reader {
       }
       if (!word.startsWith('-') || word === '-') break;
       this.#at++;
-      this.#option(word, segment);
+      this.#option(word, part);
     }
     if (this.#at < this.#words.length && this.#words[this.#at] !== ':')
-      segment.program = this.#words[this.#at++];
-    // Only a lone `:` ends arguments.
+      part.program = this.#words[this.#at++];
+    // Options of the program that contain a colon are its own: only a lone one ends its arguments.
     const colon = this.#words.indexOf(':', this.#at);
     const end = colon < 0 ? this.#words.length : colon;
-    segment.args = this.#words.slice(this.#at, end);
+    part.args = this.#words.slice(this.#at, end);
     this.#at = end;
-    return segment;
+    return part;
   }
 
-  #option(word: string, segment: Segment): void {
-    const match = /^--?([A-Za-z][\w-]*)(?:=([^]*))?$/.exec(word);
-    if (match === null) throw new UsageError(`unknown option '${word}'`);
-    const [, said, value] = match as unknown as [string, string, string | undefined];
-    const name = aliases[said] ?? said;
+  #option(whole: string, part: Part): void {
+    const match = /^(--?([A-Za-z][\w-]*))(?:=([^]*))?$/.exec(whole);
+    if (match === null) throw new UsageError(`unknown option '${whole}'`);
+    const [, word, name, value] = match as unknown as [string, string, string, string | undefined];
+    if (name === 'help' || name === 'h') throw new HelpWanted();
     const why = unsupported[name];
     if (why !== undefined) throw new UsageError(`option '${word}' is not supported: ${why}`);
-    const option = findOption(this.options, name);
-    const long = option?.long ?? `--${name}`;
-    if (option !== undefined && !option.required) {
-      if (value !== undefined) throw new UsageError(`option '${word}' takes no value`);
-      segment.options.push(long);
-      return;
-    }
-    let given = value ?? (option === undefined ? undefined : this.#words[this.#at++]);
-    // `-env NAME VALUE`, which may also be NAME=VALUE.
-    if (given !== undefined && this.kinds.pairs.has(long) && !given.includes('=')) {
-      if (this.#at >= this.#words.length)
-        throw new UsageError(`option '${word}': expected a name and a value`);
-      given = `${given}=${this.#words[this.#at++]}`;
-    }
-    if (given !== undefined && !isWellFormed(given) && !this.kinds.bytes.has(long))
-      throw new UsageError(`option '${word}': expected UTF-8`);
-    if (long === '--file' && given !== undefined) return this.#insert(given);
-    // Without a value commander says what is missing; an unknown option it compares with those that there are.
-    segment.options.push(given === undefined ? long : `${long}=${given}`);
+    const key = this.#names.get(name);
+    if (key === undefined) throw new UnknownOption(name);
+    const row = runOptions[key]!;
+    const text = row.value === undefined ? undefined : this.#value(word, row, value);
+    if (row.value === undefined && value !== undefined) throw new UsageError(`${word} takes no value`);
+    if (key === 'file') return this.#insert(text!);
+    part.given.push({ key, row, word, text });
+  }
+
+  #value(word: string, row: OptionRow, attached: string | undefined): string {
+    const first = attached ?? this.#next(word, row);
+    const text = row.pair && !first.includes('=') ? `${first}=${this.#next(word, row)}` : first;
+    if (!row.bytes && !isWellFormed(text)) throw new UsageError(`${word}: expected UTF-8`);
+    return text;
+  }
+
+  #next(word: string, row: OptionRow): string {
+    if (this.#at >= this.#words.length)
+      throw new UsageError(
+        `${word} needs ${row.pair ? 'a name and a value' : `a value: ${word} ${row.value}`}`,
+      );
+    return this.#words[this.#at++]!;
   }
 
   #insert(file: string): void {
     if (this.#at <= this.#fileEnd && this.#fileEnd > 0)
-      throw new UsageError(`--file ${file}: a file of options cannot name another`);
-    const words = this.wordsOf(file);
+      throw new UsageError(`--file ${file}: a file of options cannot name another one`);
+    const words = linesOf(readText('--file', file)).flatMap((line) => parseArgsStringToArgv(line));
     if (words.includes(':'))
-      throw new UsageError(`--file ${file}: it has the options of one program; expected no ':'`);
+      throw new UsageError(`--file ${file}: expected the options of one program, without ':'`);
     this.#words.splice(this.#at, 0, ...words);
     this.#fileEnd = this.#at + words.length;
   }
 }
 
-/**
- * @param command whose options there are
- * @param wordsOf reads a -file, whose words stand in its place
- * @throws {@link UsageError}
- */
-export function readCommandLine(
-  argv: readonly string[],
-  command: Command,
-  kinds: OptionKinds,
-  wordsOf: (file: string) => string[],
-): Segment[] {
-  return new Reader(argv, command.options, kinds, wordsOf).segments();
-}
-
+/** Lines of a -file or -configfile. A line that begins with `#` is a comment; `\` at the end of a line continues it. */
 function linesOf(text: string): string[] {
   return text
     .replace(/\\\n/g, ' ')
@@ -197,15 +159,73 @@ function linesOf(text: string): string[] {
     .filter((line) => !/^\s*(#|$)/.test(line));
 }
 
-/**
- * The lines of a -configfile, each a segment of a command line, as MPI has it: a line that begins with `#` is a comment, `\`
- * at the end of one goes on with the next. Words may be quoted.
- */
-export function readConfigFile(text: string): string[] {
+/** The lines of a -configfile, each one part of a command line, as in the MPI standard. Words may be quoted. */
+function wordsOfConfig(text: string): string[] {
   return linesOf(text).flatMap((line, i) => [...(i === 0 ? [] : [':']), ...parseArgsStringToArgv(line)]);
 }
 
-/** The words of a -file, in lines of the same kind. */
-export function readOptionsFile(text: string): string[] {
-  return linesOf(text).flatMap((line) => parseArgsStringToArgv(line));
+/** Replaces a part that names a -configfile by the parts in that file. The part's own options go before those of the first. */
+function withConfigFile(part: Part): Part[] {
+  const isConfig = ({ key }: Given): boolean => key === 'configfile';
+  const files = part.given.filter(isConfig);
+  if (files.length === 0) return [part];
+  if (files.length > 1) throw new UsageError('--configfile: expected one file');
+  const file = files[0]!.text!;
+  if (part.program !== undefined)
+    throw new UsageError(
+      `--configfile ${file}: expected no program beside it, because the file names the programs`,
+    );
+  const parts = new Reader(wordsOfConfig(readText('--configfile', file))).parts();
+  if (parts.some(({ given }) => given.some(isConfig)))
+    throw new UsageError(`--configfile ${file}: a configfile cannot name another one`);
+  const [first, ...rest] = parts as [Part, ...Part[]];
+  return [{ ...first, given: [...part.given.filter((one) => !isConfig(one)), ...first.given] }, ...rest];
+}
+
+export function readText(option: string, file: string): string {
+  try {
+    return toText(readFileSync(toBytes(file)));
+  } catch (error) {
+    throw new UsageError(`${option} ${file}: ${(error as Error).message}`);
+  }
+}
+
+/** The values of the options, further ones instead of or beside earlier ones. */
+function valuesOf<Values>(rows: OptionTable, given: readonly Given[]): Values {
+  const values: Record<string, unknown> = defaultsOf(rows);
+  const keys = new Set<string>();
+  for (const { key, row, word, text } of given) {
+    values[key] =
+      text === undefined ? true : readValue(word, row, text, keys.has(key) ? values[key] : undefined);
+    keys.add(key);
+  }
+  checkTogether(rows, keys);
+  addVariables(rows, values as never, keys);
+  return values as Values;
+}
+
+const rowsOf = (program: boolean): OptionTable =>
+  Object.fromEntries(Object.entries(runOptions).filter(([, row]) => (row.program ?? false) === program));
+
+/**
+ * What the command line asks for.
+ *
+ * @throws {@link UsageError}, {@link UnknownOption}, {@link HelpWanted}
+ */
+export function readRun(words: readonly string[]): RunRequest {
+  const parts = new Reader(words).parts().flatMap(withConfigFile);
+  const ofJob = parts.flatMap(({ given }) => given.filter(({ row }) => !row.program));
+  const job = valuesOf<JobValues>(rowsOf(false), ofJob);
+  const programRows = rowsOf(true);
+  const programs = parts.map(({ given, program, args }, i) => {
+    const ofProgram = given.filter(({ row }) => row.program);
+    const options = valuesOf<ProgramValues>(programRows, ofProgram);
+    if (program !== undefined || job.info) return { program: program ?? '', args, options };
+    throw new UsageError(
+      parts.length === 1
+        ? 'expected a program to run'
+        : `expected a program in part ${i + 1} of the command line`,
+    );
+  });
+  return { job, programs };
 }

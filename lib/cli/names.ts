@@ -1,63 +1,69 @@
 import type { Command } from 'commander';
-import { listNames, NameServer } from '../index';
+import { listNames, NameServer, type NameServerOptions } from '../index';
 import { defaultNameServer } from '../names';
 import { printable } from '../printable';
-import { UsageError } from './mpiexec-args';
+import { addOptions, givenTo } from './commander-options';
+import { addVariables, namingOptions, settingsOf, UsageError, type OptionTable, type Values } from './option';
 import { print } from './report';
+import { NAME_SERVER_VARIABLE } from './run-options';
 import { TroubleReport } from './trouble';
 
-/** Where `wireup run` and `wireup names list` look for a name server when they are not told. */
-export const NAME_SERVER_VARIABLE = 'WIREUP_NAME_SERVER';
+const serveOptions = {
+  address: {
+    value: '<address>',
+    defaultText: '$XDG_RUNTIME_DIR/wireup-names, else a socket in a new private folder',
+    help: 'where to listen: unix:///path, /path or unix://@name',
+    setting: 'address',
+  },
+} as const satisfies OptionTable;
 
-/** An empty variable is as one that is not set. */
-export function nameServerOfEnvironment(): string | undefined {
-  return process.env[NAME_SERVER_VARIABLE] || undefined;
-}
+const listOptions = {
+  address: {
+    value: '<address>',
+    variable: { name: NAME_SERVER_VARIABLE, read: (text: string) => text },
+    defaultText: '$XDG_RUNTIME_DIR/wireup-names',
+    help: 'the address of the name server',
+    checkedAs: 'address',
+  },
+  json: { help: 'print one JSON document' },
+} as const satisfies OptionTable;
 
 export function addNames(program: Command): void {
   const names = program
     .command('names')
-    .description('published names (MPI_Publish_name) that several launches share');
+    .description('published names (MPI_Publish_name) that several jobs share');
 
-  names
-    .command('serve')
-    .description('serve names to the launches of one user, until INT, TERM or HUP')
-    .option(
-      '--address <address>',
-      'where: unix:///path, /path or unix://@name; by default $XDG_RUNTIME_DIR/wireup-names, or a fresh private folder',
-    )
+  addOptions(names.command('serve'), serveOptions)
+    .description('serve names to the jobs of one user, until INT, TERM or HUP')
     .addHelpText(
       'after',
       `
-Prints its address, which wireup run takes as --name-server. Only processes of the same user may use it. A name goes
-with the job that published it; all of them go with the server.
+Prints its address, for the option --name-server of wireup run. Only processes of the same user may use it. A name lives as
+long as the job that published it, and no longer than the server.
 
 Example:
   wireup names serve --address /tmp/names-$USER &
   wireup run --name-server /tmp/names-$USER -n 2 ./server &
   wireup run --name-server /tmp/names-$USER -n 4 ./client`,
     )
-    .action(serve);
+    .action((options: Values<typeof serveOptions>) => namingOptions(serveOptions, () => serve(options)));
 
-  names
-    .command('list')
+  addOptions(names.command('list'), listOptions)
     .description(
-      'what is published: name, port, process id of the launcher and kvsname of the job, a line each, between tabs',
+      'list the published names, one line for each: name, port, process id of the launcher, and kvsname of the job, with tabs between them',
     )
-    .option(
-      '--address <address>',
-      `the name server's; ${NAME_SERVER_VARIABLE}, else $XDG_RUNTIME_DIR/wireup-names by default`,
-    )
-    .option('--json', 'print one JSON document', false)
-    .action(list);
+    .action((options: Values<typeof listOptions>, command: Command) => {
+      addVariables(listOptions, options, givenTo(command));
+      return namingOptions(listOptions, () => list(options));
+    });
 }
 
-async function serve(options: { address?: string }): Promise<void> {
-  // Before there is a socket to leave behind.
+async function serve(options: Values<typeof serveOptions>): Promise<void> {
+  // The handlers stand before there is a socket that a signal could leave behind.
   let close = (): void => void (stopped = true);
   let stopped = false;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => close());
-  await using server = await NameServer.listen(options);
+  await using server = await NameServer.listen(settingsOf<NameServerOptions>(serveOptions, options));
   const events = server.events();
   close = () => void server.close();
   if (stopped) return;
@@ -67,11 +73,11 @@ async function serve(options: { address?: string }): Promise<void> {
   trouble.end();
 }
 
-async function list(options: { address?: string; json: boolean }): Promise<void> {
-  const address = options.address ?? nameServerOfEnvironment() ?? defaultNameServer();
+async function list(options: Values<typeof listOptions>): Promise<void> {
+  const address = options.address ?? defaultNameServer();
   if (address === undefined)
     throw new UsageError(
-      `which name server? Neither ${NAME_SERVER_VARIABLE} nor XDG_RUNTIME_DIR is set: say --address`,
+      `no name server is known, because neither ${NAME_SERVER_VARIABLE} nor XDG_RUNTIME_DIR is set; use --address`,
     );
   const names = await listNames(address);
   if (options.json) return print(`${JSON.stringify({ address, names })}\n`);

@@ -1,10 +1,8 @@
-/** Which rank is on which node: host lists, -ppn, and maps of pretended nodes. */
+/** Decides which rank is on which node, by host lists, -ppn, and maps of pretended nodes. */
 import { hostname, networkInterfaces } from 'node:os';
-import { InvalidArgumentError } from 'commander';
-import { UsageError } from './mpiexec-args';
-import { idset } from './report';
+import { idset, InvalidValue, UsageError } from './option';
 
-/** Pretended nodes: so many, or the node of each rank. */
+/** Pretended nodes: how many there are, or the node of each rank. */
 export type PlacementMap = { kind: 'block' | 'cyclic'; nodes: number } | { kind: 'list'; nodes: number[] };
 
 export interface Placement {
@@ -12,13 +10,13 @@ export interface Placement {
   nodes: number[];
   /** The name of each node. */
   hosts: string[];
-  /** They are not names of this machine. */
+  /** The hosts are not names of this machine. */
   pretended: boolean;
 }
 
 interface Host {
   name: string;
-  /** How many ranks it gets before the next host gets some. */
+  /** How many ranks the host gets before the next host gets some. */
   count: number;
 }
 
@@ -27,7 +25,7 @@ export function parseMap(text: string): PlacementMap {
   if (match !== null && Number(match[2]) > 0)
     return { kind: match[1] as 'block' | 'cyclic', nodes: Number(match[2]) };
   if (!/^[\d,-]+$/.test(text))
-    throw new InvalidArgumentError('Expected block:N, cyclic:N, or the node of each rank, such as 0,0,1,1.');
+    throw new InvalidValue('expected block:N, cyclic:N, or the node of each rank, such as 0,0,1,1');
   return { kind: 'list', nodes: text.split(',').flatMap(idset) };
 }
 
@@ -47,17 +45,17 @@ export function hostsOfList(option: string, list: string): Host[] {
   );
 }
 
-/** A host in each line, as Hydra reads it. */
+/** One host in each line, as Hydra reads it. */
 export function hostsOfFile(file: string, text: string): Host[] {
   const items = text
     .split('\n')
     .map((line) => line.replace(/#.*/, '').trim())
     .filter((line) => line !== '');
-  if (items.length === 0) throw new UsageError(`--hostfile ${file}: there is no host in it`);
+  if (items.length === 0) throw new UsageError(`--hostfile ${file}: expected at least one host`);
   return parseHosts(`--hostfile ${file}:`, items);
 }
 
-/** Throws where a name is not this machine's. */
+/** @throws {@link UsageError} if a name does not belong to this machine */
 export async function checkLocal(hosts: readonly Host[]): Promise<void> {
   const others = new Set(
     hosts.map(({ name }) => name).filter((name) => name !== 'localhost' && name !== hostname()),
@@ -73,19 +71,17 @@ export async function checkLocal(hosts: readonly Host[]): Promise<void> {
     try {
       addresses = (await lookup(name, { all: true })).map(({ address }) => address);
     } catch {
-      throw new UsageError(
-        `host ${name} cannot be looked up; ranks start on this machine only, which is called ${hostname()}`,
-      );
+      throw new UsageError(`cannot look up host ${name}; ranks start only on this machine, ${hostname()}`);
     }
     if (!addresses.every(isOwn)) {
       throw new UsageError(
-        `host ${name} (${addresses[0]}) is not this machine, ${hostname()}, and ranks start on no other`,
+        `host ${name} (${addresses[0]}) is not this machine, ${hostname()}; ranks start only here`,
       );
     }
   }
 }
 
-/** Block after block over the hosts, from the first again when ranks are left, as Hydra does. */
+/** Gives each host a block of ranks, and begins again at the first host if ranks remain, as Hydra does. */
 function overHosts(count: number, hosts: readonly Host[], nodeOf: (name: string) => number): number[] {
   const nodes: number[] = [];
   while (nodes.length < count) {
@@ -97,11 +93,11 @@ function overHosts(count: number, hosts: readonly Host[], nodeOf: (name: string)
 }
 
 /**
- * @param segments how many ranks each segment has, and its own hosts where it names some
- * @param ppn the block of each host, instead of its own
+ * @param programs how many ranks each program has, and its hosts
+ * @param ppn how many ranks each host gets at a time, instead of its own count
  */
 export function placeOnHosts(
-  segments: readonly { ranks: number; hosts: readonly Host[] }[],
+  programs: readonly { ranks: number; hosts: readonly Host[] }[],
   ppn: number | undefined,
 ): Placement {
   const names: string[] = [];
@@ -110,9 +106,9 @@ export function placeOnHosts(
     return names.indexOf(name);
   };
   const nodes: number[] = [];
-  // Segments that share their hosts go on where the last one has stopped.
+  // A program with the same hosts as an earlier one continues where that one has stopped.
   const taken = new Map<string, number>();
-  for (const { ranks, hosts } of segments) {
+  for (const { ranks, hosts } of programs) {
     const blocks = hosts.map(({ name, count }) => ({ name, count: ppn ?? count }));
     const key = JSON.stringify(blocks);
     const begin = taken.get(key) ?? 0;
@@ -129,13 +125,14 @@ export function placeByMap(map: PlacementMap, size: number): Placement {
     if (nodes.length !== size)
       throw new UsageError(`--map: expected the node of each of ${size} ranks, got ${nodes.length}`);
   } else {
-    if (map.nodes > size) throw new UsageError(`--map: ${map.nodes} nodes are more than the ${size} ranks`);
+    if (map.nodes > size)
+      throw new UsageError(`--map: expected at most as many nodes as ranks (${size}), got ${map.nodes}`);
     nodes = Array.from({ length: size }, (_, rank) =>
       map.kind === 'cyclic' ? rank % map.nodes : Math.floor((rank * map.nodes) / size),
     );
   }
   const count = nodes.reduce((most, node) => Math.max(most, node), 0) + 1;
   if (new Set(nodes).size !== count)
-    throw new UsageError(`--map: expected nodes that are numbered from 0 without gaps, up to ${count - 1}`);
+    throw new UsageError(`--map: expected node numbers from 0 to ${count - 1}, without gaps`);
   return { nodes, hosts: Array.from({ length: count }, (_, node) => `node${node}`), pretended: true };
 }

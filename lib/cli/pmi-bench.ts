@@ -6,10 +6,10 @@ export interface Measure {
   milliseconds: number;
 }
 
-/** Enough for a mean; each is a round over all ranks. */
+/** Enough barriers for a mean. */
 const barriers = 100;
 
-/** Every rank does the same at once, between barriers; it gets what its neighbour put. */
+/** All ranks do the same at the same time. Each rank gets what its neighbour has put. */
 export async function bench(pmi: PmiClient, count: number, waiting: () => Waiting): Promise<Measure[]> {
   const measures: Measure[] = [];
   const measure = async (what: string, times: number, work: () => Promise<unknown>): Promise<void> => {

@@ -3,7 +3,9 @@ import { formatIdset, PmiClient, PmiError, type PmiErrorCode, type Waiting } fro
 import { printable } from '../printable';
 import { bench, benchLines } from './pmi-bench';
 import { exchange, exchangeLines } from './exchange';
-import { say, wholeNumber } from './report';
+import { valueOption } from './commander-options';
+import { wholeNumber } from './option';
+import { say } from './report';
 
 interface ProbeOptions {
   timeout?: number;
@@ -13,13 +15,13 @@ interface ProbeOptions {
   pipeline: boolean;
 }
 
-/** What a probe found out: an object for --json, lines for people. */
+/** The result of a probe: an object for --json, lines for people. */
 interface Finding {
   json: Record<string, unknown>;
   lines: string[];
 }
 
-/** What can be told apart by scripts. Anything else is 1, wrong use 2. */
+/** Exit codes by which scripts can distinguish failures. Any other failure is 1, wrong use is 2. */
 const exitCodes: Partial<Record<PmiErrorCode, number>> = {
   ERR_PMI_ENVIRONMENT: 3,
   ERR_PMI_ADDRESS: 3,
@@ -33,25 +35,31 @@ const exitCodes: Partial<Record<PmiErrorCode, number>> = {
 };
 
 const help = `
-Runs as a rank of any PMI-1 launcher (wireup run, mpiexec, srun --mpi=pmi2, flux run), or started by hand, by PMI_FD or
-PMI_PORT of the environment.
+Runs as a rank of any PMI-1 launcher (wireup run, mpiexec, srun --mpi=pmi2, flux run), or from a shell in which PMI_FD or
+PMI_PORT is set.
 
-Exit codes: 0 all went well; 2 wrong use; 3 no server: neither PMI_FD nor PMI_PORT is set, PMI variables that make no
-sense, an address that cannot be reached or is no PMI server's, refused; 4 not in time; 5 the server went away; 6 it answered with an error, such as a
-key that is not there; 1 anything else.`;
+Exit codes:
+  0  success
+  1  any other failure
+  2  wrong use
+  3  no connection to a server: neither PMI_FD nor PMI_PORT is set, a PMI variable has no valid value, the address cannot
+     be reached, no PMI server listens there, or the server refused this process
+  4  a time limit passed
+  5  the server closed the connection
+  6  the server answered with an error, for example because a key does not exist`;
 
 export function addPmi(program: Command): void {
   const pmi = program
     .command('pmi')
     .description(
-      'ask the PMI server of this process: what it says, whether a barrier works, what a key holds, how fast it is',
+      'ask the PMI server of this process: what it offers, whether a barrier works, what a key holds, how fast it is',
     );
 
-  probe(pmi, 'info', 'what the server says of this rank and its job').action((options: ProbeOptions) =>
+  probe(pmi, 'info', 'what the server reports about this rank and its job').action((options: ProbeOptions) =>
     run(options, info),
   );
 
-  probe(pmi, 'barrier', 'one barrier over all ranks, and how long this rank was in it').action(
+  probe(pmi, 'barrier', 'enter a barrier of all ranks, and print how long this rank was in it').action(
     (options: ProbeOptions) =>
       run(options, async (client, waiting) => {
         const begin = performance.now();
@@ -64,16 +72,19 @@ export function addPmi(program: Command): void {
       }),
   );
 
-  probe(pmi, 'exchange', 'put a card, barrier, get the cards of all ranks, barrier').action(
-    (options: ProbeOptions) =>
-      run(options, async (client, waiting) => {
-        const milliseconds = await exchange(client, waiting);
-        return { json: { milliseconds }, lines: exchangeLines(client, milliseconds) };
-      }),
+  probe(
+    pmi,
+    'exchange',
+    'put a business card, enter a barrier, get the cards of all ranks, enter a barrier',
+  ).action((options: ProbeOptions) =>
+    run(options, async (client, waiting) => {
+      const milliseconds = await exchange(client, waiting);
+      return { json: { milliseconds }, lines: exchangeLines(client, milliseconds) };
+    }),
   );
 
-  probe(pmi, 'get', 'the values of keys, such as PMI_process_mapping, one a line')
-    .argument('<keys...>', 'what to ask for')
+  probe(pmi, 'get', 'print the values of keys, such as PMI_process_mapping, one in each line')
+    .argument('<keys...>', 'the keys')
     .action((keys: string[], options: ProbeOptions) =>
       run(options, async (client, waiting) => {
         const values = await client.getMany(keys, waiting());
@@ -84,8 +95,18 @@ export function addPmi(program: Command): void {
       }),
     );
 
-  probe(pmi, 'bench', 'time puts, gets one by one and pipelined, and barriers, on every rank at once')
-    .option('-k, --keys <N>', 'how many keys each rank puts and gets', wholeNumber(1, 1_000_000), 1000)
+  probe(
+    pmi,
+    'bench',
+    'measure puts, gets (one by one and pipelined) and barriers, on all ranks at the same time',
+  )
+    .addOption(
+      valueOption(
+        '-k, --keys <N>',
+        'how many keys each rank puts and gets',
+        wholeNumber(1, 1_000_000),
+      ).default(1000),
+    )
     .action((options: ProbeOptions & { keys: number }) =>
       run(options, async (client, waiting) => {
         const measures = await bench(client, options.keys, waiting);
@@ -98,15 +119,17 @@ function probe(parent: Command, name: string, description: string): Command {
   return parent
     .command(name)
     .description(description)
-    .option(
-      '--timeout <seconds>',
-      'give up after that long in all; without it only connecting has a limit, 10',
-      wholeNumber(1, 86_400),
+    .addOption(
+      valueOption(
+        '--timeout <seconds>',
+        'fail after that many seconds; without it only the connection has a limit, 10 seconds',
+        wholeNumber(1, 86_400),
+      ),
     )
-    .option('--json', 'one JSON document a rank, on one line', false)
+    .option('--json', 'print one JSON document for each rank, in one line', false)
     .option('-l, --label', 'put "[rank] " before each line', false)
-    .option('-v, --verbose', 'say on stderr which server it is', false)
-    .option('--no-pipeline', 'one request at a time')
+    .option('-v, --verbose', 'report on stderr which server it is', false)
+    .option('--no-pipeline', 'send one request at a time')
     .addHelpText('after', help);
 }
 
@@ -120,11 +143,11 @@ async function run(
   let client: PmiClient | undefined;
   try {
     client = await PmiClient.fromEnv({ ...waiting(), ...(options.pipeline ? {} : { pipeline: false }) });
-    // To a program it is a job of size 1; a user who asks about the server is to hear that there is none.
+    // A program would be a job of size 1. A user who asks about the server should learn that there is none.
     if (client.singleton)
       throw new PmiError(
         'ERR_PMI_ENVIRONMENT',
-        'no PMI server: neither PMI_FD nor PMI_PORT is set; run it as a rank, such as `wireup run -n 2 wireup pmi info`',
+        'no PMI server: neither PMI_FD nor PMI_PORT is set; run the command as a rank, for example `wireup run -n 2 wireup pmi info`',
       );
     if (options.verbose) say(`rank ${client.rank} of ${client.size} by ${client.server!}`);
     const { json, lines } = await work(client, waiting);
@@ -137,7 +160,7 @@ async function run(
     const { message, code } = error as PmiError;
     say(client === undefined || client.singleton ? message : `rank ${client.rank}: ${message}`);
     await client?.close();
-    // Not only the exit code: the look-up of a name that was given up still runs, and cannot be stopped.
+    // It exits at once, because the look-up of a name cannot be stopped when its time limit has passed.
     process.exit(exitCodes[code] ?? 1);
   }
 }
@@ -151,11 +174,11 @@ async function info(client: PmiClient, waiting: () => Waiting): Promise<Finding>
     ['PMI', version],
     ['kvsname', kvsname],
     ['appnum', appnum],
-    ['universe size', universeSize === -1 ? 'not said' : universeSize],
+    ['universe size', universeSize === -1 ? 'unknown' : universeSize],
     ['spawned', spawned ? 'yes' : 'no'],
     ['ranks on this node', `${clique.length} (${formatIdset(clique)})`],
     [
-      'bytes at most',
+      'limits in bytes',
       `kvsname ${maxes.kvsname}, key ${maxes.key}, value ${maxes.value}, terminators included`,
     ],
   ];

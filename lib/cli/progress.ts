@@ -1,15 +1,16 @@
-/** How far the ranks are, while they are: a line on the terminal, or lines. */
+/** Shows how far the ranks are while the job runs: one line on the terminal, or lines. */
 import type { Job, PmiStatus } from '../index';
-import { idset, say, statusLineShown } from './report';
+import { idset } from './option';
+import { say, statusLineShown } from './report';
 
-/** Jobs that are over by then show nothing. */
-const PATIENCE_MS = 500;
-/** Between two looks at the job. */
+/** A job that ends earlier shows nothing. */
+const DELAY_MS = 500;
+/** Between two requests for the status of the job. */
 const PERIOD_MS = 200;
 
 const countOf = (ranks: string): number => (ranks === '' ? 0 : idset(ranks).length);
 
-/** `64 ranks: 2 not connected, 10 in init, 51 of 64 in barrier 3, 1 finalized, 0 exited`, without what is nought. */
+/** `64 ranks: 2 not connected, 10 in init, 51 of 64 in barrier 3, 1 finalized, 0 exited`, without the parts that are zero. */
 function describe({ size, ranks, barrier }: PmiStatus, exited: number): string {
   const parts: [number, string][] = [
     [countOf(ranks.absent), 'not connected'],
@@ -19,8 +20,8 @@ function describe({ size, ranks, barrier }: PmiStatus, exited: number): string {
     [countOf(ranks.finalized), 'finalized'],
     [exited, 'exited'],
   ];
-  const told = parts.flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}`]));
-  return `${size} rank${size === 1 ? '' : 's'}: ${told.join(', ') || 'starting'}`;
+  const shown = parts.flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}`]));
+  return `${size} rank${size === 1 ? '' : 's'}: ${shown.join(', ') || 'starting'}`;
 }
 
 export class Progress {
@@ -30,16 +31,16 @@ export class Progress {
   #timer: NodeJS.Timeout | undefined;
   #last = '';
 
-  /** @param how `line` shows the last state only, `plain` writes each that differs */
+  /** @param how `line` shows only the last state, `plain` writes a line for each new one */
   constructor(job: Job, how: 'line' | 'plain') {
     this.#job = job;
     this.#lines = how === 'plain';
     void this.#listen();
-    this.#timer = setTimeout(() => void this.#look(), PATIENCE_MS);
+    this.#timer = setTimeout(() => void this.#look(), DELAY_MS);
     this.#timer.unref();
   }
 
-  /** The line is gone by the time the job has ended. */
+  /** Shows nothing any more. The agent has removed the line when the job has ended. */
   end(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

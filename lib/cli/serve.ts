@@ -1,49 +1,76 @@
-import { Option, type Command } from 'commander';
-import { PmiServer } from '../index';
+import type { Command } from 'commander';
+import { PmiServer, type PmiServerOptions } from '../index';
 import { MAX_RANKS } from '../limits';
-import { addAdmissionOptions, toAdmission, type AdmissionFlags } from './admission';
-import { say, wholeNumber } from './report';
+import { transportNames, transports } from '../transports';
+import { admissionOptions } from './admission';
+import { addOptions, givenTo } from './commander-options';
+import {
+  addVariables,
+  listOf,
+  namingOptions,
+  settingsOf,
+  wholeNumber,
+  type Fits,
+  type Misfits,
+  type OptionTable,
+  type Values,
+} from './option';
+import { say } from './report';
 import { TroubleReport, troubleTypes } from './trouble';
 
-interface ServeOptions extends AdmissionFlags {
-  ranks: number;
-  address: string;
-  allowHost?: string[];
-  nodePerRank: boolean;
-  json: boolean;
-}
+/** The transports whose name alone is an address. */
+const places = transportNames.filter((name) => !transports[name].inherited);
+
+const serveOptions = {
+  ranks: {
+    short: 'n',
+    value: '<N>',
+    read: wholeNumber(1, MAX_RANKS),
+    required: true,
+    help: 'how many ranks the job has',
+    group: 'Options:',
+    setting: 'size',
+  },
+  address: {
+    value: '<address>',
+    required: true,
+    help: `where to listen: host:port, tcp://host:port (with port 0 the kernel chooses one), unix:///path, unix://@name, or just ${listOf(places)}`,
+    group: 'Options:',
+    setting: 'address',
+  },
+  allowHost: {
+    value: '<host>',
+    read: (host: string, before: string[] = []): string[] => [...before, host],
+    help: "another machine that may join over TCP, as an address or a range such as 10.0.0.0/8; can be given several times; without it no other machine may join. Its messages travel as clear text, with PMI_ID. If all ranks are wireup's own clients, use --pmi-id long, which nobody can guess (MPICH sends numbers only)",
+    group: 'Options:',
+    setting: 'allowHosts',
+  },
+  nodePerRank: {
+    help: 'tell each rank that it is alone on its node: for containers that have a /dev/shm each',
+    group: 'Options:',
+    setting: 'ranksPerNode',
+    toSetting: () => 1,
+  },
+  json: { help: 'print one JSON document instead of shell lines', group: 'Options:' },
+  ...admissionOptions,
+} as const satisfies OptionTable;
+
+type ServeValues = Values<typeof serveOptions>;
+
+/** As the compiler sees it: each setting exists, and has the type of the option. */
+export type Checked = Fits<Misfits<typeof serveOptions, PmiServerOptions>>;
 
 export function addServe(program: Command): void {
-  addAdmissionOptions(program.command('serve'))
+  addOptions(program.command('serve'), serveOptions)
     .description('serve PMI to ranks that are started elsewhere: other terminals, containers, launchers')
-    .addOption(
-      new Option('-n, --ranks <N>', 'how many ranks')
-        .argParser(wholeNumber(1, MAX_RANKS))
-        .makeOptionMandatory(),
-    )
-    .requiredOption(
-      '--address <address>',
-      'where to listen: host:port, tcp://host:port (port 0: any), unix:///path, unix://@name, or just tcp or unix',
-    )
-    .option(
-      '--allow-host <host>',
-      "another machine that may join over TCP, an address or a range such as 10.0.0.0/8; may be given again; none by default. What it says, PMI_ID too, travels in clear text; where all ranks are wireup's own clients, give --pmi-id long too, which cannot be guessed (MPICH sends numbers only)",
-      (host: string, previous: string[] | undefined) => [...(previous ?? []), host],
-    )
-    .option(
-      '--node-per-rank',
-      'tell ranks that each is on a node of its own: for containers with a /dev/shm each',
-      false,
-    )
-    .option('--json', 'print one JSON document instead of shell lines', false)
     .addHelpText(
       'after',
       `
-Prints the environment of each rank, one line a rank, and serves until every rank has finalized. PMI_ID is the
-rank's secret: keep it in environments and files of your own, off command lines. The exit code is 0, what abort said,
-or 1 when a rank was lost.
+Prints the environment of each rank, one line for each, and serves until every rank has finalized. PMI_ID is the secret
+of its rank: pass it on in environments and private files, not on command lines. The exit code is 0 if all ranks
+finalized, the code of an abort, or 1 if a rank was lost.
 
-An MPI that knows only host:port reaches a unix socket behind wireup-exec.
+An MPI library that can read only host:port reaches a unix socket with wireup-exec before its program.
 
 Example:
   wireup serve -n 2 --address unix:///tmp/job.sock > ranks &
@@ -51,7 +78,10 @@ Example:
   ( eval "$(sed -n 1p ranks)"; wireup exchange ) &
   ( eval "$(sed -n 2p ranks)"; wireup exchange )`,
     )
-    .action(serve);
+    .action((options: ServeValues, command: Command) => {
+      addVariables(serveOptions, options, givenTo(command));
+      return namingOptions(serveOptions, () => serve(options));
+    });
 }
 
 /** `export A='1' B='2'`. */
@@ -60,8 +90,8 @@ function shellLine(env: Record<string, string>): string {
   return `export ${quoted.join(' ')}`;
 }
 
-async function serve(options: ServeOptions): Promise<void> {
-  // Before there is a socket to leave behind.
+async function serve(options: ServeValues): Promise<void> {
+  // The handlers stand before there is a socket that a signal could leave behind.
   let stopped = false;
   let close = (): void => void (stopped = true);
   for (const [signal, code] of [
@@ -74,13 +104,7 @@ async function serve(options: ServeOptions): Promise<void> {
       close();
     });
   }
-  await using server = await PmiServer.listen({
-    size: options.ranks,
-    address: options.address,
-    ...toAdmission(options),
-    ...(options.allowHost === undefined ? {} : { allowHosts: options.allowHost }),
-    ...(options.nodePerRank ? { ranksPerNode: 1 } : {}),
-  });
+  await using server = await PmiServer.listen(settingsOf<PmiServerOptions>(serveOptions, options));
   const events = server.events({
     types: ['finalized', 'aborted', ...troubleTypes.filter((type) => type !== 'spawn-refused')],
   });
@@ -102,7 +126,9 @@ async function serve(options: ServeOptions): Promise<void> {
     if (event.type === 'finalized' && --running === 0) return;
     if (event.type === 'disconnected' && event.lost) {
       say(
-        `rank ${event.rank} ${event.reason === undefined ? 'left without PMI finalize' : `was cut off from PMI: ${event.reason}`}`,
+        event.reason === undefined
+          ? `rank ${event.rank} left without PMI finalize`
+          : `rank ${event.rank} was cut off from PMI: ${event.reason}`,
       );
       process.exitCode = 1;
       return;

@@ -1,4 +1,4 @@
-/** What the tool was started with: its words, its name, and what the starter (native/tools/start) has noted. */
+/** How the command was started: its words, its name, and the notes of the starter (native/tools/start). */
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { basename } from 'node:path';
@@ -6,26 +6,26 @@ import { native, type NativeCaller } from '../native';
 import { isWellFormed, type Bytes } from '../options';
 
 export interface Start {
-  /** What it was called as. */
+  /** The name by which the command was called. */
   name: string;
   words: string[];
   /** The fd of the starter's notes; -1 if Node was started without it: `node dist/cli.js`, lib/cli/stub. */
   notes: number;
 }
 
-/** What Node puts for bytes that are no UTF-8. */
+/** Node replaces bytes that are not UTF-8 by this character. */
 const REPLACEMENT = '\ufffd';
 
-/** A file of /proc as the strings that it holds. */
+/** The strings of a file in /proc. */
 function wordsOf(file: string): string[] {
   return native.textOfBytes(readFileSync(file)).split('\0');
 }
 
-/** The words of our command line, in which bytes that are no UTF-8 are lone surrogates (lib/native.ts). */
+/** The words of our command line. Bytes that are not UTF-8 become lone surrogates (lib/native.ts). */
 function ownWords(): string[] {
   const words = process.argv.slice(2);
   if (!words.some((word) => word.includes(REPLACEMENT))) return words;
-  // They are the last; behind each stands a NUL.
+  // They are the last ones. A NUL follows each.
   return wordsOf('/proc/self/cmdline').slice(0, -1).slice(-words.length);
 }
 
@@ -43,12 +43,12 @@ export function readStart(): Start {
 
 let caller: NativeCaller | undefined;
 
-/** From the notes, or as far as it can be found out without them. The variables that the starter hid are set again. */
+/** From the starter's notes, or as far as it can be found out without them. Sets the variables again that the starter hid. */
 export function takeCaller(start: Start): NativeCaller {
   return (caller ??= native.takeCaller(start.notes));
 }
 
-/** PATH as this process was started with it: where the programs of ranks are searched. */
+/** PATH, byte by byte: the folders in which the programs of ranks are searched. */
 export function ownPath(): Bytes {
   const path = process.env.PATH ?? '';
   if (!path.includes(REPLACEMENT)) return path;
@@ -56,17 +56,17 @@ export function ownPath(): Bytes {
   return toBytes(variable?.slice('PATH='.length) ?? path);
 }
 
-/** A word of the command line as the library takes it. */
+/** Converts a word of the command line for the library. */
 export function toBytes(word: string): string | Buffer {
   return isWellFormed(word) ? word : native.bytesOfText(word);
 }
 
-/** For people. */
+/** Converts bytes for messages. */
 export function toText(bytes: Bytes): string {
   return typeof bytes === 'string' ? bytes : native.textOfBytes(bytes);
 }
 
-/** Those of the signals that have names. */
+/** The names of those signals that have one. */
 export function signalNames(numbers: readonly number[]): NodeJS.Signals[] {
   return (Object.keys(constants.signals) as NodeJS.Signals[]).filter((name) =>
     numbers.includes(constants.signals[name]),

@@ -1,4 +1,4 @@
-/** Lines on stderr about what peers do wrong: of each kind one at once, and at most one a second when there are many. */
+/** Reports on stderr what peers do wrong: of each kind one line at once, and then at most one line per second. */
 import type { JobEvent, PmiEvent } from '../index';
 import { say } from './report';
 
@@ -15,8 +15,8 @@ export const troubleTypes = [
 ] as const satisfies readonly Kind[];
 type Trouble = Extract<JobEvent | PmiEvent, { type: Kind }>;
 
-/** How several of a kind are told together, the last of them as it is alone. */
-const together: Record<Kind, (count: number) => string> = {
+/** The line for several events of a kind. */
+const summary: Record<Kind, (count: number) => string> = {
   rejected: (count) => `refused ${count} more`,
   'protocol-error': (count) => `${count} more wrong PMI requests`,
   disconnected: (count) => `${count} more ranks were cut off from PMI`,
@@ -26,7 +26,7 @@ const together: Record<Kind, (count: number) => string> = {
 const rankOf = ({ rank, group }: { rank?: number; group?: number }): string =>
   `rank ${rank}${group === undefined || group === 0 ? '' : ` of spawned group ${group}`}`;
 
-/** Absent for what is no trouble. */
+/** Undefined if the event needs no report. */
 function describe(event: Trouble): string | undefined {
   switch (event.type) {
     case 'protocol-error':
@@ -34,7 +34,7 @@ function describe(event: Trouble): string | undefined {
     case 'spawn-refused':
       return `${rankOf(event.by)} could not spawn: ${event.reason}`;
     case 'disconnected':
-      // A rank that is lost is the job's failure, which is told with its reason.
+      // A lost rank is the failure of the job, which is reported with its reason.
       return event.reason === undefined || event.lost
         ? undefined
         : `${rankOf(event)} was cut off from PMI: ${event.reason}`;
@@ -53,7 +53,7 @@ function describe(event: Trouble): string | undefined {
 /** Lines of one kind. */
 class PacedLines {
   readonly #kind: Kind;
-  #unsaid = 0;
+  #held = 0;
   #last: string | undefined;
   #pause: NodeJS.Timeout | undefined;
 
@@ -64,39 +64,37 @@ class PacedLines {
   add(line: string): void {
     if (this.#pause === undefined) {
       say(line);
-      this.#rest();
+      this.#wait();
     } else {
-      this.#unsaid++;
+      this.#held++;
       this.#last = line;
     }
   }
 
   miss(count: number): void {
-    this.#unsaid += count;
-    if (this.#pause === undefined) this.#rest();
+    this.#held += count;
+    if (this.#pause === undefined) this.#wait();
   }
 
-  /** Tells what has been held back. */
+  /** Prints what is held back. */
   end(): void {
     clearTimeout(this.#pause);
     this.#pause = undefined;
-    if (this.#unsaid === 0) return;
-    if (this.#unsaid === 1 && this.#last !== undefined) say(this.#last);
+    if (this.#held === 0) return;
+    if (this.#held === 1 && this.#last !== undefined) say(this.#last);
     else
-      say(
-        `${together[this.#kind](this.#unsaid)}${this.#last === undefined ? '' : `, the last: ${this.#last}`}`,
-      );
-    this.#unsaid = 0;
+      say(`${summary[this.#kind](this.#held)}${this.#last === undefined ? '' : `, the last: ${this.#last}`}`);
+    this.#held = 0;
     this.#last = undefined;
   }
 
-  #rest(): void {
+  #wait(): void {
     this.#pause = setTimeout(() => {
-      const more = this.#unsaid > 0;
+      const more = this.#held > 0;
       this.end();
-      if (more) this.#rest();
+      if (more) this.#wait();
     }, PAUSE_MS);
-    // It keeps no tool alive whose work is done.
+    // It does not keep the process alive.
     this.#pause.unref();
   }
 }
@@ -104,7 +102,7 @@ class PacedLines {
 export class TroubleReport {
   readonly #lines = new Map<string, PacedLines>(troubleTypes.map((kind) => [kind, new PacedLines(kind)]));
 
-  /** Other events than those of `troubleTypes` are passed over. */
+  /** Ignores events that are not in `troubleTypes`. */
   add(event: JobEvent | PmiEvent): void {
     if (event.type === 'missed') return this.#lines.get(event.of)?.miss(event.count);
     const lines = this.#lines.get(event.type);
@@ -112,7 +110,7 @@ export class TroubleReport {
     if (line !== undefined) lines!.add(line);
   }
 
-  /** Tells what has been held back. */
+  /** Prints what is held back. */
   end(): void {
     for (const lines of this.#lines.values()) lines.end();
   }

@@ -1,7 +1,7 @@
-/** The files of `--result`, `--proctable` and the reports of `bench`: written whole or not at all. */
+/** Writes the files of `--result`, `--proctable` and `bench`: each whole, or not at all. */
 import { native } from '../native';
 
-/** What the system says, where `work` fails. */
+/** The system's message if `work` fails. */
 function fault(work: () => void): string | undefined {
   try {
     work();
@@ -11,12 +11,12 @@ function fault(work: () => void): string | undefined {
   }
 }
 
-/** Why the file cannot be written, as far as can be told before the job runs. */
+/** Why the file cannot be written, as far as this can be known before the job runs. */
 export function checkFile(file: string): string | undefined {
   return file === '' ? 'expected the name of a file' : fault(() => native.checkWhole(file));
 }
 
-/** Why it could not be written, where it could not. */
+/** Writes the file. If that fails, the result says why. */
 export function writeJson(file: string, content: unknown): string | undefined {
   return writeWhole(file, `${JSON.stringify(content, null, 1)}\n`);
 }

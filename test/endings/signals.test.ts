@@ -132,7 +132,7 @@ describe('^C', () => {
     job.kill('SIGINT');
     await job.until(() => job.stderr.includes('\n'));
     expect(job.stderr).toBe(
-      'wireup: the ranks were interrupted and go on; ^C twice within 2 s ends the job, once more kills it\n',
+      'wireup: the ranks got SIGINT and continue; ^C twice within 2 s ends the job, a third ^C kills it\n',
     );
     // The second ends the job. One that is later than two seconds after the last is a first one, which the rank prints.
     for (let printed = 1; printed < lines(job.stdout).length;) {

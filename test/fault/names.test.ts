@@ -186,7 +186,7 @@ describe('the server', () => {
     expect(await server.done).toMatchObject({ signal: 'SIGKILL' });
     await job.until(({ stderr }) => stderr !== '');
     expect(job.stderr).toBe(
-      `wireup: the name server ${address} has gone: ranks can neither publish nor look up names any more\n`,
+      `wireup: the name server ${address} has ended: ranks can no longer publish or look up names\n`,
     );
     const next = await serve();
     job.kill('SIGUSR1');
@@ -213,7 +213,7 @@ describe('the server', () => {
     expect(await run(wireup('names', 'list'), { environment: { XDG_RUNTIME_DIR: '' } })).toMatchObject({
       code: 2,
       stderr:
-        'wireup: which name server? Neither WIREUP_NAME_SERVER nor XDG_RUNTIME_DIR is set: say --address (see --help)\n',
+        'wireup: no name server is known, because neither WIREUP_NAME_SERVER nor XDG_RUNTIME_DIR is set; use --address (see --help)\n',
     });
     for (const command of [
       ['run', '-n', '1', '--name-server', '127.0.0.1:1', 'true'],

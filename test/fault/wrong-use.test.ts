@@ -50,9 +50,9 @@ describe.each(transports)('--pmi %s', (transport) => {
 
 describe("mpiexec's command line without `run`", () => {
   it.each([
-    [['-n', '2', './a.out'], "'-n' is no subcommand: did you mean `wireup run -n 2 ./a.out`?"],
-    [['./a.out', '-x'], "'./a.out' is no subcommand: did you mean `wireup run ./a.out -x`?"],
-    [['/bin/echo', 'a b'], "'/bin/echo' is no subcommand: did you mean `wireup run ...`?"],
+    [['-n', '2', './a.out'], "there is no command '-n'; did you mean `wireup run -n 2 ./a.out`?"],
+    [['./a.out', '-x'], "there is no command './a.out'; did you mean `wireup run ./a.out -x`?"],
+    [['/bin/echo', 'a b'], "there is no command '/bin/echo'; did you mean `wireup run ...`?"],
   ])('%j', async (words, said) => {
     const result = await run(wireup(...words));
     expectOneLine(result, 2, /^wireup: .* \(see --help\)\n$/);
@@ -72,11 +72,11 @@ describe("what only the launch can see to be wrong is told by the option's own n
     [['-stdin', '7'], '--stdin: expected a whole number from 0 to 1, got 7'],
     [['-output-from', '0,5'], '--output-from: expected a whole number from 0 to 1, got 5'],
     [['-debugger', 'env', '-debug-ranks', '5'], '--debug-ranks: expected a whole number from 0 to 1, got 5'],
-    [['-debug-ranks', '0'], '--debug-ranks: expected --debugger beside it'],
+    [['-debug-ranks', '0'], '--debug-ranks needs --debugger'],
     [['-allow-uid', '5-3'], '--allow-uid: expected a whole number from 5 to'],
     [['-prepend-pattern', 'x'.repeat(2000)], '--prepend-pattern: expected up to 1024 letters'],
     [['-name-server', '127.0.0.1:1'], '--name-server: expected a unix address'],
-    [['-mca', 'btl', 'self'], "option '-mca' is not supported: it is Open MPI's"],
+    [['-mca', 'btl', 'self'], "option '-mca' is not supported: it belongs to Open MPI"],
   ])('%j', async (options, said) => {
     const result = await run(wireup('run', '-n', '2', ...options, 'true'));
     expectOneLine(result, 2, /^wireup: .* \(see --help\)\n$/);

@@ -222,11 +222,11 @@ test('a run that is not over in time is ended, and the limit is named', async ()
 
 test.each([
   [['nonsense'], /nonsense.*invalid/],
-  [['--pmi', 'pigeon'], /Expected fd, tcp, unix/],
-  [['--load', '0'], /Expected a whole number from 1/],
-  [['--ranks', '0'], /Expected a whole number from 1/],
-  [['--swarm', '--pmi', 'fd'], /expected tcp or unix/],
-  [['launch', '--swarm'], /launch is of processes/],
+  [['--pmi', 'pigeon'], /expected fd, tcp or unix/],
+  [['--load', '0'], /expected a whole number from 1/],
+  [['--ranks', '0'], /expected a whole number from 1/],
+  [['--swarm', '--pmi', 'fd'], /expected --pmi tcp or --pmi unix/],
+  [['launch', '--swarm'], /the benchmark launch starts a process for each rank/],
 ])('%j is wrong use', (args, complaint) => {
   const { stdout, stderr, status } = bench(args);
   expect({ stdout, status }).toEqual({ stdout: '', status: 2 });

@@ -127,7 +127,7 @@ describe('--pmi-subversion: what a client that says 1.1 is answered', () => {
     });
     const said = run(withVariable(''), '--pmi-subversion', '3');
     expect(said).toMatchObject({ status: 2, stdout: '' });
-    expect(said.stderr).toMatch(/^wireup: .*--pmi-subversion.*1, 2.*\n$/);
+    expect(said.stderr).toBe("wireup: --pmi-subversion: expected 1 or 2, got '3' (see --help)\n");
   });
 });
 
@@ -183,6 +183,50 @@ describe('run', () => {
     // is again the first.
     for await (const _ of deaf.stdout) deaf.kill('SIGINT');
     expect(await ended(deaf)).toBe(130);
+  });
+});
+
+describe('completion bash', () => {
+  // Asks bash as the Tab key does: COMP_WORDS are the words, the last of which is completed.
+  const complete = (...words: string[]): string[] => {
+    const script = `source <("$0" "$1" completion bash); shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _wireup; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', script, process.execPath, cli, ...words], {
+      encoding: 'utf8',
+      timeout,
+    });
+    expect(stderr).toBe('');
+    return stdout.split('\n').filter((word) => word !== '');
+  };
+
+  test.each([
+    [['wireup', 'se'], ['serve']],
+    [['wireup', 'names', 'l'], ['list']],
+    [
+      ['wireup', 'run', '--on-'],
+      ['--on-failure', '--on-early-exit'],
+    ],
+    [
+      ['wireup', 'run', '-n', '4', '--pmi', ''],
+      ['fd', 'tcp', 'unix'],
+    ],
+    [['wireup', 'run', '--pmi', '=', 't'], ['tcp']],
+    [['mpiexec.wireup', '-pmi', 'u'], ['unix']],
+    [['mpiexec.wireup', '-n', '2', 'true', ':', '--on-f'], ['--on-failure']],
+    // The words of a program are not the command's.
+    [['wireup', 'run', 'true', '--on-'], []],
+    [
+      ['wireup', 'completion', ''],
+      ['bash', '--help'],
+    ],
+  ])('%j', (words, expected) => {
+    expect(complete(...words)).toEqual(expected);
+  });
+
+  test('every option of run is offered', () => {
+    const help = wireup(['run', '--help']).stdout;
+    const options = [...help.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, name]) => name!);
+    expect(options.length).toBeGreaterThan(50);
+    expect(complete('wireup', 'run', '--')).toEqual(expect.arrayContaining(options));
   });
 });
 

@@ -193,17 +193,17 @@ const differ: Row[] = [
   },
   {
     args: ['-n', '0', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /Expected a whole number/ },
+    ours: { code: 2, stdout: [], stderr: /expected a whole number/ },
     why: 'Hydra takes a number that is none for 1',
   },
   {
     args: ['-n', '-1', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /Expected a whole number/ },
+    ours: { code: 2, stdout: [], stderr: /expected a whole number/ },
     why: 'Hydra takes a number that is none for 1',
   },
   {
     args: ['-n', 'x', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /Expected a whole number/ },
+    ours: { code: 2, stdout: [], stderr: /expected a whole number/ },
     why: 'Hydra takes a number that is none for 1',
   },
   {
@@ -233,12 +233,12 @@ const differ: Row[] = [
   },
   {
     args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /Only fork is there/ },
+    ours: { code: 2, stdout: [], stderr: /-launcher: expected fork, because all ranks start on this machine/ },
     why: 'ours has no launcher but fork',
   },
   {
     args: ['-rmk', 'user', '-n', '1', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /not supported: there is no resource manager/ },
+    ours: { code: 2, stdout: [], stderr: /not supported: wireup uses no resource manager/ },
     why: 'a known option that is not there says why',
   },
   {

@@ -106,7 +106,7 @@ describe('--proctable', () => {
     const result = await run(wireupRun(2, 'fd', '--proctable', '/dev/full', 'echo', 'ran'));
     expect(result).toMatchObject({ code: 0, stdout: 'ran\nran\n' });
     expect(toolLines(result.stderr)).toEqual([
-      expect.stringMatching(/process table could not be written to \/dev\/full: .*no space/i),
+      expect.stringMatching(/cannot write the process table to \/dev\/full: .*no space/i),
     ]);
   });
 });

@@ -1,0 +1,122 @@
+/** What `wireup run` reports about its job on stderr, and the files that it writes about it. */
+import { fstatSync, readlinkSync } from 'node:fs';
+import { describeFailure, formatIdset, type Job, type JobResult, type LaunchApp } from '../index';
+import { Progress } from './progress';
+import { NO_READER, say } from './report';
+import type { JobValues } from './run-options';
+import { toText } from './start';
+import { TroubleReport, troubleTypes } from './trouble';
+import { writeJson } from './whole-file';
+
+const ranksText = (count: number): string => `${count} rank${count === 1 ? '' : 's'}`;
+
+export function describeJob(job: Job, apps: readonly LaunchApp[]): string {
+  return `${apps.map((app) => `${ranksText(app.ranks)} of ${toText(app.program)}`).join(', ')} on ${job.host}`;
+}
+
+/** The exit code of an MPICH program that cannot communicate with its server (MPI_ERR_OTHER). */
+const MPICH_NO_PMI = 15;
+
+/**
+ * Reports why the job failed. There is no report if the reader of the output has gone, as with `yes | head`.
+ *
+ * @param inherited ranks got their PMI connection as an fd
+ */
+export function sayFailure(result: JobResult, inherited: boolean): void {
+  if (result.failure === undefined) return;
+  if (result.exitCode === NO_READER && result.failure.reason === 'output') return;
+  for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
+  const { reason, code, phase, rank } = result.failure;
+  if (inherited && reason === 'exit' && code === MPICH_NO_PMI && phase === 'none') {
+    say(
+      `rank ${rank} never used PMI_FD; does a wrapper (sudo, Python's subprocess) close inherited fds? Then use --pmi tcp`,
+    );
+  }
+}
+
+/** `0-2: 0; 3: SIGSEGV`: how ranks ended. Ranks that ended alike are listed together. */
+export function describeExits(ranks: readonly { rank: number; code?: number; signal?: string }[]): string {
+  const groups = new Map<string, number[]>();
+  for (const { rank, code, signal } of ranks) {
+    const how = signal ?? (code === undefined ? 'not started' : `${code}`);
+    groups.set(how, [...(groups.get(how) ?? []), rank]);
+  }
+  return [...groups].map(([how, members]) => `${formatIdset(members)}: ${how}`).join('; ');
+}
+
+export function startProgress(job: Job, how: JobValues['progress']): Progress | undefined {
+  // A single rank writes to the terminal itself, so wireup cannot know when to remove its line.
+  if (how === 'auto') return job.size > 1 && isTerminal(2) ? new Progress(job, 'line') : undefined;
+  return how === 'plain' ? new Progress(job, 'plain') : undefined;
+}
+
+function isTerminal(fd: number): boolean {
+  // `node:tty` takes as long to load as a rank takes to start, and every terminal is a character device.
+  return fstatSync(fd).isCharacterDevice() && process.getBuiltinModule('node:tty').isatty(fd);
+}
+
+export async function reportTrouble(job: Job): Promise<void> {
+  const report = new TroubleReport();
+  for await (const event of job.events({ types: troubleTypes })) report.add(event);
+  report.end();
+}
+
+export async function reportSpawns(job: Job): Promise<void> {
+  const nameOf = ({ group, rank }: { group: number; rank: number }): string =>
+    `rank ${rank}${group === 0 ? '' : ` of spawned group ${group}`}`;
+  for await (const event of job.events({ types: ['spawned', 'group-ended'] })) {
+    if (event.type === 'spawned') {
+      const ignored = event.ignoredInfo.length === 0 ? '' : `; info ignored: ${event.ignoredInfo.join(', ')}`;
+      say(
+        `${nameOf(event.by)} spawned group ${event.group}: ${ranksText(event.size)} of ${event.programs.join(', ')}${ignored}`,
+      );
+    }
+    if (event.type === 'group-ended') say(`spawned group ${event.group} has ended`);
+  }
+}
+
+export async function reportLostNames(job: Job, nameServer: string | undefined): Promise<void> {
+  if (nameServer === undefined) return;
+  for await (const event of job.events({ types: ['name-server-lost'] })) {
+    if (event.type === 'name-server-lost')
+      say(`the name server ${nameServer} has ended: ranks can no longer publish or look up names`);
+  }
+}
+
+export async function reportBindings(job: Job): Promise<void> {
+  for await (const event of job.events({ types: ['started'] })) {
+    if (event.type === 'started')
+      say(
+        `rank ${event.rank} (pid ${event.pid}) ${event.cpus.length === 0 ? 'is not bound' : `is bound to CPU ${formatIdset(event.cpus)}`}`,
+      );
+  }
+}
+
+/** Writes the file of --proctable when all ranks have started. */
+export async function writeProcessTable(job: Job, file: string, apps: readonly LaunchApp[]): Promise<void> {
+  let pids: readonly number[];
+  try {
+    pids = await job.started;
+  } catch {
+    // A rank could not be started, which the result of the job reports.
+    return;
+  }
+  const programs = apps.flatMap(({ program, ranks }) => Array<LaunchApp['program']>(ranks).fill(program));
+  const rows = pids.map((pid, rank) => ({
+    rank,
+    host: job.host,
+    pid,
+    executable: toText(executableOf(pid) ?? programs[rank]!),
+  }));
+  const fault = writeJson(file, rows);
+  if (fault !== undefined) say(`cannot write the process table to ${file}: ${fault}`);
+}
+
+/** Undefined if the process has ended, or the kernel does not let this user see it. */
+export function executableOf(pid: number): Uint8Array | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`, 'buffer');
+  } catch {
+    return undefined;
+  }
+}
