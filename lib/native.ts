@@ -418,6 +418,8 @@ export interface Native {
   checkWhole(file: string): void;
   /** The file's content is then the new one, or, where it throws, what it was. */
   writeWhole(file: string, content: string): void;
+  /** Whether a write of a small line to the fd would not block, within so many milliseconds. */
+  waitWritable(fd: number, timeoutMs: number): boolean;
   /** Read end and write end of each in turn; the caller owns them. */
   openPipes(count: number): number[];
 

@@ -1,6 +1,7 @@
 /** What the command prints: what was asked for on stdout, one line on stderr if something is wrong, and an exit code. */
 import { writeSync } from 'node:fs';
 import { constants } from 'node:os';
+import { native } from '../native';
 import { printable } from '../printable';
 import { UsageError } from './option';
 
@@ -12,6 +13,18 @@ const USAGE = 2;
 
 /** Removes an unfinished line from a terminal (ECMA-48: EL). */
 const ERASE_LINE = '\r\u001b[K';
+
+/** Bytes of lines that wait for the reader of stderr. Lines above that are lost. */
+const MAX_WAITING = 65_536;
+
+/** Between two attempts to write lines that wait. */
+const RETRY_MS = 50;
+
+/** How long the end of the process waits for the reader of stderr. */
+const LAST_WAIT_MS = 1000;
+
+/** PIPE_BUF: if poll(2) reports a pipe as writable, a write of that many bytes does not block. */
+const CHUNK = 4096;
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -42,15 +55,51 @@ export function print(text: string): void {
   }
 }
 
+let waiting: Buffer = Buffer.alloc(0);
+let retry: NodeJS.Timeout | undefined;
+let endsWithWaiting = false;
+
 /** Prints one line on stderr. It escapes control characters, since a line may contain text of peers, ranks and file names. */
 export function say(line: string): void {
   const bytes = Buffer.from(`${unfinished ? ERASE_LINE : ''}wireup: ${printable(line)}\n`);
+  if (waiting.length + bytes.length > MAX_WAITING) return;
+  waiting = Buffer.concat([waiting, bytes]);
+  writeWaiting(0);
+}
+
+/**
+ * Writes lines as far as the reader of stderr takes them. If that reader is slow or stopped, a plain write would stop this
+ * process: it would not pass signals on, and not end when the job has ended.
+ */
+function writeWaiting(timeout: number): void {
+  clearTimeout(retry);
+  const end = performance.now() + timeout;
   try {
-    for (let rest = bytes; rest.length > 0;) rest = rest.subarray(writeSync(STDERR, rest));
+    while (waiting.length > 0) {
+      if (!isWritable(Math.max(0, Math.ceil(end - performance.now())))) break;
+      waiting = waiting.subarray(writeSync(STDERR, waiting.subarray(0, CHUNK)));
+    }
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EAGAIN') process.stderr.write(bytes);
+    // Any error but EAGAIN says that stderr takes no lines any more.
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') waiting = Buffer.alloc(0);
   }
+  if (waiting.length === 0) return;
+  // The process need not live for it.
+  retry = setTimeout(() => writeWaiting(0), RETRY_MS).unref();
+  if (endsWithWaiting) return;
+  endsWithWaiting = true;
+  process.once('exit', () => writeWaiting(LAST_WAIT_MS));
+}
+
+/** Without the addon, which may be what the line is about, a write can block. */
+function isWritable(timeout: number): boolean {
+  let ask: typeof native.waitWritable;
+  try {
+    ask = native.waitWritable;
+  } catch {
+    return true;
+  }
+  return ask(STDERR, timeout);
 }
 
 /** Reports wrong use that shows only when the command runs. */

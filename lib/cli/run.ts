@@ -62,6 +62,9 @@ export function startRun(name: string, start: Start): void {
       throw error;
     })
     .catch(fail);
+  // When nothing is left to do, Node would restore the default actions of signals before the process ends: a ^C then would
+  // kill the process, and its exit code would be lost. exit() keeps the handlers to the end.
+  process.once('beforeExit', () => process.exit());
 }
 
 const loadHelp = (): typeof import('./run-help.js') =>

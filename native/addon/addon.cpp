@@ -170,6 +170,12 @@ void request_spawn(const Napi::CallbackInfo& info) {
 
 void check_whole(const Napi::CallbackInfo& info) { os::check_whole(to_text(info[0])); }
 
+Napi::Value wait_writable(const Napi::CallbackInfo& info) {
+  const bool writable =
+      os::wait_writable(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Number>().Int32Value());
+  return Napi::Boolean::New(info.Env(), writable);
+}
+
 void write_whole(const Napi::CallbackInfo& info) { os::write_whole(to_text(info[0]), to_text(info[1])); }
 
 Napi::Value clique_ranks(const Napi::CallbackInfo& info) {
@@ -273,6 +279,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("openPipes", open_pipes);
   define("randomBytes", random_bytes);
   define("checkWhole", check_whole);
+  define("waitWritable", wait_writable);
   define("writeWhole", write_whole);
   define("joinSingleton", join_singleton);
   define("stop", stop);

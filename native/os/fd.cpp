@@ -1,6 +1,7 @@
 #include "os/fd.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,6 +54,13 @@ void set_nonblocking(int fd, bool on) {
   if (flags < 0) throw OsError::last("fcntl");
   const int wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
   if (wanted != flags && ::fcntl(fd, F_SETFL, wanted) < 0) throw OsError::last("fcntl");
+}
+
+bool wait_writable(int fd, int timeout_ms) {
+  pollfd entry{fd, POLLOUT, 0};
+  const int count = ::poll(&entry, 1, timeout_ms);
+  if (count < 0 && errno != EINTR) throw OsError::last("poll");
+  return count > 0;
 }
 
 }  // namespace wireup::os

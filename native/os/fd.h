@@ -45,4 +45,8 @@ UniqueFd duplicate(int fd);
 // Of the open file, so everybody who shares it sees the change. Throws OsError.
 void set_nonblocking(int fd, bool on);
 
+// Waits until a write of up to PIPE_BUF bytes would not block, or would fail. False: it would still block.
+// Throws OsError.
+bool wait_writable(int fd, int timeout_ms);
+
 }  // namespace wireup::os

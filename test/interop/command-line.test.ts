@@ -233,7 +233,11 @@ const differ: Row[] = [
   },
   {
     args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /-launcher: expected fork, because all ranks start on this machine/ },
+    ours: {
+      code: 2,
+      stdout: [],
+      stderr: /-launcher: expected fork, because all ranks start on this machine/,
+    },
     why: 'ours has no launcher but fork',
   },
   {
