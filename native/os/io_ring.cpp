@@ -20,12 +20,8 @@ namespace wireup::os {
 
 namespace {
 
-// So that a barrier's answers go out by few calls. Its memory is 64 bytes each, and 16 for each of twice as
-// many results.
-constexpr unsigned kEntries = 256;
-
-// One mapping for both queues; results are never dropped. The last is of Linux 5.7,
-// and IORING_OP_SEND and IORING_OP_RECV are of 5.6.
+// SINGLE_MMAP: one mapping holds both queues. NODROP: the kernel never drops a result. FAST_POLL came with
+// Linux 5.7; IORING_OP_SEND and IORING_OP_RECV came with 5.6.
 constexpr unsigned kFeatures = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL;
 
 class Mapping {
@@ -57,7 +53,8 @@ int enter(int ring, unsigned submit, unsigned complete) {
 
 }  // namespace
 
-// The kernel moves the head of what is submitted and the tail of what is completed, we the other two.
+// The kernel moves the head of the submission queue and the tail of the completion queue. This process moves
+// the other two.
 struct IoRing::Queues {
   Queues(int ring, const io_uring_params& params)
       : rings(ring,
@@ -72,7 +69,7 @@ struct IoRing::Queues {
     completed_tail = rings.at<unsigned>(params.cq_off.tail);
     completed_mask = *rings.at<unsigned>(params.cq_off.ring_mask);
     completions = rings.at<io_uring_cqe>(params.cq_off.cqes);
-    // Entry i of the queue is always entry i of the memory.
+    // Slot i of the submission queue always refers to entry i.
     for (unsigned i = 0; i < params.sq_entries; ++i) rings.at<unsigned>(params.sq_off.array)[i] = i;
   }
 
@@ -88,14 +85,14 @@ struct IoRing::Queues {
       entry.fd = calls[i].fd;
       entry.addr = reinterpret_cast<std::uintptr_t>(calls[i].data);
       entry.len = calls[i].size;
-      // With MSG_DONTWAIT the kernel says EAGAIN where it would otherwise wait for the socket by itself.
+      // Without MSG_DONTWAIT the kernel would wait for the socket instead of returning EAGAIN.
       entry.msg_flags = sends ? MSG_DONTWAIT | MSG_NOSIGNAL : MSG_DONTWAIT;
       entry.user_data = i;
     }
     std::atomic_ref(*submitted_tail).store(tail, std::memory_order_release);
   }
 
-  // Returns how many there were.
+  // Returns the number of results.
   std::size_t collect(std::span<SocketCall> calls) {
     const unsigned tail = std::atomic_ref(*completed_tail).load(std::memory_order_acquire);
     const unsigned first = *completed_head;
@@ -119,7 +116,8 @@ struct IoRing::Queues {
 
 std::unique_ptr<IoRing> IoRing::open() {
   io_uring_params params{};
-  UniqueFd ring(static_cast<int>(::syscall(SYS_io_uring_setup, kEntries, &params)));  // CLOEXEC by itself
+  // The kernel makes the fd CLOEXEC.
+  UniqueFd ring(static_cast<int>(::syscall(SYS_io_uring_setup, kEntries, &params)));
   if (!ring || (params.features & kFeatures) != kFeatures) return nullptr;
   auto queues = std::make_unique<Queues>(ring.get(), params);
   if (!*queues) return nullptr;
@@ -148,7 +146,7 @@ bool IoRing::perform_some(std::span<SocketCall> calls) {
   return true;
 }
 
-#else  // the kernel's headers of this machine are older than that
+#else  // this machine's kernel headers are older than Linux 5.7
 
 struct IoRing::Queues {};
 

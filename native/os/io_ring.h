@@ -1,5 +1,7 @@
-// io_uring, for one use: many receives and sends by one system call. By the kernel's own interface
-// (linux/io_uring.h), since a build needs nothing but a compiler.
+// Performs many receives and sends by one system call, io_uring_enter(2). Uses the kernel's interface
+// (linux/io_uring.h) without liburing, because a build needs only a compiler.
+//
+// Threads: one at a time.
 #pragma once
 
 #include <cstddef>
@@ -11,27 +13,31 @@
 
 namespace wireup::os {
 
-// A recv(2) or send(2) that does not wait.
+// A recv(2) or send(2) that does not block.
 struct SocketCall {
   enum class Kind : std::uint8_t { receive, send };
   Kind kind;
   int fd;  // non-blocking
   char* data;
   std::uint32_t size;
-  std::int32_t result;  // of bytes, or -errno
+  std::int32_t result;  // number of bytes, or -errno
 };
 
 class IoRing {
  public:
-  // Null where the kernel is older than 5.7, has been told to refuse io_uring (sysctl
-  // kernel.io_uring_disabled), or a seccomp filter refuses it, as those of most container runtimes do.
+  // Calls that one system call performs: all replies of a medium barrier. Each entry takes 64 bytes of
+  // memory, and 16 bytes for each of twice as many results.
+  static constexpr unsigned kEntries = 256;
+
+  // Null if the kernel is older than 5.7, if sysctl kernel.io_uring_disabled is set, or if a seccomp filter
+  // refuses io_uring_setup(2), as those of most container runtimes do.
   static std::unique_ptr<IoRing> open();
   ~IoRing();
   IoRing(const IoRing&) = delete;
   IoRing& operator=(const IoRing&) = delete;
 
-  // In their order; all are done when it returns. False when the kernel has refused: what was not done has
-  // the result -EAGAIN, and the ring is of no more use.
+  // Performs the calls in their order, and returns when all are done. Returns false if the kernel refuses:
+  // each call that was not performed has the result -EAGAIN, and the ring must not be used again.
   bool perform(std::span<SocketCall> calls);
 
  private:

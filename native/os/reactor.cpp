@@ -2,7 +2,6 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,11 +14,8 @@ namespace wireup::os {
 
 namespace {
 
-// 12 bytes each on the stack.
-constexpr int kEventsPerWait = SocketBatch::kMostSockets;
-
-// One read of this size empties a default-sized pipe (64 KiB) and nearly any socket of ours.
-constexpr std::size_t kReadBuffer = 64 << 10;
+// Each of them may be a readable socket. An event takes 12 bytes of the stack.
+constexpr int kEventsPerWait = SocketBackend::kMostReadable;
 
 // Registrations are numbered from 1.
 constexpr std::uint32_t kWakeGeneration = 0;
@@ -48,8 +44,7 @@ void control(int epoll, int operation, int fd, std::uint32_t events, std::uint32
 
 }  // namespace
 
-Reactor::Reactor(SocketCalls calls)
-    : epoll_(::epoll_create1(EPOLL_CLOEXEC)), buffer_(kReadBuffer), batch_(calls == SocketCalls::together) {
+Reactor::Reactor(UseIoUring use) : epoll_(::epoll_create1(EPOLL_CLOEXEC)), sockets_(use) {
   if (!epoll_) throw OsError::last("epoll_create1");
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_) throw OsError::last("eventfd");
@@ -67,11 +62,7 @@ void Reactor::run() {
     explicit OnLoop(Reactor& reactor) : reactor(reactor) {
       reactor.loop_thread_.store(std::this_thread::get_id());
     }
-    ~OnLoop() {
-      reactor.batch_.close();
-      reactor.place_ = kNone;
-      reactor.loop_thread_.store({});
-    }
+    ~OnLoop() { reactor.loop_thread_.store({}); }
     Reactor& reactor;
   } on_loop(*this);
 
@@ -81,16 +72,13 @@ void Reactor::run() {
     const int count = ::epoll_wait(epoll_.get(), events, kEventsPerWait, wait_ms());
     if (count < 0 && errno != EINTR) throw OsError::last("epoll_wait");
     const std::span<const epoll_event> ready(events, static_cast<std::size_t>(std::max(count, 0)));
-    const bool is_received = receive(ready);
-    batch_.open();
-    for (std::size_t i = 0; i < ready.size(); i++) {
-      if (is_received) place_ = places_[i];
-      dispatch(ready[i]);
-      place_ = kNone;
-    }
+    readable_.clear();
+    if (sockets_.needs_readable(ready.size())) find_readable(ready);
+    sockets_.begin_turn(readable_);
+    for (const epoll_event& event : ready) dispatch(event);
     run_timers();
     run_posted();
-    batch_.flush();
+    sockets_.end_turn(stream_sockets_ > 0);
   }
 }
 
@@ -151,7 +139,10 @@ void Reactor::modify(int fd, std::uint32_t events, Handler& handler) {
 void Reactor::remove(int fd, Handler& handler) {
   Registration* registration = find(fd, handler);
   if (registration == nullptr) return;
-  if (registration->kind == Kind::stream_socket && --stream_sockets_ == 0) batch_.rest();
+  if (registration->kind == Kind::stream_socket) {
+    --stream_sockets_;
+    sockets().discard(fd);
+  }
   *registration = {};
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
@@ -167,20 +158,13 @@ Reactor::Registration* Reactor::find(const epoll_event& event) {
   return registration.handler != nullptr && registration.generation == generation ? &registration : nullptr;
 }
 
-// True when it has been done for all sockets among them.
-bool Reactor::receive(std::span<const epoll_event> events) {
-  if (events.size() < 2) return false;
-  received_.clear();
-  places_.assign(events.size(), kNone);
-  for (std::size_t i = 0; i < events.size(); ++i) {
-    const auto [fd, generation] = unpack(events[i].data.u64);
-    if (generation == kWakeGeneration || (events[i].events & ~std::uint32_t{EPOLLOUT}) == 0) continue;
-    const Registration* registration = find(events[i]);
-    if (registration == nullptr || registration->kind != Kind::stream_socket) continue;
-    places_[i] = received_.size();
-    received_.push_back(fd);
+void Reactor::find_readable(std::span<const epoll_event> events) {
+  for (const epoll_event& event : events) {
+    const auto [fd, generation] = unpack(event.data.u64);
+    if (generation == kWakeGeneration || (event.events & ~std::uint32_t{EPOLLOUT}) == 0) continue;
+    const Registration* registration = find(event);
+    if (registration != nullptr && registration->kind == Kind::stream_socket) readable_.push_back(fd);
   }
-  return batch_.receive(received_);
 }
 
 void Reactor::dispatch(const epoll_event& event) {
@@ -193,18 +177,6 @@ void Reactor::dispatch(const epoll_event& event) {
   const Registration* registration = find(event);
   if (registration == nullptr) return;
   run_as(registration->owner, [&, handler = registration->handler] { handler->on_ready(event.events); });
-}
-
-SocketBatch::Received Reactor::receive(int socket, std::size_t most) {
-  if (place_ != kNone && received_[place_] == socket) return batch_.take(std::exchange(place_, kNone));
-  const std::size_t room = std::min(most, buffer_.size());
-  for (;;) {
-    const ssize_t count = ::recv(socket, buffer_.data(), room, 0);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return {.error = errno};
-    const auto size = static_cast<std::size_t>(count);
-    return {.bytes = {buffer_.data(), size}, .full = size == room};
-  }
 }
 
 Reactor::TimerId Reactor::at(Clock::time_point when, std::function<void()> function) {

@@ -32,9 +32,8 @@
 #include <utility>
 #include <vector>
 
-#include "os/buffer.h"
 #include "os/fd.h"
-#include "os/socket_batch.h"
+#include "os/socket_backend_choice.h"
 
 namespace wireup::os {
 
@@ -52,13 +51,10 @@ class Reactor {
   using Owner = std::uint64_t;    // 0: none
   // Called on the loop, without an owner. What it posts runs when no function of the owner does.
   using OnFailure = std::function<void(Owner owner, std::exception_ptr failure)>;
-  // What stands behind an fd. From stream sockets the reactor may receive before it calls their handler.
+  // The kind of an fd. The backend may receive from stream sockets before their handlers run.
   enum class Kind : std::uint8_t { any, stream_socket };
-  // How stream sockets are read and written: those of a turn together, where the kernel can, or each by
-  // itself.
-  enum class SocketCalls { together, alone };
 
-  explicit Reactor(SocketCalls calls = SocketCalls::together);  // throws OsError
+  explicit Reactor(UseIoUring use = UseIoUring::automatic);  // throws OsError
   ~Reactor();
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
@@ -105,11 +101,8 @@ class Reactor {
   }
   void cancel(TimerId timer);  // does nothing when it has run
 
-  // As recv(2), for the handler of `socket`, which runs now or by a timer: at most `most` bytes, or what the
-  // reactor has received for it already. They are good until the next call, or until the handler returns.
-  SocketBatch::Received receive(int socket, std::size_t most);
-  // What is added to it while the loop runs is sent at the end of the turn.
-  SocketBatch& sends() { return batch_; }
+  // How handlers of stream sockets receive and send. Another one may be chosen for the next turn.
+  SocketBackend& sockets() { return sockets_.current(); }
 
  private:
   struct Registration {
@@ -122,13 +115,12 @@ class Reactor {
     Owner owner;
     std::function<void()> function;
   };
-  static constexpr std::size_t kNone = SIZE_MAX;
   using TimerKey = std::pair<Clock::time_point, TimerId>;
 
   Registration* find(int fd, const Handler& handler);
   int wait_ms();
   Registration* find(const epoll_event& event);
-  bool receive(std::span<const epoll_event> events);
+  void find_readable(std::span<const epoll_event> events);
   void dispatch(const epoll_event& event);
   void run_timers();
   void run_posted();
@@ -137,13 +129,8 @@ class Reactor {
 
   UniqueFd epoll_;
   UniqueFd wake_;
-  Buffer buffer_;
-  SocketBatch batch_;
-  std::vector<int> received_;        // the sockets of the batch
-  std::vector<std::size_t> places_;  // in the batch, by event; kNone: it is none of them
-  // In the batch, of what has been received for the handler that runs now; kNone: nothing, or it has been
-  // taken.
-  std::size_t place_ = kNone;
+  SocketBackendChoice sockets_;
+  std::vector<int> readable_;           // stream sockets in this turn
   std::vector<Registration> handlers_;  // by fd
   std::uint32_t generation_ = 0;
   std::size_t stream_sockets_ = 0;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "os/error.h"
@@ -15,7 +16,7 @@ namespace wireup::os {
 
 namespace {
 
-// PMI is small requests and replies: what Nagle's algorithm holds back is what the other side waits for.
+// PMI's requests and replies are small, and the peer waits for the bytes that Nagle's algorithm holds back.
 void set_nodelay(int fd) {
   int domain = 0;
   socklen_t size = sizeof domain;
@@ -24,6 +25,9 @@ void set_nodelay(int fd) {
   if (domain != AF_INET && domain != AF_INET6) return;
   if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) throw OsError::last("setsockopt");
 }
+
+// A queue with this much memory or less keeps it for the next reply. Most replies to a get fit.
+constexpr std::size_t kMostKeptCapacity = 512;
 
 }  // namespace
 
@@ -43,7 +47,11 @@ Stream::~Stream() { detach(); }
 
 void Stream::detach() {
   if (detached_) return;
-  settle();
+  if (waits_) {
+    reactor_.sockets().withdraw(*this);
+    // There is no later turn to send the rest in, or to report an error in.
+    send_now(socket_.get(), unsent());
+  }
   detached_ = true;
   reactor_.remove(socket_.get(), *this);
   reactor_.cancel(std::exchange(turn_, 0));
@@ -51,60 +59,65 @@ void Stream::detach() {
 
 void Stream::send(std::string_view bytes) {
   if (detached_ || closing_ || failed_ != 0) return;
-  if (queued() == 0) {
-    if (send_with_others(bytes)) return;
-    if (ticket_ == 0 && failed_ == 0 && queued() == 0) bytes.remove_prefix(write(bytes));
+  if (waits_ && queued() + bytes.size() > SocketBackend::kMostWaitingBytes) send_queued();
+  if (queued() == 0 && failed_ == 0) {
+    const std::optional<Sent> sent = reactor_.sockets().send(*this, bytes);
+    waits_ = !sent;
+    if (sent) {
+      if (sent->error != 0) fail(sent->error);
+      bytes.remove_prefix(sent->size);
+    }
   }
   if (bytes.empty() || failed_ != 0) return;
   queue(bytes);
-  watch();
-}
-
-bool Stream::send_with_others(std::string_view bytes) {
-  SocketBatch& sends = reactor_.sends();
-  sends.make_room(bytes.size());  // what waited may be ours
-  if (failed_ != 0 || queued() > 0) return false;
-  if (ticket_ != 0) return sends.extend(ticket_, bytes);
-  ticket_ = sends.add(*this, socket_.get(), bytes);
-  return ticket_ != 0;
-}
-
-void Stream::on_sent(std::string_view left, int error) {
-  reactor_.run_as(owner_, [&] { take_back(left, error); });
-}
-
-void Stream::take_back(std::string_view left, int error) {
-  ticket_ = 0;
-  if (error != 0) return fail(error);
-  if (left.empty() && queued() > 0) return write_queued();
-  if (left.empty()) return;
-  // It goes before what came later, none of which has been written.
-  const std::string later = std::exchange(queue_, {});
-  queue(left);
-  if (failed_ == 0 && !later.empty()) queue(later);
   if (failed_ == 0) watch();
 }
 
-void Stream::settle() {
-  if (ticket_ != 0) reactor_.sends().settle(ticket_);
+void Stream::on_sent(Sent sent) {
+  waits_ = false;
+  sent_ += sent.size;
+  reactor_.run_as(owner_, [&] { after_send(sent.error); });
+}
+
+void Stream::send_queued() {
+  if (std::exchange(waits_, false)) reactor_.sockets().withdraw(*this);
+  const Sent sent = send_now(socket_.get(), unsent());
+  sent_ += sent.size;
+  after_send(sent.error);
+}
+
+void Stream::after_send(int error) {
+  if (error != 0) return fail(error);
+  if (queued() > limits_.max_write_queue) return fail(ENOBUFS);
+  if (queued() == 0) {
+    // Few peers read too slowly. The memory of their long queues is freed.
+    if (queue_.capacity() > kMostKeptCapacity) {
+      queue_ = {};
+    } else {
+      queue_.clear();
+    }
+    sent_ = 0;
+  }
+  watch();
 }
 
 void Stream::queue(std::string_view bytes) {
-  if (bytes.size() > limits_.max_write_queue - queued()) {
+  // What waits counts only after the socket has not taken it.
+  if (!waits_ && queued() + bytes.size() > limits_.max_write_queue) {
     fail(ENOBUFS);
     return;
   }
-  // Moving what is left costs no more than what was written since the last move.
-  if (written_ > queue_.size() / 2) {
-    queue_.erase(0, written_);
-    written_ = 0;
+  // Moving the rest costs no more than sending the bytes since the last move.
+  if (sent_ > queue_.size() / 2) {
+    queue_.erase(0, sent_);
+    sent_ = 0;
   }
   queue_.append(bytes);
 }
 
 void Stream::close_after_flush(Reactor::Clock::duration timeout) {
   if (detached_ || closing_) return;
-  settle();
+  if (waits_) send_queued();
   closing_ = true;
   if (failed_ != 0) return;
   schedule(queued() == 0 ? Reactor::Clock::now() : Reactor::Clock::now() + timeout);
@@ -112,9 +125,9 @@ void Stream::close_after_flush(Reactor::Clock::duration timeout) {
 }
 
 void Stream::on_ready(std::uint32_t events) {
-  // What the reactor has received for us is read now or never.
+  // The backend keeps what it has received ahead for this turn only, so it must be read now.
   if (failed_ != 0) return on_turn();
-  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) write_queued();
+  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) send_queued();
   if (closing_) {
     if (failed_ == 0 && queued() == 0) end(0);
     return;
@@ -122,12 +135,12 @@ void Stream::on_ready(std::uint32_t events) {
   if (events & ~static_cast<std::uint32_t>(EPOLLOUT)) read(false);
 }
 
-// `to_the_end` reads up to EAGAIN, also when writing has failed.
+// With `to_the_end` it reads up to EAGAIN, even if sending has failed.
 Stream::Stop Stream::read(bool to_the_end) {
   const Lifetime::Watch watch(lifetime_);
   std::size_t left = limits_.read_budget;
   while (left > 0) {
-    const auto [bytes, error, full] = reactor_.receive(socket_.get(), left);
+    const auto [bytes, error, full] = reactor_.sockets().receive(socket_.get(), left);
     if (error == EAGAIN || error == EWOULDBLOCK) return Stop::drained;
     if (bytes.empty()) {
       end(error);
@@ -137,31 +150,14 @@ Stream::Stop Stream::read(bool to_the_end) {
     observer_.on_bytes(*this, bytes);
     if (watch.gone()) return Stop::gone;
     if (closing_ || (failed_ != 0 && !to_the_end)) return Stop::drained;
-    // The socket is level-triggered: what came meanwhile, EOF too, is told on the next turn.
+    // epoll is level-triggered: it reports later input, and EOF, on the next turn.
     if (!full && !to_the_end) return Stop::drained;
   }
   return Stop::budget;
 }
 
-std::size_t Stream::write(std::string_view bytes) {
-  const Sent sent = send_now(socket_.get(), bytes);
-  if (sent.error != 0) fail(sent.error);
-  return sent.size;
-}
-
-void Stream::write_queued() {
-  settle();
-  written_ += write(std::string_view(queue_).substr(written_));
-  if (queued() == 0) {
-    // Few peers are ever behind; those that were give the memory back.
-    queue_ = {};
-    written_ = 0;
-  }
-  if (failed_ == 0) watch();
-}
-
 void Stream::watch() {
-  const bool waits = queued() > 0 && ticket_ == 0;
+  const bool waits = queued() > 0 && !waits_;
   const std::uint32_t wanted =
       (closing_ ? 0U : std::uint32_t{EPOLLIN}) | (waits ? std::uint32_t{EPOLLOUT} : 0U);
   if (wanted == watched_) return;
@@ -182,8 +178,8 @@ void Stream::on_turn() {
     end(queued() == 0 ? 0 : ETIMEDOUT);
     return;
   }
-  // A peer that says its last word and hangs up makes our write fail before that word is read. But one that
-  // has let its replies pile up is not listened to any longer.
+  // If a peer sends its last request and hangs up, our send fails before that request is read. It is read
+  // now, unless the peer has let its replies pile up.
   if (!closing_ && failed_ != ENOBUFS) {
     switch (read(true)) {
       case Stop::gone:
@@ -200,16 +196,15 @@ void Stream::on_turn() {
 
 void Stream::fail(int error) {
   failed_ = error;
-  if (ticket_ != 0) reactor_.sends().drop(std::exchange(ticket_, 0));
   queue_ = {};
-  written_ = 0;
+  sent_ = 0;
   schedule(Reactor::Clock::now());
 }
 
-// Unread input at close() makes the kernel reset the connection, and the reset can overtake what was written.
+// If input is unread at close(2), the kernel resets the connection, and the peer may lose what was sent.
 void Stream::drop_input() {
   for (std::size_t left = limits_.read_budget; left > 0;) {
-    const auto received = reactor_.receive(socket_.get(), left);
+    const Received received = reactor_.sockets().receive(socket_.get(), left);
     if (received.bytes.empty()) return;
     left -= std::min(left, received.bytes.size());
   }

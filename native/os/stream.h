@@ -1,9 +1,9 @@
-// A connected stream socket on the reactor: reads until EOF before it tells of a hang-up, writes at the end
-// of the loop's turn at the latest where the socket takes it, and queues the rest up to a bound. TCP_NODELAY
-// is set on TCP.
+// A connected stream socket on the reactor. It reads until EOF before it reports a hang-up. It sends at once
+// or at the end of the loop's turn, as the reactor's SocketBackend decides, and queues what the socket does
+// not take, up to a limit. It sets TCP_NODELAY on TCP sockets.
 //
-// Threads: the reactor's. The observer may destroy the Stream from within any of its callbacks. The socket is
-// closed when the Stream is destroyed, not before; what waits for the end of the turn is written then.
+// Threads: the reactor's. The observer may destroy the Stream in any of its callbacks. The socket is closed
+// when the Stream is destroyed, not before. The destructor sends what waits for the end of the turn.
 #pragma once
 
 #include <cstddef>
@@ -22,20 +22,21 @@ class StreamObserver {
  public:
   virtual ~StreamObserver() = default;
   virtual void on_bytes(Stream& stream, std::string_view bytes) = 0;
-  // Once, last: the peer hung up (error 0), or the socket failed (errno), or the write queue went over its
-  // bound (ENOBUFS), or close_after_flush() is done (error 0; ETIMEDOUT when its timeout ended first).
+  // Called once, as the last call. `error` is 0 if the peer hung up, an errno if the socket failed, and
+  // ENOBUFS if the write queue exceeded its limit. After close_after_flush() it is 0, or ETIMEDOUT if the
+  // timeout ended first.
   virtual void on_end(Stream& stream, int error) = 0;
 };
 
 struct StreamLimits {
-  // Queued for a peer that does not read. A barrier's or a get's reply is under 2 KiB, so this is room for a
-  // client with hundreds of pipelined requests.
+  // Bytes queued for a peer that does not read. The reply to a get is smaller than 2 KiB, so this is enough
+  // for a client with hundreds of pipelined requests.
   std::size_t max_write_queue = 1 << 20;
-  // Read in one turn before others get theirs.
+  // Bytes read in one turn, so that other streams get their share.
   std::size_t read_budget = 64 << 10;
 };
 
-class Stream final : Handler, SocketBatch::Sender {
+class Stream final : Handler, SocketBackend::Sender {
  public:
   // Makes the socket non-blocking. Throws OsError.
   Stream(Reactor& reactor, UniqueFd socket, StreamObserver& observer, StreamLimits limits = {});
@@ -43,27 +44,25 @@ class Stream final : Handler, SocketBatch::Sender {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  // Never calls the observer from within: a failure comes as on_end on the next turn, and what the peer had
-  // said before is delivered first. Ignored after a failure and after close_after_flush().
+  // Never calls the observer. After a failure, the next turn first delivers what the peer has sent and then
+  // calls on_end(). Does nothing after a failure and after close_after_flush().
   void send(std::string_view bytes);
-  // Stops reading; on_end comes when the queue has been written (or cannot be, or after `timeout`), never
-  // from within.
+  // Stops reading. Calls on_end() from a later turn: when the queue has been sent, when sending fails, or
+  // after `timeout`.
   void close_after_flush(Reactor::Clock::duration timeout);
 
-  int fd() const { return socket_.get(); }
+  int fd() const override { return socket_.get(); }
 
  private:
   enum class Stop { drained, budget, gone };
 
   void on_ready(std::uint32_t events) override;
-  void on_sent(std::string_view left, int error) override;
-  void take_back(std::string_view left, int error);
-  bool send_with_others(std::string_view bytes);
-  void settle();
+  std::string_view unsent() const override { return std::string_view(queue_).substr(sent_); }
+  void on_sent(Sent sent) override;
+  void send_queued();
+  void after_send(int error);
   void queue(std::string_view bytes);
   Stop read(bool to_the_end);
-  std::size_t write(std::string_view bytes);
-  void write_queued();
   void drop_input();
   void watch();
   void detach();
@@ -71,20 +70,20 @@ class Stream final : Handler, SocketBatch::Sender {
   void on_turn();
   void fail(int error);
   void end(int error);
-  std::size_t queued() const { return queue_.size() - written_; }
+  std::size_t queued() const { return queue_.size() - sent_; }
 
   Reactor& reactor_;
-  const Reactor::Owner owner_;  // what is sent with others' is reported in their turns
+  const Reactor::Owner owner_;  // the backend calls on_sent() as any owner
   UniqueFd socket_;
   StreamObserver& observer_;
   StreamLimits limits_;
   Lifetime lifetime_;
   std::string queue_;
-  std::size_t written_ = 0;  // of queue_, from its front
+  std::size_t sent_ = 0;  // bytes of queue_, from its front
   std::uint32_t watched_ = 0;
-  SocketBatch::Ticket ticket_ = 0;  // of what goes out before the queue, at the end of the turn
+  bool waits_ = false;  // the backend will send the queue, and then call on_sent()
   Reactor::TimerId turn_ = 0;
-  int failed_ = 0;  // why no more is written; on_end is due
+  int failed_ = 0;  // errno of sending; on_end() is due
   bool closing_ = false;
   bool detached_ = false;
 };

@@ -37,8 +37,8 @@ FdPair ready_pipe() {
 
 }  // namespace
 
-TEST_CASE("reactor: posted functions run in order, also those posted before run()") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: posted functions run in order, also those posted before run()") {
+  Reactor reactor(use);
   std::string order;
   reactor.post([&] { order += 'a'; });
   reactor.post([&] {
@@ -53,10 +53,10 @@ TEST_CASE("reactor: posted functions run in order, also those posted before run(
   CHECK(order == "abcd");
 }
 
-TEST_CASE("reactor: post from many threads loses nothing and keeps each thread's order") {
+TEST_ON_BOTH_BACKENDS("reactor: post from many threads loses nothing and keeps each thread's order") {
   constexpr int kThreads = 4;
   constexpr int kPosts = 5000;
-  Reactor reactor;
+  Reactor reactor(use);
   std::vector<int> next(kThreads, 0);
   bool in_order = true;
   int done = 0;
@@ -78,8 +78,8 @@ TEST_CASE("reactor: post from many threads loses nothing and keeps each thread's
   CHECK(done == kThreads * kPosts);
 }
 
-TEST_CASE("reactor: stop from another thread, and running again") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: stop from another thread, and running again") {
+  Reactor reactor(use);
   for (int i = 0; i < 100; i++) {
     std::thread stopper([&] { reactor.stop(); });
     reactor.run();
@@ -87,11 +87,11 @@ TEST_CASE("reactor: stop from another thread, and running again") {
   }
 }
 
-TEST_CASE("reactor: functions that were never run are destroyed with it") {
+TEST_ON_BOTH_BACKENDS("reactor: functions that were never run are destroyed with it") {
   auto token = std::make_shared<int>();
   std::weak_ptr<int> watch = token;
   {
-    Reactor reactor;
+    Reactor reactor(use);
     reactor.post([token] {});
     reactor.after(1h, [token] {});
     token.reset();
@@ -100,8 +100,8 @@ TEST_CASE("reactor: functions that were never run are destroyed with it") {
   CHECK(watch.expired());
 }
 
-TEST_CASE("reactor: an idle wait is woken by a post") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: an idle wait is woken by a post") {
+  Reactor reactor(use);
   std::atomic<bool> idle = false;
   std::thread poster;
   reactor.after(0ms, [&] { idle = true; });
@@ -114,8 +114,8 @@ TEST_CASE("reactor: an idle wait is woken by a post") {
   CHECK(idle);
 }
 
-TEST_CASE("reactor: level-triggered, add before run, modify, remove") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: level-triggered, add before run, modify, remove") {
+  Reactor reactor(use);
   FdPair pipe = ready_pipe();
   Called handler([&](std::uint32_t events) {
     CHECK(events == EPOLLIN);
@@ -137,8 +137,8 @@ TEST_CASE("reactor: level-triggered, add before run, modify, remove") {
   CHECK(handler.calls == 4);
 }
 
-TEST_CASE("reactor: a handler removed by another is not called from the same batch") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: a handler removed by another is not called from the same batch") {
+  Reactor reactor(use);
   FdPair pipes[2] = {ready_pipe(), ready_pipe()};
   std::optional<Called> handlers[2];
   for (int i = 0; i < 2; i++) {
@@ -153,8 +153,8 @@ TEST_CASE("reactor: a handler removed by another is not called from the same bat
   CHECK(handlers[0].has_value() != handlers[1].has_value());
 }
 
-TEST_CASE("reactor: a number given to a new file does not get the old one's event") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: a number given to a new file does not get the old one's event") {
+  Reactor reactor(use);
   FdPair pipes[2] = {ready_pipe(), ready_pipe()};
   FdPair quiet = make_pipe();
   Called fresh;
@@ -177,8 +177,8 @@ TEST_CASE("reactor: a number given to a new file does not get the old one's even
   CHECK(fresh.calls == 1);
 }
 
-TEST_CASE("reactor: the same handler re-added from within on_ready is called once a batch") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: the same handler re-added from within on_ready is called once a batch") {
+  Reactor reactor(use);
   FdPair pipe = ready_pipe();
   Called handler([&](std::uint32_t) {
     reactor.remove(pipe.first.get(), handler);
@@ -189,8 +189,8 @@ TEST_CASE("reactor: the same handler re-added from within on_ready is called onc
   CHECK(handler.calls == 1);
 }
 
-TEST_CASE("reactor: hang-up comes together with what can still be read") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: hang-up comes together with what can still be read") {
+  Reactor reactor(use);
   FdPair pipe = ready_pipe();
   pipe.second.reset();
   std::uint32_t seen = 0;
@@ -200,9 +200,10 @@ TEST_CASE("reactor: hang-up comes together with what can still be read") {
   CHECK(seen == (EPOLLIN | EPOLLHUP));
 }
 
-TEST_CASE("reactor: what throws fails its owner, and nothing of that is called again; the others go on") {
+TEST_ON_BOTH_BACKENDS(
+    "reactor: what throws fails its owner, and nothing of that is called again; the others go on") {
   struct Bad {};
-  Reactor reactor;
+  Reactor reactor(use);
   std::vector<Reactor::Owner> failed;
   reactor.on_failure([&](Reactor::Owner owner, const std::exception_ptr& failure) {
     CHECK_THROWS_AS(std::rethrow_exception(failure), Bad);
@@ -249,8 +250,8 @@ TEST_CASE("reactor: what throws fails its owner, and nothing of that is called a
   reactor.remove(other.first.get(), goes_on);
 }
 
-TEST_CASE("reactor: what throws for another owner fails that one, and its caller goes on") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: what throws for another owner fails that one, and its caller goes on") {
+  Reactor reactor(use);
   std::vector<Reactor::Owner> failed;
   reactor.on_failure([&](Reactor::Owner owner, const std::exception_ptr&) { failed.push_back(owner); });
   bool done = false;
@@ -266,14 +267,14 @@ TEST_CASE("reactor: what throws for another owner fails that one, and its caller
   CHECK(failed == std::vector<Reactor::Owner>{2});
 }
 
-TEST_CASE("reactor: without anybody to be told, an exception leaves run()") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: without anybody to be told, an exception leaves run()") {
+  Reactor reactor(use);
   reactor.post([] { throw 1; });
   CHECK_THROWS_AS(reactor.run(), int);
 }
 
-TEST_CASE("reactor: wrong fds") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: wrong fds") {
+  Reactor reactor(use);
   Called handler;
   FdPair pipe = make_pipe();
   const UniqueFd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
@@ -287,8 +288,8 @@ TEST_CASE("reactor: wrong fds") {
   reactor.modify(pipe.first.get(), EPOLLOUT, handler);
 }
 
-TEST_CASE("reactor: timers run in order of time, and of setting where that is the same") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: timers run in order of time, and of setting where that is the same") {
+  Reactor reactor(use);
   std::string order;
   const auto now = Reactor::Clock::now();
   reactor.at(now + 3ms, [&] { order += 'd'; });
@@ -299,8 +300,8 @@ TEST_CASE("reactor: timers run in order of time, and of setting where that is th
   CHECK(order == "abcd");
 }
 
-TEST_CASE("reactor: a timer is not early") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: a timer is not early") {
+  Reactor reactor(use);
   const auto when = Reactor::Clock::now() + 2500us;
   Reactor::Clock::time_point ran;
   reactor.at(when, [&] {
@@ -311,8 +312,8 @@ TEST_CASE("reactor: a timer is not early") {
   CHECK(ran >= when);
 }
 
-TEST_CASE("reactor: cancelled timers do not run, also when both are due") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: cancelled timers do not run, also when both are due") {
+  Reactor reactor(use);
   int ran = 0;
   const auto past = Reactor::Clock::now() - 1s;
   Reactor::TimerId second = 0;
@@ -326,8 +327,8 @@ TEST_CASE("reactor: cancelled timers do not run, also when both are due") {
   CHECK(ran == 0);
 }
 
-TEST_CASE("reactor: a timer that sets itself for now does not starve fds or posts") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("reactor: a timer that sets itself for now does not starve fds or posts") {
+  Reactor reactor(use);
   FdPair pipe = ready_pipe();
   Called handler;
   reactor.add(pipe.first.get(), EPOLLIN, handler);

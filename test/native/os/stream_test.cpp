@@ -68,10 +68,10 @@ std::string take(int fd, std::size_t most = 1 << 20) {
 
 }  // namespace
 
-TEST_CASE("stream: bytes both ways, end after the last bytes") {
+TEST_ON_BOTH_BACKENDS("stream: bytes both ways, end after the last bytes") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
-    Reactor reactor;
+    Reactor reactor(use);
     FdPair pair = pair_of(tcp);
     BytesObserver observer;
     Stream stream(reactor, std::move(pair.first), observer);
@@ -87,8 +87,8 @@ TEST_CASE("stream: bytes both ways, end after the last bytes") {
   }
 }
 
-TEST_CASE("stream: TCP_NODELAY is set on TCP") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("stream: TCP_NODELAY is set on TCP") {
+  Reactor reactor(use);
   BytesObserver observer;
   Stream stream(reactor, tcp_pair().first, observer);
   int on = 0;
@@ -97,32 +97,32 @@ TEST_CASE("stream: TCP_NODELAY is set on TCP") {
   CHECK(on != 0);
 }
 
-TEST_CASE("stream: not a socket") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("stream: not a socket") {
+  Reactor reactor(use);
   BytesObserver observer;
   CHECK(thrown_by([&] { Stream(reactor, std::move(make_pipe().first), observer); }) == ENOTSOCK);
 }
 
-TEST_CASE("stream: more than the budget before the hang-up is all delivered, in turns") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("stream: more than the budget before the hang-up is all delivered, in turns") {
+  Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
-  Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 1, .read_budget = 1000});
+  Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 1, .read_budget = 2000});
   const std::string text = pattern(50'000);
   put(pair.second.get(), text);
   pair.second.reset();
   run_once(reactor);
-  CHECK(observer.received.size() == 1000);
+  CHECK(observer.received.size() == 2000);
   run_until(reactor, [&] { return observer.ended.has_value(); });
   CHECK(observer.received == text);
-  CHECK(observer.largest <= 1000);
+  CHECK(observer.largest <= 2000);
   CHECK(observer.ended == 0);
 }
 
-TEST_CASE("stream: a write that fails does not hide what the peer said before") {
+TEST_ON_BOTH_BACKENDS("stream: a write that fails does not hide what the peer said before") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
-    Reactor reactor;
+    Reactor reactor(use);
     FdPair pair = pair_of(tcp);
     BytesObserver observer;
     Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 100, .read_budget = 10});
@@ -138,8 +138,8 @@ TEST_CASE("stream: a write that fails does not hide what the peer said before") 
   }
 }
 
-TEST_CASE("stream: a peer that shuts its reading side ends the stream") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("stream: a peer that shuts its reading side ends the stream") {
+  Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer);
@@ -151,10 +151,10 @@ TEST_CASE("stream: a peer that shuts its reading side ends the stream") {
   CHECK(observer.ended == 0);
 }
 
-TEST_CASE("stream: a large write to a slow reader arrives whole") {
+TEST_ON_BOTH_BACKENDS("stream: a large write to a slow reader arrives whole") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
-    Reactor reactor;
+    Reactor reactor(use);
     FdPair pair = pair_of(tcp);
     BytesObserver observer;
     Stream stream(reactor, std::move(pair.first), observer,
@@ -176,8 +176,8 @@ TEST_CASE("stream: a large write to a slow reader arrives whole") {
   }
 }
 
-TEST_CASE("stream: a queue over its bound ends the stream on the next turn, with ENOBUFS") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("stream: a queue over its bound ends the stream on the next turn, with ENOBUFS") {
+  Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 10'000, .read_budget = 1000});
@@ -190,13 +190,13 @@ TEST_CASE("stream: a queue over its bound ends the stream on the next turn, with
   run_once(reactor);
 }
 
-TEST_CASE("stream: destroyed in its callbacks") {
+TEST_ON_BOTH_BACKENDS("stream: destroyed in its callbacks") {
   SUBCASE("on_bytes") {
-    Reactor reactor;
+    Reactor reactor(use);
     FdPair pair = stream_pair();
     BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer,
-                                           StreamLimits{.max_write_queue = 10, .read_budget = 1000});
+                                           StreamLimits{.max_write_queue = 10, .read_budget = 2000});
     observer.then = [&](Stream& s) {
       for (int i = 0; i < 1000; i++) s.send(std::string(5000, 'x'));
       stream.reset();
@@ -204,11 +204,11 @@ TEST_CASE("stream: destroyed in its callbacks") {
     put(pair.second.get(), pattern(5000));
     run_until(reactor, [&] { return stream == nullptr; });
     run_once(reactor);
-    CHECK(observer.received.size() <= 1000);
+    CHECK(observer.received.size() <= 2000);
     CHECK_FALSE(observer.ended.has_value());
   }
   SUBCASE("on_end after EOF") {
-    Reactor reactor;
+    Reactor reactor(use);
     FdPair pair = stream_pair();
     BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer);
@@ -217,7 +217,7 @@ TEST_CASE("stream: destroyed in its callbacks") {
     run_until(reactor, [&] { return stream == nullptr; });
   }
   SUBCASE("on_end after overflow") {
-    Reactor reactor;
+    Reactor reactor(use);
     FdPair pair = stream_pair();
     BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer,
@@ -228,7 +228,7 @@ TEST_CASE("stream: destroyed in its callbacks") {
     CHECK(observer.ended == ENOBUFS);
   }
   SUBCASE("on_bytes while a failed write waits for its turn") {
-    Reactor reactor;
+    Reactor reactor(use);
     FdPair pair = stream_pair();
     BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer);
@@ -242,10 +242,10 @@ TEST_CASE("stream: destroyed in its callbacks") {
   }
 }
 
-TEST_CASE("stream: close_after_flush") {
+TEST_ON_BOTH_BACKENDS("stream: close_after_flush") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
-    Reactor reactor;
+    Reactor reactor(use);
     FdPair pair = pair_of(tcp);
     BytesObserver observer;
     auto stream = std::make_unique<Stream>(reactor, std::move(pair.first), observer,
@@ -272,8 +272,8 @@ TEST_CASE("stream: close_after_flush") {
   }
 }
 
-TEST_CASE("stream: close_after_flush with nothing queued ends on the next turn") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("stream: close_after_flush with nothing queued ends on the next turn") {
+  Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer);
@@ -283,8 +283,8 @@ TEST_CASE("stream: close_after_flush with nothing queued ends on the next turn")
   CHECK(observer.ended == 0);
 }
 
-TEST_CASE("stream: close_after_flush has no more than its timeout, and sees the peer go") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("stream: close_after_flush has no more than its timeout, and sees the peer go") {
+  Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
   Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 64 << 20, .read_budget = 1000});
@@ -302,8 +302,8 @@ TEST_CASE("stream: close_after_flush has no more than its timeout, and sees the 
   }
 }
 
-TEST_CASE("stream: destroyed with a turn due") {
-  Reactor reactor;
+TEST_ON_BOTH_BACKENDS("stream: destroyed with a turn due") {
+  Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
   {

@@ -18,6 +18,7 @@
 
 #include "os/error.h"
 #include "os/fd.h"
+#include "os/io_ring.h"
 #include "os/reactor.h"
 
 namespace wireup::os::test {
@@ -28,6 +29,20 @@ inline constexpr auto kTimeout = 20s;
 
 // Nobody that a machine has.
 inline constexpr uid_t kStranger = 54'321;
+
+// False if the kernel is too old for io_uring, or refuses it.
+inline bool has_io_uring() { return IoRing::open() != nullptr; }
+
+// A test case that runs twice by the same code: with plain system calls and with io_uring. The second run is
+// skipped, and counted as skipped, on a machine without io_uring. The body finds `use` for its Reactor.
+#define WIREUP_ON_BOTH_BACKENDS(function, name)                                      \
+  static void function(UseIoUring use);                                              \
+  TEST_CASE(name " (plain)") { function(UseIoUring::never); }                        \
+  TEST_CASE(name " (io_uring)" * doctest::skip(!wireup::os::test::has_io_uring())) { \
+    function(UseIoUring::always);                                                    \
+  }                                                                                  \
+  static void function([[maybe_unused]] UseIoUring use)
+#define TEST_ON_BOTH_BACKENDS(name) WIREUP_ON_BOTH_BACKENDS(DOCTEST_ANONYMOUS(test_on_backend_), name)
 
 inline bool is_root() { return ::geteuid() == 0; }
 
