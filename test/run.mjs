@@ -15,7 +15,7 @@ const { values } = parseArgs({
 });
 const long = values.long;
 /** By target: a process that reaches a port can send anything to a session of the server. */
-const fuzzSeconds = { server_session: 60, client_session: 30 };
+const fuzzSeconds = { server_session: 30, client_session: 15 };
 if (long) {
   const seconds = Number(values['fuzz-seconds'] ?? 3600);
   for (const target of Object.keys(fuzzSeconds)) fuzzSeconds[target] = seconds;
@@ -26,7 +26,7 @@ const env = long ? { WIREUP_TEST_LONG: '1' } : {};
 async function computing(hasDoctest) {
   if (hasDoctest) {
     const [asan] = await Promise.all(
-      // TSan is for what has threads: wire and engine have none.
+      // TSan is for what has threads: wire, engine and the agent have none.
       ['asan', 'tsan'].map((preset) =>
         step(`build of the core, preset ${preset}`, (command) => buildCore(preset, command)),
       ),
