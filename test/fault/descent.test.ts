@@ -1,5 +1,5 @@
-// The ranks of `wireup run --pmi unix` are the processes that it has started, and what those start: a process of the same
-// user that is neither is refused, PMI_ID or not, and the rank comes in after it.
+// The ranks of `wireup run --pmi unix` are the processes that it has started and their descendants. Any other process
+// of the same user is refused, even with the right PMI_ID, and does not keep the rank from connecting.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,8 +18,9 @@ const folder = mkdtempSync(join(tmpdir(), 'descent-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const compiler = needs('cc');
-it.skipIf(compiler.missing)(`a process of our own that the job has not started${compiler.note}`, async () => {
-  // It stands before wireup-exec, as a debugger does, and so has what wireup-exec takes away.
+it.skipIf(compiler.missing)(`a process that the job has not started is refused${compiler.note}`, async () => {
+  // The wrapper runs before wireup-exec, as a debugger does, so its environment still has the variables that
+  // wireup-exec removes.
   const wrapper = join(folder, 'wrapper');
   writeFileSync(
     wrapper,
@@ -27,7 +28,7 @@ it.skipIf(compiler.missing)(`a process of our own that the job has not started${
     echo "$PMI_PORT $PMI_ID $$" > ${folder}/new && mv ${folder}/new ${folder}/rank
     echo waiting
     until [ -e ${folder}/go ]; do sleep 0.01; done
-    # A child of it is as good as itself.
+    # The rank is a child of the wrapper.
     "$@"
     exit $?`,
     { mode: 0o755 },
@@ -49,7 +50,7 @@ it.skipIf(compiler.missing)(`a process of our own that the job has not started${
   const refused = `wireup: refused a connection (uid ${process.getuid!()}, pid ${process.pid}): pid ${process.pid} `;
   expect(lines(stderr)).toHaveLength(1);
   expect(stderr.startsWith(refused), stderr).toBe(true);
-  // The rank may speak before the agent has told of it.
+  // The rank's process may connect before the agent has reported its start.
   expect(stderr.slice(refused.length)).toMatch(
     new RegExp(
       `^(is neither rank 1's process \\(pid ${pid}\\) nor a descendant of it|was not started by the agent \\(pid \\d+\\))\n$`,

@@ -1,5 +1,5 @@
-// What throws inside, on the JavaScript thread and on the reactor's, is an error of the object that it was for: Node goes on,
-// and all else with it. No call of the API lets anything through that would throw, so the addon is called with what it is not.
+// An exception on the JavaScript thread or on the reactor thread is an error of the object that it concerns. Node and
+// all other objects go on. The API checks its arguments, so these tests pass invalid ones to the addon itself.
 
 import { join } from 'node:path';
 
@@ -11,17 +11,17 @@ import { run, type Result } from '../support/run';
 function child(script: string): Promise<Result> {
   const prelude = `
     const addon = require(${JSON.stringify(join(root, 'build/Release/wireup.node'))});
-    const said = {};
+    const seen = {};
     let change = {};
     for (const name of ['openServer', 'launch']) {
       const real = addon[name];
       addon[name] = (options) => {
-        said.options = options;
-        return (said.handle = real({ ...options, ...change }));
+        seen.options = options;
+        return (seen.handle = real({ ...options, ...change }));
       };
     }
     const { PmiClient, PmiServer, launch } = require(${JSON.stringify(join(root, 'dist/index.js'))});
-    const tell = ({ name, code, message }) => console.log(name, code, message);
+    const report = ({ name, code, message }) => console.log(name, code, message);
     const expectAlive = async (server) => {
       const pmi = await PmiClient.fromEnv({ env: server.env(0) });
       await pmi.finalize();
@@ -33,25 +33,25 @@ function child(script: string): Promise<Result> {
 
 it.each([
   [
-    'on the JavaScript thread',
+    'an invalid value on the JavaScript thread',
     '{ nodes: [0, 5], appSizes: [2] }',
     'PmiError ERR_PMI_OPTION nodes: expected numbers from 0 without gaps',
   ],
   [
-    'on the JavaScript thread, a wrong type',
+    'a wrong type on the JavaScript thread',
     '{ nodes: 5 }',
     expect.stringMatching(/^PmiError ERR_PMI_INTERNAL /) as string,
   ],
   [
-    'on the reactor',
+    'an invalid value on the reactor thread',
     "{ kvsname: 'not a word' }",
     expect.stringMatching(/^PmiError ERR_PMI_OPTION kvsname: /) as string,
   ],
-])('%s: a PmiError', async (_, change, line) => {
+])('%s rejects with a PmiError, and other servers go on', async (_, change, line) => {
   const { code, stderr, stdout } = await child(`
     const good = await PmiServer.listen({ size: 1, address: 'tcp' });
     change = ${change};
-    await PmiServer.listen({ size: 2 }).catch(tell);
+    await PmiServer.listen({ size: 2 }).catch(report);
     await expectAlive(good);`);
   expect({ code, stderr, lines: stdout.split('\n') }).toEqual({
     code: 0,
@@ -60,12 +60,12 @@ it.each([
   });
 });
 
-it('on the reactor, in the middle of a launch: its result says so, and its ranks go', async () => {
+it('an exception on the reactor thread during a job ends the ranks, and the result of the job reports it', async () => {
   const { code, stderr, stdout } = await child(`
     const good = await PmiServer.listen({ size: 1, address: 'tcp' });
     const job = await launch({ program: 'sleep', args: ['1000'], ranks: 1 });
     await job.started;
-    addon.spawn(said.handle, 1, 0, 1, { ...said.options, kvsname: 'not a word' }, []);
+    addon.spawn(seen.handle, 1, 0, 1, { ...seen.options, kvsname: 'not a word' }, []);
     const { exitCode, failure } = await job.result;
     console.log(exitCode, failure.reason, failure.message);
     await expectAlive(good);`);

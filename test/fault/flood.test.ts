@@ -1,4 +1,4 @@
-// A job of 64 ranks starts while thousands of connections do all they can to stop it.
+// A job of 64 ranks starts while thousands of connections attack its server.
 
 import { execFileSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
@@ -18,7 +18,7 @@ vi.setConfig({ testTimeout: 150_000 });
 const deadline = 120_000;
 
 const ranks = 64;
-/** MPICH's ranks poll while they wait, and take the processors from what is tested. */
+/** MPICH's ranks poll while they wait, and so take the processors from what is tested. */
 const client = long ? 'hello' : 'raw_exchange';
 const connections = 10_000;
 
@@ -26,21 +26,21 @@ const folder = mkdtempSync(join(tmpdir(), 'flood-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 let gates = 0;
 
-/** Ranks that are started, and begin when the gate, a fifo, has a writer. */
+/** A job whose ranks begin when a fifo, the gate, has a writer. */
 class Job {
   readonly run: Run;
   readonly #gate = join(folder, `gate-${++gates}`);
 
   constructor(transport: Transport, ...options: string[]) {
     execFileSync('mkfifo', [this.#gate], { timeout: deadline });
-    // With PMI over unix the ranks would be connected before they wait: the shim is part of what waits.
+    // With --pmi unix the wrapper wireup-exec would connect before the gate, so it is started behind the gate.
     const shim = transport === 'unix' ? [join(__dirname, '../../build/Release/wireup-exec')] : [];
     const noShim = transport === 'unix' ? ['--no-exec-shim'] : [];
     const inner = ['sh', '-c', `: < ${this.#gate}; exec "$0" "$@"`, ...shim, program(client)];
     this.run = new Run(wireupRun(ranks, transport, ...noShim, ...options, ...inner), { deadline });
   }
 
-  /** Where its server listens, as its ranks are told. */
+  /** The address of the job's server, read from the environment of a rank. */
   async target(): Promise<Target> {
     let port: string | undefined;
     const look = (): boolean => {
@@ -55,8 +55,8 @@ class Job {
     return targetOf(port!.includes('://') ? port! : `tcp://${port}`);
   }
 
-  async begin(): Promise<void> {
-    // Open for reading too, so that it waits for nobody; open to the end, for who is late.
+  async openGate(): Promise<void> {
+    // O_RDWR does not wait for a reader. The fd stays open until the end, for ranks that open the fifo late.
     const gate = openSync(this.#gate, 'r+');
     const result = await this.run.done.finally(() => closeSync(gate));
     const finished = lines(result.stdout).filter((line) => line.endsWith(' ok'));
@@ -64,20 +64,20 @@ class Job {
       Array.from({ length: ranks }, (_, rank) => `${client}: rank ${rank} of ${ranks} ok`).sort(),
     );
     expect(result.code).toBe(0);
-    // One line a second at most, and nothing but refusals.
-    const said = toolLines(result.stderr);
-    expect(said.filter((line) => !line.startsWith('wireup: refused '))).toEqual([]);
-    expect(said.length).toBeLessThan(deadline / 1000);
+    // At most one line a second, and only about refused connections.
+    const reports = toolLines(result.stderr);
+    expect(reports.filter((line) => !line.startsWith('wireup: refused '))).toEqual([]);
+    expect(reports.length).toBeLessThan(deadline / 1000);
   }
 }
 
-/** In processes of a size that any limit on open files allows. */
-function crowd(task: Task, uid: number | undefined): Stranger[] {
-  const each = 1000;
+/** Distributes the connections over processes, because of the limit on open files. */
+function startClients(task: Task, uid: number | undefined): Stranger[] {
+  const perProcess = 1000;
   const total = task.count ?? 1;
   return Array.from(
-    { length: Math.ceil(total / each) },
-    (_, i) => new Stranger({ ...task, count: Math.min(each, total - i * each) }, uid),
+    { length: Math.ceil(total / perProcess) },
+    (_, i) => new Stranger({ ...task, count: Math.min(perProcess, total - i * perProcess) }, uid),
   );
 }
 
@@ -87,8 +87,8 @@ const users: [string, number | undefined, boolean][] = [
   [`another user${root.note}`, OTHER_UID, root.missing],
 ];
 
-const manners: [string, Omit<Task, 'target'>][] = [
-  ['half a line and silence', { manner: 'idle', text: 'cmd=ini' }],
+const attacks: [string, Omit<Task, 'target'>][] = [
+  ['an incomplete line', { manner: 'idle', text: 'cmd=ini' }],
   ['idle connections', { manner: 'idle', count: connections }],
   ['connections that are closed at once', { manner: 'shoot', count: connections }],
   ['lines without end', { manner: 'endless', count: 4 }],
@@ -97,35 +97,35 @@ const manners: [string, Omit<Task, 'target'>][] = [
 ];
 
 const compiler = needs(long ? 'mpicc' : 'cc');
-describe.skipIf(compiler.missing)(`64 ranks of ${client}${compiler.note}`, () => {
-  describe.each(users)('against %s', (_, uid, missing) => {
-    it.skipIf(missing).each(manners)('%s, --pmi tcp', async (_, task) => {
+describe.skipIf(compiler.missing)(`64 ranks of ${client} connect and finish${compiler.note}`, () => {
+  describe.each(users)('while connections of %s attack', (_, uid, missing) => {
+    it.skipIf(missing).each(attacks)('with %s, over --pmi tcp', async (_, task) => {
       const job = new Job('tcp');
-      const strangers = crowd({ ...task, target: await job.target() }, uid);
+      const clients = startClients({ ...task, target: await job.target() }, uid);
       try {
-        // Who closes goes on meanwhile; who stays is there first.
-        if (task.manner !== 'shoot') await Promise.all(strangers.map((one) => one.ready));
-        await job.begin();
+        // Transient connections continue during the job. Persistent ones are established before it begins.
+        if (task.manner !== 'shoot') await Promise.all(clients.map((one) => one.ready));
+        await job.openGate();
       } finally {
-        for (const one of strangers) one[Symbol.dispose]();
+        for (const one of clients) one[Symbol.dispose]();
       }
     });
   });
 
-  it('all of that at once from our own user, --pmi unix', async () => {
+  it('while the same user attacks with all of these at once, over --pmi unix', async () => {
     const job = new Job('unix');
     const target = await job.target();
-    const staying = manners
+    const persistent = attacks
       .filter(([, { manner }]) => manner !== 'shoot')
-      .flatMap(([, task]) => crowd({ ...task, target }, undefined));
-    const passing = manners
+      .flatMap(([, task]) => startClients({ ...task, target }, undefined));
+    const transient = attacks
       .filter(([, { manner }]) => manner === 'shoot')
-      .flatMap(([, task]) => crowd({ ...task, target }, undefined));
+      .flatMap(([, task]) => startClients({ ...task, target }, undefined));
     try {
-      await Promise.all(staying.map((one) => one.ready));
-      await job.begin();
+      await Promise.all(persistent.map((one) => one.ready));
+      await job.openGate();
     } finally {
-      for (const one of [...staying, ...passing]) one[Symbol.dispose]();
+      for (const one of [...persistent, ...transient]) one[Symbol.dispose]();
     }
   });
 });

@@ -1,4 +1,4 @@
-// A program that cannot be executed because its interpreter is missing: the message names the interpreter.
+// If a program cannot be executed because its interpreter is missing, the message names the interpreter.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,12 +17,12 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const compiler = needs('cc');
 
-describe('a program whose interpreter is not there', () => {
+describe('the message about a missing interpreter', () => {
   it.each([
     ['#!/no/such/interpreter -x\n', '/no/such/interpreter'],
     ['#! /bin/sh\r\n', '/bin/sh, with a carriage return behind it: the lines end as in DOS'],
     ['#!/no/such\u001b[31m\n', '/no/such\\x1b[31m'],
-  ])('%j', async (head, named) => {
+  ])('names it for a script that begins with %j', async (head, named) => {
     const script = join(folder, 'script');
     writeFileSync(script, `${head}exit 0\n`, { mode: 0o755 });
     const result = await run(wireupRun(2, 'fd', script));
@@ -37,7 +37,7 @@ describe('a program whose interpreter is not there', () => {
     );
   });
 
-  it.skipIf(compiler.missing)(`an ELF file names its loader${compiler.note}`, async () => {
+  it.skipIf(compiler.missing)(`names the loader of an ELF file${compiler.note}`, async () => {
     const file = join(folder, 'elf');
     const bytes = readFileSync(program('no_pmi'));
     const loader = /\/[\w./-]*ld-linux[\w.-]*/.exec(bytes.toString('latin1'))![0];

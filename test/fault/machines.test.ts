@@ -1,4 +1,4 @@
-// Ranks on another machine: two network namespaces with a wire between them, and a server that is told who may come.
+// Ranks on another machine: two connected network namespaces, and a server with a list of allowed hosts.
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ import { needsRoot } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** Of RFC 5737, for documentation: nobody's. */
+/** Addresses for documentation (RFC 5737), which no host has. */
 const here = '192.0.2.1';
 const there = '192.0.2.2';
 
@@ -22,7 +22,7 @@ const root = needsRoot();
 const tools = root.missing ? { missing: false, note: '' } : needs('ip', 'nsenter', 'unshare');
 
 describe.skipIf(root.missing || tools.missing)(
-  `a server here and ranks there${root.note}${tools.note}`,
+  `a server and ranks on another machine${root.note}${tools.note}`,
   () => {
     const machines: ChildProcess[] = [];
     const folder = mkdtempSync(join(tmpdir(), 'machines-'));
@@ -37,7 +37,7 @@ describe.skipIf(root.missing || tools.missing)(
           stdio: ['pipe', 'pipe', 'inherit'],
         });
         machines.push(machine);
-        // It is in its namespace when it speaks.
+        // It prints a line once it is in its namespace.
         await once(machine.stdout!, 'data');
       }
       const ip = (...args: string[]): void => void execFileSync(installed('ip'), args, { timeout: 20_000 });
@@ -54,7 +54,7 @@ describe.skipIf(root.missing || tools.missing)(
         inside('link', 'set', 'wire', 'up');
         inside('link', 'set', 'lo', 'up');
       }
-      // What the host's name stands for, to ranks there.
+      // The address of the host name for ranks on the other machine.
       writeFileSync(join(folder, 'hosts'), `${here} ${hostname()}\n`);
     });
     afterAll(() => {
@@ -78,12 +78,12 @@ describe.skipIf(root.missing || tools.missing)(
     const probe = (machine: 0 | 1, environment: Record<string, string>) =>
       run([...on(machine), ...wireup('pmi', 'exchange')], { environment });
 
-    it('nobody was allowed: refused, and said', async () => {
+    it('the server refuses ranks of other machines by default, and reports it', async () => {
       const { server, ranks } = await serve(`${here}:0`);
       const refused = await probe(1, ranks[1]!);
       expect(refused).toMatchObject({ code: 3, stdout: '' });
       expect(refused.stderr).toMatch(/^wireup: tcp:\/\/192\.0\.2\.1:\d+: /);
-      // Ranks here come in, by the same address.
+      // Ranks on the server's machine are accepted at the same address.
       const results = await Promise.all(ranks.map((env) => probe(0, env)));
       expect(results.map(({ code }) => code)).toEqual([0, 0]);
       const { code, stderr } = await server.done;
@@ -93,7 +93,7 @@ describe.skipIf(root.missing || tools.missing)(
       ]);
     });
 
-    it('others were allowed: refused', async () => {
+    it('the server refuses a machine that is not on its list', async () => {
       const { server, ranks } = await serve(
         `${here}:0`,
         '--allow-host',
@@ -109,17 +109,20 @@ describe.skipIf(root.missing || tools.missing)(
     it.each([
       ['its address', there, 'number'],
       ['a range, with long PMI_IDs', '192.0.2.0/30', 'long'],
-    ])('allowed by %s: one rank there, one here', async (_, host, kind) => {
-      const { server, ranks } = await serve(`${here}:0`, '--allow-host', host, '--pmi-id', kind);
-      const results = await Promise.all([probe(0, ranks[0]!), probe(1, ranks[1]!)]);
-      expect(results.map(({ code, stderr }) => ({ code, stderr }))).toEqual([
-        { code: 0, stderr: '' },
-        { code: 0, stderr: '' },
-      ]);
-      expect(await server.done).toMatchObject({ code: 0, stderr: '' });
-    });
+    ])(
+      'a rank on a machine allowed by %s and a rank on the machine of the server are accepted',
+      async (_, host, kind) => {
+        const { server, ranks } = await serve(`${here}:0`, '--allow-host', host, '--pmi-id', kind);
+        const results = await Promise.all([probe(0, ranks[0]!), probe(1, ranks[1]!)]);
+        expect(results.map(({ code, stderr }) => ({ code, stderr }))).toEqual([
+          { code: 0, stderr: '' },
+          { code: 0, stderr: '' },
+        ]);
+        expect(await server.done).toMatchObject({ code: 0, stderr: '' });
+      },
+    );
 
-    it('a server on every address: ranks are told the name of its host', async () => {
+    it('the PMI_PORT of a server on every address has the host name', async () => {
       const { server, ranks } = await serve('0.0.0.0:0', '--allow-host', there);
       expect(ranks[1]!.PMI_PORT).toMatch(/:\d+$/);
       expect(ranks[1]!.PMI_PORT!.split(':')[0]).toBe(hostname());
@@ -133,7 +136,7 @@ describe.skipIf(root.missing || tools.missing)(
         join(folder, 'hosts'),
         ...wireup('pmi', 'exchange'),
       ];
-      // Here the name need not stand for anything.
+      // The host name may have no address on the server's machine.
       const local = { ...ranks[0]!, PMI_PORT: `127.0.0.1:${ranks[0]!.PMI_PORT!.split(':')[1]}` };
       const results = await Promise.all([probe(0, local), run(named, { environment: ranks[1]! })]);
       expect(results.map(({ code, stderr }) => ({ code, stderr }))).toEqual([

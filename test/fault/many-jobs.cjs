@@ -1,4 +1,4 @@
-// A process that launches many jobs, for many-jobs.test.ts. A tenth of them end in each way. It prints what is left of them in
+// Launches many jobs in one process, for many-jobs.test.ts, a tenth of them with each ending. Prints the resources of
 // the process after COUNT jobs, and after half as many more. Arguments: COUNT, raw_abort, raw_drop, raw_stage. Needs
 // --expose-gc.
 'use strict';
@@ -7,10 +7,13 @@ const { readdirSync, readFileSync } = require('node:fs');
 const { launch } = require('../../dist/index.js');
 
 const [count, rawAbort, rawDrop, rawStage] = process.argv.slice(2);
-const stay = 'exec tail -f /dev/null';
-/** Rank 1 does something, rank 0 stays. */
-const one = (what) => ({ program: 'sh', args: ['-c', `if [ $PMI_RANK = 1 ]; then ${what}; fi; ${stay}`] });
-const all = { program: 'sh', args: ['-c', stay] };
+const runForever = 'exec tail -f /dev/null';
+/** Rank 1 runs a command, rank 0 runs forever. */
+const one = (what) => ({
+  program: 'sh',
+  args: ['-c', `if [ $PMI_RANK = 1 ]; then ${what}; fi; ${runForever}`],
+});
+const all = { program: 'sh', args: ['-c', runForever] };
 
 const endings = [
   { options: { program: 'true' }, reason: undefined, code: 0 },
@@ -32,18 +35,18 @@ const endings = [
   { options: all, act: (job) => process.kill(job.agentPid, 'SIGKILL'), reason: 'agent', code: 1 },
 ];
 
-async function play({ options, act, reason, code }) {
+async function runJob({ options, act, reason, code }) {
   const job = await launch({ ranks: 2, stdout: 'ignore', stderr: 'ignore', ...options });
   act?.(job);
   const { failure, exitCode } = await job.result;
   deepEqual({ reason: failure?.reason, code: exitCode }, { reason, code });
 }
 
-/** Every job at once would only measure the machine. */
-async function playAll(count) {
+/** Eight jobs at a time. With all at once the load would decide how they end. */
+async function runJobs(count) {
   let next = 0;
   const worker = async () => {
-    while (next < count) await play(endings[next++ % endings.length]);
+    while (next < count) await runJob(endings[next++ % endings.length]);
   };
   await Promise.all(Array.from({ length: 8 }, worker));
 }
@@ -57,7 +60,7 @@ function isChild(pid) {
   }
 }
 
-function traces() {
+function resources() {
   global.gc();
   const status = readFileSync('/proc/self/status', 'utf8');
   return {
@@ -69,10 +72,10 @@ function traces() {
 }
 
 async function main() {
-  // The memory of V8 and malloc grows to what the work needs, and then stays.
-  await playAll(Number(count));
-  const before = traces();
-  await playAll(Number(count) / 2);
-  console.log(JSON.stringify({ before, after: traces() }));
+  // The memory of V8 and malloc grows to what these jobs need, and must not grow further.
+  await runJobs(Number(count));
+  const before = resources();
+  await runJobs(Number(count) / 2);
+  console.log(JSON.stringify({ before, after: resources() }));
 }
 void main();

@@ -1,4 +1,4 @@
-// A launch with few open files, while silent connections of the same user take all that they can get: the ranks come in.
+// The ranks of a job with few open files connect although silent connections of the same user take all free fds.
 
 import { execFileSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
@@ -25,12 +25,12 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const tools = needs('mpicc', 'prlimit');
 describe.skipIf(tools.missing).each(['tcp', 'unix'] as const)(
-  `--pmi %s, with ${ranks} ranks of MPICH${tools.note}`,
+  `${ranks} ranks of MPICH over --pmi %s${tools.note}`,
   (transport) => {
     const shim = transport === 'unix' ? [join(root, 'build/Release/wireup-exec')] : [];
     const options = transport === 'unix' ? ['--no-exec-shim'] : [];
 
-    /** Where the server of a run listens, as its ranks are told that wait at the gate. */
+    /** The address of a run's server, read from the environment of the ranks that wait at the gate. */
     async function targetFor(run: Run): Promise<Target> {
       let port: string | undefined;
       const look = (): boolean => {
@@ -46,7 +46,7 @@ describe.skipIf(tools.missing).each(['tcp', 'unix'] as const)(
     }
 
     it.each([128, 512])(
-      'and %d open files: one job after the other goes through a crowd that comes again',
+      'start with a limit of %d open files, although refused connections come again',
       async (limit) => {
         for (let job = 0; job < 3; job++) {
           const gate = join(folder, `gate-${transport}-${limit}-${job}`);

@@ -1,5 +1,5 @@
-// The private folder of --pmi unix: which of XDG_RUNTIME_DIR, TMPDIR and /tmp it is made in, and that no other user has a
-// say in it.
+// The private folder of --pmi unix: which of XDG_RUNTIME_DIR, TMPDIR and /tmp it is made in, and that other users cannot
+// interfere with it.
 
 import {
   chmodSync,
@@ -42,8 +42,8 @@ function folder(mode = 0o700, owner = process.geteuid!()): string {
   return path;
 }
 
-const tell = ['sh', '-c', 'echo "$PMI_PORT"'];
-const tellRun = wireupRun(1, 'unix', '--no-exec-shim', ...tell);
+const printPort = ['sh', '-c', 'echo "$PMI_PORT"'];
+const runPrintPort = wireupRun(1, 'unix', '--no-exec-shim', ...printPort);
 
 const superuser = needsRoot();
 const places: [string, () => string, boolean?][] = [
@@ -51,7 +51,7 @@ const places: [string, () => string, boolean?][] = [
   ['that names a file', () => '/etc/passwd'],
   ['that is no absolute path', () => 'good'],
   [
-    'whose sockets would have too long paths',
+    'in which the paths of sockets would be too long',
     () => {
       const path = join(folder(), 'x'.repeat(100));
       mkdirSync(path);
@@ -60,7 +60,7 @@ const places: [string, () => string, boolean?][] = [
   ],
   ['that others can write', () => folder(0o777)],
   [
-    'that is in a folder that others can write',
+    'in a folder that other users can write to',
     () => {
       const path = join(folder(0o777), 'inner');
       mkdirSync(path);
@@ -69,7 +69,7 @@ const places: [string, () => string, boolean?][] = [
   ],
   [`of another user${superuser.note}`, () => folder(0o700, OTHER_UID), superuser.missing],
   [
-    `that is a link into another user's folder${superuser.note}`,
+    `that is a link to another user's folder${superuser.note}`,
     () => {
       const path = join(base, `link-${++count}`);
       symlinkSync(folder(0o755, OTHER_UID), path);
@@ -80,9 +80,9 @@ const places: [string, () => string, boolean?][] = [
 ];
 
 describe.each(places)('an XDG_RUNTIME_DIR %s', (_, make, missing = false) => {
-  it.skipIf(missing)('is passed over for TMPDIR', async () => {
+  it.skipIf(missing)('is not used; TMPDIR is', async () => {
     const place = make();
-    const { code, stdout, stderr } = await run(tellRun, {
+    const { code, stdout, stderr } = await run(runPrintPort, {
       environment: { XDG_RUNTIME_DIR: place, TMPDIR: good },
     });
     expect(stderr).toBe('');
@@ -91,20 +91,22 @@ describe.each(places)('an XDG_RUNTIME_DIR %s', (_, make, missing = false) => {
     expect(readdirSync(good)).toEqual([]);
   });
 
-  it.skipIf(missing)('as TMPDIR is, for /tmp', async () => {
+  it.skipIf(missing)('is not used as TMPDIR either; /tmp is', async () => {
     const place = make();
-    const { code, stdout } = await run(tellRun, { environment: { XDG_RUNTIME_DIR: place, TMPDIR: place } });
+    const { code, stdout } = await run(runPrintPort, {
+      environment: { XDG_RUNTIME_DIR: place, TMPDIR: place },
+    });
     expect(code).toBe(0);
     expect(stdout).toMatch(/^unix:\/\/\/tmp\/wireup-\w{6}\/pmi\n$/);
   });
 });
 
 it.skipIf(superuser.missing)(
-  `a folder with the sticky bit, as /tmp, is good for a user, and root's own is${superuser.note}`,
+  `XDG_RUNTIME_DIR may be a sticky folder, like /tmp, or a folder of root${superuser.note}`,
   async () => {
     const sticky = folder(0o1777);
     for (const XDG_RUNTIME_DIR of [sticky, good]) {
-      const { stdout } = await run(tellRun, { environment: { XDG_RUNTIME_DIR } });
+      const { stdout } = await run(runPrintPort, { environment: { XDG_RUNTIME_DIR } });
       expect(stdout).toMatch(new RegExp(`^unix://${XDG_RUNTIME_DIR}/wireup-`));
     }
   },
@@ -112,18 +114,18 @@ it.skipIf(superuser.missing)(
 
 const tools = needs('unshare', 'cc');
 describe.skipIf(tools.missing || superuser.missing)(
-  `where nothing can be written${tools.note}${superuser.note}`,
+  `if no folder is writable${tools.note}${superuser.note}`,
   () => {
     const bare = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o ro none /tmp && exec "$0" "$@"'];
     const environment = { XDG_RUNTIME_DIR: join(tmpdir(), 'none'), TMPDIR: join(tmpdir(), 'none') };
 
-    it('PMI_PORT is an abstract name', async () => {
-      const { code, stdout } = await run([...bare, ...tellRun], { environment });
+    it('PMI_PORT has an abstract name', async () => {
+      const { code, stdout } = await run([...bare, ...runPrintPort], { environment });
       expect(code).toBe(0);
       expect(stdout).toMatch(/^unix:\/\/@wireup-[0-9a-f]{32}\n$/);
     });
 
-    it('the ranks meet there, behind wireup-exec and without', async () => {
+    it('the ranks exchange business cards with wireup-exec and without it', async () => {
       const exchange = [process.execPath, join(root, 'dist/cli.js'), 'exchange'];
       for (const options of [[], ['--no-exec-shim']]) {
         const { code, stdout } = await run([...bare, ...wireupRun(4, 'unix', ...options, ...exchange)], {
@@ -134,7 +136,7 @@ describe.skipIf(tools.missing || superuser.missing)(
       }
     });
 
-    it('another user is refused there, as anywhere', async () => {
+    it('another user is refused', async () => {
       const server = new Run([...bare, ...wireup('serve', '-n', '1', '--address', 'unix')], { environment });
       await server.until(({ stdout }) => stdout.endsWith('\n'));
       const name = /unix:\/\/@(wireup-[0-9a-f]{32})/.exec(server.stdout)![1]!;
@@ -156,7 +158,7 @@ describe.skipIf(tools.missing || superuser.missing)(
 );
 
 it.skipIf(superuser.missing)(
-  `names serve stays out of another user's XDG_RUNTIME_DIR${superuser.note}`,
+  `names serve does not use another user's XDG_RUNTIME_DIR${superuser.note}`,
   async () => {
     const theirs = folder(0o755, OTHER_UID);
     const server = new Run(wireup('names', 'serve'), {
@@ -170,7 +172,7 @@ it.skipIf(superuser.missing)(
   },
 );
 
-it('what a killed owner has left, an empty folder too, the next run removes', async () => {
+it('the next run removes the folders that a killed process has left, empty ones included', async () => {
   const empty = join(good, 'wireup-empty1');
   mkdirSync(empty, { mode: 0o700 });
   const server = new Run(wireup('serve', '-n', '1', '--address', 'unix'), {
@@ -182,7 +184,7 @@ it('what a killed owner has left, an empty folder too, the next run removes', as
   server.kill('SIGKILL');
   await server.done;
   expect(readdirSync(good)).toHaveLength(1);
-  const { stdout } = await run(tellRun, { environment: { XDG_RUNTIME_DIR: good } });
+  const { stdout } = await run(runPrintPort, { environment: { XDG_RUNTIME_DIR: good } });
   expect(lines(stdout)).toHaveLength(1);
   expect(readdirSync(good)).toEqual([]);
 });

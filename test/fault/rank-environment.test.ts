@@ -1,4 +1,4 @@
-// What a rank is born with: its fds and its signals.
+// The fds, the signals and the environment that a rank starts with.
 
 import { describe, expect, it, vi } from 'vitest';
 
@@ -15,33 +15,33 @@ const outputs: [string, string[]][] = [
 ];
 
 const compiler = needs('cc');
-describe.skipIf(compiler.missing)(`fds${compiler.note}`, () => {
+describe.skipIf(compiler.missing)(`the fds of a rank${compiler.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
     it.each(outputs)(
-      '%s: stdin, stdout, stderr, PMI_FD and what the tool was given itself, no more',
+      '%s: are stdin, stdout, stderr, PMI_FD and those that the wireup command inherited',
       async (_, options) => {
         const alone = await run([program('list_fds')], { environment: { PMI_RANK: '0' } });
         const given = [...alone.stdout.matchAll(/ fd (\d+) /g)].map(([, fd]) => fd!);
         const result = await run(wireupRun(ranks, transport, ...options, program('list_fds')));
         expect(result).toMatchObject({ code: 0, stderr: '' });
-        const said = lines(result.stdout).map((line) => {
+        const output = lines(result.stdout).map((line) => {
           if (options.length === 0) return line;
           const [, label, text] = /^\[(\d+)\] (.*)$/.exec(line) ?? [];
           expect(text, line).toMatch(new RegExp(`^rank ${label} `));
           return text;
         });
         for (let rank = 0; rank < ranks; ++rank) {
-          const pmiFd = said.find((line) => line?.startsWith(`rank ${rank} PMI_FD `))?.split(' ')[3];
-          const open = said.flatMap((line) => {
+          const pmiFd = output.find((line) => line?.startsWith(`rank ${rank} PMI_FD `))?.split(' ')[3];
+          const open = output.flatMap((line) => {
             const match = new RegExp(`^rank ${rank} fd (\\d+) -> (.*)$`).exec(line ?? '');
             return match === null ? [] : [[match[1], match[2]] as const];
           });
           const expected = [...given];
-          // Over TCP the program connects by itself.
+          // Over TCP, the program connects by itself.
           if (transport === 'tcp') expect(pmiFd).toBe('none');
           else expected.push(pmiFd ?? 'no PMI_FD');
           expect(open.map(([fd]) => fd).sort(), `rank ${rank}:\n${result.stdout}`).toEqual(expected.sort());
-          // Rank 0 reads what the tool reads; nobody else does.
+          // Only rank 0 reads the stdin of the command.
           if (rank > 0) expect(new Map(open).get('0')).toBe('/dev/null');
           if (pmiFd !== undefined && pmiFd !== 'none') expect(new Map(open).get(pmiFd)).toMatch(/^socket:/);
         }
@@ -50,7 +50,7 @@ describe.skipIf(compiler.missing)(`fds${compiler.note}`, () => {
   });
 });
 
-// The set that /proc shows, as a bit for each signal: 1 << (number - 1).
+// The signal sets in /proc have one bit for each signal: 1 << (number - 1).
 function signalSet(output: string, name: string): bigint[] {
   return [...output.matchAll(new RegExp(`${name}:\\s*([0-9a-f]+)`, 'g'))].map((match) =>
     BigInt(`0x${match[1]}`),
@@ -58,16 +58,16 @@ function signalSet(output: string, name: string): bigint[] {
 }
 
 const nohup = needs('cc', 'nohup');
-describe.skipIf(nohup.missing)(`signals${nohup.note}`, () => {
+describe.skipIf(nohup.missing)(`the signals of a rank${nohup.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
-    it.each(outputs)('%s: every signal is default and none is blocked', async (_, options) => {
+    it.each(outputs)('%s: have the default action, and none is blocked', async (_, options) => {
       const result = await run(wireupRun(ranks, transport, ...options, program('show_signals')));
       expect(result).toMatchObject({ code: 0, stderr: '' });
       expect(signalSet(result.stdout, 'SigIgn')).toEqual(Array(ranks).fill(0n));
       expect(signalSet(result.stdout, 'SigBlk')).toEqual(Array(ranks).fill(0n));
     });
 
-    it('under nohup: SIGHUP is ignored, and none but that', async () => {
+    it('are all default under nohup except SIGHUP, which is ignored', async () => {
       const result = await run([installed('nohup'), ...wireupRun(ranks, transport, program('show_signals'))]);
       expect(result.code).toBe(0);
       const hangUp = 1n;
@@ -77,25 +77,28 @@ describe.skipIf(nohup.missing)(`signals${nohup.note}`, () => {
   });
 });
 
-describe('environment', () => {
-  // The starter keeps some of it from Node.
+describe('the environment of a rank', () => {
+  // The shell script that starts Node saves some variables from it.
   const tool = wireupRun(ranks, 'fd', '-genv', 'MARK', '1', 'env');
-  const told = async (environment: Record<string, string>): Promise<string[]> => {
+  const environmentOf = async (environment: Record<string, string>): Promise<string[]> => {
     const result = await run(tool, { environment });
     expect(result).toMatchObject({ code: 0, stderr: '' });
     return lines(result.stdout);
   };
 
-  it.each(['/no/such/file', ''])('NODE_EXTRA_CA_CERTS=%s is what it was', async (certificates) => {
+  it.each(['/no/such/file', ''])('has NODE_EXTRA_CA_CERTS=%s as the caller set it', async (certificates) => {
     expect(
-      (await told({ NODE_EXTRA_CA_CERTS: certificates })).filter((line) =>
+      (await environmentOf({ NODE_EXTRA_CA_CERTS: certificates })).filter((line) =>
         line.startsWith('NODE_EXTRA_CA_CERTS='),
       ),
     ).toEqual(Array(ranks).fill(`NODE_EXTRA_CA_CERTS=${certificates}`));
   });
 
-  it('of what the tool noted for itself nothing is there', async () => {
-    for (const variables of [await told({}), await told({ NODE_EXTRA_CA_CERTS: '/no/such/file' })]) {
+  it('has none of the variables that the wireup command uses internally', async () => {
+    for (const variables of [
+      await environmentOf({}),
+      await environmentOf({ NODE_EXTRA_CA_CERTS: '/no/such/file' }),
+    ]) {
       expect(variables.filter((line) => line === 'MARK=1')).toHaveLength(ranks);
       expect(variables.filter((line) => line.startsWith('WIREUP_'))).toEqual([]);
     }

@@ -1,4 +1,4 @@
-// --reconnect: a rank whose connection has gone comes back with its PMI_ID, through the API and `wireup serve`.
+// --reconnect: a rank whose connection has ended connects again with its PMI_ID, to PmiServer or to `wireup serve`.
 
 import { connect, type Socket } from 'node:net';
 
@@ -13,14 +13,14 @@ vi.setConfig({ testTimeout: 60_000 });
 
 const mpich = needs('mpicc');
 
-/** A client as a restored image of a rank is one: it says what it likes, line by line. */
-class Line {
+/** A client that sends line by line, as a restored image of a rank does: without a new handshake. */
+class LineClient {
   readonly #socket: Socket;
-  readonly #heard: AsyncIterator<string>;
+  readonly #received: AsyncIterator<string>;
 
   constructor(path: string) {
     this.#socket = connect(path).setEncoding('latin1');
-    this.#heard = this.#lines();
+    this.#received = this.#lines();
   }
 
   async *#lines(): AsyncGenerator<string> {
@@ -32,16 +32,16 @@ class Line {
     }
   }
 
-  /** Says it, and hears as many lines. */
-  async ask(line: string, answers = 1): Promise<string[]> {
+  /** Sends the line and receives as many lines in reply. */
+  async request(line: string, replies = 1): Promise<string[]> {
     this.#socket.write(`${line}\n`);
-    const heard: string[] = [];
-    while (heard.length < answers) {
-      const { value, done } = await this.#heard.next();
-      if (done === true) throw new Error(`hung up after '${line}'`);
-      heard.push(value);
+    const received: string[] = [];
+    while (received.length < replies) {
+      const { value, done } = await this.#received.next();
+      if (done === true) throw new Error(`the connection was closed after '${line}'`);
+      received.push(value);
     }
-    return heard;
+    return received;
   }
 
   close(): void {
@@ -61,18 +61,18 @@ interface Served {
   kvsname: string;
 }
 
-/** What a rank of a job does that comes back at each of its stages. Ends with both ranks finalized. */
-async function comeAndGo({ env, kvsname }: Served): Promise<void> {
+/** Rank 1 of a job reconnects at each of its stages. At the end both ranks have finalized. */
+async function reconnectAtEachStage({ env, kvsname }: Served): Promise<void> {
   const start = (rank: number): Promise<PmiClient> => PmiClient.fromEnv({ env: env(rank) });
   const path = env(1).PMI_PORT!.slice('unix://'.length);
-  const restored = async (): Promise<Line> => {
-    const line = new Line(path);
-    expect(await line.ask(`cmd=initack pmiid=${env(1).PMI_ID}`, 4)).toEqual(accepted(1));
-    return line;
+  const restored = async (): Promise<LineClient> => {
+    const client = new LineClient(path);
+    expect(await client.request(`cmd=initack pmiid=${env(1).PMI_ID}`, 4)).toEqual(accepted(1));
+    return client;
   };
   const zero = await start(0);
 
-  // Before the first barrier it may start anew; what it has put is there.
+  // Before the first barrier, the rank may start anew. The key that it put remains.
   const first = await start(1);
   await first.put('early', '1');
   await first.close();
@@ -80,49 +80,49 @@ async function comeAndGo({ env, kvsname }: Served): Promise<void> {
   expect(await second.get('early')).toBe('1');
   await Promise.all([zero.barrier(), second.barrier()]);
 
-  // While its connection stands, nobody else is it.
+  // While its connection lives, a second one is refused.
   await expect(start(1)).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED' });
   await second.put('late', '2');
   await second.close();
 
-  // After a barrier it goes on where it was, and may not start again.
+  // After a barrier, the rank goes on at the same point, and may not start anew.
   await expect(start(1)).rejects.toMatchObject({
     code: 'ERR_PMI_REFUSED',
     message: expect.stringContaining('a_rank_cannot_start_again_after_a_barrier') as string,
   });
   const image = await restored();
-  expect(await image.ask('cmd=init pmi_version=1 pmi_subversion=1')).toEqual([
+  expect(await image.request('cmd=init pmi_version=1 pmi_subversion=1')).toEqual([
     'cmd=response_to_init pmi_version=1 pmi_subversion=2 rc=-1 msg=a_rank_cannot_start_again_after_a_barrier',
   ]);
-  expect(await image.ask(`cmd=get kvsname=${kvsname} key=late`)).toEqual([
+  expect(await image.request(`cmd=get kvsname=${kvsname} key=late`)).toEqual([
     'cmd=get_result rc=0 msg=success value=2',
   ]);
 
-  // In a barrier it leaves, and enters it again.
+  // The rank disconnects in a barrier, reconnects, and enters it again.
   const waiting = zero.barrier();
   image.close();
   const again = await restored();
-  const out = again.ask('cmd=barrier_in');
+  const out = again.request('cmd=barrier_in');
   await waiting;
   expect(await out).toEqual(['cmd=barrier_out']);
-  expect(await again.ask('cmd=finalize')).toEqual(['cmd=finalize_ack']);
+  expect(await again.request('cmd=finalize')).toEqual(['cmd=finalize_ack']);
   again.close();
 
-  // What has finalized does not come back.
+  // A rank that has finalized may not reconnect.
   await expect(start(1)).rejects.toMatchObject({ code: 'ERR_PMI_REFUSED' });
   await zero.finalize();
 }
 
-describe('reconnect', () => {
-  it('PmiServer', async () => {
+describe('a rank that reconnects', () => {
+  it('is accepted by PmiServer at each stage', async () => {
     await using server = await PmiServer.listen({ size: 2, address: 'unix', reconnect: true });
     const events = server.events();
-    await comeAndGo({ env: (rank) => server.env(rank), kvsname: server.kvsname });
+    await reconnectAtEachStage({ env: (rank) => server.env(rank), kvsname: server.kvsname });
     expect((await server.status()).ranks.finalized).toBe('0-1');
     await server.close();
     const seen: PmiEvent[] = [];
     for await (const event of events) seen.push(event);
-    // Nobody was missed meanwhile.
+    // Neither time was the rank reported as lost.
     expect(seen.filter((event) => event.type === 'disconnected' && event.lost)).toEqual([]);
     expect(seen.filter(({ type }) => type === 'stuck')).toEqual([]);
     expect(seen.filter(({ type }) => type === 'barrier')).toHaveLength(2);
@@ -132,19 +132,19 @@ describe('reconnect', () => {
     ]);
   });
 
-  it('wireup serve --reconnect', async () => {
+  it('is accepted by wireup serve --reconnect at each stage', async () => {
     const server = new Run(wireup('serve', '-n', '2', '--address', 'unix', '--reconnect', '--json'));
     await server.until(({ stdout }) => stdout.endsWith('\n'));
     const { ranks, kvsname } = JSON.parse(server.stdout) as {
       kvsname: string;
       ranks: { env: Record<string, string> }[];
     };
-    await comeAndGo({ env: (rank) => ranks[rank]!.env, kvsname });
+    await reconnectAtEachStage({ env: (rank) => ranks[rank]!.env, kvsname });
     expect((await server.done).code).toBe(0);
   });
 
   it.skipIf(mpich.missing)(
-    `a rank's script starts a second MPI program, over a port${mpich.note}`,
+    `may run a second MPI program with --reconnect over TCP${mpich.note}`,
     async () => {
       const script = '"$0" && "$0"';
       const result = await run(
@@ -158,7 +158,7 @@ describe('reconnect', () => {
   );
 
   it.skipIf(mpich.missing).each(['fd', 'tcp', 'unix'] as const)(
-    `without it, the line on such a rank gives the reason, over %s${mpich.note}`,
+    `without --reconnect, over %s, fails at its second MPI program with a line that gives the reason${mpich.note}`,
     async (pmi) => {
       const result = await run(
         wireup('run', '-n', '2', '--pmi', pmi, 'sh', '-c', '"$0" && "$0"', program('hello')),
@@ -173,7 +173,7 @@ describe('reconnect', () => {
   );
 
   it.skipIf(mpich.missing)(
-    `with it, a rank that has finalized and gone is missed in a barrier${mpich.note}`,
+    `with --reconnect, is reported as missing in a barrier if it has finalized and exited${mpich.note}`,
     async () => {
       const script = 'if [ $PMI_RANK = 1 ]; then exec "$0"; fi; "$0" && "$0"';
       const result = await run(
@@ -201,7 +201,7 @@ describe('reconnect', () => {
     },
   );
 
-  it('without it, a PMI_ID is good for one start, and a rank that goes is lost', async () => {
+  it('without --reconnect, is refused, and its disconnection is a failure', async () => {
     const server = new Run(wireup('serve', '-n', '2', '--address', 'unix', '--json'));
     await server.until(({ stdout }) => stdout.endsWith('\n'));
     const { ranks } = JSON.parse(server.stdout) as { ranks: { env: Record<string, string> }[] };

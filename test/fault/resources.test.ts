@@ -1,4 +1,4 @@
-// What owner or agent have no files for is answered, to the rank that asked for it, and touches nothing else.
+// If the launcher or the agent has no fds left for a request, the rank gets an error reply, and nothing else is affected.
 
 import { describe, expect, it, vi } from 'vitest';
 
@@ -10,11 +10,11 @@ vi.setConfig({ testTimeout: 60_000 });
 
 const peers = needs('cc', 'prlimit');
 describe.skipIf(peers.missing)(
-  `two ranks that each spawn more than the limit of open files allows${peers.note}`,
+  `if two ranks each spawn more than the limit of open files allows${peers.note}`,
   () => {
-    // 300: the owner has no files for the sockets; 1024: the agent has none for what the ranks write.
+    // With 300, the launcher has no fds for the sockets. With 1024, the agent has none for the output of the ranks.
     it.each([300, 1024])(
-      'of %d files: both are refused, and a small spawn goes on to work',
+      'both requests are refused with a limit of %d files, and a small spawn still works',
       async (files) => {
         const job = new Run(
           [

@@ -1,5 +1,5 @@
-// `wireup serve` among other users and in narrow places: who is let in, who is refused and how that is said, and what
-// it leaves.
+// `wireup serve` with other users and under restrictions: which connections it accepts, which it refuses, how it
+// reports that, and what it leaves behind.
 
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -17,19 +17,19 @@ import { needsRoot, OTHER_UID, refusedCode, stranger, targetOf, type Target } fr
 
 vi.setConfig({ testTimeout: 60_000 });
 
-interface Serving {
+interface ServeRun {
   server: Run;
   target: Target;
   env: Record<string, string>;
-  /** All that a rank says who has no questions. */
+  /** All requests of a rank that reads no reply. */
   text: string;
 }
 
-async function serve(address: string, ...options: string[]): Promise<Serving> {
-  return serveBy([], address, ...options);
+async function serve(address: string, ...options: string[]): Promise<ServeRun> {
+  return serveThrough([], address, ...options);
 }
 
-async function serveBy(wrapper: string[], address: string, ...options: string[]): Promise<Serving> {
+async function serveThrough(wrapper: string[], address: string, ...options: string[]): Promise<ServeRun> {
   const server = new Run([
     ...wrapper,
     ...wireup('serve', '-n', '1', '--address', address, '--json', ...options),
@@ -41,26 +41,26 @@ async function serveBy(wrapper: string[], address: string, ...options: string[])
   return { server, target: targetOf(document.address), env, text };
 }
 
-it('a rank that spawns is refused, and goes on', async () => {
+it('wireup serve refuses to spawn, and the rank goes on', async () => {
   const { server, env, target } = await serve('tcp');
   const socket = connect(target);
-  let heard = '';
+  let received = '';
   socket.setEncoding('utf8').on('data', (text: string) => {
-    heard += text;
+    received += text;
     if (text.includes('spawn_result')) socket.write('cmd=finalize\n');
   });
   socket.write(
     `cmd=initack pmiid=${env.PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\nmcmd=spawn\nnprocs=1\nexecname=true\ntotspawns=1\nspawnssofar=1\nendcmd\n`,
   );
   expect(await server.done).toMatchObject({ code: 0, stderr: '' });
-  expect(heard).toMatch(/^cmd=spawn_result rc=-1 msg=not_supported\ncmd=finalize_ack\n$/m);
+  expect(received).toMatch(/^cmd=spawn_result rc=-1 msg=not_supported\ncmd=finalize_ack\n$/m);
 });
 
 const root = needsRoot();
 describe.skipIf(root.missing).each(['tcp', 'unix'])(
-  `%s: another user, who has the PMI_ID${root.note}`,
+  `over %s, another user that has the PMI_ID${root.note}`,
   (kind) => {
-    /** In a folder that everybody can pass through. */
+    /** In a folder that every user can pass through. */
     function address(): string {
       if (kind === 'tcp') return 'tcp';
       const folder = mkdtempSync(join(tmpdir(), 'serve-'));
@@ -70,7 +70,7 @@ describe.skipIf(root.missing).each(['tcp', 'unix'])(
     }
 
     it.each([`${OTHER_UID}`, `${OTHER_UID - 1}-${OTHER_UID + 1}`])(
-      'comes in by --allow-uid %s, and our own user no more',
+      'is accepted with --allow-uid %s, and the user of the server is refused',
       async (uid) => {
         const { server, env, target, text } = await serve(address(), '--allow-uid', uid);
         await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({
@@ -84,10 +84,10 @@ describe.skipIf(root.missing).each(['tcp', 'unix'])(
       },
     );
 
-    it('is refused without, and by a list that it is not in', async () => {
+    it('is refused without --allow-uid, and by a list without its uid', async () => {
       for (const options of [[], ['--allow-uid', '0', '--allow-uid', `${OTHER_UID + 1}`]]) {
         const { server, env, target, text } = await serve(address(), ...options);
-        // The mode of its file is not what keeps them out here.
+        // With this mode, only the check of the uid refuses the connection.
         if ('path' in target) chmodSync(target.path, 0o777);
         expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toBe('');
         const pmi = await PmiClient.fromEnv({ env });
@@ -105,37 +105,40 @@ describe.skipIf(root.missing).each(['tcp', 'unix'])(
 
 const compiler = needs('cc');
 it.skipIf(compiler.missing)(
-  `where the kernel does not let it ask whose a TCP connection is, all are refused with that reason${compiler.note}`,
+  `if the kernel does not permit sock_diag, every TCP connection is refused with that reason${compiler.note}`,
   async () => {
-    const { server, env } = await serveBy([program('no_sock_diag')], 'tcp');
+    const { server, env } = await serveThrough([program('no_sock_diag')], 'tcp');
     await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({
       code: expect.stringMatching(refusedCode) as string,
     });
-    const told =
+    const refusal =
       /^wireup: refused 127\.0\.0\.1:\d+: the kernel does not let us look up whose TCP connection it is \(sock_diag\)\n$/;
-    expect(await eventually(() => told.test(server.stderr), 20_000), server.stderr).toBe(true);
+    expect(await eventually(() => refusal.test(server.stderr), 20_000), server.stderr).toBe(true);
     server.kill('SIGTERM');
     expect((await server.done).code).toBe(143);
   },
 );
 
-describe('TERM ends it, and nothing is left', () => {
-  // Each run fails when a file, a folder or a process of it stays.
-  it.each(['unix', 'unix://$TMPDIR/serve.sock', '$TMPDIR/serve.sock', 'tcp'])('%s', async (address) => {
-    const script = `exec "$@" serve -n 2 --address "${address}"`;
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-      const server = new Run(['sh', '-c', script, 'sh', ...wireup()]);
-      await server.until(({ stdout }) => lines(stdout).length === 2);
-      const waiting = /PMI_PORT='([^']*)'.*PMI_ID='(\d+)'|PMI_ID='(\d+)'.*PMI_PORT='([^']*)'/.exec(
-        server.stdout,
-      )!;
-      const pmi = await PmiClient.connect({
-        address: (waiting[1] ?? waiting[4])!,
-        id: (waiting[2] ?? waiting[3])!,
-      });
-      server.kill(signal);
-      expect((await server.done).code).toBe({ SIGTERM: 143, SIGINT: 130, SIGHUP: 129 }[signal]);
-      await pmi.close();
-    }
-  });
+describe('wireup serve ends at TERM, INT and HUP and leaves nothing behind', () => {
+  // Each run fails if a file, a folder or a process of it remains.
+  it.each(['unix', 'unix://$TMPDIR/serve.sock', '$TMPDIR/serve.sock', 'tcp'])(
+    'at the address %s',
+    async (address) => {
+      const script = `exec "$@" serve -n 2 --address "${address}"`;
+      for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+        const server = new Run(['sh', '-c', script, 'sh', ...wireup()]);
+        await server.until(({ stdout }) => lines(stdout).length === 2);
+        const waiting = /PMI_PORT='([^']*)'.*PMI_ID='(\d+)'|PMI_ID='(\d+)'.*PMI_PORT='([^']*)'/.exec(
+          server.stdout,
+        )!;
+        const pmi = await PmiClient.connect({
+          address: (waiting[1] ?? waiting[4])!,
+          id: (waiting[2] ?? waiting[3])!,
+        });
+        server.kill(signal);
+        expect((await server.done).code).toBe({ SIGTERM: 143, SIGINT: 130, SIGHUP: 129 }[signal]);
+        await pmi.close();
+      }
+    },
+  );
 });

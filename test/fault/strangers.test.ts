@@ -1,5 +1,5 @@
-// Only the right peer gets in: other users are refused before a byte of theirs is read, whatever they know and however
-// they go; wrong tokens, silence and noise cost nobody else anything.
+// Only the ranks of a job get in. The server refuses connections of other users before it reads a byte, whatever they
+// send and however they end. Wrong PMI_IDs, silence and random bytes do not affect other connections.
 
 import { spawn } from 'node:child_process';
 import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
@@ -25,8 +25,8 @@ vi.setConfig({ testTimeout: 60_000 });
 
 type Rejected = PmiEvent & { type: 'rejected' };
 
-/** What a rank says first, and what would do harm at once. */
-function takeOver(server: PmiServer, rank: number): string {
+/** What a rank sends at first, with requests that would do harm at once. */
+function impersonate(server: PmiServer, rank: number): string {
   const { PMI_ID: id } = server.env(rank);
   return (
     `cmd=initack pmiid=${id}\ncmd=init pmi_version=1 pmi_subversion=1\n` +
@@ -34,7 +34,7 @@ function takeOver(server: PmiServer, rank: number): string {
   );
 }
 
-async function comeIn(server: PmiServer, rank: number, address = server.address!): Promise<PmiClient> {
+async function connectRank(server: PmiServer, rank: number, address = server.address!): Promise<PmiClient> {
   return PmiClient.connect({ address, id: server.env(rank).PMI_ID! });
 }
 
@@ -42,12 +42,12 @@ async function nextRejected(events: AsyncIterableIterator<PmiEvent>): Promise<Re
   for await (const event of { [Symbol.asyncIterator]: () => ({ next: () => events.next() }) }) {
     if (event.type === 'rejected') return event;
   }
-  throw new Error('nobody was refused');
+  throw new Error('no connection was refused');
 }
 
-/** The server has let nobody in. Its own clients come after all that was accepted before them. */
+/** Checks that the server has accepted no connection before. It accepts this client after those that came earlier. */
 async function expectUntouched(server: PmiServer, address?: string): Promise<void> {
-  const pmi = await comeIn(server, 0, address);
+  const pmi = await connectRank(server, 0, address);
   const status = await server.status();
   expect(status).toMatchObject({
     ranks: { initialized: '0', connected: '' },
@@ -59,7 +59,7 @@ async function expectUntouched(server: PmiServer, address?: string): Promise<voi
 
 const root = needsRoot();
 
-// A folder that everybody can pass through.
+// A folder that every user can pass through.
 const folder = mkdtempSync(join(tmpdir(), 'strangers-'));
 chmodSync(folder, 0o755);
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -78,8 +78,8 @@ const listeners: [string, PmiServerOptions['address'], (server: PmiServer) => Ta
   ],
 ];
 
-/** A socket that everybody can reach: what is left is the check of the user. */
-function loosen(server: PmiServer): void {
+/** Lets every user connect to the socket, so that only the check of the uid remains. */
+function makeAccessible(server: PmiServer): void {
   const target = targetOf(server.address!);
   if ('path' in target) chmodSync(target.path, 0o777);
 }
@@ -89,14 +89,14 @@ function uriOf(target: Target): string {
   return `tcp://${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`;
 }
 
-describe.skipIf(root.missing)(`another user, with the right PMI_ID${root.note}`, () => {
+describe.skipIf(root.missing)(`another user with the right PMI_ID${root.note}`, () => {
   describe.each(listeners)('%s', (_, address, targetsOf) => {
-    it('is refused without a byte of reply, and told with uid and reason', async () => {
+    it('is refused without a reply, and the event has its uid and the reason', async () => {
       await using server = await PmiServer.listen({ size: 2, address: address! });
-      loosen(server);
+      makeAccessible(server);
       for (const target of targetsOf(server)) {
         const events = server.events();
-        expect(await stranger({ target, manner: 'talk', text: takeOver(server, 0) }, OTHER_UID)).toBe('');
+        expect(await stranger({ target, manner: 'talk', text: impersonate(server, 0) }, OTHER_UID)).toBe('');
         const { peer, reason } = await nextRejected(events);
         expect(peer.uid).toBe(OTHER_UID);
         expect(peer.pid === undefined).toBe(!('path' in target));
@@ -106,45 +106,45 @@ describe.skipIf(root.missing)(`another user, with the right PMI_ID${root.note}`,
     });
 
     it.each<Manner>(['shoot', 'reset'])(
-      'is refused also when it says everything and goes at once (%s)',
+      'is refused if it sends everything and ends the connection at once (%s)',
       async (manner) => {
         await using server = await PmiServer.listen({ size: 2, address: address! });
-        loosen(server);
+        makeAccessible(server);
         const targets = targetsOf(server);
         for (const target of targets) {
           if ('path' in target && manner === 'reset') continue; // there is no RST on a unix socket
-          await stranger({ target, manner, text: takeOver(server, 0), count: 100 }, OTHER_UID);
+          await stranger({ target, manner, text: impersonate(server, 0), count: 100 }, OTHER_UID);
         }
         await expectUntouched(server, uriOf(targets[0]!));
       },
     );
 
-    it('comes in where it is allowed, and its server no more by itself', async () => {
+    it('is accepted if its uid is allowed, and the user of the server is refused', async () => {
       await using server = await PmiServer.listen({ size: 1, address: address!, allowedUids: [OTHER_UID] });
       const [target] = targetsOf(server);
-      // No loosening here: a socket for other users is one that they can reach.
-      const said = stranger(
-        { target: target!, manner: 'talk', text: `${takeOver(server, 0)}cmd=finalize\n` },
+      // The server itself makes the socket accessible to the allowed users.
+      const output = stranger(
+        { target: target!, manner: 'talk', text: `${impersonate(server, 0)}cmd=finalize\n` },
         OTHER_UID,
       );
       const events = server.events();
       for await (const event of events) if (event.type === 'finalized') break;
-      await expect(comeIn(server, 0, uriOf(target!))).rejects.toMatchObject({
+      await expect(connectRank(server, 0, uriOf(target!))).rejects.toMatchObject({
         code: expect.stringMatching(refusedCode) as string,
       });
       await server.close();
-      expect(await said).toContain('cmd=finalize_ack');
+      expect(await output).toContain('cmd=finalize_ack');
     });
   });
 
   it.each([
     ['a list', [OTHER_UID - 1, OTHER_UID]],
-    ['a range, as user namespaces map', [[OTHER_UID - 10, OTHER_UID + 10] as const]],
-  ])('is allowed by %s', async (_, allowedUids) => {
+    ['a range, as of a user namespace', [[OTHER_UID - 10, OTHER_UID + 10] as const]],
+  ])('is accepted if its uid is allowed by %s', async (_, allowedUids) => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp', allowedUids });
     const events = server.events();
     using one = new Stranger(
-      { target: targetOf(server.address!), manner: 'idle', text: takeOver(server, 0) },
+      { target: targetOf(server.address!), manner: 'idle', text: impersonate(server, 0) },
       OTHER_UID,
     );
     await one.ready;
@@ -153,8 +153,8 @@ describe.skipIf(root.missing)(`another user, with the right PMI_ID${root.note}`,
   });
 });
 
-describe.skipIf(root.missing)(`a server that is not root's${root.note}`, () => {
-  // The library, where its user can read it.
+describe.skipIf(root.missing)(`a server of a user other than root${root.note}`, () => {
+  // A copy of the library that this user can read.
   const place = join(folder, 'library');
   const script = `
     const { PmiServer } = require(${JSON.stringify(join(place, 'dist/index.js'))});
@@ -170,7 +170,7 @@ describe.skipIf(root.missing)(`a server that is not root's${root.note}`, () => {
     });`;
 
   it.each(['tcp', `unix://${folder}/theirs`])(
-    '%s: neither root nor a third user comes in, its own does',
+    'at %s accepts its own user, and refuses root and other users',
     async (address) => {
       cpSync(join(__dirname, '../../dist/index.js'), join(place, 'dist/index.js'));
       cpSync(join(__dirname, '../../build/Release/wireup.node'), join(place, 'build/Release/wireup.node'));
@@ -181,8 +181,8 @@ describe.skipIf(root.missing)(`a server that is not root's${root.note}`, () => {
         uid: OTHER_UID,
         gid: OTHER_UID,
       });
-      const said = createInterface(owner.stdout)[Symbol.asyncIterator]();
-      const line = async (): Promise<string> => String((await said.next()).value);
+      const output = createInterface(owner.stdout)[Symbol.asyncIterator]();
+      const line = async (): Promise<string> => String((await output.next()).value);
       const { address: uri, text } = JSON.parse(await line()) as { address: string; text: string };
       const target = targetOf(uri);
       if ('path' in target) chmodSync(target.path, 0o777);
@@ -191,58 +191,58 @@ describe.skipIf(root.missing)(`a server that is not root's${root.note}`, () => {
         expect(await line()).toBe(`uid ${uid} is not allowed`);
       }
       expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toMatch(/cmd=finalize_ack\n$/);
-      expect((await said.next()).done).toBe(true);
+      expect((await output.next()).done).toBe(true);
     },
   );
 });
 
-describe('our own user', () => {
-  it.each(listeners)('%s: comes in', async (_, address, targetsOf) => {
+describe('a connection of the user of the server', () => {
+  it.each(listeners)('over %s is accepted', async (_, address, targetsOf) => {
     await using server = await PmiServer.listen({ size: 1, address: address! });
     for (const target of targetsOf(server).slice(0, 1)) {
-      const pmi = await comeIn(server, 0, uriOf(target));
+      const pmi = await connectRank(server, 0, uriOf(target));
       await pmi.barrier();
       await pmi.finalize();
     }
   });
 
   it.each(['unix', 'tcp'])(
-    '%s: a wrong PMI_ID is refused, and guessing slows down nobody else',
+    'over %s with a wrong PMI_ID is refused, and guesses do not delay other connections',
     async (address) => {
       await using server = await PmiServer.listen({ size: 2, address });
       const events = server.events();
       const target = targetOf(server.address!);
       expect(await stranger({ target, manner: 'talk', text: 'cmd=initack pmiid=0\n', count: 3 })).toBe('');
-      expect((await nextRejected(events)).reason).toBe("pmiid is not the PMI_ID of a rank");
+      expect((await nextRejected(events)).reason).toBe('pmiid is not the PMI_ID of a rank');
       using guesser = new Stranger({ target, manner: 'idle', text: 'cmd=initack pmiid=0\n', count: 200 });
       await guesser.ready;
-      const ranks = await Promise.all([comeIn(server, 0), comeIn(server, 1)]);
+      const ranks = await Promise.all([connectRank(server, 0), connectRank(server, 1)]);
       await Promise.all(ranks.map((pmi) => pmi.barrier()));
       await Promise.all(ranks.map((pmi) => pmi.finalize()));
-      // The delays go on while the ranks come and go.
+      // The delays of the guesses continue while the ranks connect and finalize.
       expect((await server.status()).unidentified).toBeGreaterThan(0);
     },
   );
 
   it.each(['unix', 'tcp'])(
-    '%s: a second connection of a rank that lives is refused, the first goes on',
+    'over %s of a rank that is connected already is refused, and the first one goes on',
     async (address) => {
       await using server = await PmiServer.listen({ size: 2, address });
-      const first = await comeIn(server, 0);
-      const text = takeOver(server, 0);
+      const first = await connectRank(server, 0);
+      const text = impersonate(server, 0);
       expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe('');
-      const second = await comeIn(server, 1);
+      const second = await connectRank(server, 1);
       await Promise.all([first.barrier(), second.barrier()]);
       expect((await server.status()).barrier.number).toBe(1);
     },
   );
 
-  // An init of PMI-2 has to be answered before fullinit is said, whoever says it.
+  // The server must reply to an init of PMI-2 before fullinit identifies the connection.
   const init2 = 'cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n';
   it.each<[string, string, string?]>([
     ['PMI-1 before initack', 'cmd=init pmi_version=1 pmi_subversion=1\n'],
     [
-      'PMI-2 of no rank',
+      'PMI-2 with a wrong pmirank',
       'cmd=init pmi_version=2 pmi_subversion=0\n    33cmd=fullinit;pmijobid=x;pmirank=0;',
       init2,
     ],
@@ -252,20 +252,20 @@ describe('our own user', () => {
     ['nothing but zeros', '\0'.repeat(5000)],
     ['a line without end', 'x'.repeat(100_000)],
     ['two initacks at once', 'cmd=initack pmiid=1\ncmd=initack pmiid=1\n'],
-  ])('%s on a port: a refusal without a reply, and the ranks come in', async (_, text, heard = '') => {
+  ])('that sends %s is refused without a reply, and the ranks are accepted', async (_, text, reply = '') => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
     const events = server.events();
-    expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe(heard);
+    expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe(reply);
     await nextRejected(events);
     await expectUntouched(server);
   });
 
-  it('two initacks at once, with the right PMI_ID: the first is answered, the second is a fault of the rank', async () => {
+  it('that sends two initacks with the right PMI_ID gets a reply to the first and an error to the second', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
     const events = server.events();
     const initack = `cmd=initack pmiid=${server.env(0).PMI_ID}\n`;
     const text = `${initack}${initack}cmd=init pmi_version=1 pmi_subversion=1\ncmd=finalize\n`;
-    const said = stranger({ target: targetOf(server.address!), manner: 'talk', text });
+    const output = stranger({ target: targetOf(server.address!), manner: 'talk', text });
     const seen: string[] = [];
     for await (const event of events) {
       seen.push(event.type);
@@ -273,7 +273,7 @@ describe('our own user', () => {
     }
     await server.close();
     expect(seen).toEqual(['connected', 'protocol-error', 'initialized', 'finalized']);
-    expect((await said).split('\n')).toEqual([
+    expect((await output).split('\n')).toEqual([
       'cmd=initack',
       'cmd=set size=1',
       'cmd=set rank=0',
@@ -285,26 +285,26 @@ describe('our own user', () => {
     ]);
   });
 
-  it('a silent one is gone after its time, with a refusal', async () => {
+  it('that is silent is refused after the handshake timeout', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp', handshakeTimeout: 50 });
     const events = server.events();
     expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text: 'cmd=ini' })).toBe('');
     expect((await nextRejected(events)).reason).toBe('no initack within 50 ms');
-    // No client of ours is to be as quick as that.
+    // No client of the library, because 50 ms may be too short for it.
     expect(await server.status()).toMatchObject({ ranks: { absent: '0' }, rejected: 1, unidentified: 0 });
   });
 
-  it('one that never reads is hung up on, and nobody else waits for it', async () => {
+  it('that never reads is closed, and no other connection waits for it', async () => {
     await using server = await PmiServer.listen({ size: 2, address: 'tcp' });
     const events = server.events();
-    using deaf = new Stranger({
+    using nonReader = new Stranger({
       target: targetOf(server.address!),
       manner: 'endless',
       text: `cmd=initack pmiid=${server.env(1).PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\n`,
       over: `cmd=get kvsname=${server.kvsname} key=PMI_process_mapping\n`,
     });
-    await deaf.ready;
-    const pmi = await comeIn(server, 0);
+    await nonReader.ready;
+    const pmi = await connectRank(server, 0);
     for (let i = 0; i < 100; i++) await pmi.put(`k${i}`, 'v');
     for await (const event of events) if (event.type === 'disconnected' && event.rank === 1) break;
     await pmi.finalize();

@@ -1,10 +1,13 @@
-/** As much of ABNF (RFC 5234) as a grammar without recursion needs: each rule becomes a regular expression over bytes. */
+/**
+ * The part of ABNF (RFC 5234) that a grammar without recursion needs. Each rule becomes a regular expression over
+ * bytes.
+ */
 
 const core: Record<string, string> = { ALPHA: '[A-Za-z]', DIGIT: '[0-9]', HEXDIG: '[0-9A-Fa-f]', SP: ' ' };
 
 const byte = (hex: string): string => `\\x${hex.padStart(2, '0')}`;
 
-/** The rules of a text: name to definition. A line that begins with a blank continues the one before. */
+/** The rules of a grammar, from name to definition. A line that begins with a blank continues the previous one. */
 export function rulesOf(grammar: string): Map<string, string> {
   const rules = new Map<string, string>();
   let last = '';
@@ -17,6 +20,7 @@ export function rulesOf(grammar: string): Map<string, string> {
   return rules;
 }
 
+/** Returns a function that tells whether a rule matches a whole text. */
 export function matcher(rules: Map<string, string>, rule: string): (text: string) => boolean {
   const pattern = new RegExp(`^(?:${source(rules, rule)})$`, 's');
   return (text) => pattern.test(Buffer.from(text).toString('latin1'));

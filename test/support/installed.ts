@@ -1,4 +1,4 @@
-// The programs and libraries of others that the tests use: where each is, and which package brings it.
+// The programs and libraries that the tests use: the path of each, and the Debian package that has it.
 
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
@@ -7,16 +7,16 @@ import { delimiter, join } from 'node:path';
 
 import { long } from './long';
 
-/** vitest cannot interrupt a synchronous call. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 
-// The Debian package of each, or what else it needs: the title of a skipped suite names it.
+// The Debian package of each, or another requirement. The title of a skipped suite names it.
 const packages = {
   bwrap: 'bubblewrap, where namespaces can be made',
   'c++': 'g++',
   cc: 'gcc',
   gdb: 'gdb',
-  // mpiexec -pmi-port gives its ranks the host's name, which they look up.
+  // mpiexec -pmi-port passes the host name to its ranks, which resolve it.
   hostname: 'a host name that resolves',
   cmake: 'cmake',
   ip: 'iproute2, where root can make network namespaces',
@@ -96,8 +96,8 @@ export function installed(name: Name): string {
 }
 
 /**
- * For `describe.skipIf(tools.missing)(`title${tools.note}`)`: the note names the missing packages. Throws if one is
- * missing and CI=true, where no test may be skipped.
+ * For `describe.skipIf(tools.missing)(`title${tools.note}`)`: the note names the missing packages. Throws if a package
+ * is missing and CI=true, because CI must skip no test.
  */
 export function needs(...names: Name[]): { missing: boolean; note: string } {
   const missing = [
@@ -109,8 +109,8 @@ export function needs(...names: Name[]): { missing: boolean; note: string } {
 }
 
 /**
- * The mpicc of the MPICH that test/interop/build-mpich.sh builds: it can spawn, open ports and connect. The build takes a
- * quarter of an hour, so only the long form of the tests fails without it.
+ * The mpicc of the MPICH that test/interop/build-mpich.sh builds. This MPICH can spawn, open ports and connect. The
+ * build takes a quarter of an hour, so only the long form of the tests fails without it.
  */
 export function dynamicMpich(): { missing: boolean; note: string; mpicc: string } {
   const cache =

@@ -1,3 +1,3 @@
-// Whether the tests run in their long form, `npm run test:long`: more ranks, more jobs, more combinations.
+// Whether the tests run in their long form, `npm run test:long`, with more ranks, more jobs and more combinations.
 
 export const long = process.env['WIREUP_TEST_LONG'] === '1';

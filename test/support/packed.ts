@@ -1,4 +1,4 @@
-/** The package as others get it: packed from a copy of this checkout. */
+/** The npm package, packed from a copy of this checkout, and a user who installs it. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,21 +6,24 @@ import { expect } from 'vitest';
 import { isRoot } from './strangers';
 
 const checkout = join(__dirname, '../..');
-/** Debian's `nobody`: a user who owns nothing here. */
+/** Debian's user `nobody`, who owns no files. */
 const NOBODY = 65534;
 
-/** For each step, none of which vitest can interrupt; compiling takes minutes. */
+/** In milliseconds, for each step. Compiling takes minutes, and vitest cannot interrupt a synchronous call. */
 export const timeout = 500_000;
 
 export interface Packed {
   tarball: string;
-  /** Of the tarball, in bytes. */
+  /** The size of the tarball in bytes. */
   size: number;
-  /** The paths in it. */
+  /** The paths in the tarball. */
   files: string[];
 }
 
-/** Packs a copy, since packing makes dist/ anew, which other tests use. What is compiled already is not compiled again. */
+/**
+ * Packs a copy, because packing rebuilds dist/, which other tests use. Compiled files are copied too, not compiled
+ * again.
+ */
 export function pack(folder: string): Packed {
   const copy = join(folder, 'checkout');
   const copied = ['lib', 'native', 'docs', 'dist', 'build', 'node_modules/node-addon-api', 'binding.gyp'];
@@ -43,7 +46,7 @@ export function pack(folder: string): Packed {
   return { tarball: join(folder, filename), size, files: files.map(({ path }) => path) };
 }
 
-/** A folder for PATH that has what npm and the package need, and no compiler. */
+/** Makes a folder for PATH with what npm and the package need, and no compiler. */
 export function makeBareBin(folder: string): string {
   const bin = join(folder, 'bin');
   mkdirSync(bin);
@@ -60,7 +63,7 @@ export interface Outcome {
   stderr: string;
 }
 
-/** A user with an empty project: another one if we are root, and else ourselves. */
+/** A user with an empty project: another user if the tests run as root, and otherwise the same one. */
 export class User {
   readonly home: string;
   readonly project: string;
@@ -73,12 +76,12 @@ export class User {
     writeFileSync(join(this.project, 'package.json'), '{ "private": true }');
     chmodSync(folder, 0o755);
     if (isRoot) spawnSync('chown', ['-R', `${NOBODY}:${NOBODY}`, this.home]);
-    // Only the package's own dependency is fetched, once.
+    // npm fetches the package's only dependency once and then finds it in its cache.
     const npm = { npm_config_update_notifier: 'false', npm_config_prefer_offline: 'true' };
     this.env = { HOME: this.home, TMPDIR: this.home, ...npm, ...env };
   }
 
-  /** In the project. */
+  /** Runs a command in the project. */
   try(command: string, args: string[], env: Record<string, string> = {}): Outcome {
     const { status, stdout, stderr } = spawnSync(command, args, {
       cwd: this.project,
@@ -90,7 +93,7 @@ export class User {
     return { status, stdout, stderr };
   }
 
-  /** What a command prints that must succeed. */
+  /** Runs a command that must succeed, and returns its output. */
   run(command: string, ...args: string[]): string {
     const outcome = this.try(command, args);
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ status: 0 });

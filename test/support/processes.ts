@@ -1,8 +1,8 @@
-// Processes as /proc shows them.
+// Processes, as /proc shows them.
 
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Identified by its start time too: the kernel uses a pid again. */
+/** The start time identifies the process too, because the kernel reuses pids. */
 export interface Process {
   pid: number;
   startTime: string;
@@ -14,7 +14,7 @@ export function processOf(pid: number): Process | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const end = stat.lastIndexOf(')');
     const fields = stat.slice(end + 2).split(' ');
-    // A zombie has ended; its parent has not waited for it yet.
+    // A zombie has ended, although its parent has not waited for it yet.
     if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
     return { pid, startTime: fields[19] ?? '', name: stat.slice(stat.indexOf('(') + 1, end) };
   } catch {
@@ -26,10 +26,10 @@ export function isAlive(process: Process): boolean {
   return processOf(process.pid)?.startTime === process.startTime;
 }
 
-/** The environment variable by which the processes of a run are found. */
+/** The environment variable that identifies the processes of a run. */
 export const mark = 'INTEROP_TEST_RUN';
 
-/** The processes that have inherited `id` in their environment. */
+/** The processes whose environment has `id` in this variable. */
 export function processesMarked(id: string): Process[] {
   const marked: Process[] = [];
   for (const entry of readdirSync('/proc')) {

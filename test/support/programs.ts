@@ -1,4 +1,4 @@
-// The C programs of test/support/programs, compiled when a test first uses them.
+// The C programs of test/support/programs, which are compiled when a test first uses them.
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -11,12 +11,12 @@ import { root } from './root';
 const programs = join(__dirname, 'programs');
 const compiled = join(root, 'out', 'programs');
 
-/** vitest cannot interrupt a synchronous call. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 
 const built = new Map<string, string>();
 
-/** The path of the compiled programs/NAME.c, by mpicc if it is an MPI program. */
+/** The path of the compiled programs/NAME.c. mpicc compiles it if it is an MPI program. */
 export function program(name: string): string {
   const isMpi = readFileSync(join(programs, `${name}.c`)).includes('"check.h"');
   return compile(name, isMpi ? installed('mpicc') : installed('cc'));
@@ -38,7 +38,7 @@ export function compile(name: string, compiler: string): string {
   const target = join(compiled, `${name}-${hash.digest('hex').slice(0, 12)}`);
   if (!existsSync(target)) {
     mkdirSync(compiled, { recursive: true });
-    // Test files run in parallel, and two may compile the same program: the rename makes sure that the file is complete.
+    // Test files run in parallel, and two may compile the same program. The rename makes the complete file appear at once.
     const unfinished = `${target}.${process.pid}`;
     execFileSync(compiler, [...flags, '-o', unfinished, join(programs, `${name}.c`)], {
       stdio: ['ignore', 'inherit', 'inherit'],

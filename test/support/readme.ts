@@ -1,9 +1,9 @@
-/** The JavaScript that README.md and docs/ show, with what they say that it prints. */
+/** The JavaScript examples of README.md and docs/, with the output that the pages show. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './root';
 
-/** The text of a file of the checkout. */
+/** The text of a file in the checkout. */
 export const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 /** The programs of examples/, which examples.test.ts runs. */
@@ -15,7 +15,7 @@ export interface Example {
   output: string;
 }
 
-/** The examples of a page that are not programs of examples/. */
+/** The examples of a page, except those that are programs of examples/. */
 export function examplesOf(page: string): Example[] {
   const blocks = [...read(page).matchAll(/^```js\n([^]*?)^```\n(?:\n```text\n([^]*?)^```)?/gm)];
   return blocks
@@ -27,6 +27,6 @@ export function examplesOf(page: string): Example[] {
     }));
 }
 
-/** Pids and the host's name differ from run to run. */
+/** Replaces pids and the host name, which differ between runs. */
 export const masked = (text: string): string =>
   text.replace(/\bpid \d+/g, 'pid N').replace(/\bon \S+/g, 'on HOST');

@@ -1,4 +1,4 @@
-// Runs a command to its end under a deadline, and looks for what it leaves behind.
+// Runs a command with a deadline, and checks that it leaves nothing behind.
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -20,18 +20,18 @@ export interface Result {
 }
 
 export interface RunOptions {
-  /** In milliseconds: then the command is killed and the test fails. */
+  /** In milliseconds. At the deadline the command is killed and the test fails. Default: 30,000. */
   deadline?: number;
   environment?: Record<string, string>;
   directory?: string;
-  /** Socket files may stay: for tests that kill `wireup` with SIGKILL. */
+  /** Files may remain. For tests that kill `wireup` with SIGKILL. */
   mayLeaveFiles?: boolean;
 }
 
-// In milliseconds: how long a job may take to disappear after its command has ended.
-const afterEnd = 2000;
+// In milliseconds: how long the processes of a job may live after its command has ended.
+const exitTimeout = 2000;
 
-/** A running command, with its output so far. `done` rejects if the deadline passes or if processes or files are left. */
+/** A running command and its output so far. `done` rejects if the deadline passes, or if processes or files are left. */
 export class Run {
   readonly done: Promise<Result>;
   readonly pid: number;
@@ -53,25 +53,25 @@ export class Run {
       env: {
         PATH: process.env['PATH'],
         HOME: process.env['HOME'],
-        // All temporary files are made here, so that the end of the run can look for them.
+        // All temporary files are made here, so that the end of the run can find those that are left.
         TMPDIR: this.folder,
         XDG_RUNTIME_DIR: this.folder,
         [mark]: this.id,
         ...options.environment,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
-      // Leads a POSIX process group, so that a signal from the terminal of the tests does not reach it.
+      // A POSIX process group of its own, so that signals from the terminal of the tests do not reach it.
       detached: true,
     });
     this.pid = this.child.pid ?? -1;
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.received((this.stdout += text)));
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => this.received((this.stderr += text)));
     this.done = this.finish();
-    // A test may await something else first: Node must not report the rejection as unhandled until then.
+    // A test may await something else first. Until then Node must not report the rejection as unhandled.
     this.done.catch(() => undefined);
   }
 
-  /** Resolves when `condition` holds for the output; rejects if the command ends before. */
+  /** Resolves when `condition` holds for the output; rejects if the command ends before that. */
   async until(condition: (run: Run) => boolean): Promise<void> {
     let look = (): void => undefined;
     const seen = new Promise<void>((fulfil) => {
@@ -91,7 +91,7 @@ export class Run {
     this.child.kill(signal);
   }
 
-  /** The living processes of this run: the command, its agent, ranks and what they started. */
+  /** The living processes of this run: the command, its agent, the ranks and what they have started. */
   processes(): Process[] {
     return processesMarked(this.id);
   }
@@ -119,7 +119,7 @@ export class Run {
       this.child.once('exit', (code, signal) => fulfil({ code, signal, stdout: '', stderr: '' }));
     }).finally(() => clearTimeout(timer));
 
-    await eventually(() => this.processes().length === 0, afterEnd);
+    await eventually(() => this.processes().length === 0, exitTimeout);
     const left = this.processes();
     if (left.length > 0) {
       failures.push(`left running: ${left.map(({ pid, name }) => `${name} (${pid})`).join(', ')}`);
@@ -142,7 +142,7 @@ export class Run {
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
-        // It ended by itself.
+        // The process has ended by itself.
       }
     }
   }
@@ -152,12 +152,12 @@ export function run(argv: readonly string[], options?: RunOptions): Promise<Resu
   return new Run(argv, options).done;
 }
 
-/** The `wireup` command as it is installed. */
+/** The command line of the `wireup` command as it is installed. */
 export function wireup(...args: string[]): string[] {
   return [join(root, 'dist', 'wireup'), ...args];
 }
 
-/** `wireup run` with N ranks over a transport. */
+/** The command line of `wireup run` with N ranks and a transport. */
 export function wireupRun(ranks: number, transport: Transport, ...args: string[]): string[] {
   return wireup('run', '-n', String(ranks), '--pmi', transport, ...args);
 }
@@ -166,7 +166,7 @@ export function lines(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
 }
 
-/** How many lines of `wireup` contain `what`, including those that it has reported as one ("3 more ..."). */
+/** The number of reports of `wireup` that contain `what`. A line may stand for several ("3 more ..."). */
 export function reported(stderr: string, what: string): number {
   return toolLines(stderr)
     .filter((line) => line.includes(what))
@@ -174,8 +174,8 @@ export function reported(stderr: string, what: string): number {
 }
 
 /**
- * The lines of `wireup` itself, without those of the ranks. A rank writes to the same stderr, and a line of `wireup` may follow
- * half a line of a rank: MPICH writes "[unset]: " by itself.
+ * The lines of `wireup` itself, without those of the ranks. A rank writes to the same stderr, and a line of `wireup`
+ * may follow an incomplete line of a rank: MPICH writes "[unset]: " without a newline.
  */
 export function toolLines(stderr: string): string[] {
   return lines(stderr).flatMap((line) => {

@@ -1,5 +1,6 @@
-// A Slurm of pretended nodes n1, n2, ... on this machine, for one test file: munged, slurmctld and a slurmd a node, on ports
-// of their own and with all their files in one folder. It needs root, as each slurmd runs under a host name of its own.
+// A Slurm cluster of simulated nodes n1, n2, ... on this machine, for one test file: munged, slurmctld and one slurmd a
+// node, on ports of their own and with all their files in one folder. It needs root, because each slurmd runs with a
+// host name of its own.
 
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,8 +12,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { installed } from './installed';
 
-/** Of a machine that is busy. */
-const patience = 60_000;
+/** In milliseconds, for a busy machine. */
+const startTimeout = 60_000;
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
@@ -28,7 +29,7 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 export class Slurm implements AsyncDisposable {
-  /** For srun, which finds the rest by it. */
+  /** The environment for srun, which reads the rest from the file that it names. */
   readonly environment: Record<string, string>;
   readonly #folder = mkdtempSync(join(tmpdir(), 'slurm-'));
   readonly #daemons: ChildProcess[] = [];
@@ -51,7 +52,7 @@ export class Slurm implements AsyncDisposable {
   async #start(nodes: number): Promise<void> {
     const at = (name: string): string => join(this.#folder, name);
     for (const name of ['state', 'spool']) mkdirSync(at(name));
-    // munged refuses a folder that others could have written to, and clients of any user go through it.
+    // munged refuses a folder that other users can write to, but its clients of any user must be able to pass through it.
     chmodSync(this.#folder, 0o755);
     writeFileSync(at('munge.key'), Buffer.alloc(1024, 'of a test, on one machine'), { mode: 0o400 });
     const [control, ...ports] = await freePorts(1 + nodes);
@@ -70,7 +71,7 @@ export class Slurm implements AsyncDisposable {
         SlurmdPidFile: at('%n.pid'),
         SlurmctldLogFile: at('slurmctld.log'),
         SlurmdLogFile: at('%n.log'),
-        // Nothing of the machine's that others use: no cgroups, no affinity.
+        // No cgroups and no affinity, because the machine shares these with others.
         ProctrackType: 'proctrack/linuxproc',
         TaskPlugin: 'task/none',
         JobAcctGatherType: 'jobacct_gather/none',
@@ -125,10 +126,10 @@ PartitionName=all Nodes=ALL Default=YES
   }
 
   async #until(what: string, condition: () => boolean): Promise<void> {
-    for (const end = Date.now() + patience; !condition(); await delay(100)) {
+    for (const end = Date.now() + startTimeout; !condition(); await delay(100)) {
       if (Date.now() < end) continue;
       const log = spawnSync('sh', ['-c', 'tail -n 20 *.log'], { cwd: this.#folder, encoding: 'utf8' }).stdout;
-      throw new Error(`Slurm: not within ${patience} ms: ${what}\n${log}`);
+      throw new Error(`Slurm: not within ${startTimeout} ms: ${what}\n${log}`);
     }
   }
 
@@ -137,9 +138,9 @@ PartitionName=all Nodes=ALL Default=YES
       if (daemon.exitCode !== null || daemon.signalCode !== null) continue;
       const ended = once(daemon, 'exit');
       daemon.kill('SIGTERM');
-      const patient = setTimeout(() => daemon.kill('SIGKILL'), 10_000);
+      const killTimer = setTimeout(() => daemon.kill('SIGKILL'), 10_000);
       await ended;
-      clearTimeout(patient);
+      clearTimeout(killTimer);
     }
     rmSync(this.#folder, { recursive: true });
   }

@@ -1,4 +1,4 @@
-/** Reads the golden transcripts of test/vectors (the format: test/vectors/README.md) and plays them over sockets. */
+/** Reads the golden transcripts of test/vectors (format: test/vectors/README.md) and plays them over sockets. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect, Socket } from 'node:net';
 import { join } from 'node:path';
@@ -73,7 +73,7 @@ export function readTranscripts(): Transcript[] {
     });
 }
 
-/** The bytes that a text stands for, its newline, or the length of its frame, included. */
+/** The bytes that a text stands for, including its newline or the length of its frame. */
 function toBytes({ text, framed }: { text: string; framed: boolean }, server: PmiServer): string {
   const expanded = text
     .replaceAll('{kvsname}', server.kvsname)
@@ -89,7 +89,7 @@ function toBytes({ text, framed }: { text: string; framed: boolean }, server: Pm
   return unfinished ? bytes : `${bytes}\n`;
 }
 
-/** One connection of the player; what has come is kept until it is asked for. */
+/** One connection of the player. It keeps what it has received until the transcript expects it. */
 class Peer {
   received = '';
   readonly #socket: Socket;
@@ -109,7 +109,7 @@ class Peer {
     });
     socket.on('end', end);
     socket.on('close', end);
-    // A refused stranger's connection may be reset while it still writes; the transcript says what is expected.
+    // The server may reset a refused connection that is still writing. The transcript states what is expected.
     socket.on('error', end);
   }
 
@@ -142,7 +142,7 @@ class Peer {
   }
 }
 
-/** An event as the transcripts write it; undefined for those that they do not list. */
+/** An event in the notation of the transcripts; undefined for events that they do not list. */
 function toText(event: PmiEvent): string | undefined {
   switch (event.type) {
     case 'aborted':
@@ -166,13 +166,13 @@ function toText(event: PmiEvent): string | undefined {
   }
 }
 
-/** As the host of a transcript does: it starts `accepted` and knows no other program. */
+/** Answers as the transcripts expect: starts the program `accepted` and refuses any other. */
 function answer(spawn: SpawnEvent): void {
   if (spawn.commands.every(({ program }) => program === 'accepted')) spawn.accept({ kvsname: 'kvs_child' });
   else spawn.reject(1, 'no such program');
 }
 
-/** Groups lines so that each group is one write, then what is awaited after it. */
+/** Groups lines so that each group is one write, followed by what the transcript awaits after it. */
 function* batches(lines: readonly Line[], pipelined: boolean): Generator<Line[]> {
   let batch: Line[] = [];
   let open: number | undefined;
@@ -197,7 +197,7 @@ function* batches(lines: readonly Line[], pipelined: boolean): Generator<Line[]>
   if (batch.length > 0) yield batch;
 }
 
-/** Plays a transcript against a real server. Throws where what comes is not what is written. */
+/** Plays a transcript against a real server. Throws if the server sends anything else than the transcript. */
 export async function play(transcript: Transcript, address: string, cutting: Cutting): Promise<void> {
   const { size, transport, lines, perNode, offer } = transcript;
   const server = await PmiServer.listen({
@@ -219,7 +219,7 @@ export async function play(transcript: Transcript, address: string, cutting: Cut
     let found = peers.get(connection);
     if (found === undefined) {
       found = new Peer(
-        transport === 'fd' ? new Socket({ fd: server.channel(connection).fd }) : dial(server.address!),
+        transport === 'fd' ? new Socket({ fd: server.channel(connection).fd }) : connectTo(server.address!),
       );
       peers.set(connection, found);
     }
@@ -239,11 +239,11 @@ export async function play(transcript: Transcript, address: string, cutting: Cut
       if (line.kind === 'close') await peer(line.connection).end();
     }
   }
-  // The server has answered all of it when it has answered this; what it has said is in the sockets, before their end.
+  // When the server has answered this, it has sent all its replies. They are in the sockets, before the end of the stream.
   await server.status();
   await server.close();
   await reading;
-  for (const [connection, { received }] of await settle(peers)) {
+  for (const [connection, { received }] of await endAll(peers)) {
     if (received !== '') throw new Error(`connection ${connection} got more: ${JSON.stringify(received)}`);
   }
   const expected = lines.flatMap((line) => (line.kind === 'event' ? [line.text] : []));
@@ -252,12 +252,12 @@ export async function play(transcript: Transcript, address: string, cutting: Cut
   }
 }
 
-async function settle(peers: Map<number, Peer>): Promise<Map<number, Peer>> {
+async function endAll(peers: Map<number, Peer>): Promise<Map<number, Peer>> {
   for (const peer of peers.values()) await peer.end();
   return peers;
 }
 
-function dial(address: string): Socket {
+function connectTo(address: string): Socket {
   const tcp = /^tcp:\/\/(.*):(\d+)$/.exec(address);
   return tcp === null ? connect(address.slice('unix://'.length)) : connect(Number(tcp[2]), tcp[1]!);
 }

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import type { NativeMessage } from '../../lib/native';
 
-/** The table of messages as the addon has it. */
+/** The message table of the addon. */
 export function messageTable(): NativeMessage[] {
   const path = join(__dirname, '../../build/Release/wireup.node');
   return (require(path) as { messageTable(): NativeMessage[] }).messageTable();
 }
 
-/** The table that docs/wire.md has of a version's commands: every request, what it takes, and what becomes of it. */
+/** The table in docs/wire.md of a version's commands: every request, its attributes, and its reply. */
 export function wireTable(version: 'v1' | 'v2'): string {
   const rows = messageTable()
     .filter((message) => message.direction === 'to-server' && message[version] !== '')
