@@ -1,9 +1,15 @@
-/** Addresses in the grammar of PMI_PORT, made ready for the addon: checked, names looked up. */
+/** Addresses in the grammar of PMI_PORT: checks them and resolves host names for the addon. */
 import { PmiError } from './errors';
 import { native, type NativeListenOptions } from './native';
 import { checkString, optionError } from './options';
 
-/** The same address with its host in digits: one for each that the name stands for, in the resolver's order. */
+/**
+ * Resolves the host name of an address. Returns a URI with a numeric host for each address of the host, in
+ * the order of the resolver, or a unix address unchanged.
+ *
+ * @param name the option's name, for errors
+ * @throws rejects with {@link PmiError} `ERR_PMI_ADDRESS`
+ */
 export async function resolveAddresses(name: string, value: unknown): Promise<[string, ...string[]]> {
   const text = checkString(name, value);
   const parsed = native.parseAddress(text);
@@ -15,7 +21,7 @@ export async function resolveAddresses(name: string, value: unknown): Promise<[s
     );
   }
   if (parsed.kind === 'unix') return [parsed.uri];
-  // Loaded for who names an address: a launch needs none.
+  // Loaded only if an address is given, because launch() normally does not need it.
   const { lookup } = await import('node:dns/promises');
   try {
     const found = await lookup(parsed.host, { all: true });
@@ -27,18 +33,21 @@ export async function resolveAddresses(name: string, value: unknown): Promise<[s
     const { code } = cause as NodeJS.ErrnoException;
     throw new PmiError(
       'ERR_PMI_ADDRESS',
-      `${name} '${text}': host ${parsed.host} cannot be looked up (${code})`,
+      `${name} '${text}': the host name ${parsed.host} cannot be resolved (${code})`,
       { cause },
     );
   }
 }
 
-/** The user's own folder for sockets, where the system made one. */
+/** The user's private folder for sockets ($XDG_RUNTIME_DIR), if there is one. */
 export function runtimeFolder(): string | undefined {
   return process.env.XDG_RUNTIME_DIR || undefined;
 }
 
-/** Where a private folder for a socket may be made, the best place first. */
+/**
+ * Folders in which a private folder for a socket may be made, the best one first, each with the variable that
+ * names it.
+ */
 export function privateParents(): [variable: string, path: string][] {
   const named = ['XDG_RUNTIME_DIR', 'TMPDIR'].flatMap((variable): [string, string][] => {
     const path = process.env[variable];
@@ -47,7 +56,7 @@ export function privateParents(): [variable: string, path: string][] {
   return [...named, ['', '/tmp']];
 }
 
-/** The URI of an address that must be a unix one. */
+/** Checks a unix address and returns its URI. */
 export async function resolveUnixAddress(name: string, value: unknown): Promise<string> {
   const parsed = native.parseAddress(checkString(name, value));
   if ('kind' in parsed && parsed.kind === 'tcp')
@@ -56,14 +65,14 @@ export async function resolveUnixAddress(name: string, value: unknown): Promise<
 }
 
 /**
- * Where a server listens. `tcp`: 127.0.0.1 and a port that the kernel chooses. `unix`: a socket in a fresh folder
- * of mode 0700 in $XDG_RUNTIME_DIR, $TMPDIR or /tmp, the first where no other user can interfere, else under an abstract
- * name. Anything else is an address.
+ * The addon's options for a listener. `tcp` means 127.0.0.1 and a port that the kernel chooses. `unix` means
+ * a socket in a new folder of mode 0700 in $XDG_RUNTIME_DIR, $TMPDIR or /tmp, the first in which no other
+ * user can interfere, or else an abstract name. Everything else is an address.
  */
 export async function toListenOptions(address: string): Promise<NativeListenOptions> {
   if (address === 'tcp') return { address: 'tcp://127.0.0.1:0' };
   if (address === 'unix') return { privateParents: privateParents() };
   const found = await resolveAddresses('address', address);
-  // MPICH cannot read [::1] in PMI_PORT.
+  // MPICH cannot parse [::1] in PMI_PORT, so an IPv4 address is preferred.
   return { address: found.find((uri) => !uri.startsWith('tcp://[')) ?? found[0] };
 }

@@ -1,35 +1,44 @@
-/** What stands behind a PmiClient: a connection to a server, or the singleton here. */
+/** What a PmiClient sends its requests to: a server, or the singleton in this file. */
 import { PmiError } from './errors';
 import { MAX_KEY, MAX_KVSNAME, MAX_VALUE } from './limits';
 import type { ClientRequest, NativeOperation, NativeReady, NativeSpawnRequest } from './native';
 
 export interface Ready extends Omit<NativeReady, 'type'> {
-  /** For people. */
+  /** The server's address, for messages; undefined for a singleton. */
   server: string | undefined;
 }
 
-/** One of the requests that were made together, for people: `get key-3`. */
+/** Describes the i-th request of a batch for messages: `get key-3`. */
 export function describeRequest(operation: ClientRequest, words: readonly string[], i: number): string {
   const word = words[['put', 'publish', 'putNodeAttribute'].includes(operation) ? 2 * i : i];
   return word === undefined ? operation : `${operation} ${word}`;
 }
 
-/** The server's own keys, which no client can put. One that is not there has an empty value (RFC 13). */
+/**
+ * Keys with this prefix belong to the server, and clients cannot put them. A missing one has an empty value
+ * (RFC 13).
+ */
 const RESERVED = 'PMI_';
 
-/** Where requests go. */
+/** What executes the requests of a client. */
 export interface Backend {
-  /** `count` requests, one a key (or service), answered together; the values, of those that have one. */
-  ask(operation: NativeOperation, words: readonly string[], count: number): Promise<string[]>;
-  /** Resolves with the new job's kvsname, where the server says it, and an error code a process, or none: all 0. */
+  /**
+   * Sends `count` requests, one for each key or service. Resolves with their values, for operations that have
+   * values.
+   */
+  request(operation: NativeOperation, words: readonly string[], count: number): Promise<string[]>;
+  /**
+   * Resolves with the new kvsname (empty if the server does not send it) and an error code for each process
+   * (empty: all are 0).
+   */
   spawn(request: NativeSpawnRequest): Promise<{ kvsname: string; errcodes: number[] }>;
   abort(exitCode: number, message: string): void;
   close(): Promise<void>;
-  /** True when nothing can be asked any more. */
+  /** True if the connection is lost, so that every request fails. */
   readonly failed: boolean;
 }
 
-/** What a client without a server answers to itself: RFC 13's singleton of size 1. */
+/** The singleton of RFC 13: a process without a server is a process group of size 1. */
 export class Singleton implements Backend {
   readonly failed = false;
   readonly ready: Ready = {
@@ -48,7 +57,7 @@ export class Singleton implements Backend {
   };
   readonly #values = new Map<string, string>([['PMI_process_mapping', '(vector,(0,1,1))']]);
 
-  async ask(operation: NativeOperation, words: readonly string[]): Promise<string[]> {
+  async request(operation: NativeOperation, words: readonly string[]): Promise<string[]> {
     const fail = (i: number, message: string): never => {
       throw new PmiError('ERR_PMI_RESULT', `${describeRequest(operation, words, i)}: ${message}`, {
         rc: -1,
@@ -67,15 +76,15 @@ export class Singleton implements Backend {
         return [];
       case 'get':
         return words.map(
-          (key, i) => this.#values.get(key) ?? (key.startsWith(RESERVED) ? '' : fail(i, 'no such key')),
+          (key, i) => this.#values.get(key) ?? (key.startsWith(RESERVED) ? '' : fail(i, 'key_not_found')),
         );
       default:
-        return fail(0, 'there is no server that keeps names');
+        return fail(0, 'not supported without a PMI server');
     }
   }
 
   async spawn(): Promise<never> {
-    throw new PmiError('ERR_PMI_RESULT', 'spawn: there is no server that starts processes', {
+    throw new PmiError('ERR_PMI_RESULT', 'spawn: not supported without a PMI server', {
       rc: -1,
       rank: 0,
     });

@@ -16,9 +16,9 @@ import {
   optionError,
 } from './options';
 import { checkTimeout, untilAborted, waitFor, type Waiting } from './wait';
-import { checkKey, checkKeys, checkPairs, checkValue, type Room } from './words';
+import { checkKey, checkKeys, checkPairs, checkValue, type WireLimits } from './words';
 
-/** Largest sizes in bytes, each with the terminator that a C client needs. */
+/** The largest sizes that the server accepts, in bytes with a terminator. */
 export interface PmiMaxes {
   /** Of the name of a key-value space. */
   kvsname: number;
@@ -28,49 +28,59 @@ export interface PmiMaxes {
   value: number;
 }
 
+/** Options of {@link PmiClient.fromEnv} and {@link PmiClient.connect}. */
 export interface Connecting extends Waiting {
-  /** Milliseconds until the handshake must be complete, the look-up of a name included; 0 waits for ever. 10,000 by default. */
+  /** Milliseconds for the resolution of the host name and the handshake; 10,000 by default; 0: no limit. */
   timeout?: number | undefined;
   /**
-   * Says puts and gets that are under way at once (getMany, putMany, calls that were not awaited) without waiting for
-   * the answer to each: a bounded number of them, in order. By default it does so with servers that are known to bear
-   * it, wireup's and Hydra's. RFC 13 lets a server insist on one at a time, and with Slurm's a second one hangs.
+   * True: send several puts and gets (of getMany(), putMany(), or calls without await) before the first reply
+   * arrives, up to a fixed number and in order. False: one at a time. By default the client pipelines only if
+   * the server is known to support it, as wireup's and Hydra's do. RFC 13 does not require it of servers, and
+   * Slurm's never replies to a second request.
    */
   pipeline?: boolean | undefined;
   /**
-   * What the client offers the server: PMI 1.1, 1.2 (barriers of groups; a server that knows 1.1 only may refuse it) or 2
-   * (attributes of nodes and jobs). 1.1 by default.
+   * The version of PMI that the client requests: 1.1, 1.2 (barrier groups; a server that only knows 1.1 may
+   * refuse it) or 2 (attributes of nodes and jobs). 1.1 by default.
    */
   version?: PmiVersion | undefined;
 }
 
-/** 1 is 1.1. */
+/** A version of PMI that a client can request. 1 means 1.1. */
 export type PmiVersion = 1 | 1.1 | 1.2 | 2;
 
-/** The ranks of a barrier: those of the caller's node, or the ones that are named. */
+/** The ranks of a barrier: those of the caller's node, or a list of ranks. */
 export type BarrierGroup = 'node' | readonly number[];
 
-/** What {@link PmiClient.spawn} is to start of one program. */
+/** A program for {@link PmiClient.spawn}, and how many processes of it to start. */
 export interface SpawnProgram {
-  /** The program's name or path; the server decides where it is searched. */
+  /** The program's name or path. The server decides where it is searched. */
   program: string;
-  /** Without the program. */
+  /** The arguments, without the program; none by default. */
   args?: readonly string[];
-  /** How many processes: 1 to 1,048,576; 1 by default. */
+  /** How many processes to start: 1 to 1,048,576; 1 by default. */
   ranks?: number;
-  /** What MPI_Info says of it: `wdir`, `path`, `host`, `soft`, ...; a server ignores what it does not know. */
+  /**
+   * Keys and values of MPI_Info: `wdir`, `path`, `host`, `soft` and others. A server ignores keys that it
+   * does not know.
+   */
   info?: Record<string, string>;
 }
 
-/** A job that {@link PmiClient.spawn} has started. */
+/** The process group that {@link PmiClient.spawn} has started. */
 export interface Spawned {
-  /** Its kvsname, where the server says it: PMI 2 does. */
+  /** Its kvsname; absent if the server does not send it. PMI-2 servers do. */
   kvsname?: string;
-  /** One a process, in the order of the programs: 0, or why it was not started (`soft`). */
+  /**
+   * One error code for each process, in the order of the programs. 0: it was started. Otherwise it was not
+   * (`soft`).
+   */
   errcodes: number[];
 }
 
-/** Milliseconds for a handshake, which takes a few; a server under load may take seconds. */
+/**
+ * The default limit of a handshake in milliseconds. It takes a few, but a server under load may need seconds.
+ */
 const defaultTimeout = 10_000;
 
 function checkVersion(options: Connecting): Pick<NativeConnectOptions, 'version' | 'subversion'> {
@@ -84,7 +94,7 @@ function checkPipeline(options: Connecting): NativeConnectOptions['pipeline'] {
   return checkBoolean('pipeline', options.pipeline) ? 'always' : 'never';
 }
 
-/** In the grammar of the wire. */
+/** A barrier group in the grammar of PMI-1.2. */
 function groupText(group: BarrierGroup | undefined, size: number): string {
   if (group === undefined) return 'WORLD';
   if (group === 'node') return 'NODE';
@@ -95,60 +105,62 @@ function groupText(group: BarrierGroup | undefined, size: number): string {
   );
 }
 
-/** What can be said in lines: without NUL, newline, and PMI 2's semicolon. */
-function checkField(name: string, value: unknown, room: Room): string {
+/** Checks a text of a spawn: without newlines, and in PMI-2 without semicolons. */
+function checkField(name: string, value: unknown, limits: WireLimits): string {
   const text = checkString(name, value);
-  if (text.includes('\n') || (!room.semicolons && text.includes(';')))
-    throw optionError(name, `a string without newlines${room.semicolons ? '' : ' and semicolons'}`, value);
+  if (text.includes('\n') || (!limits.semicolons && text.includes(';')))
+    throw optionError(name, `a string without newlines${limits.semicolons ? '' : ' and semicolons'}`, value);
   return text;
 }
 
-/** MPI_Info's keys may hold blanks. */
-function checkInfo(name: string, value: unknown, room: Room): [string, string][] {
+/** Checks MPI_Info, whose keys may contain blanks. */
+function checkInfo(name: string, value: unknown, limits: WireLimits): [string, string][] {
   if (typeof value !== 'object' || value === null) throw optionError(name, 'an object of strings', value);
   return Object.entries(value).map(([key, text]) => [
-    checkField(name, key, room),
-    checkField(`${name}.${key}`, text, room),
+    checkField(name, key, limits),
+    checkField(`${name}.${key}`, text, limits),
   ]);
 }
 
 /**
- * One rank's connection to its PMI server.
+ * The connection of a rank to its PMI server.
  *
- * Requests are answered in the order in which they are made. A wait that ends early, by its timeout or its signal, takes
- * nothing back: the request stands, and its answer may still come. Until it has come, every other request, finalize() too,
- * rejects at once with `ERR_PMI_PENDING`, since its own answer could only come behind that one: a barrier that was given up
- * is still open, and this rank still in it. What was asked before the wait was given up goes on waiting. close() and
- * abort() need no answer.
+ * The server answers requests in the order in which they are made. A wait that ends early, by its timeout or
+ * signal, does not cancel the request. Until the server has answered that request, every new request,
+ * finalize() too, rejects at once with `ERR_PMI_PENDING`, because its answer could only come later. A barrier
+ * whose wait was given up is still in progress, and this rank is still inside. Requests that were made before
+ * continue to wait. close() and abort() are always possible.
  *
- * The connection is served by a thread of its own, so a server in the same process is no deadlock. It keeps the
- * process alive until it is closed.
+ * A separate thread serves the connection, so a client and its server can be in the same process. The
+ * connection keeps the process alive until it is closed.
  */
 export class PmiClient implements AsyncDisposable {
   /** This process's rank. */
   readonly rank: number;
   /** How many ranks the process group has. */
   readonly size: number;
-  /** True in a group of ranks that another PMI program spawned. */
+  /** True if another PMI program has spawned this process group. */
   readonly spawned: boolean;
-  /** Which application of an MPMD job this rank belongs to. */
+  /** The number of this rank's application in an MPMD job, from 0. */
   readonly appnum: number;
-  /** How many ranks the job could grow to; -1 when the server does not say. */
+  /** How many ranks the job can have at most; -1 if the server does not report it. */
   readonly universeSize: number;
   /** The name of the process group's key-value space. */
   readonly kvsname: string;
   /** The server's limits. */
   readonly maxes: PmiMaxes;
-  /** What client and server speak: `1.1`, `1.2` or `2.0`. */
+  /** The agreed version of PMI: `1.1`, `1.2` or `2.0`. */
   readonly version: string;
-  /** Where the server is, for people: `PMI_FD=3`, `tcp://127.0.0.1:4000`, `unix:///path`; undefined for a singleton. */
+  /**
+   * The server, for messages: `PMI_FD=3`, `tcp://127.0.0.1:4000`, `unix:///path`; undefined for a singleton.
+   */
   readonly server: string | undefined;
-  /** True without a server: this process is a job of size 1. */
+  /** True if there is no server: this process is a process group of size 1. */
   readonly singleton: boolean;
   readonly #backend: Backend;
-  /** Requests that were given up and have not been answered, for people. */
+  /** Requests whose wait was given up and that are not answered yet, with their descriptions. */
   readonly #abandoned = new Map<Promise<unknown>, string>();
-  readonly #room: Room;
+  readonly #limits: WireLimits;
   #over = false;
 
   private constructor(backend: Backend, ready: Ready) {
@@ -163,19 +175,21 @@ export class PmiClient implements AsyncDisposable {
     this.maxes = { kvsname: ready.kvsnameMax, key: ready.keyMax, value: ready.valueMax };
     this.version = `${ready.version}.${ready.subversion}`;
     this.server = ready.server;
-    this.#room = { key: ready.keyMax, value: ready.valueMax, semicolons: ready.version < 2 };
+    this.#limits = { key: ready.keyMax, value: ready.valueMax, semicolons: ready.version < 2 };
   }
 
   /**
-   * Connects as the environment says: PMI_FD with PMI_RANK and PMI_SIZE, else PMI_PORT (`host:port`,
-   * `tcp://host:port`, `unix:///path`, `/path`, `unix://@name`) with PMI_ID, else nobody: a singleton of size 1.
+   * Connects as the environment says: by PMI_FD with PMI_RANK and PMI_SIZE, or else by PMI_PORT (`host:port`,
+   * `tcp://host:port`, `unix:///path`, `/path`, `unix://@name`) with PMI_ID. Without both, the client is a
+   * singleton of size 1.
    *
-   * Before PMI_ID is sent, the kernel is asked who serves the address: on this machine it must be our own user or root.
-   * Of a server on another machine it does not know.
+   * Before it sends PMI_ID, the client checks which user owns the server's socket: on this machine that must
+   * be this user or root. For a server on another machine the kernel does not report it.
    *
    * @param options.env the environment; `process.env` by default
-   * @throws rejects with {@link PmiError} `ERR_PMI_ENVIRONMENT`, `ERR_PMI_ADDRESS`, `ERR_PMI_CONNECT`,
-   * `ERR_PMI_SERVER_UID`, `ERR_PMI_TIMEOUT`, `ERR_PMI_REFUSED`, `ERR_PMI_HUNG_UP`, `ERR_PMI_PROTOCOL`
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_ENVIRONMENT`, `ERR_PMI_ADDRESS`,
+   * `ERR_PMI_CONNECT`, `ERR_PMI_SERVER_UID`, `ERR_PMI_TIMEOUT`, `ERR_PMI_REFUSED`, `ERR_PMI_HUNG_UP`,
+   * `ERR_PMI_PROTOCOL`, or with the signal's reason
    */
   static async fromEnv(options: Connecting & { env?: Environment } = {}): Promise<PmiClient> {
     checkOptions('options', options, ['env', 'pipeline', 'signal', 'timeout', 'version']);
@@ -197,11 +211,11 @@ export class PmiClient implements AsyncDisposable {
   }
 
   /**
-   * Connects to a server's address.
+   * Connects to a server at an address.
    *
-   * @param options.address where the server listens, in any form of PMI_PORT
+   * @param options.address the server's address, in any form of PMI_PORT
    * @param options.id the rank's PMI_ID
-   * @throws as {@link PmiClient.fromEnv}; `ERR_PMI_OPTION`
+   * @throws rejects as {@link PmiClient.fromEnv} does, except `ERR_PMI_ENVIRONMENT`
    */
   static async connect(options: Connecting & { address: string; id: string }): Promise<PmiClient> {
     checkOptions('options', options, ['address', 'id', 'pipeline', 'signal', 'timeout', 'version']);
@@ -226,7 +240,7 @@ export class PmiClient implements AsyncDisposable {
       { signal: options.signal, timeout },
       `looking up ${name} '${address}'`,
     );
-    // What is left of the time; 0 would be for ever.
+    // The remaining time is at least 1 ms, because 0 means no limit.
     const left = timeout === 0 ? 0 : Math.max(1, Math.ceil(timeout - (performance.now() - begin)));
     return PmiClient.#open(
       address,
@@ -235,7 +249,10 @@ export class PmiClient implements AsyncDisposable {
     );
   }
 
-  /** Tries the targets in turn: a name may stand for several addresses, and nobody may listen at the first. */
+  /**
+   * Tries the targets in order. A host name may have several addresses, and the server may listen on only
+   * one.
+   */
   static async #open(
     server: string,
     targets: Omit<NativeConnectOptions, 'timeout' | 'pipeline'>[],
@@ -261,26 +278,29 @@ export class PmiClient implements AsyncDisposable {
   }
 
   /**
-   * Puts a value for the other ranks to see after the next barrier.
+   * Puts a key and a value. Other ranks can get it after the next barrier.
    *
    * @param key without blanks, `=` and newlines; shorter than `maxes.key` bytes
    * @param value without newlines; shorter than `maxes.value` bytes
-   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION` for what cannot be said, before the server is asked;
-   * `ERR_PMI_RESULT`, `ERR_PMI_TIMEOUT`, `ERR_PMI_PENDING` and the codes of a lost connection
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION` if PMI cannot carry the key or value (the server
+   * is not asked), `ERR_PMI_RESULT`, `ERR_PMI_TIMEOUT`, `ERR_PMI_PENDING`, `ERR_PMI_HUNG_UP`,
+   * `ERR_PMI_PROTOCOL`, `ERR_PMI_CLOSED`, or with the signal's reason
    */
   async put(key: string, value: string, options: Waiting = {}): Promise<void> {
-    await this.#ask(
+    await this.#request(
       'put',
-      [checkKey('key', key, this.#room), checkValue('value', value, this.#room)],
+      [checkKey('key', key, this.#limits), checkValue('value', value, this.#limits)],
       1,
       options,
     );
   }
 
   /**
-   * Puts many, pipelined. The first that the server refuses is what it rejects with; the others may have been put.
+   * Puts many keys, pipelined if possible ({@link Connecting.pipeline}). If the server refuses some of them,
+   * the promise rejects with the first error; the others may have been put.
    *
    * @param entries keys and values, as an object or as pairs (a Map)
+   * @throws rejects as {@link PmiClient.put}
    */
   async putMany(
     entries: Record<string, string> | Iterable<readonly [string, string]>,
@@ -296,68 +316,79 @@ export class PmiClient implements AsyncDisposable {
       throw optionError('entries', 'pairs of a key and a value', entries);
     const words = pairs.flat();
     for (const [i, word] of words.entries()) {
-      if (i % 2 === 0) checkKey('entries', word, this.#room);
-      else checkValue(`entries.${words[i - 1]}`, word, this.#room);
+      if (i % 2 === 0) checkKey('entries', word, this.#limits);
+      else checkValue(`entries.${words[i - 1]}`, word, this.#limits);
     }
-    await this.#ask('put', words, pairs.length, options);
+    await this.#request('put', words, pairs.length, options);
   }
 
   /**
-   * The value of a key. One of the server's own keys (`PMI_...`) that is not there has an empty value in PMI 1, as RFC 13
-   * has it.
+   * Gets the value of a key. In PMI-1 a missing key of the server's own (`PMI_...`) has an empty value, as
+   * RFC 13 requires.
    *
-   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` (no such key) and as {@link PmiClient.put}
+   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` if the key is missing, and as {@link
+   * PmiClient.put}
    */
   async get(key: string, options: Waiting = {}): Promise<string> {
-    const [value] = await this.#ask('get', [checkKey('key', key, this.#room)], 1, options);
+    const [value] = await this.#request('get', [checkKey('key', key, this.#limits)], 1, options);
     return value!;
   }
 
-  /** The values of many keys, in their order, pipelined. Rejects when one of them cannot be had. */
+  /**
+   * Gets the values of many keys, in the order of the keys, pipelined if possible ({@link
+   * Connecting.pipeline}).
+   *
+   * @throws rejects as {@link PmiClient.get} if one of the keys fails
+   */
   async getMany(keys: readonly string[], options: Waiting = {}): Promise<string[]> {
     if (!Array.isArray(keys)) throw optionError('keys', 'an array of strings', keys);
-    return this.#ask('get', checkKeys('keys', keys, this.#room), keys.length, options);
+    return this.#request('get', checkKeys('keys', keys, this.#limits), keys.length, options);
   }
 
   /**
-   * Resolves when every rank has called it, or every one of the group. A wait that is given up leaves this rank inside: the
-   * others may pass, and until they have, requests of this client reject with `ERR_PMI_PENDING`.
+   * Enters a barrier. Resolves when every rank, or every rank of the group, has entered it. If the wait is
+   * given up, this rank stays inside: the barrier can complete, and until then requests of this client reject
+   * with `ERR_PMI_PENDING`.
    *
-   * @param options.group needs PMI 1.2 at both sides (`version`); it rejects when a rank of the group has left the job
-   * @param options.tag tells barriers of one group apart: 0 to 2^31 - 1
-   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION` for a group over a connection that does not speak PMI 1.2, and
-   * as {@link PmiClient.put}
+   * @param options.group only these ranks; needs PMI 1.2 at both sides ({@link Connecting.version}). Rejects
+   * if a rank of the group has left the job
+   * @param options.tag distinguishes barriers of the same group: 0 to 2^31 - 1; 0 by default
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION` for a group if the connection does not use PMI
+   * 1.2, and as {@link PmiClient.put}
    */
   async barrier(
     options: Waiting & { group?: BarrierGroup | undefined; tag?: number | undefined } = {},
   ): Promise<void> {
     checkOptions('options', options, ['group', 'signal', 'tag', 'timeout']);
     const { group, tag, ...waiting } = options;
-    if (group === undefined && tag === undefined) return void (await this.#ask('barrier', [], 1, waiting));
+    if (group === undefined && tag === undefined)
+      return void (await this.#request('barrier', [], 1, waiting));
     const number = checkInteger('tag', tag ?? 0, 0, 2 ** 31 - 1);
     this.#needs('1.2', 'barriers of groups');
-    await this.#ask('barrier', [`${groupText(group, this.size)}:${number}`], 1, waiting);
+    await this.#request('barrier', [`${groupText(group, this.size)}:${number}`], 1, waiting);
   }
 
   /**
-   * Puts an attribute for the ranks of this rank's node to see, at once. Needs PMI 2 (`version`).
+   * Puts an attribute of this rank's node. Other ranks of the node can get it at once. Needs PMI-2 ({@link
+   * Connecting.version}).
    *
    * @throws rejects as {@link PmiClient.put}
    */
   async putNodeAttribute(key: string, value: string, options: Waiting = {}): Promise<void> {
     this.#needs('2.0', 'attributes');
-    await this.#ask(
+    await this.#request(
       'putNodeAttribute',
-      [checkKey('key', key, this.#room), checkValue('value', value, this.#room)],
+      [checkKey('key', key, this.#limits), checkValue('value', value, this.#limits)],
       1,
       options,
     );
   }
 
   /**
-   * An attribute of this rank's node. Needs PMI 2 (`version`).
+   * Gets an attribute of this rank's node. Needs PMI-2 ({@link Connecting.version}).
    *
-   * @param options.wait until a rank of the node has put it. Nothing else is asked on this connection meanwhile.
+   * @param options.wait wait until a rank of the node has put the attribute; false by default. Other requests
+   * of this client wait meanwhile
    * @throws rejects as {@link PmiClient.get}
    */
   async getNodeAttribute(
@@ -368,58 +399,70 @@ export class PmiClient implements AsyncDisposable {
     const { wait, ...waiting } = options;
     const operation = checkBoolean('wait', wait ?? false) ? 'waitNodeAttribute' : 'getNodeAttribute';
     this.#needs('2.0', 'attributes');
-    const [value] = await this.#ask(operation, [checkKey('key', key, this.#room)], 1, waiting);
-    return value!;
-  }
-
-  /** An attribute of the job: `PMI_process_mapping`, `universeSize`, ... Needs PMI 2 (`version`). */
-  async getJobAttribute(key: string, options: Waiting = {}): Promise<string> {
-    this.#needs('2.0', 'attributes');
-    const [value] = await this.#ask('getJobAttribute', [checkKey('key', key, this.#room)], 1, options);
+    const [value] = await this.#request(operation, [checkKey('key', key, this.#limits)], 1, waiting);
     return value!;
   }
 
   /**
-   * Tells other programs where this one is: `lookup(service)` gives them `port`.
+   * Gets an attribute of the job: `PMI_process_mapping`, `universeSize` and others. Needs PMI-2 ({@link
+   * Connecting.version}).
    *
-   * @param service without blanks, `=` and newlines
-   * @param port any text without newlines, as MPI_Open_port gave it
-   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT`, also where the server keeps no names
+   * @throws rejects as {@link PmiClient.get}
+   */
+  async getJobAttribute(key: string, options: Waiting = {}): Promise<string> {
+    this.#needs('2.0', 'attributes');
+    const [value] = await this.#request('getJobAttribute', [checkKey('key', key, this.#limits)], 1, options);
+    return value!;
+  }
+
+  /**
+   * Publishes a port under a name (MPI_Publish_name). Other programs get it by {@link PmiClient.lookup}.
+   *
+   * @param service the name, without blanks, `=` and newlines
+   * @param port any text without newlines, as MPI_Open_port returns it
+   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` if the name is taken or the server keeps no names,
+   * and as {@link PmiClient.put}
    */
   async publish(service: string, port: string, options: Waiting = {}): Promise<void> {
     const name = this.#service(service);
-    // Both stand in one line.
-    const room = { ...this.#room, value: this.#room.value - Buffer.byteLength(name) };
-    await this.#ask('publish', [name, checkValue('port', port, room)], 1, options);
+    // Name and port share one line.
+    const limits = { ...this.#limits, value: this.#limits.value - Buffer.byteLength(name) };
+    await this.#request('publish', [name, checkValue('port', port, limits)], 1, options);
   }
 
   /**
-   * Takes back a name that this job has published.
+   * Removes a name that this job has published.
    *
-   * @throws rejects as {@link PmiClient.publish}; the server also refuses names that this job has not published
+   * @throws rejects as {@link PmiClient.publish}, also if this job has not published the name
    */
   async unpublish(service: string, options: Waiting = {}): Promise<void> {
-    await this.#ask('unpublish', [this.#service(service)], 1, options);
+    await this.#request('unpublish', [this.#service(service)], 1, options);
   }
 
-  /** The port that was published under this name. */
+  /**
+   * Looks up the port that was published under a name.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` if the name is missing, and as {@link
+   * PmiClient.put}
+   */
   async lookup(service: string, options: Waiting = {}): Promise<string> {
-    const [port] = await this.#ask('lookup', [this.#service(service)], 1, options);
+    const [port] = await this.#request('lookup', [this.#service(service)], 1, options);
     return port!;
   }
 
-  /** No server says a limit for names: it is that of a value. */
+  /** PMI defines no limit for names. A name may be as long as a value. */
   #service(service: string): string {
-    return checkKey('service', service, { ...this.#room, key: this.#room.value });
+    return checkKey('service', service, { ...this.#limits, key: this.#limits.value });
   }
 
   /**
-   * Starts processes as a job of their own (MPI_Comm_spawn), all of them or none.
+   * Starts a process group (MPI_Comm_spawn): all of its processes, or none.
    *
-   * @param programs one or more, and how many processes of each
-   * @param options.preput keys that the new job finds in its key-value space
-   * @returns when all have been started; as PMI has it, this does not tell how they end
-   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` where the server starts none, and as {@link PmiClient.put}
+   * @param programs one or more programs, and how many processes of each
+   * @param options.preput keys that the new process group has in its key-value space from the start
+   * @returns when all processes have been started. As in MPI, nothing reports how they end
+   * @throws rejects with {@link PmiError} `ERR_PMI_RESULT` if the server starts none, and as {@link
+   * PmiClient.put}
    */
   async spawn(
     programs: readonly SpawnProgram[],
@@ -428,7 +471,7 @@ export class PmiClient implements AsyncDisposable {
     checkOptions('options', options, ['preput', 'signal', 'timeout']);
     if (!Array.isArray(programs) || programs.length === 0)
       throw optionError('programs', 'an array of programs', programs);
-    const room = this.#room;
+    const limits = this.#limits;
     const commands = programs.map((entry: SpawnProgram, i) => {
       const where = `programs[${i}]`;
       const {
@@ -439,16 +482,16 @@ export class PmiClient implements AsyncDisposable {
       } = checkOptions(where, entry, ['program', 'args', 'ranks', 'info']);
       if (program === '') throw optionError(`${where}.program`, 'the name of a program', program);
       return {
-        program: checkField(`${where}.program`, program, room),
+        program: checkField(`${where}.program`, program, limits),
         args: checkStrings(`${where}.args`, args).map((arg, j) =>
-          checkField(`${where}.args[${j}]`, arg, room),
+          checkField(`${where}.args[${j}]`, arg, limits),
         ),
         ranks: checkInteger(`${where}.ranks`, ranks, 1, MAX_RANKS),
-        info: checkInfo(`${where}.info`, info, room),
+        info: checkInfo(`${where}.info`, info, limits),
       };
     });
     const { preput: keys = {}, ...waiting } = options;
-    const preput = checkPairs('preput', keys, room);
+    const preput = checkPairs('preput', keys, limits);
     const processes = commands.reduce((sum, { ranks }) => sum + ranks, 0);
     const { kvsname, errcodes } = await this.#wait(
       `spawn ${commands[0]!.program}`,
@@ -462,20 +505,21 @@ export class PmiClient implements AsyncDisposable {
   }
 
   /**
-   * The ranks on this rank's node, itself among them, as the server's PMI_process_mapping says, or its flux.taskmap;
-   * this rank alone where the server has neither.
+   * The ranks on this rank's node, including itself, according to the server's PMI_process_mapping or
+   * flux.taskmap. If the server has neither, the result is this rank only.
    *
-   * @throws rejects with {@link PmiError} `ERR_PMI_PROTOCOL` where what the server says cannot be read
+   * @throws rejects with {@link PmiError} `ERR_PMI_PROTOCOL` if the server's value is malformed, and as
+   * {@link PmiClient.get}
    */
   async cliqueRanks(options: Waiting = {}): Promise<number[]> {
     const valueOf = async (key: string): Promise<string> => {
       try {
-        // Slurm's PMI-2 has it as an attribute of the job, and not among the keys.
+        // Slurm's PMI-2 has these as job attributes and not as keys.
         return await (this.version.startsWith('2')
           ? this.getJobAttribute(key, options)
           : this.get(key, options));
       } catch (error) {
-        // A key that is not there says nothing.
+        // The server does not have the key.
         if ((error as PmiError).code === 'ERR_PMI_RESULT') return '';
         throw error;
       }
@@ -489,17 +533,23 @@ export class PmiClient implements AsyncDisposable {
     });
   }
 
-  /** Leaves the job in good order and closes the connection. A rank that leaves without it is a failed one. */
+  /**
+   * Leaves the job and closes the connection. The server treats a rank that leaves without finalize as
+   * failed.
+   *
+   * @throws rejects as {@link PmiClient.put}
+   */
   async finalize(options: Waiting = {}): Promise<void> {
-    await this.#ask('finalize', [], 1, options);
+    await this.#request('finalize', [], 1, options);
     await this.close();
   }
 
   /**
-   * Asks for the end of the whole job and closes the connection. The process manager ends this process too.
+   * Requests the end of the whole job and closes the connection. The process manager ends this process too.
    *
-   * @param exitCode what the launcher exits with: 1 to 255
-   * @param message for people, without newlines
+   * @param exitCode the exit code of the launcher: 1 to 255
+   * @param message the reason, without newlines; none by default
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`
    */
   async abort(exitCode: number, message = ''): Promise<void> {
     checkInteger('exitCode', exitCode, 1, 255);
@@ -508,15 +558,19 @@ export class PmiClient implements AsyncDisposable {
     await this.close();
   }
 
-  /** Hangs up. Without finalize() before, the server takes this rank for lost. Idempotent. */
+  /**
+   * Closes the connection. Without finalize() before, the server treats this rank as lost. Further calls do
+   * nothing.
+   */
   async close(): Promise<void> {
     this.#over = true;
     await this.#backend.close();
   }
 
   /**
-   * finalize(), where the connection still stands. After a wait that was given up, whose answer has not come yet,
-   * close(): behind a barrier that others never enter, finalize() would wait for ever.
+   * Calls finalize() if the connection is usable, else close(). It also calls close() if the wait for an
+   * earlier request was given up and the server has not answered it: after a barrier that never completes,
+   * finalize() would wait for ever.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#over) return;
@@ -524,23 +578,23 @@ export class PmiClient implements AsyncDisposable {
     else await this.finalize();
   }
 
-  /** What the option `version` and the server have not made of this connection. */
+  /** Throws if the connection's version of PMI is older than `version`. */
   #needs(version: string, what: string): void {
     if (Number(this.version) < Number(version))
       throw optionError('version', `PMI ${version} at both sides for ${what}`, this.version);
   }
 
-  #ask(
+  #request(
     operation: NativeOperation,
     words: readonly string[],
     count: number,
     options: Waiting,
   ): Promise<string[]> {
     const what = count === 1 ? describeRequest(operation, words, 0) : `${operation} of ${count}`;
-    return this.#wait(what, () => this.#backend.ask(operation, words, count), options);
+    return this.#wait(what, () => this.#backend.request(operation, words, count), options);
   }
 
-  async #wait<T>(what: string, ask: () => Promise<T>, options: Waiting): Promise<T> {
+  async #wait<T>(what: string, send: () => Promise<T>, options: Waiting): Promise<T> {
     checkOptions('options', options, ['signal', 'timeout']);
     checkTimeout(options.timeout, 0);
     checkSignal(options.signal)?.throwIfAborted();
@@ -549,11 +603,11 @@ export class PmiClient implements AsyncDisposable {
     for (const open of this.#abandoned.values()) {
       throw new PmiError(
         'ERR_PMI_PENDING',
-        `${where}${what}: ${open} was given up and is still open, and answers come in order: wait, or close()`,
+        `${where}${what}: the wait for ${open} was given up, and the server answers in order: wait until it has answered, or close()`,
         { rank: this.rank },
       );
     }
-    const answer = ask();
+    const answer = send();
     let answered = false;
     const settle = (): void => {
       answered = true;

@@ -12,23 +12,26 @@ import {
 } from './native';
 import { deferred, type Deferred } from './wait';
 
-/** Requests that were made together and are answered together. */
+/** Requests of one call. Its promise resolves when all of them are answered. */
 interface Batch {
   readonly operation: ClientRequest;
   readonly words: readonly string[];
   readonly count: number;
   readonly values: string[];
-  /** Of a spawn. */
+  /** Of a spawn only. */
   errcodes: readonly number[];
   readonly answer: Deferred<string[]>;
 }
 
-/** A client's connection: requests out, answers in. */
+/** A client's connection to a server, through the addon. */
 export class Connection implements Backend {
   readonly #handle: number;
   readonly #ready = deferred<NativeReady>();
   readonly #closed = deferred<void>();
-  /** By their first request. Answers come in the order of the requests, and so batch after batch. */
+  /**
+   * By the number of their first request. Answers come in the order of the requests, so one batch is complete
+   * before the next begins.
+   */
   readonly #batches = new Map<number, Batch>();
   #nextRequest = 1;
   #answered: Batch | undefined;
@@ -54,7 +57,7 @@ export class Connection implements Backend {
     return this.#ready.promise;
   }
 
-  async ask(operation: NativeOperation, words: readonly string[], count: number): Promise<string[]> {
+  async request(operation: NativeOperation, words: readonly string[], count: number): Promise<string[]> {
     if (this.#failure !== undefined) throw this.#failure;
     if (count === 0) return [];
     const { first, batch } = this.#open(operation, words, count);

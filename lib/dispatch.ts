@@ -1,4 +1,4 @@
-/** Hands each notice of the addon to the object whose handle it is for, in the order they were made. */
+/** Passes each notice of the addon to the object that owns its handle, in the order of the notices. */
 import { native, type NativeNotice } from './native';
 
 type Handler = (notice: NativeNotice) => void;
@@ -6,19 +6,20 @@ type Handler = (notice: NativeNotice) => void;
 const handlers = new Map<number, Handler>();
 let started = false;
 
-/** Before anything native that is told by notices, or lives on the reactor. */
+/** Must be called before any addon call that causes notices or uses the reactor. Further calls do nothing. */
 export function startDispatch(): void {
   if (started) return;
   native.start(dispatch);
-  // After process.exit() and uncaught errors Node tears no environment down: the folders of sockets would stay.
+  // Node runs no cleanup hooks after process.exit() and uncaught errors. Without this, folders of sockets
+  // would remain.
   process.once('exit', () => native.shutdown());
   started = true;
 }
 
 /**
- * Opens a handle and follows it until its `closed` notice, which is the last.
+ * Opens a handle and passes its notices to `handler`, until `closed`, which is the last one.
  *
- * @param open starts something native and returns its handle
+ * @param open calls the addon and returns the handle
  */
 export function follow(open: () => number, handler: Handler): number {
   startDispatch();
@@ -28,7 +29,7 @@ export function follow(open: () => number, handler: Handler): number {
 }
 
 function dispatch(batch: NativeNotice[], more: boolean): void {
-  // Signals and timers have their turn between two batches, however many there are.
+  // Between two batches the event loop runs signal handlers and timers.
   if (more) setImmediate(native.deliver);
   for (const notice of batch) {
     const handler = handlers.get(notice.handle);

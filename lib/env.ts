@@ -5,15 +5,16 @@ import { PmiError } from './errors';
 export type Environment = Record<string, string | undefined>;
 
 /**
- * A copy of `environment` without what another process manager left in it (`PMI_*`, `PMI2_*`, `PMIX_*`, `HYDI_*`,
- * `MPI_LOCAL*`). Beside a fresh `PMI_PORT`, a stale `PMI_FD` makes MPICH use the dead fd, and a stale
- * `PMI_SPAWNED=1` aborts MPI_Init. `launch()` does this by itself; do it in a launcher of your own.
+ * Returns a copy of `environment` without the variables of another process manager (`PMI_*`, `PMI2_*`,
+ * `PMIX_*`, `HYDI_*`, `MPI_LOCAL*`). A stale variable makes MPICH fail: with `PMI_FD` it uses a closed
+ * descriptor although `PMI_PORT` is set, and with `PMI_SPAWNED=1` it aborts in MPI_Init. `launch()` removes
+ * them by itself. A launcher of your own should call this function.
  */
 export function scrubEnvironment(environment: Environment): Environment {
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !native.isStalePmiVariable(name)));
 }
 
-/** `["A=1"]` as `{ A: "1" }`. */
+/** Converts `["A=1"]` to `{ A: "1" }`. */
 export function toRecord(variables: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     variables.map((variable) => {
@@ -23,19 +24,27 @@ export function toRecord(variables: readonly string[]): Record<string, string> {
   );
 }
 
-/** Nodes are filled in the order of ranks; the last may have fewer. */
+/**
+ * The rank's place on its node, if nodes are filled in the order of the ranks. The last node may have fewer
+ * ranks.
+ */
 export function placeOf(rank: number, size: number, ranksPerNode: number): NativeRankPlace {
   const localRank = rank % ranksPerNode;
   return { rank, size, localRank, localSize: Math.min(ranksPerNode, size - (rank - localRank)) };
 }
 
-/** How a client finds its server, as its environment says. */
+/** How a client connects to its server, according to its environment. */
 export type ClientTarget =
   | { kind: 'fd'; fd: number; rank: number; size: number; spawned: boolean; jobId?: string }
   | { kind: 'port'; address: string; id: string; spawned: boolean; jobId?: string }
   | { kind: 'singleton' };
 
-/** Reads PMI_FD (with PMI_RANK, PMI_SIZE), else PMI_PORT (with PMI_ID), else it is a singleton of size 1. */
+/**
+ * Reads PMI_FD with PMI_RANK and PMI_SIZE, or else PMI_PORT with PMI_ID. Without both, the process is a
+ * singleton.
+ *
+ * @throws {@link PmiError} `ERR_PMI_ENVIRONMENT` if a variable is missing or malformed
+ */
 export function readClientEnvironment(environment: Environment): ClientTarget {
   const number = (name: string, max: number): number => {
     const text = environment[name];
@@ -58,7 +67,7 @@ export function readClientEnvironment(environment: Environment): ClientTarget {
     if (environment.PMI_ID === undefined) {
       throw new PmiError(
         'ERR_PMI_ENVIRONMENT',
-        'PMI_PORT is set but PMI_ID is not: the server would refuse us; a launcher sets both',
+        'PMI_PORT is set, but PMI_ID is not. The server would refuse the connection. A launcher sets both variables',
       );
     }
     return { kind: 'port', address: environment.PMI_PORT, id: environment.PMI_ID, spawned, ...job };

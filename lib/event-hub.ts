@@ -1,9 +1,9 @@
-/** Events for any number of readers, each with a bounded queue of its own. */
+/** Distributes events to any number of readers. Each reader has its own bounded queue. */
 import { MAX_WAITING_EVENTS } from './limits';
 
 /**
- * Events that a slow reader does not get. It stands in the place of the first of them. Only events that peers can cause
- * without end are ever dropped, from the 4,097th that waits on.
+ * A slow reader has lost events. This event stands in place of the first of them. Only events that peers can
+ * cause without end are dropped, if more than 4,096 of a type wait.
  */
 export interface MissedEvent<Type extends string = string> {
   /** Which event it is. */
@@ -16,13 +16,13 @@ export interface MissedEvent<Type extends string = string> {
 
 interface Entry<E> {
   event: E;
-  /** Peers can make as many of such events as they like. */
+  /** Peers can cause any number of such events. */
   repeats: boolean;
 }
 
 /**
- * What waits for a reader, first in, first out. Events that repeat wait up to MAX_WAITING_EVENTS of a type; those over it
- * are counted, in a `missed` that stands where the first of them would.
+ * The queue of a reader. At most MAX_WAITING_EVENTS repeatable events of each type wait. Further ones are
+ * counted in a `missed` event in place of the first of them.
  */
 class Backlog<E extends { type: string }> {
   #entries: Entry<E | MissedEvent>[] = [];
@@ -52,10 +52,10 @@ class Backlog<E extends { type: string }> {
     }
   }
 
-  /** Not of an empty one. */
+  /** Must not be called on an empty queue. */
   shift(): Entry<E | MissedEvent> {
     const entry = this.#entries[this.#first++]!;
-    // Array's shift() moves all that is left: of 100,000 events, each time.
+    // Array.shift() would move all remaining elements each time.
     if (this.#first * 2 >= this.#entries.length) {
       this.#entries = this.#entries.slice(this.#first);
       this.#first = 0;
@@ -79,7 +79,7 @@ class Backlog<E extends { type: string }> {
 const isMissed = (event: { type: string }): event is MissedEvent => event.type === 'missed';
 
 interface Reader<E extends { type: string }> {
-  /** Absent: all. */
+  /** undefined: all types. */
   types: ReadonlySet<string> | undefined;
   backlog: Backlog<E>;
   wake(): void;
@@ -89,16 +89,19 @@ const wants = ({ types }: { types: ReadonlySet<string> | undefined }, type: stri
   types === undefined || types.has(type);
 
 export interface HubOptions<E> {
-  /** Is given each event that no reader gets, be it that the last one that wants it leaves before it has come to it. */
+  /**
+   * Called with each event that no reader gets, also if its only reader leaves before it has read the event.
+   */
   onUnread?: (event: E) => void;
-  /** Is told which types of events readers want, whenever that changes; undefined: all. */
+  /** Called with the types that readers want, whenever they change; undefined: all types. */
   onInterest?: (types: ReadonlySet<string> | undefined) => void;
 }
 
 /**
- * Events for any number of readers. A reader gets every event of the types it wants from its read() call to the end, in
- * order, or is told how many it missed; without a reader events are dropped. Nothing is dropped before open(), nor in the
- * turn of the event loop that called it: a reader of that turn misses nothing.
+ * Distributes events. A reader gets every event of the types that it wants, in order, from its read() call to
+ * the end, or a `missed` event in place of those it lost. Without a reader events are dropped. Before open(),
+ * and in the turn of the event loop in which it is called, events are kept, so that a reader that starts in
+ * that turn gets them all.
  */
 export class EventHub<E extends { type: string }> {
   readonly #readers = new Set<Reader<E>>();
@@ -106,7 +109,7 @@ export class EventHub<E extends { type: string }> {
   readonly #onInterest: (types: ReadonlySet<string> | undefined) => void;
   #held: Backlog<E> | undefined = new Backlog();
   #ended = false;
-  /** The last that onInterest was told. */
+  /** What onInterest was called with last. */
   #interest = 'all';
 
   constructor({ onUnread = () => {}, onInterest = () => {} }: HubOptions<E> = {}) {
@@ -124,11 +127,11 @@ export class EventHub<E extends { type: string }> {
         else this.push(event, repeats);
       }
       if (this.#ended) return this.#endReaders();
-      this.#tellInterest();
+      this.#reportInterest();
     });
   }
 
-  /** @param repeats peers can make as many of such events as they like */
+  /** @param repeats peers can cause any number of such events */
   push(event: E, repeats = false): void {
     const entry = { event, repeats };
     if (this.#held !== undefined) return this.#held.push(entry);
@@ -142,7 +145,7 @@ export class EventHub<E extends { type: string }> {
     if (!read) this.#onUnread(event);
   }
 
-  /** Events of that type that are not known here. */
+  /** Counts events of a type that the addon has dropped. */
   miss(type: string, count: number): void {
     if (this.#held !== undefined) return this.#held.miss(type, count);
     for (const reader of this.#readers) {
@@ -162,7 +165,7 @@ export class EventHub<E extends { type: string }> {
     this.#readers.clear();
   }
 
-  /** The reader has gone: what waits for it and for nobody else is unread. */
+  /** A reader has left: its remaining events are unread if no other reader wants them. */
   #leaveUnread(backlog: Backlog<E>): void {
     while (backlog.length > 0) {
       const { event } = backlog.shift();
@@ -171,7 +174,7 @@ export class EventHub<E extends { type: string }> {
     }
   }
 
-  #tellInterest(): void {
+  #reportInterest(): void {
     if (this.#held !== undefined || this.#ended) return;
     const readers = [...this.#readers];
     const all = readers.some(({ types }) => types === undefined);
@@ -182,10 +185,10 @@ export class EventHub<E extends { type: string }> {
     this.#onInterest(all ? undefined : types);
   }
 
-  /** @param types those that are wanted; all by default */
+  /** @param types the types to read; all by default */
   read(signal?: AbortSignal, types?: readonly string[]): AsyncIterableIterator<E | MissedEvent> {
     const backlog = new Backlog<E>();
-    // More than one where next() is called again before the last call has settled.
+    // Several, if next() is called again before the last call has settled.
     let waiting: (() => void)[] = [];
     const reader: Reader<E> = {
       types: types && new Set(types),
@@ -196,18 +199,18 @@ export class EventHub<E extends { type: string }> {
         for (const resolve of woken) resolve();
       },
     };
-    // What was held comes before the end.
+    // Events that are still kept come before the end.
     let left = this.#ended && this.#held === undefined;
     if (!left) {
       this.#readers.add(reader);
-      this.#tellInterest();
+      this.#reportInterest();
     }
     const onAbort = (): void => reader.wake();
     signal?.addEventListener('abort', onAbort, { once: true });
     const leave = (): void => {
       left = true;
       if (this.#readers.delete(reader)) {
-        this.#tellInterest();
+        this.#reportInterest();
         this.#leaveUnread(backlog);
       }
       signal?.removeEventListener('abort', onAbort);

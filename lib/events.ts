@@ -52,13 +52,13 @@ export interface AcceptedSpawn {
   errcodes?: readonly number[];
 }
 
-/** What tells events apart. */
+/** The property that distinguishes events. */
 export interface HasType<Type extends string> {
   /** Which event it is. */
   type: Type;
 }
 
-/** What every event has. */
+/** The properties of every event. */
 export interface EventBase<Type extends string> extends HasType<Type> {
   /** When it happened: milliseconds since the server or launch began, with a fraction, by a clock that is never set back. */
   time: number;
@@ -82,7 +82,7 @@ export interface InitializedEvent extends EventBase<'initialized'> {
   subversion: number;
 }
 
-/** Every rank has entered a barrier, and the server has let all of them out. */
+/** All ranks have entered a barrier, so it is complete. */
 export interface BarrierEvent extends EventBase<'barrier'> {
   /** The number of the barrier, from 0. */
   number: number;
@@ -94,11 +94,11 @@ export interface FinalizedEvent extends EventBase<'finalized'> {
   rank: number;
 }
 
-/** A rank has asked for the end of the job. */
+/** A rank has sent abort, which requests the end of the job. */
 export interface AbortedEvent extends EventBase<'aborted'> {
   /** The rank. */
   rank: number;
-  /** The exit code that the rank asks for. */
+  /** The exit code that the rank requests. */
   exitCode: number;
   /** The reason that the rank gives; empty if it gives none. */
   message: string;
@@ -134,12 +134,12 @@ export interface StuckEvent extends EventBase<'stuck'> {
 }
 
 /**
- * The name server has gone. From now on what ranks publish or look up fails, and the names that they had published are
- * gone.
+ * The connection to the name server has ended. The names that ranks had published are removed, and from now
+ * on requests about names fail.
  */
 export type NameServerLostEvent = EventBase<'name-server-lost'>;
 
-/** The server has received bad input on a connection. The connection may continue. */
+/** A connection has sent an invalid request. It may continue. */
 export interface ProtocolErrorEvent extends EventBase<'protocol-error'> {
   /** The rank; absent if the connection has not proved which rank it is. */
   rank?: number;
@@ -194,7 +194,7 @@ export type PmiEvent =
 export type RepeatedEventType =
   'connected' | 'initialized' | 'disconnected' | 'barrier' | 'rejected' | 'protocol-error';
 
-/** The names of the PMI server's own events there. */
+/** The addon's names of the events that come from it. */
 const nativeNames = {
   connected: 'connected',
   initialized: 'initialized',
@@ -213,13 +213,13 @@ export const pmiEventTypes = [
   'spawn',
 ] as const;
 
-/** The events of some types, and `missed`, which may take the place of any. */
+/** The events of some types, and `missed`, which may come in place of any of them. */
 export type EventsOf<Event extends HasType<string>, Type extends string> = Extract<
   Event,
   HasType<Type | 'missed'>
 >;
 
-/** Which events to read, and how long. */
+/** Options of events(): which events to read, and how long. */
 export interface EventOptions<T extends string> {
   /** Ends the iteration with its reason. */
   signal?: AbortSignal;
@@ -243,8 +243,12 @@ export function readEvents<E extends { type: string }>(
   );
 }
 
-/** @param handle the native side's, once there is one */
-export function tellNative(handle: () => number): NonNullable<HubOptions<never>['onInterest']> {
+/**
+ * Returns the hub's `onInterest`, which informs the addon which events to report.
+ *
+ * @param handle returns the addon's handle; not called before there is one
+ */
+export function reportInterest(handle: () => number): NonNullable<HubOptions<never>['onInterest']> {
   return (types) =>
     native.readEvents(
       handle(),
@@ -252,7 +256,7 @@ export function tellNative(handle: () => number): NonNullable<HubOptions<never>[
     );
 }
 
-/** Passes on what the PMI server tells of its events. */
+/** Adds a notice about an event to the hub. */
 export function pushNative<E extends { type: string }>(
   hub: EventHub<E>,
   notice: NativeNotice & { type: 'event' | 'missed' },
@@ -302,8 +306,8 @@ export function toSpawnEvent(
   const { rank, commands, preput, time } = spawn;
   const processes = commands.reduce((sum, command) => sum + command.ranks, 0);
   let open = true;
-  const answerOnce = (said: NativeSpawnAnswer): void => {
-    if (open) answer(said);
+  const answerOnce = (value: NativeSpawnAnswer): void => {
+    if (open) answer(value);
     open = false;
   };
   return {

@@ -13,13 +13,13 @@ function withSpawned(notice: NativeStatus): PmiStatus {
   };
 }
 
-/** The part that servers and launches share: a native handle, questions for its status, and its end. */
+/** What servers and launches have in common: the handle, requests for the status, and the end. */
 export class JobHandle {
   readonly id: number;
-  /** Resolves when the native side is gone. */
+  /** Resolves when the native object has ended. */
   readonly closed: Promise<void>;
-  readonly #questions = new Map<number, Deferred<PmiStatus>>();
-  #lastQuestion = 0;
+  readonly #requests = new Map<number, Deferred<PmiStatus>>();
+  #lastRequest = 0;
   #gone = false;
 
   constructor(open: () => number, onNotice: (notice: NativeNotice) => void) {
@@ -30,27 +30,27 @@ export class JobHandle {
       onNotice(notice);
       if (notice.type === 'closed') {
         this.#gone = true;
-        for (const question of this.#questions.values())
-          question.reject(new PmiError('ERR_PMI_CLOSED', 'the job is closed'));
-        this.#questions.clear();
+        for (const request of this.#requests.values())
+          request.reject(new PmiError('ERR_PMI_CLOSED', 'the job is closed'));
+        this.#requests.clear();
         end.resolve();
       }
     });
   }
 
   status(): Promise<PmiStatus> {
-    const question = deferred<PmiStatus>();
+    const request = deferred<PmiStatus>();
     if (this.#gone) {
-      question.reject(new PmiError('ERR_PMI_CLOSED', 'the job is closed'));
+      request.reject(new PmiError('ERR_PMI_CLOSED', 'the job is closed'));
     } else {
-      this.#questions.set(++this.#lastQuestion, question);
-      native.status(this.id, this.#lastQuestion);
+      this.#requests.set(++this.#lastRequest, request);
+      native.status(this.id, this.#lastRequest);
     }
-    return question.promise;
+    return request.promise;
   }
 
   #answer(notice: NativeStatus): void {
-    this.#questions.get(notice.request)?.resolve(withSpawned(notice));
-    this.#questions.delete(notice.request);
+    this.#requests.get(notice.request)?.resolve(withSpawned(notice));
+    this.#requests.delete(notice.request);
   }
 }

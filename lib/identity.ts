@@ -1,60 +1,66 @@
-/** What makes a job one's own: its name, who may join it, and the secret of each rank. */
+/**
+ * Options that servers and launches share: the kvsname, which peers may connect, and the PMI_ID of each rank.
+ */
 import { DEFAULT_KVS_LIMIT, MAX_RANKS } from './limits';
 import { native, type NativeProcessGroupOptions } from './native';
 import { checkBoolean, checkInteger, checkOneOf, checkString, optionError } from './options';
 
 /**
- * What a rank says to prove that it is that rank.
+ * The kind of PMI_ID by which a rank identifies itself.
  *
- * `number`: a random number below 2^31, one a rank, which is what every MPI can send (MPICH sends PMI_ID through
- * atoi). `long`: 128 random bits in hexadecimal; only this package's clients (PmiClient, wireup-exec, libpmi) send
- * such a one. `rank`: the plain rank, for clients that take their rank from PMI_ID; then whoever passes the check of
- * user and host can be any rank, by accident too.
+ * - `number`: a random number below 2^31 for each rank. Every MPI can send it (MPICH passes PMI_ID through
+ *   atoi).
+ * - `long`: 128 random bits in hexadecimal. Only wireup's clients (PmiClient, wireup-exec, libpmi) can send it.
+ * - `rank`: the rank itself, for clients that take their rank from PMI_ID. Then every process that passes the
+ *   check of user and host can identify itself as any rank, also by mistake.
  */
 export type PmiId = 'number' | 'long' | 'rank';
 
-/** Who may join a job by the address that its server listens on. */
+/** Options about which peers may connect to a server, and how they identify themselves. */
 export interface AdmissionOptions {
   /**
-   * The users of this machine whose processes may connect, by uid or range of uids (`[first, last]`, for what a user
-   * namespace maps its users to); this process's own by default. Root only when 0 is among them.
+   * The uids, or ranges of uids (`[first, last]`, for the users of a user namespace), whose processes on this
+   * machine may connect; this process's own uid by default. Root may connect only if 0 is listed.
    */
   allowedUids?: readonly (number | readonly [number, number])[];
   /**
-   * The other machines that may connect over TCP: addresses in digits (`192.0.2.7`) or such with a count of bits
-   * (`10.0.0.0/8`, `2001:db8::/32`); none by default. What they say travels in clear text, PMI_ID too.
+   * The other machines that may connect over TCP: numeric addresses (`192.0.2.7`), or networks with a count
+   * of bits (`10.0.0.0/8`, `2001:db8::/32`); none by default. Their traffic is not encrypted, and includes
+   * PMI_ID.
    */
   allowHosts?: readonly string[];
-  /** `number` by default. */
+  /** The kind of PMI_ID; `number` by default. */
   pmiId?: PmiId;
   /**
-   * Lets a rank whose connection has gone come back with the same PMI_ID (checkpoint and restart, a debugger's second
-   * run): before its first completed barrier it may start anew, after that it goes on where it was and may not init
-   * again. What that gives up: PMI_ID is no longer used once, so who learns it can take the place of a rank that has
-   * gone; and a rank that is gone for good is not missed (`lost` is false). False by default.
+   * Lets a rank connect again with the same PMI_ID after its connection has ended (checkpoint and restart, a
+   * second run under a debugger). Before its first completed barrier it may start again. After that it
+   * resumes where it was and must not send init again. The disadvantages: a process that learns a PMI_ID can
+   * take the place of a rank whose connection has ended, and a rank that does not come back is not reported
+   * as lost. False by default.
    */
   reconnect?: boolean;
-  /** Milliseconds that a connection has to say whose it is; 10,000 by default. */
+  /** Milliseconds that a connection has to identify itself; 10,000 by default. */
   handshakeTimeout?: number;
 }
 
-/** How much ranks may store in the server. */
+/** Options about the memory of the key-value space. */
 export interface KvsOptions {
   /**
-   * Bytes that keys and values may take together: those of the key-value space, and PMI-2's attributes of nodes; in a
-   * launch those of all groups that ranks spawn, too. Each entry counts with 128 bytes beside its key and its value, as it
-   * takes in memory. A put over it is answered with an error (PMI_ERR_NOMEM), and one `protocol-error` event says so. 1 GiB
-   * by default, which is 16 KiB for each of 65,536 ranks; 1 at least.
+   * The limit of the memory of all keys and values in bytes: those of the key-value space and PMI-2's node
+   * attributes; in a launch also those of all spawned process groups. Each entry counts 128 bytes in addition
+   * to its key and value. The server refuses a put over the limit with an error (PMI_ERR_NOMEM), and one
+   * `protocol-error` event reports it. At least 1; 1 GiB by default, which is 16 KiB for each of 65,536
+   * ranks.
    */
   kvsLimit?: number;
 }
 
-/** What a job's PMI server speaks. */
+/** Options about the versions of PMI. */
 export interface WireOptions {
   /**
-   * The newest PMI-1 that clients are offered: 1.1, the default, or 1.2. MPICH's library of today says 1.1 and uses barriers
-   * of groups (`PMI_Barrier_group`) where the answer is more; Flux's takes no other answer than 1.1. Clients that say
-   * 1.2 get it with either.
+   * The newest subversion of PMI-1 that the server offers to every client: 1, the default, or 2. MPICH's
+   * current library requests 1.1 and uses barrier groups (`PMI_Barrier_group`) if the server offers 1.2.
+   * Flux's library accepts only 1.1. A client that requests 1.2 gets it in both cases.
    */
   pmiSubversion?: 1 | 2;
 }
@@ -94,7 +100,7 @@ function checkHosts(value: unknown): string[] {
   });
 }
 
-/** Random, each once in a job. */
+/** Makes a PMI_ID for each rank. No two are equal. */
 function makePmiIds(size: number, kind: PmiId): string[] {
   if (kind === 'rank') return Array.from({ length: size }, (_, rank) => String(rank));
   const length = kind === 'long' ? 16 : 4;

@@ -2,7 +2,7 @@ import { MAX_RANKS } from './limits';
 import { checkString, optionError } from './options';
 
 /**
- * Ranks as an idset, e.g. `0-3,7` (Flux RFC 22's form without brackets); the empty string for none.
+ * Formats ranks as an idset (Flux RFC 22, without brackets): `0-3,7`; an empty string if there are none.
  *
  * @param ids whole numbers in ascending order, each once
  */
@@ -18,9 +18,10 @@ export function formatIdset(ids: readonly number[]): string {
 }
 
 /**
- * The ranks of an idset, ascending, each once; none of the empty string. In any order, with RFC 22's brackets or without.
+ * Parses an idset. Numbers and ranges may come in any order, and RFC 22's brackets are optional.
  *
- * @throws {@link PmiError} `ERR_PMI_OPTION` for what is no idset, and for numbers over 1,048,575
+ * @returns the ranks in ascending order, each once; none for an empty string
+ * @throws {@link PmiError} `ERR_PMI_OPTION` if the text is not an idset or has a number over 1,048,575
  */
 export function parseIdset(text: string): number[] {
   const fail = (): never => {

@@ -1,4 +1,4 @@
-/** What `import 'wireup'` gives. */
+/** The public API of the package. */
 export { MAX_RANKS } from './limits';
 export { type AdmissionOptions, type KvsOptions, type PmiId, type WireOptions } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';

@@ -117,7 +117,7 @@ const jobEventTypes = [
   'printed',
 ];
 
-/** What the owner reads of a job, where it asked for pipes. */
+/** The streams of a job that were requested as pipes. */
 export interface JobStreams {
   stdout?: Readable | undefined;
   stderr?: Readable | undefined;
@@ -125,24 +125,27 @@ export interface JobStreams {
   rankStderr?: readonly Readable[] | undefined;
 }
 
-/** A running job. Its processes are children of wireup-agent, which ends all of them when this process ends. */
+/** A running job. Its processes are children of wireup-agent, which ends all of them if this process ends. */
 export class Job implements AsyncDisposable {
   /**
-   * Resolves when no process of the job is left. A failed job is a result too: it rejects with `ERR_PMI_INTERNAL` alone,
-   * where not even the result could be made.
+   * Resolves when no process of the job is left, also if the job failed. It rejects only with
+   * `ERR_PMI_INTERNAL`, if an internal error prevents the result.
    */
   readonly result: Promise<JobResult>;
   /** How many ranks were launched. */
   readonly size: number;
   /** The host that the ranks run on. */
   readonly host: string;
-  /** Process id of wireup-agent. */
+  /** The process id of wireup-agent. */
   readonly agentPid: number;
-  /** Resolves with the process id of each rank once all have been started; rejects with `ERR_PMI_CLOSED` when not all were. */
+  /**
+   * Resolves with the process id of each rank when all have been started. Rejects with `ERR_PMI_CLOSED` if
+   * not all were.
+   */
   readonly started: Promise<readonly number[]>;
-  /** With `stdout: 'pipe'`: the output of all ranks. A reader that stops holds the ranks up. */
+  /** With `stdout: 'pipe'`: the output of all ranks. If the reader stops reading, the ranks block. */
   readonly stdout: Readable | undefined;
-  /** With `stderr: 'pipe'`: the error output of all ranks. A reader that stops holds the ranks up. */
+  /** With `stderr: 'pipe'`: the error output of all ranks. If the reader stops reading, the ranks block. */
   readonly stderr: Readable | undefined;
   /** With `stdout: 'pipe-per-rank'`: each rank's output. */
   readonly rankStdout: readonly Readable[] | undefined;
@@ -180,8 +183,9 @@ export class Job implements AsyncDisposable {
   }
 
   /**
-   * What happens from now on, until the job has ended; everything, when it is called as soon as launch() resolves. A reader
-   * that is slow is told how many it has missed of what ranks can repeat without end.
+   * The events from now on, until the job has ended. If it is called as soon as launch() resolves, no event
+   * is missing. Events that wait for a slow reader are kept in memory. Of the types that ranks can repeat
+   * without end only 4,096 are kept, and a `missed` event counts the others.
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
@@ -192,18 +196,18 @@ export class Job implements AsyncDisposable {
   }
 
   /**
-   * Where the ranks are at this moment.
+   * The current state of the ranks.
    *
-   * @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` when the job has ended
+   * @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` if the job has ended
    */
   status(): Promise<PmiStatus> {
     return this.#handle.status();
   }
 
   /**
-   * Sends a signal to the process groups of ranks that still run. SIGTSTP stops them as SIGSTOP does.
+   * Sends a signal to the POSIX process groups of ranks that still run. SIGTSTP is sent as SIGSTOP.
    *
-   * @param ranks which; all by default, none when it is empty
+   * @param ranks the ranks; all by default; none if the array is empty
    * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
   kill(signal: NodeJS.Signals, ranks?: readonly number[]): void {
@@ -215,10 +219,12 @@ export class Job implements AsyncDisposable {
   }
 
   /**
-   * Shows a line on the terminal that the ranks' stderr is, in the place of the last one. It goes for good when ranks write
-   * there, which a `printed` event tells. Nothing happens where stderr is no terminal or not joined.
+   * Shows a status line on the terminal to which the ranks' stderr goes, in place of the last one. When ranks
+   * write there, the line disappears, an event `printed` reports it, and further calls do nothing. The call
+   * also does nothing if stderr is not a terminal or its lines are not merged.
    *
-   * @param line without control characters; empty to take it away
+   * @param line without control characters; empty: remove the line
+   * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
   showStatus(line: string): void {
     if (printable(checkString('line', line)) !== line)
@@ -227,11 +233,13 @@ export class Job implements AsyncDisposable {
   }
 
   /**
-   * Ends the job: TERM, and KILL to what is left after the grace. What the ranks exit with is then no failure; the result
-   * has `stopped` and exit code 143 (128 + TERM), unless the job was over by then.
+   * Ends the job: SIGTERM to all ranks, and SIGKILL to those left after the grace period. Their exits are not
+   * failures. The result has `stopped` and exit code 143 (128 + SIGTERM), unless the job was already over.
    *
-   * @param options.grace milliseconds; the job's `killTimeout` by default. When the job is being ended already, this can
-   * only shorten its grace
+   * @param options.grace milliseconds; the job's `killTimeout` by default. If the job is already being ended,
+   * this can only shorten the grace period
+   * @returns the job's result
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`
    */
   async stop(options: { grace?: number } = {}): Promise<JobResult> {
     checkOptions('options', options, ['grace']);
@@ -239,7 +247,7 @@ export class Job implements AsyncDisposable {
     return this.result;
   }
 
-  /** stop(), where the job still runs, and waits for its end. */
+  /** Calls {@link Job.stop}, and waits for the end of the job. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

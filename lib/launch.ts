@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import { fromNative, fromThrown, PmiError } from './errors';
 import { EventHub } from './event-hub';
-import { pushNative, tellNative, toPmiEvent } from './events';
+import { pushNative, reportInterest, toPmiEvent } from './events';
 import { startDispatch } from './dispatch';
 import { JobHandle } from './handle';
 import { Job, type JobEvent, type JobStreams } from './job';
@@ -111,7 +111,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   signal?.throwIfAborted();
 
   let handle: JobHandle;
-  const hub = new EventHub<JobEvent>({ onInterest: tellNative(() => handle.id) });
+  const hub = new EventHub<JobEvent>({ onInterest: reportInterest(() => handle.id) });
   const ready = deferred<{ pid: number; host: string }>();
   const result = deferred<JobResult>();
   const started = deferred<readonly number[]>();
@@ -164,7 +164,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
           case 'spawned':
           case 'spawnFailed':
           case 'groupEnded':
-            return spawner.heard(handle.id, notice);
+            return spawner.onNotice(handle.id, notice);
           case 'printed':
             return hub.push({ type: 'printed', time });
           case 'namesLost':

@@ -1,22 +1,25 @@
-/** Published names that several launches of one user share (MPI_Publish_name), so that they can connect to each other. */
+/**
+ * The name server: several launches of one user share published names (MPI_Publish_name), so that their jobs
+ * can connect to each other.
+ */
 import { join } from 'node:path';
 import { privateParents, resolveUnixAddress, runtimeFolder } from './address';
 import { follow } from './dispatch';
 import { fromNative, fromThrown } from './errors';
 import { EventHub, type MissedEvent } from './event-hub';
-import { pushNative, tellNative, toPmiEvent, type RejectedEvent } from './events';
+import { pushNative, reportInterest, toPmiEvent, type RejectedEvent } from './events';
 import { native, type NativeListenOptions } from './native';
 import { checkOptions, checkSignal } from './options';
 import { deferred, waitFor, type Waiting } from './wait';
 
-/** What a name server tells: which connections were refused, and how many of these a slow reader was not told. */
+/** The events of a name server: refused connections, and how many of these events a slow reader has lost. */
 export type NameServerEvent = RejectedEvent | MissedEvent<'rejected'>;
 
 /** Options of {@link NameServer.listen}. */
 export interface NameServerOptions {
   /**
-   * `unix:///path`, `/path` or `unix://@name`. By default `wireup-names` in $XDG_RUNTIME_DIR; where that is no folder that
-   * this user alone decides about, a socket in a fresh private place.
+   * A unix address: `unix:///path`, `/path` or `unix://@name`. By default `wireup-names` in $XDG_RUNTIME_DIR.
+   * If other users could change that folder, or it does not exist, a socket in a new private folder.
    */
   address?: string;
 }
@@ -27,13 +30,16 @@ export interface PublishedName {
   service: string;
   /** What was published under the name, as MPI_Open_port gave it. */
   port: string;
-  /** Process id of the launcher whose job has published it; absent where it is in a pid namespace that the server cannot see. */
+  /**
+   * Process id of the launcher whose job has published it; absent if it is in a pid namespace that the server
+   * cannot see.
+   */
   pid?: number;
   /** The name of that job's key-value space. */
   kvsname: string;
 }
 
-/** @internal Where a name server is by default, if there is such a place. */
+/** @internal The default address of a name server; undefined without $XDG_RUNTIME_DIR. */
 export function defaultNameServer(): string | undefined {
   const folder = runtimeFolder();
   return folder === undefined ? undefined : join(folder, 'wireup-names');
@@ -50,13 +56,14 @@ async function whereToListen(address: string | undefined): Promise<NativeListenO
 }
 
 /**
- * A server of published names, for launches that are told of it (`nameServer`). Only processes of its own user may use it.
- * A name goes with the job that published it, and every name when the server is closed. Up to 16,384 names are kept.
+ * A server of published names for launches with the option `nameServer`. Only processes of the same user can
+ * connect. If the connection of a launch ends, the server removes its names. It keeps up to 16,384 names,
+ * until it is closed.
  *
- * It serves on a thread of its own, and keeps the process alive until it is closed.
+ * A separate thread serves the connections. The server keeps the process alive until it is closed.
  */
 export class NameServer implements AsyncDisposable {
-  /** Where it listens, as a URI. */
+  /** The address on which it listens, as a URI. */
   readonly address: string;
   readonly #handle: number;
   readonly #hub: EventHub<NameServerEvent>;
@@ -76,14 +83,15 @@ export class NameServer implements AsyncDisposable {
   }
 
   /**
-   * Starts a server. The address of one that was killed is taken over.
+   * Starts a name server. The socket of a name server that was killed is replaced.
    *
-   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_ADDRESS`, `ERR_PMI_ADDRESS_IN_USE`, `ERR_PMI_LISTEN`
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_ADDRESS`, `ERR_PMI_ADDRESS_IN_USE`,
+   * `ERR_PMI_LISTEN`
    */
   static async listen(options: NameServerOptions = {}): Promise<NameServer> {
     checkOptions('options', options, ['address']);
     const where = await whereToListen(options.address);
-    const hub = new EventHub<NameServerEvent>({ onInterest: tellNative(() => handle) });
+    const hub = new EventHub<NameServerEvent>({ onInterest: reportInterest(() => handle) });
     const opened = deferred<string>();
     const closed = deferred<void>();
     let handle: number;
@@ -110,16 +118,17 @@ export class NameServer implements AsyncDisposable {
   }
 
   /**
-   * Who was refused from now on, until the server is closed.
+   * The connections that are refused from now on, until the server is closed.
    *
    * @param options.signal ends the iteration with its reason
+   * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
   events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<NameServerEvent> {
     checkOptions('options', options, ['signal']);
     return this.#hub.read(checkSignal(options.signal)) as AsyncIterableIterator<NameServerEvent>;
   }
 
-  /** Forgets all names and stops listening. Resolves when nothing is left of it. Idempotent. */
+  /** Removes all names and stops listening. Resolves when that is done. Further calls do nothing. */
   close(): Promise<void> {
     if (!this.#closing) {
       this.#closing = true;
@@ -128,17 +137,18 @@ export class NameServer implements AsyncDisposable {
     return this.#closed;
   }
 
-  /** close() */
+  /** Calls {@link NameServer.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 }
 
 /**
- * What is published at the name server there, in the order of the names' bytes.
+ * Lists the names of a name server, in the byte order of the names.
  *
- * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, `ERR_PMI_TIMEOUT`, or
- * with the signal's reason
+ * @param address the name server's unix address
+ * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`,
+ * `ERR_PMI_TIMEOUT`, or with the signal's reason
  */
 export async function listNames(address: string, waiting: Waiting = {}): Promise<PublishedName[]> {
   const uri = await resolveUnixAddress('address', address);

@@ -1,6 +1,7 @@
 /**
- * The one typed declaration of what the addon exports. Everything else in lib/ stands on it; nothing of it is
- * public. Handles are numbers; what happens to them comes in batches to the callback given to start().
+ * The typed declaration of everything that the addon exports. Only this file loads the addon, and nothing of
+ * it is public. Handles are numbers. The addon reports what happens to them in batches of notices, to the
+ * callback passed to start().
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +18,7 @@ export interface NativePeer {
   address: string;
 }
 
-/** A job event of the PMI server; which fields have a meaning depends on `event`. */
+/** An event of a process group. `event` decides which of the other fields have a meaning. */
 export interface NativeEvent {
   type: 'event';
   event:
@@ -36,10 +37,13 @@ export interface NativeEvent {
   barrier: number;
   version: number;
   subversion: number;
-  /** Of `disconnected`: why the server cut the connection off; empty: it did not. */
+  /**
+   * aborted: the rank's message. disconnected: why the server closed the connection; empty: the rank closed
+   * it. rejected, protocol_error: the reason.
+   */
   message: string;
   peer: NativePeer;
-  /** Peers can make as many of such events as they like. */
+  /** Peers can cause any number of such events. */
   repeats: boolean;
 }
 
@@ -57,7 +61,7 @@ export interface NativeRankOutcome {
   signaled: boolean;
   value: number;
   coreDumped: boolean;
-  /** It ran when the agent began to end the job. */
+  /** It still ran when the agent began to end the job. */
   ended: boolean;
 }
 
@@ -82,15 +86,15 @@ export interface NativeResult {
     message: string;
     phase: 'none' | 'initialized' | 'finalized';
     barrier?: number;
-    /** Why the server cut off the rank's connection; empty: it did not. */
+    /** Why the server closed the rank's connection; empty: it did not. */
     cutOff: string;
     group: number;
-    /** Of the rank, where there is one. */
+    /** The outcome of the rank, if the failure has one. */
     outcome?: NativeRankOutcome;
   };
-  /** The ranks when it failed, for `early`, `timeout` and `wireup`. */
+  /** For `early`, `timeout` and `startup`: the state of the ranks at the failure. */
   status?: NativeProcessGroupStatus;
-  /** Who had left for good by then. */
+  /** The ranks that had left by then and will enter no barrier. */
   departed: number[];
   duration: number;
   barriers: number;
@@ -111,7 +115,7 @@ export interface NativeProcessGroupStatus {
   unidentified: number;
 }
 
-/** A rank asks for processes: a question to the owner. */
+/** A rank requests a spawn. The launcher must answer by answerSpawn() or spawn(). */
 export interface NativeSpawn {
   type: 'spawn';
   id: number;
@@ -120,15 +124,15 @@ export interface NativeSpawn {
   preput: [string, string][];
 }
 
-/** What a client asks for. */
+/** A spawn that a client requests. */
 export type NativeSpawnRequest = Pick<NativeSpawn, 'commands' | 'preput'>;
 
 export interface NativeSpawnAnswer {
   rc: number;
   message: string;
-  /** Of the new job; may be empty. */
+  /** Of the new process group; may be empty. */
   kvsname: string;
-  /** One a process, or none. */
+  /** One for each process, or none. */
   errcodes: readonly number[];
 }
 
@@ -153,7 +157,7 @@ export interface NativeReady {
   valueMax: number;
 }
 
-/** A published name, and who published it. */
+/** A published name, and the launcher that has published it. */
 export interface NativeName {
   service: string;
   port: string;
@@ -162,15 +166,15 @@ export interface NativeName {
 }
 
 /**
- * `group`: of a launch, whose ranks it is about; 0 for its own, and for all else. `time`: milliseconds since the server or
- * launch began.
+ * `group`: the process group of a launch; 0 for the launched one, and for everything else. `time`:
+ * milliseconds since the server or launch began.
  */
 export type NativeNotice = { handle: number; group: number; time: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
   | { type: 'agent'; pid: number; host: string }
   | { type: 'started'; rank: number; pid: number; cpus: number[] }
   | ({ type: 'exited'; rank: number } & NativeRankOutcome)
-  /** `local`: the request cannot be said, and the server was not asked. `errcodes`: of a spawn. */
+  /** `local`: PMI cannot carry the request, and the server was not asked. `errcodes`: of a spawn. */
   | {
       type: 'answer';
       request: number;
@@ -180,21 +184,21 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
       local: boolean;
       errcodes: number[];
     }
-  /** Of requests `first`, `first + 1` and so on, all successful. */
+  /** The answers to requests `first`, `first + 1` and so on, all successful. */
   | { type: 'answers'; first: number; values: string[] }
   | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
-  /** The group has been started as a whole. */
+  /** All ranks of the group have been started. */
   | { type: 'spawned' }
-  /** It could not be. */
+  /** Not all of them could be started. */
   | { type: 'spawnFailed'; message: string }
-  /** None of its ranks runs any more. */
+  /** No rank of the group runs any more. */
   | { type: 'groupEnded' }
   | { type: 'printed' }
   | { type: 'names'; names: NativeName[] }
   | { type: 'namesLost' }
   | { type: 'closed' }
   | NativeEvent
-  /** Events of a type that peers can repeat, which are not told: too many waited. */
+  /** Repeatable events that were dropped, because too many of them waited. */
   | { type: 'missed'; event: NativeEvent['event']; count: number }
   | NativeSpawn
   | NativeError
@@ -222,45 +226,45 @@ export interface NativeProcessGroupOptions extends NativeAdmission {
 }
 
 export interface NativeListenOptions {
-  /** In the grammar of PMI_PORT; a TCP host in digits. */
+  /** In the grammar of PMI_PORT. A TCP host must be numeric. */
   address?: string;
-  /** TCP: the first and the last port to choose from, where the address says 0. */
+  /** TCP: the range of ports to choose from, if the port of the address is 0. */
   ports?: [number, number];
   /**
-   * Instead of an address: a unix socket in a fresh private folder in the first of these where that can be, or under an
-   * abstract name. Each with the variable that names it, or ''.
+   * Instead of an address: make a unix socket in a new private folder in the first suitable one of these, or
+   * else under an abstract name. Each has the environment variable that names it, or ''.
    */
   privateParents?: [variable: string, path: string][];
 }
 
 export interface NativeNameOptions {
-  /** The unix address of a name server; without one, names are the job's own. */
+  /** The unix address of a name server. Absent: names are private to this server or launch. */
   nameServer?: string;
 }
 
 export interface NativeProgram {
-  /** Empty: the agent's own. */
+  /** The working directory; empty: the agent's own. */
   directory: string;
-  /** Where `prefix[0]` and `args[0]` are searched; empty: PATH of `environment`. */
+  /** The search path of `prefix[0]` and `args[0]`; empty: PATH of `environment`. */
   path: string;
   prefix: string[];
   args: string[];
   environment: NativeEnvironment;
 }
 
-/** In each string "NAME=value". */
+/** An environment. Each string is "NAME=value". */
 export interface NativeEnvironment {
-  /** For what is not inherited. */
+  /** Used for names that are not inherited. */
   defaults: readonly string[];
-  /** What ownEnvironment() gives, or nothing. */
+  /** The result of ownEnvironment(), or empty. */
   inherited: Uint8Array;
-  /** Instead of those. */
+  /** These replace inherited ones. */
   set: readonly string[];
-  /** The names of those that are not to be there. */
+  /** Names to remove. */
   unset: readonly string[];
 }
 
-/** What the process that started this one has handed down: signals by number, fds above 2. */
+/** What this process has inherited from the process that started it: numbers of signals, and fds above 2. */
 export interface NativeCaller {
   ignoredSignals: readonly number[];
   blockedSignals: readonly number[];
@@ -271,7 +275,7 @@ export interface NativeCaller {
 
 export interface NativeOutputPlan {
   mode: 'inherit' | 'merge' | 'file' | 'discard';
-  /** The pattern of its name, for `file`. */
+  /** Mode `file`: the pattern of the file's name. */
   file: string;
 }
 
@@ -279,13 +283,15 @@ export interface NativeGroupOptions extends NativeProcessGroupOptions, NativeLis
   pmi: 'fd' | 'port';
   /** By appnum. */
   programs: NativeProgram[];
-  /** Names of the nodes, or nothing. */
+  /** The names of the nodes, or empty. */
   hosts: string[];
-  /** The ranks' gethostname() is to say them. */
+  /** gethostname() of the ranks returns these names. */
   pretendHosts: boolean;
-  /** The nodes' numbers in labels and names of files, or nothing: their own. */
+  /** The numbers of the nodes in labels and names of files. Empty: 0, 1 and so on. */
   nodeNumbers: number[];
-  /** A rank's connection must come from its process or a descendant of it, as far as the kernel tells. */
+  /**
+   * A rank's connection must come from its process or a descendant of it, if the kernel reports ancestors.
+   */
   descendantsOnly: boolean;
 }
 
@@ -318,9 +324,9 @@ export interface NativeConnectOptions {
   version?: number;
   /** Of PMI 1; 1 when absent. */
   subversion?: number;
-  /** More than one put or get in flight. */
+  /** Whether to send several puts and gets before the first reply. */
   pipeline: 'auto' | 'always' | 'never';
-  /** Milliseconds to the end of the handshake; 0 waits for ever. */
+  /** The limit of the handshake in milliseconds; 0: none. */
   timeout: number;
 }
 
@@ -337,7 +343,7 @@ export type NativeOperation =
   | 'getJobAttribute'
   | 'finalize';
 
-/** What a client asks of its server. */
+/** A request of a client. */
 export type ClientRequest = NativeOperation | 'spawn';
 
 export interface NativeRankPlace {
@@ -354,39 +360,41 @@ export type ParsedAddress =
 
 /** One row of the table of PMI messages. */
 export interface NativeMessage {
-  /** Our name for it, over all versions of the protocol. */
+  /** wireup's name, for all versions. */
   name: string;
-  /** Its name on the wire in PMI-1 and PMI-2; empty where it has none. */
+  /** The names in PMI-1 and PMI-2; empty: not in that version. */
   v1: string;
   v2: string;
   direction: string;
   form: string;
   support: string;
-  /** Name of the message that answers it. */
+  /** The `name` of the reply. */
   reply: string;
   source: string;
-  /** `v1` and `v2`: its name on the wire; empty where the version has none. */
+  /** `v1` and `v2`: the names in PMI-1 and PMI-2; empty: not in that version. */
   attributes: { name: string; v1: string; v2: string; type: string; presence: string; limit: number }[];
 }
 
 export interface Native {
-  /** `more`: others wait, for which deliver() is to be called in another turn of the event loop. */
+  /** Starts the reactor. `more`: further notices wait; call deliver() in another turn of the event loop. */
   start(onBatch: (batch: NativeNotice[], more: boolean) => void): void;
-  /** Calls what start() was given. */
+  /** Calls the callback of start() with waiting notices. */
   deliver(): void;
-  /** The types of events that are told from now on, of a server or launch; all, until it is called. */
+  /**
+   * Selects the types of events that a server or launch reports from now on. Until this call it reports all.
+   */
   readEvents(handle: number, types: readonly NativeEvent['event'][]): void;
-  /** Ends everything at once and waits for that. Nothing is told any more. */
+  /** Ends all handles at once, and waits for that. There are no further notices. */
   shutdown(): void;
 
   openServer(options: NativeProcessGroupOptions & NativeListenOptions & NativeNameOptions): number;
-  /** Returns an fd that the caller owns. */
+  /** Returns the fd of a new channel. The caller owns it. */
   openChannel(server: number, rank: number): number;
-  /** Of a server, or a launch and one of its groups. */
+  /** Answers a spawn of a server, or of a process group of a launch. */
   answerSpawn(handle: number, group: number, id: number, answer: NativeSpawnAnswer): void;
   /**
-   * Answers a question of a launch's group `asker` with a group of its own, whose number is new; `errcodes` are said when it
-   * has been started.
+   * Answers a spawn of a launch's process group `asker`: starts a new process group with the unused number
+   * `group`. The rank gets `errcodes` when all ranks have been started.
    */
   spawn(
     launch: number,
@@ -396,38 +404,44 @@ export interface Native {
     options: NativeGroupOptions,
     errcodes: readonly number[],
   ): void;
-  /** Of a PMI server or a name server. */
+  /** Closes a PMI server or a name server. */
   closeServer(server: number): void;
   openNameServer(options: NativeListenOptions): number;
   listNames(address: string): number;
   status(handle: number, request: number): void;
 
   launch(options: NativeLaunchOptions): number;
-  /** Of the next launch that says the same and has neither stdoutFd nor stderrFd. */
+  /** Starts the agent of the next launch with the same `agent` that has neither stdoutFd nor stderrFd. */
   prepareAgent(options: Pick<NativeLaunchOptions, 'agent'>): void;
-  /** To all ranks when none is named. */
+  /** Sends a signal to ranks; to all if the list is empty. */
   signal(launch: number, signal: number, ranks: number[]): void;
   stop(launch: number, graceMs: number): void;
-  /** A line on the terminal of stderr until the ranks print; empty: none. */
+  /** Shows a status line on the terminal of stderr, until ranks write there; empty: remove it. */
   showStatus(launch: number, line: string): void;
-  /** Waits up to 10 seconds; returns an fd that the caller owns. */
+  /**
+   * Connects to a singleton (MPICH's singinit). Blocks for up to 10 seconds. Returns an fd that the caller
+   * owns.
+   */
   joinSingleton(port: number, kvsname: string): number;
-  /** From the kernel's generator. `node:crypto` has them too, but takes longer to load than most of a launch. */
+  /**
+   * Random bytes from the kernel. `node:crypto` provides them too, but takes longer to load than most of a
+   * launch.
+   */
   randomBytes(count: number): Buffer;
-  /** Throws what writeWhole() would, as far as that can be told before. */
+  /** Throws the error that writeWhole() would throw, if that can be known before. */
   checkWhole(file: string): void;
-  /** The file's content is then the new one, or, where it throws, what it was. */
+  /** Replaces the file's content. If it throws, the content is unchanged. */
   writeWhole(file: string, content: string): void;
-  /** Whether a write of a small line to the fd would not block, within so many milliseconds. */
+  /** Waits up to `timeoutMs` milliseconds until a short line can be written to the fd without blocking. Returns true if it can. */
   waitWritable(fd: number, timeoutMs: number): boolean;
-  /** Read end and write end of each in turn; the caller owns them. */
+  /** Returns the read end and the write end of each pipe. The caller owns them. */
   openPipes(count: number): number[];
 
   connect(options: NativeConnectOptions): number;
   /**
-   * `words`: keys or services; for put, publish and putNodeAttribute each followed by its value or port; for barrier its
-   * group, or none; for finalize none.
-   * The request of the first has the id `first`, the next one `first + 1`.
+   * Makes requests with the numbers `first`, `first + 1` and so on. `words`: keys or services; for put,
+   * publish and putNodeAttribute each followed by its value or port; for barrier its group, or none; for
+   * finalize none.
    */
   request(client: number, first: number, operation: NativeOperation, words: readonly string[]): void;
   requestSpawn(client: number, id: number, spawn: NativeSpawnRequest): void;
@@ -435,11 +449,16 @@ export interface Native {
   closeClient(client: number): void;
 
   parseAddress(text: string): ParsedAddress;
-  /** From the values of PMI_process_mapping and flux.taskmap, empty where there is none. A string says what is wrong. */
+  /**
+   * Evaluates PMI_process_mapping and flux.taskmap, each empty if the server has none. Returns an error as a
+   * string.
+   */
   cliqueRanks(processMapping: string, fluxTaskmap: string, rank: number, size: number): number[] | string;
-  /** Undefined for what `allowHosts` takes. */
+  /** Checks an element of `allowHosts`; undefined: it is valid. */
   hostRangeError(text: string): { part: string; reason: string } | undefined;
-  /** Why another user could change what is in this folder, or that it is none; '' where neither is so. */
+  /**
+   * Why other users could change the content of this folder, or why it is not a folder; '': neither applies.
+   */
   folderProblem(path: string): string;
   channelEnvironment(place: NativeRankPlace, fd: number): string[];
   portEnvironment(place: NativeRankPlace, pmiPort: string, pmiId: string): string[];
@@ -447,13 +466,19 @@ export interface Native {
   messageTable(): NativeMessage[];
 
   /**
-   * This process's environment as it is, byte by byte and without what other process managers left in it: these variables,
-   * or all. Undefined in a worker, whose process.env is a copy of its own.
+   * This process's environment as bytes, without the variables of other process managers: the given
+   * variables, or all. Undefined in a worker, whose process.env is a copy.
    */
   ownEnvironment(names?: readonly string[]): Uint8Array | undefined;
-  /** As the starter has noted it, whose fd is closed and whose hidden variables are set again; -1: without a starter. */
+  /**
+   * Reads the starter's notes from the fd `notes` and closes it, and sets variables again that the starter
+   * has hidden; -1: there is no starter.
+   */
   takeCaller(notes: number): NativeCaller;
-  /** Bytes that are no UTF-8 are lone surrogates, U+DC80 to U+DCFF, in every string here; these convert by themselves. */
+  /**
+   * These two convert between bytes and strings. In all strings of this interface, a byte that is not UTF-8
+   * is a lone surrogate, U+DC80 to U+DCFF.
+   */
   textOfBytes(bytes: Uint8Array): string;
   bytesOfText(text: string): Buffer;
 }
@@ -461,8 +486,9 @@ export interface Native {
 const addonName = 'wireup.node';
 
 /**
- * The folder of the compiled parts: the addon, wireup-agent, wireup-exec, libpmi. What was compiled here comes before what
- * the package brings. This needs no install script, and writes nothing.
+ * The folder of the compiled parts: the addon, wireup-agent, wireup-exec, libpmi. Parts that were compiled
+ * here take precedence over the prebuilt ones of the package. No install script is needed, and nothing is
+ * written.
  */
 function findFolder(): string {
   const compiled = join(__dirname, '../build/Release');
@@ -474,23 +500,23 @@ const folder = findFolder();
 
 export const agentPath = join(folder, 'wireup-agent');
 export const execPath = join(folder, 'wireup-exec');
-/** What `wireup bench` measures with, and the rank that it starts. */
+/** The programs of `wireup bench`: the floors, and the rank that it starts. */
 export const benchPath = join(folder, 'wireup-bench');
 export const benchClientPath = join(folder, 'wireup-bench-client');
-/** Where libpmi.so.0 is, PMI-1 for C programs. */
+/** The path of libpmi.so.0, the PMI-1 client library for C programs. */
 export const libpmiPath = join(folder, 'libpmi.so.0');
-/** Where libpmi2.so.0 is, PMI-2 for C programs. */
+/** The path of libpmi2.so.0, the PMI-2 client library for C programs. */
 export const libpmi2Path = join(folder, 'libpmi2.so.0');
 
 let loaded: Native | undefined;
 
-/** Throws an error with Node's own code: MODULE_NOT_FOUND, ERR_DLOPEN_FAILED. */
+/** Loads the addon. Throws an error with Node's own code: MODULE_NOT_FOUND or ERR_DLOPEN_FAILED. */
 function requireAddon(): Native {
   try {
     return require(join(folder, addonName)) as Native;
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
-    // The first line of the message; the others tell which modules wanted it.
+    // Only the first line of Node's message. The others list the modules that required the addon.
     const text = `the native parts cannot be loaded: ${message.split('\n')[0]}; run \`npm rebuild wireup\``;
     throw Object.assign(new Error(text, { cause: error }), { code });
   }
@@ -498,7 +524,7 @@ function requireAddon(): Native {
 
 function load(): Native {
   const addon = requireAddon();
-  // In one place: a call that throws, throws a PmiError. The calls for which there are better codes keep what they say.
+  // Every call throws PmiError, except for system errors, for which the callers have better codes.
   const guarded = Object.entries(addon).map(([name, call]) => [name, guard(call as Call)]);
   return Object.fromEntries(guarded) as Native;
 }
@@ -511,14 +537,16 @@ function guard(call: Call): Call {
       return call(...args);
     } catch (thrown) {
       const { code, errno } = thrown as { code?: unknown; errno?: unknown };
-      // A system error: the caller knows what for.
+      // A system error. The caller chooses the code.
       if (code === undefined && errno !== undefined) throw thrown;
       throw fromThrown('ERR_PMI_INTERNAL', thrown);
     }
   };
 }
 
-/** The addon, loaded when something of it is first used: what needs none of it (--help, a type) works without. */
+/**
+ * The addon. It is loaded at its first use, so that code that needs none of it (--help, types) works without.
+ */
 export const native = new Proxy({} as Native, {
   get: (_, name: keyof Native) => (loaded ??= load())[name],
 });

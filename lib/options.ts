@@ -1,13 +1,13 @@
-/** Checks of what callers pass. Each says which option, what was expected and what came. */
+/** Checks of arguments and options. Each error names the option, what was expected, and what was given. */
 import { inspect } from 'node:util';
 import { PmiError } from './errors';
 import { MAX_KEY, MAX_KVSNAME } from './limits';
 import { native } from './native';
 
-/** What is bytes to the system: a string stands for its UTF-8. */
+/** A sequence of bytes, such as a path or an argument. A string stands for its UTF-8 encoding. */
 export type Bytes = string | Uint8Array;
 
-/** Characters of a wrong value that its error shows: a line or two of a terminal. */
+/** How many characters of an invalid value an error shows. */
 const MAX_SHOWN = 120;
 
 export function optionError(name: string, expected: string, value: unknown): PmiError {
@@ -24,12 +24,12 @@ export function checkInteger(name: string, value: unknown, min: number, max: num
   return value as number;
 }
 
-/** Whether a string has no half of a surrogate pair, so that it is UTF-8 for others. */
+/** True if a string has no lone surrogate, so that it can be encoded as UTF-8. */
 export function isWellFormed(text: string): boolean {
   return (text as string & { isWellFormed(): boolean }).isWellFormed();
 }
 
-/** A string that can be passed to a program: without NUL, and that UTF-8 can say. */
+/** Checks a string that is passed to another program: it must have no NUL and no lone surrogate. */
 export function checkString(name: string, value: unknown): string {
   if (typeof value !== 'string') throw optionError(name, 'a string', value);
   if (value.includes('\0')) throw optionError(name, 'a string without a NUL', value);
@@ -37,29 +37,33 @@ export function checkString(name: string, value: unknown): string {
   return value;
 }
 
-/** The name of a key-value space: one word in every version of PMI. */
+/** Checks a kvsname: it must be one word in every version of PMI. */
 export function checkKvsname(name: string, value: unknown): string {
   const text = checkString(name, value);
   if (!/^[^\0- \x7f=;]+$/.test(text) || Buffer.byteLength(text) >= MAX_KVSNAME) {
     throw optionError(
       name,
-      `a kvsname: 1 to ${MAX_KVSNAME - 1} bytes without blanks, control characters, = and ;`,
+      `a kvsname: 1 to ${MAX_KVSNAME - 1} bytes without blanks, control characters, '=' and ';'`,
       value,
     );
   }
   return text;
 }
 
-/** What a client says to prove its rank: one word in every version of PMI. */
+/** Checks a PMI_ID: it must be one word in every version of PMI. */
 export function checkPmiId(name: string, value: unknown): string {
   const text = checkString(name, value);
   if (!/^[^\n \t=;]+$/.test(text) || Buffer.byteLength(text) >= MAX_KEY) {
-    throw optionError(name, `a PMI_ID: 1 to ${MAX_KEY - 1} bytes without blanks, newlines, = and ;`, value);
+    throw optionError(
+      name,
+      `a PMI_ID: 1 to ${MAX_KEY - 1} bytes without blanks, newlines, '=' and ';'`,
+      value,
+    );
   }
   return text;
 }
 
-/** As the addon takes them. */
+/** Checks bytes without a NUL, and returns them as the addon represents them. */
 export function checkBytes(name: string, value: unknown): string {
   if (typeof value === 'string') return checkString(name, value);
   if (!(value instanceof Uint8Array)) throw optionError(name, 'a string or a Uint8Array', value);
@@ -100,7 +104,7 @@ export function checkSignal(value: unknown): AbortSignal | undefined {
   return value;
 }
 
-/** An object without names that are not options: a misspelt option is an error, not silence. */
+/** Checks that `value` is an object with known properties only, so that a misspelt option is an error. */
 export function checkOptions<T extends object>(
   where: string,
   value: T,

@@ -1,10 +1,10 @@
 const escapes: Readonly<Record<string, string>> = { '\t': '\\t', '\n': '\\n', '\r': '\\r' };
 
 /**
- * Text of peers, ranks and file names, made fit to stand in a line for people: control characters (C0, DEL, C1) become
- * `\xHH` (`\t`, `\n` and `\r` for these three); separators of lines and paragraphs, controls of bidirectional text and
- * lone surrogates become `\uHHHH`. A backslash stays as it is, so to escape a text again changes nothing.
- * native/wire/printable.h does the same with bytes.
+ * Makes text of peers, ranks and file names safe to print on one line. Control characters (C0, DEL, C1)
+ * become `\xHH`, except `\t`, `\n` and `\r`. Line and paragraph separators, bidirectional controls and lone
+ * surrogates become `\uHHHH`. Backslashes are unchanged, so that escaping a text twice has no further effect.
+ * native/wire/printable.h implements the same rules for bytes.
  */
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, (character) => {

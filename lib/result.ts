@@ -1,4 +1,4 @@
-/** How a launched job ended, as data and in words. */
+/** The result of a launched job, as data and as text. */
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { formatIdset } from './idset';
@@ -20,8 +20,8 @@ import { describeStatus, toPmiStatus, type PmiStatus, type RankState } from './s
  * | `early` | a rank left while others wait for it in a barrier |
  * | `spawn` | a rank could not be started |
  * | `timeout` | the job took longer than the option `timeout` |
- * | `startup` | ranks had not found each other within the option `startupTimeout` |
- * | `output` | the destination of the ranks' output takes no more; with EPIPE, its reader has closed it |
+ * | `startup` | not every rank had sent init and completed the first barrier within the option `startupTimeout` |
+ * | `output` | output cannot be written; with EPIPE, its reader has closed it |
  * | `agent` | wireup-agent was killed or stopped |
  */
 export type FailureReason =
@@ -42,29 +42,29 @@ export interface JobFailure {
   program?: string;
   /** The rank's process id, if it was started. */
   pid?: number;
-  /** Exit code of `exit` and `abort`; of `early` where it has exited. */
+  /** For `exit` and `abort`: the exit code. For `early`: the exit code if the rank has exited. */
   code?: number;
-  /** Name of the signal. */
+  /** For `signal`: the name of the signal. */
   signal?: NodeJS.Signals;
-  /** True where the signal left a core. */
+  /** True if the signal left a core file. */
   coreDumped?: boolean;
-  /** The number of the system's error of `spawn`, `output` and `agent`. */
+  /** For `spawn`, `output` and `agent`: the errno; absent if there was none. */
   errno?: number;
-  /** What abort said; what failed. */
+  /** For `abort`: the rank's message. For `spawn`, `output` and `agent`: what failed. */
   message?: string;
   /** How far the rank had come in PMI, whatever has happened to its connection since. */
   phase?: RankPhase;
-  /** Why the PMI server cut off the rank's connection before it failed; absent where it did not. */
+  /** Why the PMI server closed the rank's connection before the failure; absent if it did not. */
   cutOff?: string;
   /** The barrier that the rank was in, or, for `early`, the one that waits for it. */
   barrier?: number;
-  /** For `early`: the ranks that waited. */
+  /** For `early`: the ranks that waited, as an idset. */
   waiting?: string;
-  /** For `early`: the ranks that had left and so will never come, as an idset. */
+  /** For `early`: the ranks that had left, so that the barrier could not complete, as an idset. */
   missing?: string;
-  /** For `timeout` and `startup`: milliseconds. */
+  /** For `timeout` and `startup`: the limit in milliseconds. */
   limit?: number;
-  /** For `early`, `timeout` and `startup`: where the ranks were. */
+  /** For `early`, `timeout` and `startup`: the state of the ranks at the failure. */
   status?: PmiStatus;
 }
 
@@ -123,14 +123,15 @@ export interface CompletedBarriers {
 /** How a job ended. */
 export interface JobResult {
   /**
-   * What a launcher should exit with: 0; the failing rank's code, or 128 + its signal; abort's code; 124 when a time limit
-   * passed; 143 (128 + TERM) where stop() or the option `signal` ended it; 127 for a program that does not exist, 126 for one
-   * that cannot be executed; 141 when the reader of the output has gone; 1 for the rest.
+   * The exit code that a launcher should use: 0 without a failure; the failing rank's code, or 128 + its
+   * signal; abort's code; 124 if a time limit passed; 143 (128 + SIGTERM) if stop() or the option `signal`
+   * ended the job; 127 if a program does not exist, 126 if it cannot be executed; 141 (128 + SIGPIPE) if the
+   * reader of the output has closed it; otherwise 1.
    */
   exitCode: number;
   /** The first failure in time; absent if there was none. */
   failure?: JobFailure;
-  /** stop(), or the option `signal`, ended ranks, or kept some from being started. */
+  /** True if stop() or the option `signal` ended ranks, or prevented some from being started. */
   stopped: boolean;
   /** How many other ranks were ended because of the failure, or by stop(). */
   ended: number;
@@ -144,14 +145,17 @@ export interface JobResult {
   apps: JobApp[];
   /** One row for each rank that was launched, in rank order; spawned ranks have none. */
   ranks: RankResult[];
-  /** How many groups ranks have spawned. */
+  /** How many process groups ranks have spawned. */
   spawned: number;
 }
 
-/** What a shell exits with whose last program was killed by SIGPIPE. */
+/** The exit code of a shell whose last program was killed by SIGPIPE. */
 const BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
 
-/** What kills a program silently that speaks PMI over a channel on which another one has finalized. */
+/**
+ * Explains a silent SIGPIPE: a program uses PMI on a channel on which an earlier program of the rank has
+ * finalized.
+ */
 const secondProgram =
   ", as a second PMI program in one rank does: the first one's finalize ended the connection (with reconnect, over tcp, each gets its own)";
 
@@ -224,8 +228,8 @@ export function toJobResult(
 }
 
 /**
- * One or two lines for people: why a job failed, or that it was stopped; absent when it was neither. Control characters in
- * the names of programs and files, and in what ranks have sent, are escaped.
+ * Describes in one or two lines for people why a job failed or that it was stopped; undefined if neither
+ * happened. Control characters in the names of programs and files, and in messages of ranks, are escaped.
  */
 export function describeFailure(result: JobResult): string | undefined {
   const { failure, ended } = result;
@@ -249,15 +253,15 @@ function describeReason(result: JobResult, failure: JobFailure): string {
     case 'agent':
       return `${message}; the job was ended`;
     case 'output':
-      return `nothing more can be written to ${message}: ${errorText(failure.errno)}${others}`;
+      return `output cannot be written to ${message}: ${errorText(failure.errno)}${others}`;
     case 'spawn':
       return `rank ${rank} on ${host} could not be started: ${message}`;
     case 'timeout':
-      return `the job was not over after ${seconds(failure.limit)}${others}`;
+      return `the job exceeded its time limit of ${seconds(failure.limit)}${others}`;
     case 'startup':
-      return `the ranks had not found each other after ${seconds(failure.limit)}${others}`;
+      return `not all ranks completed PMI init and their first barrier within ${seconds(failure.limit)}${others}`;
   }
-  // Nothing is said of PMI where no rank has used it.
+  // Without a rank that used PMI, the text does not mention PMI.
   const usesPmi = group !== undefined || result.ranks.some(({ times }) => times.initialized !== undefined);
   const place = {
     none: usesPmi ? ', before PMI init' : '',
@@ -267,16 +271,16 @@ function describeReason(result: JobResult, failure: JobFailure): string {
   const program = failure.program ?? result.apps[result.ranks[rank!]?.appnum ?? 0]?.program;
   const inBarrier = barrier !== undefined && reason !== 'early';
   const cut = failure.cutOff === undefined ? '' : `; its PMI connection had been cut off: ${failure.cutOff}`;
-  const who = `rank ${rank}${group === undefined ? '' : ` of spawned group ${group}`} (pid ${pid}, ${program}${inBarrier ? `, in PMI barrier ${barrier}` : place[phase ?? 'none']}) on ${host}`;
+  const subject = `rank ${rank}${group === undefined ? '' : ` of spawned group ${group}`} (pid ${pid}, ${program}${inBarrier ? `, in PMI barrier ${barrier}` : place[phase ?? 'none']}) on ${host}`;
   switch (reason) {
     case 'exit':
-      return `${who} exited with code ${code}${phase === 'finalized' && code === BROKEN_PIPE ? secondProgram : ''}${cut}${others}`;
+      return `${subject} exited with code ${code}${phase === 'finalized' && code === BROKEN_PIPE ? secondProgram : ''}${cut}${others}`;
     case 'signal':
-      return `${who} was killed by ${signal}${failure.coreDumped ? ' (core dumped)' : ''}${phase === 'finalized' && signal === 'SIGPIPE' ? secondProgram : ''}${cut}${others}`;
+      return `${subject} was killed by ${signal}${failure.coreDumped ? ' (core dumped)' : ''}${phase === 'finalized' && signal === 'SIGPIPE' ? secondProgram : ''}${cut}${others}`;
     case 'abort':
-      return `${who} aborted the job with code ${code}${message === undefined ? '' : `: ${message}`}${cut}${others}`;
+      return `${subject} aborted the job with code ${code}${message === undefined ? '' : `: ${message}`}${cut}${others}`;
     case 'lost':
-      return `${who} ${failure.cutOff === undefined ? 'left without PMI finalize' : `was cut off from PMI: ${failure.cutOff}`}${others}`;
+      return `${subject} ${failure.cutOff === undefined ? 'left without PMI finalize' : `was cut off from PMI: ${failure.cutOff}`}${others}`;
     case 'early': {
       const how = code === undefined ? 'left PMI' : `exited with code ${code}`;
       const left = phase === 'initialized' ? `${how} without finalize` : how;
@@ -284,7 +288,7 @@ function describeReason(result: JobResult, failure: JobFailure): string {
         failure.cutOff === undefined || code !== undefined
           ? `${left}${cut}`
           : `was cut off from PMI (${failure.cutOff})`;
-      return `${who} ${gone} while others wait in PMI barrier ${barrier}: ${failure.waiting}; missing: ${failure.missing}${others}`;
+      return `${subject} ${gone} while others wait in PMI barrier ${barrier}: ${failure.waiting}; missing: ${failure.missing}${others}`;
     }
   }
 }

@@ -7,7 +7,7 @@ import {
   pmiEventTypes,
   pushNative,
   readEvents,
-  tellNative,
+  reportInterest,
   toPmiEvent,
   toSpawnEvent,
   type EventOptions,
@@ -29,37 +29,44 @@ import type { PmiStatus } from './status';
 import { deferred } from './wait';
 import { checkPairs } from './words';
 
+/** Options of {@link PmiServer.listen}. */
 export interface PmiServerOptions extends AdmissionOptions, KvsOptions, WireOptions {
-  /** How many ranks the job has: 1 to 1,048,576. */
+  /** How many ranks the process group has: 1 to 1,048,576. */
   size: number;
   /**
-   * Where ranks connect by PMI_PORT: `host:port` or `tcp://host:port` (port 0: the kernel chooses),
-   * `unix:///path`, `/path`, `unix://@name`; or `tcp` (127.0.0.1, a free port) or `unix` (a socket in a fresh
-   * private folder in $XDG_RUNTIME_DIR, $TMPDIR or /tmp: the first where no other user can interfere; where there is none,
-   * under an abstract name). Absent: nowhere; ranks come by {@link PmiServer.channel} only. Of a name's addresses an IPv4 one
-   * is taken, if there is one: MPICH reads no other in PMI_PORT. On every address (`0.0.0.0:0`, `[::]:0`) ranks are
-   * handed 127.0.0.1, or, with `allowHosts`, this host's name.
+   * The address on which the server listens for ranks (PMI_PORT): `host:port` or `tcp://host:port` (port 0:
+   * the kernel chooses), `unix:///path`, `/path`, `unix://@name`; or `tcp` (127.0.0.1 and a free port) or
+   * `unix` (a socket in a new private folder in $XDG_RUNTIME_DIR, $TMPDIR or /tmp, the first in which no
+   * other user can interfere, or else an abstract name). Without an address, ranks can only connect by {@link
+   * PmiServer.channel}.
+   *
+   * If a host name has several addresses, an IPv4 one is preferred, because MPICH can read no other in
+   * PMI_PORT. If the server listens on all addresses (`0.0.0.0:0`, `[::]:0`), ranks get 127.0.0.1 in
+   * PMI_PORT, or, with `allowHosts`, this host's name.
    */
   address?: string;
-  /** What `get_universe_size` answers; the size by default. */
+  /** The universe size that the server reports to ranks, at least `size`; `size` by default. */
   universeSize?: number;
   /**
-   * How many ranks share a node; all by default. Ranks of one node may use shared memory, so ranks that have a
-   * /dev/shm each (containers) need a node each: 1.
+   * How many ranks share a node; all by default. Ranks of one node may use shared memory. Ranks that do not
+   * share a /dev/shm, for example in containers, need a node each: 1.
    */
   ranksPerNode?: number;
   /**
-   * The unix address of a {@link NameServer}: names that ranks publish are kept there and seen by other jobs; without it
-   * they are this job's own. They go when the server is closed, or this process ends.
+   * The unix address of a {@link NameServer}, which keeps the names that ranks publish, and shares them with
+   * other jobs. Without it, names are private to this server. The names are removed when this server is
+   * closed or this process ends.
    */
   nameServer?: string;
-  /** Keys that are there from the start: what {@link SpawnEvent} wants its new job to have. */
+  /** Keys and values that exist from the start, as a {@link SpawnEvent} requires; none by default. */
   preput?: Record<string, string>;
-  /** The kvsname of the job whose rank has spawned this one; its ranks then know that they were spawned. */
+  /**
+   * The kvsname of the process group that has spawned this one. The ranks then see that they were spawned.
+   */
   spawner?: string;
 }
 
-/** The end of a rank's pre-connected channel that its process is to inherit. */
+/** A connection that a rank's process inherits (PMI_FD). */
 export interface PmiChannel extends Disposable {
   /** The fd, here. Pass it on (`stdio` of child_process), then close(). */
   readonly fd: number;
@@ -68,15 +75,15 @@ export interface PmiChannel extends Disposable {
 }
 
 /**
- * The PMI server of one job, for launchers of one's own.
+ * The PMI server of one process group, for launchers that start the ranks themselves.
  *
- * It serves on a thread of its own: what JavaScript does never delays a rank. It keeps the process alive until it
- * is closed.
+ * A separate thread serves the ranks, so JavaScript never delays them. The server keeps the process alive
+ * until it is closed.
  */
 export class PmiServer implements AsyncDisposable {
-  /** How many ranks the job has. */
+  /** How many ranks the process group has. */
   readonly size: number;
-  /** The name of the job's key-value space. */
+  /** The name of its key-value space. */
   readonly kvsname: string;
   readonly #job: NativeProcessGroupOptions;
   readonly #handle: JobHandle;
@@ -104,7 +111,7 @@ export class PmiServer implements AsyncDisposable {
   /**
    * Starts a server.
    *
-   * @throws {@link PmiError} `ERR_PMI_OPTION`; rejects with `ERR_PMI_ADDRESS`, `ERR_PMI_ADDRESS_IN_USE`,
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_ADDRESS`, `ERR_PMI_ADDRESS_IN_USE`,
    * `ERR_PMI_LISTEN`, `ERR_PMI_NAME_SERVER`
    */
   static async listen(options: PmiServerOptions): Promise<PmiServer> {
@@ -143,7 +150,7 @@ export class PmiServer implements AsyncDisposable {
       onUnread: (event) => {
         if (event.type === 'spawn') event.reject(-1, 'not_supported');
       },
-      onInterest: tellNative(() => handle.id),
+      onInterest: reportInterest(() => handle.id),
     });
     const opened = deferred<{ address: string; pmiPort: string }>();
     try {
@@ -168,18 +175,19 @@ export class PmiServer implements AsyncDisposable {
     return new PmiServer(job, handle, hub, address, pmiPort);
   }
 
-  /** Where it listens, as a URI with the real port; absent when it listens nowhere. */
+  /** The address on which it listens, as a URI with the actual port; undefined if it does not listen. */
   get address(): string | undefined {
     return this.#address;
   }
 
   /**
-   * The variables by which `rank` finds this server, to be set over an environment that {@link scrubEnvironment}
-   * has cleaned.
+   * The environment variables by which a rank connects to this server. Add them to an environment that {@link
+   * scrubEnvironment} has cleaned.
    *
-   * @param options.fd the number under which the rank will see its channel (PMI_FD); absent: it connects
-   * (PMI_PORT and PMI_ID). PMI_ID is the rank's secret: pass it in an environment, never on a command line.
-   * @throws {@link PmiError} `ERR_PMI_OPTION`
+   * @param options.fd the descriptor under which the rank's process sees its channel (PMI_FD). Without it,
+   * the rank connects by PMI_PORT and PMI_ID. PMI_ID is the rank's secret: pass it in an environment and
+   * never on a command line, which other users can read
+   * @throws {@link PmiError} `ERR_PMI_OPTION`, also if there is neither an address nor `options.fd`
    */
   env(rank: number, options: { fd?: number } = {}): Record<string, string> {
     checkInteger('rank', rank, 0, this.size - 1);
@@ -193,17 +201,14 @@ export class PmiServer implements AsyncDisposable {
       };
     }
     if (this.#pmiPort === undefined) {
-      throw new PmiError(
-        'ERR_PMI_OPTION',
-        'env: the server listens nowhere: give it an address, or { fd } here',
-      );
+      throw new PmiError('ERR_PMI_OPTION', 'env: the server has no address. Give it one, or pass { fd }');
     }
     return { ...toRecord(native.portEnvironment(place, this.#pmiPort, this.#job.pmiIds[rank]!)), ...spawned };
   }
 
   /**
-   * A new pre-connected channel for `rank`. A rank has one connection: while one stands, another channel is hung up
-   * on at once, which a `rejected` event says and `status()` counts.
+   * Makes a new channel for a rank. A rank can have one connection. If it has one, the server closes the
+   * channel at once, reports an event `rejected`, and `status()` counts it.
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_FD_LIMIT`, `ERR_PMI_CLOSED`
    */
@@ -226,9 +231,10 @@ export class PmiServer implements AsyncDisposable {
   }
 
   /**
-   * What happens from now on, until the server is closed; everything, when it is called as soon as listen()
-   * resolves. Every iterator gets every event. One that is not read keeps them in memory, up to a bound: of what peers can
-   * repeat without end it is then told how many it has missed.
+   * The events from now on, until the server is closed. If it is called as soon as listen() resolves, no
+   * event is missing. Every iterator gets every event. Events that wait for a slow reader are kept in memory.
+   * Of the types that peers can repeat without end only 4,096 are kept, and a `missed` event counts the
+   * others.
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`
    */
@@ -239,15 +245,15 @@ export class PmiServer implements AsyncDisposable {
   }
 
   /**
-   * Where the ranks are at this moment.
+   * The current state of the ranks.
    *
-   * @throws rejects with {@link PmiError} `ERR_PMI_CLOSED`
+   * @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` if the server is closed
    */
   status(): Promise<PmiStatus> {
     return this.#handle.status();
   }
 
-  /** Hangs up on every rank and stops listening. Resolves when nothing is left of it. Idempotent. */
+  /** Closes all connections and stops listening. Resolves when that is done. Further calls do nothing. */
   close(): Promise<void> {
     if (!this.#closing) {
       this.#closing = true;
@@ -256,7 +262,7 @@ export class PmiServer implements AsyncDisposable {
     return this.#handle.closed;
   }
 
-  /** close() */
+  /** Calls {@link PmiServer.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

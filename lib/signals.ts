@@ -1,8 +1,8 @@
-/** Signals by name and by number. */
+/** Converts between names and numbers of signals. */
 import { constants } from 'node:os';
 import { checkInteger, optionError } from './options';
 
-/** Where one signal has several names (SIGABRT and SIGIOT, SIGIO and SIGPOLL), Node lists the usual one first. */
+/** If a signal has several names (SIGABRT and SIGIOT, SIGIO and SIGPOLL), Node lists the usual one first. */
 const signalNames = new Map(
   Object.entries(constants.signals)
     .reverse()
@@ -12,7 +12,7 @@ const signalNames = new Map(
 /** The highest number of a signal (SIGRTMAX). */
 const MAX_SIGNAL = 64;
 
-/** Of a name, or a number, since real-time signals have no names here. */
+/** Checks an array of signals. Numbers are accepted too, because Node has no names for real-time signals. */
 export function signalNumbers(option: string, signals: unknown): number[] {
   if (!Array.isArray(signals)) throw optionError(option, 'an array of signals', signals);
   return signals.map((signal, i) => {

@@ -1,8 +1,8 @@
 /**
- * How many of `most` processes `soft` allows, the largest count; 0: none. `soft` is MPI's: counts, and triplets
- * `first:last:stride`, between commas, such as `2`, `1:4` or `1:8:2`.
+ * Evaluates MPI_Info's `soft`: counts, and triplets `first:last:stride`, separated by commas, such as `2`,
+ * `1:4` or `1:8:2`.
  *
- * @returns undefined when it is not that
+ * @returns the largest allowed count up to `most`; 0 if none is allowed; undefined if `soft` is malformed
  */
 export function softCount(soft: string, most: number): number | undefined {
   const triplets = soft.split(',').map((text) => /^(\d+)(?::(\d+))?(?::(\d+))?$/.exec(text));

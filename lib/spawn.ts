@@ -1,4 +1,6 @@
-/** Answers ranks of a launch that ask for processes (MPI_Comm_spawn): with a group of their own, or with the reason why not. */
+/**
+ * Answers the spawns of a launch's ranks (MPI_Comm_spawn): starts a process group, or refuses with a reason.
+ */
 import { hostname } from 'node:os';
 import type { JobEvent, SpawnedEvent } from './job';
 import {
@@ -13,22 +15,25 @@ import { checkInteger } from './options';
 import { softCount } from './soft';
 import type { LaunchPlan } from './launch-plan';
 
-/** What spawned groups may run at a time where nothing is said: enough for programs, and an end to those that spawn for ever. */
+/**
+ * The default limit of running spawned processes: enough for most programs, and a stop for those that spawn
+ * without end.
+ */
 const DEFAULT_MAX_SPAWN = 1024;
 
-/** The return code of a spawn that is refused (PMI_FAIL). */
+/** The rc of a refused spawn (PMI_FAIL). */
 const FAIL = -1;
 
-/** What is asked of a spawned process by MPI_Info and done; all else is ignored, as MPI has it. */
+/** The keys of MPI_Info that wireup knows. It ignores others, as MPI permits. */
 const knownInfo = new Set(['wdir', 'path', 'host', 'soft', 'env']);
 
 interface Group {
   size: number;
   kvsname: string;
-  /** The program of each of its ranks, for those that they spawn, and what it is called. */
+  /** Its programs, by appnum. Spawned children inherit the settings of their parent's program. */
   programs: NativeProgram[];
   appnums: number[];
-  /** The number of the node of each rank. */
+  /** The node of each rank. */
   nodes: number[];
 }
 
@@ -38,7 +43,7 @@ export function checkSpawnLimit(maxSpawn: unknown, universeSize: number | undefi
   return checkInteger('maxSpawn', maxSpawn, 0, MAX_RANKS);
 }
 
-/** What is wrong with a spawn: told to the rank as one word, to people as a sentence. */
+/** A spawn is refused: with one word for the rank, and a sentence for people. */
 class Refusal extends Error {
   constructor(
     readonly word: string,
@@ -50,16 +55,16 @@ class Refusal extends Error {
 
 export class Spawner {
   readonly #plan: LaunchPlan;
-  readonly #tell: (event: JobEvent) => void;
+  readonly #emit: (event: JobEvent) => void;
   readonly #groups = new Map<number, Group>();
-  /** Events of groups that are being started. */
+  /** The events of process groups that are being started. */
   readonly #pending = new Map<number, Omit<SpawnedEvent, 'time'>>();
   #lastGroup = 0;
   #spawned = 0;
 
-  constructor(plan: LaunchPlan, tell: (event: JobEvent) => void) {
+  constructor(plan: LaunchPlan, emit: (event: JobEvent) => void) {
     this.#plan = plan;
-    this.#tell = tell;
+    this.#emit = emit;
     const { programs, appSizes, kvsname, nodes, ranksPerNode } = plan.native;
     this.#groups.set(0, {
       size: plan.size,
@@ -73,19 +78,23 @@ export class Spawner {
     });
   }
 
-  /** How many groups have been spawned so far. */
+  /** How many process groups have been spawned so far. */
   get spawned(): number {
     return this.#spawned;
   }
 
-  /** What a rank of a spawned group runs. */
+  /** The program of a rank of a spawned process group. */
   programOf(group: number, rank: number): string | undefined {
     const { programs, appnums } = this.#groups.get(group) ?? {};
     return programs?.[appnums?.[rank] ?? 0]?.args[0];
   }
 
-  /** @param launch the native handle */
-  heard(
+  /**
+   * Handles a notice about a spawn.
+   *
+   * @param launch the addon's handle of the launch
+   */
+  onNotice(
     launch: number,
     notice: Extract<NativeNotice, { type: 'spawn' | 'spawned' | 'spawnFailed' | 'groupEnded' }>,
   ): void {
@@ -95,26 +104,26 @@ export class Spawner {
         return this.#ask(launch, group, notice, notice.time);
       case 'spawned':
         this.#spawned++;
-        this.#tell({ ...this.#pending.get(group)!, time: notice.time });
+        this.#emit({ ...this.#pending.get(group)!, time: notice.time });
         break;
       case 'spawnFailed': {
         const { by } = this.#pending.get(group)!;
         this.#groups.delete(group);
-        this.#tell({ type: 'spawn-refused', time: notice.time, by, reason: notice.message });
+        this.#emit({ type: 'spawn-refused', time: notice.time, by, reason: notice.message });
         break;
       }
       case 'groupEnded':
-        // One that was never whole has been told of.
-        if (this.#groups.delete(group)) this.#tell({ type: 'group-ended', time: notice.time, group });
+        // If not all of it could be started, spawnFailed has reported that.
+        if (this.#groups.delete(group)) this.#emit({ type: 'group-ended', time: notice.time, group });
         return;
     }
     this.#pending.delete(group);
   }
 
-  #ask(launch: number, asker: number, question: NativeSpawn, time: number): void {
-    const by = { group: asker, rank: question.rank };
+  #ask(launch: number, asker: number, query: NativeSpawn, time: number): void {
+    const by = { group: asker, rank: query.rank };
     try {
-      const { options, group, errcodes, ignoredInfo } = this.#answer(by, question);
+      const { options, group, errcodes, ignoredInfo } = this.#answer(by, query);
       const number = ++this.#lastGroup;
       this.#groups.set(number, group);
       this.#pending.set(number, {
@@ -125,22 +134,22 @@ export class Spawner {
         programs: group.programs.map(({ args }) => args[0]!),
         ignoredInfo,
       });
-      native.spawn(launch, number, asker, question.id, options, errcodes);
+      native.spawn(launch, number, asker, query.id, options, errcodes);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      native.answerSpawn(launch, asker, question.id, {
+      native.answerSpawn(launch, asker, query.id, {
         rc: FAIL,
         message: error.word,
         kvsname: '',
         errcodes: [],
       });
-      this.#tell({ type: 'spawn-refused', time, by, reason: error.message });
+      this.#emit({ type: 'spawn-refused', time, by, reason: error.message });
     }
   }
 
   #answer(by: { group: number; rank: number }, { commands, preput }: NativeSpawn) {
     const { maxSpawn } = this.#plan;
-    if (maxSpawn === 0) throw new Refusal('not_supported', 'this job may not spawn');
+    if (maxSpawn === 0) throw new Refusal('not_supported', 'spawning is not allowed in this job');
     const asker = this.#groups.get(by.group)!;
     const parent = asker.programs[asker.appnums[by.rank]!]!;
     const ignoredInfo = new Set<string>();
@@ -152,11 +161,11 @@ export class Spawner {
       const info = new Map(command.info);
       for (const key of info.keys()) if (!knownInfo.has(key)) ignoredInfo.add(key);
       const soft = info.get('soft');
-      // What cannot be read allows nothing; more than the job may have need not be tried.
+      // A malformed `soft` allows no count. Counts over maxSpawn need not be tried.
       const ranks =
         soft === undefined ? command.ranks : (softCount(soft, Math.min(command.ranks, maxSpawn)) ?? 0);
       if (ranks === 0)
-        throw new Refusal('soft_allows_none', `soft=${soft} allows none of 1 to ${command.ranks} processes`);
+        throw new Refusal('soft_allows_none', `soft=${soft} allows no count from 1 to ${command.ranks}`);
       const hosts = info
         .get('host')
         ?.split(',')
@@ -168,7 +177,7 @@ export class Spawner {
     }
     const size = nodes.length;
     this.#checkRoom(size);
-    // The layout's nodes have numbers without gaps.
+    // The engine's layout numbers its nodes without gaps.
     const nodeNumbers = [...new Set(nodes)].sort((x, y) => x - y);
     const { hosts } = this.#plan.native;
     const options: NativeGroupOptions = {
@@ -198,7 +207,7 @@ export class Spawner {
     if (hosts.length === 0 && (name === 'localhost' || name === hostname())) return 0;
     throw new Refusal(
       'unknown_host',
-      `host=${name} is none of this job's (${hosts.length === 0 ? hostname() : hosts.join(', ')})`,
+      `host=${name} is not a host of this job (${hosts.length === 0 ? hostname() : hosts.join(', ')})`,
     );
   }
 
@@ -209,13 +218,13 @@ export class Spawner {
     if (running + size > maxSpawn) {
       throw new Refusal(
         'over_max_spawn',
-        `${size} more beside ${running} spawned processes would be more than the ${maxSpawn} that this job may have`,
+        `${size} more processes would exceed the limit of ${maxSpawn} spawned processes; ${running} are running`,
       );
     }
   }
 }
 
-/** The child is started as its parent was, but for what is said of it. */
+/** A child is started like its parent, except for what the spawn specifies. */
 function childProgram(
   parent: NativeProgram,
   command: NativeSpawn['commands'][number],

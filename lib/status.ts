@@ -2,8 +2,13 @@ import { formatIdset } from './idset';
 import type { NativeProcessGroupStatus } from './native';
 
 /**
- * How far a rank has come in PMI: `absent`, it has never connected; `connected`, it has not sent init; `initialized`, it is
- * between init and finalize; `finalized`; `disconnected`, its connection has ended without finalize.
+ * How far a rank has come in PMI.
+ *
+ * - `absent`: it has never connected.
+ * - `connected`: it has connected and not sent init.
+ * - `initialized`: it is between init and finalize.
+ * - `finalized`: it has sent finalize.
+ * - `disconnected`: its connection has ended without finalize.
  */
 export type RankState = 'absent' | 'connected' | 'initialized' | 'finalized' | 'disconnected';
 
@@ -80,12 +85,12 @@ export function toPmiStatus(status: NativeProcessGroupStatus): PmiStatus {
   };
 }
 
-/** How many barriers of groups fit in a line that people read. */
+/** How many barriers of barrier groups a line lists. */
 const SHOWN_GROUPS = 4;
 
 /**
- * Where the ranks are, in one line: `connected, no init: 1; in barrier 0: 0,2-3; missing: 1`. States that no rank is in
- * are left out.
+ * Describes a status in one line for people: `connected, no init: 1; in barrier 0: 0,2-3; missing: 1`. States
+ * without ranks are omitted.
  */
 export function describeStatus(status: PmiStatus): string {
   const { ranks, barrier, groupBarriers, openGroupBarriers } = status;
@@ -98,7 +103,7 @@ export function describeStatus(status: PmiStatus): string {
     [`in barrier ${barrier.number}`, barrier.inside],
     ['missing', barrier.missing],
     ...groupBarriers.slice(0, SHOWN_GROUPS).flatMap(({ tag, inside, missing }): [string, string][] => [
-      [`in a group's barrier${tag === 0 ? '' : `, tag ${tag}`}`, inside],
+      [`in a barrier of a group${tag === 0 ? '' : `, tag ${tag}`}`, inside],
       ['missing', missing],
     ]),
     [
@@ -106,5 +111,5 @@ export function describeStatus(status: PmiStatus): string {
       openGroupBarriers > SHOWN_GROUPS ? `${openGroupBarriers - SHOWN_GROUPS}` : '',
     ],
   ];
-  return parts.flatMap(([what, who]) => (who === '' ? [] : [`${what}: ${who}`])).join('; ');
+  return parts.flatMap(([what, idset]) => (idset === '' ? [] : [`${what}: ${idset}`])).join('; ');
 }

@@ -2,15 +2,15 @@ import { PmiError } from './errors';
 import { MAX_MILLISECONDS } from './limits';
 import { checkInteger } from './options';
 
-/** How long to wait for an answer. */
+/** How long to wait for an answer. A wait that ends early does not cancel the request. */
 export interface Waiting {
-  /** Stops waiting, with its reason; what was asked for may still happen. */
+  /** Ends the wait: the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds until the wait fails with `ERR_PMI_TIMEOUT`, as with `signal`; 0, the default, waits for ever. */
+  /** Milliseconds until the promise rejects with `ERR_PMI_TIMEOUT`; 0, the default: no limit. */
   timeout?: number | undefined;
 }
 
-/** A promise with its ends in hand. */
+/** A promise and the functions that settle it. */
 export interface Deferred<T> {
   promise: Promise<T>;
   resolve(value: T): void;
@@ -24,12 +24,12 @@ export function deferred<T>(): Deferred<T> {
     resolve = res;
     reject = rej;
   });
-  // Whoever waits sees the rejection; nobody waiting is no unhandled rejection.
+  // Prevents an unhandled rejection if no caller waits. A caller that waits still gets the rejection.
   promise.catch(() => {});
   return { promise, resolve, reject };
 }
 
-/** `promise`, unless `signal` is aborted first: then a rejection with its reason. */
+/** Returns `promise`, or a rejection with the signal's reason if `signal` is aborted first. */
 export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   if (signal.aborted) return Promise.reject(signal.reason as Error);
@@ -40,12 +40,12 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   });
 }
 
-/** The option `timeout`, checked. */
+/** Checks the option `timeout` in milliseconds. */
 export function checkTimeout(value: unknown, byDefault: number): number {
   return checkInteger('timeout', value ?? byDefault, 0, MAX_MILLISECONDS);
 }
 
-/** `promise`, unless the signal is aborted or the time is over first. `what` begins the message of the timeout. */
+/** Like untilAborted(), and rejects with `ERR_PMI_TIMEOUT` after the timeout. `what` begins that message. */
 export function waitFor<T>(promise: Promise<T>, { signal, timeout }: Waiting, what: string): Promise<T> {
   const limit = checkTimeout(timeout, 0);
   if (limit === 0) return untilAborted(promise, signal);

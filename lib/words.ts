@@ -1,64 +1,67 @@
-/** What a line of PMI can carry: checked before anything is sent, and for a client without a server too. */
+/**
+ * Checks of keys and values before they are sent: PMI must be able to carry them. They apply to a singleton
+ * too.
+ */
 import { KEY } from './limits';
 import { checkString, optionError } from './options';
 
-/** How much of each the server takes, and what its version of PMI cannot say. */
-export interface Room {
-  /** Bytes, with a terminator. */
+/** The server's limits, and which bytes its version of PMI can carry. */
+export interface WireLimits {
+  /** Maximum sizes in bytes, with a terminator. */
   key: number;
   value: number;
-  /** PMI 2 ends its fields with a semicolon. */
+  /** False in PMI-2, where a semicolon ends a field. */
   semicolons: boolean;
 }
 
-function isKey(value: unknown, room: Room): boolean {
+function isKey(value: unknown, limits: WireLimits): boolean {
   return (
     typeof value === 'string' &&
     KEY.test(value) &&
-    Buffer.byteLength(value) < room.key &&
-    (room.semicolons || !value.includes(';'))
+    Buffer.byteLength(value) < limits.key &&
+    (limits.semicolons || !value.includes(';'))
   );
 }
 
-/** Each of them. There may be thousands, and what one is called is made only for the one that is wrong. */
-export function checkKeys(name: string, values: readonly unknown[], room: Room): readonly string[] {
-  const wrong = values.findIndex((value) => !isKey(value, room));
-  if (wrong >= 0) checkKey(`${name}[${wrong}]`, values[wrong], room);
+/** Checks many keys. There may be thousands, so the name of one is only built for an error. */
+export function checkKeys(name: string, values: readonly unknown[], limits: WireLimits): readonly string[] {
+  const wrong = values.findIndex((value) => !isKey(value, limits));
+  if (wrong >= 0) checkKey(`${name}[${wrong}]`, values[wrong], limits);
   return values as readonly string[];
 }
 
-/** A key, or the name of a service. */
-export function checkKey(name: string, value: unknown, room: Room): string {
-  if (isKey(value, room)) return value as string;
+/** Checks a key, or the name of a service. */
+export function checkKey(name: string, value: unknown, limits: WireLimits): string {
+  if (isKey(value, limits)) return value as string;
   if (typeof value !== 'string') throw optionError(name, 'a string', value);
   throw optionError(
     name,
-    `1 to ${room.key - 1} bytes without blanks, newlines, NULs${room.semicolons ? '' : ', semicolons'} and '='`,
+    `1 to ${limits.key - 1} bytes without blanks, newlines, NULs${limits.semicolons ? '' : ', semicolons'} and '='`,
     value,
   );
 }
 
-/** A value, or the port of a service. */
-export function checkValue(name: string, value: unknown, room: Room): string {
+/** Checks a value, or the port of a service. */
+export function checkValue(name: string, value: unknown, limits: WireLimits): string {
   const text = checkString(name, value);
   if (
     !text.includes('\n') &&
-    Buffer.byteLength(text) < room.value &&
-    (room.semicolons || !text.includes(';'))
+    Buffer.byteLength(text) < limits.value &&
+    (limits.semicolons || !text.includes(';'))
   )
     return text;
   throw optionError(
     name,
-    `at most ${room.value - 1} bytes without newlines${room.semicolons ? '' : ' and semicolons'}`,
+    `at most ${limits.value - 1} bytes without newlines${limits.semicolons ? '' : ' and semicolons'}`,
     value,
   );
 }
 
-/** Keys and their values, as an object. */
-export function checkPairs(name: string, value: unknown, room: Room): [string, string][] {
+/** Checks an object of keys and values. */
+export function checkPairs(name: string, value: unknown, limits: WireLimits): [string, string][] {
   if (typeof value !== 'object' || value === null) throw optionError(name, 'an object of strings', value);
   return Object.entries(value).map(([key, text]) => [
-    checkKey(name, key, room),
-    checkValue(`${name}.${key}`, text, room),
+    checkKey(name, key, limits),
+    checkValue(`${name}.${key}`, text, limits),
   ]);
 }

@@ -19,9 +19,9 @@
 // - Connections of other uids are refused before they take a slot.
 // - A connection with a wrong PMI_ID is kept open for a while. The delay grows with each wrong PMI_ID of the
 // same source. It never delays a connection with a right one.
-// - If a source has more unidentified connections than its slots, or all sources together have more than
-// theirs, a new connection replaces the oldest one. If that is younger than eviction_age, the new connection
-// stays unaccepted, with its bytes unread, until then.
+// - If a source has used up its slots, a new connection of it replaces its oldest unidentified one. If all
+// slots together are used up, a new connection replaces the oldest one of the source with the most. If that
+// one is younger than eviction_age, the new connection stays unaccepted, with its bytes unread, until then.
 // - A host is locked out after kHostMisses wrong PMI_IDs. A uid is not, because a process with an allowed uid
 // can read the PMI_IDs anyway.
 #pragma once

@@ -38,6 +38,7 @@ struct Close {
   ConnectionId connection;
 };
 
+// Each comment begins with the fields of Event that have a meaning.
 enum class EventType : std::uint8_t {
   // rank, peer, again: a connection has identified itself as the rank. again: not the rank's first one.
   connected,

@@ -290,7 +290,7 @@ void ProcessGroup::forget_deferred(std::uint32_t rank, ConnectionId connection) 
   std::erase_if(name_queries_, is_its_own);
 }
 
-void ProcessGroup::rank_ended(std::uint32_t rank, std::string cut_off, Effects& effects) {
+void ProcessGroup::rank_disconnected(std::uint32_t rank, std::string cut_off, Effects& effects) {
   Rank& entry = ranks_[rank];
   const bool lost = entry.state == RankState::initialized && !options_.auth.reconnect;
   if (entry.state != RankState::finalized) entry.state = RankState::disconnected;

@@ -141,7 +141,7 @@ class ProcessGroup {
   struct Rank {
     RankState state = RankState::absent;
     std::optional<ConnectionId> connection;
-    bool departed = false;
+    bool departed = false;        // it will enter no barrier any more
     bool passed_barrier = false;  // it has completed a barrier
     bool again = false;           // its connection is not its first
     bool aborted = false;
@@ -175,9 +175,12 @@ class ProcessGroup {
                  Effects& effects);
   void ask_name(std::uint32_t rank, ConnectionId connection, std::string_view thrid, wire::MessageId reply,
                 NameRequest request, Effects& effects);
+  // Sends the reply to the barrier of all ranks.
   void release_all(Effects& effects);
+  // Removes what the connection waits for, because there will be no reply.
   void forget_deferred(std::uint32_t rank, ConnectionId connection);
-  void rank_ended(std::uint32_t rank, std::string cut_off, Effects& effects);
+  // The rank's connection has ended, by the peer or by the server.
+  void rank_disconnected(std::uint32_t rank, std::string cut_off, Effects& effects);
   void finalized(std::uint32_t rank, Effects& effects);
   // Reports `stuck` if the barrier can no longer complete. Called after every event that may cause that.
   void report_if_stuck(Effects& effects);
@@ -196,7 +199,7 @@ class ProcessGroup {
   std::vector<Rank> ranks_;
   std::vector<std::uint32_t> departed_;
   bool stuck_reported_ = false;
-  bool full_reported_ = false;
+  bool full_reported_ = false;  // an event has reported that the space is full
   std::vector<std::unique_ptr<ServerSession>> sessions_;  // by ConnectionId
   std::uint64_t rejected_ = 0;
 };

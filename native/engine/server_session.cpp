@@ -118,7 +118,7 @@ void ServerSession::eof(std::string cut_off, Effects& effects) {
                        : "the connection ended in the middle of a " + std::string(is_v2() ? "frame" : "line"),
                    effects);
   }
-  group_.rank_ended(rank_, std::move(cut_off), effects);
+  group_.rank_disconnected(rank_, std::move(cut_off), effects);
 }
 
 void ServerSession::on_line(std::string_view line, Effects& effects) {
@@ -414,7 +414,7 @@ void ServerSession::reject(std::string reason, Effects& effects) {
 }
 
 void ServerSession::close(std::string why, Effects& effects) {
-  group_.rank_ended(rank_, std::move(why), effects);
+  group_.rank_disconnected(rank_, std::move(why), effects);
   effects.close(connection_);
   state_ = State::closed;
 }

@@ -4,7 +4,8 @@
 //   ranks = range *( "," range )
 //   range = rank [ "-" rank ]
 //
-// MPICH lists each rank. Ranges are an extension of wireup.
+// The tag distinguishes barriers of the same ranks; 0 by default. MPICH lists each rank. Ranges are an
+// extension of wireup.
 #pragma once
 
 #include <compare>

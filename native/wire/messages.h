@@ -303,8 +303,8 @@ inline constexpr AttributeSpec kInitackReply[] = {
     {.id = A::appnum, .type = integer, .presence = optional, .default_value = "-1"},
     {.id = A::spawner_jobid, .presence = optional},
     {.id = A::debug, .type = integer, .presence = optional, .versions = v1_only},
-    // Slurm's library wants both numbers, and takes TRUE and FALSE for the other two only; MPICH says a
-    // number.
+    // Slurm's library needs both version numbers. It accepts only TRUE and FALSE for debugged and pmiverbose.
+    // MPICH sends a number.
     {.id = A::server_version, .type = integer, .presence = optional, .versions = v2_only},
     {.id = A::server_subversion, .type = integer, .presence = optional, .versions = v2_only},
     {.id = A::debugged, .presence = optional, .versions = v2_only},

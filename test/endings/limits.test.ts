@@ -28,7 +28,7 @@ describe('limits of time', () => {
     expect(result.code).toBe(124);
     // Whoever has been started by then.
     expect(toolLines(result.stderr)[0]).toMatch(
-      /^wireup: the job was not over after 0\.5 s(; 1 rank was ended|; 2 ranks were ended)?$/,
+      /^wireup: the job exceeded its time limit of 0\.5 s(; 1 rank was ended|; 2 ranks were ended)?$/,
     );
   });
 
@@ -93,6 +93,6 @@ describe('limits of time', () => {
     );
     const result = await job.done;
     expect(result.code).toBe(124);
-    expect(toolLines(result.stderr)[0]).toMatch(/was not over after 6 s/);
+    expect(toolLines(result.stderr)[0]).toMatch(/exceeded its time limit of 6 s/);
   });
 });

@@ -83,7 +83,7 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
     );
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([
-      'wireup: the ranks had not found each other after 3 s; 3 ranks were ended',
+      'wireup: not all ranks completed PMI init and their first barrier within 3 s; 3 ranks were ended',
       // How far the others are by then is a matter of the machine.
       expect.stringMatching(/^wireup: never connected: (1|0-1|1-2|0-2)(;|$)/),
     ]);
@@ -133,7 +133,7 @@ describe.skipIf(compiler.missing)(`where the ranks are${compiler.note}`, () => {
     );
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([
-      'wireup: the ranks had not found each other after 5 s; 4 ranks were ended',
+      'wireup: not all ranks completed PMI init and their first barrier within 5 s; 4 ranks were ended',
       'wireup: never connected: 0; connected, no init: 1; initialized: 2-3; in barrier 0: 2-3; missing: 0-1',
     ]);
   });

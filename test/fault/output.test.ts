@@ -305,7 +305,7 @@ describe('ends of streams', () => {
       wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'sh', '-c', program),
     );
     expect(stderr).toMatch(
-      /^wireup: nothing more can be written to \/dev\/full: no space left on device \(ENOSPC\); 2 ranks were ended\n$/,
+      /^wireup: output cannot be written to \/dev\/full: no space left on device \(ENOSPC\); 2 ranks were ended\n$/,
     );
     expect(code).toBe(1);
   });

@@ -222,7 +222,7 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
   it('a closed stdout fails several ranks, whose output is joined', async () => {
     const { code, stderr } = await run(['sh', '-c', '"$0" run -n 2 echo lost >&-', link('wireup')]);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^wireup: nothing more can be written to stdout: bad file descriptor \(EBADF\)/);
+    expect(stderr).toMatch(/^wireup: output cannot be written to stdout: bad file descriptor \(EBADF\)/);
   });
 
   it.skipIf(hydra.missing)(`at least what it has under mpiexec.hydra${hydra.note}`, async () => {

@@ -182,7 +182,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     expect(await refused('--no-spawn')).toMatchObject({
       code: 0,
       stdout: 'spawn failed\nrefused done\n',
-      stderr: 'wireup: rank 0 could not spawn: this job may not spawn\n',
+      stderr: 'wireup: rank 0 could not spawn: spawning is not allowed in this job\n',
     });
     for (const option of [
       ['--max-spawn', '1'],
@@ -192,7 +192,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
         code: 0,
         stdout: 'spawn failed\nrefused done\n',
         stderr:
-          'wireup: rank 0 could not spawn: 2 more beside 0 spawned processes would be more than the 1 that this job may have\n',
+          'wireup: rank 0 could not spawn: 2 more processes would exceed the limit of 1 spawned processes; 0 are running\n',
       });
     }
   });

@@ -114,13 +114,13 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     ).toEqual([all, ...children(4, (rank) => rank % 2)].sort());
     expect(await spawn([], 'soft', '7')).toEqual({
       code: 0,
-      stderr: 'wireup: rank 0 could not spawn: soft=7 allows none of 1 to 4 processes\n',
+      stderr: 'wireup: rank 0 could not spawn: soft=7 allows no count from 1 to 4\n',
       lines: ['0:0:0 spawn -1, errors -1 -1 -1 -1'],
     });
     expect(await spawn([], 'host', 'elsewhere')).toMatchObject({
       code: 0,
       stderr: expect.stringMatching(
-        /^wireup: rank 0 could not spawn: host=elsewhere is none of this job's \(\S+\)\n$/,
+        /^wireup: rank 0 could not spawn: host=elsewhere is not a host of this job \(\S+\)\n$/,
       ),
       lines: ['0:0:0 spawn -1, errors -1 -1 -1 -1'],
     });

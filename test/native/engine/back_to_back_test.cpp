@@ -117,12 +117,12 @@ TEST_CASE("back to back: an exchange of business cards") {
 
 TEST_CASE("back to back: a refused client reports the reason `refused`") {
   World world(1, true);
-  ClientSession stranger({.pmi_id = "5"});
+  ClientSession client({.pmi_id = "5"});
   ClientEffects effects;
-  stranger.start(effects);
+  client.start(effects);
   Effects server;
   world.group().receive(0, effects.send, server);
-  stranger.eof(effects);
+  client.eof(effects);
   REQUIRE(all<Failed>(effects).size() == 1);
   CHECK(all<Failed>(effects)[0].reason == Failed::Reason::refused);
 }

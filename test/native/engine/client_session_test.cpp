@@ -430,7 +430,7 @@ TEST_CASE("client: barrier groups need PMI-1.2, and attributes PMI-2") {
   session.barrier("0,1:5", effects);
   CHECK(effects.send == "cmd=barrier_in group=0,1:5\n");
   session.receive("cmd=barrier_out rc=0 tag=5\n", effects);
-  session.barrier("nobody", effects);
+  session.barrier("invalid", effects);
   session.get_node_attribute("a", false, effects);
   Started older;
   older.effects.clear();

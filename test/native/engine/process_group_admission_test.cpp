@@ -104,28 +104,28 @@ TEST_CASE(
 // Two initialized ranks that have put a key. Rank 0 has connection 0.
 struct Reconnecting {
   Reconnecting() : group(make()) {
-    for (const ConnectionId connection : {0U, 1U}) come(connection, connection);
-    say(0, kInit);
-    say(1, kInit);
-    say(0, "cmd=put kvsname=kvs key=k value=v\n");
+    for (const ConnectionId connection : {0U, 1U}) connect(connection, connection);
+    request(0, kInit);
+    request(1, kInit);
+    request(0, "cmd=put kvsname=kvs key=k value=v\n");
   }
   static ProcessGroupOptions make() {
     ProcessGroupOptions two = options(2);
     two.auth.reconnect = true;
     return two;
   }
-  void come(ConnectionId connection, std::uint32_t rank) {
+  void connect(ConnectionId connection, std::uint32_t rank) {
     group.accept(connection, peer(1000), kStart, effects);
     group.receive(connection, "cmd=initack pmiid=" + std::to_string(100 + rank) + "\n", effects);
   }
-  std::string say(ConnectionId connection, std::string_view line) {
+  std::string request(ConnectionId connection, std::string_view line) {
     effects.clear();
     group.receive(connection, line, effects);
     return sent(effects, connection);
   }
   void barrier() {
-    say(0, "cmd=barrier_in\n");
-    say(1, "cmd=barrier_in\n");
+    request(0, "cmd=barrier_in\n");
+    request(1, "cmd=barrier_in\n");
     REQUIRE(group.status().barrier.number == 1);
   }
   void leave(ConnectionId connection) {
@@ -142,12 +142,12 @@ TEST_CASE("reconnect: before its first barrier a rank may start again, and its k
   REQUIRE(events(two.effects).size() == 1);
   CHECK_FALSE(events(two.effects)[0].lost);
   two.effects.clear();
-  two.come(5, 0);
+  two.connect(5, 0);
   CHECK(two.group.rank_state(0) == RankState::connected);
-  CHECK(two.say(5, kInit) == "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
-  CHECK(two.say(5, "cmd=get kvsname=kvs key=k\n") == "cmd=get_result rc=0 msg=success value=v\n");
-  two.say(1, "cmd=barrier_in\n");
-  CHECK(two.say(5, "cmd=barrier_in\n") == "cmd=barrier_out\n");
+  CHECK(two.request(5, kInit) == "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
+  CHECK(two.request(5, "cmd=get kvsname=kvs key=k\n") == "cmd=get_result rc=0 msg=success value=v\n");
+  two.request(1, "cmd=barrier_in\n");
+  CHECK(two.request(5, "cmd=barrier_in\n") == "cmd=barrier_out\n");
 }
 
 TEST_CASE("reconnect: after a barrier a rank resumes, and cannot start again") {
@@ -155,20 +155,20 @@ TEST_CASE("reconnect: after a barrier a rank resumes, and cannot start again") {
   two.barrier();
   two.leave(0);
   two.effects.clear();
-  two.come(5, 0);
+  two.connect(5, 0);
   CHECK(two.group.rank_state(0) == RankState::initialized);
-  CHECK(two.say(5, "cmd=get kvsname=kvs key=k\n") == "cmd=get_result rc=0 msg=success value=v\n");
-  CHECK(two.say(5, kInit) ==
+  CHECK(two.request(5, "cmd=get kvsname=kvs key=k\n") == "cmd=get_result rc=0 msg=success value=v\n");
+  CHECK(two.request(5, kInit) ==
         "cmd=response_to_init pmi_version=1 pmi_subversion=2 rc=-1 "
         "msg=a_rank_cannot_start_again_after_a_barrier\n");
   REQUIRE(events(two.effects).size() == 1);
   CHECK(events(two.effects)[0].type == EventType::protocol_error);
-  two.say(1, "cmd=barrier_in\n");
-  CHECK(two.say(5, "cmd=barrier_in\n") == "cmd=barrier_out\n");
-  CHECK(two.say(5, "cmd=finalize\n") == "cmd=finalize_ack\n");
+  two.request(1, "cmd=barrier_in\n");
+  CHECK(two.request(5, "cmd=barrier_in\n") == "cmd=barrier_out\n");
+  CHECK(two.request(5, "cmd=finalize\n") == "cmd=finalize_ack\n");
   two.leave(5);
   two.effects.clear();
-  two.come(6, 0);
+  two.connect(6, 0);
   CHECK(closed(two.effects, 6));
 }
 
@@ -176,35 +176,35 @@ TEST_CASE("reconnect: a rank started by a launcher may start another program unt
   Reconnecting two;
   two.group.started_by(42);
   two.barrier();
-  CHECK(two.say(0, "cmd=finalize\n") == "cmd=finalize_ack\n");
+  CHECK(two.request(0, "cmd=finalize\n") == "cmd=finalize_ack\n");
   CHECK(two.group.departed().empty());
   two.leave(0);
   // The barrier waits and is not reported as stuck.
-  CHECK(two.say(1, "cmd=barrier_in\n").empty());
+  CHECK(two.request(1, "cmd=barrier_in\n").empty());
   CHECK(events(two.effects).empty());
   two.effects.clear();
-  two.come(5, 0);
-  CHECK(two.say(5, kInit) == "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
-  CHECK(two.say(5, "cmd=put kvsname=kvs key=k value=other\n") == "cmd=put_result rc=0 msg=success\n");
-  CHECK(two.say(5, "cmd=barrier_in\n") == "cmd=barrier_out\n");
-  CHECK(two.say(5, "cmd=finalize\n") == "cmd=finalize_ack\n");
+  two.connect(5, 0);
+  CHECK(two.request(5, kInit) == "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n");
+  CHECK(two.request(5, "cmd=put kvsname=kvs key=k value=other\n") == "cmd=put_result rc=0 msg=success\n");
+  CHECK(two.request(5, "cmd=barrier_in\n") == "cmd=barrier_out\n");
+  CHECK(two.request(5, "cmd=finalize\n") == "cmd=finalize_ack\n");
   two.leave(5);
-  CHECK(two.say(1, "cmd=barrier_in\n").empty());
+  CHECK(two.request(1, "cmd=barrier_in\n").empty());
   two.effects.clear();
   two.group.depart(0, two.effects);
   REQUIRE(events(two.effects).size() == 1);
   CHECK(events(two.effects)[0].type == EventType::stuck);
   two.effects.clear();
-  two.come(6, 0);
+  two.connect(6, 0);
   CHECK(closed(two.effects, 6));
 }
 
 TEST_CASE("reconnect: a second connection of a connected rank is refused") {
   Reconnecting two;
   two.effects.clear();
-  two.come(5, 0);
+  two.connect(5, 0);
   CHECK(closed(two.effects, 5));
-  CHECK(two.say(0, "cmd=get kvsname=kvs key=k\n") == "cmd=get_result rc=0 msg=success value=v\n");
+  CHECK(two.request(0, "cmd=get kvsname=kvs key=k\n") == "cmd=get_result rc=0 msg=success value=v\n");
 }
 
 TEST_CASE("reconnect: a rank of PMI-2 cannot reconnect after a barrier") {

@@ -74,7 +74,7 @@ TEST_CASE("process group: a barrier that can never complete is reported once") {
     std::erase_if(found, [](const Event& event) { return event.type != EventType::stuck; });
     return found;
   };
-  const char* const ways[] = {"finalize", "hang up", "end"};
+  const char* const ways[] = {"finalize", "disconnect", "end"};
   for (const std::string way : ways) {
     for (const bool first : {true, false}) {
       CAPTURE(way);
@@ -90,7 +90,7 @@ TEST_CASE("process group: a barrier that can never complete is reported once") {
       if (!first) wait();
       CHECK(stuck(effects).empty());
       if (way == "finalize") group.receive(1, "cmd=finalize\n", effects);
-      if (way == "hang up") group.eof(1, effects);
+      if (way == "disconnect") group.eof(1, effects);
       if (way == "end") group.depart(1, effects);
       if (first) wait();
       REQUIRE(stuck(effects).size() == 1);

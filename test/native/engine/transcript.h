@@ -117,16 +117,16 @@ inline TranscriptLine parse_line(std::string_view text, int number) {
   const auto resolved = [&](std::string_view said) {
     return text[colon] == '>' ? resolve_frame(said) : resolve(said);
   };
-  const std::string_view who = text.substr(0, colon);
+  const std::string_view side = text.substr(0, colon);
   const std::string_view what = text.substr(colon + 2);
   using Kind = TranscriptLine::Kind;
-  if (who == "E") return {Kind::event, 0, std::string(what), number};
-  const std::uint32_t connection = who.size() > 1 ? to_number(who.substr(1)) : 0;
-  if (who.starts_with("C")) {
+  if (side == "E") return {Kind::event, 0, std::string(what), number};
+  const std::uint32_t connection = side.size() > 1 ? to_number(side.substr(1)) : 0;
+  if (side.starts_with("C")) {
     if (what == "[eof]") return {Kind::hang_up, connection, {}, number};
     return {Kind::send, connection, resolved(what), number};
   }
-  if (!who.starts_with("S"))
+  if (!side.starts_with("S"))
     throw std::runtime_error("line " + std::to_string(number) + ": expected C, S or E");
   if (what == "[close]") return {Kind::closed, connection, {}, number};
   return {Kind::receive, connection, resolved(what), number};
