@@ -20,11 +20,11 @@ import { checkKey, checkKeys, checkPairs, checkValue, type WireLimits } from './
 
 /** The largest sizes that the server accepts, in bytes with a terminator. */
 export interface PmiMaxes {
-  /** Of the name of a key-value space. */
+  /** The largest kvsname. */
   kvsname: number;
-  /** Of a key. */
+  /** The largest key. */
   key: number;
-  /** Of a value. */
+  /** The largest value. */
   value: number;
 }
 

@@ -143,7 +143,7 @@ export type NameServerLostEvent = EventBase<'name-server-lost'>;
 export interface ProtocolErrorEvent extends EventBase<'protocol-error'> {
   /** The rank; absent if the connection has not proved which rank it is. */
   rank?: number;
-  /** What is wrong. */
+  /** What is invalid. */
   message: string;
 }
 
@@ -175,7 +175,7 @@ export interface SpawnEvent extends EventBase<'spawn'> {
   reject(rc: number, message?: string): void;
 }
 
-/** What happens in a process group, as its PMI server observes it. */
+/** The events of a process group that its PMI server reports. */
 export type PmiEvent =
   | ConnectedEvent
   | InitializedEvent

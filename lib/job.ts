@@ -19,7 +19,7 @@ import type { JobResult } from './result';
 import { signalNumber } from './signals';
 import type { PmiStatus } from './status';
 
-/** What an event of a spawned process group has beside its own fields. */
+/** A property of events of spawned process groups. */
 export interface OfGroup {
   /** The number of the process group; absent for group 0, which was launched. */
   group?: number;
@@ -96,7 +96,9 @@ export type RepeatedJobEventType =
   | 'spawn-refused'
   | 'group-ended';
 
-/** What happens in a job: the events of its PMI servers, the start and end of each rank, and what ranks spawn. */
+/**
+ * The events of a job: those of its PMI servers, the start and end of each rank, and spawned process groups.
+ */
 export type JobEvent =
   | (Exclude<PmiEvent, SpawnEvent | MissedEvent> & OfGroup)
   | StartedEvent
@@ -183,8 +185,8 @@ export class Job implements AsyncDisposable {
   }
 
   /**
-   * The events from now on, until the job has ended. If it is called as soon as launch() resolves, no event
-   * is missing. Events that wait for a slow reader are kept in memory. Of the types that ranks can repeat
+   * The events from now on, until the job has ended. To get all events, call this as soon as launch()
+   * resolves. Events that wait for a slow reader are kept in memory. Of the types that ranks can repeat
    * without end only 4,096 are kept, and a `missed` event counts the others.
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`

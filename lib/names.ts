@@ -28,7 +28,7 @@ export interface NameServerOptions {
 export interface PublishedName {
   /** The name. */
   service: string;
-  /** What was published under the name, as MPI_Open_port gave it. */
+  /** The port that was published under the name, as MPI_Open_port returned it. */
   port: string;
   /**
    * Process id of the launcher whose job has published it; absent if it is in a pid namespace that the server

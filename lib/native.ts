@@ -320,9 +320,9 @@ export interface NativeConnectOptions {
   spawned?: boolean;
   /** PMI_JOBID, for PMI 2. */
   jobId?: string;
-  /** PMI 1 or 2; 1 when absent. */
+  /** The version, 1 or 2; 1 if absent. */
   version?: number;
-  /** Of PMI 1; 1 when absent. */
+  /** The subversion of PMI-1; 1 if absent. */
   subversion?: number;
   /** Whether to send several puts and gets before the first reply. */
   pipeline: 'auto' | 'always' | 'never';
@@ -432,7 +432,10 @@ export interface Native {
   checkWhole(file: string): void;
   /** Replaces the file's content. If it throws, the content is unchanged. */
   writeWhole(file: string, content: string): void;
-  /** Waits up to `timeoutMs` milliseconds until a short line can be written to the fd without blocking. Returns true if it can. */
+  /**
+   * Waits up to `timeoutMs` milliseconds until a short line can be written to the fd without blocking.
+   * Returns false if it cannot.
+   */
   waitWritable(fd: number, timeoutMs: number): boolean;
   /** Returns the read end and the write end of each pipe. The caller owns them. */
   openPipes(count: number): number[];

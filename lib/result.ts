@@ -27,7 +27,13 @@ import { describeStatus, toPmiStatus, type PmiStatus, type RankState } from './s
 export type FailureReason =
   'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'startup' | 'output' | 'agent';
 
-/** How far a rank had come in PMI: `none`, it had not sent init; `initialized`; `finalized`. */
+/**
+ * How far a rank had come in PMI.
+ *
+ * - `none`: it had not sent init.
+ * - `initialized`: it had sent init.
+ * - `finalized`: it had sent finalize.
+ */
 export type RankPhase = 'none' | 'initialized' | 'finalized';
 
 /** Why a job failed: the first failure in time. */
@@ -56,7 +62,7 @@ export interface JobFailure {
   phase?: RankPhase;
   /** Why the PMI server closed the rank's connection before the failure; absent if it did not. */
   cutOff?: string;
-  /** The barrier that the rank was in, or, for `early`, the one that waits for it. */
+  /** The number of the barrier in which the rank was. For `early`: of the barrier that waits for it. */
   barrier?: number;
   /** For `early`: the ranks that waited, as an idset. */
   waiting?: string;
@@ -76,7 +82,7 @@ export interface JobApp {
   ranks: number;
 }
 
-/** When a rank did what: milliseconds since the launch; absent for what it did not do. */
+/** Times of a rank, in milliseconds since the launch. A time is absent if the event did not happen. */
 export interface RankTimes {
   /** Its process was started. */
   started?: number;
@@ -108,7 +114,7 @@ export interface RankResult {
   coreDumped: boolean;
   /** True if it ran when wireup ended the job: its exit is not a failure of its own. */
   ended: boolean;
-  /** When it did what. */
+  /** The times of its start, its PMI requests and its exit. */
   times: RankTimes;
 }
 

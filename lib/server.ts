@@ -231,10 +231,9 @@ export class PmiServer implements AsyncDisposable {
   }
 
   /**
-   * The events from now on, until the server is closed. If it is called as soon as listen() resolves, no
-   * event is missing. Every iterator gets every event. Events that wait for a slow reader are kept in memory.
-   * Of the types that peers can repeat without end only 4,096 are kept, and a `missed` event counts the
-   * others.
+   * The events from now on, until the server is closed. To get all events, call this as soon as listen()
+   * resolves. Every iterator gets every event. Events that wait for a slow reader are kept in memory. Of the
+   * types that peers can repeat without end only 4,096 are kept, and a `missed` event counts the others.
    *
    * @throws {@link PmiError} `ERR_PMI_OPTION`
    */

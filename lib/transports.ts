@@ -7,17 +7,17 @@
 export type PmiTransport = 'fd' | 'tcp' | 'unix';
 
 interface Transport {
-  /** For `wireup run --info`. */
+  /** The name in the output of `wireup run --info`. */
   readonly title: string;
-  /** Ranks inherit their connection. Otherwise they connect to an address. */
+  /** True: ranks inherit their connection. False: they connect to an address. */
   readonly inherited: boolean;
   /** The address on which the server of a job listens, or `private`: a socket in a private folder. */
   readonly listen?: string;
   /** MPI libraries cannot read such an address in PMI_PORT, so wireup-exec runs before each rank's program and connects. */
   readonly shim: boolean;
-  /** The option `ports` of launch() has a meaning. */
+  /** True: the option `ports` of launch() has an effect. */
   readonly ports: boolean;
-  /** `wireup bench` has a floor for it (native/tools/bench/echo.cpp). */
+  /** True: `wireup bench` has a floor for it (native/tools/bench/echo.cpp). */
   readonly floor: boolean;
 }
 
