@@ -1,4 +1,4 @@
-/** `wireup bench` with few ranks and one turn: that it measures, not what. */
+/** `wireup bench` with few ranks and one turn. These tests check that it measures, not the values. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -10,12 +10,12 @@ import type { Report } from '../../lib/cli/bench/run.mjs' with { 'resolution-mod
 
 const cli = join(__dirname, '../../dist/cli.js');
 const benchPath = join(__dirname, '../../build/Release/wireup-bench');
-/** vitest cannot interrupt what is run synchronously. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 const scratch = mkdtempSync(join(tmpdir(), 'bench-test-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
 
-/** The only one in PATH, so that no other launcher is. */
+/** The only folder in PATH, so that no other launcher is found. */
 symlinkSync('/bin/true', join(scratch, 'true'));
 
 function bench(args: string[], path = scratch): { stdout: string; stderr: string; status: number | null } {
@@ -34,40 +34,43 @@ function report(...args: string[]): Report {
   return JSON.parse(stdout) as Report;
 }
 
-test.each(['exchange', 'barrier', 'get', 'put', 'connect'] as const)('%s over each transport', (what) => {
-  const { figures, machine, pairs } = report(what, '--ranks', '3');
-  expect(machine.node).toBe(process.version);
-  expect(pairs).toBe(1);
-  expect(figures.map((figure) => [figure.what, figure.pmi, figure.ranks, figure.swarm])).toEqual(
-    ['fd', 'tcp', 'unix'].map((pmi) => [what, pmi, 3, false]),
-  );
-  for (const { series, toFloor } of figures) {
-    expect(Object.keys(series)).toEqual(['floor', 'wireup', 'floor again']);
-    for (const { milliseconds, spreadMs, serverNs, memoryBytes } of Object.values(series)) {
-      for (const values of [milliseconds, spreadMs, serverNs]) {
-        expect(values).toHaveLength(1);
-        expect(values![0]).toBeGreaterThanOrEqual(0);
+test.each(['exchange', 'barrier', 'get', 'put', 'connect'] as const)(
+  'wireup bench measures %s over each transport',
+  (what) => {
+    const { figures, machine, pairs } = report(what, '--ranks', '3');
+    expect(machine.node).toBe(process.version);
+    expect(pairs).toBe(1);
+    expect(figures.map((figure) => [figure.what, figure.pmi, figure.ranks, figure.swarm])).toEqual(
+      ['fd', 'tcp', 'unix'].map((pmi) => [what, pmi, 3, false]),
+    );
+    for (const { series, toFloor } of figures) {
+      expect(Object.keys(series)).toEqual(['floor', 'wireup', 'floor again']);
+      for (const { milliseconds, spreadMs, serverNs, memoryBytes } of Object.values(series)) {
+        for (const values of [milliseconds, spreadMs, serverNs]) {
+          expect(values).toHaveLength(1);
+          expect(values![0]).toBeGreaterThanOrEqual(0);
+        }
+        expect(memoryBytes?.length).toBe(what === 'connect' ? 1 : undefined);
       }
-      expect(memoryBytes?.length).toBe(what === 'connect' ? 1 : undefined);
+      // One turn is not enough for an interval.
+      expect(toFloor.wireup!.time).toEqual({
+        median: series.wireup!.milliseconds[0]! / series.floor!.milliseconds[0]!,
+        low: null,
+        high: null,
+      });
+      expect(Object.keys(toFloor)).toEqual(['wireup', 'floor again']);
     }
-    // One turn is too few for an interval.
-    expect(toFloor.wireup!.time).toEqual({
-      median: series.wireup!.milliseconds[0]! / series.floor!.milliseconds[0]!,
-      low: null,
-      high: null,
-    });
-    expect(Object.keys(toFloor)).toEqual(['wireup', 'floor again']);
-  }
-});
+  },
+);
 
-test.each(['exchange', 'barrier', 'connect'] as const)('%s of a swarm', (what) => {
+test.each(['exchange', 'barrier', 'connect'] as const)('wireup bench --swarm measures %s', (what) => {
   const { figures } = report(what, '--swarm', '--ranks', '50,100,200');
   expect(figures.map(({ pmi, ranks, swarm }) => [pmi, ranks, swarm])).toEqual(
     ['tcp', 'unix'].flatMap((pmi) => [50, 100, 200].map((ranks) => [pmi, ranks, true])),
   );
 });
 
-test('launch, and how cost grows', () => {
+test('wireup bench measures launch, and how its cost grows with the number of ranks', () => {
   const { figures, growth } = report('launch', '--ranks', '1,2,4');
   expect(figures.map(({ what, pmi, ranks }) => [what, pmi, ranks])).toEqual(
     [1, 2, 4].map((ranks) => ['launch', undefined, ranks]),
@@ -75,7 +78,7 @@ test('launch, and how cost grows', () => {
   expect(growth).toEqual([{ what: 'launch', exponent: expect.any(Number) as number }]);
 });
 
-test('beside busy loops, which are gone afterwards', () => {
+test('wireup bench --load measures beside busy loops, and ends them', () => {
   const busy = (): string[] =>
     readdirSync('/proc').filter((pid) => {
       try {
@@ -89,7 +92,7 @@ test('beside busy loops, which are gone afterwards', () => {
   expect(busy()).toEqual([]);
 });
 
-test('lines for people, and a report that needs no network', () => {
+test('wireup bench prints its figures, and its HTML report loads nothing', () => {
   const file = join(scratch, 'report.html');
   const { stdout, stderr, status } = bench([
     'exchange',
@@ -109,11 +112,11 @@ test('lines for people, and a report that needs no network', () => {
   const html = readFileSync(file, 'utf8');
   expect(html.match(/<svg /g)).toHaveLength(2);
   expect(html).toContain('exchange over fd');
-  // The names of SVG's namespaces are addresses that nobody fetches.
+  // The names of SVG's namespaces are URLs, which browsers do not load.
   expect(html.replaceAll(/ xmlns(:\w+)?="[^"]*"/g, '')).not.toMatch(/https?:|<script|<link|url\((?!#)|src=/);
 });
 
-test('another launcher that cannot is named once, and left out from there on', () => {
+test('wireup bench reports a launcher that fails once, and does not use it again', () => {
   const folder = mkdtempSync(join(scratch, 'path-'));
   writeFileSync(
     join(folder, 'srun'),
@@ -133,7 +136,7 @@ test('another launcher that cannot is named once, and left out from there on', (
   expect(stdout.match(/^ {2}wireup /gm)).toHaveLength(3);
 });
 
-test('what was measured before a run fails is kept, and the failure is told once', () => {
+test('wireup bench keeps the figures from before a failed run, and reports the failure once', () => {
   const file = join(scratch, 'kept.json');
   const words = [
     process.execPath,
@@ -170,7 +173,7 @@ test('what was measured before a run fails is kept, and the failure is told once
   ]);
 });
 
-test('^C keeps what has been measured, of the last benchmark its complete turns', async () => {
+test('wireup bench keeps its figures at ^C, and those of complete turns of the last benchmark', async () => {
   const file = join(scratch, 'stopped.json');
   const tool = spawn(
     process.execPath,
@@ -180,9 +183,9 @@ test('^C keeps what has been measured, of the last benchmark its complete turns'
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   );
-  const said = Promise.all([text(tool.stdout), text(tool.stderr)]);
+  const printed = Promise.all([text(tool.stdout), text(tool.stderr)]);
   const ended = once(tool, 'close') as Promise<[number]>;
-  // A run is a process of its own, whose server is another: some have ended when the fifteenth is seen.
+  // Each run is a process, and so is its server. When the 15th process is seen, some runs have ended.
   const runs = new Set<string>();
   const childrenOf = (pid: number): string[] =>
     readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
@@ -194,7 +197,7 @@ test('^C keeps what has been measured, of the last benchmark its complete turns'
   }
   tool.kill('SIGINT');
   const [code] = await ended;
-  const [stdout, stderr] = await said;
+  const [stdout, stderr] = await printed;
   expect(code).toBe(130);
   expect(stderr).toBe('wireup: stopped: 1 of 2 benchmarks have figures\n');
   const { figures } = JSON.parse(readFileSync(file, 'utf8')) as Report;
@@ -206,7 +209,7 @@ test('^C keeps what has been measured, of the last benchmark its complete turns'
   for (const { milliseconds } of Object.values(series)) expect(milliseconds).toHaveLength(turns);
 });
 
-test('a run that is not over in time is ended, and the limit is named', async () => {
+test('a run of a benchmark that exceeds its time limit is ended, and the error names the limit', async () => {
   const { conduct } = await import('../../lib/cli/bench/conduct.mjs');
   const run = conduct({
     what: 'launch',
@@ -227,7 +230,7 @@ test.each([
   [['--ranks', '0'], /expected a whole number from 1/],
   [['--swarm', '--pmi', 'fd'], /expected --pmi tcp or --pmi unix/],
   [['launch', '--swarm'], /the benchmark launch starts a process for each rank/],
-])('%j is wrong use', (args, complaint) => {
+])('wireup bench %j is wrong use', (args, complaint) => {
   const { stdout, stderr, status } = bench(args);
   expect({ stdout, status }).toEqual({ stdout: '', status: 2 });
   expect(stderr).toMatch(complaint);

@@ -1,4 +1,4 @@
-// PmiClient against our own server: what the fault tests (lost, wrong and silent servers) do not reach.
+// PmiClient with PmiServer. The fault tests cover servers that end, fail or do not reply.
 
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
@@ -19,27 +19,30 @@ async function pair(options: { pipeline?: boolean } = {}): Promise<[PmiServer, P
   return [server, first!, second!];
 }
 
-test.each([true, false])('putMany and getMany, pipeline: %s', async (pipeline) => {
-  const [server, one, two] = await pair({ pipeline });
-  const entries = Array.from({ length: 1000 }, (_, i): [string, string] => [
-    `key-${i}`,
-    i % 7 === 0 ? '' : `value ${i} = ${'x'.repeat(i % 900)}`,
-  ]);
-  await Promise.all([
-    one.putMany(entries.slice(0, 500)),
-    two.putMany(Object.fromEntries(entries.slice(500))),
-  ]);
-  await Promise.all([one.barrier(), two.barrier()]);
-  const keys = entries.map(([key]) => key).reverse();
-  expect(await two.getMany(keys)).toEqual(entries.map(([, value]) => value).reverse());
-  expect(await one.getMany([])).toEqual([]);
-  await one.putMany({});
-  await Promise.all([one.finalize(), two.finalize()]);
-  await server.close();
-});
+test.each([true, false])(
+  'putMany() and getMany() store and return 1000 keys with pipeline: %s',
+  async (pipeline) => {
+    const [server, one, two] = await pair({ pipeline });
+    const entries = Array.from({ length: 1000 }, (_, i): [string, string] => [
+      `key-${i}`,
+      i % 7 === 0 ? '' : `value ${i} = ${'x'.repeat(i % 900)}`,
+    ]);
+    await Promise.all([
+      one.putMany(entries.slice(0, 500)),
+      two.putMany(Object.fromEntries(entries.slice(500))),
+    ]);
+    await Promise.all([one.barrier(), two.barrier()]);
+    const keys = entries.map(([key]) => key).reverse();
+    expect(await two.getMany(keys)).toEqual(entries.map(([, value]) => value).reverse());
+    expect(await one.getMany([])).toEqual([]);
+    await one.putMany({});
+    await Promise.all([one.finalize(), two.finalize()]);
+    await server.close();
+  },
+);
 
-test('pipeline: false asks for one thing at a time, true for many; by default only servers that are known are asked for many', async () => {
-  // No answer comes before that many requests have waited for one.
+test('pipeline: false sends one request at a time, true sends many; the default depends on the server', async () => {
+  // The server replies only once it has received `hold` requests. Returns the largest number of requests without a reply.
   const mostInFlight = async (
     pipeline: boolean | undefined,
     hold: number,
@@ -51,7 +54,7 @@ test('pipeline: false asks for one thing at a time, true for many; by default on
       new Promise((resolve) => {
         waiting.push(() => resolve(text));
         most = Math.max(most, waiting.length);
-        // What was said together with this is read by then.
+        // By then the server has read all requests that were sent with this one.
         setImmediate(() => {
           if (most >= hold) for (const release of waiting.splice(0)) release();
         });
@@ -84,13 +87,13 @@ test('pipeline: false asks for one thing at a time, true for many; by default on
   };
   expect(await mostInFlight(false, 1)).toBe(1);
   expect(await mostInFlight(true, 20)).toBeGreaterThanOrEqual(20);
-  // Slurm's, Hydra's and wireup's names.
+  // The kvsnames of Slurm, Hydra and wireup.
   expect(await mostInFlight(undefined, 1, '12.0')).toBe(1);
   expect(await mostInFlight(undefined, 20, 'kvs_4711_0_1_host')).toBeGreaterThanOrEqual(20);
   expect(await mostInFlight(undefined, 20, 'wireup-0123')).toBeGreaterThanOrEqual(20);
 });
 
-test('one of many that fails rejects all, by its name, and disturbs nothing else', async () => {
+test('getMany() and putMany() reject with the name of the key that fails, and affect no other request', async () => {
   const [server, one, two] = await pair();
   await one.putMany({ a: '1', b: '2' });
   const many = one.getMany(['a', 'missing', 'b', 'also-missing']);
@@ -135,12 +138,12 @@ test.each<[string, (pmi: PmiClient) => Promise<unknown>, RegExp]>([
     /^port: expected at most 423 bytes/,
   ],
   [
-    'an attribute, over PMI-1',
+    'a node attribute, over PMI-1',
     (pmi) => pmi.getNodeAttribute('a'),
     /^version: expected PMI 2.0 at both sides for attributes, got '1.1'$/,
   ],
   [
-    'a group, over PMI-1.1',
+    'a barrier group, over PMI-1.1',
     (pmi) => pmi.barrier({ group: [0] }),
     /^version: expected PMI 1.2 at both sides for barriers of groups, got '1.1'$/,
   ],
@@ -151,9 +154,9 @@ test.each<[string, (pmi: PmiClient) => Promise<unknown>, RegExp]>([
     (pmi) => pmi.spawn([{ program: 'a', args: ['x\ny'] }]),
     /^programs\[0\]\.args\[0\]: /,
   ],
-])('wrong use asks no server: %s', async (_, ask, message) => {
+])('wrong use rejects without a request to the server: %s', async (_, ask, message) => {
   const [server, one, two] = await pair();
-  // Whatever is asked is answered behind this, so what rejects has not been asked.
+  // The server replies only after the end of this barrier, so a call that rejects before has sent no request.
   const waiting = one.barrier();
   await expect(ask(one)).rejects.toMatchObject({
     code: 'ERR_PMI_OPTION',
@@ -166,7 +169,7 @@ test.each<[string, (pmi: PmiClient) => Promise<unknown>, RegExp]>([
   await server.close();
 });
 
-test('after a barrier that was given up nothing hangs, and all goes on when it is over', async () => {
+test('after a barrier has timed out, requests reject until the barrier ends, and work again then', async () => {
   const [server, one, two] = await pair();
   await expect(one.barrier({ timeout: 20 })).rejects.toMatchObject({ code: 'ERR_PMI_TIMEOUT' });
   const pending = {
@@ -177,7 +180,7 @@ test('after a barrier that was given up nothing hangs, and all goes on when it i
   await expect(one.put('k', '1')).rejects.toMatchObject(pending);
   await expect(one.finalize()).rejects.toMatchObject({ code: 'ERR_PMI_PENDING' });
   await two.barrier();
-  // Its answer is on the way.
+  // The reply to the barrier may not have arrived yet.
   let put = one.put('k', '1');
   while (
     await put.then(
@@ -193,7 +196,7 @@ test('after a barrier that was given up nothing hangs, and all goes on when it i
   await server.close();
 });
 
-test('events of a server tell when they happened', async () => {
+test('events of a server have the times at which they happened', async () => {
   const begin = performance.now();
   const server = await PmiServer.listen({ size: 1, address: 'unix' });
   const events = server.events();
@@ -209,7 +212,7 @@ test('events of a server tell when they happened', async () => {
   expect(times.at(-1)).toBeLessThan(performance.now() - begin);
 });
 
-test("a server's own key that is not there is empty in PMI 1, as RFC 13 has it", async () => {
+test('a missing key with the prefix PMI_ has an empty value in PMI-1, as RFC 13 specifies', async () => {
   const [server, one, two] = await pair();
   expect(await one.getMany(['PMI_no_such_key', 'PMI_process_mapping'])).toEqual(['', '(vector,(0,1,2))']);
   await expect(one.get('no_such_key')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
@@ -217,7 +220,7 @@ test("a server's own key that is not there is empty in PMI 1, as RFC 13 has it",
   await server.close();
 });
 
-test.each([1, 2] as const)('spawn() over PMI %s', async (version) => {
+test.each([1, 2] as const)('spawn() over PMI-%s sends the request and returns the reply', async (version) => {
   await using server = await PmiServer.listen({ size: 1, address: 'unix' });
   const events = server.events();
   await using pmi = await PmiClient.fromEnv({ env: server.env(0), version });
@@ -251,7 +254,7 @@ test.each([1, 2] as const)('spawn() over PMI %s', async (version) => {
   await expect(again).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: 7, message: 'spawn x: no_room' });
 });
 
-test('calls that were not awaited are answered in their order', async () => {
+test('calls that were not awaited settle in their order', async () => {
   const [server, one, two] = await pair();
   const order: string[] = [];
   const note = (name: string) => (value: unknown) => order.push(`${name}:${value}`);
@@ -276,7 +279,7 @@ test('calls that were not awaited are answered in their order', async () => {
   await server.close();
 });
 
-test('what the server says of the rank', async () => {
+test('a client has the properties of its rank and its job', async () => {
   const [server, one, two] = await pair();
   expect(two).toMatchObject({
     rank: 1,
@@ -299,7 +302,7 @@ test('what the server says of the rank', async () => {
   await server.close();
 });
 
-test('PMI_SPAWNED', async () => {
+test('a client with PMI_SPAWNED=1 is spawned', async () => {
   const server = await PmiServer.listen({ size: 1, address: 'unix' });
   const pmi = await PmiClient.fromEnv({ env: { ...server.env(0), PMI_SPAWNED: '1' } });
   expect(pmi.spawned).toBe(true);
@@ -307,7 +310,7 @@ test('PMI_SPAWNED', async () => {
   await server.close();
 });
 
-test('a name that stands for several addresses: each is tried', async () => {
+test('a client tries each address of a host name', async () => {
   const server = await PmiServer.listen({ size: 1, address: 'tcp' });
   const port = server.address!.split(':').at(-1)!;
   const pmi = await PmiClient.connect({ address: `localhost:${port}`, id: server.env(0).PMI_ID! });
@@ -316,7 +319,7 @@ test('a name that stands for several addresses: each is tried', async () => {
   await server.close();
 });
 
-test('wrong use is told at the call', async () => {
+test('wrong use rejects at the call with ERR_PMI_OPTION', async () => {
   const [server, one, two] = await pair();
   const wrong: [Promise<unknown>, RegExp][] = [
     [one.getMany('key' as never), /keys: expected an array of strings/],
@@ -342,7 +345,7 @@ test('wrong use is told at the call', async () => {
 });
 
 test(
-  '10,000 clients in one process exchange cards by one server in another',
+  '10,000 clients in one process exchange business cards through one server in another',
   { timeout: 120_000 },
   async () => {
     const { stdout } = await promisify(execFile)(
@@ -356,7 +359,7 @@ test(
   },
 );
 
-test('the benchmark of getMany prints both', { timeout: 60_000 }, async () => {
+test('test/bench/get-many.mjs prints the times of get and getMany', { timeout: 60_000 }, async () => {
   const { stdout } = await promisify(execFile)(process.execPath, ['test/bench/get-many.mjs', '1000', '3'], {
     cwd: root,
   });

@@ -1,4 +1,4 @@
-/** The programs of examples/ do what they say, from the built package. */
+/** The programs of examples/ work as described, with the built package. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,7 @@ let folder: string;
 beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'wireup-examples-'))));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test('launch.mjs prints how each rank ended', async () => {
+test('launch.mjs prints the ending of each rank', async () => {
   const { code, stdout, stderr } = await run([
     process.execPath,
     example('launch'),
@@ -33,46 +33,49 @@ test('launch.mjs prints how each rank ended', async () => {
   expect(stderr).toMatch(/^rank 1 \(pid \d+, sh\) on \S+ exited with code 3; 2 other ranks were ended\n$/);
 });
 
-test('launch.mjs and rank.mjs: four ranks find each other', async () => {
+test('four ranks of rank.mjs exchange business cards under launch.mjs', async () => {
   const { code, stdout, stderr } = await run([process.execPath, example('launch'), '4', ...rank]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   for (let number = 0; number < 4; number++)
     expect(lines(stdout)).toContain(`rank ${number} of 4 has 3 addresses`);
 });
 
-test('rank.mjs alone is a job of size 1', async () => {
+test('rank.mjs without a launcher is a job of size 1', async () => {
   const { code, stdout } = await run(rank);
   expect({ code, stdout }).toEqual({ code: 0, stdout: 'rank 0 of 1 has 0 addresses\n' });
 });
 
-test.each(['unix', 'tcp'])('serve.mjs over %s serves ranks that have only its files', async (transport) => {
-  const server = spawn(process.execPath, [example('serve'), '2', transport, folder], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const output = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
-  try {
-    expect((await output.next()).value).toMatch(/^serving 2 ranks at (unix|tcp):\/\//);
-    const ends = [0, 1].map((number) => {
-      const file = join(folder, `rank-${number}.env`);
-      expect(statSync(file).mode & 0o777).toBe(0o600);
-      const env = Object.fromEntries(
-        readFileSync(file, 'utf8')
-          .trimEnd()
-          .split('\n')
-          .map((line) => /^(\w+)=(.*)$/.exec(line)!.slice(1) as [string, string]),
-      );
-      return run(rank, { environment: env });
+test.each(['unix', 'tcp'])(
+  'serve.mjs over %s serves ranks that know only the files that it writes',
+  async (transport) => {
+    const server = spawn(process.execPath, [example('serve'), '2', transport, folder], {
+      stdio: ['ignore', 'pipe', 'inherit'],
     });
-    for (const [number, { code, stdout }] of (await Promise.all(ends)).entries())
-      expect({ code, stdout }).toEqual({ code: 0, stdout: `rank ${number} of 2 has 1 addresses\n` });
-    expect((await output.next()).value).toBe('all ranks have finalized');
-    expect((await output.next()).done).toBe(true);
-  } finally {
-    server.kill();
-  }
-});
+    const output = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
+    try {
+      expect((await output.next()).value).toMatch(/^serving 2 ranks at (unix|tcp):\/\//);
+      const ends = [0, 1].map((number) => {
+        const file = join(folder, `rank-${number}.env`);
+        expect(statSync(file).mode & 0o777).toBe(0o600);
+        const env = Object.fromEntries(
+          readFileSync(file, 'utf8')
+            .trimEnd()
+            .split('\n')
+            .map((line) => /^(\w+)=(.*)$/.exec(line)!.slice(1) as [string, string]),
+        );
+        return run(rank, { environment: env });
+      });
+      for (const [number, { code, stdout }] of (await Promise.all(ends)).entries())
+        expect({ code, stdout }).toEqual({ code: 0, stdout: `rank ${number} of 2 has 1 addresses\n` });
+      expect((await output.next()).value).toBe('all ranks have finalized');
+      expect((await output.next()).done).toBe(true);
+    } finally {
+      server.kill();
+    }
+  },
+);
 
-test('events.mjs prints what happens, in order', async () => {
+test('events.mjs prints the events in order', async () => {
   const { code, stdout, stderr } = await run([process.execPath, example('events'), '2', ...rank]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   const events = lines(stdout).filter((line) => !line.includes('addresses'));
@@ -89,7 +92,7 @@ test('events.mjs prints what happens, in order', async () => {
   expect(events.at(-1)).toBe('exit code 0');
 });
 
-test('spawn.mjs starts what a rank asks for', async () => {
+test('spawn.mjs starts the programs that a rank spawns', async () => {
   const program = join(folder, 'parent.mjs');
   writeFileSync(
     program,

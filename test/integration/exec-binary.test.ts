@@ -1,4 +1,4 @@
-/** wireup-exec as a file: what it needs of the system that it is bind-mounted into. */
+/** The file wireup-exec, which is bind-mounted into containers: what it needs there. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,38 +8,38 @@ import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines, run, wireup } from '../support/run';
 
-/** vitest cannot interrupt a synchronous call. A build takes a minute. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. A build takes a minute. */
 const timeout = 500_000;
 
-/** The libraries that a program names, and its loader. */
+/** The needed libraries of a program, and its loader. */
 function needed(file: string): { libraries: string[]; loader: string | undefined } {
-  const said = execFileSync('readelf', ['--dynamic', '--program-headers', '--wide', file], {
+  const output = execFileSync('readelf', ['--dynamic', '--program-headers', '--wide', file], {
     encoding: 'utf8',
     timeout,
   });
   return {
-    libraries: [...said.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name!),
-    loader: /program interpreter: (\S+)\]/.exec(said)?.[1],
+    libraries: [...output.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name!),
+    loader: /program interpreter: (\S+)\]/.exec(output)?.[1],
   };
 }
 
-it('the ordinary one needs a libc, and nothing else', () => {
+it('wireup-exec needs only a libc', () => {
   const { libraries, loader } = needed(join(root, 'build/Release/wireup-exec'));
   expect(loader).toBeDefined();
   expect(libraries).toContainEqual(expect.stringMatching(/^libc\.so/));
-  // What glibc has in libraries of its own; the last is the loader.
+  // Older versions of glibc have these as separate libraries. The last one is the loader.
   expect(
     libraries.filter((name) => !/^(lib(c|m|pthread|dl|rt|resolv)\.so\.\d+|ld-linux.*)$/.test(name)),
   ).toEqual([]);
 });
 
-// This compiles most of the core, which takes a minute: only the long form does it.
+// Only in the long form, because it compiles most of the core, which takes a minute.
 if (long) testStatic();
 
 function testStatic(): void {
   const tools = needs('cmake', 'cc');
   describe.skipIf(tools.missing)(`WIREUP_STATIC_EXEC=ON${tools.note}`, () => {
-    it('builds one that needs nothing, and it works', { timeout }, async () => {
+    it('builds a wireup-exec that needs no library, and works', { timeout }, async () => {
       const folder = join(root, 'out/static');
       const cmake = (...args: string[]): void =>
         void execFileSync(installed('cmake'), args, {
@@ -47,7 +47,7 @@ function testStatic(): void {
           stdio: ['ignore', 'ignore', 'inherit'],
           timeout,
         });
-      // Neither optimised nor with debug information: only that takes long.
+      // Without optimization and debug information, which take most of the time.
       cmake(
         '-B',
         folder,

@@ -1,4 +1,4 @@
-/** What a get costs the server, counted and not timed, so that it cannot creep: instructions of its thread in user space. */
+/** The cost of a get on the server: the instructions of its thread in user space, which do not depend on the load. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,19 +8,19 @@ import { needs, installed } from '../support/installed';
 import { root } from '../support/root';
 
 /**
- * On x86-64, by g++ 12 with the flags of `npm install`. Who lowers it says the new number here and in
- * docs/performance.md; who must raise it says why.
+ * The number on x86-64 with g++ 12 and the flags of `npm install`. If you lower it, write the new number here and in
+ * docs/performance.md. If you must raise it, give the reason there.
  */
 const INSTRUCTIONS = 2_688;
-/** Compilers and C libraries differ a little. */
+/** A fraction, because compilers and C libraries differ a little. */
 const SLACK = 1.1;
 
 const tools = needs('valgrind', 'c++');
-/** vitest cannot interrupt what is run synchronously. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 100_000;
 
 it.skipIf(tools.missing || process.arch !== 'x64')(
-  `a get takes no more than ${INSTRUCTIONS} instructions of the server and a tenth${tools.note}`,
+  `a get costs the server at most ${INSTRUCTIONS} instructions plus a tenth${tools.note}`,
   { timeout: 3 * timeout },
   () => {
     const folder = mkdtempSync(join(tmpdir(), 'wireup-get-cost-'));
@@ -56,13 +56,13 @@ it.skipIf(tools.missing || process.arch !== 'x64')(
           ],
           { timeout, stdio: ['ignore', 'ignore', 'pipe'] },
         );
-        // The first thread is the server's.
+        // The first thread is that of the server.
         return Number(/^totals: (\d+)$/m.exec(readFileSync(`${out}-01`, 'utf8'))![1]);
       };
       const each = (count(3000) - count(1000)) / 2000;
       console.log(`a get: ${each} instructions of the server`);
       expect(each).toBeLessThanOrEqual(INSTRUCTIONS * SLACK);
-      // Far below it the number says nothing any more.
+      // If the number is far above the cost, it must be lowered.
       expect(each).toBeGreaterThan(INSTRUCTIONS / SLACK);
     } finally {
       rmSync(folder, { recursive: true, force: true });

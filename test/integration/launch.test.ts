@@ -7,7 +7,7 @@ import { describeFailure, launch, type Job, type JobEvent, type LaunchOptions } 
 import { long } from '../support/long';
 
 const cli = join(__dirname, '../../dist/cli.js');
-/** vitest cannot interrupt what is run synchronously. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 const shell = (script: string, ranks: number, more: Partial<LaunchOptions> = {}): LaunchOptions => ({
   program: 'sh',
@@ -17,11 +17,11 @@ const shell = (script: string, ranks: number, more: Partial<LaunchOptions> = {})
   stderr: 'ignore',
   ...more,
 });
-/** A rank that only its being ended ends. */
+/** A program that runs until it is killed. */
 const wait = 'exec tail -f /dev/null';
 
-describe.each(['fd', 'tcp', 'unix'] as const)('over %s', (pmi) => {
-  test('an exchange', async () => {
+describe.each(['fd', 'tcp', 'unix'] as const)('a job over %s', (pmi) => {
+  test('exchanges business cards', async () => {
     const job = await launch({
       program: process.execPath,
       args: [cli, 'exchange'],
@@ -43,7 +43,7 @@ describe.each(['fd', 'tcp', 'unix'] as const)('over %s', (pmi) => {
     expect(events.filter(({ type }) => type === 'finalized')).toHaveLength(4);
   });
 
-  test('a program that does not exist', async () => {
+  test('fails with exit code 127 if its program does not exist', async () => {
     const { exitCode, failure } = await (await launch({ program: 'no-such-program', ranks: 3, pmi })).result;
     expect(exitCode).toBe(127);
     expect(failure).toMatchObject({
@@ -52,14 +52,14 @@ describe.each(['fd', 'tcp', 'unix'] as const)('over %s', (pmi) => {
     });
   });
 
-  test('programs that are not executable', async () => {
+  test('fails with exit code 126 if its program is not executable', async () => {
     for (const program of ['/etc/passwd', '/tmp']) {
       expect((await (await launch({ program, ranks: 1, pmi })).result).exitCode).toBe(126);
     }
   });
 });
 
-describe('how a job ends', () => {
+describe('a job', () => {
   test.each([
     [
       'exit 3',
@@ -76,7 +76,7 @@ describe('how a job ends', () => {
       { exitCode: 139, failure: { reason: 'signal', rank: 1, signal: 'SIGSEGV' } },
       /was killed by SIGSEGV/,
     ],
-  ])('one rank does %s', async (script, expected, line) => {
+  ])('fails with the code of a rank that runs %s', async (script, expected, line) => {
     const job = await launch(shell(`[ $PMI_RANK = 1 ] || ${wait}; ${script}`, 4));
     const result = await job.result;
     expect(result).toMatchObject({ ...expected, ended: 3 });
@@ -84,7 +84,7 @@ describe('how a job ends', () => {
     expect(result.ranks.filter(({ signal }) => signal === 'SIGTERM').length).toBe(3);
   });
 
-  test('abort says its code and its message', async () => {
+  test('fails with the code and the message of an abort', async () => {
     const script =
       "import('" +
       join(__dirname, '../../dist/index.mjs') +
@@ -107,13 +107,13 @@ describe('how a job ends', () => {
     );
   });
 
-  test('ranks that are no PMI programs', async () => {
+  test('succeeds if its programs do not use PMI', async () => {
     const result = await (await launch(shell('exit 0', 16))).result;
     expect(result.exitCode).toBe(0);
     expect(result.ranks.every(({ state }) => state === 'absent' || state === 'disconnected')).toBe(true);
   });
 
-  test('a rank that leaves before a barrier', async () => {
+  test('fails if a rank exits while others wait in a barrier', async () => {
     const module = join(__dirname, '../../dist/index.mjs');
     const script = `import('${module}').then(async ({ PmiClient }) => { if (process.env.PMI_RANK === '1') process.exit(0); const pmi = await PmiClient.fromEnv(); await pmi.barrier(); })`;
     const job = await launch({
@@ -140,11 +140,11 @@ describe('how a job ends', () => {
     expect(['0', '2', '0,2']).toContain(failure!.waiting);
   });
 
-  test('a time limit', async () => {
+  test('fails with exit code 124 at its time limit', async () => {
     const { exitCode, failure, ended, ranks, duration } = await (
       await launch(shell(wait, 2, { timeout: 200 }))
     ).result;
-    // Whoever has been started by then.
+    // Not all ranks may have been started by then.
     expect({ exitCode, ended }).toEqual({
       exitCode: 124,
       ended: ranks.filter(({ pid }) => pid !== undefined).length,
@@ -154,7 +154,7 @@ describe('how a job ends', () => {
     expect(duration).toBeGreaterThanOrEqual(200);
   });
 
-  test('started resolves with the pids, and rejects when not all were started', async () => {
+  test('resolves `started` with the pids, and rejects it if not all ranks were started', async () => {
     const job = await launch(shell(wait, 3));
     const pids = await job.started;
     expect((await job.stop()).ranks.map(({ pid }) => pid)).toEqual(pids);
@@ -163,7 +163,7 @@ describe('how a job ends', () => {
     });
   });
 
-  test('stop() is no failure and no success', async () => {
+  test('that is stopped has no failure, and exit code 143', async () => {
     const job = await launch(shell(wait, 4));
     const result = await job.stop({ grace: 60_000 });
     const ended = result.ranks.filter(({ pid }) => pid !== undefined).length;
@@ -176,7 +176,7 @@ describe('how a job ends', () => {
     await expect(job.status()).rejects.toMatchObject({ code: 'ERR_PMI_CLOSED' });
   });
 
-  test('a job that fails and is then stopped has its failure, and is stopped', async () => {
+  test('that fails and is then stopped has a failure, and is marked as stopped', async () => {
     const job = await launch(shell(`[ $PMI_RANK = 1 ] || ${wait}; exit 3`, 2, { onFailure: 'wait' }));
     for await (const event of job.events()) if (event.type === 'exited') break;
     expect(await job.stop()).toMatchObject({
@@ -187,7 +187,7 @@ describe('how a job ends', () => {
     });
   });
 
-  test('events tell when they happened, by the clock of the result', async () => {
+  test('has events with the times at which they happened, by the clock of the result', async () => {
     const job = await launch({
       program: process.execPath,
       args: [cli, 'exchange'],
@@ -196,7 +196,7 @@ describe('how a job ends', () => {
       stderr: 'ignore',
     });
     const events: (JobEvent & { time: number })[] = [];
-    // Read late: the times are those of what happened.
+    // The events are read late, and must still have the times at which they happened.
     const reading = job.events();
     const { ranks, duration, barriers } = await job.result;
     for await (const event of reading) if (event.type !== 'missed') events.push(event);
@@ -215,7 +215,7 @@ describe('how a job ends', () => {
     }
   });
 
-  test('stop() of a job that is over changes nothing', async () => {
+  test('does not change when stop() is called after its end', async () => {
     const job = await launch(shell('exit 0', 2));
     await job.result;
     const result = await job.stop();
@@ -223,7 +223,7 @@ describe('how a job ends', () => {
     expect(describeFailure(result)).toBeUndefined();
   });
 
-  test('await using stops the job and waits for its end', async () => {
+  test('is stopped at the end of the scope of `await using`', async () => {
     let kept: Job;
     {
       await using job = await launch(shell(wait, 2));
@@ -234,8 +234,8 @@ describe('how a job ends', () => {
     expect(await kept.result).toMatchObject({ exitCode: 143, stopped: true });
   });
 
-  /** Ranks that ignore TERM by the time this resolves. */
-  async function deaf(ranks: number): Promise<Job> {
+  /** Starts a job, and resolves once its ranks ignore TERM. */
+  async function ignoringTerm(ranks: number): Promise<Job> {
     const folder = mkdtempSync(join(tmpdir(), 'launch-test-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const job = await launch(shell(`trap '' TERM; : > ready.$PMI_RANK; ${wait}`, ranks, { cwd: folder }));
@@ -243,19 +243,19 @@ describe('how a job ends', () => {
     return job;
   }
 
-  test('stop() kills what ignores TERM, when the grace is over', async () => {
-    const { ranks } = await (await deaf(2)).stop({ grace: 50 });
+  test('has its ranks killed by stop() after the grace period if they ignore TERM', async () => {
+    const { ranks } = await (await ignoringTerm(2)).stop({ grace: 50 });
     expect(ranks.map(({ signal }) => signal)).toEqual(['SIGKILL', 'SIGKILL']);
   });
 
-  test('a second stop() shortens the grace', async () => {
-    const job = await deaf(1);
+  test('ends earlier if a second stop() shortens the grace period', async () => {
+    const job = await ignoringTerm(1);
     void job.stop({ grace: 2 ** 31 - 1 });
     const { ranks } = await job.stop({ grace: 0 });
     expect(ranks.map(({ signal }) => signal)).toEqual(['SIGKILL']);
   });
 
-  test('an aborted signal ends the job', async () => {
+  test('is stopped by an aborted signal', async () => {
     const controller = new AbortController();
     const job = await launch(shell(wait, 2, { signal: controller.signal }));
     controller.abort();
@@ -263,7 +263,7 @@ describe('how a job ends', () => {
     await expect(launch(shell(wait, 2, { signal: controller.signal }))).rejects.toThrow(/abort/i);
   });
 
-  test('kill() reaches the ranks that are named', async () => {
+  test('passes a signal of kill() to the listed ranks', async () => {
     const job = await launch(shell(wait, 3));
     let started = 0;
     for await (const event of job.events()) if (event.type === 'started' && ++started === 3) break;
@@ -272,7 +272,7 @@ describe('how a job ends', () => {
   });
 });
 
-test('kill() with nobody named in its list reaches nobody', async () => {
+test('kill() with an empty list of ranks signals no rank', async () => {
   const job = await launch(shell(wait, 1));
   await job.started;
   job.kill('SIGKILL', []);
@@ -280,13 +280,13 @@ test('kill() with nobody named in its list reaches nobody', async () => {
   expect((await job.result).failure).toMatchObject({ reason: 'signal', signal: 'SIGUSR1' });
 });
 
-test('kill() takes a list of any length', async () => {
+test('kill() accepts a list of any length', async () => {
   const job = await launch(shell(wait, 1));
   job.kill('SIGKILL', Array<number>(100_000).fill(0));
   expect((await job.result).failure).toMatchObject({ reason: 'signal', rank: 0, signal: 'SIGKILL' });
 });
 
-test('a signal that the agent has no time for is no failure', async () => {
+test('a signal to a job that ends is no failure', async () => {
   for (let i = 0; i < (long ? 30 : 5); i++) {
     const job = await launch(shell('exit 0', 2));
     let over = false;
@@ -299,34 +299,34 @@ test('a signal that the agent has no time for is no failure', async () => {
   }
 });
 
-test('an owner that runs out of files while its ranks are started', () => {
-  const owner = `
+test('a job fails with EMFILE if the calling process runs out of fds while the ranks start', () => {
+  const caller = `
     const { launch } = require(${JSON.stringify(join(__dirname, '../../dist/index.js'))});
     launch({ program: 'sleep', args: ['1000'], ranks: 400, stdout: 'ignore', stderr: 'ignore' }).then(async (job) => {
       try { for (;;) require('node:fs').openSync('/dev/null'); } catch {}
       console.log(JSON.stringify((await job.result).failure));
     });`;
-  const out = execFileSync('sh', ['-c', 'ulimit -n 560; exec "$0" -e "$1"', process.execPath, owner], {
+  const out = execFileSync('sh', ['-c', 'ulimit -n 560; exec "$0" -e "$1"', process.execPath, caller], {
     encoding: 'utf8',
     timeout,
   });
   expect(JSON.parse(out)).toMatchObject({ reason: 'spawn', errno: 24 });
 });
 
-test('more files than the process may have: ERR_PMI_FD_LIMIT, from launch() and from channel()', () => {
-  const owner = `
+test('launch() and channel() fail with ERR_PMI_FD_LIMIT if they need more fds than allowed', () => {
+  const caller = `
     const { launch, PmiServer } = require(${JSON.stringify(join(__dirname, '../../dist/index.js'))});
-    const told = ({ name, code, errno, message }) => console.log(JSON.stringify({ name, code, errno, message }));
-    launch({ program: 'true', ranks: 400 }).catch(told).then(async () => {
+    const report = ({ name, code, errno, message }) => console.log(JSON.stringify({ name, code, errno, message }));
+    launch({ program: 'true', ranks: 400 }).catch(report).then(async () => {
       const server = await PmiServer.listen({ size: 400 });
       const channels = [];
-      try { for (let rank = 0; ; rank++) channels.push(server.channel(rank)); } catch (error) { told(error); }
-      // The server stands, and serves again when there is room.
+      try { for (let rank = 0; ; rank++) channels.push(server.channel(rank)); } catch (error) { report(error); }
+      // The server still works, and has fds again.
       for (const channel of channels) channel.close();
       console.log((await server.status()).size);
       await server.close();
     });`;
-  const out = execFileSync('sh', ['-c', 'ulimit -n 100; exec "$0" -e "$1"', process.execPath, owner], {
+  const out = execFileSync('sh', ['-c', 'ulimit -n 100; exec "$0" -e "$1"', process.execPath, caller], {
     encoding: 'utf8',
     timeout,
   });
@@ -343,7 +343,7 @@ test('more files than the process may have: ERR_PMI_FD_LIMIT, from launch() and 
   expect(status).toBe(400);
 });
 
-describe('wrong use', () => {
+describe('wrong use rejects', () => {
   test.each([
     [{ program: 'true', ranks: 0 }, /ranks: expected a whole number from 1/],
     [{ program: 'true', ranks: 1, pmi: 'udp' }, /pmi: expected 'fd' or 'tcp' or 'unix', got 'udp'/],
@@ -406,8 +406,8 @@ describe('wrong use', () => {
   });
 });
 
-/** What the tests look at in this process before and after. */
-function traces(): { fds: number; threads: number; children: string; attributes: string } {
+/** The resources and attributes of this process. */
+function resources(): { fds: number; threads: number; children: string; attributes: string } {
   const status = readFileSync('/proc/self/status', 'utf8');
   return {
     fds: readdirSync('/proc/self/fd').length,
@@ -425,25 +425,25 @@ function traces(): { fds: number; threads: number; children: string; attributes:
   };
 }
 
-describe('what stays in the owner', () => {
-  test('nothing, after 100 launches in one process', async () => {
+describe('in the calling process', () => {
+  test('100 jobs leave nothing behind', async () => {
     const one = async (pmi: 'fd' | 'tcp' | 'unix'): Promise<void> => {
       expect((await (await launch(shell('exit 0', 2, { pmi }))).result).exitCode).toBe(0);
     };
     const own = spawn('sh', ['-c', wait]);
     await one('fd');
-    const before = traces();
+    const before = resources();
     for (let i = 0; i < 100; i++) await one((['fd', 'tcp', 'unix'] as const)[i % 3]!);
-    expect(traces()).toEqual(before);
+    expect(resources()).toEqual(before);
 
-    // Its own children are its own: not touched, and their ends are still told.
+    // Jobs do not touch other children of the process, and it still gets their exit events.
     expect(own.exitCode ?? own.signalCode).toBeNull();
     const ended = new Promise((resolve) => own.once('exit', (_, signal) => resolve(signal)));
     own.kill('SIGTERM');
     expect(await ended).toBe('SIGTERM');
   });
 
-  test('several jobs at once', async () => {
+  test('several jobs run at the same time', async () => {
     const jobs = await Promise.all(Array.from({ length: 8 }, (_, i) => launch(shell(`exit ${i}`, 3))));
     expect(await Promise.all(jobs.map(async (job) => (await job.result).exitCode))).toEqual([
       0, 1, 2, 3, 4, 5, 6, 7,
@@ -451,20 +451,22 @@ describe('what stays in the owner', () => {
   });
 });
 
-/** Starts test/integration/owner.cjs, a process that launches a job of its own, and waits for its word. */
-async function startOwner(
+/** Starts test/integration/calling-process.cjs, a process that launches a job, and waits for the pids of the job. */
+async function startCaller(
   mode: string,
-): Promise<{ owner: ChildProcess; pids: number[]; end: Promise<unknown[]> }> {
-  const owner = fork(join(__dirname, 'owner.cjs'), [mode], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-  const end = new Promise<unknown[]>((resolve) => owner.once('exit', (...how) => resolve(how)));
+): Promise<{ caller: ChildProcess; pids: number[]; end: Promise<unknown[]> }> {
+  const caller = fork(join(__dirname, 'calling-process.cjs'), [mode], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  const end = new Promise<unknown[]>((resolve) => caller.once('exit', (...how) => resolve(how)));
   const pids = await new Promise<number[]>((resolve) =>
-    owner.once('message', (message) => resolve(message as number[])),
+    caller.once('message', (message) => resolve(message as number[])),
   );
-  return { owner, pids, end };
+  return { caller, pids, end };
 }
 
-/** Waits until none of the processes is there, at most two seconds. */
-async function gone(pids: readonly number[]): Promise<number[]> {
+/** Waits, at most two seconds, until all processes have ended. Returns those that have not. */
+async function remaining(pids: readonly number[]): Promise<number[]> {
   const end = performance.now() + 2000;
   const left = (): number[] => pids.filter((pid) => existsSync(`/proc/${pid}`));
   while (left().length > 0 && performance.now() < end)
@@ -472,18 +474,18 @@ async function gone(pids: readonly number[]): Promise<number[]> {
   return left();
 }
 
-describe("the owner's end ends the job", () => {
+describe('a job ends with the calling process', () => {
   test.each([
     ['exit', [7, null]],
     ['throw', [1, null]],
     ['kill', [null, 'SIGKILL']],
     ['worker', [0, null]],
     ['worker-terminate', [0, null]],
-  ])('%s', async (mode, expected) => {
-    const { owner, pids, end } = await startOwner(mode);
+  ])('at %s', async (mode, expected) => {
+    const { caller, pids, end } = await startCaller(mode);
     expect(pids.length).toBeGreaterThan(2);
-    owner.send('end');
+    caller.send('end');
     expect(await end).toEqual(expected);
-    expect(await gone(pids)).toEqual([]);
+    expect(await remaining(pids)).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-/** The package as others get it: packed, installed by another user without a compiler, and used in an empty project. */
+/** The npm package: packed, installed by another user without a compiler, and used in an empty project. */
 import { execFileSync } from 'node:child_process';
 import {
   existsSync,
@@ -25,7 +25,7 @@ const mebibyte = 2 ** 20;
 let folder: string;
 let packed: Packed;
 let user: User;
-/** Where the user has the package. */
+/** The path of the package in the user's project. */
 let installed: string;
 
 beforeAll(() => {
@@ -38,7 +38,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test('the tarball holds what is needed to run and to compile, and is small', () => {
+test('the tarball has what running and compiling need, and is small', () => {
   const top = new Set(packed.files.map((path) => path.split('/')[0]));
   expect([...top].sort()).toEqual([
     'CHANGELOG.md',
@@ -58,7 +58,7 @@ test('the tarball holds what is needed to run and to compile, and is small', () 
   expect(packed.size).toBeLessThan(10 * mebibyte);
 });
 
-test('the prebuilt binaries need no newer glibc than Node itself, and no C++ runtime', () => {
+test('the prebuilt binaries need no newer glibc than Node does, and no C++ runtime', () => {
   const prebuilt = join(installed, 'prebuilds', platform);
   expect(JSON.parse(readFileSync(join(prebuilt, 'manifest.json'), 'utf8'))).toEqual({ glibc: '2.28' });
   const binaries = readdirSync(prebuilt).filter((name) => !/\.(json|pc)$/.test(name));
@@ -81,7 +81,7 @@ test('the prebuilt binaries need no newer glibc than Node itself, and no C++ run
   expect(needed.filter((name) => !/^(lib(c|m|pthread)\.so|ld-linux)/.test(name))).toEqual([]);
 });
 
-test(`${root.missing ? 'we' : 'another user'} can use the package that was installed without a compiler`, () => {
+test(`${root.missing ? 'the same' : 'another'} user can use the package that was installed without a compiler`, () => {
   expect(readdirSync(installed)).not.toContain('build');
   const { version } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
     version: string;
@@ -98,18 +98,21 @@ test(`${root.missing ? 'we' : 'another user'} can use the package that was insta
       "console.log(launch === createRequire(import.meta.url)('wireup').launch, (await job.result).exitCode);\n",
   );
   expect(user.run('node', 'both.mjs')).toBe('\n\ntrue 0\n');
-  // No folder of a socket is left.
+  // The folders of the sockets have been removed.
   expect(readdirSync(user.home).filter((name) => name.startsWith('wireup-'))).toEqual([]);
 });
 
-test.each(examplesOf('README.md'))('$title runs in that project', ({ code, output }) => {
-  writeFileSync(join(user.project, 'example.mjs'), code);
-  // Ranks are programs of the system.
-  const { stdout, ...rest } = user.try('node', ['example.mjs'], { PATH: process.env.PATH! });
-  expect({ stdout: masked(stdout), ...rest }).toEqual({ stdout: masked(output), stderr: '', status: 0 });
-});
+test.each(examplesOf('README.md'))(
+  'the README example "$title" runs in an empty project',
+  ({ code, output }) => {
+    writeFileSync(join(user.project, 'example.mjs'), code);
+    // PATH has the programs of the system, which the ranks execute.
+    const { stdout, ...rest } = user.try('node', ['example.mjs'], { PATH: process.env.PATH! });
+    expect({ stdout: masked(stdout), ...rest }).toEqual({ stdout: masked(output), stderr: '', status: 0 });
+  },
+);
 
-test('both commands are the starter, which loses no variable of any name', () => {
+test('wireup and mpiexec.wireup pass on variables whatever their names', () => {
   for (const command of [['wireup', 'run'], ['mpiexec.wireup']]) {
     const [name, ...words] = command as [string, ...string[]];
     const tool = join(user.project, 'node_modules/.bin', name);
@@ -118,15 +121,15 @@ test('both commands are the starter, which loses no variable of any name', () =>
   }
 });
 
-test('where no install script has run, the commands work too; only `wireup bench` loads its bundle', () => {
+test('without the install script the commands work too, and only `wireup bench` loads its bundle', () => {
   const prefix = join(user.home, 'global');
   user.run('npm', ...npmInstall, '--global', '--ignore-scripts', '--prefix', prefix, packed.tarball);
   rmSync(join(prefix, 'lib/node_modules/wireup/dist/bench.js'));
-  // A shell runs the stub: execvp() starts one for it.
+  // The stub has no #! line, so execvp() runs it with a shell.
   const command = (name: string, ...words: string[]): string[] => ['sh', join(prefix, 'bin', name), ...words];
   const run = ([program, ...args]: string[]): string => user.run(program!, ...args);
   expect(run(command('mpiexec.wireup', '-n', '1', 'echo', 'global'))).toBe('global\n');
-  // Yarn starts it with Node.
+  // Yarn runs it with Node.
   expect(user.run('node', join(prefix, 'bin/mpiexec.wireup'), '-n', '1', 'echo', 'by Node')).toBe(
     'by Node\n',
   );
@@ -136,7 +139,7 @@ test('where no install script has run, the commands work too; only `wireup bench
   expect(user.try(program!, args).stderr).toMatch(/Cannot find module '.*bench\.js'/);
 });
 
-test('the install script prints one line that tells what it does, or why it cannot', () => {
+test('the install script prints one line with what it does, or why it fails', () => {
   const script = join(installed, 'native/build.mjs');
   expect(user.try('node', [script])).toEqual({
     status: 0,
@@ -177,13 +180,13 @@ test('the install script prints one line that tells what it does, or why it cann
   });
 });
 
-// The short form compiles in the checkout itself, by the same function.
+// Only in the long form. The short form compiles in the checkout, with the same function.
 if (long)
   test(
-    '`npm install --build-from-source` compiles; `npm rebuild` goes back to the prebuilt binaries',
+    '`npm install --build-from-source` compiles, and `npm rebuild` uses the prebuilt binaries again',
     () => {
       const place = join(folder, 'compiles');
-      // Not optimised: only that takes long.
+      // Without optimization, which takes most of the time.
       const compiler = new User(place, { PATH: process.env['PATH']!, CXXFLAGS: '-O0' });
       const compiled = join(compiler.project, 'node_modules/wireup');
       const install = [...npmInstall, '--foreground-scripts', '--build-from-source', packed.tarball];
@@ -191,7 +194,7 @@ if (long)
         /^wireup: compiling the native parts, .* \(npm_config_build_from_source is set\)$/m,
       );
       const exchange = ['wireup', 'run', '-n', '2', 'npx', 'wireup', 'exchange'];
-      // Nothing else is left to be used.
+      // So that only the compiled binaries can be used.
       renameSync(join(compiled, 'prebuilds'), join(compiled, 'hidden'));
       expect(compiler.run('npx', ...exchange)).toMatch(/2 ranks exchanged/);
 

@@ -1,4 +1,4 @@
-/** README.md and docs/ are true: their examples run, their tables are compared with the code, their links lead somewhere. */
+/** README.md and docs/ are correct: their examples run, their tables agree with the code, their links resolve. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { examplesOf, masked, programs, read } from '../support/readme';
 import { root } from '../support/root';
 import { wireTable } from '../support/wire-table';
 
-/** vitest cannot interrupt what is run synchronously. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 
 describe('in a project that has the package installed', () => {
@@ -45,7 +45,7 @@ describe('in a project that has the package installed', () => {
   );
 
   const tools = needs('mpicc');
-  test.skipIf(tools.missing)(`hello.c${tools.note}`, () => {
+  test.skipIf(tools.missing)(`hello.c prints its lines${tools.note}`, () => {
     const [, source, command, output] =
       /^```c\n([^]*?)^```\n\n```sh\n([^]*?)^```\n\n```text\n([^]*?)^```/m.exec(read('README.md'))!;
     writeFileSync(join(project, 'hello.c'), source!);
@@ -57,18 +57,18 @@ describe('in a project that has the package installed', () => {
     });
   });
 
-  test('the built-in program runs', () => {
+  test('wireup exchange runs', () => {
     const [command] = /wireup run -n 4 wireup exchange/.exec(read('README.md'))!;
     expect(run('sh', '-c', command)).toMatchObject({ stderr: '', status: 0 });
   });
 });
 
-test('docs/api-guide.md shows every program of examples/', () => {
+test('docs/api-guide.md contains every program of examples/', () => {
   const guide = read('docs/api-guide.md');
   for (const program of programs) expect(guide).toContain(`\`\`\`js\n${program}\`\`\`\n`);
 });
 
-describe('messages about failures are as docs/endings.md shows them', () => {
+describe('docs/endings.md shows the messages about failures', () => {
   const failed = (program: string, ended: number, failure: JobFailure): string => {
     const rank = { rank: 1, appnum: 0, state: 'finalized' as const, coreDumped: false, ended: false };
     const result: JobResult = {
@@ -131,12 +131,12 @@ describe('messages about failures are as docs/endings.md shows them', () => {
   ])('%s', (text) => {
     for (const line of text.split('\n')) expect(read('docs/endings.md')).toContain(`\nwireup: ${line}\n`);
   });
-  test('README.md shows one of them', () => {
+  test('README.md shows a message about a failure', () => {
     expect(read('README.md')).toContain(`\nwireup: ${failed('./a.out', 63, signal)}\n`);
   });
 });
 
-test('docs/wire.md has the table of messages', () => {
+test('docs/wire.md has the tables of messages that the core generates', () => {
   expect(read('docs/wire.md')).toContain(`\n${wireTable('v1')}\n`);
   expect(read('docs/wire.md')).toContain(`\n${wireTable('v2')}\n`);
 });
@@ -147,14 +147,14 @@ const pages = ['.', 'docs'].flatMap((folder) =>
     .map((name) => join(folder, name)),
 );
 
-/** GitHub's id of a heading. */
+/** The id that GitHub gives to a heading. */
 const idOf = (heading: string): string =>
   heading
     .toLowerCase()
     .replace(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-');
 
-test.each(pages)('links of %s', (page) => {
+test.each(pages)('the links of %s resolve', (page) => {
   const text = read(page).replace(/^```[^]*?^```/gm, '');
   const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!);
   for (const link of links.filter((each) => !/^https?:/.test(each))) {
@@ -167,8 +167,8 @@ test.each(pages)('links of %s', (page) => {
   }
 });
 
-test.each(pages)('paths that %s names exist', (page) => {
-  // Folders of native/ may stand without it, as in `#include` lines.
+test.each(pages)('the paths in %s exist', (page) => {
+  // Paths in native/ may lack that folder, as in `#include` lines.
   const paths = [
     ...read(page).matchAll(/`((?:test|native|lib|examples|wire|engine|os|runtime|addon|tools)\/[\w./-]+)`/g),
   ];
@@ -176,7 +176,7 @@ test.each(pages)('paths that %s names exist', (page) => {
     expect(existsSync(join(root, path!)) || existsSync(join(root, 'native', path!)), path).toBe(true);
 });
 
-test('npm start runs eight ranks', () => {
+test('`npm start` runs eight ranks', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: { start: string } };
   const [command, ...args] = scripts.start.split('&& ')[1]!.split(' ');
   const { stdout, stderr, status } = spawnSync(command!, args, { cwd: root, encoding: 'utf8', timeout });
@@ -194,16 +194,19 @@ test('npm start runs eight ranks', () => {
   expect(lines).toContainEqual(expect.stringMatching(/^8 ranks exchanged their cards in \d+\.\d ms$/));
 });
 
-test.each(['', 'run', 'exchange', 'serve', 'names'])('wireup %s --help', (command) => {
-  const { stdout, status } = spawnSync(
-    process.execPath,
-    ['dist/cli.js', ...(command === '' ? [] : [command]), '--help'],
-    {
-      cwd: root,
-      encoding: 'utf8',
-      timeout,
-    },
-  );
-  expect(status).toBe(0);
-  expect(stdout).toMatch(/^Usage: wireup/);
-});
+test.each(['', 'run', 'exchange', 'serve', 'names'])(
+  '`wireup %s --help` exits with 0 and prints the usage',
+  (command) => {
+    const { stdout, status } = spawnSync(
+      process.execPath,
+      ['dist/cli.js', ...(command === '' ? [] : [command]), '--help'],
+      {
+        cwd: root,
+        encoding: 'utf8',
+        timeout,
+      },
+    );
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^Usage: wireup/);
+  },
+);

@@ -7,10 +7,10 @@ import { describe, expect, test } from 'vitest';
 import { PmiClient, PmiServer, type PmiEvent } from '../../dist/index.js';
 
 const cli = join(__dirname, '../../dist/cli.js');
-/** vitest cannot interrupt what is run synchronously. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 
-/** Runs an exchange between clients of all ranks, in this process. */
+/** Runs an exchange of business cards between clients of all ranks, in this process. */
 async function exchange(server: PmiServer): Promise<void> {
   await Promise.all(
     Array.from({ length: server.size }, async (_, rank) => {
@@ -30,7 +30,7 @@ function scratch(): Disposable & { path: string } {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
 }
 
-describe('addresses', () => {
+describe('the address', () => {
   test.each([
     'tcp',
     'unix',
@@ -39,13 +39,13 @@ describe('addresses', () => {
     'tcp://localhost:0',
     'tcp://[::1]:0',
     `unix://@wireup-test-${process.pid}`,
-  ])('%s', async (address) => {
+  ])('%s serves an exchange', async (address) => {
     await using server = await PmiServer.listen({ size: 4, address });
     expect(server.address).toMatch(/^(tcp:\/\/.*:[1-9]\d*|unix:\/\/.+)$/);
     await exchange(server);
   });
 
-  test('ranks of a TCP server are handed the bare host:port that every MPI can read', async () => {
+  test('of a TCP server is in PMI_PORT as host:port, which every MPI can parse', async () => {
     await using server = await PmiServer.listen({ size: 2, address: 'tcp' });
     expect(server.env(1)).toMatchObject({
       PMI_PORT: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
@@ -56,7 +56,7 @@ describe('addresses', () => {
   });
 
   test.each(['0.0.0.0:0', '[::]:0'])(
-    'a server on %s hands its ranks an address that they can connect to',
+    '%s is replaced in PMI_PORT by one that the ranks can connect to',
     async (address) => {
       await using server = await PmiServer.listen({ size: 2, address });
       expect(server.env(0).PMI_PORT).toMatch(/^127\.0\.0\.1:\d+$/);
@@ -66,14 +66,14 @@ describe('addresses', () => {
           await pmi.barrier();
         }),
       );
-      // Ranks on other machines are told the host's name.
+      // With allowed hosts, PMI_PORT has the host name, for ranks on other machines.
       await using open = await PmiServer.listen({ size: 2, address, allowHosts: ['192.0.2.1'] });
       expect(open.env(0).PMI_PORT).toMatch(/^[^:]+:\d+$/);
       expect(open.env(0).PMI_PORT!.split(':')[0]).toBe(hostname());
     },
   );
 
-  test('a unix socket is ours alone, in a folder of ours alone, and gone afterwards', async () => {
+  test('`unix` is a socket with mode 0600 in a folder with mode 0700, and close() removes both', async () => {
     const server = await PmiServer.listen({ size: 1, address: 'unix' });
     const path = server.address!.slice('unix://'.length);
     expect(statSync(path).mode & 0o777).toBe(0o600);
@@ -82,7 +82,7 @@ describe('addresses', () => {
     expect(existsSync(dirname(path))).toBe(false);
   });
 
-  test('an address in use', async () => {
+  test('in use is refused', async () => {
     using folder = scratch();
     const address = `unix://${folder.path}/s`;
     await using first = await PmiServer.listen({ size: 1, address });
@@ -104,12 +104,12 @@ describe('addresses', () => {
     ['http://localhost:1', 'ERR_PMI_ADDRESS'],
     ['/no/such/folder/s', 'ERR_PMI_LISTEN'],
     ['tcp://192.0.2.1:0', 'ERR_PMI_LISTEN'],
-  ])('%s is %s', async (address, code) => {
+  ])('%s is refused with %s', async (address, code) => {
     await expect(PmiServer.listen({ size: 1, address })).rejects.toMatchObject({ name: 'PmiError', code });
   });
 });
 
-describe('wrong use', () => {
+describe('wrong use is refused', () => {
   test.each([
     [{ size: 0 }, /size: expected a whole number from 1 to 1048576, got 0/],
     [{ size: 1.5 }, /size/],
@@ -125,7 +125,7 @@ describe('wrong use', () => {
     });
   });
 
-  test('what is no AbortSignal', async () => {
+  test('a signal that is no AbortSignal', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'unix' });
     await using pmi = await PmiClient.fromEnv({ env: server.env(0) });
     const wrong = { signal: 'soon' } as never;
@@ -139,7 +139,7 @@ describe('wrong use', () => {
     expect((await server.status()).barrier.number).toBe(0);
   });
 
-  test('env and channel', async () => {
+  test('env() and channel()', async () => {
     await using server = await PmiServer.listen({ size: 2 });
     expect(() => server.env(2)).toThrow(/rank: expected a whole number from 0 to 1, got 2/);
     expect(() => server.env(0)).toThrow(/the server has no address/);
@@ -152,7 +152,7 @@ describe('wrong use', () => {
 });
 
 describe('channels', () => {
-  test("a child of somebody else's launcher inherits its channel", async () => {
+  test('a child process uses the channel that it inherits', async () => {
     await using server = await PmiServer.listen({ size: 3 });
     const events = server.events();
     const codes = await Promise.all(
@@ -178,10 +178,10 @@ describe('channels', () => {
     ]);
   });
 
-  test('a rank has one connection', async () => {
+  test('a rank has only one connection', async () => {
     await using server = await PmiServer.listen({ size: 1 });
     const events = server.events();
-    // A client owns the PMI_FD that it is given, so the channels are not closed here.
+    // A client owns its PMI_FD and closes it, so the test does not close the channels.
     const first = server.channel(0);
     await using pmi = await PmiClient.fromEnv({ env: server.env(0, { fd: first.fd }) });
     const second = server.channel(0);
@@ -203,7 +203,7 @@ describe('channels', () => {
 });
 
 describe('status and events', () => {
-  test('who is in the barrier and who is missing', async () => {
+  test('list the ranks that are in the barrier and those that are missing', async () => {
     await using server = await PmiServer.listen({ size: 4, address: 'tcp' });
     const client = (rank: number): Promise<PmiClient> =>
       PmiClient.connect({ address: server.address!, id: server.env(rank).PMI_ID! });
@@ -224,7 +224,7 @@ describe('status and events', () => {
     await Promise.all([zero, two, ...others].map((each) => each.finalize()));
   });
 
-  test('a stranger with a wrong token is refused, and said so', async () => {
+  test('report a refused connection with a wrong PMI_ID', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'unix' });
     const events = server.events();
     await expect(PmiClient.connect({ address: server.address!, id: '12345' })).rejects.toMatchObject({
@@ -237,15 +237,15 @@ describe('status and events', () => {
     expect((await server.status()).rejected).toBe(1);
   });
 
-  test('half a line from a stranger holds up nobody', async () => {
+  test('show no effect of an incomplete line from an unidentified connection', async () => {
     await using server = await PmiServer.listen({ size: 4, address: 'tcp' });
-    const stranger = connect(Number(server.address!.split(':').pop()), '127.0.0.1');
-    await new Promise<void>((resolve) => stranger.write('cmd=ini', () => resolve()));
+    const unidentified = connect(Number(server.address!.split(':').pop()), '127.0.0.1');
+    await new Promise<void>((resolve) => unidentified.write('cmd=ini', () => resolve()));
     await exchange(server);
-    stranger.destroy();
+    unidentified.destroy();
   });
 
-  test('an iteration ends with its signal', async () => {
+  test('end the iteration when its signal is aborted', async () => {
     await using server = await PmiServer.listen({ size: 1 });
     const controller = new AbortController();
     const next = server.events({ signal: controller.signal }).next();
@@ -253,7 +253,7 @@ describe('status and events', () => {
     await expect(next).rejects.toThrow('enough');
   });
 
-  test('a lost rank is said', async () => {
+  test('report a rank that disconnects without finalize', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'unix' });
     const events = server.events();
     const pmi = await PmiClient.connect({ address: server.address!, id: server.env(0).PMI_ID! });
@@ -266,7 +266,7 @@ describe('status and events', () => {
   });
 });
 
-test('a worker is terminated while notices are under way to it', () => {
+test('a worker can be terminated while events are queued for it', () => {
   const { status, signal } = spawnSync(process.execPath, [join(__dirname, 'terminated-worker.cjs')], {
     stdio: 'inherit',
     timeout,
@@ -274,25 +274,28 @@ test('a worker is terminated while notices are under way to it', () => {
   expect([status, signal]).toEqual([0, null]);
 });
 
-test.each(['process.exit(0)', "throw new Error('the owner fails')"])('%s leaves no socket behind', (end) => {
-  using folder = scratch();
-  const owner = `
+test.each(['process.exit(0)', "throw new Error('the script fails')"])(
+  '%s leaves no socket of the server behind',
+  (end) => {
+    using folder = scratch();
+    const script = `
     const { PmiServer } = require(${JSON.stringify(join(__dirname, '../../dist/index.js'))});
     PmiServer.listen({ size: 1, address: 'unix' }).then((server) => {
       console.log(require('node:fs').existsSync(server.address.slice('unix://'.length)));
       setImmediate(() => { ${end}; });
     });`;
-  const { stdout } = spawnSync(process.execPath, ['-e', owner], {
-    encoding: 'utf8',
-    timeout,
-    env: { ...process.env, XDG_RUNTIME_DIR: folder.path },
-  });
-  expect(stdout).toBe('true\n');
-  expect(readdirSync(folder.path)).toEqual([]);
-});
+    const { stdout } = spawnSync(process.execPath, ['-e', script], {
+      encoding: 'utf8',
+      timeout,
+      env: { ...process.env, XDG_RUNTIME_DIR: folder.path },
+    });
+    expect(stdout).toBe('true\n');
+    expect(readdirSync(folder.path)).toEqual([]);
+  },
+);
 
-test('a client that resets its connection before it is accepted harms nobody', async () => {
-  const owner = `
+test('the server survives clients that reset their connections before it accepts them', async () => {
+  const script = `
     const { PmiServer } = require(${JSON.stringify(join(__dirname, '../../dist/index.js'))});
     const { connect } = require('node:net');
     PmiServer.listen({ size: 1, address: 'tcp' }).then(async (server) => {
@@ -306,7 +309,7 @@ test('a client that resets its connection before it is accepted harms nobody', a
       console.log((await server.status()).ranks.absent);
       await server.close();
     });`;
-  const child = spawn(process.execPath, ['-e', owner], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
   child.stdout.setEncoding('utf8');
   let out = '';
   child.stdout.on('data', (text: string) => (out += text));
@@ -316,7 +319,7 @@ test('a client that resets its connection before it is accepted harms nobody', a
   expect([code, signal, out]).toEqual([0, null, '0\n']);
 });
 
-test('a rank that gives a barrier up leaves without waiting for it', async () => {
+test('a rank that aborts a barrier can disconnect without waiting for it', async () => {
   await using server = await PmiServer.listen({ size: 2, address: 'unix' });
   const events = server.events();
   const leave = async (): Promise<void> => {
@@ -327,7 +330,7 @@ test('a rank that gives a barrier up leaves without waiting for it', async () =>
   for await (const event of events) if (event.type === 'disconnected') return expect(event.lost).toBe(true);
 });
 
-test('a second client on the same PMI_FD is refused, and the first lives on', async () => {
+test('a second client on the same PMI_FD is refused, and the first one still works', async () => {
   await using server = await PmiServer.listen({ size: 1 });
   const env = server.env(0, { fd: server.channel(0).fd });
   await using pmi = await PmiClient.fromEnv({ env });
@@ -339,7 +342,7 @@ test('a second client on the same PMI_FD is refused, and the first lives on', as
   expect(await pmi.get('a')).toBe('b');
 });
 
-test('closing the server hangs up on its clients, whatever they wait for', async () => {
+test('closing the server closes the connections of its clients, even in a barrier', async () => {
   const server = await PmiServer.listen({ size: 2, address: 'unix' });
   const pmi = await PmiClient.connect({ address: server.address!, id: server.env(0).PMI_ID! });
   const barrier = pmi.barrier();
@@ -349,7 +352,7 @@ test('closing the server hangs up on its clients, whatever they wait for', async
   await pmi.close();
 });
 
-test('many clients and servers in one process leave no fd behind', async () => {
+test('many clients and servers in one process leave no fds behind', async () => {
   const fds = (): number => readdirSync('/proc/self/fd').length;
   const round = async (): Promise<void> => {
     await using server = await PmiServer.listen({ size: 8, address: 'unix' });

@@ -1,4 +1,4 @@
-// Ends workers while notices are under way to them, for server.test.ts.
+// Terminates workers while events are queued for them, for server.test.ts.
 'use strict';
 const { once } = require('node:events');
 const { setTimeout: sleep } = require('node:timers/promises');
@@ -14,7 +14,7 @@ async function terminateWorkers() {
   }
 }
 
-async function ask() {
+async function sendRequests() {
   const server = await PmiServer.listen({ size: 1, address: 'unix' });
   const client = await PmiClient.fromEnv({ env: server.env(0) });
   parentPort.postMessage('asking');
@@ -22,4 +22,4 @@ async function ask() {
 }
 
 if (isMainThread) void terminateWorkers();
-else void ask();
+else void sendRequests();

@@ -1,4 +1,4 @@
-/** The tool's own commands, as a person uses them. */
+/** The commands of `wireup` other than those with tests of their own. */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 
 const cli = join(__dirname, '../../dist/cli.js');
-/** vitest cannot interrupt what is run synchronously. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 const scratch = mkdtempSync(join(tmpdir(), 'tool-test-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -22,7 +22,7 @@ async function ended(child: ChildProcess): Promise<unknown> {
   );
 }
 
-/** A running `wireup serve`; what it prints first is a whole document or all of its lines. */
+/** Starts `wireup serve`, and waits until it has printed a whole document or all of its lines. */
 async function serve(...args: string[]): Promise<{ child: ChildProcess; printed: string }> {
   const child = spawn(process.execPath, [cli, 'serve', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = args.includes('--json') ? 1 : Number(args[args.indexOf('-n') + 1]);
@@ -40,9 +40,9 @@ interface Document {
   ranks: { rank: number; env: Record<string, string> }[];
 }
 
-describe('serve', () => {
+describe('wireup serve', () => {
   test.each(['tcp', `unix://${scratch}/json.sock`, `unix://@tool-test-${process.pid}`])(
-    '%s, by its JSON document',
+    'at %s serves ranks that use its JSON document',
     async (address) => {
       const { child, printed } = await serve('-n', '3', '--address', address, '--json');
       const document = JSON.parse(printed) as Document;
@@ -62,7 +62,7 @@ describe('serve', () => {
     },
   );
 
-  test('by its shell lines', async () => {
+  test('serves ranks that use its shell lines', async () => {
     const { child, printed } = await serve('-n', '2', '--address', `${scratch}/with 'quotes`);
     const ranks = printed
       .trimEnd()
@@ -77,7 +77,7 @@ describe('serve', () => {
     expect(readdirSync(scratch)).toEqual([]);
   });
 
-  test('TERM ends it, and its socket is gone', async () => {
+  test('ends at TERM and removes its socket', async () => {
     const { child } = await serve('-n', '2', '--address', `${scratch}/term.sock`);
     expect(readdirSync(scratch)).toEqual(['term.sock']);
     child.kill('SIGTERM');
@@ -86,7 +86,7 @@ describe('serve', () => {
   });
 });
 
-describe('--pmi-subversion: what a client that says 1.1 is answered', () => {
+describe('the version that a client of PMI-1.1 gets in reply', () => {
   const withVariable = (value: string) => ({ ...process.env, WIREUP_PMI_SUBVERSION: value });
   const run = (env: NodeJS.ProcessEnv, ...options: string[]) =>
     spawnSync(process.execPath, [cli, 'run', ...options, process.execPath, cli, 'pmi', 'info'], {
@@ -101,13 +101,13 @@ describe('--pmi-subversion: what a client that says 1.1 is answered', () => {
     ['', ['-pmi-subversion', '2'], '1.2'],
     ['2', [], '1.2'],
     ['2', ['--pmi-subversion', '1'], '1.1'],
-  ])('WIREUP_PMI_SUBVERSION=%s, %j: %s', (value, options, version) => {
+  ])('with WIREUP_PMI_SUBVERSION=%s and %j is %s', (value, options, version) => {
     const { status, stdout } = run(withVariable(value), ...options);
     expect(status).toBe(0);
     expect(/^PMI: *(.*)$/m.exec(stdout)?.[1]).toBe(version);
   });
 
-  test('by serve', async () => {
+  test('is set by --pmi-subversion of wireup serve', async () => {
     const { child, printed } = await serve('-n', '1', '--address', 'tcp', '--json', '--pmi-subversion', '2');
     const { env } = (JSON.parse(printed) as Document).ranks[0]!;
     const { stdout } = spawnSync(process.execPath, [cli, 'pmi', 'info'], {
@@ -119,20 +119,20 @@ describe('--pmi-subversion: what a client that says 1.1 is answered', () => {
     expect(await ended(child)).toBe(0);
   });
 
-  test('another number is wrong use', () => {
+  test('must be 1 or 2; another number is wrong use', () => {
     expect(run(withVariable('3'))).toMatchObject({
       status: 2,
       stdout: '',
       stderr: 'wireup: WIREUP_PMI_SUBVERSION=3: expected 1 or 2 (see --help)\n',
     });
-    const said = run(withVariable(''), '--pmi-subversion', '3');
-    expect(said).toMatchObject({ status: 2, stdout: '' });
-    expect(said.stderr).toBe("wireup: --pmi-subversion: expected 1 or 2, got '3' (see --help)\n");
+    const result = run(withVariable(''), '--pmi-subversion', '3');
+    expect(result).toMatchObject({ status: 2, stdout: '' });
+    expect(result.stderr).toBe("wireup: --pmi-subversion: expected 1 or 2, got '3' (see --help)\n");
   });
 });
 
-describe('run', () => {
-  test('-l labels whole lines, of both streams', () => {
+describe('wireup run', () => {
+  test('-l labels whole lines of both streams', () => {
     const { stdout, stderr, status } = wireup([
       'run',
       '-n',
@@ -149,18 +149,18 @@ describe('run', () => {
     expect(stderr.split('\n').sort()).toEqual(['', '[0] err', '[1] err', '[2] err']);
   });
 
-  test('a megabyte of standard input goes to rank 0, and to no other', () => {
+  test('passes a megabyte of standard input to rank 0 only', () => {
     const input = 'line of input\n'.repeat(75_000);
     const { stdout, status } = wireup(['run', '-n', '3', '-l', 'wc', '-c'], input);
     expect(status).toBe(0);
     expect(stdout.split('\n').sort()).toEqual(['', `[0] ${input.length}`, '[1] 0', '[2] 0']);
   });
 
-  test('the options of the program are its own', () => {
+  test('passes options after the program to the program', () => {
     expect(wireup(['run', 'echo', '-n', '7', '--help']).stdout).toBe('7 --help');
   });
 
-  test('signals are passed on, and a second INT ends the job', async () => {
+  test('passes signals on to the ranks, and ends the job at a second INT', async () => {
     const script = "trap 'echo got INT' INT; trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done";
     const child = spawn(process.execPath, [cli, 'run', '-n', '1', 'sh', '-c', script], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -174,20 +174,20 @@ describe('run', () => {
     expect(heard).toBe('ready\ngot INT\n');
     expect(await ended(child)).toBe(9);
 
-    const deaf = spawn(
+    const ignoring = spawn(
       process.execPath,
       [cli, 'run', '-n', '1', 'sh', '-c', "trap 'echo got INT' INT; echo ready; while :; do sleep 0.1; done"],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
-    // Two signals that are sent together may be delivered as one, so each waits for the last. One that is later than two seconds
-    // is again the first.
-    for await (const _ of deaf.stdout) deaf.kill('SIGINT');
-    expect(await ended(deaf)).toBe(130);
+    // Two signals that are sent together may be delivered as one, so each waits for the effect of the last. A signal
+    // more than two seconds later counts as the first again.
+    for await (const _ of ignoring.stdout) ignoring.kill('SIGINT');
+    expect(await ended(ignoring)).toBe(130);
   });
 });
 
 describe('completion bash', () => {
-  // Asks bash as the Tab key does: COMP_WORDS are the words, the last of which is completed.
+  // Calls the completion function as bash does at the Tab key: COMP_WORDS are the words, and the last one is completed.
   const complete = (...words: string[]): string[] => {
     const script = `source <("$0" "$1" completion bash); shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _wireup; printf '%s\\n' "\${COMPREPLY[@]}"`;
     const { stdout, stderr } = spawnSync('bash', ['-c', script, process.execPath, cli, ...words], {
@@ -212,17 +212,17 @@ describe('completion bash', () => {
     [['wireup', 'run', '--pmi', '=', 't'], ['tcp']],
     [['mpiexec.wireup', '-pmi', 'u'], ['unix']],
     [['mpiexec.wireup', '-n', '2', 'true', ':', '--on-f'], ['--on-failure']],
-    // The words of a program are not the command's.
+    // The words after the program belong to the program.
     [['wireup', 'run', 'true', '--on-'], []],
     [
       ['wireup', 'completion', ''],
       ['bash', '--help'],
     ],
-  ])('%j', (words, expected) => {
+  ])('completes %j', (words, expected) => {
     expect(complete(...words)).toEqual(expected);
   });
 
-  test('every option of run is offered', () => {
+  test('offers every option of wireup run', () => {
     const help = wireup(['run', '--help']).stdout;
     const options = [...help.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, name]) => name!);
     expect(options.length).toBeGreaterThan(50);

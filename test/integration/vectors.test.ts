@@ -3,9 +3,9 @@ import { cuttings, play, readTranscripts } from '../support/transcript';
 
 const transcripts = readTranscripts();
 
-test('there are transcripts', () => expect(transcripts.length).toBeGreaterThan(20));
+test('test/vectors has more than 20 transcripts', () => expect(transcripts.length).toBeGreaterThan(20));
 
-describe.each(cuttings)('golden transcripts over sockets, %s', (cutting) => {
+describe.each(cuttings)('PmiServer replies to the golden transcripts, %s', (cutting) => {
   const seen = new Map<string, number>();
   for (const transcript of transcripts) {
     const heading = `${transcript.file}: ${transcript.title}`;

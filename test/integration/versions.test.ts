@@ -1,4 +1,4 @@
-// PmiClient and PmiServer in the versions of PMI beside 1.1: PMI-2, barriers of groups, names, and spawns.
+// PmiClient and PmiServer in the other versions than PMI-1.1: PMI-2, barriers of groups, names, and spawns.
 
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
@@ -25,7 +25,7 @@ async function end(server: PmiServer, clients: PmiClient[]): Promise<void> {
   await server.close();
 }
 
-test('a job of all versions has one key-value space and one barrier', async () => {
+test('clients of all versions share one key-value space and one barrier', async () => {
   const [server, clients] = await job([1, 1.1, 1.2, 2, 2]);
   expect(clients.map(({ version }) => version)).toEqual(['1.1', '1.1', '1.2', '2.0', '2.0']);
   await Promise.all(clients.map((client) => client.put(`k${client.rank}`, `value of ${client.rank}`)));
@@ -46,7 +46,7 @@ test('a job of all versions has one key-value space and one barrier', async () =
   await end(server, clients);
 });
 
-test('PMI-2 over TCP, and on an inherited channel', async () => {
+test('a client uses PMI-2 over TCP and on an inherited channel', async () => {
   await using server = await PmiServer.listen({ size: 2, address: 'tcp' });
   const { fd } = server.channel(1);
   const clients = await Promise.all([
@@ -59,7 +59,7 @@ test('PMI-2 over TCP, and on an inherited channel', async () => {
   await Promise.all(clients.map((client) => client.finalize()));
 });
 
-test('attributes of nodes and jobs', async () => {
+test('PMI-2 clients put and get attributes of nodes, and get attributes of the job', async () => {
   const [server, clients] = await job([2, 2, 2, 1], { ranksPerNode: 2, universeSize: 9 });
   const [zero, one, two, old] = clients as [PmiClient, PmiClient, PmiClient, PmiClient];
   const waiting = one.getNodeAttribute('shm', { wait: true });
@@ -76,8 +76,8 @@ test('attributes of nodes and jobs', async () => {
   await end(server, clients);
 });
 
-describe('barriers of groups', () => {
-  test('by ranks, nodes and tags', async () => {
+describe('barriers of groups of ranks', () => {
+  test('are selected by ranks, nodes and tags', async () => {
     const [server, clients] = await job([1.2, 1.2, 1.2, 1.2], { ranksPerNode: 2 });
     await Promise.all([clients[3]!, clients[1]!].map((client) => client.barrier({ group: [3, 1] })));
     await Promise.all(clients.slice(0, 2).map((client) => client.barrier({ group: 'node', tag: 5 })));
@@ -112,7 +112,7 @@ describe('barriers of groups', () => {
     await server.close();
   });
 
-  test('need 1.2, which a server may be told to offer', async () => {
+  test('need PMI-1.2, which pmiSubversion: 2 enables', async () => {
     for (const pmiSubversion of [1, 2] as const) {
       const [server, clients] = await job([1, 1], { pmiSubversion });
       expect(clients[0]!.version).toBe(`1.${pmiSubversion}`);
@@ -128,7 +128,7 @@ describe('barriers of groups', () => {
   });
 });
 
-test('names', async () => {
+test('clients publish, look up and unpublish names', async () => {
   const [server, clients] = await job([1, 2]);
   const [one, two] = clients as [PmiClient, PmiClient];
   await one.publish('ocean', 'tag#0$port#1$');
@@ -147,7 +147,7 @@ test('names', async () => {
   await end(server, clients);
 });
 
-test('a wrong version is wrong use', async () => {
+test('an unknown version is wrong use', async () => {
   await expect(PmiClient.fromEnv({ env: {}, version: 2 })).resolves.toMatchObject({ singleton: true });
   await expect(
     PmiClient.connect({ address: '127.0.0.1:1', id: '1', version: 3 as PmiVersion }),
@@ -157,25 +157,25 @@ test('a wrong version is wrong use', async () => {
   });
 });
 
-describe('spawns', () => {
-  /** A rank that asks for a spawn, and what it is answered. */
-  async function ask(server: PmiServer): Promise<string> {
+describe('a spawn', () => {
+  /** As rank 0, sends a spawn request. Returns the reply. */
+  async function requestSpawn(server: PmiServer): Promise<string> {
     const socket = connect(Number(server.address!.split(':').pop()), '127.0.0.1');
     socket.write(`cmd=initack pmiid=${server.env(0).PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\n`);
     socket.write(
       'mcmd=spawn\nnprocs=2\nexecname=a.out\nargcnt=1\narg1=x y\ninfo_num=1\ninfo_key_0=wdir\ninfo_val_0=/tmp\n',
     );
     socket.write('preput_num=1\npreput_key_0=k\npreput_val_0=v\nendcmd\n');
-    let heard = '';
+    let received = '';
     for await (const bytes of socket) {
-      heard += String(bytes);
-      const answer = /^cmd=spawn_result.*$/m.exec(heard);
+      received += String(bytes);
+      const answer = /^cmd=spawn_result.*$/m.exec(received);
       if (answer !== null) return answer[0];
     }
-    throw new Error(`the server hung up: ${heard}`);
+    throw new Error(`the server closed the connection: ${received}`);
   }
 
-  async function asked(server: PmiServer, answer: (event: SpawnEvent) => void): Promise<SpawnEvent> {
+  async function answerSpawn(server: PmiServer, answer: (event: SpawnEvent) => void): Promise<SpawnEvent> {
     for await (const event of server.events()) {
       if (event.type !== 'spawn') continue;
       answer(event);
@@ -190,20 +190,16 @@ describe('spawns', () => {
       (spawn: SpawnEvent) => spawn.accept({ kvsname: 'child', errcodes: [0, 3] }),
       'cmd=spawn_result rc=0 errcodes=0,3',
     ],
-    [
-      'accepted, and no more said',
-      (spawn: SpawnEvent) => spawn.accept(),
-      'cmd=spawn_result rc=0 errcodes=0,0',
-    ],
+    ['accepted without options', (spawn: SpawnEvent) => spawn.accept(), 'cmd=spawn_result rc=0 errcodes=0,0'],
     ['rejected', (spawn: SpawnEvent) => spawn.reject(5, 'no room'), 'cmd=spawn_result rc=5 msg=no_room'],
     [
       'answered twice',
       (spawn: SpawnEvent) => (spawn.reject(5), spawn.accept()),
       'cmd=spawn_result rc=5 msg=failed',
     ],
-  ])('%s', async (_, answer, expected) => {
+  ])('that is %s has one reply', async (_, answer, expected) => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
-    const [event, reply] = await Promise.all([asked(server, answer), ask(server)]);
+    const [event, reply] = await Promise.all([answerSpawn(server, answer), requestSpawn(server)]);
     expect(event).toMatchObject({
       rank: 0,
       commands: [{ program: 'a.out', args: ['x y'], ranks: 2, info: { wdir: '/tmp' } }],
@@ -212,12 +208,12 @@ describe('spawns', () => {
     expect(reply).toBe(expected);
   });
 
-  test('are refused where nobody reads the events', async () => {
+  test('is refused if no reader reads the events', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
-    expect(await ask(server)).toBe('cmd=spawn_result rc=-1 msg=not_supported');
+    expect(await requestSpawn(server)).toBe('cmd=spawn_result rc=-1 msg=not_supported');
   });
 
-  test('wrong answers are wrong use, and leave the question open', async () => {
+  test('is still open after an invalid answer, which is wrong use', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
     const wrong = { code: 'ERR_PMI_OPTION' };
     const answer = (spawn: SpawnEvent): void => {
@@ -225,11 +221,11 @@ describe('spawns', () => {
       expect(() => spawn.reject(0)).toThrow(expect.objectContaining(wrong));
       spawn.accept();
     };
-    const [, reply] = await Promise.all([asked(server, answer), ask(server)]);
+    const [, reply] = await Promise.all([answerSpawn(server, answer), requestSpawn(server)]);
     expect(reply).toBe('cmd=spawn_result rc=0 errcodes=0,0');
   });
 
-  test('a server of a spawned job', async () => {
+  test('is visible to the ranks of a server with the options spawner and preput', async () => {
     const [server, clients] = await job([1, 2], { spawner: 'kvs_parent', preput: { PARENT: 'tag#0' } });
     expect(server.env(0).PMI_SPAWNED).toBe('1');
     for (const client of clients) {

@@ -1,5 +1,5 @@
-// A process that owns a job, for launch.test.ts: starts it, tells the pids of its agent and ranks, and ends in the
-// way that it is asked to.
+// A process that launches a job, for launch.test.ts. Sends the pids of its agent and ranks to its parent and, at the
+// parent's message, ends in the way that its argument names.
 'use strict';
 const { isMainThread, parentPort, Worker, workerData } = require('node:worker_threads');
 const { launch } = require('../../dist/index.js');
@@ -28,7 +28,7 @@ async function inMainThread() {
   if (mode === 'kill') process.kill(process.pid, 'SIGKILL');
   if (mode === 'throw') {
     process.on('uncaughtException', () => process.exit(1));
-    throw new Error('the owner fails');
+    throw new Error('the calling process fails');
   }
 }
 
