@@ -1,4 +1,4 @@
-// The file of a bound unix socket: removed at the end, but only while it is still the one that we made.
+// The file of a bound unix socket. The destructor removes it, unless another file has taken its place.
 #pragma once
 
 #include <sys/types.h>
@@ -10,7 +10,7 @@ namespace wireup::os {
 class BoundFile {
  public:
   BoundFile() = default;
-  // To be made right after bind(). Throws OsError.
+  // Call it right after bind(2). Throws OsError.
   explicit BoundFile(const std::string& path);
   BoundFile(BoundFile&& other) noexcept;
   BoundFile& operator=(BoundFile&& other) noexcept;
@@ -19,7 +19,7 @@ class BoundFile {
   ~BoundFile();
 
  private:
-  std::string path_;  // absolute: the owner may change its directory; empty for none
+  std::string path_;  // absolute, because the process may change its directory; empty: no file
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };

@@ -1,4 +1,4 @@
-// Room for what is read from a file or socket.
+// A buffer to read from a file or socket into.
 #pragma once
 
 #include <cstddef>
@@ -7,8 +7,8 @@
 
 namespace wireup::os {
 
-// Nothing is in it at first, not even zeros: a page that is never read into is never touched, and the first
-// touch of a page can cost as much as ten system calls.
+// Its bytes are not initialized, so a page is first touched when something is read into it. The first touch
+// of a page can cost as much as ten system calls.
 class Buffer {
  public:
   explicit Buffer(std::size_t size) : bytes_(std::make_unique_for_overwrite<char[]>(size)), size_(size) {}

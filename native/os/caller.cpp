@@ -33,7 +33,7 @@ std::vector<std::int32_t> numbers(const sigset_t& set) {
   return result;
 }
 
-// Those above 2, in order.
+// All above 2, in ascending order.
 std::vector<std::int32_t> open_fds_above_stdio() {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(kFds), ::closedir);
   if (folder == nullptr) throw OsError::last("opendir", kFds);
@@ -47,13 +47,13 @@ std::vector<std::int32_t> open_fds_above_stdio() {
 }
 
 std::string target_of(std::int32_t fd) {
-  std::array<char, 64> text{};  // enough to tell what kind it is
+  std::array<char, 64> text{};  // long enough for the kind of file
   const std::string path = std::string(kFds) + '/' + std::to_string(fd);
   const ssize_t size = ::readlink(path.c_str(), text.data(), text.size());
   return size < 0 ? std::string() : std::string(text.data(), static_cast<std::size_t>(size));
 }
 
-// Soft and hard, of "Max open files            1024                 1048576              files".
+// The soft and the hard limit, from "Max open files            1024                 1048576 files".
 std::pair<std::uint64_t, std::uint64_t> file_limit_of(pid_t process) {
   std::ifstream limits("/proc/" + std::to_string(process) + "/limits");
   constexpr std::string_view kName = "Max open files";
@@ -67,7 +67,7 @@ std::pair<std::uint64_t, std::uint64_t> file_limit_of(pid_t process) {
   return {};
 }
 
-// The number of an anonymous pipe; 0 for anything else.
+// The inode of an anonymous pipe; 0 for other files.
 ino_t pipe_of(std::int32_t fd) {
   struct stat status {};
   const bool is_pipe =
@@ -77,10 +77,10 @@ ino_t pipe_of(std::int32_t fd) {
 
 std::vector<std::int32_t> recover_fds() {
   std::vector<std::int32_t> fds = open_fds_above_stdio();
-  // The channel to a parent that is Node too: child_process.fork().
+  // The channel to a parent process that is Node too (child_process.fork()).
   const char* channel = std::getenv("NODE_CHANNEL_FD");
   std::erase_if(fds, [channel](std::int32_t fd) {
-    // Of Node: epoll, eventfd, io_uring.
+    // Node's own: epoll, eventfd, io_uring.
     return target_of(fd).starts_with("anon_inode:") || (channel != nullptr && std::to_string(fd) == channel);
   });
   std::map<ino_t, int> ends;
@@ -114,7 +114,7 @@ Caller recover_caller() {
   try {
     caller.fds = recover_fds();
   } catch (const OsError&) {
-    // None are known.
+    // Without /proc no fds are known.
   }
   return caller;
 }

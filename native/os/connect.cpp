@@ -33,13 +33,13 @@ std::chrono::milliseconds left_until(Clock::time_point deadline) {
                   std::chrono::milliseconds(0));
 }
 
-// A non-blocking connect gives up at once where the backlog is full; a blocking one waits as long as the
-// socket may wait to send.
+// A non-blocking connect to a unix socket fails at once if the backlog is full. A blocking one waits for the
+// socket's send timeout.
 UniqueFd connect_unix(const SocketAddress& address, Clock::time_point deadline) {
   UniqueFd socket = open_socket(address, 0);
   for (;;) {
     const auto left = left_until(deadline);
-    // Zero would mean to wait without end.
+    // A timeout of 0 means no timeout.
     set_send_timeout(socket.get(), std::max(left, std::chrono::milliseconds(1)));
     if (::connect(socket.get(), address.raw(), address.size()) == 0) break;
     if (errno == EAGAIN) throw OsError(ETIMEDOUT, "connect", address.text());
@@ -75,7 +75,7 @@ UniqueFd connect_blocking(const SocketAddress& address, int timeout_ms) {
 
 UniqueFd connect_start(const SocketAddress& address) {
   UniqueFd socket = open_socket(address, SOCK_NONBLOCK);
-  // An interrupted non-blocking connect goes on by itself, like one in progress.
+  // After EINTR a non-blocking connect continues, as after EINPROGRESS.
   if (::connect(socket.get(), address.raw(), address.size()) < 0 && errno != EINPROGRESS && errno != EINTR) {
     throw OsError::last("connect", address.text());
   }

@@ -1,4 +1,4 @@
-// A failed system call as an exception: errno, the call's name, and what it was about.
+// A failed system call as an exception: errno, the name of the call, and its subject, such as a path.
 #pragma once
 
 #include <cerrno>

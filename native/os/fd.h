@@ -1,4 +1,4 @@
-// Owned file descriptors. Everything in os/ opens CLOEXEC from birth.
+// Owned file descriptors. Everything in os/ opens files with CLOEXEC set.
 #pragma once
 
 #include <utility>
@@ -32,21 +32,21 @@ struct FdPair {
   UniqueFd second;
 };
 
-// An AF_UNIX pair. `first` is ours and non-blocking; `second` is the end to give away and blocking, which is
-// what the program that inherits it expects.
+// An AF_UNIX socket pair. `first` is non-blocking, for this process. `second` is blocking, as a program that
+// inherits it expects. Throws OsError.
 FdPair stream_pair();
 FdPair seqpacket_pair();
-// O_CLOEXEC pipe: first is the read end. Neither is non-blocking.
+// A pipe: `first` is the read end. Both ends are blocking and CLOEXEC. Throws OsError.
 FdPair make_pipe();
 
-// The same open file under another number. Throws OsError.
+// Another fd of the same open file. Throws OsError.
 UniqueFd duplicate(int fd);
 
-// Of the open file, so everybody who shares it sees the change. Throws OsError.
+// Sets it for the open file, so for every fd and process that shares it. Throws OsError.
 void set_nonblocking(int fd, bool on);
 
-// Waits until a write of up to PIPE_BUF bytes would not block, or would fail. False: it would still block.
-// Throws OsError.
+// Waits until a write of up to PIPE_BUF bytes would not block, or would fail. Returns false after
+// `timeout_ms`. Throws OsError.
 bool wait_writable(int fd, int timeout_ms);
 
 }  // namespace wireup::os

@@ -19,7 +19,7 @@ struct alignas(cmsghdr) Control {
 }  // namespace
 
 int send_message(int socket, std::string_view bytes, const std::vector<UniqueFd>& fds) {
-  // sendmsg does not write to it.
+  // sendmsg(2) does not write to the buffer.
   iovec part{const_cast<char*>(bytes.data()), bytes.size()};
   Control control;
   msghdr message{};

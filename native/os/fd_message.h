@@ -1,4 +1,4 @@
-// sendmsg and recvmsg with fds beside the bytes (SCM_RIGHTS). Threads: any.
+// sendmsg(2) and recvmsg(2) of bytes with fds (SCM_RIGHTS). Threads: any.
 #pragma once
 
 #include <cstddef>
@@ -10,15 +10,15 @@
 
 namespace wireup::os {
 
-// 0, or errno. At most kMaxFdsPerMessage fds, which stay the caller's.
+// Returns 0 or errno. Takes at most kMaxFdsPerMessage fds, and does not close them.
 int send_message(int socket, std::string_view bytes, const std::vector<UniqueFd>& fds);
 
 struct ReceivedMessage {
   int error = 0;           // errno
   bool truncated = false;  // the bytes did not fit in the buffer
-  bool fds_lost = false;   // fds did not fit under our limit of open files
+  bool fds_lost = false;   // some fds exceeded this process's limit of open files
   std::size_t size = 0;
-  std::vector<UniqueFd> fds;  // CLOEXEC; those that fitted
+  std::vector<UniqueFd> fds;  // CLOEXEC; without the lost ones
 };
 
 ReceivedMessage receive_message(int socket, std::span<char> buffer);

@@ -12,7 +12,7 @@ namespace wireup::os {
 
 namespace {
 
-// 0, or why execve would refuse it.
+// Returns 0, or the errno with which execve(2) would refuse the file.
 int check(const std::string& file, const std::string& directory) {
   const std::string from_here = directory.empty() || file.front() == '/' ? file : directory + "/" + file;
   struct stat status;
@@ -21,7 +21,7 @@ int check(const std::string& file, const std::string& directory) {
   return ::faccessat(AT_FDCWD, from_here.c_str(), X_OK, AT_EACCESS) == 0 ? 0 : errno;
 }
 
-// The PATH of a system that has none.
+// The system's default for PATH (confstr(3)).
 std::string default_path() {
   std::string path(::confstr(_CS_PATH, nullptr, 0), '\0');
   ::confstr(_CS_PATH, path.data(), path.size());

@@ -9,7 +9,7 @@
 namespace wireup::os {
 namespace {
 
-// umask(2) can tell it only by changing it, for every thread. "Umask:" is there since Linux 4.7
+// umask(2) cannot read the umask without changing it for all threads. Linux has "Umask:" since 4.7
 // (proc_pid_status(5)).
 mode_t umask_of_self() {
   std::ifstream status("/proc/self/status");

@@ -1,5 +1,5 @@
-// What a child inherits of a process beside its environment, and the process may have changed since it
-// started another.
+// The attributes that a child inherits from its parent process, beside the environment. Comparing two of them
+// shows whether the process has changed them since.
 #pragma once
 
 #include <sys/types.h>
@@ -16,7 +16,7 @@ struct InheritedContext {
   bool operator==(const InheritedContext&) const = default;
 };
 
-// Those of this process now. What cannot be told is 0.
+// The attributes of this process now. One that cannot be read is 0.
 InheritedContext inherited_context();
 
 }  // namespace wireup::os

@@ -1,4 +1,4 @@
-// Which interpreter a program asks the kernel for, for the message when there is none.
+// Finds the interpreter that a program names, for the error message if that interpreter does not exist.
 #include <elf.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -15,9 +15,9 @@
 namespace wireup::os {
 namespace {
 
-// What the kernel reads of a #! line (BINPRM_BUF_SIZE).
+// The kernel reads this much of a #! line (BINPRM_BUF_SIZE).
 constexpr std::size_t kHeadSize = 256;
-// Of the table of an ELF file's segments: no linker makes as many.
+// Entries that are read of an ELF file's segment table. Linkers make fewer.
 constexpr unsigned kMaxSegments = 64;
 
 template <typename T>

@@ -1,8 +1,8 @@
-// Lets a method that calls out know whether its object went, or gave up its work, during the call.
+// Lets a method detect that a callback has destroyed its object, or ended its work.
 //
-// The object holds a Lifetime; the method makes a Watch of it on its stack and looks at gone() after each
-// call. A watch costs no memory and no atomic operation: one is made for each request of a rank. Threads:
-// one.
+// The object has a Lifetime. The method puts a Watch of it on its stack and checks gone() after each
+// callback. Each request of a rank makes a watch, so a watch allocates nothing and uses no atomic operation.
+// Threads: one.
 #pragma once
 
 #include <utility>
@@ -27,8 +27,8 @@ class Lifetime {
 
    private:
     friend class Lifetime;
-    Lifetime* lifetime_;  // null: it has ended
-    Watch* outer_;        // made before this one, and still there
+    Lifetime* lifetime_;  // null: ended
+    Watch* outer_;        // the one made before this, if it still exists
   };
 
   Lifetime() = default;

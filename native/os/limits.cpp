@@ -13,7 +13,7 @@
 namespace wireup::os {
 namespace {
 
-// Empty, with errno, where they cannot be.
+// Empty, with errno set, if /proc/self/fd cannot be read.
 std::optional<std::size_t> count_open_fds() {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), ::closedir);
   if (folder == nullptr) return std::nullopt;
@@ -21,10 +21,10 @@ std::optional<std::size_t> count_open_fds() {
   while (const dirent* entry = ::readdir(folder.get())) {
     if (entry->d_name[0] != '.') ++count;
   }
-  return count - 1;  // the folder's own
+  return count - 1;  // without the folder's own fd
 }
 
-// 0: make_room_for_fds() has raised none.
+// 0: make_room_for_fds() has not raised the limit.
 std::atomic<std::uint64_t> unraised{0};
 
 }  // namespace
@@ -48,7 +48,7 @@ std::size_t open_fds() {
 
 FdLimit make_room_for_fds(std::size_t more) {
   FdLimit limit = fd_limit();
-  // Where they cannot be counted (no fd is left for that, or there is no /proc), all numbers may be taken.
+  // Counting fails if no fd is free or /proc is missing. Then all numbers may be in use.
   const std::uint64_t needed = count_open_fds().value_or(limit.soft) + more;
   if (limit.soft >= needed || limit.soft >= limit.hard) return limit;
   const rlimit raised{std::min(needed, limit.hard), limit.hard};

@@ -1,4 +1,4 @@
-// The limit on open files.
+// The limit of open files of this process. Threads: any.
 #pragma once
 
 #include <cstddef>
@@ -12,13 +12,13 @@ struct FdLimit {
 };
 
 FdLimit fd_limit();
-// The soft limit as it was before make_room_for_fds() first raised it: what a child is to have.
+// The soft limit before make_room_for_fds() first raised it. Children get this one. Throws OsError.
 std::uint64_t unraised_soft_limit();
-// How many fds are open now (/proc/self/fd).
+// Number of open fds (/proc/self/fd). Throws OsError.
 std::size_t open_fds();
-// Makes room for `more` fds beside those that are open, raising the soft limit when that is needed and the
-// hard one allows it. Where the open ones cannot be counted, the limit is raised as if all numbers below it
-// were taken. Returns the limit after that, which the caller compares with what it needs.
+// Raises the soft limit, if needed, so that `more` fds can be opened, but not above the hard limit. If the
+// open fds cannot be counted, assumes that all numbers below the soft limit are in use. Returns the new
+// limit; the caller checks whether it is enough.
 FdLimit make_room_for_fds(std::size_t more);
 
 }  // namespace wireup::os

@@ -18,13 +18,13 @@ namespace wireup::os {
 
 namespace {
 
-// In one turn, before connections get theirs.
+// So that connections get their share of the turn.
 constexpr int kAcceptsPerTurn = 64;
 
-// Short for somebody who waits to be accepted, long for a processor that would spin.
+// Short for a peer that waits in the backlog, and long enough to use little processor time.
 constexpr auto kPause = std::chrono::milliseconds(50);
 
-// The kernel lowers it to net.core.somaxconn.
+// The kernel limits it to net.core.somaxconn.
 constexpr int kBacklog = std::numeric_limits<int>::max();
 
 void set_option(int fd, int level, int name, int value) {
@@ -35,8 +35,8 @@ bool is_any_ipv6(const SocketAddress& address) {
   return IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(address.raw())->sin6_addr);
 }
 
-// One connection's own trouble, or the network's (accept(2) hands pending network errors of the new socket
-// on).
+// An error of one connection, or of the network. (accept(2) returns pending network errors of the new
+// socket.)
 bool concerns_one_connection(int error) {
   switch (error) {
     case EINTR:
@@ -101,7 +101,7 @@ Listener::~Listener() {
 
 void Listener::on_ready(std::uint32_t) {
   const Lifetime::Watch watch(lifetime_);
-  const OnAccept on_accept = on_accept_;  // it may destroy the listener while it runs
+  const OnAccept on_accept = on_accept_;  // a copy, because it may destroy the listener
   for (int i = 0; i < kAcceptsPerTurn; i++) {
     UniqueFd connection(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (connection) {
@@ -116,7 +116,8 @@ void Listener::on_ready(std::uint32_t) {
   }
 }
 
-// EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays pending, so a level-triggered wait would not wait.
+// After EMFILE, ENFILE, ENOBUFS or ENOMEM the connection stays pending, so epoll_wait(2) would return at
+// once.
 void Listener::pause() {
   resume_ = reactor_.after(kPause, [this] {
     resume_ = 0;

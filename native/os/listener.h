@@ -1,10 +1,10 @@
 // A listening socket on the reactor, TCP or unix.
 //
-// A unix path gets its mode before it can be connected to (fchmod before bind) and is unlinked when the
-// listener goes, if it is still the file that was made. A file that a killed server of ours has left there is
-// taken over; any other that exists is EADDRINUSE. Survives EMFILE: it
-// stops accepting for a moment instead of spinning, and those who connect wait in the backlog. An IPv6
-// address takes IPv6 only, but `::` takes IPv4 too. Threads: the reactor's.
+// A unix socket has its mode before a peer can connect (fchmod(2) before bind(2)). The destructor removes its
+// file, unless another file has taken its place. A socket file that a killed server of this user has left is
+// replaced; any other existing file is EADDRINUSE. If no fd is free (EMFILE), the listener pauses for a
+// moment, and connections wait in the backlog. An IPv6 address accepts only IPv6, but `::` accepts IPv4 too.
+// Threads: the reactor's.
 #pragma once
 
 #include <sys/stat.h>
@@ -22,23 +22,23 @@ namespace wireup::os {
 
 class Listener final : Handler {
  public:
-  // Called once a connection with a non-blocking CLOEXEC socket. May destroy the listener.
+  // Called for each connection, with a non-blocking CLOEXEC socket. May destroy the listener.
   using OnAccept = std::function<void(UniqueFd socket)>;
 
-  // Only the owner may connect; a umask can take more away. (From any other mode it takes nothing.)
+  // Only the owner may connect. The umask applies to this mode, but to no other.
   static constexpr mode_t kPrivate = S_IRUSR | S_IWUSR;
 
-  // Binds and listens (backlog: the kernel's somaxconn). `mode` is that of a unix path. Throws OsError
-  // (EADDRINUSE, EACCES, ...).
+  // Binds and listens, with the kernel's largest backlog (net.core.somaxconn). `mode` is for the file of a
+  // unix socket. Throws OsError (EADDRINUSE, EACCES, ...).
   Listener(Reactor& reactor, const SocketAddress& address, OnAccept on_accept, mode_t mode = kPrivate);
   ~Listener() override;
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // While it is held it accepts nothing: those who connect wait in the backlog.
+  // While held, it accepts no connection. Connections wait in the backlog.
   void hold(bool on);
 
-  // Where it really listens: the port that the kernel chose for port 0.
+  // The bound address, with the port that the kernel chose for port 0.
   const SocketAddress& address() const { return address_; }
 
  private:
@@ -50,7 +50,7 @@ class Listener final : Handler {
   Reactor& reactor_;
   OnAccept on_accept_;
   UniqueFd socket_;
-  BoundFile file_;  // goes before the socket, which keeps the number of its inode from being given again
+  BoundFile file_;  // destroyed before the socket, which keeps the inode number in use
   SocketAddress address_;
   Lifetime lifetime_;
   Reactor::TimerId resume_ = 0;

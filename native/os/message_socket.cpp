@@ -14,13 +14,13 @@ namespace wireup::os {
 
 namespace {
 
-// Received in one turn before others get theirs.
+// Messages received in one turn, so that other sockets get their share.
 constexpr int kMessagesPerTurn = 32;
 
-// Too many fds in flight, or no memory now: only the receiver's progress helps, and nothing tells of it.
+// After too many fds in flight, or no memory, only the receiver's progress helps, and no event reports it.
 constexpr auto kRetry = std::chrono::milliseconds(10);
 
-// What the kernel keeps of a unix socket's send buffer beside the message (unix_dgram_sendmsg: 32 bytes).
+// The part of a unix socket's send buffer that the kernel reserves (unix_dgram_sendmsg(): 32 bytes).
 constexpr int kSendOverhead = 32;
 
 void make_room(int fd) {
@@ -29,7 +29,8 @@ void make_room(int fd) {
   if (::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length) < 0) throw OsError::last("getsockopt");
   const int needed = static_cast<int>(kMaxMessage) + kSendOverhead;
   if (size >= needed) return;
-  // The kernel takes as much as net.core.wmem_max allows; a message too large for that fails when it is sent.
+  // The kernel limits the size to net.core.wmem_max. A message that is too large for it fails when it is
+  // sent.
   if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &needed, sizeof needed) < 0) throw OsError::last("setsockopt");
 }
 
@@ -101,19 +102,19 @@ void MessageSocket::schedule(Reactor::Clock::duration delay, void (MessageSocket
 }
 
 void MessageSocket::on_ready(std::uint32_t events) {
-  if (failed_ != 0) return;  // its turn comes before the next wait
+  if (failed_ != 0) return;  // finish_failed() runs by a timer
   if ((events & EPOLLOUT) && !waits_for_kernel_) send_queued();
   if (events & ~static_cast<std::uint32_t>(EPOLLOUT)) receive(false);
 }
 
-// `to_the_end` reads on when sending has failed.
+// With `to_the_end` it reads on although sending has failed.
 MessageSocket::Stop MessageSocket::receive(bool to_the_end) {
   const Lifetime::Watch watch(lifetime_);
   for (int i = 0; i < kMessagesPerTurn; i++) {
     ReceivedMessage message = receive_message(socket_.get(), buffer_.span());
     if (message.error == EAGAIN || message.error == EWOULDBLOCK) return Stop::drained;
-    // A peer that left before it had read all of ours: the kernel says so once, before what the peer had
-    // sent.
+    // If the peer closed before it had read all messages, the kernel reports ECONNRESET once, before the
+    // peer's own messages.
     if (message.error == ECONNRESET && !std::exchange(reset_, true)) continue;
     if (message.error != 0 || message.truncated || message.size == 0) {
       const int error = message.error == 0 && message.truncated ? EMSGSIZE : message.error;

@@ -1,6 +1,6 @@
-// A seqpacket socket on the reactor that carries whole messages with fds attached (SCM_RIGHTS).
-// Queues what the socket does not take yet; nothing is dropped while the peer is there. What the peer had
-// said is delivered before its end is told. Threads: the reactor's.
+// A seqpacket socket on the reactor. It transfers whole messages with fds (SCM_RIGHTS). It queues, without a
+// limit, what the socket does not take. It delivers all messages of the peer before it reports the end.
+// Threads: the reactor's.
 #pragma once
 
 #include <sys/types.h>
@@ -19,19 +19,19 @@
 
 namespace wireup::os {
 
-// SCM_MAX_FD of the kernel is 253.
+// The kernel's SCM_MAX_FD.
 inline constexpr std::size_t kMaxFdsPerMessage = 253;
-// A message must fit in the socket's send buffer (net.core.wmem_default is 212,992 where nobody changed it).
+// A message must fit in the socket's send buffer (net.core.wmem_default is 212,992 by default).
 inline constexpr std::size_t kMaxMessage = 160 << 10;
 
 class MessageSocketObserver {
  public:
   virtual ~MessageSocketObserver() = default;
-  // The fds are CLOEXEC; nullopt: they did not all fit under our limit of open files, so none of them is
-  // left. The observer may destroy the socket in it.
+  // The fds are CLOEXEC. Nullopt: not all fds fitted under this process's limit of open files, and all have
+  // been closed. The observer may destroy the socket.
   virtual void on_message(std::string_view message, std::optional<std::vector<UniqueFd>> fds) = 0;
-  // Once, last; error is 0 for an orderly end, EMSGSIZE when a message did not come whole. The observer may
-  // destroy the socket in it.
+  // Called once, as the last call. `error` is 0 for an orderly end, EMSGSIZE if a message was larger than
+  // kMaxMessage, else an errno. The observer may destroy the socket.
   virtual void on_message_end(int error) = 0;
 };
 
@@ -43,11 +43,11 @@ class MessageSocket final : Handler {
   MessageSocket(const MessageSocket&) = delete;
   MessageSocket& operator=(const MessageSocket&) = delete;
 
-  // 1 to kMaxMessage bytes (an empty one would read as the end) and at most kMaxFdsPerMessage fds, else
-  // throws OsError(EMSGSIZE). The fds are closed here once they are sent. Never calls the observer from
-  // within.
+  // Sends 1 to kMaxMessage bytes and at most kMaxFdsPerMessage fds, else throws OsError(EMSGSIZE). (An empty
+  // message would look like the end of the stream.) Closes the fds when they are sent. Never calls the
+  // observer.
   void send(std::string message, std::vector<UniqueFd> fds = {});
-  // True when nothing is queued.
+  // Whether the socket has taken all messages.
   bool flushed() const { return queue_.empty(); }
 
  private:
@@ -76,8 +76,8 @@ class MessageSocket final : Handler {
   std::deque<Message> queue_;
   std::uint32_t watched_ = 0;
   Reactor::TimerId timer_ = 0;
-  bool waits_for_kernel_ = false;  // a retry by timer is due, EPOLLOUT would say nothing
-  int failed_ = 0;                 // why no more is sent; on_message_end is due
+  bool waits_for_kernel_ = false;  // a timer will retry, because EPOLLOUT does not help
+  int failed_ = 0;                 // errno of sending; on_message_end() is due
   bool reset_ = false;
   bool detached_ = false;
 };

@@ -12,8 +12,8 @@
 #include "os/fd.h"
 #include "os/proc_pids.h"
 
-// include/uapi/asm-generic/socket.h of Linux 6.5, newer than the headers of Debian 12; older kernels answer
-// ENOPROTOOPT.
+// From include/uapi/asm-generic/socket.h of Linux 6.5, because the headers of Debian 12 are older. Older
+// kernels return ENOPROTOOPT.
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
@@ -22,11 +22,11 @@ namespace wireup::os {
 
 namespace {
 
-// 0 where /proc does not tell.
+// 0 if /proc does not report it.
 pid_t parent_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   const std::string stat{std::istreambuf_iterator<char>(file), {}};
-  // "pid (name) state ppid ...", and the name may hold anything, ')' too.
+  // "pid (name) state ppid ...". The name may contain any character, also ')'.
   const std::size_t name_end = stat.rfind(')');
   constexpr std::size_t kStateLength = 4;  // ") S "
   if (name_end == std::string::npos || stat.size() < name_end + kStateLength) return 0;
@@ -49,7 +49,7 @@ std::optional<PeerCredentials> unix_peer(int fd) {
   ucred credentials{};
   size = sizeof credentials;
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return std::nullopt;
-  // What the kernel answers for a socket that is not connected.
+  // The kernel reports this uid for a socket that is not connected.
   if (credentials.uid == static_cast<uid_t>(-1)) return std::nullopt;
   return PeerCredentials{credentials.uid, credentials.gid, credentials.pid};
 }
@@ -63,11 +63,11 @@ std::vector<pid_t> lineage_of_peer(int fd) {
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &number, &size) == 0) pidfd.reset(number);
 
   std::vector<pid_t> lineage;
-  // A parent that ended while we looked could lead in a circle.
+  // If a parent ends during the walk, its number may be reused, and the walk may return to a process.
   for (pid_t pid = peer->pid; pid > 0 && std::ranges::count(lineage, pid) == 0; pid = parent_of(pid)) {
     lineage.push_back(pid);
   }
-  // The process itself must be one that /proc could tell of.
+  // With one entry, /proc has not reported the process itself.
   if (lineage.size() < 2 || (pidfd && has_ended(pidfd.get()))) return {};
   return lineage;
 }

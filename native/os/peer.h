@@ -1,4 +1,4 @@
-// What the kernel tells about the process at the other end of a socket.
+// What the kernel reports about the process at the other end of a unix socket. Threads: any.
 #pragma once
 
 #include <sys/types.h>
@@ -11,16 +11,17 @@ namespace wireup::os {
 struct PeerCredentials {
   uid_t uid;
   gid_t gid;
-  pid_t pid;  // 0 when it is in a pid namespace that we cannot see
+  pid_t pid;  // 0 if it is not visible in this process's pid namespace
 };
 
-// SO_PEERCRED of a connected AF_UNIX socket: who called connect(). Empty for other sockets.
-// On a socketpair it names whoever made the pair, so it proves nothing there.
+// SO_PEERCRED of a connected AF_UNIX socket: the process that called connect(2). Empty for other sockets. For
+// a socketpair it is the process that made the pair, so it proves nothing about the peer.
 std::optional<PeerCredentials> unix_peer(int fd);
 
-// The process that connected this AF_UNIX socket and its parents, nearest first, up to the first of our pid
-// namespace. Empty where the kernel or /proc does not tell, or when that process has ended: its number may be
-// another's by now. A parent may end while we look, so this finds mistakes, not attackers.
+// The process that connected this AF_UNIX socket, its parent, and so on up to the first process of this pid
+// namespace. Empty if the kernel or /proc does not report them, or if that process has ended, because another
+// process may have its number. A parent may end during the look-up, so the result detects mistakes, but not
+// attacks.
 std::vector<pid_t> lineage_of_peer(int fd);
 
 }  // namespace wireup::os

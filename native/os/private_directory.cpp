@@ -27,7 +27,7 @@ constexpr std::string_view kLetters = "0123456789abcdefghijklmnopqrstuvwxyzABCDE
 constexpr const char* kSocket = "pmi";
 constexpr const char* kSocketLock = "pmi.lock";  // PathLock's
 
-// Others that are made at this moment, and what is there by chance.
+// A name may exist already, or another process may be making the same one.
 constexpr int kAttempts = 100;
 
 constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
@@ -60,12 +60,13 @@ bool is_at(int folder, int parent, const std::string& name) {
          here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
-// Its owner holds the lock, from right after its making: what can be locked has none any more.
+// A living owner holds the lock from right after it made the folder. So if the lock is free, the owner is
+// dead.
 void remove_dead(int parent, const std::string& name) {
   const UniqueFd folder = open_folder(parent, name);
   struct stat status;
   if (!folder || ::fstat(folder.get(), &status) < 0 || status.st_uid != ::geteuid()) return;
-  if ((status.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH)) != 0) return;  // none that we have made
+  if ((status.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH)) != 0) return;  // not made by wireup
   if (::flock(folder.get(), LOCK_EX | LOCK_NB) < 0) return;
   if (::fstatat(folder.get(), kSocket, &status, AT_SYMLINK_NOFOLLOW) == 0) {
     if (!is_dead_socket(by_fd(folder.get(), kSocket))) return;
@@ -121,7 +122,7 @@ std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& pare
       fault = std::strerror(errno);
       return nullptr;
     }
-    // Whatever the umask. In a trusted folder the name is still what we have made.
+    // mkdirat() applies the umask. In a trusted folder no other user can have replaced the new folder.
     ::fchmodat(trusted.fd.get(), name.c_str(), mode, 0);
     UniqueFd folder = open_folder(trusted.fd.get(), name);
     if (!folder && errno != ENOENT) {
@@ -129,8 +130,8 @@ std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& pare
       ::unlinkat(trusted.fd.get(), name.c_str(), AT_REMOVEDIR);
       return nullptr;
     }
-    // Another maker may have taken it for a dead one before we hold the lock. Where a file system has no such
-    // locks none does.
+    // Another make() may have locked or removed it as dead before this one holds the lock. On a file system
+    // without flock(2), no make() does.
     if (!folder || (::flock(folder.get(), LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)) continue;
     if (!is_at(folder.get(), trusted.fd.get(), name)) continue;
     std::unique_ptr<PrivateDirectory> made(new PrivateDirectory);

@@ -1,7 +1,7 @@
-// A folder of our own for one socket: mode 0700 under a fresh name, in a folder that no other user can change
-// under us (trusted_folder.h), and worked on by its fd. It is removed with its owner, who holds a flock on
-// it. What a killed owner has left, at any moment of its making, is removed by the next that is made in the
-// same place, if not before.
+// A private folder for one socket. It has mode 0700 and a random name, and lies in a trusted folder
+// (trusted_folder.h). The object works on it through its fd and holds a flock(2) on it. The destructor
+// removes the folder. If its process is killed at any moment, the next make() in the same parent folder
+// removes what is left.
 #pragma once
 
 #include <memory>
@@ -13,17 +13,16 @@ namespace wireup::os {
 
 class PrivateDirectory {
  public:
-  // Makes `parent`/wireup-XXXXXX, to hold one socket. `passable`: others may reach what is in it, and the
-  // socket's own mode and server decide. Null where that cannot be or should not, and why in `fault`, for
-  // people.
+  // Makes `parent`/wireup-XXXXXX. With `passable`, other users may reach the socket in it, and the socket's
+  // mode and server decide who may connect. If the folder cannot be made, or `parent` cannot be trusted,
+  // returns null and sets `fault` to the reason, for people.
   static std::unique_ptr<PrivateDirectory> make(const std::string& parent, bool passable, std::string& fault);
   ~PrivateDirectory();
   PrivateDirectory(const PrivateDirectory&) = delete;
   PrivateDirectory& operator=(const PrivateDirectory&) = delete;
 
   const std::string& path() const { return path_; }
-  // The socket's path, for those who connect, and another one that is of our own process: through the
-  // folder's fd.
+  // The socket's path for clients, and a path through the folder's fd, for this process.
   std::string socket() const;
   std::string socket_by_fd() const;
 
@@ -31,12 +30,12 @@ class PrivateDirectory {
   PrivateDirectory() = default;
 
   UniqueFd parent_;
-  UniqueFd folder_;  // locked
+  UniqueFd folder_;  // with a flock
   std::string name_;
   std::string path_;
 };
 
-// Removes one that a killed owner has left, with its dead socket; nothing else.
+// Removes a folder that a killed process has left, with its dead socket. Does nothing to any other folder.
 void remove_dead_directory(const std::string& path);
 
 }  // namespace wireup::os

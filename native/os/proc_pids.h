@@ -1,5 +1,5 @@
-// What /proc calls processes: it may be mounted by a pid namespace above ours, which has other numbers for
-// them. Threads: any.
+// Process ids in /proc. /proc may be mounted by an outer pid namespace, which has other numbers for the same
+// processes. Threads: any.
 #pragma once
 
 #include <sys/types.h>
@@ -9,11 +9,11 @@
 
 namespace wireup::os {
 
-// The process ids of /proc/`process` (a number, or "self") in the pid namespace of /proc and in each below
-// it, down to the process's own ("NSpid:", proc_pid_status(5)). Empty where there is no such process.
+// The ids of /proc/`process` (a number, or "self") in the pid namespace of /proc and in each inner one, down
+// to the process's own namespace ("NSpid:", proc_pid_status(5)). Empty if there is no such process.
 std::vector<pid_t> proc_pids(const std::string& process);
 
-// Whether the numbers in /proc are those that our system calls take.
+// Whether the numbers in /proc are those that this process's system calls take.
 bool proc_is_of_our_namespace();
 
 }  // namespace wireup::os

@@ -1,4 +1,4 @@
-// What nobody can guess.
+// Random bytes for secrets and names.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 
 namespace wireup::os {
 
-// Fills it from the kernel's generator. Throws OsError.
+// Fills `bytes` from getrandom(2). Throws OsError.
 void fill_random(std::span<std::byte> bytes);
 
 }  // namespace wireup::os

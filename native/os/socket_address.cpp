@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kPathOffset = offsetof(sockaddr_un, sun_path);
 
-// The terminator of a path, or the NUL that begins an abstract name.
+// One byte is the terminator of a path, or the NUL before an abstract name.
 constexpr std::size_t kMaxName = sizeof(sockaddr_un::sun_path) - 1;
 
 template <typename Address>

@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kTimeout = std::chrono::seconds(1);
 constexpr int kRetryMs = 2;
 
-// The previous holder unlinks its file before it lets go: who waited for that one holds nothing.
+// A holder unlinks its file before it releases the lock. A lock on an unlinked file is worthless.
 bool is_at(const struct stat& file, const std::string& path) {
   struct stat there;
   return ::lstat(path.c_str(), &there) == 0 && there.st_dev == file.st_dev && there.st_ino == file.st_ino;
@@ -34,7 +34,7 @@ PathLock::PathLock(const std::string& path) : file_(path + ".lock") {
   for (;;) {
     UniqueFd fd(
         ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, S_IRUSR | S_IWUSR));
-    // What keeps us from making this file keeps us from making the socket beside it.
+    // The socket is made in the same folder, so bind(2) would fail with the same error.
     if (!fd) throw OsError::last("bind", path);
     struct stat status;
     if (::fstat(fd.get(), &status) < 0) throw OsError::last("fstat", file_);
@@ -70,7 +70,7 @@ void set_socket_mode(const std::string& path, mode_t mode) {
   struct stat status;
   if (::fstat(file.get(), &status) < 0) throw OsError::last("fstat", path);
   if (!S_ISSOCK(status.st_mode) || status.st_uid != ::geteuid()) throw OsError(EPERM, "chmod", path);
-  // fchmod() takes no O_PATH fd, and chmod() would follow the name again.
+  // fchmod(2) does not take an O_PATH fd, and chmod(2) of `path` would look up the name again.
   const std::string opened = "/proc/self/fd/" + std::to_string(file.get());
   if (::chmod(opened.c_str(), mode) < 0) throw OsError::last("chmod", path);
 }

@@ -1,9 +1,8 @@
-// The path of a unix socket: taken by one server at a time, also when the last one was killed and left its
-// file.
+// Lets one server at a time use the path of a unix socket, even if a killed server has left its file there.
 //
-// Who wants to bind holds a PathLock from before bind() until after listen(). The kernel refuses connections
-// to a file whose socket has not called listen() yet as it does to one that nobody has open any more, so only
-// the lock tells a server that is being started from one that is dead. Any thread.
+// A server holds a PathLock from before bind(2) until after listen(2). The kernel refuses connections to a
+// socket that has not called listen() yet, and to a socket file that no process has open. Only the lock
+// distinguishes a server that is starting from a dead one. Threads: any.
 #pragma once
 
 #include <sys/stat.h>
@@ -14,11 +13,11 @@
 
 namespace wireup::os {
 
-// flock on `path`.lock, a file that exists only meanwhile; one that a killed holder has left is used again.
+// flock(2) on `path`.lock. The destructor removes that file. A file that a killed holder has left is reused.
 class PathLock {
  public:
-  // Waits a second at most for another starter (which needs microseconds): OsError(EADDRINUSE) after that.
-  // Throws OsError; EPERM when the lock's file is not ours.
+  // Waits at most one second for another starting server, which holds the lock for microseconds. Throws
+  // OsError: EADDRINUSE after that time, EPERM if the lock file belongs to another user.
   explicit PathLock(const std::string& path);
   ~PathLock();
   PathLock(const PathLock&) = delete;
@@ -29,12 +28,12 @@ class PathLock {
   UniqueFd fd_;
 };
 
-// Under the lock: whether a socket stands at `path` that is ours and that nobody listens on. A connection is
-// tried, so a living server sees one that ends without a word.
+// Whether `path` is a socket of this user on which no server listens. The caller holds the PathLock. It tries
+// to connect, so a living server accepts a connection that closes without data.
 bool is_dead_socket(const std::string& path);
 
-// Gives the socket at `path` this mode, whatever the umask: of the socket that stands there only, never of
-// what somebody has put in its place. Throws OsError.
+// Sets the mode of the socket at `path`, regardless of the umask. Throws OsError; EPERM if `path` is not a
+// socket of this user, such as a file that another process has put there.
 void set_socket_mode(const std::string& path, mode_t mode);
 
 }  // namespace wireup::os

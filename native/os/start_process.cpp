@@ -16,8 +16,8 @@
 #include "os/start_process_child.h"
 
 #if defined(__SANITIZE_THREAD__)
-// The thread sanitizer takes every clone() for a fork and, in the child, resets books that this child shares
-// with us. The C library's other name for the call it leaves alone.
+// The thread sanitizer treats every clone() as a fork: in the child it resets its state, which this child
+// shares with the parent. It does not intercept __clone(), the C library's other name of the call.
 extern "C" int __clone(int (*)(void*), void*, int, void*, ...);
 #define WIREUP_CLONE ::__clone
 #else
@@ -28,17 +28,16 @@ namespace wireup::os {
 
 namespace {
 
-// From linux/sched.h and linux/wait.h, which do not go together with the C library's headers of every
-// version.
+// From linux/sched.h and linux/wait.h, which conflict with the headers of some C libraries.
 constexpr int kClonePidfd = 0x1000;
 constexpr auto kWaitPidfd = static_cast<idtype_t>(3);
 
-// The child's frames hold a few words each; the rest is for a signal frame that cannot come, and for
-// valgrind.
+// The child's frames need a few words each. The rest is for valgrind, and for a signal frame, although all
+// signals are blocked.
 constexpr std::size_t kChildStack = 64 << 10;
 
-// No handler of ours may run in the child, which has our memory. Not pthread_sigmask: it leaves out the
-// signals that the C library keeps for itself.
+// A signal handler must not run in the child, which shares this process's memory. pthread_sigmask(3) would
+// not block the signals that the C library uses itself.
 class BlockedSignals {
  public:
   BlockedSignals() {
@@ -58,7 +57,7 @@ class BlockedSignals {
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
   std::vector<char*> list;
   list.reserve(strings.size() + 1);
-  // execve's parameter is not const for C's sake only.
+  // execve(2) does not change the strings; its parameter is not const for compatibility with C.
   for (const auto& string : strings) list.push_back(const_cast<char*>(string.c_str()));
   list.push_back(nullptr);
   return list;
@@ -113,7 +112,7 @@ std::vector<unsigned long> cpu_mask(const std::vector<std::uint32_t>& cpus) {
 
 void reap(int pidfd) {
   siginfo_t info;
-  // ECHILD where SIGCHLD is ignored: then it is gone already.
+  // ECHILD if this process ignores SIGCHLD; then the kernel has reaped the child.
   while (::waitid(kWaitPidfd, static_cast<id_t>(pidfd), &info, WEXITED) < 0 && errno == EINTR) {
   }
 }
@@ -152,13 +151,13 @@ StartedProcess start_process(const ProcessSpec& spec) {
   plan.signals_to_set =
       spec.not_default == nullptr ? ~std::uint64_t{0} : plan.ignored_signals | bits(*spec.not_default);
 
-  // On our own stack, whose pages are there: a mapping for each child would cost the first touch of one.
+  // In this thread's stack, whose pages exist. A new mapping for each child would cost page faults.
   alignas(std::max_align_t) char stack[kChildStack];
   StartedProcess child;
   int pidfd = -1;
   {
     const BlockedSignals blocked;
-    // Not vfork(): the child's calls would be made on the frame that we return to.
+    // Not vfork(2): the child's calls would overwrite the stack frame to which the parent returns.
     constexpr int kFlags = CLONE_VM | CLONE_VFORK | kClonePidfd | SIGCHLD;
     child.pid = WIREUP_CLONE(run_child, stack + kChildStack, kFlags, &plan, &pidfd);
     if (child.pid < 0) throw OsError::last("clone");

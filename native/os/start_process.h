@@ -1,9 +1,9 @@
-// Starting a program with exactly the fds, signals and environment it is meant to have, and waiting for it by
-// pidfd. The memory of the caller is not copied (the child shares it until it execs, as with vfork), so that
-// a large owner starts small children fast. What is not named here (umask, priority, scheduling, limits) is
-// the caller's.
+// Starts a program with exactly the given fds, signals and environment, and waits for it by pidfd. The child
+// shares the caller's memory until it calls execve(2), as with vfork(2), so a process with much memory starts
+// children fast. The child inherits everything else (umask, priority, scheduling, limits) from the caller.
 //
-// Needs Linux 5.9 (close_range). Threads: any; the calling thread stands still until the child has execed.
+// Needs Linux 5.9 (close_range). Threads: any; the calling thread is suspended until the child has called
+// execve(2).
 #pragma once
 
 #include <sys/types.h>
@@ -19,33 +19,33 @@
 namespace wireup::os {
 
 struct ProcessSpec {
-  std::string path;                      // the file to execute; no PATH search here (see find_program)
-  std::vector<std::string> args;         // argv, argv[0] included
+  std::string path;                      // the file to execute, without a PATH search (see find_program)
+  std::vector<std::string> args;         // argv with argv[0]
   std::vector<std::string> environment;  // "NAME=value", complete
   std::string directory;                 // empty: the caller's; `path` is relative to it
-  // {ours, the child's number}, in any order and permutation; one of ours may be given twice. The child has
-  // these fds, blocking or not as they are, and no others: whatever else is open is closed, CLOEXEC or not.
+  // {caller's fd, child's fd}, in any order and permutation. A caller's fd may occur more than once. The
+  // child gets only these fds: all others are closed in it, CLOEXEC or not.
   std::vector<std::pair<int, int>> fds;
-  // Put into a new session: without a controlling terminal, and the leader of a process group that it cannot
-  // leave.
+  // Makes the child the leader of a new session (setsid(2)), without a controlling terminal. It then also
+  // leads a POSIX process group that it cannot leave.
   bool new_session = false;
-  // Killed (SIGKILL) when the thread that spawned it ends.
+  // The kernel kills the child (SIGKILL) when the thread that started it ends.
   bool die_with_parent = false;
-  // The CPUs that the child may run on; empty: all that the caller may.
+  // CPUs that the child may run on; empty: those of the caller.
   std::vector<std::uint32_t> cpus;
-  // What gethostname() says in the child, at most 64 bytes; empty: the caller's. Needs CAP_SYS_ADMIN (a UTS
-  // namespace is made for it) and is passed over where none can be made.
+  // Result of gethostname(2) in the child, at most 64 bytes; empty: the caller's. It takes a new UTS
+  // namespace, which needs CAP_SYS_ADMIN. If none can be made, the child keeps the caller's name.
   std::string host_name;
-  // cgroup.procs of a cgroup that the child is to be in from its first instruction on, where the kernel lets
-  // it; -1: the caller's.
+  // cgroup.procs of the cgroup that the child joins before it calls execve(2), if the kernel allows it; -1:
+  // the caller's cgroup.
   int join_fd = -1;
-  // Every signal is default and unblocked in the child, except these.
+  // All other signals have the default action and are unblocked in the child.
   sigset_t ignored_signals{};
   sigset_t blocked_signals{};
-  // The child's soft limit of open files, at most the caller's hard one; 0: the caller's.
+  // The child's soft limit of open files, not above the caller's hard limit; 0: the caller's soft limit.
   std::uint64_t soft_files = 0;
-  // The signals that are not default in the caller, for one who knows and in whom it does not change: so many
-  // system calls fewer. Null: any may be.
+  // The signals whose action in the caller is not the default, if the caller knows them and does not change
+  // them. It saves one system call for each other signal. Null: unknown.
   const sigset_t* not_default = nullptr;
 };
 
@@ -54,22 +54,22 @@ struct StartedProcess {
   UniqueFd pidfd;
 };
 
-// Throws OsError: the failing step as its syscall ("execve", "chdir", "clone", "dup2", ...), with the file,
-// directory or fd as its subject; behind a file stands its missing_interpreter(). A file without a #! line
-// that the kernel refuses (ENOEXEC) is run by /bin/sh, as execvp does. After a throw there is no child.
+// Throws OsError: its syscall is the failed step ("execve", "chdir", "clone", "dup2", ...), its subject the
+// file, directory or fd. missing_interpreter() follows the name of a file. If the kernel refuses a file with
+// ENOEXEC, /bin/sh runs it, as with execvp(3). No child is left after an exception.
 StartedProcess start_process(const ProcessSpec& spec);
 
-// The signals that are ignored in this process now.
+// The signals that this process ignores now.
 sigset_t ignored_signals();
 
-// What execvp would execute: `program` itself when it holds a '/', else the first executable file of that
-// name in `path` (the value of PATH; empty: the system's default), both relative to `directory`, as a
-// start_process() with that directory takes it. Throws OsError("execve", program): ENOENT, EACCES (found, but
-// not executable or not a file).
+// The file that execvp(3) would execute: `program` itself if it contains a '/', else the first executable
+// file of that name in `path` (a value of PATH; empty: the system's default). Both are relative to
+// `directory`, and so is the result, as start_process() takes it. Throws OsError("execve", program): ENOENT,
+// or EACCES if a file was found that is not executable or not a regular file.
 std::string find_program(const std::string& program, const std::string& path, const std::string& directory);
 
-// What execve has not found of a program that is there, in parentheses and behind a blank: the interpreter of
-// its #! line, or the loader that an ELF file names. Empty where there is none, and where that one is there.
+// The reason why execve(2) reports ENOENT for a program that exists: " (its interpreter ...)" with the
+// missing interpreter of its #! line or of its ELF header. Empty if no interpreter is missing.
 std::string missing_interpreter(const std::string& program, const std::string& directory);
 
 struct ExitStatus {
@@ -78,8 +78,8 @@ struct ExitStatus {
   bool core_dumped = false;
 };
 
-// Reaps the child of `pidfd` if it has ended. Returns false while it runs. Throws OsError (ECHILD: somebody
-// else has reaped it).
+// Reaps the child of `pidfd` if it has ended. Returns false while it runs. Throws OsError (ECHILD: it was
+// reaped elsewhere).
 bool try_wait(int pidfd, ExitStatus& status);
 
 }  // namespace wireup::os

@@ -10,15 +10,15 @@
 #include <cerrno>
 #include <csignal>
 
-// The sanitizers keep books on a thread's calls and stack, which a function that never returns would spoil.
+// The sanitizers record a thread's calls and stack. A function that never returns would corrupt the record.
 #define WIREUP_IN_CHILD __attribute__((no_sanitize("address", "undefined", "thread")))
 
 namespace wireup::os {
 
 namespace {
 
-// What rt_sigaction takes, not what sigaction() takes. With no flags the fields behind the handler are zero,
-// so it does not matter that some architectures have no restorer.
+// The structure of the system call rt_sigaction, which differs from that of sigaction(3). Without flags all
+// fields after the handler are zero, so architectures without a restorer work too.
 struct KernelSigaction {
   std::uintptr_t handler;
   unsigned long flags;
@@ -61,7 +61,7 @@ WIREUP_IN_CHILD bool limit_files(ChildPlan& plan) {
 
 WIREUP_IN_CHILD bool tie_to_parent(ChildPlan& plan) {
   if (::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return failed(plan, "prctl");
-  // The parent may have been killed before that took hold. 0: it is in a pid namespace that we cannot see.
+  // The parent may have been killed before prctl(2). 0: the parent is not visible in this pid namespace.
   const long parent = ::syscall(SYS_getppid);
   if (parent == plan.parent || parent == 0) return true;
   errno = ESRCH;
@@ -80,7 +80,7 @@ WIREUP_IN_CHILD void join_cgroup(const ChildPlan& plan) {
 
 WIREUP_IN_CHILD bool set_host_name(ChildPlan& plan) {
   if (plan.host_name == nullptr) return true;
-  // Not allowed, or no more namespaces: the name stays as it is.
+  // Not permitted, or too many namespaces: the child keeps the caller's host name.
   if (::syscall(SYS_unshare, CLONE_NEWUTS) < 0) return true;
   std::size_t size = 0;
   while (plan.host_name[size] != '\0') size++;
@@ -103,7 +103,7 @@ WIREUP_IN_CHILD bool set_fds(ChildPlan& plan) {
   }
   unsigned next = 0;
   for (FdMove* move = plan.moves; move != end; move++) {
-    // Both clear CLOEXEC; dup3 does not take the same number twice.
+    // Both calls clear CLOEXEC. dup3(2) refuses equal numbers.
     if (move->source == move->target) {
       if (::syscall(SYS_fcntl, move->target, F_SETFD, 0) < 0) return failed(plan, "fcntl", move->source);
     } else if (::syscall(SYS_dup3, move->source, move->target, 0) < 0) {
@@ -133,8 +133,8 @@ WIREUP_IN_CHILD int run_child(void* argument) {
   }
   join_cgroup(plan);
   if (!bind_to_cpus(plan) || !set_host_name(plan)) return 127;
-  // The limit follows the fds, which may be above it. Handlers go before the mask does: one of the parent's
-  // must not run here.
+  // The limit is set after the fds, whose numbers may exceed it. The handlers are reset before signals are
+  // unblocked, because a handler of the parent must not run here.
   if (!set_fds(plan) || !limit_files(plan) || !set_signals(plan) || !block_signals(plan)) return 127;
   ::syscall(SYS_execve, plan.path, plan.args, plan.environment);
   if (errno == ENOEXEC) {

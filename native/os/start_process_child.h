@@ -1,8 +1,8 @@
-// The child's half of start_process(): from clone to exec, in memory shared with the parent, whose thread
-// stands still.
+// The child's part of start_process(), from clone(2) to execve(2). The child shares the parent's memory, and
+// the parent's thread is suspended.
 //
-// So nothing here may allocate, lock, or call what a sanitizer intercepts: only raw system calls on what the
-// parent has prepared.
+// So it must not allocate, lock, or call functions that a sanitizer intercepts. It makes raw system calls on
+// data that the parent has prepared.
 #pragma once
 
 #include <sys/types.h>
@@ -15,11 +15,11 @@ namespace wireup::os {
 struct FdMove {
   int source;
   int target;
-  // The source is another's target, and would be overwritten before its turn.
+  // The source is the target of another move, which could overwrite it first.
   bool collides;
 };
 
-// What prlimit64 takes.
+// The structure that prlimit64(2) takes.
 struct FileLimit {
   std::uint64_t soft;
   std::uint64_t hard;
@@ -30,31 +30,31 @@ struct ChildPlan {
   char* const* args;
   char* const* shell_args;  // /bin/sh path args[1]...
   char* const* environment;
-  const char* directory;  // null: stay
-  FdMove* moves;          // sorted by target, no target twice
+  const char* directory;  // null: the parent's
+  FdMove* moves;          // sorted by target; each target once
   std::size_t move_count;
   bool new_session;
   bool die_with_parent;
   pid_t parent;
   std::uint64_t ignored_signals;  // bit n - 1 for signal n
-  std::uint64_t signals_to_set;   // the others are as they should be
+  std::uint64_t signals_to_set;   // signals whose action must change
   std::uint64_t blocked_signals;
   const FileLimit* files;     // null: the parent's limit of open files
-  const unsigned long* cpus;  // null: all that the parent may run on
+  const unsigned long* cpus;  // null: the parent's
   std::size_t cpus_bytes;
   const char* host_name;  // null: the parent's
-  int join_fd;            // -1: none; "0" is written to it
+  int join_fd;            // "0" is written to it; -1: none
 
-  // Written by the child: the step that failed, and the fd that it was about.
+  // Set by the child: the failed step, its fd, and its errno.
   const char* failed_step;
   int failed_fd;
   int error;
 };
 
-// Signals 1 to 64 (_NSIG - 1 everywhere but on MIPS), with those that glibc keeps for itself.
+// Signals 1 to 64, with those that glibc uses itself. (_NSIG is 65, except on MIPS.)
 inline constexpr int kSignals = 64;
 
-// For clone(): returns only when it has failed.
+// The function for clone(2). Returns only after a failure.
 int run_child(void* plan);
 
 }  // namespace wireup::os

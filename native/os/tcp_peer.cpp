@@ -17,16 +17,17 @@ namespace wireup::os {
 
 namespace {
 
-// The states of linux/tcp_states.h, which its user space header does not name; netinet/tcp.h does.
+// The kernel's TCP states (linux/tcp_states.h). Of the headers for user space only netinet/tcp.h names them.
 constexpr std::uint8_t kEstablished = TCP_ESTABLISHED;
 constexpr std::uint8_t kSynReceived = TCP_SYN_RECV;
 constexpr std::uint8_t kCloseWait = TCP_CLOSE_WAIT;
 constexpr std::uint8_t kListen = TCP_LISTEN;
 
-// The kernel answers a look-up of one socket within the send; this is for a kernel that is not as we know it.
+// The kernel answers a query for one socket during send(2). The timeout is for a kernel that does not.
 constexpr timeval kAnswerTimeout{1, 0};
 
-// IPv4 addresses are held as v4-mapped ones, so that a dual-stack socket and an IPv4 one compare equal.
+// Stores IPv4 addresses as v4-mapped IPv6 addresses, so that a dual-stack socket and an IPv4 socket are
+// equal.
 struct Endpoint {
   in6_addr address{};
   std::uint16_t port = 0;  // network byte order
@@ -85,7 +86,7 @@ std::optional<Connection> connection_of(int fd) {
   return Connection{*here, *there};
 }
 
-// The peer's bytes can be read and ours reach it, or it has only stopped sending.
+// Established, or the peer has only stopped sending.
 bool is_connected(int fd) {
   tcp_info info{};
   socklen_t size = sizeof info;
@@ -93,8 +94,8 @@ bool is_connected(int fd) {
   return info.tcpi_state == kEstablished || info.tcpi_state == kCloseWait;
 }
 
-// Only an address of this machine can be bound to. (Where net.ipv4.ip_nonlocal_bind lets any be bound, all
-// read as ours, and a peer elsewhere is refused for want of a row.)
+// A socket can only be bound to an address of this machine. (If net.ipv4.ip_nonlocal_bind allows any address,
+// all addresses count as local, and a peer on another machine is refused because it has no row.)
 bool is_of_this_machine(const Endpoint& endpoint) {
   sockaddr_storage storage{};
   socklen_t size = 0;
@@ -110,7 +111,7 @@ bool is_of_this_machine(const Endpoint& endpoint) {
     size = sizeof v6;
   }
   const UniqueFd socket(::socket(storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  // Not to know is no reason to take it for a machine that was allowed.
+  // If it is unknown, the address must not count as that of an allowed remote machine.
   if (!socket) return true;
   return ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), size) == 0 ||
          errno != EADDRNOTAVAIL;
@@ -146,7 +147,7 @@ struct Request {
   inet_diag_req_v2 body;
 };
 
-// Asks for the one socket whose own end is `own` and whose other end is `other` (nobody: a listener).
+// Queries the socket whose own end is `own` and whose other end is `other`. Without `other`: a listener.
 std::optional<Row> look_up(int netlink, std::uint32_t sequence, const Endpoint& own, const Endpoint& other,
                            TcpPeerError& fault) {
   fault = TcpPeerError::no_sock_diag;
@@ -178,14 +179,14 @@ std::optional<Row> look_up(int netlink, std::uint32_t sequence, const Endpoint& 
     if (size < static_cast<ssize_t>(sizeof(nlmsghdr))) return std::nullopt;
     nlmsghdr header;
     std::memcpy(&header, buffer.data(), sizeof header);
-    // Anybody may send to a netlink socket; only the kernel is number 0. Answers that came too late for an
-    // earlier query are passed over too.
+    // Any process can send to a netlink socket; only the kernel has number 0. Late answers to earlier queries
+    // are skipped too.
     if (sender.nl_pid != 0 || header.nlmsg_seq != sequence) continue;
     if (header.nlmsg_type == NLMSG_ERROR) {
       nlmsgerr error{};
       if (size >= static_cast<ssize_t>(NLMSG_LENGTH(sizeof error))) {
         std::memcpy(&error, buffer.data() + NLMSG_HDRLEN, sizeof error);
-        // What the kernel says for a socket that is not there, and also where it has no tcp_diag.
+        // The kernel's error if no such socket exists, and also if it has no tcp_diag.
         if (error.error == -ENOENT) fault = TcpPeerError::no_row;
       }
       return std::nullopt;
@@ -198,7 +199,7 @@ std::optional<Row> look_up(int netlink, std::uint32_t sequence, const Endpoint& 
     std::memcpy(&message, buffer.data() + NLMSG_HDRLEN, sizeof message);
     const bool listener = other.port == 0;
     fault = TcpPeerError::no_row;
-    // The kernel falls back to a listener on the port when the connection is not there.
+    // If the connection does not exist, the kernel returns a listener on the port.
     if (listener != (message.idiag_state == kListen)) return std::nullopt;
     if (!listener &&
         (!(get_endpoint(message.idiag_family, message.id.idiag_src, message.id.idiag_sport) == own) ||
@@ -211,7 +212,7 @@ std::optional<Row> look_up(int netlink, std::uint32_t sequence, const Endpoint& 
   }
 }
 
-// In its listener's queue; a socket that its process has closed is in another state.
+// In its listener's queue. A socket that its process has closed is in another state.
 bool is_waiting(const Row& row) {
   return row.inode == 0 && (row.state == kEstablished || row.state == kSynReceived);
 }
@@ -267,7 +268,8 @@ std::optional<TcpPeer> TcpPeers::server(int fd, TcpPeerError& fault) {
   }
   const std::optional<Row> listener =
       look_up(netlink_.get(), ++sequence_, connection->peer, {.address = connection->local.address}, fault);
-  // A listener that goes takes its queue with it: who still waits after the look-up waits in this one's.
+  // A listener that closes resets its queue. So a connection that still waits is in the queue of this
+  // listener.
   TcpPeerError after = TcpPeerError::none;
   const std::optional<Row> own =
       look_up(netlink_.get(), ++sequence_, connection->peer, connection->local, after);

@@ -1,14 +1,17 @@
-// Whose process is at the other end of a TCP connection on this machine: the kernel's own answer (sock_diag),
-// not the peer's.
+// Which user owns the other end of a TCP connection on this machine. The kernel reports it (sock_diag(7)),
+// not the peer. It needs no privilege.
 //
-// It is the uid of who made the peer's socket (a forwarder reads as itself), as our user namespace sees it:
-// 65534 for a uid that is not mapped there. No privilege is needed. Only a row for exactly our connection,
-// seen from its other end, counts, and only one that a process still holds: a peer that has sent its bytes
-// and closed reads as uid 0 while its bytes can still be read. Our own socket must still be connected after
-// the look-up: otherwise the row may be of a later connection.
+// The result is the uid that created the peer's socket; for a forwarder it is the forwarder's. A uid that is
+// not mapped in this user namespace reads as 65534. A look-up succeeds only if
+// - the kernel's row has exactly the addresses and ports of this connection, seen from the other end,
+// - a process still holds the peer's socket: after a close the kernel reports uid 0, although the bytes of
+// the
+//   peer can still be read,
+// - this process's socket is still connected after the look-up: otherwise the row may be of a later
+// connection.
 //
-// Usable from either end: tcp_peer() by who accepted, tcp_server() by who connected. Any thread; a look-up
-// does not wait for anybody.
+// tcp_peer() is for the process that accepted the connection, tcp_server() for the one that connected.
+// Threads: any. A look-up does not wait for another process.
 #pragma once
 
 #include <sys/types.h>
@@ -25,31 +28,31 @@ struct TcpPeer {
   uid_t uid;
 };
 
-// Why there is no answer.
+// Why a look-up failed.
 enum class TcpPeerError : std::uint8_t {
   none,
-  not_tcp,        // no connected TCP socket, or it has been disconnected meanwhile
-  other_machine,  // the peer's address is none of this machine's: nobody here can know
-  no_sock_diag,   // the kernel does not let us ask
-  no_row,         // the kernel knows no such connection (another network namespace, or it has ended)
-  closed,         // no process holds the peer's socket (any more)
+  not_tcp,        // not a connected TCP socket, or disconnected during the look-up
+  other_machine,  // the peer's address does not belong to this machine
+  no_sock_diag,   // the kernel refuses the query
+  no_row,         // no such connection here (other network namespace, or ended)
+  closed,         // no process holds the peer's socket
 };
 
-// For people: "the kernel does not let us look up TCP peers (sock_diag)".
+// A text for people, such as "the kernel does not let us look up TCP peers (sock_diag)".
 std::string_view describe(TcpPeerError fault);
 
-// The look-up with its netlink socket kept open, so that who accepts many connections can still tell who
-// comes when no file can be opened any more.
+// Look-ups that share one open netlink socket. So a server can still look up peers when it cannot open
+// another file.
 class TcpPeers {
  public:
-  // Never throws: without sock_diag every look-up says so.
+  // Never throws. Without sock_diag every look-up fails with no_sock_diag.
   TcpPeers();
 
-  // Of who accepted `fd`. Empty: `fault` says why.
+  // For a connection that this process accepted. Empty, with `fault` set, if it fails.
   std::optional<TcpPeer> peer(int fd, TcpPeerError& fault);
 
-  // Of who connected `fd`: the server may not have accepted us yet; then it is the uid of the listener in
-  // whose queue we wait. Empty: `fault` says why.
+  // For a connection that this process made. If the server has not accepted it yet, the result is the uid of
+  // the listener that has it in its queue. Empty, with `fault` set, if it fails.
   std::optional<TcpPeer> server(int fd, TcpPeerError& fault);
 
  private:
@@ -57,7 +60,7 @@ class TcpPeers {
   std::uint32_t sequence_ = 0;
 };
 
-// The same for a single look-up.
+// A single look-up with a netlink socket of its own.
 std::optional<TcpPeer> tcp_peer(int fd, TcpPeerError& fault);
 std::optional<TcpPeer> tcp_peer(int fd);
 std::optional<TcpPeer> tcp_server(int fd, TcpPeerError& fault);

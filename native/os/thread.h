@@ -1,4 +1,4 @@
-// Threads of ours in somebody else's process.
+// Threads of wireup in a process that belongs to another program, such as Node.
 #pragma once
 
 #include <pthread.h>
@@ -11,14 +11,14 @@
 
 namespace wireup::os {
 
-// Whether the calling thread is the process's first.
+// Whether the calling thread is the main thread.
 inline bool is_main_thread() { return ::syscall(SYS_gettid) == ::getpid(); }
 
-// Starts a thread that takes no signal: those are meant for the program it lives in, whose handlers must not
-// run on it. `name` is what `top -H` and gdb call it, of 15 letters at most. Throws std::system_error.
+// Starts a thread that blocks all signals, because the program's signal handlers must not run on it. `name`
+// is shown by `top -H` and gdb, at most 15 characters. Throws std::system_error.
 template <typename Function>
 std::thread start_thread(const char* name, Function function) {
-  // A thread has its creator's mask from birth.
+  // A new thread inherits the signal mask of its creator.
   struct AllSignalsBlocked {
     AllSignalsBlocked() {
       sigset_t all;

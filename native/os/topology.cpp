@@ -13,7 +13,7 @@
 namespace wireup::os {
 namespace {
 
-// Far more CPUs than the kernel can be built for (NR_CPUS is 8,192 at most).
+// More CPUs than a kernel supports (NR_CPUS is at most 8,192).
 constexpr int kMostCpus = 1 << 16;
 
 std::int64_t number_in(const std::string& file, std::int64_t otherwise) {
@@ -25,7 +25,7 @@ std::int64_t number_in(const std::string& file, std::int64_t otherwise) {
 }  // namespace
 
 CpuSet allowed_cpus() {
-  // The kernel refuses a mask that is smaller than its own.
+  // The kernel refuses a mask that is smaller than its own mask.
   for (int count = 1024; count <= kMostCpus; count *= 2) {
     const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(count));
     const auto release = [](cpu_set_t* set) { CPU_FREE(set); };
@@ -46,7 +46,7 @@ CpuSet allowed_cpus() {
 }
 
 std::vector<CpuSet> cpu_units(CpuUnit unit, const CpuSet& allowed, const std::string& folder) {
-  // A core's number counts within its socket, and where nobody tells, each CPU is one.
+  // Core numbers are unique only within a socket. Without core_id each CPU is a core.
   using Place = std::tuple<std::int64_t, std::int64_t, std::uint32_t>;
   std::map<Place, CpuSet> units;
   for (const std::uint32_t cpu : allowed) {

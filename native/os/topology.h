@@ -1,5 +1,5 @@
-// The CPUs of this machine that we may run on, and which of them are one core or sit in one socket, as
-// /sys/devices/system/cpu tells (Documentation/ABI/stable/sysfs-devices-system-cpu).
+// The CPUs that this process may run on, and their cores and sockets, from /sys/devices/system/cpu
+// (Documentation/ABI/stable/sysfs-devices-system-cpu). Threads: any.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@ using CpuSet = std::vector<std::uint32_t>;  // in ascending order
 
 enum class CpuUnit : std::uint8_t { hwthread, core, socket };
 
-// The CPUs that this thread may run on. Throws OsError.
+// The CPUs that the calling thread may run on. Throws OsError.
 CpuSet allowed_cpus();
 
-// The CPUs of `allowed`, by unit: socket after socket, in each core after core. Where `folder` (that of
-// sysfs) says nothing of a CPU, it is a core of its own in socket 0.
+// Groups the CPUs of `allowed` by unit. The groups are ordered by socket, then by core. A CPU that `folder`
+// does not describe is a core of its own in socket 0.
 std::vector<CpuSet> cpu_units(CpuUnit unit, const CpuSet& allowed,
                               const std::string& folder = "/sys/devices/system/cpu");
 

@@ -16,7 +16,7 @@ namespace wireup::os {
 
 namespace {
 
-// As many as the kernel follows (path_resolution(7)).
+// The kernel's limit (path_resolution(7)).
 constexpr int kMostLinks = 40;
 
 std::string failed_at(const std::string& where) { return where + ": " + std::strerror(errno); }
@@ -35,7 +35,7 @@ std::string fault_of(int fd, const std::string& where, bool& is_link) {
   return {};
 }
 
-// The next name of a path, which is taken off it; empty at its end.
+// Removes the next name from `path` and returns it; empty at the end.
 std::string next_name(std::string& path) {
   const std::size_t begin = path.find_first_not_of('/');
   if (begin == std::string::npos) return {};
@@ -92,8 +92,8 @@ class Walk {
     return text.starts_with('/') ? from_root() : std::string();
   }
 
-  std::string rest_;   // still to be gone
-  std::string where_;  // for people; empty: the root
+  std::string rest_;   // the part of the path that is left
+  std::string where_;  // the path so far, for people; empty: the root
   UniqueFd at_;
   int links_ = 0;
 };

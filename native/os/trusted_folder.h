@@ -1,7 +1,7 @@
-// A folder in which no other user can put one thing in the place of another, nor move the folder itself: on
-// the way to it, links followed, each folder belongs to us or to root, and others may write in none, but
-// where the sticky bit keeps what is ours. Root's own user is held to it too: a folder that a user owns is
-// that user's to change.
+// A folder is trusted if no other user can replace a file in it, or move the folder itself. On the way to it,
+// through symbolic links too, each folder must belong to this user or to root. Other users must not be able
+// to write in it, unless its sticky bit is set. This holds for root as well: root does not trust a folder of
+// another user, because that user can change it. Threads: any.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@
 namespace wireup::os {
 
 struct TrustedFolder {
-  UniqueFd fd;        // O_PATH; empty when it is not to be trusted
-  std::string fault;  // then: why, for people, with the folder that it is about
+  UniqueFd fd;        // O_PATH; empty if the folder is not trusted
+  std::string fault;  // the reason, for people, with the folder's path
 };
 
 TrustedFolder open_trusted_folder(const std::string& path);

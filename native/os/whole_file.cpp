@@ -17,15 +17,15 @@
 namespace wireup::os {
 namespace {
 
-constexpr mode_t kNewMode = 0666;  // what the umask leaves of it
+constexpr mode_t kNewMode = 0666;  // without the bits of the umask
 constexpr mode_t kModeBits = 07777;
-// The kernel's own limit (path_resolution(7)).
+// The kernel's limit (path_resolution(7)).
 constexpr int kMaxLinks = 40;
 
 struct Target {
-  std::string path;                        // behind all links
-  std::optional<struct stat> status = {};  // nothing: there is no such file
-  bool stream = false;                     // written to as it is
+  std::string path;                        // after all links
+  std::optional<struct stat> status = {};  // empty: the file does not exist
+  bool stream = false;                     // written directly
 };
 
 std::string folder_of(const std::string& path) {
@@ -34,7 +34,7 @@ std::string folder_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// Its links look like files, and are the open files of a process.
+// Links in /proc that look like files are the open files of a process.
 bool is_in_proc(const std::string& path) {
   struct statfs system {};
   return ::statfs(folder_of(path).c_str(), &system) == 0 && system.f_type == PROC_SUPER_MAGIC;
@@ -74,13 +74,13 @@ void write_all(int fd, std::string_view content, const std::string& path) {
 }
 
 void write_stream(const std::string& path, std::string_view content) {
-  // Blocking, and at the end of what others have written.
+  // Blocking. O_APPEND: after the bytes of other writers.
   const UniqueFd stream(::open(path.c_str(), O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC));
   if (!stream) throw OsError::last("open", path);
   write_all(stream.get(), content, path);
 }
 
-// A name that goes unless it is kept.
+// A file name. The destructor removes the file while `ours` is true.
 struct Name {
   explicit Name(std::string name) : path(std::move(name)) {}
   Name(const Name&) = delete;
@@ -94,7 +94,7 @@ struct Name {
 
 UniqueFd open_unnamed(const std::string& folder) {
   UniqueFd file(::open(folder.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, kNewMode));
-  // Its name will be given by way of /proc.
+  // linkat(2) will name the file through /proc.
   if (file && ::access("/proc/self/fd", X_OK) != 0) file.reset();
   return file;
 }
@@ -122,8 +122,8 @@ void write_whole(const std::string& path, std::string_view content) {
     named.ours = true;
   }
   if (target.status) {
-    // In this order: a new owner takes set-uid bits away. Where we may not give the file away, it is ours,
-    // and must not run as us.
+    // fchown(2) comes first because it clears the set-uid bits. If it fails, the file belongs to this user,
+    // and must not run as this user.
     const bool same_owner = ::fchown(file.get(), target.status->st_uid, target.status->st_gid) == 0;
     const mode_t kept = same_owner ? kModeBits : kModeBits & ~mode_t{S_ISUID | S_ISGID};
     if (::fchmod(file.get(), target.status->st_mode & kept) != 0) throw OsError::last("fchmod", target.path);
@@ -136,7 +136,7 @@ void write_whole(const std::string& path, std::string_view content) {
       return ::linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
     };
     if (link(target.path)) return;
-    // No call gives an unnamed file a name that is taken.
+    // linkat(2) does not replace an existing name.
     if (errno != EEXIST || !link(named.path)) throw OsError::last("linkat", named.path);
     named.ours = true;
   }

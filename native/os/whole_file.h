@@ -1,14 +1,12 @@
-// Writing a file as a whole: whatever ends the writer, a reader finds the old content or the new one, never a
-// part of it.
+// Writes a file atomically: a reader sees the old content or the new content, even if the writer is killed.
 //
-// A symbolic link stays, and what it points to is written, also where that is not there yet. A file that is
-// there keeps its mode, and its owner where we may set it; other names (hard links) of it keep the old
-// content. A device, a pipe and a stream of some process (/dev/stdout, /dev/fd/3) are written to as they are.
+// A symbolic link is kept, and its target is written, even if the target does not exist yet. An existing file
+// keeps its mode, and its owner if this process may set it. Other hard links to it keep the old content. A
+// device, a pipe and an open file of a process (/dev/stdout, /dev/fd/3) are written directly.
 //
-// The new content has no name until it is complete (O_TMPFILE), so a killed writer leaves nothing behind. Two
-// cases need a second name for a moment, FILE.PID: a file system that has no unnamed files (NFS), for as long
-// as it takes to write; and a file that is there already, between the two system calls that give the new one
-// its name.
+// The new file has no name until it is complete (O_TMPFILE), so a killed writer leaves nothing. In two cases
+// it has the temporary name FILE.PID: on a file system without unnamed files (NFS), while it is written; and
+// if FILE exists, between linkat(2) and rename(2).
 //
 // Threads: any.
 #pragma once
@@ -18,10 +16,10 @@
 
 namespace wireup::os {
 
-// Throws OsError where write_whole() could not write there, as far as that can be told before.
+// Throws OsError if write_whole() would fail, as far as this can be checked before writing.
 void check_whole(const std::string& path);
 
-// Throws OsError. The old content is then still there, except of what is written to as it is.
+// Throws OsError. The old content is then unchanged, unless the file is written directly.
 void write_whole(const std::string& path, std::string_view content);
 
 }  // namespace wireup::os
