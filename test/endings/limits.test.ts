@@ -1,4 +1,4 @@
-// Limits of time: of the job, of its start, and between TERM and KILL.
+// The time limits of a job, of its startup, and between TERM and KILL.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,18 +19,21 @@ const deadline = 55_000;
 
 const compiler = needs('cc');
 
-describe('limits of time', () => {
+describe('the time limits', () => {
   it.each([
     ['-t 0.5', ['-t', '0.5'], {}],
     ['MPIEXEC_TIMEOUT', [], { MPIEXEC_TIMEOUT: '0.5' }],
-  ] as [string, string[], Record<string, string>][])('%s', async (_, options, environment) => {
-    const result = await run(wireupRun(2, 'fd', ...options, 'sleep', '1000'), { environment });
-    expect(result.code).toBe(124);
-    // Whoever has been started by then.
-    expect(toolLines(result.stderr)[0]).toMatch(
-      /^wireup: the job exceeded its time limit of 0\.5 s(; 1 rank was ended|; 2 ranks were ended)?$/,
-    );
-  });
+  ] as [string, string[], Record<string, string>][])(
+    '%s ends the job with exit code 124',
+    async (_, options, environment) => {
+      const result = await run(wireupRun(2, 'fd', ...options, 'sleep', '1000'), { environment });
+      expect(result.code).toBe(124);
+      // Not all ranks may have been started by then.
+      expect(toolLines(result.stderr)[0]).toMatch(
+        /^wireup: the job exceeded its time limit of 0\.5 s(; 1 rank was ended|; 2 ranks were ended)?$/,
+      );
+    },
+  );
 
   it.each([
     ['2592000', 0],
@@ -40,7 +43,7 @@ describe('limits of time', () => {
     ['-1', 2],
     ['x', 2],
     ['1e3', 2],
-  ])("MPIEXEC_TIMEOUT='%s': exit code %d", async (text, code) => {
+  ])("MPIEXEC_TIMEOUT='%s' gives exit code %d", async (text, code) => {
     const result = await run(wireupRun(1, 'fd', 'true'), { environment: { MPIEXEC_TIMEOUT: text } });
     expect(result.code).toBe(code);
     expect(result.stderr).toMatch(
@@ -50,7 +53,7 @@ describe('limits of time', () => {
     );
   });
 
-  it('a month is a limit', async () => {
+  it('a limit may be a month', async () => {
     expect(
       (await run(wireupRun(1, 'fd', '-t', '2592000', '--startup-timeout', '2592000', 'true'))).code,
     ).toBe(0);
@@ -61,8 +64,11 @@ describe('limits of time', () => {
     expect((await run(wireup('run', '--startup-timeout', text, 'true'))).code).toBe(2);
   });
 
-  /** A job that is being ended: its rank has said INT, and TERM when it has heard that. */
-  async function ending(killTimeout: string, onTerm: string, ...options: string[]): Promise<Run> {
+  /**
+   * Starts a job whose rank prints INT and runs `onTerm`, and ends it with two INT. The second comes after the first is
+   * handled.
+   */
+  async function interruptTwice(killTimeout: string, onTerm: string, ...options: string[]): Promise<Run> {
     const script = `trap 'echo INT' INT; trap '${onTerm}' TERM; echo ready; while :; do sleep 0.05; done`;
     const job = new Run(wireupRun(1, 'fd', '--kill-timeout', killTimeout, ...options, 'sh', '-c', script), {
       deadline,
@@ -74,25 +80,28 @@ describe('limits of time', () => {
     return job;
   }
 
-  it('--kill-timeout: KILL for who does not obey TERM', async () => {
+  it('after --kill-timeout, KILL ends a rank that ignores TERM', async () => {
     const file = join(folder, 'killed.json');
-    const job = await ending('0.2', '', '--result', file);
+    const job = await interruptTwice('0.2', '', '--result', file);
     expect((await job.done).code).toBe(130);
     expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ ranks: [{ signal: 'SIGKILL' }] });
   });
 
-  it('--kill-timeout: all that time for who needs it', async () => {
-    // By the rank's own count this is longer than the five seconds that it has by default, and never shorter.
-    const job = await ending('1000', 'for i in $(seq 110); do sleep 0.05; done; echo done; exit 0');
+  it('a rank may use the whole --kill-timeout', async () => {
+    // The rank counts 5.5 s or more, which is longer than the default of 5 s.
+    const job = await interruptTwice('1000', 'for i in $(seq 110); do sleep 0.05; done; echo done; exit 0');
     expect(await job.done).toMatchObject({ code: 130, stdout: 'ready\nINT\ndone\n' });
   });
 
-  it.skipIf(compiler.missing)(`--startup-timeout does not end what is wired up${compiler.note}`, async () => {
-    const job = new Run(
-      wireupRun(2, 'fd', '--startup-timeout', '5', '-t', '6', program('raw_stage'), 'running'),
-    );
-    const result = await job.done;
-    expect(result.code).toBe(124);
-    expect(toolLines(result.stderr)[0]).toMatch(/exceeded its time limit of 6 s/);
-  });
+  it.skipIf(compiler.missing)(
+    `--startup-timeout does not end a job that has started up${compiler.note}`,
+    async () => {
+      const job = new Run(
+        wireupRun(2, 'fd', '--startup-timeout', '5', '-t', '6', program('raw_stage'), 'running'),
+      );
+      const result = await job.done;
+      expect(result.code).toBe(124);
+      expect(toolLines(result.stderr)[0]).toMatch(/exceeded its time limit of 6 s/);
+    },
+  );
 });

@@ -1,4 +1,4 @@
-// A rank that the others wait for, and where the ranks are: who is missing is reported, on request or when the job ends.
+// `wireup run` reports the states of the ranks and those that are missing from a barrier, on request and when the job ends.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,28 +17,28 @@ vi.setConfig({ testTimeout: 60_000 });
 const folder = mkdtempSync(join(tmpdir(), 'missing-ranks-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** In milliseconds: the deadline of what is not timed here, on a busy machine. */
-const patience = 20_000;
+/** In milliseconds: how long to wait for an event, and for the end of a run, on a busy machine. */
+const waitTimeout = 20_000;
 const deadline = 55_000;
 
-/** Asks where the ranks are until it is told this. */
-async function told(job: Run, line: string): Promise<void> {
-  const ask = (): boolean => {
+/** Requests reports until one of them is this line. */
+async function untilReported(job: Run, line: string): Promise<void> {
+  const request = (): boolean => {
     job.kill('SIGURG');
     return lines(job.stderr).includes(line);
   };
-  expect(await eventually(ask, patience), job.stderr).toBe(true);
+  expect(await eventually(request, waitTimeout), job.stderr).toBe(true);
 }
 const mpich = needs('mpicc');
 const compiler = needs('cc');
 
-describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpich.note}`, () => {
+describe.skipIf(mpich.missing)(`a job whose other ranks wait in MPI_Init${mpich.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
     it.each(['exit 0', 'sleep 1000 & exit 0'])(
-      '%s: the job ends, and the missing one is named',
+      'fails and names the missing rank, which ran "%s"',
       async (end) => {
         const script = `if [ "$PMI_RANK" = 1 ]; then ${end}; fi; exec "$0"`;
-        // The limit is the test's proof that it was not that which ended the job.
+        // The time limit is 50 s. Its exit code, 124, would show that it ended the job.
         const result = await run(wireupRun(4, transport, '-t', '50', 'sh', '-c', script, program('hello')), {
           deadline,
         });
@@ -52,7 +52,7 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
     );
   });
 
-  it('several have left by then: all are named', async () => {
+  it('a failure names all ranks that have exited or are missing', async () => {
     const go = join(folder, 'several');
     const script = `case $PMI_RANK in
       0) until [ -e ${go} ]; do sleep 0.01; done; exec "$0";;
@@ -76,7 +76,7 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
     );
   });
 
-  it('one never calls MPI_Init and stays: only a limit of time ends that', async () => {
+  it('--startup-timeout ends a job in which a rank runs without calling MPI_Init', async () => {
     const script = 'if [ "$PMI_RANK" = 1 ]; then exec sleep 1000; fi; exec "$0"';
     const result = await run(
       wireupRun(3, 'tcp', '--startup-timeout', '3', 'sh', '-c', script, program('hello')),
@@ -84,24 +84,24 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([
       'wireup: not all ranks completed PMI init and their first barrier within 3 s; 3 ranks were ended',
-      // How far the others are by then is a matter of the machine.
+      // How many of the others have connected by then depends on the machine.
       expect.stringMatching(/^wireup: never connected: (1|0-1|1-2|0-2)(;|$)/),
     ]);
   });
 
-  it('--on-early-exit wait lets them wait', async () => {
+  it('with --on-early-exit wait the other ranks go on waiting', async () => {
     const script = 'if [ "$PMI_RANK" = 1 ]; then exit 0; fi; exec "$0"';
     const job = new Run(wireupRun(3, 'fd', '--on-early-exit', 'wait', 'sh', '-c', script, program('hello')), {
       deadline,
     });
-    await told(job, 'wireup: 3 ranks: initialized: 0,2; left PMI: 1; in barrier 0: 0,2; missing: 1');
+    await untilReported(job, 'wireup: 3 ranks: initialized: 0,2; left PMI: 1; in barrier 0: 0,2; missing: 1');
     job.kill('SIGTERM');
     const { code, stderr } = await job.done;
     expect(code).toBe(143);
     expect(stderr).not.toMatch(/while others wait/);
   });
 
-  it('finalizes, when the others are in a barrier', async () => {
+  it('a rank that finalizes while the others wait in a barrier fails the job', async () => {
     const result = await run(wireupRun(3, 'fd', '-t', '50', program('raw_leave'), '1'), { deadline });
     expect(result.code).toBe(1);
     expect(toolLines(result.stderr)).toEqual([
@@ -112,22 +112,22 @@ describe.skipIf(mpich.missing)(`a rank that the others wait for in MPI_Init${mpi
   });
 });
 
-describe.skipIf(compiler.missing)(`where the ranks are${compiler.note}`, () => {
+describe.skipIf(compiler.missing)(`the states of the ranks${compiler.note}`, () => {
   const script =
     'case $PMI_RANK in 0) echo sleeping; exec sleep 1000;; 1) exec "$0" connected;; *) exec "$0" first-barrier;; esac';
 
-  it('is said on SIGURG', async () => {
+  it('are reported on SIGURG', async () => {
     const job = new Run(wireupRun(4, 'tcp', 'sh', '-c', script, program('raw_stage')));
     await job.until(() => lines(job.stdout).length === 4);
     const places =
       'wireup: 4 ranks: never connected: 0; connected, no init: 1; initialized: 2-3; in barrier 0: 2-3; missing: 0-1';
-    // What ranks 2 and 3 have written last may not have been read yet.
-    await told(job, places);
+    // The server may not have read the last requests of ranks 2 and 3 yet.
+    await untilReported(job, places);
     job.kill('SIGTERM');
     expect((await job.done).code).toBe(143);
   });
 
-  it('is said when wire-up takes too long', async () => {
+  it('are reported when --startup-timeout ends the job', async () => {
     const result = await run(
       wireupRun(4, 'tcp', '--startup-timeout', '5', 'sh', '-c', script, program('raw_stage')),
     );

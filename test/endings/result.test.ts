@@ -1,4 +1,4 @@
-// `--result FILE`: the account of a job.
+// `wireup run --result FILE` writes the result of the job to a file.
 
 import {
   chmodSync,
@@ -28,7 +28,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const mpich = needs('mpicc');
 
 describe('--result', () => {
-  interface Row {
+  interface RankResult {
     rank: number;
     pid?: number;
     state: string;
@@ -42,11 +42,11 @@ describe('--result', () => {
     failure?: { reason: string; rank: number; code: number };
     ended: number;
     barriers: { count: number };
-    ranks: Row[];
+    ranks: RankResult[];
   }
   const read = (file: string): Document => JSON.parse(readFileSync(file, 'utf8')) as Document;
 
-  it.skipIf(mpich.missing)(`tells how each rank ended, and when${mpich.note}`, async () => {
+  it.skipIf(mpich.missing)(`writes how and when each rank ended${mpich.note}`, async () => {
     const file = join(folder, 'good.json');
     writeFileSync(file, 'an older result, and a longer one'.repeat(1000));
     expect((await run(wireupRun(3, 'tcp', '--result', file, program('hello')))).code).toBe(0);
@@ -68,7 +68,7 @@ describe('--result', () => {
     expect(readdirSync(folder).filter((name) => name.startsWith('good'))).toEqual(['good.json']);
   });
 
-  it('tells of a failure', async () => {
+  it('writes the failure', async () => {
     const file = join(folder, 'bad.json');
     const script = '[ $PMI_RANK = 1 ] && exit 3; exec sleep 1000';
     expect((await run(wireupRun(3, 'fd', '--result', file, 'sh', '-c', script))).code).toBe(3);
@@ -87,7 +87,7 @@ describe('--result', () => {
   it.each([
     ['sh -c "exit 0"', 0, 1],
     ['sh -c "exit 5"', 5, 5],
-  ])('a full disk is said, and %s keeps its code', async (_, code, expected) => {
+  ])('reports a full disk after %s', async (_, code, expected) => {
     const result = await run(
       wireupRun(2, 'fd', '--on-failure', 'wait', '--result', '/dev/full', 'sh', '-c', `exit ${code}`),
     );
@@ -100,7 +100,7 @@ describe('--result', () => {
   const mounts = needs('unshare');
   const mayMount = process.getuid?.() === 0;
   it.skipIf(mounts.missing || !mayMount)(
-    `a disk that fills: nothing half written is left${mounts.note}${mayMount ? '' : ' (needs root)'}`,
+    `leaves no incomplete file on a disk that becomes full${mounts.note}${mayMount ? '' : ' (needs root)'}`,
     async () => {
       const disk = mkdtempSync(join(folder, 'disk-'));
       const script =
@@ -112,7 +112,7 @@ describe('--result', () => {
     },
   );
 
-  it('goes through a link, and a file keeps its mode', async () => {
+  it('writes through a symbolic link, and keeps the mode of the file', async () => {
     const file = join(folder, 'private.json');
     const link = join(folder, 'link');
     writeFileSync(file, 'old');
@@ -124,19 +124,22 @@ describe('--result', () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
   });
 
-  it('is appended to what the tool says, on its own stdout', async () => {
+  it('appends to the output of the ranks if FILE is stdout', async () => {
     const log = join(folder, 'log');
-    const [node, ...words] = wireupRun(1, 'fd', '--result', '/proc/self/fd/1', 'echo', 'said');
+    const [node, ...words] = wireupRun(1, 'fd', '--result', '/proc/self/fd/1', 'echo', 'output');
     const script = `"$@" > ${log}`;
     expect((await run(['sh', '-c', script, 'sh', node!, ...words])).code).toBe(0);
-    const [said, ...json] = readFileSync(log, 'utf8').split('\n');
-    expect(said).toBe('said');
+    const [output, ...json] = readFileSync(log, 'utf8').split('\n');
+    expect(output).toBe('output');
     expect(JSON.parse(json.join('\n'))).toMatchObject({ exitCode: 0 });
   });
 
-  it.each(['/no/such/folder/r', folder, ''])("'%s' is wrong use, said before anything runs", async (file) => {
-    const result = await run(wireupRun(1, 'fd', '--result', file, 'echo', 'ran'));
-    expect(result).toMatchObject({ code: 2, stdout: '' });
-    expect(toolLines(result.stderr)).toHaveLength(1);
-  });
+  it.each(['/no/such/folder/r', folder, ''])(
+    "refuses '%s' as wrong use before any rank runs",
+    async (file) => {
+      const result = await run(wireupRun(1, 'fd', '--result', file, 'echo', 'ran'));
+      expect(result).toMatchObject({ code: 2, stdout: '' });
+      expect(toolLines(result.stderr)).toHaveLength(1);
+    },
+  );
 });

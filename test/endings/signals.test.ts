@@ -1,4 +1,4 @@
-// Signals to `wireup run`: they reach every rank, ^C twice ends the job, and a stopped job goes on.
+// Signals to `wireup run` reach every rank. ^C twice ends the job. A stopped job can continue.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,17 +13,17 @@ import { lines, Run, toolLines, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** In milliseconds: the deadline of what is not timed here, on a busy machine. */
-const patience = 20_000;
+/** In milliseconds: how long to wait for an event, and for the end of a run, on a busy machine. */
+const waitTimeout = 20_000;
 const deadline = 55_000;
 
 const compiler = needs('cc');
 
-describe('signals', () => {
-  const deaf = "trap 'echo INT' INT; trap 'echo TERM' TERM; echo ready; while :; do sleep 0.05; done";
+describe('signals to wireup run', () => {
+  const ignoring = "trap 'echo INT' INT; trap 'echo TERM' TERM; echo ready; while :; do sleep 0.05; done";
 
-  it('INT is passed on, the second ends the job, the third kills it', async () => {
-    const job = new Run(wireupRun(1, 'fd', '--kill-timeout', '1000', 'sh', '-c', deaf));
+  it('the first INT is passed on, the second ends the job, the third kills it', async () => {
+    const job = new Run(wireupRun(1, 'fd', '--kill-timeout', '1000', 'sh', '-c', ignoring));
     await job.until(() => job.stdout === 'ready\n');
     job.kill('SIGINT');
     await job.until(() => job.stdout === 'ready\nINT\n');
@@ -36,10 +36,11 @@ describe('signals', () => {
   });
 
   it.each(['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGWINCH'] as const)(
-    '%s reaches the group of every rank',
+    '%s reaches the POSIX process group of every rank',
     async (signal) => {
       const name = signal.slice(3);
-      // The shell waits for a child that is in its group, and dies of the signal unless the trap is there.
+      // The child of the shell is in the same POSIX process group. The shell waits for it, and has a trap, or the
+      // signal would end it.
       const script = `trap 'echo got' ${name}; sh -c "trap 'echo got; exit' ${name}; echo ready; while :; do sleep 0.05; done"; exit 7`;
       const job = new Run(wireupRun(2, 'fd', '--on-failure', 'wait', 'sh', '-c', script));
       await job.until(() => lines(job.stdout).length === 2);
@@ -55,7 +56,7 @@ describe('signals', () => {
   }
 
   const nohup = needs('nohup');
-  it.skipIf(nohup.missing)(`under nohup a HUP ends nothing${nohup.note}`, async () => {
+  it.skipIf(nohup.missing)(`HUP ends nothing under nohup${nohup.note}`, async () => {
     const script = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done";
     const job = new Run([
       installed('nohup'),
@@ -77,22 +78,25 @@ describe('signals', () => {
     expect((await job.done).code).toBe(5);
   });
 
-  it.skipIf(compiler.missing)(`on a terminal, ^C reaches the ranks once, by us${compiler.note}`, async () => {
-    const script = "trap 'echo got INT' INT; trap 'exit 6' TERM; echo ready; while :; do sleep 0.05; done";
-    const job = new Run([program('on_terminal'), 'foreground', ...wireupRun(2, 'fd', 'sh', '-c', script)]);
-    await job.until(() => job.stdout.split('ready').length === 3);
-    job.kill('SIGUSR1');
-    await job.until(() => job.stdout.split('got INT').length === 3);
-    job.kill('SIGTERM');
-    const { code, stdout } = await job.done;
-    expect(code).toBe(6);
-    expect(stdout.split('got INT')).toHaveLength(3);
-  });
+  it.skipIf(compiler.missing)(
+    `^C on a terminal reaches the ranks once, from wireup${compiler.note}`,
+    async () => {
+      const script = "trap 'echo got INT' INT; trap 'exit 6' TERM; echo ready; while :; do sleep 0.05; done";
+      const job = new Run([program('on_terminal'), 'foreground', ...wireupRun(2, 'fd', 'sh', '-c', script)]);
+      await job.until(() => job.stdout.split('ready').length === 3);
+      job.kill('SIGUSR1');
+      await job.until(() => job.stdout.split('got INT').length === 3);
+      job.kill('SIGTERM');
+      const { code, stdout } = await job.done;
+      expect(code).toBe(6);
+      expect(stdout.split('got INT')).toHaveLength(3);
+    },
+  );
 
   it.skipIf(compiler.missing).each(['background', 'tostop'])(
-    `in the %s of a terminal nothing stops`,
+    `a job in the %s of a terminal is not stopped`,
     async (how) => {
-      // Rank 0 reads the terminal, as far as it may, and all write to it.
+      // Rank 0 reads from the terminal, as far as the kernel permits it, and all ranks write to it.
       const script =
         "[ $PMI_RANK = 1 ] && { echo ready; exit 0; }; trap 'echo end; exit 0' TERM; echo ready; exec 3<&0; cat <&3 & wait";
       const job = new Run([program('on_terminal'), how, ...wireupRun(2, 'fd', 'sh', '-c', script)]);
@@ -104,17 +108,17 @@ describe('signals', () => {
     },
   );
 
-  it('TSTP stops ranks and tool, CONT lets all go on', async () => {
-    // A shell that starts something as it is stopped waits for what has stopped, which is another state.
+  it('TSTP stops the ranks and the wireup command, and CONT continues them', async () => {
+    // exec, because a shell that is just starting a program when it is stopped is in another state.
     const job = new Run(wireupRun(2, 'fd', 'sh', '-c', 'echo $$; exec tail -f /dev/null'));
     await job.until(() => job.stdout.endsWith('\n') && lines(job.stdout).length === 2);
     const ranks = lines(job.stdout).map(Number);
     job.kill('SIGTSTP');
-    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), patience)).toBe(
+    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), waitTimeout)).toBe(
       true,
     );
     job.kill('SIGCONT');
-    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), patience)).toBe(
+    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), waitTimeout)).toBe(
       true,
     );
     job.kill('SIGUSR1');
@@ -123,7 +127,7 @@ describe('signals', () => {
 });
 
 describe('^C', () => {
-  it('that the ranks do not end by is explained, once', async () => {
+  it('that the ranks ignore is explained once', async () => {
     const job = new Run(
       wireupRun(1, 'fd', 'sh', '-c', "trap 'echo INT' INT; echo ready; while :; do sleep 0.05; done"),
       { deadline },
@@ -134,7 +138,8 @@ describe('^C', () => {
     expect(job.stderr).toBe(
       'wireup: the ranks got SIGINT and continue; ^C twice within 2 s ends the job, a third ^C kills it\n',
     );
-    // The second ends the job. One that is later than two seconds after the last is a first one, which the rank prints.
+    // The second INT ends the job. An INT more than two seconds after the last counts as the first again, and the rank
+    // prints it.
     for (let printed = 1; printed < lines(job.stdout).length;) {
       printed = lines(job.stdout).length;
       job.kill('SIGINT');
@@ -146,7 +151,7 @@ describe('^C', () => {
     expect(toolLines(result.stderr).slice(1)).toEqual([]);
   });
 
-  it('that ends the job needs no words but its failure', async () => {
+  it('that ends the job is reported only as its failure', async () => {
     const job = new Run(wireupRun(2, 'fd', 'sh', '-c', 'echo ready; exec tail -f /dev/null'), { deadline });
     await job.until(() => job.stdout === 'ready\nready\n');
     job.kill('SIGINT');

@@ -1,5 +1,5 @@
-// What a client's user meets when there is no server, a wrong one, or one that goes: an error that says where and why,
-// from PmiClient (behind `wireup pmi`) and from libpmi alike, and never a hang.
+// If there is no server, a wrong one, or one that ends, PmiClient (behind `wireup pmi`) and libpmi fail with an error
+// that names the server and the reason, and never hang.
 
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,18 +26,18 @@ afterEach(() => {
   for (const close of closers.splice(0)) close();
 });
 
-interface Row {
+interface ErrorCase {
   title: string;
   environment: () => Promise<Record<string, string>> | Record<string, string>;
-  /** Of PmiClient, of `wireup pmi`; the messages of both and of libpmi must match. */
+  /** The code of PmiClient and the exit code of `wireup pmi`. The messages of both and of libpmi must match `message`. */
   code: string;
   exitCode: number;
   message: RegExp;
-  /** Only of a process that is started for it. */
+  /** Only a process that is started for the case has this environment. */
   ownProcess?: boolean;
 }
 
-const rows: Row[] = [
+const rows: ErrorCase[] = [
   {
     title: 'PMI_FD that is not open',
     environment: () => ({ PMI_FD: '977', PMI_RANK: '0', PMI_SIZE: '1' }),
@@ -47,7 +47,7 @@ const rows: Row[] = [
   },
   {
     title: 'PMI_FD that is no socket',
-    // Of the programs that are run here, fd 0 is /dev/null.
+    // fd 0 of the programs that are run here is /dev/null.
     environment: () => ({ PMI_FD: '0', PMI_RANK: '0', PMI_SIZE: '1' }),
     ownProcess: true,
     code: 'ERR_PMI_CONNECT',
@@ -137,7 +137,7 @@ const rows: Row[] = [
 
 describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProcess = false }) => {
   if (!ownProcess)
-    it('PmiClient rejects', async () => {
+    it('PmiClient rejects with the code', async () => {
       const env = await environment();
       const failure = await PmiClient.fromEnv({ env }).then(
         () => undefined,
@@ -148,14 +148,14 @@ describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProces
       expect((failure as PmiError).message).toMatch(message);
     });
 
-  it('wireup pmi info says so in one line', async () => {
+  it('wireup pmi info reports it in one line', async () => {
     const result = await run(wireup('pmi', 'info'), { environment: await environment() });
     expect(result).toMatchObject({ code: exitCode, signal: null, stdout: '' });
     expect(lines(result.stderr)).toHaveLength(1);
     expect(result.stderr).toMatch(message);
   });
 
-  it.skipIf(noMpi.missing)(`libpmi: PMI_FAIL and one line${noMpi.note}`, async () => {
+  it.skipIf(noMpi.missing)(`libpmi returns PMI_FAIL and prints one line${noMpi.note}`, async () => {
     const result = await run([program('libpmi_calls'), library, 'init'], {
       environment: await environment(),
     });
@@ -166,7 +166,7 @@ describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProces
   });
 });
 
-describe('a server that goes', () => {
+describe('the end of the server', () => {
   const drop = (command: string) =>
     pretend(mostly((line) => (isCommand(line, command) ? undefined : 'as ever')));
 
@@ -176,10 +176,10 @@ describe('a server that goes', () => {
     ['barrier_in', (pmi: PmiClient) => pmi.barrier()],
     ['publish_name', (pmi: PmiClient) => pmi.publish('service', 'port')],
     ['finalize', (pmi: PmiClient) => pmi.finalize()],
-  ] as const)('in the middle of %s', async (command, ask) => {
+  ] as const)('during %s rejects with ERR_PMI_HUNG_UP', async (command, call) => {
     const address = await drop(command);
     const pmi = await PmiClient.connect({ address, id: '1' });
-    await expect(ask(pmi)).rejects.toMatchObject({
+    await expect(call(pmi)).rejects.toMatchObject({
       code: 'ERR_PMI_HUNG_UP',
       rank: 1,
       message: expect.stringContaining(`tcp://${address}: `),
@@ -191,7 +191,7 @@ describe('a server that goes', () => {
   it.skipIf(noMpi.missing).each([
     ['get', 'lost'],
     ['barrier_in', 'barrier'],
-  ])('libpmi, in the middle of %s', async (command, mode) => {
+  ])('during %s makes libpmi fail and name the server', async (command, mode) => {
     const address = await drop(command!);
     const result = await run([program('libpmi_calls'), library, mode!], {
       environment: { PMI_PORT: address, PMI_ID: '1' },
@@ -201,8 +201,8 @@ describe('a server that goes', () => {
   });
 });
 
-it.skipIf(noMpi.missing)(`libpmi: signals do not use up its patience${noMpi.note}`, async () => {
-  let answer = (_said: string): void => undefined;
+it.skipIf(noMpi.missing)(`signals do not shorten the timeout of libpmi${noMpi.note}`, async () => {
+  let answer = (_text: string): void => undefined;
   const slow = new Promise<string>((resolve) => (answer = resolve));
   const address = await pretend(mostly((line) => (isCommand(line, 'get') ? slow : 'as ever')));
   const ticking = new Run([program('libpmi_calls'), library, 'timer'], {
@@ -213,12 +213,12 @@ it.skipIf(noMpi.missing)(`libpmi: signals do not use up its patience${noMpi.note
   expect(await ticking.done).toMatchObject({ code: 0, stdout: 'ticked\nok\n', stderr: '' });
 });
 
-describe('a server that is silent', () => {
-  it('in the handshake', async () => {
+describe('a silent server', () => {
+  it('is a timeout in the handshake', async () => {
     const address = await pretend(() => '');
     await expect(PmiClient.connect({ address, id: '1', timeout: 100 })).rejects.toMatchObject({
       code: 'ERR_PMI_TIMEOUT',
-      // The time that the look-up of the address took is part of it.
+      // The time includes the lookup of the address, so it varies.
       message: expect.stringMatching(new RegExp(`${address}.*: no (PMI )?answer within \\d+ ms$`)) as string,
     });
     const controller = new AbortController();
@@ -238,32 +238,32 @@ describe('a server that is silent', () => {
     ['lookup_name', (pmi: PmiClient, options: object) => pmi.lookup('service', options)],
     ['get', (pmi: PmiClient, options: object) => pmi.cliqueRanks(options)],
     ['finalize', (pmi: PmiClient, options: object) => pmi.finalize(options)],
-  ] as const)('to %s', async (command, ask) => {
+  ] as const)('is a timeout of %s', async (command, call) => {
     const address = await pretend(mostly((line) => (isCommand(line, command) ? '' : 'as ever')));
     const pending = {
       code: 'ERR_PMI_PENDING',
       message: expect.stringMatching(/was given up, and the server answers in order/) as string,
     };
     const late = await PmiClient.connect({ address, id: '1' });
-    await expect(ask(late, { timeout: 50 })).rejects.toMatchObject({
+    await expect(call(late, { timeout: 50 })).rejects.toMatchObject({
       code: 'ERR_PMI_TIMEOUT',
       message: expect.stringContaining(address),
     });
-    // Nothing is asked behind it, and nothing hangs.
+    // The client sends no request after that, and no call hangs.
     await expect(late.get('key')).rejects.toMatchObject(pending);
     await expect(late.finalize()).rejects.toMatchObject(pending);
     await late.close();
 
     const aborted = await PmiClient.connect({ address, id: '1' });
     const controller = new AbortController();
-    const waiting = ask(aborted, { signal: controller.signal });
+    const waiting = call(aborted, { signal: controller.signal });
     controller.abort(new Error('enough'));
     await expect(waiting).rejects.toThrow('enough');
     await expect(aborted.barrier()).rejects.toMatchObject(pending);
     await aborted.close();
   });
 
-  it('wireup pmi barrier --timeout: exit code 4', async () => {
+  it('gives wireup pmi barrier --timeout exit code 4', async () => {
     const address = await pretend(mostly((line) => (line.startsWith('cmd=barrier') ? '' : 'as ever')));
     const result = await run(wireup('pmi', 'barrier', '--timeout', '1'), {
       environment: { PMI_PORT: address, PMI_ID: '1' },
@@ -273,7 +273,7 @@ describe('a server that is silent', () => {
   });
 });
 
-it('a server that knows flux.taskmap and no process mapping: the clique is of that', async () => {
+it('a clique is computed from flux.taskmap if the server has no process mapping', async () => {
   const address = await pretend(
     mostly((line) => {
       if (!isCommand(line, 'get')) return 'as ever';
@@ -288,7 +288,7 @@ it('a server that knows flux.taskmap and no process mapping: the clique is of th
   await pmi.close();
 });
 
-describe('a clique, of what a server says of rank 1 of 2', () => {
+describe('the clique of rank 1 of 2', () => {
   const serve = (mapping: string): Promise<string> =>
     pretend(
       mostly((line) =>
@@ -303,25 +303,28 @@ describe('a clique, of what a server says of rank 1 of 2', () => {
     ['(vector,1,0)', [1]],
   ];
 
-  it.each(rows)('%s', async (mapping, ranks) => {
+  it.each(rows)('is computed by PmiClient from %s', async (mapping, ranks) => {
     const pmi = await PmiClient.connect({ address: await serve(mapping), id: '1' });
     expect(await pmi.cliqueRanks()).toEqual(ranks);
     await pmi.close();
   });
 
-  it.skipIf(noMpi.missing).each(rows)(`%s, as libpmi reads it${noMpi.note}`, async (mapping, ranks) => {
-    const result = await run([program('libpmi_calls'), library, 'clique'], {
-      environment: { PMI_PORT: await serve(mapping), PMI_ID: '1' },
-    });
-    expect(result).toMatchObject({
-      code: 0,
-      stderr: '',
-      stdout: `size 0 ${ranks.length} ranks 0 ${ranks.join(' ')}\nok\n`,
-    });
-  });
+  it.skipIf(noMpi.missing).each(rows)(
+    `is computed by libpmi from %s${noMpi.note}`,
+    async (mapping, ranks) => {
+      const result = await run([program('libpmi_calls'), library, 'clique'], {
+        environment: { PMI_PORT: await serve(mapping), PMI_ID: '1' },
+      });
+      expect(result).toMatchObject({
+        code: 0,
+        stderr: '',
+        stdout: `size 0 ${ranks.length} ranks 0 ${ranks.join(' ')}\nok\n`,
+      });
+    },
+  );
 
   it.each(['(vector,[(0,1,1)]x', '(matrix,(0,1,2))', 'x'])(
-    '%s cannot be read: an error, and the connection lives on',
+    'is an error of PmiClient for the malformed %s, and the connection still works',
     async (mapping) => {
       const address = await serve(mapping);
       const pmi = await PmiClient.connect({ address, id: '1' });
@@ -341,7 +344,7 @@ describe('a clique, of what a server says of rank 1 of 2', () => {
   );
 
   it.skipIf(noMpi.missing)(
-    `libpmi, of what cannot be read: PMI_FAIL, and finalize is answered${noMpi.note}`,
+    `is PMI_FAIL of libpmi for a malformed mapping, and the connection still works${noMpi.note}`,
     async () => {
       const result = await run([program('libpmi_calls'), library, 'clique'], {
         environment: { PMI_PORT: await serve('(vector,[0]x'), PMI_ID: '1' },
@@ -353,7 +356,7 @@ describe('a clique, of what a server says of rank 1 of 2', () => {
   );
 });
 
-it('a socket that this user may not connect to', async () => {
+it('a socket without permission gives ERR_PMI_CONNECT', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'denied-'));
   closers.push(() => rmSync(folder, { recursive: true }));
   const address = await pretend(() => '', join(folder, 'socket'));
@@ -374,9 +377,9 @@ it('a socket that this user may not connect to', async () => {
 const asRoot = needsRoot();
 
 describe.skipIf(asRoot.missing || noMpi.missing)(
-  `another user where a server of ours has been${asRoot.note}${noMpi.note}`,
+  `a server of another user at the address of an earlier one${asRoot.note}${noMpi.note}`,
   () => {
-    it.each(['tcp', `unix://@wireup-impostor-${process.pid}`])('%s: PMI_ID is not sent', async (address) => {
+    it.each(['tcp', `unix://@wireup-impostor-${process.pid}`])('at %s gets no PMI_ID', async (address) => {
       const server = await PmiServer.listen({ size: 1, address });
       const { PMI_PORT, PMI_ID } = server.env(0) as { PMI_PORT: string; PMI_ID: string };
       await server.close();
@@ -386,23 +389,23 @@ describe.skipIf(asRoot.missing || noMpi.missing)(
         address === 'tcp' ? PMI_PORT.split(':')[1]! : address.slice('unix://'.length),
       ]);
       await impostor.until(({ stdout }) => stdout === 'listening\n');
-      const says = new RegExp(
+      const message = new RegExp(
         `served by uid ${OTHER_UID}, not by us \\(uid 0\\) or root; PMI_ID was not sent`,
       );
       await expect(PmiClient.fromEnv({ env: { PMI_PORT, PMI_ID } })).rejects.toMatchObject({
         code: 'ERR_PMI_SERVER_UID',
-        message: expect.stringMatching(says) as string,
+        message: expect.stringMatching(message) as string,
       });
       for (const client of [
         [join(root, 'build/Release/wireup-exec'), 'true'],
         [program('libpmi_calls'), library, 'init'],
       ]) {
         const { stderr } = await run(client, { environment: { PMI_PORT, PMI_ID } });
-        expect(stderr).toMatch(says);
+        expect(stderr).toMatch(message);
         expect(lines(stderr)).toHaveLength(1);
       }
       await impostor.until(({ stdout }) => lines(stdout).length === 4);
-      expect(lines(impostor.stdout).slice(1)).toEqual(Array(3).fill('heard 0 bytes'));
+      expect(lines(impostor.stdout).slice(1)).toEqual(Array(3).fill('received 0 bytes'));
       impostor.kill('SIGTERM');
       await impostor.done;
     });
@@ -410,33 +413,33 @@ describe.skipIf(asRoot.missing || noMpi.missing)(
 );
 
 it.skipIf(asRoot.missing)(
-  `a server of another user, over TCP and a unix socket: PMI_ID is not sent${asRoot.note}`,
+  `a server of another user gets no PMI_ID over TCP or a unix socket${asRoot.note}`,
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'other-'));
     chmodSync(folder, 0o777);
     closers.push(() => rmSync(folder, { recursive: true }));
     for (const path of [undefined, join(folder, 'socket')]) {
-      // The kernel names the user who listened, so the server says nothing of itself.
+      // The kernel reports the uid of the user who called listen().
       const script = `
       process.seteuid(65534);
-      const server = require('node:net').createServer((socket) => socket.on('data', (text) => console.log('heard ' + text)).on('end', () => process.exit()));
+      const server = require('node:net').createServer((socket) => socket.on('data', (text) => console.log('received ' + text)).on('end', () => process.exit()));
       server.listen(${path === undefined ? '0, "127.0.0.1"' : JSON.stringify(path)}, () => console.log('port', server.address().port));`;
       const server = new Run([process.execPath, '-e', script]);
       await server.until(({ stdout }) => stdout.endsWith('\n'));
       const port = /port (\d+)/.exec(server.stdout)?.[1];
-      const where = path === undefined ? `tcp://127.0.0.1:${port}` : `unix://${path}`;
-      await expect(PmiClient.connect({ address: where, id: '4711' })).rejects.toMatchObject({
+      const address = path === undefined ? `tcp://127.0.0.1:${port}` : `unix://${path}`;
+      await expect(PmiClient.connect({ address, id: '4711' })).rejects.toMatchObject({
         code: 'ERR_PMI_SERVER_UID',
-        message: `${where}: it is served by uid 65534, not by us (uid 0) or root; PMI_ID was not sent`,
+        message: `${address}: it is served by uid 65534, not by us (uid 0) or root; PMI_ID was not sent`,
       });
       const { stdout } = await server.done;
-      expect(stdout).not.toContain('heard');
+      expect(stdout).not.toContain('received');
     }
   },
 );
 
 it.each([['info'], ['barrier'], ['exchange'], ['get', 'PMI_process_mapping'], ['bench']])(
-  'no PMI in the environment: wireup pmi %s tells that there is no server',
+  'wireup pmi %s without PMI variables reports that there is no server',
   async (...words) => {
     const result = await run(wireup('pmi', ...words));
     expect(result).toMatchObject({ code: 3, stdout: '' });
@@ -444,7 +447,7 @@ it.each([['info'], ['barrier'], ['exchange'], ['get', 'PMI_process_mapping'], ['
   },
 );
 
-it('no PMI in the environment: a client is a job of size 1', async () => {
+it('a client without PMI variables is a job of size 1', async () => {
   const pmi = await PmiClient.fromEnv({ env: {} });
   await pmi.putMany(
     new Map([

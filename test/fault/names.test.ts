@@ -1,5 +1,5 @@
-// Names that two launches share by `wireup names serve`, and what becomes of them when somebody dies, lies or is another
-// user.
+// Names that two launches share through `wireup names serve`, also when a process is killed, sends invalid data, or
+// belongs to another user.
 
 import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ vi.setConfig({ testTimeout: 60_000 });
 
 let address: string;
 beforeEach(() => {
-  // Everybody may pass through: what keeps other users out is not the folder.
+  // Other users can pass through the folder, so that only the checks of the server keep them out.
   const folder = mkdtempSync(join(tmpdir(), 'names-'));
   chmodSync(folder, 0o755);
   onTestFinished(() => rmSync(folder, { recursive: true }));
@@ -24,8 +24,8 @@ beforeEach(() => {
 });
 
 /**
- * A rank that does what it is told, one step after the other, and says what came of each: `publish NAME PORT`,
- * `unpublish NAME`, `lookup NAME`, or `wait` for a USR1.
+ * A rank that performs its arguments in turn and prints the result of each: `publish NAME PORT`, `unpublish NAME`,
+ * `lookup NAME`, or `wait` for USR1.
  */
 const rank = `
 const { PmiClient } = require(${JSON.stringify(join(root, 'dist/index.js'))});
@@ -64,15 +64,15 @@ function launchArgs(version: 1 | 2, ...steps: string[]): string[] {
   );
 }
 
-/** What a launch of its own gets. */
-async function ask(version: 1 | 2, ...steps: string[]): Promise<string[]> {
+/** Runs a launch with these steps, and returns its output. */
+async function resultsOf(version: 1 | 2, ...steps: string[]): Promise<string[]> {
   const result = await run(launchArgs(version, ...steps));
   expect(result).toMatchObject({ code: 0, stderr: '' });
   return lines(result.stdout);
 }
 
-/** A launch that has published `ocean` and waits. */
-async function publisher(
+/** Starts a launch that publishes `ocean` and waits. */
+async function startPublisher(
   options: ConstructorParameters<typeof Run>[1] = {},
   ...more: string[]
 ): Promise<Run> {
@@ -95,19 +95,19 @@ async function stop(server: Run): Promise<void> {
   expect(existsSync(address)).toBe(false);
 }
 
-/** Asks again and again until nothing is published any more. */
-async function untilForgotten(): Promise<void> {
+/** Lists the names until there are none. */
+async function untilNoNames(): Promise<void> {
   while ((await listNames(address)).length > 0);
 }
 
 describe('two launches', () => {
   it.each([1, 2] as const)(
-    'the second, over PMI-%i, finds what the first has published, and can neither take nor remove it',
+    'share a name: the second, over PMI-%i, finds it, and can neither publish nor unpublish it',
     async (version) => {
       const server = await serve();
-      const job = await publisher({}, 'unpublish ocean');
+      const job = await startPublisher({}, 'unpublish ocean');
       expect(
-        await ask(version, 'lookup ocean', 'lookup river', 'publish ocean other', 'unpublish ocean'),
+        await resultsOf(version, 'lookup ocean', 'lookup river', 'publish ocean other', 'unpublish ocean'),
       ).toEqual([
         'lookup: tag#0$',
         'lookup: ERR_PMI_RESULT 1 lookup river: service_not_found',
@@ -139,38 +139,41 @@ describe('two launches', () => {
     },
   );
 
-  it('are told of the server by WIREUP_NAME_SERVER too', async () => {
+  it('can get the server from WIREUP_NAME_SERVER', async () => {
     const server = await serve();
-    const job = await publisher();
+    const job = await startPublisher();
     const environment = { WIREUP_NAME_SERVER: address };
-    const looking = wireup('run', '-n', '1', process.execPath, '-e', rank, '1', 'lookup ocean');
-    expect(await run(looking, { environment })).toMatchObject({ code: 0, stdout: 'lookup: tag#0$\n' });
+    const lookupArgs = wireup('run', '-n', '1', process.execPath, '-e', rank, '1', 'lookup ocean');
+    expect(await run(lookupArgs, { environment })).toMatchObject({ code: 0, stdout: 'lookup: tag#0$\n' });
     expect((await run(wireup('names', 'list'), { environment })).stdout).toMatch(/^ocean\t/);
-    // Without, names are each launch's own.
-    expect((await run(looking)).stdout).toBe('lookup: ERR_PMI_RESULT 1 lookup ocean: service_not_found\n');
+    // Without a name server, each launch has its own names.
+    expect((await run(lookupArgs)).stdout).toBe('lookup: ERR_PMI_RESULT 1 lookup ocean: service_not_found\n');
     job.kill('SIGUSR1');
     expect(await job.done).toMatchObject({ code: 0 });
     await stop(server);
   });
 });
 
-describe('names go with their job', () => {
-  it('that has ended', async () => {
+describe('the names of a job', () => {
+  it('are removed when it ends', async () => {
     const server = await serve();
-    const job = await publisher();
+    const job = await startPublisher();
     job.kill('SIGUSR1');
     expect(await job.done).toMatchObject({ code: 0 });
-    await untilForgotten();
-    expect(await ask(1, 'publish ocean other', 'lookup ocean')).toEqual(['publish: ok', 'lookup: other']);
+    await untilNoNames();
+    expect(await resultsOf(1, 'publish ocean other', 'lookup ocean')).toEqual([
+      'publish: ok',
+      'lookup: other',
+    ]);
     await stop(server);
   });
 
-  it('whose launcher was killed', async () => {
+  it('are removed when its launcher is killed', async () => {
     const server = await serve();
-    const job = await publisher({ mayLeaveFiles: true });
+    const job = await startPublisher({ mayLeaveFiles: true });
     job.kill('SIGKILL');
-    await untilForgotten();
-    expect(await ask(1, 'lookup ocean')).toEqual([
+    await untilNoNames();
+    expect(await resultsOf(1, 'lookup ocean')).toEqual([
       'lookup: ERR_PMI_RESULT 1 lookup ocean: service_not_found',
     ]);
     expect(await job.done).toMatchObject({ signal: 'SIGKILL' });
@@ -178,10 +181,10 @@ describe('names go with their job', () => {
   });
 });
 
-describe('the server', () => {
-  it('that is killed is missed by no job that does not ask; who asks is answered, and the next takes its address over', async () => {
+describe('a name server', () => {
+  it('that is killed affects only requests for names, which fail, and the next server takes over its address', async () => {
     const server = await serve();
-    const job = await publisher({}, 'lookup ocean', 'publish river x', 'unpublish ocean');
+    const job = await startPublisher({}, 'lookup ocean', 'publish river x', 'unpublish ocean');
     server.kill('SIGKILL');
     expect(await server.done).toMatchObject({ signal: 'SIGKILL' });
     await job.until(({ stderr }) => stderr !== '');
@@ -203,12 +206,12 @@ describe('the server', () => {
     await stop(next);
   });
 
-  it('that is not there is told at the start, with what to do', async () => {
-    const told = `name server unix://${address}: No such file or directory: start one there with \`wireup names serve --address unix://${address}\``;
-    expect(await run(launchArgs(1))).toMatchObject({ code: 1, stdout: '', stderr: `wireup: ${told}\n` });
+  it('that does not run is reported at the start, with the command that starts it', async () => {
+    const reason = `name server unix://${address}: No such file or directory: start one there with \`wireup names serve --address unix://${address}\``;
+    expect(await run(launchArgs(1))).toMatchObject({ code: 1, stdout: '', stderr: `wireup: ${reason}\n` });
     expect(await run(wireup('names', 'list', '--address', address))).toMatchObject({
       code: 1,
-      stderr: `wireup: ${told}\n`,
+      stderr: `wireup: ${reason}\n`,
     });
     expect(await run(wireup('names', 'list'), { environment: { XDG_RUNTIME_DIR: '' } })).toMatchObject({
       code: 2,
@@ -229,46 +232,46 @@ describe('the server', () => {
     }
   });
 
-  it('that is a PMI server is no name server', async () => {
+  it('must not be a PMI server', async () => {
     await using server = await PmiServer.listen({ size: 1, address, handshakeTimeout: 100 });
     await expect(listNames(server.address!)).rejects.toMatchObject({ code: 'ERR_PMI_NAME_SERVER' });
   });
 
-  it('has its address for itself', async () => {
+  it('cannot listen at the address of another one', async () => {
     const server = await serve();
     await expect(NameServer.listen({ address })).rejects.toMatchObject({ code: 'ERR_PMI_ADDRESS_IN_USE' });
     expect(await run(wireup('names', 'serve', '--address', address))).toMatchObject({
       code: 1,
       stderr: `wireup: bind ${address}: Address already in use\n`,
     });
-    expect(await ask(1, 'publish ocean x')).toEqual(['publish: ok']);
+    expect(await resultsOf(1, 'publish ocean x')).toEqual(['publish: ok']);
     await stop(server);
   });
 
-  // Each run fails when a file or a folder of it stays.
+  // Each run fails if a file or a folder of it remains.
   it.each([
     ['in $XDG_RUNTIME_DIR', {}, /^unix:\/\/.*\/wireup-names\n$/],
     [
-      'in a private folder where there is none',
+      'in a private folder if XDG_RUNTIME_DIR is not set',
       { XDG_RUNTIME_DIR: '' },
       /^unix:\/\/.*\/wireup-\w{6}\/pmi\n$/,
     ],
-  ])('is by default %s, and leaves nothing', async (_, environment, where) => {
+  ])('listens by default %s, and leaves nothing', async (_, environment, pattern) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       const server = new Run(wireup('names', 'serve'), { environment });
       await server.until(({ stdout }) => stdout.endsWith('\n'));
-      expect(server.stdout).toMatch(where);
+      expect(server.stdout).toMatch(pattern);
       expect(await listNames(server.stdout.trim())).toEqual([]);
       server.kill(signal);
       expect(await server.done).toMatchObject({ code: 0, stderr: '' });
     }
   });
 
-  it('and its job are not asked for names of 10,000 characters', async () => {
+  it('gets no names of 10,000 characters, which the client refuses', async () => {
     const server = await serve();
     const long = 'x'.repeat(10_000);
     for (const version of [1, 2] as const) {
-      const [publish, lookup, after] = await ask(
+      const [publish, lookup, after] = await resultsOf(
         version,
         `publish ${long} p`,
         `lookup ${long}`,
@@ -279,20 +282,20 @@ describe('the server', () => {
         expect(refused!.length).toBeLessThan(300);
       }
       expect(after).toBe('publish: ok');
-      await untilForgotten();
+      await untilNoNames();
     }
     await stop(server);
   });
 
-  it('is held up by nobody of our own user who speaks nonsense', async () => {
+  it('is not delayed by invalid data from other connections of the same user', async () => {
     const server = await serve();
     const target = { path: address };
     using noise = new Stranger({ target, manner: 'noise', count: 4 });
     using endless = new Stranger({ target, manner: 'endless', text: '     5hello', count: 4 });
     using idle = new Stranger({ target, manner: 'idle', count: 100 });
     await Promise.all([noise.ready, endless.ready, idle.ready]);
-    const job = await publisher();
-    expect(await ask(1, 'lookup ocean')).toEqual(['lookup: tag#0$']);
+    const job = await startPublisher();
+    expect(await resultsOf(1, 'lookup ocean')).toEqual(['lookup: tag#0$']);
     job.kill('SIGUSR1');
     expect(await job.done).toMatchObject({ code: 0, stderr: '' });
     await stop(server);
@@ -303,12 +306,12 @@ describe('the server', () => {
 });
 
 const other = needsRoot();
-it.skipIf(other.missing)(`another user neither reads nor publishes${other.note}`, async () => {
+it.skipIf(other.missing)(`another user can neither list nor publish names${other.note}`, async () => {
   const server = await serve();
-  const job = await publisher();
-  // The mode of its file is not what keeps them out here.
+  const job = await startPublisher();
+  // With this mode, only the check of the uid refuses the connection.
   chmodSync(address, 0o777);
-  // Hello, of kvsname "k", and what asks for all names.
+  // The first messages of a client: hello with the kvsname "k", and the request for all names.
   const hello = '    10\0\u0001\0\0\0\u0001\0\0\0k';
   const list = '     5\u0002\0\0\0\0';
   expect(await stranger({ target: { path: address }, manner: 'talk', text: hello + list }, OTHER_UID)).toBe(
@@ -316,7 +319,7 @@ it.skipIf(other.missing)(`another user neither reads nor publishes${other.note}`
   );
   using own = new Stranger({ target: { path: address }, manner: 'idle', text: hello + list });
   await own.ready;
-  expect(await ask(1, 'lookup ocean')).toEqual(['lookup: tag#0$']);
+  expect(await resultsOf(1, 'lookup ocean')).toEqual(['lookup: tag#0$']);
   job.kill('SIGUSR1');
   expect(await job.done).toMatchObject({ code: 0 });
   await stop(server);
@@ -327,7 +330,7 @@ it.skipIf(other.missing)(`another user neither reads nor publishes${other.note}`
   );
 });
 
-it("a launcher of one's own shares names too, as long as its server is open", async () => {
+it('the names of a PmiServer are shared until it is closed', async () => {
   await using names = await NameServer.listen({ address });
   const first = await PmiServer.listen({ size: 1, address: 'unix', nameServer: names.address });
   await using second = await PmiServer.listen({ size: 1, address: 'unix', nameServer: names.address });
@@ -339,7 +342,7 @@ it("a launcher of one's own shares names too, as long as its server is open", as
     { service: 'ocean', pid: process.pid, kvsname: first.kvsname },
   ]);
   await first.close();
-  await untilForgotten();
+  await untilNoNames();
   const events = second.events();
   await names.close();
   for await (const event of events) if (event.type === 'name-server-lost') break;

@@ -1,5 +1,5 @@
-// The ranks' output and input at their worst: many ranks behind a reader that pauses, bytes that are no text, readers that
-// go away, and more input than anybody holds.
+// The output and input of ranks in extreme cases: many ranks and a reader that pauses, binary data, readers that end,
+// and more input than the buffers hold.
 
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -35,7 +35,7 @@ function start(...args: string[]): ChildProcess {
   return spawn(node!, words, { stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-/** Checks that each rank's lines come whole and in order. */
+/** Checks that each rank's lines arrive complete and in order. */
 class LineCheck {
   readonly next: number[];
   #rest = '';
@@ -65,7 +65,7 @@ class LineCheck {
 }
 
 function agentsOf(tool: number): number[] {
-  // A process's children are those of its threads.
+  // /proc lists the children of each thread.
   const childrenOf = (pid: number): number[] =>
     readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
       readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1')
@@ -78,8 +78,8 @@ function agentsOf(tool: number): number[] {
 }
 
 const compiler = needs('cc');
-describe.skipIf(compiler.missing)(`output${compiler.note}`, () => {
-  it('256 ranks print 10,000 lines each to both streams through a reader that pauses', async () => {
+describe.skipIf(compiler.missing)(`the output of the ranks${compiler.note}`, () => {
+  it('arrives complete from 256 ranks with 10,000 lines each on both streams, if the reader pauses', async () => {
     const ranks = 256;
     const count = 10_000;
     const tool = start('-n', String(ranks), program('print_lines'), String(count));
@@ -97,7 +97,7 @@ describe.skipIf(compiler.missing)(`output${compiler.note}`, () => {
       });
     }
     const ended = once(tool, 'close') as Promise<[number]>;
-    // A third of it, then nothing for as long as anything still moves, then the rest.
+    // Read a third, then pause until the processes have stopped moving, then read the rest.
     expect(await eventually(() => heard > 30e6, 120_000)).toBe(true);
     tool.stdout!.pause();
     tool.stderr!.pause();
@@ -124,12 +124,12 @@ describe.skipIf(compiler.missing)(`output${compiler.note}`, () => {
     console.log(
       `256 ranks, 5,120,000 lines: the agent never held more than ${(memory / 1024).toFixed(1)} MiB`,
     );
-    // The bound that output.h names, 128 KiB a stream, and what the program itself takes.
+    // The bound of 128 KiB a stream (output.h), plus the memory of the program itself.
     expect(memory).toBeLessThan(ranks * 2 * 128 + 16 * 1024);
   });
 });
 
-it('PMI goes on however much is printed', async () => {
+it('PMI works while ranks print without end', async () => {
   const cli = wireup().join(' ');
   const tool = start('-n', '4', 'sh', '-c', `yes & exec ${cli} exchange`);
   let exchanged = '';
@@ -145,80 +145,75 @@ it('PMI goes on however much is printed', async () => {
   expect(bytes).toBeGreaterThan(1e6);
 });
 
-describe.skipIf(compiler.missing)(
-  `a stream of the tool that does not wait (O_NONBLOCK)${compiler.note}`,
-  () => {
-    // seq 1 100000, and a reader that takes a little at a time: the stream is full all the way.
-    const bytes = 588_895;
-    const folder = mkdtempSync(join(tmpdir(), 'nonblocking-'));
-    afterAll(() => rmSync(folder, { recursive: true }));
+describe.skipIf(compiler.missing)(`a stream of the wireup command with O_NONBLOCK${compiler.note}`, () => {
+  // The output of `seq 1 100000`. The reader takes a little at a time, so that the stream is always full.
+  const bytes = 588_895;
+  const folder = mkdtempSync(join(tmpdir(), 'nonblocking-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
 
-    async function* slowly(read: () => Promise<Buffer | undefined>): AsyncGenerator<Buffer> {
-      for (let chunk = await read(); chunk !== undefined; chunk = await read()) {
-        yield chunk;
-        await new Promise((next) => setTimeout(next, 1));
-      }
+  async function* slowly(read: () => Promise<Buffer | undefined>): AsyncGenerator<Buffer> {
+    for (let chunk = await read(); chunk !== undefined; chunk = await read()) {
+      yield chunk;
+      await new Promise((next) => setTimeout(next, 1));
     }
+  }
 
-    /** Both ends of a pipe, as fds here. */
-    function makePipe(): [number, number] {
-      const path = join(folder, 'fifo');
-      execFileSync('mkfifo', [path]);
-      const reader = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK);
-      const writer = openSync(path, fs.O_WRONLY);
-      // A description without the flag, so that a read waits.
-      const ends: [number, number] = [openSync(path, fs.O_RDONLY), writer];
-      closeSync(reader);
-      rmSync(path);
-      return ends;
-    }
+  /** Makes a pipe and opens both of its ends. */
+  function makePipe(): [number, number] {
+    const path = join(folder, 'fifo');
+    execFileSync('mkfifo', [path]);
+    const reader = openSync(path, fs.O_RDONLY | fs.O_NONBLOCK);
+    const writer = openSync(path, fs.O_WRONLY);
+    // Another open file description, without O_NONBLOCK, so that a read waits.
+    const ends: [number, number] = [openSync(path, fs.O_RDONLY), writer];
+    closeSync(reader);
+    rmSync(path);
+    return ends;
+  }
 
-    it.each(
-      ['pipe', 'socket'].flatMap((kind) =>
-        (['stdout', 'stderr'] as const).flatMap((stream) =>
-          ['1', '4'].map((ranks) => [kind, stream, ranks] as const),
-        ),
+  it.each(
+    ['pipe', 'socket'].flatMap((kind) =>
+      (['stdout', 'stderr'] as const).flatMap((stream) =>
+        ['1', '4'].map((ranks) => [kind, stream, ranks] as const),
       ),
-    )('a %s as %s of %s ranks: no byte is lost', async (kind, stream, ranks) => {
-      const fd = stream === 'stdout' ? 1 : 2;
-      const script = `[ $PMI_RANK = 0 ] || exit 0; seq 1 100000 >&${fd}`;
-      const stdio: (number | 'ignore' | 'pipe')[] = ['ignore', 'ignore', 'ignore'];
-      const [reader, writer] = kind === 'pipe' ? makePipe() : [];
-      stdio[fd] = writer ?? 'pipe';
-      // The flag is for the one stream alone: what the other is decides nothing.
-      const tool = spawn(
-        program('nonblocking'),
-        [`${fd}`, ...wireup('run', '-n', ranks, 'sh', '-c', script)],
-        { stdio },
-      );
-      if (writer !== undefined) closeSync(writer);
-      const ended = once(tool, 'close') as Promise<[number]>;
-      const chunk = Buffer.alloc(4096);
-      const readPipe = promisify(read);
-      const source = tool[stream];
-      const read1 = async (): Promise<Buffer | undefined> => {
-        if (reader === undefined) {
-          for (;;) {
-            const got = source!.read() as Buffer | null;
-            if (got !== null) return got;
-            if (source!.readableEnded) return undefined;
-            await Promise.race([once(source!, 'readable'), once(source!, 'end')]);
-          }
-        }
-        const { bytesRead } = await readPipe(reader, chunk, 0, chunk.length, null);
-        return bytesRead === 0 ? undefined : Buffer.from(chunk.subarray(0, bytesRead));
-      };
-      const got: Buffer[] = [];
-      for await (const piece of slowly(read1)) got.push(piece);
-      if (reader !== undefined) closeSync(reader);
-      const text = Buffer.concat(got).toString();
-      expect({ length: text.length, code: (await ended)[0] }).toEqual({ length: bytes, code: 0 });
-      expect(text.endsWith('\n99999\n100000\n')).toBe(true);
+    ),
+  )('loses no byte if it is a %s as %s of %s ranks', async (kind, stream, ranks) => {
+    const fd = stream === 'stdout' ? 1 : 2;
+    const script = `[ $PMI_RANK = 0 ] || exit 0; seq 1 100000 >&${fd}`;
+    const stdio: (number | 'ignore' | 'pipe')[] = ['ignore', 'ignore', 'ignore'];
+    const [reader, writer] = kind === 'pipe' ? makePipe() : [];
+    stdio[fd] = writer ?? 'pipe';
+    // Only this stream has O_NONBLOCK. The other one must not matter.
+    const tool = spawn(program('nonblocking'), [`${fd}`, ...wireup('run', '-n', ranks, 'sh', '-c', script)], {
+      stdio,
     });
-  },
-);
+    if (writer !== undefined) closeSync(writer);
+    const ended = once(tool, 'close') as Promise<[number]>;
+    const chunk = Buffer.alloc(4096);
+    const readPipe = promisify(read);
+    const source = tool[stream];
+    const read1 = async (): Promise<Buffer | undefined> => {
+      if (reader === undefined) {
+        for (;;) {
+          const got = source!.read() as Buffer | null;
+          if (got !== null) return got;
+          if (source!.readableEnded) return undefined;
+          await Promise.race([once(source!, 'readable'), once(source!, 'end')]);
+        }
+      }
+      const { bytesRead } = await readPipe(reader, chunk, 0, chunk.length, null);
+      return bytesRead === 0 ? undefined : Buffer.from(chunk.subarray(0, bytesRead));
+    };
+    const got: Buffer[] = [];
+    for await (const piece of slowly(read1)) got.push(piece);
+    if (reader !== undefined) closeSync(reader);
+    const text = Buffer.concat(got).toString();
+    expect({ length: text.length, code: (await ended)[0] }).toEqual({ length: bytes, code: 0 });
+    expect(text.endsWith('\n99999\n100000\n')).toBe(true);
+  });
+});
 
-describe('output that is no text', () => {
+describe('binary output', () => {
   const bytes = "printf '\\0\\1\\377a\\0'; head -c 1000000 /dev/zero; printf b";
   const expected = Buffer.concat([
     Buffer.from([0, 1, 255, 97, 0]),
@@ -226,21 +221,21 @@ describe('output that is no text', () => {
     Buffer.from('b'),
   ]);
 
-  it('one rank that fills a pipe waits, also when the tool has said something there', async () => {
-    // Both streams in one pipe that is read late: what the tool does to it must not make the rank's writes fail.
+  it('of one rank that fills a pipe waits for the reader, even after a line of wireup', async () => {
+    // Both streams are one pipe that is read late. What the command does to the pipe must not make writes of the rank fail.
     const [node, ...words] = wireup('run', '-v', '-n', '1', 'sh', '-c', 'seq 1 200000');
     const command = [node, ...words].map((word) => `'${word}'`).join(' ');
     const { stdout } = await run(['sh', '-c', `{ ${command} 2>&1; } | { sleep 0.5; grep -c '^[0-9]'; }`]);
     expect(stdout).toBe('200000\n');
   });
 
-  it.each(['1', '4'])('NULs, no newline at all, %s ranks', async (ranks) => {
+  it.each(['1', '4'])('with NULs and without newlines arrives complete with %s ranks', async (ranks) => {
     const tool = start('-n', ranks, 'sh', '-c', `[ $PMI_RANK = 0 ] || exit 0; ${bytes}`);
     const [got] = await Promise.all([buffer(tool.stdout!), once(tool, 'close')]);
     expect(got.equals(expected)).toBe(true);
   });
 
-  it('lines of 10 MB from four ranks, each whole', async () => {
+  it('in lines of 10 MB from four ranks arrives in complete lines', async () => {
     const script = 'head -c 10000000 /dev/zero | tr "\\0" $PMI_RANK; echo';
     for (const label of [[], ['-l']]) {
       const tool = start('-n', '4', ...label, 'sh', '-c', script);
@@ -256,8 +251,8 @@ describe('output that is no text', () => {
   });
 });
 
-describe('ends of streams', () => {
-  it('a rank that closes stdout runs on', async () => {
+describe('the end of a stream', () => {
+  it('does not end a rank that closes its stdout', async () => {
     const { code, stdout, stderr } = await run(
       wireup('run', '-n', '2', '-l', 'sh', '-c', 'echo before; exec >&-; echo after >&2'),
     );
@@ -267,7 +262,7 @@ describe('ends of streams', () => {
   });
 
   it.each(['1', '2', '64'])(
-    'a reader that goes away ends a job of %s ranks as `yes | head`, without a word',
+    'at the reader ends a job of %s ranks like `yes | head`, without a message',
     async (ranks) => {
       const pipeline = '"$@" | head -n 1 >&2; exit ${PIPESTATUS[0]}';
       const { code, stderr } = await run([
@@ -282,7 +277,7 @@ describe('ends of streams', () => {
     },
   );
 
-  it('a reader that stands still does not hold up a time limit, nor the third ^C', async () => {
+  it('is not needed for a time limit or the third ^C to end the job', async () => {
     const limited = start('-t', '1', '--kill-timeout', '0.1', '-n', '2', 'yes');
     limited.stdout!.pause();
     expect(await once(limited, 'exit')).toEqual([124, null]);
@@ -293,13 +288,13 @@ describe('ends of streams', () => {
     interrupted.stderr!.setEncoding('utf8').on('data', (chunk: string) => (ready += chunk));
     expect(await eventually(() => ready.split('ready').length === 3, 20_000)).toBe(true);
     const ended = once(interrupted, 'exit');
-    // Two of a kind that come together are one, so they are said until they have been heard.
+    // The kernel merges pending signals of one number, so INT is sent until the job has ended.
     const again = setInterval(() => interrupted.kill('SIGINT'), 50);
     expect(await ended.finally(() => clearInterval(again))).toEqual([130, null]);
   });
 
-  it('a disk that is full is said, and ends the job', async () => {
-    // The last to start writes, once, and waits: both run by then, and neither can end by SIGPIPE before it is ended.
+  it('by a full disk is reported and ends the job', async () => {
+    // The last rank to start writes once and waits. Both ranks run by then, and neither gets SIGPIPE before it is ended.
     const program = '[ $PMI_RANK = 0 ] || echo full; exec sleep 60';
     const { code, stderr } = await run(
       wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'sh', '-c', program),
@@ -310,7 +305,7 @@ describe('ends of streams', () => {
     expect(code).toBe(1);
   });
 
-  it('files that cannot be made are said before anything runs', async () => {
+  it('is not reached if an output file cannot be created, which is reported before any rank runs', async () => {
     const { code, stderr } = await run(
       wireup('run', '-n', '2', '-outfile-pattern', '/no/such/folder/%r', 'true'),
     );
@@ -322,7 +317,7 @@ describe('ends of streams', () => {
 });
 
 describe('standard input', () => {
-  it('1 GiB to a slow rank', async () => {
+  it('of 1 GiB reaches a slow rank complete', async () => {
     const size = 2 ** 30;
     const [node, ...words] = wireup(
       'run',
@@ -336,7 +331,8 @@ describe('standard input', () => {
     );
     const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
     const block = Buffer.alloc(1 << 20, 'x');
-    // The first line, at which the rank waits, comes when what pipes and agent hold has been full for a while.
+    // The rank waits for the first line, which is written after the pipes and the agent's buffer have been full for a
+    // while.
     tool.stdin!.on('error', () => undefined);
     let sent = 0;
     const source = new Readable({
@@ -351,7 +347,7 @@ describe('standard input', () => {
     expect(Number(got)).toBe(size);
   });
 
-  it('all of it to 64 ranks', async () => {
+  it('reaches each of 64 ranks complete', async () => {
     const [node, ...words] = wireup('run', '-n', '64', '--stdin', 'all', 'cksum');
     const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
     tool.stdin!.end(Buffer.alloc(300_000, 'y'));
@@ -368,7 +364,7 @@ describe('standard input', () => {
     ['none', ['0: ', '1: ', '2: ']],
     ['1-2', ['0: ', '1: x', '2: x']],
     ['all', ['0: x', '1: x', '2: x']],
-  ])('--stdin %s', async (readers, expected) => {
+  ])('reaches the ranks of --stdin %s', async (readers, expected) => {
     const [node, ...words] = wireup(
       'run',
       '-n',
@@ -386,7 +382,7 @@ describe('standard input', () => {
   });
 });
 
-describe('the owner’s streams', () => {
+describe('the streams of a Job', () => {
   const shell = (script: string, more: object): LaunchOptions => ({
     program: 'sh',
     args: ['-c', script],
@@ -394,7 +390,7 @@ describe('the owner’s streams', () => {
     ...more,
   });
 
-  it('of the job', async () => {
+  it('contain the output of all ranks', async () => {
     const job = await launch(
       shell('echo out; echo err >&2', { stdout: 'pipe', stderr: 'pipe', label: '[%r] ' }),
     );
@@ -405,7 +401,7 @@ describe('the owner’s streams', () => {
     expect(job.rankStdout).toBeUndefined();
   });
 
-  it('of each rank, as it is', async () => {
+  it('contain the output of each rank unchanged with pipe-per-rank', async () => {
     const job = await launch(
       shell("printf 'out\\0%s' $PMI_RANK; echo err >&2", { stdout: 'pipe-per-rank', stderr: 'ignore' }),
     );
@@ -415,7 +411,7 @@ describe('the owner’s streams', () => {
     expect(job.stdout).toBeUndefined();
   });
 
-  it('a reader that stops holds the ranks up and loses nothing', async () => {
+  it('delay the ranks and lose nothing if the reader pauses', async () => {
     const job = await launch(shell('seq 1 200000', { stdout: 'pipe' }));
     const begun = await once(job.stdout!, 'data');
     job.stdout!.pause();
@@ -425,14 +421,14 @@ describe('the owner’s streams', () => {
     expect((await job.result).exitCode).toBe(0);
   });
 
-  it('only some ranks', async () => {
+  it('can belong to some ranks only', async () => {
     const job = await launch(shell('echo $PMI_RANK', { stdout: 'pipe', outputFrom: [0, 2] }));
     expect((await text(job.stdout!)).split('\n').sort()).toEqual(['', '0', '2']);
   });
 });
 
 const terminal = needs('script');
-describe.skipIf(terminal.missing)(`progress${terminal.note}`, () => {
+describe.skipIf(terminal.missing)(`the progress line${terminal.note}`, () => {
   const onTerminal = (...words: string[]): string[] => [
     'script',
     '-qec',
@@ -441,8 +437,8 @@ describe.skipIf(terminal.missing)(`progress${terminal.note}`, () => {
   ];
   const erase = '\r\u001b[K';
 
-  it('a line on the terminal that is gone when the ranks print', async () => {
-    // The ranks wait until the line is there, which the test sees.
+  it('is on the terminal until the ranks print', async () => {
+    // The ranks wait until the test has seen the line.
     const gate = join(tmpdir(), `progress-${process.pid}`);
     const job = new Run(
       onTerminal('-n', '3', 'sh', '-c', `while [ ! -e ${gate} ]; do sleep 0.05; done; echo hi`),
@@ -455,7 +451,7 @@ describe.skipIf(terminal.missing)(`progress${terminal.note}`, () => {
     expect(stdout.slice(at + erase.length)).toBe('hi\r\nhi\r\nhi\r\n');
   });
 
-  it('nothing with --progress none, lines with plain, and nothing where stderr is no terminal', async () => {
+  it('is absent with --progress none and without a terminal, and a line of its own with plain', async () => {
     const slow = ['-n', '2', 'sh', '-c', 'sleep 0.8'];
     expect((await run(onTerminal('--progress', 'none', ...slow))).stdout).toBe('');
     const plain = await run(wireup('run', '--progress', 'plain', ...slow));

@@ -1,5 +1,5 @@
-// What a rank or a stranger repeats as fast as it can, or leaves behind without end: the owner keeps a bounded part of it,
-// obeys signals, and says which rank was cut off and why.
+// If a rank or an unidentified connection sends requests without end, or does not read its replies, the launcher keeps
+// a bounded part of the events, handles signals, and reports the rank that was cut off and the reason.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,33 +18,35 @@ import { stranger, targetOf } from '../support/strangers';
 
 vi.setConfig({ testTimeout: 90_000 });
 
-/** As many events of one type wait for a reader. */
-const waiting = 4096;
-/** Of raw_flood's batches. */
+/** The number of repeated events that wait for a reader. */
+const maxWaiting = 4096;
+/** The number of requests in a batch of raw_flood. */
 const batch = 200;
 
-const owner = join(__dirname, 'reading-owner.cjs');
+const eventReader = join(__dirname, 'reading-eventReader.cjs');
 const library = join(root, 'dist/index.js');
 
 const compiler = needs('cc');
 describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
-  it('that send nothing but invalid requests are cut off: one line of them a second, and the failure says why', async () => {
+  it('that send only invalid requests are cut off, with one line a second and the reason in the failure', async () => {
     const result = await run(wireupRun(4, 'fd', program('raw_flood'), 'nonsense', '0'));
     expect(result.code).toBe(1);
-    const said = toolLines(result.stderr);
+    const reports = toolLines(result.stderr);
     expect(
-      said.filter((line) =>
+      reports.filter((line) =>
         /^wireup: rank [0-3] \(pid \d+, .*\) on \S+ was cut off from PMI: it sent 10000 invalid requests; 3 other ranks were ended$/.test(
           line,
         ),
       ),
     ).toHaveLength(1);
     expect(
-      said.filter((line) => /^wireup: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.test(line)),
+      reports.filter((line) =>
+        /^wireup: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.test(line),
+      ),
     ).toHaveLength(1);
-    expect(said.length).toBeLessThan(10);
-    // Each of them is told, or counted.
-    const counted = said.map((line) =>
+    expect(reports.length).toBeLessThan(10);
+    // Every invalid request has a line, or is counted in one.
+    const counted = reports.map((line) =>
       Number(
         /^wireup: (\d+) more wrong PMI requests, the last: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.exec(
           line,
@@ -54,7 +56,7 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     expect(counted.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(10_000 - 1);
   });
 
-  it('that leave their answers unread are cut off, and the failure says why, in words and as data', async () => {
+  it('that do not read their replies are cut off, with the reason in the message and in the result', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'repeat-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'result');
@@ -80,7 +82,7 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ failure: { rank: 1, cutOff: reason } });
   });
 
-  it('that are cut off while others wait for them in a barrier are the reason', async () => {
+  it('that are cut off while others wait for them in a barrier are named as the reason', async () => {
     const script = `if [ $PMI_RANK = 1 ]; then exec "$0" nonsense 0; fi; printf 'cmd=init pmi_version=1 pmi_subversion=1\ncmd=barrier_in\n' >&$PMI_FD; sleep 100`;
     const result = await run(wireupRun(2, 'fd', 'bash', '-c', script, program('raw_flood')));
     expect(result.code).toBe(1);
@@ -93,8 +95,11 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
 
   it.each([
     [[], ' was cut off from PMI: it sent a line of more than 2048 bytes'],
-    [['exit 7'], ' exited with code 7; its PMI connection had been cut off: it sent a line of more than 2048 bytes'],
-  ])('that send a line without end are cut off; then %s', async (then, reason) => {
+    [
+      ['exit 7'],
+      ' exited with code 7; its PMI connection had been cut off: it sent a line of more than 2048 bytes',
+    ],
+  ])('that send an endless line are cut off, and then run %s', async (then, reason) => {
     const script = `printf 'cmd=init pmi_version=1 pmi_subversion=1\\n' >&$PMI_FD; head -c 3000 /dev/zero | tr '\\0' x >&$PMI_FD; cat <&$PMI_FD > /dev/null; ${then[0] ?? 'sleep 100'}`;
     const result = await run(wireupRun(1, 'fd', 'bash', '-c', script));
     expect(toolLines(result.stderr)).toEqual([
@@ -103,14 +108,14 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     ]);
   });
 
-  it('whose child has finalized are answered with an error, and hung up on in a barrier of PMI 1.1', async () => {
+  it('whose child has finalized get an error reply, and are disconnected in a barrier of PMI-1.1', async () => {
     const result = await run(wireupRun(1, 'fd', program('raw_late')));
     expect(result.code).toBe(0);
     expect(lines(result.stdout)).toEqual(['cmd=put_result rc=1 msg=already_finalized', 'hung up']);
     expect(toolLines(result.stderr)[0]).toBe('wireup: rank 0 sent a wrong PMI request: put after finalize');
   });
 
-  it('that put without end are refused at the limit', async () => {
+  it('that put without end get an error reply at the limit', async () => {
     const result = await run(wireupRun(2, 'fd', '--kvs-limit', '1000000', program('raw_flood'), 'put', '0'));
     expect(result.code).toBe(0);
     expect(lines(result.stdout)).toEqual(Array(2).fill('cmd=put_result rc=2 msg=too_many_keys_and_values'));
@@ -121,31 +126,34 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     ]);
   });
 
-  it('that complete a million barriers in a row: an owner that reads events slowly keeps few of them, and knows how many it missed', async () => {
+  it('that complete a million barriers cost a slow reader of events bounded memory, and it gets the number of missed ones', async () => {
     const batches = 5000;
     const reader = new Run(
-      [process.execPath, owner, library, '20', program('raw_flood'), 'barriers', String(batches)],
+      [process.execPath, eventReader, library, '20', program('raw_flood'), 'barriers', String(batches)],
       { deadline: 80_000 },
     );
     const { stdout } = await reader.done;
     const resident = (state: string): number => Number(new RegExp(`^${state} (\\d+)$`, 'm').exec(stdout)![1]);
     expect(resident('ended') - resident('running')).toBeLessThan(100 << 20);
-    const { told, missed } = JSON.parse(lines(stdout).at(-1)!) as { told: number; missed: number };
-    expect(told + missed).toBe(batches * batch);
+    const { received, missed } = JSON.parse(lines(stdout).at(-1)!) as { received: number; missed: number };
+    expect(received + missed).toBe(batches * batch);
     expect(missed).toBeGreaterThan(0);
   });
 
-  it('that complete barriers without end: an owner that reads every event obeys TERM', async () => {
-    const reader = new Run([process.execPath, owner, library, '0', program('raw_flood'), 'barriers', '0'], {
-      deadline: 20_000,
-    });
+  it('that complete barriers without end do not keep a reader of all events from handling TERM', async () => {
+    const reader = new Run(
+      [process.execPath, eventReader, library, '0', program('raw_flood'), 'barriers', '0'],
+      {
+        deadline: 20_000,
+      },
+    );
     await reader.until(({ stdout }) => stdout.includes('running'));
     reader.kill('SIGTERM');
     await reader.until(({ stdout }) => stdout.includes('stopped'));
     expect(await reader.done).toMatchObject({ code: 0 });
   });
 
-  it('flood a server: a reader that was away gets the rest in order, with what it missed in its place', async () => {
+  it('that flood a server leave a late reader the other events in order, with the number of missed ones in their place', async () => {
     await using server = await PmiServer.listen({ size: 1 });
     const events = server.events({ types: ['barrier', 'finalized'] });
     using channel = server.channel(0);
@@ -170,15 +178,15 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     }
     expect(next).toBe(batches * batch);
     expect(missed).toBeGreaterThan(0);
-    expect(next - missed).toBeGreaterThanOrEqual(waiting);
+    expect(next - missed).toBeGreaterThanOrEqual(maxWaiting);
   });
 });
 
-describe('strangers', () => {
-  it('that come again and again take no place of what ranks do', async () => {
+describe('unidentified connections', () => {
+  it('that come without end displace no events of ranks', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
     const events = server.events();
-    const count = waiting + 1000;
+    const count = maxWaiting + 1000;
     await stranger({ target: targetOf(server.address!), manner: 'shoot', text: 'cmd=get\n', count });
     await using pmi = await PmiClient.fromEnv({ env: server.env(0) });
     await pmi.barrier();
@@ -202,7 +210,7 @@ describe('strangers', () => {
   });
 });
 
-it('the limit of keys and values is an option of the server', async () => {
+it('the server option kvsLimit limits the keys and values', async () => {
   await using server = await PmiServer.listen({ size: 1, address: 'unix', kvsLimit: 10_000 });
   await using pmi = await PmiClient.fromEnv({ env: server.env(0) });
   const value = 'v'.repeat(1000);

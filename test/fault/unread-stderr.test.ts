@@ -1,4 +1,4 @@
-// A pipe as stderr that nobody reads: it delays the command's own lines, and nothing else.
+// If stderr is a pipe that is not read, only the lines of `wireup` itself are delayed.
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
@@ -16,7 +16,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** A full pipe: the end that the command gets, and the end that this test reads. */
+/** Makes a full pipe. Returns the end for the command, and the end that this test reads. */
 async function fullPipe(name: string): Promise<{ stderr: number; reader: number }> {
   const path = join(folder, name);
   expect((await run(['mkfifo', path])).code).toBe(0);
@@ -28,7 +28,7 @@ async function fullPipe(name: string): Promise<{ stderr: number; reader: number 
   return { reader, stderr: openSync(path, constants.O_WRONLY) };
 }
 
-/** What is in the pipe, without the filling. */
+/** Reads the content of the pipe, without what filled it before. */
 function drain(reader: number): string {
   const block = Buffer.alloc(1 << 16);
   let text = '';
@@ -40,7 +40,7 @@ function drain(reader: number): string {
   return text.replaceAll('.', '');
 }
 
-const ended = (child: ChildProcess): Promise<number | null> =>
+const exitCode = (child: ChildProcess): Promise<number | null> =>
   new Promise((resolve) => child.once('exit', resolve));
 
 function start(stderr: number, ...args: string[]): ChildProcess {
@@ -50,19 +50,19 @@ function start(stderr: number, ...args: string[]): ChildProcess {
   return child;
 }
 
-describe('stderr that nobody reads', () => {
-  it('does not hold up the end of the job by a time limit', async () => {
+describe('a stderr that is not read', () => {
+  it('does not delay the end of the job at a time limit', async () => {
     const { stderr, reader } = await fullPipe('timeout');
-    expect(await ended(start(stderr, '--timeout', '0.5', 'tail', '-f', '/dev/null'))).toBe(124);
+    expect(await exitCode(start(stderr, '--timeout', '0.5', 'tail', '-f', '/dev/null'))).toBe(124);
     closeSync(reader);
   });
 
-  it('does not hold up ^C', async () => {
+  it('does not delay ^C', async () => {
     const { stderr, reader } = await fullPipe('interrupt');
     const child = start(stderr, '-v', 'sh', '-c', "trap '' INT; echo ready; exec tail -f /dev/null");
     await new Promise((resolve) => child.stdout!.once('data', resolve));
-    const end = ended(child);
-    // One INT may arrive together with the last one.
+    const end = exitCode(child);
+    // The kernel merges pending signals of one number, so INT is sent until the command has ended.
     expect(
       await eventually(() => {
         child.kill('SIGINT');
@@ -73,7 +73,7 @@ describe('stderr that nobody reads', () => {
     closeSync(reader);
   });
 
-  it('gets the lines when it is read', async () => {
+  it('gets the lines once it is read', async () => {
     const { stderr, reader } = await fullPipe('late');
     const child = start(stderr, '-v', 'sh', '-c', 'echo ready; exec tail -f /dev/null');
     await new Promise((resolve) => child.stdout!.once('data', resolve));
@@ -81,7 +81,7 @@ describe('stderr that nobody reads', () => {
     expect(await eventually(() => (text += drain(reader)).includes('\n'), 30_000)).toBe(true);
     expect(text).toMatch(/^wireup: 1 rank of sh on \S+, PMI over fd\n$/);
     child.kill('SIGTERM');
-    expect(await ended(child)).toBe(143);
+    expect(await exitCode(child)).toBe(143);
     closeSync(reader);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * The table of `wireup run`'s options, and what is made of it. `npx vitest run test/unit/run-options.test.ts -u` writes
- * docs/options.md.
+ * The table of `wireup run`'s options, and what is generated from it. `npx vitest run test/unit/run-options.test.ts -u`
+ * writes docs/options.md.
  */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -49,7 +49,7 @@ value, or combines it with others.
 ${tables.join('\n')}`;
 }
 
-test('docs/options.md is the table', async () => {
+test('docs/options.md has the generated table', async () => {
   await expect(page()).toMatchFileSnapshot(join(__dirname, '../../docs/options.md'));
 });
 
@@ -78,7 +78,7 @@ test('a default is a value that the option accepts', () => {
 const settings = (...words: string[]): Record<string, unknown> =>
   settingsOf(runOptions, readRun([...words, 'true']).job);
 
-test('settings: defaults of the command, and what the command line says', () => {
+test('the settings are those of the command line, and otherwise the defaults', () => {
   expect(settings()).toEqual({
     bind: 'none',
     pmi: 'fd',
@@ -107,11 +107,11 @@ test('settings: defaults of the command, and what the command line says', () => 
     debugger: { command: ['gdb', '--args'], ranks: [1] },
     fds: [],
   });
-  // The pattern replaces the label, in any order.
+  // The pattern replaces the label, whichever of the two options comes first.
   expect(settings('-prepend-pattern', 'x', '-l')).toMatchObject({ label: 'x' });
 });
 
-test('options of the job count in every part of the line, those of a program in their own', () => {
+test('an option of the job applies to all programs of the line, an option of a program to that program', () => {
   const { job, programs } = readRun([
     '-n',
     '2',
@@ -146,10 +146,10 @@ test.each([
   [['-debug-ranks', '0', 'a'], '--debug-ranks needs --debugger'],
   [['-n', '1', 'a', ':'], 'expected a program in part 2 of the command line'],
   [['-1'], "unknown option '-1'"],
-])('%j: %s', (words, message) => {
+])('%j fails with %s', (words, message) => {
   expect(() => readRun(words)).toThrow(new Error(message));
 });
 
-test('an unknown option is told apart, for the suggestion of another', () => {
+test('an unknown option has an error of its own, so that another one can be suggested', () => {
   expect(() => readRun(['--prepend-patern', 'x'])).toThrow(UnknownOption);
 });

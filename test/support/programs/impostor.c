@@ -45,6 +45,6 @@ int main(int argc, char** argv) {
     const int connection = accept(listener, NULL, NULL);
     while ((size = read(connection, bytes, sizeof bytes)) > 0) received += size;
     close(connection);
-    printf("heard %zd bytes\n", received);
+    printf("received %zd bytes\n", received);
   }
 }
