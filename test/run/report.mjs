@@ -40,9 +40,9 @@ export async function step(title, work) {
 
 /**
  * Runs a command in the checkout. Throws unless its exit code is 0, or `mayFail` is set; returns the exit code.
- * `quiet`: the output of a command that succeeds is dropped.
+ * `quiet`: the output of a command that succeeds is dropped. `rewrite` changes the output before it is kept.
  */
-async function runCommand(texts, file, args, { quiet = false, mayFail = false, env = {} } = {}) {
+async function runCommand(texts, file, args, { quiet = false, mayFail = false, env = {}, rewrite } = {}) {
   const child = spawn(file, args, {
     cwd: root,
     env: { ...process.env, ...env },
@@ -52,7 +52,7 @@ async function runCommand(texts, file, args, { quiet = false, mayFail = false, e
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text) => own.push(text));
   const [code, signal] = await once(child, 'close');
-  if (!quiet || code !== 0) texts.push(...own);
+  if (!quiet || code !== 0) texts.push(rewrite === undefined ? own.join('') : rewrite(own.join('')));
   if (code !== 0 && !mayFail)
     throw new Error(`${file} ${args.join(' ')} failed (${signal ?? `exit code ${code}`})`);
   return code;

@@ -1,0 +1,101 @@
+// clang-tidy over the C++.
+//
+// clang-tidy takes ten times as long for the headers of the standard library as for all of our code. So it reads one
+// file with the text of many, and the lines that it reports are mapped back to their files.
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { out, root } from './report.mjs';
+
+/**
+ * The pieces that clang-tidy reads, as layers of native/sources.json. A piece may hold several programs, but no two
+ * things of one name.
+ */
+const pieces = {
+  core: ['wire', 'engine', 'os', 'runtime', 'client', 'agent', 'exec', 'libpmi', 'bench', 'bench_client'],
+  libpmi2: ['libpmi2'],
+  start: ['start'],
+  addon: ['addon'],
+  glibc: ['glibc'],
+};
+const testFolders = ['wire', 'engine', 'os', 'runtime'];
+
+const flags = [
+  '-std=c++20',
+  '-Wall',
+  '-Wextra',
+  // Tests name the fields of a message that matter.
+  '-Wno-missing-field-initializers',
+  ...['native', 'native/tools/libpmi/include', 'test/native'].map((folder) => `-I${join(root, folder)}`),
+  // Node's own headers lie beside the running node.
+  ...['node_modules/node-addon-api', join(dirname(process.execPath), '../include/node')].map(
+    (folder) => `-isystem${resolve(root, folder)}`,
+  ),
+  '-DNAPI_VERSION=8',
+  '-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL',
+  ...['VERSION', 'AGENT', 'EXEC', 'VECTORS'].map((name) => `-DWIREUP_${name}=""`),
+];
+
+/** The files of each piece, by program: lists of lists. */
+function programs(withTests) {
+  const sources = JSON.parse(readFileSync(join(root, 'native/sources.json'), 'utf8'));
+  const unread = Object.keys(sources).filter((layer) => !Object.values(pieces).flat().includes(layer));
+  if (unread.length > 0) throw new Error(`test/run/clang-tidy.mjs reads no ${unread.join(', ')}`);
+  const all = Object.entries(pieces).map(([name, layers]) => [
+    name,
+    layers.map((layer) => sources[layer].map((file) => join('native', file))),
+  ]);
+  if (!withTests) return all;
+  const tests = testFolders.map((folder) => {
+    const files = readdirSync(join(root, 'test/native', folder)).filter((file) => file.endsWith('_test.cpp'));
+    return [`${folder}-tests`, [files.map((file) => join('test/native', folder, file))]];
+  });
+  return [...all, ...tests];
+}
+
+/** Writes a piece. Returns its path, and for each line the place that it comes from. */
+function write(name, lists) {
+  const lines = [];
+  const places = [];
+  const add = (line, place) => {
+    lines.push(line);
+    places.push(place);
+  };
+  for (const [i, files] of lists.entries()) {
+    add(`#define main main_of_${i}`, name);
+    for (const file of files)
+      for (const [number, line] of readFileSync(join(root, file), 'utf8').split('\n').entries())
+        add(line, `${file}:${number + 1}`);
+    add('#undef main', name);
+  }
+  const path = join(out, 'lint', `${name}.cpp`);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, lines.join('\n'));
+  return { path, places };
+}
+
+/**
+ * @param thorough also runs the analyzer, which follows the paths through functions and takes minutes, and reads the tests
+ * @param command of a step
+ */
+export async function clangTidy(thorough, command) {
+  const checks = thorough ? [] : ['--checks=-clang-analyzer-*'];
+  const mapped = programs(thorough).map(([name, lists]) => ({ name, ...write(name, lists) }));
+  const failed = [];
+  for (const { name, path, places } of mapped) {
+    const words = ['--quiet', ...checks, `--config-file=${join(root, '.clang-tidy')}`];
+    const code = await command(
+      'clang-tidy',
+      [...words, `--header-filter=^${root}/(native|test)/`, path, '--', ...flags],
+      {
+        quiet: true,
+        mayFail: true,
+        rewrite: (text) =>
+          text
+            .replaceAll(new RegExp(`${path}:(\\d+)`, 'g'), (_, line) => places[line - 1])
+            .replaceAll(`${root}/`, ''),
+      },
+    );
+    if (code !== 0) failed.push(name);
+  }
+  if (failed.length > 0) throw new Error(`clang-tidy found something in ${failed.join(', ')}`);
+}

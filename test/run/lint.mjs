@@ -1,0 +1,39 @@
+// The steps of `npm run lint`.
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { clangTidy } from './clang-tidy.mjs';
+import { root, step } from './report.mjs';
+
+/** Lists of commits give a subject this much room. */
+const maxSubject = 72;
+/** Commits before the newest ones are not changed any more. */
+const newestCommits = 20;
+
+export async function lint(thorough) {
+  await step('format', (command) => format(false, command));
+  await step('eslint', (command) => command('npx', ['eslint', '.']));
+  await step('spelling', (command) => command('npx', ['cspell', 'lint', '--no-progress', '--quiet', '.']));
+  await step('subjects of commits', checkSubjects);
+  await step('clang-tidy', (command) => clangTidy(thorough, command));
+}
+
+/** Checks the format of all source files, or writes them in it. */
+export async function format(write, command) {
+  const files = ['native', 'test'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true })
+      .filter((file) => /\.(c|cpp|h)$/.test(file))
+      .map((file) => join(folder, file)),
+  );
+  await command('clang-format', [...(write ? ['-i'] : ['--dry-run', '-Werror']), ...files]);
+  await command('npx', ['prettier', write ? '--write' : '--check', '--log-level=warn', '.']);
+}
+
+/** A package of the sources has no history, and no commits to check. */
+function checkSubjects() {
+  const log = ['log', `--max-count=${newestCommits}`, '--no-merges', '--format=%h %s'];
+  const { status, stdout } = spawnSync('git', log, { cwd: root, encoding: 'utf8' });
+  if (status !== 0) return;
+  const long = stdout.split('\n').filter((line) => line.slice(line.indexOf(' ') + 1).length > maxSubject);
+  if (long.length > 0) throw new Error(`subjects of more than ${maxSubject} characters:\n${long.join('\n')}`);
+}
