@@ -35,7 +35,12 @@ export default defineConfig(
       // `deferred<void>()` is a promise without a value.
       '@typescript-eslint/no-invalid-void-type': 'off',
       // `const { kind: _, ...rest }` leaves a property out.
-      '@typescript-eslint/no-unused-vars': ['error', { ignoreRestSiblings: true, argsIgnorePattern: '^_' }],
+      '@typescript-eslint/no-unused-vars': [
+        'error',
+        { ignoreRestSiblings: true, argsIgnorePattern: '^_', varsIgnorePattern: '^_$' },
+      ],
+      // A type parameter can name the type of a result, as commander's opts() does.
+      '@typescript-eslint/no-unnecessary-type-parameters': 'off',
       // Whether a field of a failure or an event is there follows from another one, its type or its reason.
       '@typescript-eslint/restrict-template-expressions': [
         'error',

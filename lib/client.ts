@@ -308,10 +308,7 @@ export class PmiClient implements AsyncDisposable {
   ): Promise<void> {
     if (typeof entries !== 'object' || entries === null)
       throw optionError('entries', 'an object or pairs', entries);
-    const pairs =
-      Symbol.iterator in entries
-        ? [...(entries as Iterable<readonly [string, string]>)]
-        : Object.entries(entries);
+    const pairs = Symbol.iterator in entries ? [...entries] : Object.entries(entries);
     if (pairs.some((pair: unknown) => !Array.isArray(pair) || pair.length !== 2))
       throw optionError('entries', 'pairs of a key and a value', entries);
     const words = pairs.flat();
@@ -361,8 +358,10 @@ export class PmiClient implements AsyncDisposable {
   ): Promise<void> {
     checkOptions('options', options, ['group', 'signal', 'tag', 'timeout']);
     const { group, tag, ...waiting } = options;
-    if (group === undefined && tag === undefined)
-      return void (await this.#request('barrier', [], 1, waiting));
+    if (group === undefined && tag === undefined) {
+      await this.#request('barrier', [], 1, waiting);
+      return;
+    }
     const number = checkInteger('tag', tag ?? 0, 0, 2 ** 31 - 1);
     this.#needs('1.2', 'barriers of groups');
     await this.#request('barrier', [`${groupText(group, this.size)}:${number}`], 1, waiting);

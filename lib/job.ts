@@ -214,7 +214,7 @@ export class Job implements AsyncDisposable {
    */
   kill(signal: NodeJS.Signals, ranks?: readonly number[]): void {
     const number = signalNumber('signal', signal);
-    if (ranks !== undefined && !Array.isArray(ranks)) throw optionError('ranks', 'an array of ranks', ranks);
+    if (ranks !== undefined && !isArray(ranks)) throw optionError('ranks', 'an array of ranks', ranks);
     for (const rank of ranks ?? []) checkInteger('rank', rank, 0, this.size - 1);
     if (ranks?.length === 0) return;
     native.signal(this.#handle.id, number, [...(ranks ?? [])]);
@@ -253,4 +253,9 @@ export class Job implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+}
+
+/** Array.isArray() for a value of a declared type, which it would turn into `any[]`. */
+function isArray(value: unknown): boolean {
+  return Array.isArray(value);
 }

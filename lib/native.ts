@@ -379,7 +379,7 @@ export interface Native {
   /** Starts the reactor. `more`: further notices wait; call deliver() in another turn of the event loop. */
   start(onBatch: (batch: NativeNotice[], more: boolean) => void): void;
   /** Calls the callback of start() with waiting notices. */
-  deliver(): void;
+  deliver(this: void): void;
   /**
    * Selects the types of events that a server or launch reports from now on. Until this call it reports all.
    */
@@ -436,7 +436,7 @@ export interface Native {
    * Waits up to `timeoutMs` milliseconds until a short line can be written to the fd without blocking.
    * Returns false if it cannot.
    */
-  waitWritable(fd: number, timeoutMs: number): boolean;
+  waitWritable(this: void, fd: number, timeoutMs: number): boolean;
   /** Returns the read end and the write end of each pipe. The caller owns them. */
   openPipes(count: number): number[];
 
@@ -551,5 +551,6 @@ function guard(call: Call): Call {
  * The addon. It is loaded at its first use, so that code that needs none of it (--help, types) works without.
  */
 export const native = new Proxy({} as Native, {
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- the addon's functions use no `this`
   get: (_, name: keyof Native) => (loaded ??= load())[name],
 });

@@ -1,16 +1,7 @@
 // The `prepack` script: makes prebuilds/ for the package, for this machine's processor and, if Debian's cross compiler
 // is installed, for the other one. `npm publish` insists on both.
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile, root } from './compile.mjs';
 

@@ -28,7 +28,7 @@ export interface OptionRow {
   readonly read?: (text: string, before?: never) => unknown;
   /** All values that it accepts. */
   readonly choices?: readonly string[];
-  readonly default?: unknown;
+  readonly default?: string | number | readonly number[];
   /** The default in the help, if it is not the default's own text. */
   readonly defaultText?: string;
   /** An environment variable that gives the value if the option is not given. An empty variable counts as not set. */

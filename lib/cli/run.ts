@@ -161,7 +161,7 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
   const result = await job.result;
   sayFailure(result, false);
   // The program is a rank of the job that has failed, but not a child of the agent, which cannot end it.
-  if (result.failure !== undefined && process.ppid === pid) process.kill(pid!, 'SIGTERM');
+  if (result.failure !== undefined && process.ppid === pid) process.kill(pid, 'SIGTERM');
   process.exitCode = result.exitCode;
 }
 

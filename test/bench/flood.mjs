@@ -69,7 +69,7 @@ async function wireUp(program, folder, manner) {
   closeSync(opened);
   rmSync(gate);
   for (const one of floods) if (one.connected) one.disconnect();
-  await Promise.all(floods.map((one) => one.exitCode ?? once(one, 'exit')));
+  await Promise.all(floods.map(async (one) => one.exitCode ?? (await once(one, 'exit'))));
   if (exitCode !== 0) throw new Error(`the job ended with ${exitCode}: ${JSON.stringify(failure)}`);
   return time;
 }

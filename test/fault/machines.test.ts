@@ -38,7 +38,7 @@ describe.skipIf(root.missing || tools.missing)(
         });
         machines.push(machine);
         // It prints a line once it is in its namespace.
-        await once(machine.stdout!, 'data');
+        await once(machine.stdout, 'data');
       }
       const ip = (...args: string[]): void => void execFileSync(installed('ip'), args, { timeout: 20_000 });
       const [first, second] = machines.map(({ pid }) => String(pid));

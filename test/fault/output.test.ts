@@ -55,7 +55,7 @@ class LineCheck {
       const expected = this.next[Number(rank)];
       if (name !== this.name || Number(number) !== expected || more.length > 0)
         throw new Error(`unexpected line: ${line}`);
-      this.next[Number(rank)] = expected! + 1;
+      this.next[Number(rank)] = expected + 1;
     }
   }
 
@@ -341,8 +341,8 @@ describe('standard input', () => {
         this.push(sent++ < size / block.length ? block : null);
       },
     });
-    source.pipe(tool.stdin!);
-    const [got, [code]] = await Promise.all([text(tool.stdout!), once(tool, 'close') as Promise<[number]>]);
+    source.pipe(tool.stdin);
+    const [got, [code]] = await Promise.all([text(tool.stdout), once(tool, 'close') as Promise<[number]>]);
     expect(code).toBe(0);
     expect(Number(got)).toBe(size);
   });
@@ -350,8 +350,8 @@ describe('standard input', () => {
   it('reaches each of 64 ranks complete', async () => {
     const [node, ...words] = wireup('run', '-n', '64', '--stdin', 'all', 'cksum');
     const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
-    tool.stdin!.end(Buffer.alloc(300_000, 'y'));
-    const [got, [code]] = await Promise.all([text(tool.stdout!), once(tool, 'close') as Promise<[number]>]);
+    tool.stdin.end(Buffer.alloc(300_000, 'y'));
+    const [got, [code]] = await Promise.all([text(tool.stdout), once(tool, 'close') as Promise<[number]>]);
     expect(code).toBe(0);
     const lines = got.trimEnd().split('\n');
     expect(lines).toHaveLength(64);
@@ -376,8 +376,8 @@ describe('standard input', () => {
       'echo "$PMI_RANK: $(cat)"',
     );
     const tool = spawn(node!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
-    tool.stdin!.on('error', () => undefined).end('x\n');
-    const got = await text(tool.stdout!);
+    tool.stdin.on('error', () => undefined).end('x\n');
+    const got = await text(tool.stdout);
     expect(got.split('\n').sort()).toEqual(['', ...expected]);
   });
 });

@@ -107,7 +107,7 @@ test('wireup bench prints its figures, and its HTML report loads nothing', () =>
   ]);
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
   expect(stdout).toMatch(
-    /^exchange, fd, 2 ranks:\n  floor +\S+ ms; .*\n  wireup +\S+ ms; \S+x the floor; .*\n  floor again .* which is noise; .*\n$/,
+    /^exchange, fd, 2 ranks:\n {2}floor +\S+ ms; .*\n {2}wireup +\S+ ms; \S+x the floor; .*\n {2}floor again .* which is noise; .*\n$/,
   );
   const html = readFileSync(file, 'utf8');
   expect(html.match(/<svg /g)).toHaveLength(2);

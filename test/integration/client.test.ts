@@ -16,7 +16,7 @@ async function pair(options: { pipeline?: boolean } = {}): Promise<[PmiServer, P
   const connect = (rank: number): Promise<PmiClient> =>
     PmiClient.fromEnv({ env: server.env(rank), ...options });
   const [first, second] = await Promise.all([connect(0), connect(1)]);
-  return [server, first!, second!];
+  return [server, first, second];
 }
 
 test.each([true, false])(
@@ -185,7 +185,7 @@ test('after a barrier has timed out, requests reject until the barrier ends, and
   while (
     await put.then(
       () => false,
-      (error: PmiError) => error.code === 'ERR_PMI_PENDING',
+      (error: unknown) => (error as PmiError).code === 'ERR_PMI_PENDING',
     )
   ) {
     await new Promise((resolve) => setImmediate(resolve));
@@ -257,7 +257,7 @@ test.each([1, 2] as const)('spawn() over PMI-%s sends the request and returns th
 test('calls that were not awaited settle in their order', async () => {
   const [server, one, two] = await pair();
   const order: string[] = [];
-  const note = (name: string) => (value: unknown) => order.push(`${name}:${value}`);
+  const note = (name: string) => (value: unknown) => order.push(`${name}:${String(value)}`);
   await Promise.all([
     one.put('k', '1').then(note('put')),
     one.get('k').then(note('get')),
@@ -265,7 +265,7 @@ test('calls that were not awaited settle in their order', async () => {
     two.barrier(),
     one.put('k', '2').then(note('put')),
     one.getMany(['k', 'k']).then(note('getMany')),
-    one.get('no').catch((error: Error) => order.push(error.message)),
+    one.get('no').catch((error: unknown) => order.push((error as Error).message)),
   ]);
   expect(order).toEqual([
     'put:undefined',

@@ -419,9 +419,7 @@ function resources(): { fds: number; threads: number; children: string; attribut
       .split('\n')
       .filter((line) => line !== '' && !line.endsWith(' ps'))
       .join('\n'),
-    attributes: /^(Sig(?:Pnd|Blk|Ign|Cgt).*|Umask.*|NoNewPrivs.*|Seccomp:.*)$/gm
-      [Symbol.match](status)!
-      .join('\n'),
+    attributes: status.match(/^(Sig(?:Pnd|Blk|Ign|Cgt).*|Umask.*|NoNewPrivs.*|Seccomp:.*)$/gm)!.join('\n'),
   };
 }
 

@@ -77,7 +77,7 @@ describe('prepareLaunch()', () => {
       blockedSignals: ['SIGINT'],
     });
     let output = '';
-    for await (const chunk of job.rankStdout![0]!) output += chunk;
+    for await (const chunk of job.rankStdout![0]!) output += String(chunk);
     expect(output).toBe('SigBlk:\t0000000000000002\nSigIgn:\t8000000000000001\n');
     await job.result;
     expect(agents()).toEqual([]);
@@ -112,6 +112,7 @@ describe('prepareLaunch()', () => {
       timeout,
     });
     expect(stderr).toBe('');
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- the test starts no thread that could create a file
     const mask = process.umask().toString(8).padStart(4, '0');
     expect(stdout).toBe(
       `/ ${mask} ${group}\n/ 0077 ${group}\n/ 0077 ${process.geteuid!() === 0 ? 65534 : group}\n`,

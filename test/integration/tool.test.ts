@@ -27,7 +27,7 @@ async function serve(...args: string[]): Promise<{ child: ChildProcess; printed:
   const child = spawn(process.execPath, [cli, 'serve', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = args.includes('--json') ? 1 : Number(args[args.indexOf('-n') + 1]);
   let printed = '';
-  for await (const chunk of child.stdout!.setEncoding('utf8')) {
+  for await (const chunk of child.stdout.setEncoding('utf8')) {
     printed += chunk as string;
     if (printed.split('\n').length > lines) break;
   }

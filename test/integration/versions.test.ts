@@ -54,8 +54,8 @@ test('a client uses PMI-2 over TCP and on an inherited channel', async () => {
     PmiClient.fromEnv({ env: server.env(1, { fd }), version: 2 }),
   ]);
   await Promise.all(clients.map((client) => client.barrier()));
-  await expect(clients[0]!.put('k', 'a;b')).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
-  await expect(clients[0]!.get('none')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
+  await expect(clients[0].put('k', 'a;b')).rejects.toMatchObject({ code: 'ERR_PMI_OPTION' });
+  await expect(clients[0].get('none')).rejects.toMatchObject({ code: 'ERR_PMI_RESULT', rc: -1 });
   await Promise.all(clients.map((client) => client.finalize()));
 });
 

@@ -114,7 +114,7 @@ describe('launch()', () => {
       ranks: 1,
       stdout: 'pipe-per-rank',
       ...options,
-    } as Parameters<typeof launch>[0]);
+    });
     const chunks: Buffer[] = [];
     for await (const chunk of job.rankStdout![0]!) chunks.push(chunk as Buffer);
     expect((await job.result).exitCode).toBe(0);

@@ -42,7 +42,7 @@ describe.skipIf(peers.missing)(`MPICH behind wireup-exec in bwrap${peers.note}`,
   ])('%s', async (name, source, ...args) => {
     const shim = join(root, 'build/Release/wireup-exec');
     const shm = mkdtempSync('/dev/shm/wireup-test-');
-    const rank = [installed('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(source!), ...args];
+    const rank = [installed('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(source), ...args];
     const result = await run(wireup('run', '-n', String(size), '--pmi', 'unix', '--no-exec-shim', ...rank), {
       deadline: 60_000,
       environment,

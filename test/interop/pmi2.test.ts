@@ -88,7 +88,7 @@ describe.each(libraries)('$name', ({ missing, path }) => {
       stdio: ['ignore', 'pipe', 'inherit', channel.fd],
     });
     let said = '';
-    child.stdout!.on('data', (bytes) => (said += bytes));
+    child.stdout!.on('data', (bytes: Buffer) => (said += bytes.toString()));
     const [code] = (await once(child, 'close')) as [number];
     expect([code, said]).toEqual([0, 'kvs_of_the_child\n']);
     expect(await asked).toMatchObject({

@@ -43,7 +43,7 @@ function source(rules: Map<string, string>, rule: string): string {
       if (token === end) return alternatives.join('|');
       if (token === undefined) throw new Error(`${rule}: expected ${end}`);
       if (token === '/') alternatives.push('');
-      else alternatives[alternatives.length - 1] += element(token);
+      else alternatives.push(`${alternatives.pop()}${element(token)}`);
     }
   };
   const element = (token: string): string => {

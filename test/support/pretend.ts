@@ -48,7 +48,7 @@ export async function pretend(answer: Answer, path?: string): Promise<string> {
 export const isCommand = (line: string, command: string): boolean => line.split(' ')[0] === `cmd=${command}`;
 
 /** A good server of rank 1 of 2, but for what `odd` says of a line. */
-export function mostly(odd: (line: string) => Said | Promise<Said> | 'as ever'): Answer {
+export function mostly(odd: (line: string) => Said | Promise<Said>): Answer {
   return (line) => {
     const said = odd(line);
     if (said !== 'as ever') return said;

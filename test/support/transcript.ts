@@ -259,5 +259,5 @@ async function endAll(peers: Map<number, Peer>): Promise<Map<number, Peer>> {
 
 function connectTo(address: string): Socket {
   const tcp = /^tcp:\/\/(.*):(\d+)$/.exec(address);
-  return tcp === null ? connect(address.slice('unix://'.length)) : connect(Number(tcp[2]), tcp[1]!);
+  return tcp === null ? connect(address.slice('unix://'.length)) : connect(Number(tcp[2]), tcp[1]);
 }

@@ -54,7 +54,11 @@ test('docs/options.md has the generated table', async () => {
 });
 
 test('each name belongs to one option', () => {
-  const names = rows.flatMap(([key, { short, also = [] }]) => [longName(key), ...(short ?? []), ...also]);
+  const names = rows.flatMap(([key, { short, also = [] }]) => [
+    longName(key),
+    ...Array.from(short ?? ''),
+    ...also,
+  ]);
   expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
   expect(names.filter((name) => name in unsupported || name === 'help' || name === 'h')).toEqual([]);
 });

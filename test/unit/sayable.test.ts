@@ -57,7 +57,7 @@ test.each([
   ['a value of two lines', { k: 'v\ncmd=set size=99' }, /^preput\.k: expected /],
   ['a value that is too long', { k: 'v'.repeat(1024) }, /^preput\.k: expected /],
 ])('PmiServer.listen() refuses preput with %s', async (_, preput, message) => {
-  expect(await listenError({ preput: preput as Record<string, string> })).toMatchObject({
+  expect(await listenError({ preput: preput })).toMatchObject({
     code: 'ERR_PMI_OPTION',
     message: expect.stringMatching(message) as string,
   });

@@ -47,14 +47,17 @@ export async function conduct({
   // It may end without reading it.
   child.stdin.on('error', () => undefined).end(input);
   const called = `${command.slice(0, 2).join(' ')} ...`;
-  const ended = Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  const ended = Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number]>,
+  ]);
   const [out, complaint, [code]] = await ended.catch((error: unknown) => {
     throw late.aborted && !signal.aborted
       ? new Error(`${called}: not over after ${limit} s, the limit of a run`)
       : error;
   });
   // What comes behind the first line follows from it, a line a rank.
-  if (code !== 0)
-    throw new Error(`${called}: ${complaint.trim().split('\n')[0] || `ended with ${code as number}`}`);
+  if (code !== 0) throw new Error(`${called}: ${complaint.trim().split('\n')[0] || `ended with ${code}`}`);
   return JSON.parse(out) as Conducted;
 }

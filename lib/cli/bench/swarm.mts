@@ -46,7 +46,8 @@ export async function conductSwarm(
   const server = spawn(program!, args, { stdio: ['ignore', 'pipe', 'inherit'], signal: conducting.signal });
   const ended = once(server, 'close');
   try {
-    const { value: line } = await createInterface(server.stdout)[Symbol.asyncIterator]().next();
+    const lines: AsyncIterator<string, undefined> = createInterface(server.stdout)[Symbol.asyncIterator]();
+    const { value: line } = await lines.next();
     if (line === undefined) throw new Error(`${launcher.name}: the server ended`);
     const { port, ids } = read(line, conducting.ranks);
     return await conduct({
