@@ -1,4 +1,4 @@
-// Bytes that are no UTF-8 reach the ranks as they are, wherever they come from, or are refused.
+// Bytes that are not UTF-8 reach the ranks unchanged from every source, or are refused.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { run } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** An é of Latin-1, one of UTF-8, and a surrogate as UTF-8 must not have it. */
+/** An é in Latin-1, an é in UTF-8, and a surrogate, which UTF-8 does not permit. */
 const B = "$'\\xe9\\xc3\\xa9\\xed\\xb3\\xa9'";
 const bytes = [0xe9, 0xc3, 0xa9, 0xed, 0xb3, 0xa9];
 const hex = (...values: number[]): string =>
@@ -29,11 +29,11 @@ beforeAll(() => void (folder = mkdtempSync(join(tmpdir(), 'bytes-test-'))));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe.each(starts)('%s', (_, start) => {
-  /** `$B` stands for the bytes, `"$@"` for the tool. */
+  /** `$B` stands for the bytes, `"$@"` for the `wireup` command. */
   const shell = (script: string) =>
     run(['bash', '-c', script.replaceAll('$B', () => B), 'bash', ...start], { directory: folder });
-  /** What the rank, or the script, writes. */
-  async function written(script: string): Promise<string> {
+  /** The output of a script, in hexadecimal. */
+  async function outputBytes(script: string): Promise<string> {
     const { code, stdout, stderr } = await shell(`set -o pipefail; ${script} | od -An -v -tx1`);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     return stdout.trim().split(/\s+/).join(' ');
@@ -66,8 +66,8 @@ describe.each(starts)('%s', (_, start) => {
     ['-outfile-pattern', `"$@" run -outfile-pattern o%r$B -n 1 true; printf %s o0* | tail -c +3`],
     ['-prepend-pattern', `"$@" run -prepend-pattern $B -n 1 echo | tr -d '\\n'`],
     ['--debugger', `"$@" run --debugger 'env X='$B -n 1 sh -c 'printf %s "$X"'`],
-  ])('%s', async (_what, script) => {
-    expect(await written(script)).toBe(hex(...bytes));
+  ])('passes on the bytes of %s', async (_what, script) => {
+    expect(await outputBytes(script)).toBe(hex(...bytes));
   });
 
   it.each([
@@ -77,7 +77,7 @@ describe.each(starts)('%s', (_, start) => {
     ['the name in -genv', `"$@" run -genv $B 1 -n 1 true`],
     ['the address of a server', `"$@" serve -n 1 --address unix:///tmp/$B`],
     ['an option that is none', `"$@" run --$B true`],
-  ])('%s is refused', async (_what, script) => {
+  ])('refuses the bytes in %s', async (_what, script) => {
     const { code, stderr } = await shell(script);
     expect({ code, stderr }).toMatchObject({
       code: 2,
@@ -86,25 +86,28 @@ describe.each(starts)('%s', (_, start) => {
   });
 
   const compiler = needs('cc');
-  it.skipIf(compiler.missing)(`program, arguments and info of a spawn${compiler.note}`, async () => {
-    const spawner = program('libpmi_spawn');
-    const spawn = (info: string): string =>
-      `mkdir -p w/$B; cp ${spawner} s$B; "$@" run -n 1 ./s$B ${libpmiPath} info ${info} | grep -a child | sort | head -n 1 | tr -d '\\n'`;
-    const line = (where: number[], from: number[]): string =>
-      hex(
-        ...text('child 0 of 4, appnum 0, '),
-        ...bytes,
-        ...text(', in '),
-        ...where,
-        ...text(', FROM='),
-        ...from,
+  it.skipIf(compiler.missing)(
+    `passes on the bytes of the program, the arguments and the info of a spawn${compiler.note}`,
+    async () => {
+      const spawner = program('libpmi_spawn');
+      const spawn = (info: string): string =>
+        `mkdir -p w/$B; cp ${spawner} s$B; "$@" run -n 1 ./s$B ${libpmiPath} info ${info} | grep -a child | sort | head -n 1 | tr -d '\\n'`;
+      const line = (where: number[], from: number[]): string =>
+        hex(
+          ...text('child 0 of 4, appnum 0, '),
+          ...bytes,
+          ...text(', in '),
+          ...where,
+          ...text(', FROM='),
+          ...from,
+        );
+      expect(await outputBytes(spawn('env FROM=$B $B'))).toBe(line(text(folder), bytes));
+      // The program is looked up in wdir.
+      expect(await outputBytes(spawn('wdir w/$B $B').replace('; "$@"', '; cp s$B w/$B; "$@"'))).toBe(
+        line([...text(`${folder}/w/`), ...bytes], []),
       );
-    expect(await written(spawn('env FROM=$B $B'))).toBe(line(text(folder), bytes));
-    // The program is looked for there.
-    expect(await written(spawn('wdir w/$B $B').replace('; "$@"', '; cp s$B w/$B; "$@"'))).toBe(
-      line([...text(`${folder}/w/`), ...bytes], []),
-    );
-  });
+    },
+  );
 });
 
 describe('launch()', () => {
@@ -122,7 +125,7 @@ describe('launch()', () => {
   };
   const latin = Uint8Array.from(bytes);
 
-  it('takes bytes', async () => {
+  it('accepts bytes', async () => {
     expect([...(await rank({ args: ['-c', 'printf %s "$0$X"', latin], setEnv: { X: latin } }))]).toEqual([
       ...bytes,
       ...bytes,
@@ -132,7 +135,7 @@ describe('launch()', () => {
     ]).toEqual(bytes);
   });
 
-  it('inherits what is named, and sets and takes out besides', async () => {
+  it('inherits the named variables, and sets and removes others', async () => {
     process.env['BYTES_TEST'] = '1';
     const show = ['-c', 'echo "${BYTES_TEST-none} ${HOME-none} ${X-none}"'];
     expect(String(await rank({ args: show, inheritEnv: ['BYTES_TEST', 'PATH'], setEnv: { X: 'x' } }))).toBe(

@@ -1,5 +1,5 @@
-// What a rank has of the process that started the tool: environment, arguments, limits, signals, files, ... are what a program
-// has that this process starts itself, in whichever way the tool is started.
+// What a rank inherits from the process that starts `wireup`: environment, arguments, limits, signals, files and more.
+// It must be what a program inherits that this process starts itself, in whichever way `wireup` is started.
 
 import { mkdirSync, mkdtempSync, readFileSync, existsSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,7 @@ vi.setConfig({ testTimeout: 60_000 });
 const compiler = needs('cc');
 const hydra = needs('cc', 'mpiexec');
 
-/** Names that a shell has a use for, or drops because they are none; one that the tool keeps from Node. */
+/** Names that a shell uses, or drops because they are not valid; and a variable that the starter script keeps from Node. */
 const variables = [
   'BASH_FUNC_module%%=() { :; }',
   'spring.profiles.active=x',
@@ -30,29 +30,29 @@ const variables = [
 ];
 const words = ['two words', '', '@BYTES', '-n', '%s\\n'];
 
-/** What launchers set, and npm of the command that it runs. */
+/** Variables of launchers, and the one that npm sets to its command. */
 const launchers =
   /^variable: (PMI_|MPI_LOCAL|MPIR_|HYD|GFORTRAN_UNBUFFERED_PRECONNECTED=|npm_lifecycle_script=)/;
-/** What a shell says of itself to each command. */
+/** Variables that a shell sets for each command. */
 const shells = /^variable: (_=|PPID=(?!1$))/;
 
 const outputs = ['file', 'pipe', 'nonblocking', 'tty', 'socket', 'closed'] as const;
 
 interface Facts {
-  /** All but standard files, in no order. */
+  /** Everything but the standard files, without an order. */
   facts: string[];
-  /** Of stdout and stderr. */
+  /** The facts about stdout and stderr. */
   stdio: string[];
-  /** What came out of them. */
-  said: string;
+  /** The output on stdout and stderr. */
+  output: string;
 }
 
-describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, () => {
+describe.skipIf(compiler.missing)(`a rank inherits from the caller${compiler.note}`, () => {
   let folder: string;
   let project: string;
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'caller-test-'));
-    // As npm installs the package; and the probe beside it, so that npx can start either.
+    // Links as npm makes them. The probe is beside them, so that npx can start both.
     project = join(folder, 'project');
     const links = join(project, 'node_modules/.bin');
     mkdirSync(links, { recursive: true });
@@ -63,8 +63,8 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   let reports = 0;
-  /** What the program of a command has that is started by a caller who has changed all that can be changed. */
-  async function facts(output: (typeof outputs)[number], ...command: string[]): Promise<Facts> {
+  /** The facts about the program of a command whose caller has changed everything that a process inherits. */
+  async function facts(kind: (typeof outputs)[number], ...command: string[]): Promise<Facts> {
     const report = join(folder, `report-${reports++}`);
     const environment = [
       `PATH=${process.env['PATH']}`,
@@ -73,11 +73,11 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
       ...variables,
     ];
     const { code, stderr } = await run(
-      ['env', '-i', ...environment, program('as_caller'), report, output, ...command],
+      ['env', '-i', ...environment, program('as_caller'), report, kind, ...command],
       { directory: project },
     );
-    const said = readFileSync(`${report}.out`, 'latin1');
-    expect({ command, code, stderr, said, reported: existsSync(report) }).toMatchObject({
+    const output = readFileSync(`${report}.out`, 'latin1');
+    expect({ command, code, stderr, output, reported: existsSync(report) }).toMatchObject({
       code: 0,
       reported: true,
     });
@@ -97,17 +97,17 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
     return {
       facts: own.filter((line) => !stdio.test(line) && !line.startsWith('fd 0: ')),
       stdio: own.filter((line) => stdio.test(line)),
-      said,
+      output,
     };
   }
 
   const probe = (): string => program('show_caller');
   const link = (name: string): string => join(project, 'node_modules/.bin', name);
-  /** A shell that stays, and is the parent. */
+  /** A shell that does not exec its command, so that it stays the parent. */
   const shell = (name: string): string[] => [name, '-c', '"$0" "$@"; exit $?'];
   const node = (): string[] => [process.execPath, join(root, 'dist/cli.js')];
 
-  /** Each way with that in which the program is started for comparison. */
+  /** Each way to start `wireup`, and to start the program directly for comparison. */
   const ways: [string, () => string[], () => string[]][] = [
     ['directly', () => [link('wireup'), 'run', '-n', '1', probe()], () => [probe()]],
     ['as mpiexec.wireup', () => [link('mpiexec.wireup'), '-n', '1', probe()], () => [probe()]],
@@ -128,16 +128,16 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
     ],
   ];
 
-  it.each(ways)('all that it changed, when it starts the tool %s', async (_, tool, alone) => {
-    const [ours, theirs] = [
-      await facts('pipe', ...tool(), ...words),
-      await facts('pipe', ...alone(), ...words),
+  it.each(ways)('everything, if it starts wireup %s', async (_, startWireup, startDirect) => {
+    const [viaWireup, direct] = [
+      await facts('pipe', ...startWireup(), ...words),
+      await facts('pipe', ...startDirect(), ...words),
     ];
-    expect(ours).toEqual(theirs);
+    expect(viaWireup).toEqual(direct);
   });
 
-  it('the same with several ranks, over TCP, behind wireup-exec, and in groups that share the agent', async () => {
-    const theirs = await facts('pipe', probe(), ...words);
+  it('the same over TCP, behind wireup-exec, and with several programs', async () => {
+    const direct = await facts('pipe', probe(), ...words);
     for (const options of [
       ['--pmi', 'tcp'],
       ['--pmi', 'unix'],
@@ -145,43 +145,45 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
     ]) {
       expect(
         (await facts('pipe', link('wireup'), 'run', ...options, '-n', '1', probe(), ...words)).facts,
-      ).toEqual(theirs.facts);
+      ).toEqual(direct.facts);
     }
   });
 
-  it('what Node has left of it, when it starts the tool as node dist/cli.js', async () => {
-    const [ours, theirs] = [
+  it('what Node has left unchanged, if it starts wireup as node dist/cli.js', async () => {
+    const [viaWireup, direct] = [
       await facts('pipe', ...shell('bash'), ...node(), 'run', '-n', '1', probe(), ...words),
       await facts('pipe', ...shell('bash'), probe(), ...words),
     ];
-    // docs/mpiexec.md says which.
+    // As docs/mpiexec.md documents.
     const lost = /^(ignored|blocked): /;
-    expect(ours.facts.filter((line) => !lost.test(line))).toEqual(
-      theirs.facts.filter((line) => !lost.test(line)),
+    expect(viaWireup.facts.filter((line) => !lost.test(line))).toEqual(
+      direct.facts.filter((line) => !lost.test(line)),
     );
-    expect(ours.facts.filter((line) => lost.test(line))).toEqual([
+    expect(viaWireup.facts.filter((line) => lost.test(line))).toEqual([
       'blocked: 0000000000000000',
       'ignored: 8000000000000000',
     ]);
-    // Node itself reads the variable that the starter keeps from it.
-    expect(ours.said.replace(/^Warning: .*\n/, '')).toBe(theirs.said);
+    // Without the starter script, Node reads this variable and prints a warning.
+    expect(viaWireup.output.replace(/^Warning: .*\n/, '')).toBe(direct.output);
   });
 
-  it('no fds with --close-fds, by its own choice', async () => {
+  it('no fds with --close-fds', async () => {
     const fds = (lines: string[]): string[] => lines.filter((line) => line.startsWith('fd '));
-    for (const tool of [[link('wireup')], node()]) {
-      expect(fds((await facts('pipe', ...tool, 'run', '--close-fds', '-n', '1', probe())).facts)).toEqual([]);
+    for (const command of [[link('wireup')], node()]) {
+      expect(fds((await facts('pipe', ...command, 'run', '--close-fds', '-n', '1', probe())).facts)).toEqual(
+        [],
+      );
     }
     expect(fds((await facts('pipe', probe())).facts)).toHaveLength(4);
   });
 
-  it('its limit on the size of files, be it nothing', async () => {
+  it('its limit on the size of files, even 0', async () => {
     expect(
       await run(['bash', '-c', 'ulimit -f 0; "$0" run -n 2 sh -c "ulimit -f" | cat', link('wireup')]),
     ).toMatchObject({ code: 0, stdout: '0\n0\n', stderr: '' });
   });
 
-  it('its name for the tool: a link called mpiexec', async () => {
+  it('no dependence on the name of the command, which may be a link called mpiexec', async () => {
     const mpiexec = join(folder, 'mpiexec');
     symlinkSync(link('mpiexec.wireup'), mpiexec);
     expect(await run([mpiexec, '-n', '1', 'echo', 'x'])).toMatchObject({
@@ -191,7 +193,7 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
     });
   });
 
-  it('no fd whose number the limit on open files has come to exclude, and a line says so', async () => {
+  it('no fd above the limit on open files, and a line reports it', async () => {
     const { code, stdout, stderr } = await run([
       'bash',
       '-c',
@@ -199,65 +201,65 @@ describe.skipIf(compiler.missing)(`a rank has of the caller${compiler.note}`, ()
       link('wireup'),
     ]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'ran\nran\n' });
-    // Who runs the tests may have others.
+    // The process that runs the tests may have other such fds.
     expect(stderr).toContain(
       "wireup-agent: the caller's fd 250 cannot be passed on to ranks: it is not below the limit on open files, 200\n",
     );
   });
 
-  it.each(outputs)('stdout and stderr: %s', async (output) => {
-    const [ours, theirs] = [
+  it.each(outputs)('stdout and stderr that are a %s', async (output) => {
+    const [viaWireup, direct] = [
       await facts(output, link('wireup'), 'run', '-n', '1', probe()),
       await facts(output, probe()),
     ];
-    expect(ours.said).toBe(theirs.said);
-    // A closed file's number is nothing else's, and writing there fails as before. A pipe waits for its reader, whose
-    // slowness few programs are prepared for.
-    const expected = theirs.stdio.map((line) =>
+    expect(viaWireup.output).toBe(direct.output);
+    // The number of a closed fd is not used for another file, so writing to it fails as before. A pipe has no
+    // O_NONBLOCK, because few programs handle a slow reader.
+    const expected = direct.stdio.map((line) =>
       line.replace(/^(fd [12]): closed$/, '$1: /dev/null reads').replace(/ nonblocking$/, ''),
     );
-    expect(ours.stdio).toEqual(expected);
+    expect(viaWireup.stdio).toEqual(expected);
   });
 
-  it('a closed stdout fails several ranks, whose output is joined', async () => {
+  it('a closed stdout, at which the joined output of several ranks fails', async () => {
     const { code, stderr } = await run(['sh', '-c', '"$0" run -n 2 echo lost >&-', link('wireup')]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^wireup: output cannot be written to stdout: bad file descriptor \(EBADF\)/);
   });
 
-  it.skipIf(hydra.missing)(`at least what it has under mpiexec.hydra${hydra.note}`, async () => {
-    const [ours, theirs] = [
+  it.skipIf(hydra.missing)(`at least what mpiexec.hydra passes on${hydra.note}`, async () => {
+    const [viaWireup, direct] = [
       await facts('pipe', link('wireup'), 'run', '-n', '1', probe(), ...words),
       await facts('pipe', installed('mpiexec'), '-n', '1', probe(), ...words),
     ];
-    const alone = await facts('pipe', probe(), ...words);
-    // What of the caller's comes through Hydra.
-    expect(alone.facts.filter((line) => theirs.facts.includes(line) && !ours.facts.includes(line))).toEqual(
-      [],
-    );
+    const unchanged = await facts('pipe', probe(), ...words);
+    // The changes of the caller that Hydra passes on.
+    expect(
+      unchanged.facts.filter((line) => direct.facts.includes(line) && !viaWireup.facts.includes(line)),
+    ).toEqual([]);
     for (const fact of [
       'variable: BASH_FUNC_module%%=() { :; }',
       'umask: 23',
       'nice: 3',
       'fd 3: REPORT.log writes append',
     ]) {
-      expect(theirs.facts).toContain(fact);
+      expect(direct.facts).toContain(fact);
     }
   });
 });
 
-describe('as a shell hands it on', () => {
-  const tool = join(root, 'dist/wireup');
+describe('a rank uses what a shell passes on', () => {
+  const command = join(root, 'dist/wireup');
 
   it("make's jobserver", async () => {
-    // A make that finds no jobserver where it was promised one says so.
+    // make reports a jobserver that it was promised and does not find.
     const makefile = 'all: ; +@$(TOOL) run -n 1 $(MAKE) -f - sub <<<"sub: ; @echo made"';
     const { code, stdout, stderr } = await run([
       'bash',
       '-c',
       'make --no-print-directory -j2 -f <(echo "$0") SHELL=/bin/bash TOOL="$1"',
       makefile,
-      tool,
+      command,
     ]);
     expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'made\n', stderr: '' });
   });
@@ -271,7 +273,7 @@ describe('as a shell hands it on', () => {
     ],
   ];
   it.each(cases)('%s', async (_, script, expected) => {
-    for (const start of [[tool], [process.execPath, join(root, 'dist/cli.js')]]) {
+    for (const start of [[command], [process.execPath, join(root, 'dist/cli.js')]]) {
       const line = script.startsWith('file=') ? script.replace('"$0"', '"$@"') : `"$@" run -n 1 ${script}`;
       const { code, stdout, stderr } = await run(['bash', '-c', line, 'bash', ...start]);
       expect({ start, code, stdout, stderr }).toEqual({ start, code: 0, stdout: expected, stderr: '' });

@@ -1,4 +1,4 @@
-// Every client against every way to a server, each a job of eight ranks; and the table of them in docs/transports.md.
+// Every client with every server, as jobs of eight ranks; and the table of them in docs/transports.md.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,36 +15,36 @@ const size = 8;
 const libpmi = join(root, 'build/Release/libpmi.so.0');
 const exec = join(root, 'build/Release/wireup-exec');
 
-/** What each prints once a rank, when all went well. */
+/** A client, and the line that each rank prints at success. */
 interface Client {
   name: string;
   argv: () => string[];
-  said: (rank: number) => RegExp;
+  expected: (rank: number) => RegExp;
 }
 const clients: Client[] = [
   {
     name: '`PmiClient`',
     argv: () => wireup('exchange'),
-    said: (rank) => new RegExp(`^rank ${rank} of ${size}, .*: has the cards of all ranks$`),
+    expected: (rank) => new RegExp(`^rank ${rank} of ${size}, .*: has the cards of all ranks$`),
   },
   {
     name: '`libpmi.so.0`',
     argv: () => [program('libpmi_exchange'), libpmi],
-    said: (rank) => new RegExp(`^libpmi: rank ${rank} of ${size} ok$`),
+    expected: (rank) => new RegExp(`^libpmi: rank ${rank} of ${size} ok$`),
   },
   {
     name: 'MPICH',
     argv: () => [program('hello')],
-    said: (rank) => new RegExp(`^hello: rank ${rank} of ${size} ok$`),
+    expected: (rank) => new RegExp(`^hello: rank ${rank} of ${size} ok$`),
   },
   {
     name: 'MPICH behind `wireup-exec`',
     argv: () => [exec, program('hello')],
-    said: (rank) => new RegExp(`^hello: rank ${rank} of ${size} ok$`),
+    expected: (rank) => new RegExp(`^hello: rank ${rank} of ${size} ok$`),
   },
 ];
 
-/** The ranks' output together. */
+/** A server. `job` returns the output of all ranks together. */
 interface Server {
   name: string;
   job: (argv: string[]) => Promise<Result>;
@@ -82,30 +82,30 @@ const servers: Server[] = [
   },
 ];
 
-/** MPICH takes what stands before the first ":" of PMI_PORT for a host. */
+/** MPICH parses what precedes the first ":" of PMI_PORT as a host name. */
 const needsShim = (client: Client, server: Server): boolean =>
   client.name === 'MPICH' && server.name.includes('unix');
 
 const peers = needs('cc', 'mpicc', 'mpiexec', 'hostname');
 describe.skipIf(peers.missing)(`8 ranks${peers.note}`, () => {
-  describe.each(servers)('$name', (server) => {
-    it.each(clients)('$name', async (client) => {
+  describe.each(servers)('at $name', (server) => {
+    it.each(clients)('of $name work, or fail, as docs/transports.md states', async (client) => {
       const result = await server.job(client.argv());
       if (needsShim(client, server)) {
         expect(result.code).not.toBe(0);
-        // The reason is MPICH's own: it asks for a host of that name.
+        // MPICH resolves the host name "unix".
         expect(result.stderr).toMatch(/(host entry for|connect to) unix\b/);
         return;
       }
       expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
       for (let rank = 0; rank < size; rank++) {
-        expect(lines(result.stdout)).toContainEqual(expect.stringMatching(client.said(rank)));
+        expect(lines(result.stdout)).toContainEqual(expect.stringMatching(client.expected(rank)));
       }
     });
   });
 });
 
-it('docs/transports.md has this table', () => {
+it('docs/transports.md has the table of clients and servers', () => {
   const row = (cells: string[]): string => `| ${cells.join(' | ')} |`;
   const table = [
     row(['client', ...servers.map(({ name }) => name)]),

@@ -1,5 +1,5 @@
-// Command lines under Debian's mpiexec (Hydra 4.0.2) and under ours, side by side: the same output, the order of lines
-// aside, and the same exit code, or a difference that is stated with its reason.
+// Command lines of Debian's mpiexec (Hydra 4.0.2) and of `wireup run`, side by side. Both have the same lines of
+// output, in any order, and the same exit code, or the row states the difference and its reason.
 
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,26 +13,26 @@ import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines } from '../support/run';
 
-interface Row {
+interface CommandLine {
   args: string[] | (() => string[]);
-  /** What a shell line would say; the arguments by default. */
+  /** The title of the row. Default: the arguments. */
   what?: string;
   environment?: Record<string, string>;
   input?: string;
-  /** Files that it writes, in its working directory. */
+  /** Files that the command writes in its working directory. */
   files?: string[];
-  /** What ours does, where it is not what Hydra does: lines of stdout, sorted, and the exit code. */
+  /** What wireup does if it differs from Hydra: sorted lines of stdout, and the exit code. */
   ours?: { code: number; stdout?: (string | RegExp)[]; stderr?: RegExp };
   why?: string;
 }
 
 const sh = (script: string): string[] => ['sh', '-c', script];
-const say = (...names: string[]): string[] => sh(`echo ${names.map((name) => `$${name}`).join(' ')}`);
-const place = say('PMI_RANK', 'MPI_LOCALRANKID', 'MPI_LOCALNRANKS', 'MPIR_CVAR_CH3_INTERFACE_HOSTNAME');
+const echo = (...names: string[]): string[] => sh(`echo ${names.map((name) => `$${name}`).join(' ')}`);
+const place = echo('PMI_RANK', 'MPI_LOCALRANKID', 'MPI_LOCALNRANKS', 'MPIR_CVAR_CH3_INTERFACE_HOSTNAME');
 const cpus = sh('echo $PMI_RANK $(grep Cpus_allowed_list /proc/self/status)');
 const here = hostname();
 
-const same: Row[] = [
+const same: CommandLine[] = [
   { args: ['echo', 'one'] },
   { args: ['-n', '2', 'echo', 'hi'] },
   { args: ['-np', '2', 'echo', 'hi'] },
@@ -42,19 +42,19 @@ const same: Row[] = [
   { args: ['-n', '3', 'seq', '1', '3'] },
   { args: ['-n', '1', 'echo', 'a', ':', '-n', '2', 'echo', 'b'] },
   { args: ['-np', '1', 'echo', 'a', ':', '-np', '1', 'echo', 'b', ':', '-np', '1', 'echo', 'c'] },
-  { args: ['-n', '1', ...say('PMI_RANK', 'PMI_SIZE'), ':', '-n', '2', ...say('PMI_RANK', 'PMI_SIZE')] },
+  { args: ['-n', '1', ...echo('PMI_RANK', 'PMI_SIZE'), ':', '-n', '2', ...echo('PMI_RANK', 'PMI_SIZE')] },
   { args: ['-l', '-n', '2', 'seq', '1', '3'] },
   { args: ['-prepend-rank', '-n', '2', 'echo', 'hi'] },
   { args: ['-prepend-pattern', '%r/%h/%g/%p ', '-n', '2', 'echo', 'hi'] },
   { args: ['-prepend-pattern', '<%%r> ', '-n', '2', 'echo', 'hi'] },
-  { args: ['-genv', 'A', '1', '-n', '2', ...say('A')] },
-  { args: ['-genv', 'A=1', '-n', '2', ...say('A')] },
-  { args: ['-genv', 'A', '1', '-genv', 'B', '2', '-n', '1', ...say('A', 'B')] },
+  { args: ['-genv', 'A', '1', '-n', '2', ...echo('A')] },
+  { args: ['-genv', 'A=1', '-n', '2', ...echo('A')] },
+  { args: ['-genv', 'A', '1', '-genv', 'B', '2', '-n', '1', ...echo('A', 'B')] },
   { args: ['-n', '1', '-env', 'A', '1', ...sh('echo a$A'), ':', '-n', '1', ...sh('echo b$A')] },
-  { args: ['-genv', 'A', '1', '-n', '1', '-env', 'A', '2', ...say('A'), ':', '-n', '1', ...say('A')] },
-  { args: ['-n', '1', 'echo', 'x', ':', '-genv', 'A', '1', '-n', '1', ...say('A')] },
+  { args: ['-genv', 'A', '1', '-n', '1', '-env', 'A', '2', ...echo('A'), ':', '-n', '1', ...echo('A')] },
+  { args: ['-n', '1', 'echo', 'x', ':', '-genv', 'A', '1', '-n', '1', ...echo('A')] },
   { args: ['-n', '1', '-env', 'A', '', ...sh('echo [${A-unset}]')] },
-  { args: ['-genvall', '-n', '1', ...say('MARK')], environment: { MARK: 'kept' } },
+  { args: ['-genvall', '-n', '1', ...echo('MARK')], environment: { MARK: 'kept' } },
   { args: ['-wdir', '/usr', '-n', '1', 'pwd'] },
   { args: ['-wdir', '/usr', '-n', '1', 'pwd', ':', '-n', '1', '-wdir', '/', 'pwd'] },
   { args: ['-usize', '8', '-n', '1', 'echo', 'hi'] },
@@ -104,22 +104,22 @@ const same: Row[] = [
   },
 ];
 
-const differ: Row[] = [
+const differ: CommandLine[] = [
   {
     args: ['-n', '2', 'printf', 'abc'],
     ours: { code: 0, stdout: ['abc', 'abc'] },
-    why: 'one rank’s unended line is never glued to another’s',
+    why: 'wireup never joins an incomplete line of a rank with a line of another rank',
   },
   {
     args: ['-bind-to', 'user:1,0', '-n', '3', ...cpus],
     ours: { code: 0, stdout: ['0 Cpus_allowed_list: 1', '1 Cpus_allowed_list: 0', '2 Cpus_allowed_list: 1'] },
-    why: 'Hydra leaves the ranks behind the end of the list unbound; ours begins again',
+    why: 'Hydra does not bind the ranks after the end of the list; wireup starts the list again',
   },
   {
     args: () => ['-ppn', '2', '-n', '4', program('raw_mapping')],
     what: 'the process mapping of one host with -ppn',
     ours: { code: 0, stdout: [0, 1, 2, 3].map((rank) => `rank ${rank} of 4 mapping (vector,(0,1,4))`) },
-    why: 'said in other numbers: all ranks are on node 0 under both',
+    why: 'the mappings are equivalent: all ranks are on node 0',
   },
   {
     args: () => ['-hosts', `localhost,${here}`, '-n', '4', program('raw_mapping')],
@@ -128,19 +128,19 @@ const differ: Row[] = [
       code: 0,
       stdout: [0, 1, 2, 3].map((rank) => `rank ${rank} of 4 mapping (vector,(0,2,1),(0,2,1))`),
     },
-    why: 'the same places, written out: Flux’s reader does not go back to the first block',
+    why: 'the mappings are equivalent; Flux’s parser does not repeat the blocks, so wireup writes them all',
   },
   {
     args: ['-genvnone', '-n', '1', ...sh('echo [$MARK]')],
     environment: { MARK: 'kept' },
     ours: { code: 0, stdout: ['[]'] },
-    why: 'Hydra’s local ranks inherit everything all the same',
+    why: 'Hydra’s local ranks inherit the whole environment anyway',
   },
   {
     args: ['-genvlist', 'A', '-n', '1', ...sh('echo $A [$MARK]')],
     environment: { MARK: 'kept', A: '1' },
     ours: { code: 0, stdout: ['1 []'] },
-    why: 'Hydra’s local ranks inherit everything all the same',
+    why: 'Hydra’s local ranks inherit the whole environment anyway',
   },
   {
     args: [
@@ -158,24 +158,24 @@ const differ: Row[] = [
     ],
     environment: { MARK: 'kept' },
     ours: { code: 0, stdout: ['1 []', 'kept'] },
-    why: 'Hydra’s local ranks inherit everything all the same',
+    why: 'Hydra’s local ranks inherit the whole environment anyway',
   },
   {
     args: ['-n', '1', '-envlist', 'A', ...sh('echo $A [$MARK]')],
     environment: { MARK: 'kept', A: '1' },
     ours: { code: 0, stdout: ['1 []'] },
-    why: 'Hydra’s local ranks inherit everything all the same',
+    why: 'Hydra’s local ranks inherit the whole environment anyway',
   },
   {
     args: [],
     ours: { code: 2, stdout: [], stderr: /expected a program/ },
-    why: 'wrong use is exit code 2 and one line on stderr',
+    why: 'wrong use gives exit code 2 and one line on stderr',
   },
   { args: ['-n', '2'], ours: { code: 2, stdout: [], stderr: /expected a program/ }, why: 'Hydra crashes' },
   {
     args: ['-bogus', 'echo'],
     ours: { code: 2, stdout: [], stderr: /unknown option '--bogus'/ },
-    why: 'one line instead of five',
+    why: 'wireup prints one line instead of five',
   },
   {
     args: ['-prepend-patern', 'x', 'echo'],
@@ -184,27 +184,27 @@ const differ: Row[] = [
       stdout: [],
       stderr: /unknown option '--prepend-patern' \(Did you mean --prepend-pattern\?\)/,
     },
-    why: 'the nearest option is named',
+    why: 'wireup suggests the most similar option',
   },
   {
     args: ['-n', '2', '-wdir', '/no/such', './a.out'],
     ours: { code: 1, stdout: [], stderr: /chdir \/no\/such: No such file/ },
-    why: 'what is missing is named',
+    why: 'wireup names the missing folder',
   },
   {
     args: ['-n', '0', 'echo', 'hi'],
     ours: { code: 2, stdout: [], stderr: /expected a whole number/ },
-    why: 'Hydra takes a number that is none for 1',
+    why: 'Hydra replaces an invalid number by 1',
   },
   {
     args: ['-n', '-1', 'echo', 'hi'],
     ours: { code: 2, stdout: [], stderr: /expected a whole number/ },
-    why: 'Hydra takes a number that is none for 1',
+    why: 'Hydra replaces an invalid number by 1',
   },
   {
     args: ['-n', 'x', 'echo', 'hi'],
     ours: { code: 2, stdout: [], stderr: /expected a whole number/ },
-    why: 'Hydra takes a number that is none for 1',
+    why: 'Hydra replaces an invalid number by 1',
   },
   {
     args: ['-n', '8', '-soft', '1:6:2', 'echo', 'hi'],
@@ -229,7 +229,7 @@ const differ: Row[] = [
   {
     args: ['-n', '1', '-host', 'localhost', ...place, ':', '-n', '1', '-host', here, ...place],
     ours: { code: 0, stdout: ['0 0 1 localhost', `1 0 1 ${here}`] },
-    why: 'the standard lets each program have its hosts; Hydra takes the second for a mistake',
+    why: 'the standard permits hosts for each program; Hydra refuses the second list',
   },
   {
     args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'],
@@ -238,15 +238,15 @@ const differ: Row[] = [
       stdout: [],
       stderr: /-launcher: expected fork, because all ranks start on this machine/,
     },
-    why: 'ours has no launcher but fork',
+    why: 'wireup has no launcher but fork',
   },
   {
     args: ['-rmk', 'user', '-n', '1', 'echo', 'hi'],
     ours: { code: 2, stdout: [], stderr: /not supported: wireup uses no resource manager/ },
-    why: 'a known option that is not there says why',
+    why: 'wireup gives the reason why it does not support an option of Hydra',
   },
   {
-    // Rank 2 fails when the others have gone, whom its failure would end.
+    // Rank 2 fails after the others have ended, because its failure would end them.
     args: [
       '-print-all-exitcodes',
       '-n',
@@ -256,28 +256,28 @@ const differ: Row[] = [
       ),
     ],
     ours: { code: 1, stdout: [], stderr: /exit codes: 0-1: 0; 2: 1\n/ },
-    why: 'exit codes, not raw wait statuses, and not on stdout',
+    why: 'wireup prints exit codes, not wait statuses, and not on stdout',
   },
   {
     args: ['-verbose', '-n', '1', 'echo', 'hi'],
     ours: { code: 0, stdout: ['hi'], stderr: /1 rank of echo on / },
-    why: 'Hydra writes its trace into the program’s stdout',
+    why: 'Hydra mixes its trace with the program’s stdout',
   },
   {
     args: ['-info'],
     ours: { code: 0, stdout: [/^Binding:/, /^Launchers: fork/, /^PMI:/, /^System:/, /^wireup /] },
-    why: 'it is another program',
+    why: 'each program describes itself',
   },
   {
     args: ['-n', '1', '--', 'echo', 'hi'],
     ours: { code: 0, stdout: ['hi'] },
-    why: 'Hydra does not know the end of options',
+    why: 'Hydra does not support the end of options',
   },
   {
     args: ['-n', '2', 'cat'],
     environment: { MPIEXEC_TIMEOUT: '2' },
     ours: { code: 0, stdout: [] },
-    why: 'under Hydra the other ranks’ stdin never ends',
+    why: 'under Hydra the stdin of the other ranks never ends',
   },
   {
     args: [
@@ -288,10 +288,10 @@ const differ: Row[] = [
     ],
     environment: { MPIEXEC_PORT_RANGE: '45210:45240' },
     ours: { code: 0, stdout: ['in range', 'in range'] },
-    why: 'Hydra bounds its own ports, not the ranks’ PMI_PORT',
+    why: 'Hydra applies the range to its own ports, not to PMI_PORT',
   },
   {
-    args: ['-pmi-port', '-n', '2', ...say('PMI_RANK', 'PMI_SIZE')],
+    args: ['-pmi-port', '-n', '2', ...echo('PMI_RANK', 'PMI_SIZE')],
     ours: { code: 0, stdout: ['0 2', '1 2'] },
     why: 'Hydra sets neither beside PMI_PORT',
   },
@@ -304,12 +304,12 @@ interface Outcome {
   files: Record<string, string[]>;
 }
 
-async function play(tool: string[], row: Row): Promise<Outcome> {
+async function play(tool: string[], row: CommandLine): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'command-line-'));
   writeFileSync(join(folder, 'hosts'), `# two nodes\nlocalhost:2\n${here}:1\n`);
   writeFileSync(join(folder, 'config'), '-n 1 echo a\n# nothing\n-n 2 echo b\n');
   writeFileSync(join(folder, 'options'), '# options of one program\n-n 2\n');
-  // What is there must not stay in what is written anew.
+  // The command must overwrite these files.
   for (const file of row.files ?? []) writeFileSync(join(folder, file), '');
   const [command, ...front] = tool;
   const args = typeof row.args === 'function' ? row.args() : row.args;
@@ -337,16 +337,16 @@ async function play(tool: string[], row: Row): Promise<Outcome> {
   return { code, stdout: lines(stdout).sort(), stderr, files };
 }
 
-const titled = (rows: Row[]): [string, Row][] =>
+const titled = (rows: CommandLine[]): [string, CommandLine][] =>
   rows.map((row) => [row.what ?? ((row.args as string[]).join(' ') || '(nothing)'), row]);
 
 const hydra = (): string[] => [installed('mpiexec')];
-// As installed: a link of that name to the tool.
+// The command as it is installed: a link with that name.
 const ours = [process.execPath, join(root, 'dist/cli.js'), 'run'];
 
 const peers = needs('mpicc', 'mpiexec', 'hostname');
-describe.skipIf(peers.missing)(`command lines under mpiexec and under wireup run${peers.note}`, () => {
-  it.each(titled(same))('%s', async (_, row) => {
+describe.skipIf(peers.missing)(`the command lines of mpiexec and wireup run${peers.note}`, () => {
+  it.each(titled(same))('agree: %s', async (_, row) => {
     const [theirs, mine] = await Promise.all([play(hydra(), row), play(ours, row)]);
     expect({ code: mine.code, stdout: mine.stdout, files: mine.files }, mine.stderr).toEqual({
       code: theirs.code,
@@ -356,7 +356,7 @@ describe.skipIf(peers.missing)(`command lines under mpiexec and under wireup run
     for (const file of row.files ?? []) expect(mine.files[file]).not.toEqual([]);
   });
 
-  it.each(titled(differ))('otherwise: %s', async (_, row) => {
+  it.each(titled(differ))('differ with a reason: %s', async (_, row) => {
     const [theirs, mine] = await Promise.all([play(hydra(), row), play(ours, row)]);
     const { code, stdout, stderr } = row.ours!;
     expect(mine.code, mine.stderr).toBe(code);
@@ -366,7 +366,7 @@ describe.skipIf(peers.missing)(`command lines under mpiexec and under wireup run
       );
     }
     if (stderr !== undefined) expect(mine.stderr).toMatch(stderr);
-    // Only a difference has a reason.
+    // A row without a difference must not have a reason.
     const alike =
       theirs.code === mine.code &&
       theirs.stdout.join('\n') === mine.stdout.join('\n') &&
@@ -374,8 +374,8 @@ describe.skipIf(peers.missing)(`command lines under mpiexec and under wireup run
     expect(alike, `${theirs.stdout.join('\n')}\n${theirs.stderr}`).toBe(false);
   });
 
-  // Not under Hydra, which would try to reach it.
-  it('a host that is another machine', async () => {
+  // Only under wireup: Hydra would try to connect to the host.
+  it('include no host that is another machine', async () => {
     const { code, stderr } = await play(ours, {
       args: ['-hosts', 'localhost,192.0.2.1', '-n', '2', 'echo', 'hi'],
     });
@@ -383,7 +383,7 @@ describe.skipIf(peers.missing)(`command lines under mpiexec and under wireup run
     expect(code).toBe(2);
   });
 
-  it('has at least 60 of them', () => {
+  it('are at least 60', () => {
     expect(same.length + differ.length).toBeGreaterThanOrEqual(60);
   });
 });

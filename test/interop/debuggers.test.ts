@@ -1,5 +1,5 @@
-// What debuggers are given: a place before a rank's program, a table of the processes, and the same table in the
-// agent's memory.
+// The support for debuggers: a command that runs a rank's program, a table of the processes, and the same table in the
+// memory of the agent.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -19,7 +19,7 @@ const folder = mkdtempSync(join(tmpdir(), 'debuggers-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('--debugger', () => {
-  it('stands before the program of the ranks that are named', async () => {
+  it('precedes the program of the listed ranks', async () => {
     const script = 'echo $PMI_RANK ${under:-alone}';
     const result = await run(
       wireupRun(6, 'unix', '--debugger', 'env under=debugger', '--debug-ranks', '0,3-4', 'sh', '-c', script),
@@ -35,7 +35,7 @@ describe('--debugger', () => {
     ]);
   });
 
-  it('its exit is the rank’s', async () => {
+  it('gives its exit code to the rank', async () => {
     expect((await run(wireupRun(2, 'fd', '--debugger', 'false', 'true'))).code).toBe(1);
     const result = await run(wireupRun(2, 'fd', '--debugger', 'no-such-debugger', 'true'));
     expect(result.code).toBe(127);
@@ -48,20 +48,20 @@ describe('--debugger', () => {
     ['--debug-ranks', '3-1'],
     ['--debug-ranks', '-1'],
     ['--debug-ranks', ''],
-  ])('%s "%s" is wrong use', async (option, value) => {
+  ])('refuses %s "%s" as wrong use', async (option, value) => {
     const result = await run(wireup('run', option, value, 'true'));
     expect(result.code).toBe(2);
     expect(toolLines(result.stderr)).toHaveLength(1);
   });
 
-  it('a rank that is not there is wrong use', async () => {
+  it('refuses a rank that does not exist as wrong use', async () => {
     const result = await run(wireupRun(2, 'fd', '--debugger', 'env', '--debug-ranks', '2', 'true'));
     expect(result.code).toBe(2);
   });
 
   const debuggers = needs('mpicc', 'gdb');
   it.skipIf(debuggers.missing).each(transports)(
-    `gdb runs one rank of an MPI program, over %s${debuggers.note}`,
+    `runs one rank of an MPI program in gdb, over %s${debuggers.note}`,
     async (transport) => {
       const gdb = ['--debugger', `${installed('gdb')} -nx -batch -ex run --args`, '--debug-ranks', '1'];
       const result = await run(wireupRun(3, transport, ...gdb, program('hello')), { deadline: 50_000 });
@@ -76,7 +76,7 @@ describe('--debugger', () => {
   );
 });
 
-interface Row {
+interface RankProcess {
   rank: number;
   host: string;
   pid: number;
@@ -84,7 +84,7 @@ interface Row {
 }
 
 describe('--proctable', () => {
-  it('tells the process of each rank while it runs', async () => {
+  it('lists the process of each rank while it runs', async () => {
     const file = join(folder, 'table.json');
     const job = new Run(
       wireupRun(3, 'fd', '--proctable', file, 'sh', '-c', 'echo $PMI_RANK $$; exec tail -f /dev/null'),
@@ -92,7 +92,7 @@ describe('--proctable', () => {
     await job.until(() => lines(job.stdout).length === 3);
     const pids = new Map(lines(job.stdout).map((line) => line.split(' ').map(Number) as [number, number]));
     await vi.waitFor(() => expect(readdirSync(folder)).toEqual(['table.json']), 5000);
-    const rows = JSON.parse(readFileSync(file, 'utf8')) as Row[];
+    const rows = JSON.parse(readFileSync(file, 'utf8')) as RankProcess[];
     expect(rows.map(({ rank, pid }) => [rank, pid])).toEqual([0, 1, 2].map((rank) => [rank, pids.get(rank)]));
     for (const { host, executable } of rows) {
       expect(host).not.toBe('');
@@ -102,7 +102,7 @@ describe('--proctable', () => {
     await job.done;
   });
 
-  it('a full disk is said, and the job goes on', async () => {
+  it('reports a full disk, and the job goes on', async () => {
     const result = await run(wireupRun(2, 'fd', '--proctable', '/dev/full', 'echo', 'ran'));
     expect(result).toMatchObject({ code: 0, stdout: 'ran\nran\n' });
     expect(toolLines(result.stderr)).toEqual([
@@ -116,7 +116,7 @@ const mayTrace = process.getuid?.() === 0;
 describe.skipIf(gdb.missing || !mayTrace)(
   `MPIR${gdb.note}${mayTrace ? '' : ' (needs root, to attach)'}`,
   () => {
-    it('a debugger that attaches to the agent reads the table of processes', async () => {
+    it('lets a debugger that attaches to the agent read the table of processes', async () => {
       const job = await launch({
         program: 'sleep',
         args: ['1000'],
@@ -125,7 +125,7 @@ describe.skipIf(gdb.missing || !mayTrace)(
         stderr: 'ignore',
       });
       const pids = await job.started;
-      // { const char* host_name; const char* executable_name; int pid; }, by rank.
+      // Each entry, in the order of the ranks: { const char* host_name; const char* executable_name; int pid; }.
       const row = (rank: number): string => `(*(char**)&MPIR_proctable + ${rank} * (2 * sizeof(char*) + 8))`;
       const expressions = [
         '(int)MPIR_proctable_size',
@@ -159,7 +159,7 @@ describe.skipIf(gdb.missing || !mayTrace)(
         expect(said[2 + 3 * rank]).toMatch(/\/sleep"$/);
         expect(said[3 + 3 * rank]).toBe(`${pid}`);
       }
-      // The job is none the worse for having been looked at.
+      // The job is not affected by the debugger.
       expect(await job.stop({ grace: 10_000 })).toMatchObject({ exitCode: 143, stopped: true });
     });
   },

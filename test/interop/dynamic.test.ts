@@ -1,4 +1,4 @@
-// MPI programs that spawn, publish and connect, under `wireup run`: with an MPICH that can, which test/interop/build-mpich.sh builds.
+// MPI programs that spawn, publish and connect under `wireup run`, with the MPICH that test/interop/build-mpich.sh builds.
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ const deadline = 90_000;
 const mpich = dynamicMpich();
 const spawn = (): string => compile('spawn', mpich.mpicc);
 
-/** What tool and agent have open, and the agent's memory in kilobytes. */
+/** The number of open files of command and agent, and the agent's memory in kilobytes. */
 function inUse(job: Run): { files: number; memory: number } {
   const ours = job.processes().filter(({ name }) => name === 'wireup-agent' || name === 'node');
   const agent = ours.find(({ name }) => name === 'wireup-agent')!;
@@ -36,7 +36,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     ): Promise<{ code: number | null; stdout: string; stderr: string }> =>
       run(wireupRun(ranks, transport, '-l', spawn(), ...args), { deadline });
 
-    it('one child', async () => {
+    it('starts one child', async () => {
       expect(await spawns(1, 'one', '1')).toMatchObject({
         code: 0,
         stderr: '',
@@ -44,7 +44,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       });
     });
 
-    it('many children of several ranks', async () => {
+    it('starts many children for several ranks', async () => {
       expect(await spawns(3, 'one', '8')).toMatchObject({
         code: 0,
         stderr: '',
@@ -52,7 +52,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       });
     });
 
-    it('joined into one communicator', async () => {
+    it('starts children that join one communicator with their parents', async () => {
       const { code, stdout, stderr } = await spawns(2, 'merge', '2');
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       expect(lines(stdout).sort()).toEqual(
@@ -66,7 +66,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       );
     });
 
-    it('spawn_multiple with arguments and info, unknown keys ignored', async () => {
+    it('starts several programs with arguments and info, and ignores unknown keys', async () => {
       const { code, stdout, stderr } = await run(wireupRun(2, transport, '-l', '-v', spawn(), 'multiple'), {
         deadline,
       });
@@ -87,7 +87,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       expect(toolLines(stderr)).toContain('wireup: spawned group 1 has ended');
     });
 
-    it('every rank in turn', async () => {
+    it('works for every rank in turn', async () => {
       const { code, stdout } = await spawns(3, 'each');
       expect(code).toBe(0);
       expect(lines(stdout)).toEqual([
@@ -98,17 +98,17 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       ]);
     });
 
-    it('twice', async () => {
+    it('works twice', async () => {
       expect(await spawns(2, 'again', '2')).toMatchObject({ code: 0, stderr: '' });
     });
 
-    it('a spawned rank spawns, four deep', async () => {
+    it('works in spawned ranks, four levels deep', async () => {
       const { code, stdout } = await spawns(1, 'deep', '4');
       expect(code).toBe(0);
       expect(lines(stdout)).toContain('[3:0] 1 children answered 100');
     });
 
-    it('a program that does not exist: the parent gets an error and lives', async () => {
+    it('returns an error for a program that does not exist', async () => {
       const { code, stdout, stderr } = await run(wireupRun(1, transport, spawn(), 'missing'), { deadline });
       expect({ code, stdout }).toEqual({ code: 0, stdout: 'spawn failed\nmissing done\n' });
       expect(toolLines(stderr)).toEqual([
@@ -116,7 +116,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       ]);
     });
 
-    it('a child that aborts ends the job with its code', async () => {
+    it('lets a child that aborts end the job with its code', async () => {
       const { code, stderr } = await spawns(2, 'abort');
       expect(code).toBe(7);
       expect(toolLines(stderr)).toEqual([
@@ -126,7 +126,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       ]);
     });
 
-    it('a child that exits with an error ends the job with its code', async () => {
+    it('lets a child that exits with an error end the job with its code', async () => {
       const { code, stderr } = await spawns(2, 'exit');
       expect(code).toBe(3);
       expect(toolLines(stderr)).toEqual([
@@ -136,7 +136,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       ]);
     });
 
-    it('kill -9 of the tool leaves nothing of either group', async () => {
+    it('leaves no process of either process group after kill -9 of the wireup command', async () => {
       const job = new Run(wireupRun(2, transport, spawn(), 'hang'));
       await job.until(({ stdout }) => lines(stdout).filter((line) => line === 'child hangs').length === 2);
       job.kill('SIGKILL');
@@ -144,7 +144,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       await job.done;
     });
 
-    it('the status tells of both groups', async () => {
+    it('adds the spawned process group to the status', async () => {
       const job = new Run(wireupRun(2, transport, spawn(), 'hang'));
       await job.until(({ stdout }) => lines(stdout).filter((line) => line === 'child hangs').length === 2);
       job.kill('SIGURG');
@@ -158,12 +158,13 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     });
   });
 
-  it('100 spawns in a row leave nothing: no fd, no process and no memory of the agent, while they run', async () => {
+  it('leaves no fd, process or memory of the agent behind in 100 spawns of a running job', async () => {
     const job = new Run(wireupRun(1, 'unix', spawn(), 'again', '100', 'stay'), { deadline });
     await job.until(({ stdout }) => lines(stdout).length >= 10);
     const early = inUse(job);
     await job.until(({ stdout }) => lines(stdout).includes('stays'));
-    // The last group may be going. A group's environment alone is some kilobytes: what each left would be seen ninetyfold.
+    // The last process group may still be ending. The environment of one takes some kilobytes, so 90 that remain would
+    // be noticed.
     const nothingLeft = (): boolean => {
       const late = inUse(job);
       return late.files <= early.files && late.memory < early.memory + 200;
@@ -174,7 +175,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     expect(await job.done).toMatchObject({ code: 143 });
   });
 
-  it('--no-spawn and --max-spawn refuse, and say why', async () => {
+  it('is refused by --no-spawn and --max-spawn with a reason', async () => {
     const refused = (
       ...options: string[]
     ): Promise<{ code: number | null; stdout: string; stderr: string }> =>
@@ -201,13 +202,13 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
 describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
   const connect = (): string => compile('connect', mpich.mpicc);
 
-  it.each(transports)('publish, look up, accept and connect within one job, --pmi %s', async (transport) => {
+  it.each(transports)('connect ranks of one job, --pmi %s', async (transport) => {
     const { code, stdout, stderr } = await run(wireupRun(4, transport, connect(), 'within'), { deadline });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(lines(stdout).sort()).toEqual(['1 heard 2', '2 heard 1', 'then it is gone']);
+    expect(lines(stdout).sort()).toEqual(['1 received 2', '2 received 1', 'then it is gone']);
   });
 
-  it.each(transports)('MPI_Comm_connect between two launches, --pmi %s', async (transport) => {
+  it.each(transports)('connect two launches with a NameServer, --pmi %s', async (transport) => {
     const folder = mkdtempSync(join(tmpdir(), 'names-'));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     await using names = await NameServer.listen({ address: join(folder, 'names') });
@@ -228,7 +229,7 @@ describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
     expect(await listNames(names.address)).toEqual([]);
   });
 
-  it('across two launches that share a name server', async () => {
+  it('connect two launches with wireup names serve', async () => {
     const names = new Run(wireup('names', 'serve'));
     await names.until(({ stdout }) => stdout.endsWith('\n'));
     const shared = ['--name-server', names.stdout.trim()];
@@ -236,8 +237,8 @@ describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
     await accepts.until(({ stdout }) => stdout.includes('published'));
     expect(
       await run(wireupRun(3, 'unix', ...shared, connect(), 'connect', 'hello'), { deadline }),
-    ).toMatchObject({ code: 0, stdout: '2 heard 1\n', stderr: '' });
-    expect(await accepts.done).toMatchObject({ code: 0, stdout: 'published\n1 heard 2\n', stderr: '' });
+    ).toMatchObject({ code: 0, stdout: '2 received 1\n', stderr: '' });
+    expect(await accepts.done).toMatchObject({ code: 0, stdout: 'published\n1 received 2\n', stderr: '' });
     expect(
       await run(wireupRun(1, 'fd', ...shared, connect(), 'lookup', 'hello'), { deadline }),
     ).toMatchObject({ code: 0, stdout: 'gone\n' });
@@ -252,32 +253,34 @@ describe.skipIf(mpich.missing)(`a singleton that spawns${mpich.note}`, () => {
     mode: 0o755,
   });
   afterAll(() => rmSync(folder, { recursive: true }));
-  const alone = (
+  const runSingleton = (
     what: string,
     ...args: string[]
   ): Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }> =>
     run([spawn(), what, ...args], { deadline, environment: { PATH: `${folder}:${process.env['PATH']}` } });
 
-  it('gets what it asks for, with its own standard streams', async () => {
-    expect(await alone('one', '3')).toMatchObject({
+  it('gets its children, which use its standard streams', async () => {
+    expect(await runSingleton('one', '3')).toMatchObject({
       code: 0,
       stdout: '3 children answered 303\none done\n',
       stderr: '',
     });
-    expect(await alone('again', '5')).toMatchObject({ code: 0, stderr: '' });
-    expect((await alone('multiple')).stdout).toContain('child of 3, appnum 1, argument second, in /\n');
+    expect(await runSingleton('again', '5')).toMatchObject({ code: 0, stderr: '' });
+    expect((await runSingleton('multiple')).stdout).toContain(
+      'child of 3, appnum 1, argument second, in /\n',
+    );
   });
 
-  it('is told why not', async () => {
-    expect(await alone('missing')).toMatchObject({
+  it('gets an error with the reason', async () => {
+    expect(await runSingleton('missing')).toMatchObject({
       code: 0,
       stdout: 'spawn failed\nmissing done\n',
       stderr: 'wireup: rank 0 could not spawn: execve /nonexistent/program: No such file or directory\n',
     });
   });
 
-  it('ends with what it has spawned', async () => {
-    const { signal, stderr } = await alone('abort');
+  it('ends with the job that it has spawned', async () => {
+    const { signal, stderr } = await runSingleton('abort');
     expect(signal).toBe('SIGTERM');
     expect(toolLines(stderr)).toEqual([
       expect.stringMatching(
@@ -287,7 +290,7 @@ describe.skipIf(mpich.missing)(`a singleton that spawns${mpich.note}`, () => {
   });
 });
 
-it('-pmi_args with nobody there, or wrong words', async () => {
+it('-pmi_args fails without a listening singleton, and with invalid arguments', async () => {
   expect(await run(wireup('run', '-pmi_args', '1', 'default_interface', 'default_key', '1'))).toMatchObject({
     code: 1,
     stderr: 'wireup: connect 127.0.0.1:1: Connection refused\n',

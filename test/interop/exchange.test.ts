@@ -1,4 +1,4 @@
-// The built-in program is a rank of any PMI-1 launcher: one client, two servers.
+// `wireup exchange` is a rank of any PMI-1 launcher: one client, two servers.
 
 import { describe, expect, it, vi } from 'vitest';
 
@@ -20,13 +20,13 @@ describe.skipIf(hydra.missing)(`wireup exchange under mpiexec${hydra.note}`, () 
     ['PMI_FD', []],
     ['PMI_PORT', ['-pmi-port']],
   ];
-  it.each(modes)('with %s', async (_, options) => {
+  it.each(modes)('exchanges business cards with %s', async (_, options) => {
     expectAllRanks(await run([installed('mpiexec'), ...options, '-n', '4', ...wireup('exchange')]), 4);
   });
 });
 
 describe('wireup exchange under wireup run', () => {
-  it.each(transports)('--pmi %s', async (transport) => {
+  it.each(transports)('exchanges business cards over %s', async (transport) => {
     expectAllRanks(await run(wireupRun(4, transport, ...wireup('exchange'))), 4);
   });
 });

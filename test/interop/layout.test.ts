@@ -1,4 +1,4 @@
-// Several pretended nodes on this machine, and several programs in one job, as real MPI sees them.
+// Several simulated nodes on this machine, and several programs in one job, as MPI reports them.
 
 import { hostname } from 'node:os';
 
@@ -11,7 +11,7 @@ import { lines, run, transports, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 150_000 });
 
-interface Line {
+interface RankReport {
   rank: number;
   app: number;
   node: number;
@@ -20,7 +20,7 @@ interface Line {
   host: string;
 }
 
-function parse(stdout: string): Line[] {
+function parse(stdout: string): RankReport[] {
   const pattern = /^rank (\d+) of \d+ app (-?\d+) node of (\d+): (\d+) of (\d+) on (\S+)$/;
   return lines(stdout)
     .map((line) => {
@@ -38,8 +38,8 @@ function parse(stdout: string): Line[] {
     .sort((x, y) => x.rank - y.rank);
 }
 
-/** What `nodes`, the node of each rank, must look like from inside. */
-function expected(nodes: number[], nameOf: (node: number) => string): Omit<Line, 'app'>[] {
+/** What the ranks must report if `nodes` has the node of each rank. */
+function expected(nodes: number[], nameOf: (node: number) => string): Omit<RankReport, 'app'>[] {
   return nodes.map((node, rank) => ({
     rank,
     node: nodes.indexOf(node),
@@ -52,8 +52,8 @@ function expected(nodes: number[], nameOf: (node: number) => string): Omit<Line,
 const mpicc = needs('mpicc');
 const isRoot = process.getuid!() === 0;
 
-describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
-  // Only root may give a pretended node a name of its own; elsewhere all bear this machine's.
+describe.skipIf(mpicc.missing)(`MPI${mpicc.note}`, () => {
+  // Only root may give a simulated node a name of its own. For other users all have the name of this machine.
   const nameOf = (node: number): string => (isRoot ? `node${node}` : hostname());
 
   it.each([
@@ -62,7 +62,7 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     ['block:3', 8, [0, 0, 0, 1, 1, 1, 2, 2]],
     ['cyclic:3', 8, [0, 1, 2, 0, 1, 2, 0, 1]],
     ['0,1,1,0,2', 5, [0, 1, 1, 0, 2]],
-  ])('--map %s with %i ranks', async (map, ranks, nodes) => {
+  ])('finds the nodes of --map %s with %i ranks', async (map, ranks, nodes) => {
     for (const pmi of map === 'block:2' ? transports : ['fd']) {
       const { code, stdout, stderr } = await run(
         wireup('run', '-n', String(ranks), '--map', map, '--pmi', pmi, program('nodes')),
@@ -74,7 +74,7 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     }
   });
 
-  describe('a mapping of many blocks', () => {
+  describe('with a process mapping of many blocks', () => {
     const valueOf = async (nodes: number[]): Promise<string> => {
       const script = `[ $PMI_RANK = 0 ] || exec >/dev/null; exec ${program('raw_mapping')}`;
       const { stdout } = await run(
@@ -97,7 +97,7 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
       expect(seen).toEqual(expected(nodes, nameOf));
     };
 
-    it('as long as MPICH takes it', async () => {
+    it('gets the longest mapping that MPICH accepts', async () => {
       const nodes = Array.from({ length: 83 }, (_, rank) => 2 - (rank % 3));
       const value = await valueOf(nodes);
       expect(value.length).toBe(672);
@@ -105,18 +105,18 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
       await checkByMpi(nodes);
     });
 
-    it('that repeats, and would be longer: it is said once', async () => {
+    it('gets a repeated pattern only once if the mapping would be too long', async () => {
       const nodes = Array.from({ length: 84 }, (_, rank) => 2 - (rank % 3));
       expect(await valueOf(nodes)).toBe('(vector,(2,1,1),(1,1,1),(0,1,1),(2,1,1),(1,1,1))');
       await checkByMpi(nodes);
     });
 
     it.skipIf(!isRoot)(
-      'that does not repeat, and would make MPICH abort: there is none, and MPI finds the nodes by their names',
+      'gets no mapping if it would make MPICH abort, and finds the nodes by their names',
       async () => {
         let state = 1;
         const random = (): number => (state = (state * 48_271) % 2_147_483_647) % 28;
-        // Every node has a rank among the first ones.
+        // Every node has one of the first ranks.
         const nodes = Array.from({ length: 84 }, (_, rank) => (rank < 28 ? 27 - rank : random()));
         expect(await valueOf(nodes)).toBe('none');
         await checkByMpi(nodes);
@@ -124,8 +124,8 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     );
   });
 
-  // The first two are those that MPICH read as groups of 1 and 3, and 1, 1 and 4, where they were said once.
-  it('mappings that MPI reads as they were said, whatever repeats in them', async () => {
+  // MPICH misread the first two, as nodes of 1 and 3 ranks, and of 1, 1 and 4, when their repeated pattern was sent once.
+  it('finds the nodes of mappings with repetitions', async () => {
     let state = 7;
     const below = (limit: number): number => (state = (state * 48_271) % 2_147_483_647) % limit;
     const placements = [
@@ -152,7 +152,7 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     }
   });
 
-  it('a mapping that MPI reads as it was said, whatever its pattern', async () => {
+  it('finds the nodes of an irregular mapping', async () => {
     const nodes = [0, 1, 1, 2, 0, 2, 2, 1, 0, 0, 1, 2];
     const { code, stdout } = await run(wireup('run', '-n', '12', '--map', nodes.join(','), program('nodes')));
     expect(code).toBe(0);
@@ -161,7 +161,7 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     ).toEqual(expected(nodes, nameOf));
   });
 
-  it('MPMD: appnums, one world, the environment of each', async () => {
+  it('has one world for several programs, each with its appnum and its environment', async () => {
     for (const pmi of transports) {
       const { code, stdout, stderr } = await run(
         wireup(
@@ -197,7 +197,7 @@ describe.skipIf(mpicc.missing)(`layouts${mpicc.note}`, () => {
     }
   });
 
-  it('MPMD over pretended nodes', async () => {
+  it('has one world for several programs on simulated nodes', async () => {
     const { code, stdout } = await run(
       wireup('run', '-n', '2', '--map', 'cyclic:2', program('nodes'), ':', '-n', '2', program('nodes')),
     );

@@ -1,5 +1,5 @@
-// libpmi.so.0 from C: every function of RFC 13 in good and bad ways, over every transport; what it exports, and that
-// programs can be linked with it.
+// libpmi.so.0 from C: every function of RFC 13 with valid and invalid arguments over every transport, its exports, and
+// programs that are linked with it.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,38 +14,38 @@ import { lines, run, reported, toolLines, transports, wireup } from '../support/
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** vitest cannot interrupt what is run synchronously. */
+/** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
 
 const library = join(root, 'build/Release/libpmi.so.0');
 const calls = (what: string): string[] => [program('libpmi_calls'), library, what];
 
 const compiler = needs('cc', 'pkg-config');
-describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, () => {
+describe.skipIf(compiler.missing)(`libpmi${compiler.note}`, () => {
   const shims = [true, false];
-  it.each(transports)('--pmi %s', async (transport) => {
+  it.each(transports)('returns what RFC 13 specifies for every function, --pmi %s', async (transport) => {
     for (const shim of shims) {
       const options = ['-n', '3', '--pmi', transport, ...(shim ? [] : ['--no-exec-shim'])];
       const result = await run(wireup('run', ...options, ...calls('calls')));
       expect(result).toMatchObject({ code: 0, stdout: 'ok\nok\nok\n' });
-      // Each tries to put a key of the server's.
+      // Each rank tries to put a reserved key.
       expect(reported(result.stderr, ' sent a wrong PMI request: put: reserved_key')).toBe(3);
       expect(lines(result.stderr)).toEqual(toolLines(result.stderr));
     }
   });
 
-  it('without a server: a job of size 1', async () => {
+  it('is a job of size 1 without a server', async () => {
     expect(await run(calls('calls'))).toMatchObject({ code: 0, stdout: 'ok\n', stderr: '' });
   });
 
-  it('from many threads at once', async () => {
+  it('can be called from many threads at once', async () => {
     expect(await run(wireup('run', '-n', '2', ...calls('threads')))).toMatchObject({
       code: 0,
       stdout: 'ok\nok\n',
     });
   });
 
-  it.each(transports)('PMI_Spawn_multiple, --pmi %s', async (transport) => {
+  it.each(transports)('starts processes by PMI_Spawn_multiple, --pmi %s', async (transport) => {
     const spawn = (what: string, ...options: string[]): string[] =>
       wireup('run', '--pmi', transport, '-l', ...options, program('libpmi_spawn'), library, what);
     const result = await run(spawn('all'));
@@ -56,7 +56,7 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
       '[1:1] child 1 of 3, appnum 1, second, in /, FROM=info',
       '[1:2] child 2 of 3, appnum 1, second, in /, FROM=info',
     ]);
-    // What is there of a group that cannot be had as a whole is ended.
+    // The ranks of a process group that could be started are ended if others could not.
     expect(await run(spawn('missing'))).toMatchObject({
       code: 0,
       stdout: '[0] spawn -1, errors -1 -1 -1\n',
@@ -73,7 +73,7 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     );
   });
 
-  it('what a spawn says by info', async () => {
+  it('applies the info keys of a spawn', async () => {
     const spawn = async (
       options: string[],
       ...info: string[]
@@ -131,7 +131,7 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     expect(await spawn([], 'path', '/nonexistent')).toMatchObject({ code: 0 });
   });
 
-  it('PMI_Abort says its message, ends the job, and exits with its code', async () => {
+  it('prints the message of PMI_Abort, ends the job, and exits with its code', async () => {
     const job = await run(wireup('run', '-n', '2', ...calls('abort')));
     expect(job.code).toBe(7);
     expect(job.stderr).toMatch(/^farewell$/m);
@@ -146,17 +146,17 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
       /^wireup: rank 0 \(pid \d+, \S+, past PMI finalize\) on \S+ exited with code 7$/m,
     ],
   ])(
-    'PMI_Abort %s says its message and exits with its code, and the server hears nothing',
-    async (_, what, said) => {
+    'prints the message of PMI_Abort %s and exits with its code, without a request to the server',
+    async (_, what, reportLine) => {
       const job = await run(wireup('run', ...calls(what)));
       expect(job).toMatchObject({ code: 7, stdout: '' });
       expect(job.stderr).toMatch(/^farewell$/m);
-      expect(job.stderr).toMatch(said);
+      expect(job.stderr).toMatch(reportLine);
       expect(await run(calls(what))).toMatchObject({ code: 7, stdout: '', stderr: 'farewell\n' });
     },
   );
 
-  it('a program that is linked with it by pkg-config finds it where it is', async () => {
+  it('is found by a program that was linked with the flags of pkg-config', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'link-'));
     try {
       const where = await run(wireup('libpmi-path', '--folder'));
@@ -183,7 +183,7 @@ describe.skipIf(compiler.missing)(`every function of RFC 13${compiler.note}`, ()
     }
   });
 
-  it('it exports the API and nothing else, and needs a libc only', () => {
+  it('exports only the API and needs only a libc', () => {
     const symbols = lines(
       execFileSync('nm', ['-D', '--defined-only', library], { encoding: 'utf8', timeout }),
     );

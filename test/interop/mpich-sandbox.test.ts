@@ -1,4 +1,4 @@
-// Unmodified MPICH over a unix socket, each rank in a sandbox with namespaces of its own that passes no fds on.
+// Unmodified MPICH over a unix socket. Each rank runs in a sandbox with its own namespaces, which passes on no fds.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,8 +13,8 @@ vi.setConfig({ testTimeout: 90_000 });
 
 const size = 8;
 const namespaces = ['user', 'pid', 'mnt'];
-// MPICH takes ranks of one node for neighbours in shared memory, so the sandboxes of a job share a /dev/shm; of their
-// own, since their pids are those of other jobs' ranks too.
+// MPICH uses shared memory between ranks of one node, so the sandboxes of a job share a /dev/shm. It is not that of the
+// machine, because the pids in the sandboxes are those of ranks of other jobs too.
 const bwrap = (shm: string): string[] => [
   '--unshare-user',
   '--unshare-pid',
@@ -29,17 +29,18 @@ const bwrap = (shm: string): string[] => [
   '--proc',
   '/proc',
 ];
-// UCX finds no neighbour's memory by a process id of another namespace and takes TCP, over which its MPI_Finalize hangs now and
-// then, under mpiexec without any sandbox too (UCX_TLS=tcp,self mpiexec -n 8). System V segments need no process id.
+// UCX cannot access the memory of a process by a pid of another namespace and uses TCP instead. Over TCP its
+// MPI_Finalize sometimes hangs, under mpiexec without any sandbox too (UCX_TLS=tcp,self mpiexec -n 8). System V
+// segments need no pid.
 const environment = { UCX_TLS: 'sysv,self' };
 const show = `${namespaces.map((name) => `echo $(readlink /proc/self/ns/${name}) of a rank`).join('; ')}; exec "$@"`;
 
 const peers = needs('bwrap', 'mpicc');
-describe.skipIf(peers.missing)(`MPICH behind wireup-exec in bwrap${peers.note}`, () => {
+describe.skipIf(peers.missing)(`MPICH behind wireup-exec in bubblewrap${peers.note}`, () => {
   it.each([
     ['hello', 'hello'],
     ['allreduce', 'patterns', 'allreduce'],
-  ])('%s', async (name, source, ...args) => {
+  ])('runs %s', async (name, source, ...args) => {
     const shim = join(root, 'build/Release/wireup-exec');
     const shm = mkdtempSync('/dev/shm/wireup-test-');
     const rank = [installed('bwrap'), ...bwrap(shm), 'sh', '-c', show, 'sh', shim, program(source), ...args];

@@ -1,5 +1,5 @@
-// `wireup pmi exchange|get|bench` as a person runs them: as the ranks of our launcher and of Debian's, and against
-// servers that go away or know no such key.
+// `wireup pmi exchange|get|bench`: as ranks of `wireup run` and of Debian's mpiexec, and with servers that end or have
+// no such key.
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
@@ -18,15 +18,15 @@ const launchers: [string, string[], boolean, string][] = [
   ['mpiexec', peers.missing ? [] : [installed('mpiexec'), '-n', String(size)], peers.missing, peers.note],
 ];
 
-/** Ranks 0 to 2, in any order of their lines. */
+/** Sorts the lines, because ranks 0 to 2 print in any order. */
 function sortedLines(text: string): string[] {
   return lines(text).sort();
 }
 
-describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
+describe.each(launchers)('as ranks of %s, wireup pmi', (_, launcher, missing, note) => {
   const job = (...args: string[]) => run([...launcher, ...wireup('pmi', ...args)], { deadline: 60_000 });
 
-  it.skipIf(missing)(`exchange${note}`, async () => {
+  it.skipIf(missing)(`exchange prints a line for each rank${note}`, async () => {
     const plain = await job('exchange');
     expect(plain).toMatchObject({ code: 0, stderr: '' });
     const [all, ...ranks] = [...sortedLines(plain.stdout)];
@@ -41,17 +41,17 @@ describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
     );
   });
 
-  it.skipIf(missing)(`exchange --json -l --no-pipeline -v${note}`, async () => {
+  it.skipIf(missing)(`exchange --json -l --no-pipeline -v prints JSON with labels${note}`, async () => {
     const { code, stdout, stderr } = await job('exchange', '--json', '-l', '--no-pipeline', '-v');
     expect(code).toBe(0);
-    const said = sortedLines(stdout).map((line) => {
+    const output = sortedLines(stdout).map((line) => {
       const [, label, json] = /^\[(\d)\] (\{.*\})$/.exec(line) ?? [];
       return {
         label: Number(label),
         ...(JSON.parse(json ?? '{}') as { rank: number; size: number; milliseconds: number }),
       };
     });
-    expect(said).toEqual(
+    expect(output).toEqual(
       [0, 1, 2].map((rank) => ({ label: rank, rank, size, milliseconds: expect.any(Number) as number })),
     );
     expect(sortedLines(stderr)).toEqual(
@@ -64,7 +64,7 @@ describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
     );
   });
 
-  it.skipIf(missing)(`get, a value a line${note}`, async () => {
+  it.skipIf(missing)(`get prints one value a line${note}`, async () => {
     const { code, stdout } = await job('get', '-l', 'PMI_process_mapping', 'PMI_process_mapping');
     expect(code).toBe(0);
     const [, mapping] = /^\[0\] (.*)$/.exec(sortedLines(stdout)[0]!) ?? [];
@@ -76,32 +76,35 @@ describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
     );
   });
 
-  it.skipIf(missing)(`get of a key that is not there: exit code 6${note}`, async () => {
+  it.skipIf(missing)(`get of a missing key gives exit code 6${note}`, async () => {
     const { code, stdout, stderr } = await job('get', 'no-such-key');
-    // What Hydra makes of it is told in endings.test.ts.
+    // test/endings/beside-mpiexec.test.ts tests the exit code of Hydra.
     if (launcher.includes('run')) expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
     expect(stderr).toMatch(/^wireup: rank \d: get no-such-key: /m);
   });
 
   const measured = ['put, pipelined', 'get, one by one', 'get, pipelined', 'barrier'];
 
-  it.skipIf(missing).each([[], ['--no-pipeline']])(`bench %s${note}`, async (...options) => {
-    const plain = await job('bench', '-k', '20', ...options);
-    expect(plain).toMatchObject({ code: 0, stderr: '' });
-    expect(sortedLines(plain.stdout)).toHaveLength(measured.length * size);
-    for (const rank of [0, 1, 2]) {
-      for (const what of measured) {
-        expect(plain.stdout).toMatch(
-          new RegExp(
-            `^rank ${rank} of 3: ${what} +${what === 'barrier' ? 100 : 20} in \\d+\\.\\d ms, \\d+\\.\\d us each$`,
-            'm',
-          ),
-        );
+  it.skipIf(missing).each([[], ['--no-pipeline']])(
+    `bench %s prints the times of each rank${note}`,
+    async (...options) => {
+      const plain = await job('bench', '-k', '20', ...options);
+      expect(plain).toMatchObject({ code: 0, stderr: '' });
+      expect(sortedLines(plain.stdout)).toHaveLength(measured.length * size);
+      for (const rank of [0, 1, 2]) {
+        for (const what of measured) {
+          expect(plain.stdout).toMatch(
+            new RegExp(
+              `^rank ${rank} of 3: ${what} +${what === 'barrier' ? 100 : 20} in \\d+\\.\\d ms, \\d+\\.\\d us each$`,
+              'm',
+            ),
+          );
+        }
       }
-    }
-  });
+    },
+  );
 
-  it.skipIf(missing)(`bench --json${note}`, async () => {
+  it.skipIf(missing)(`bench --json prints the times as JSON${note}`, async () => {
     const { code, stdout } = await job('bench', '--json', '-k', '20');
     expect(code).toBe(0);
     expect(sortedLines(stdout).map((line) => JSON.parse(line) as unknown)).toEqual(
@@ -118,8 +121,8 @@ describe.each(launchers)('as ranks of %s', (_, launcher, missing, note) => {
   });
 });
 
-describe('exit codes', () => {
-  const as = async (odd: Parameters<typeof mostly>[0]) => ({
+describe('the exit code of wireup pmi', () => {
+  const withServer = async (odd: Parameters<typeof mostly>[0]) => ({
     environment: { PMI_PORT: await pretend(mostly(odd)), PMI_ID: '1' },
   });
 
@@ -127,15 +130,15 @@ describe('exit codes', () => {
     ['barrier', 'barrier_in'],
     ['exchange', 'put'],
     ['bench', 'barrier_in'],
-  ])('5: the server goes away in the middle of %s', async (probe, command) => {
-    const gone = await as((line) => (isCommand(line, command) ? undefined : 'as ever'));
+  ])('is 5 if the server ends during %s', async (probe, command) => {
+    const gone = await withServer((line) => (isCommand(line, command) ? undefined : 'as ever'));
     const result = await run(wireup('pmi', probe), gone);
     expect(result).toMatchObject({ code: 5, stdout: '' });
     expect(result.stderr).toMatch(/^wireup: rank 1: tcp:\/\/\S+: the server closed the connection\n$/);
   });
 
-  it('6: the server refuses', async () => {
-    const full = await as((line) =>
+  it('is 6 if the server refuses a request', async () => {
+    const full = await withServer((line) =>
       isCommand(line, 'put') ? 'cmd=put_result rc=-1 msg=no_space_left\n' : 'as ever',
     );
     const result = await run(wireup('pmi', 'exchange'), full);
@@ -143,7 +146,7 @@ describe('exit codes', () => {
     expect(result.stderr).toMatch(/^wireup: rank 1: put card-1: no_space_left\n$/);
   });
 
-  it('2: wrong use', async () => {
+  it('is 2 for wrong use', async () => {
     for (const args of [['get'], ['bench', '-k', '0'], ['exchange', '--timeout', 'x'], ['nonsense']]) {
       expect((await run(wireup('pmi', ...args))).code, args.join(' ')).toBe(2);
     }

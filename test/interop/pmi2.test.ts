@@ -1,5 +1,5 @@
-// PMI-2 by a client that nobody here wrote (Slurm's libpmi2) and by libpmi2.so.0: each function of its API, and jobs
-// whose ranks speak different versions.
+// PMI-2 through an independent client (Slurm's libpmi2) and through libpmi2.so.0: every function of its API, and jobs
+// whose ranks use different versions.
 
 import { execFileSync, spawn as spawnChild } from 'node:child_process';
 import { once } from 'node:events';
@@ -32,15 +32,15 @@ describe.each(libraries)('$name', ({ missing, path }) => {
     ['--pmi', 'fd'],
     ['--pmi', 'tcp'],
     ['--pmi', 'unix'],
-  ])('every function, 16 ranks, %s %s', async (...options) => {
+  ])('every function works with 16 ranks, %s %s', async (...options) => {
     const result = await run(wireup('run', '-n', '16', ...options, ...calls('calls')));
     expect(result).toMatchObject({ code: 0, stdout: 'ok\n'.repeat(16) });
-    // Each tries to spawn what is not there.
+    // Each rank tries to spawn a program that does not exist.
     expect(reported(result.stderr, ' could not spawn: execve one: No such file or directory')).toBe(16);
     expect(lines(result.stderr)).toEqual(toolLines(result.stderr));
   });
 
-  it('a spawn', async () => {
+  it('a spawn starts its programs', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'pmi2-'));
     try {
       for (const name of ['one', 'two']) {
@@ -71,9 +71,9 @@ describe.each(libraries)('$name', ({ missing, path }) => {
     expect(job.stderr).toMatch(/rank 1 .*farewell/);
   });
 
-  it('a spawn is asked of the owner of the server', async () => {
+  it('a spawn is an event of PmiServer', async () => {
     await using server = await PmiServer.listen({ size: 1 });
-    const asked = (async () => {
+    const spawnRequest = (async () => {
       for await (const event of server.events()) {
         if (event.type !== 'spawn') continue;
         event.accept({ kvsname: 'kvs_of_the_child' });
@@ -91,7 +91,7 @@ describe.each(libraries)('$name', ({ missing, path }) => {
     child.stdout!.on('data', (bytes: Buffer) => (said += bytes.toString()));
     const [code] = (await once(child, 'close')) as [number];
     expect([code, said]).toEqual([0, 'kvs_of_the_child\n']);
-    expect(await asked).toMatchObject({
+    expect(await spawnRequest).toMatchObject({
       rank: 0,
       commands: [
         { program: 'one', args: ['a', 'b c'], ranks: 2, info: {} },
@@ -101,20 +101,20 @@ describe.each(libraries)('$name', ({ missing, path }) => {
     });
   });
 
-  it('a job of ranks that speak 1.1, 1.2 and 2.0', async () => {
+  it('ranks of PMI-1.1, PMI-1.2 and PMI-2 are one job', async () => {
     const result = await run(wireup('run', '-n', '12', program('mixed'), path()));
     expect(result).toMatchObject({ code: 0, stderr: '' });
     expect(lines(result.stdout)).toEqual(new Array(12).fill('ok'));
   });
 });
 
-describe.skipIf(compiler.missing)(`libpmi2.so.0 itself${compiler.note}`, () => {
-  base('without a server: a job of size 1', async () => {
+describe.skipIf(compiler.missing)(`libpmi2.so.0${compiler.note}`, () => {
+  base('is a job of size 1 without a server', async () => {
     const result = await run([program('pmi2_calls'), ours, 'calls']);
     expect(result).toMatchObject({ code: 0, stdout: 'ok\n', stderr: '' });
   });
 
-  base('it exports the API and nothing else, and needs a libc only', () => {
+  base('exports only the API and needs only a libc', () => {
     const symbols = lines(execFileSync('nm', ['-D', '--defined-only', ours], { encoding: 'utf8' }));
     const names = symbols.map((line) => line.split(' ').at(-1)!).sort();
     expect(names).toHaveLength(21);

@@ -1,5 +1,5 @@
-// Ranks where an inherited fd does not reach: in sandboxes with namespaces of their own, behind a wrapper that closes
-// every fd above 2, as podman does. And what a rank starts itself is no rank.
+// Ranks that an inherited fd does not reach: in sandboxes with namespaces of their own, behind a wrapper that closes
+// every fd above 2, as podman does. And a process that a rank starts is not a rank.
 
 import { join } from 'node:path';
 
@@ -17,12 +17,12 @@ const deadline = 60_000;
 const tools = needs('cc', 'bwrap');
 const shim = join(root, 'build/Release/wireup-exec');
 
-/** `/dev` of a sandbox is its own, and with it /dev/shm. */
+/** A sandbox with its own `/dev`, and so its own /dev/shm. */
 function sandbox(...options: string[]): string[] {
   return [program('close_fds'), installed('bwrap'), ...options, '--ro-bind', '/', '/', '--dev', '/dev'];
 }
 
-/** The folder of the server's socket, in a sandbox that has nothing else of where it stands. */
+/** Binds the folder of the server's socket into a sandbox, which has nothing else of its parent folder. */
 const boundFolder = [
   'sh',
   '-c',
@@ -41,9 +41,8 @@ function expected(name: string, size: number): string[] {
   return Array.from({ length: size }, (_, rank) => `${name}: rank ${rank} of ${size} ok`).sort();
 }
 
-// The ranks are no MPI programs: Debian's MPICH stands on UCX, which looks for shared memory by itself, whatever node a
-// rank is said to be on, and over TCP alone waits in MPI_Finalize for ever now and then, without a sandbox and under its
-// own mpiexec too.
+// The ranks are not MPI programs. Debian's MPICH uses UCX, which looks for shared memory regardless of the process
+// mapping. With TCP alone its MPI_Finalize sometimes hangs, under its own mpiexec without a sandbox too.
 const raw = { environment: { SHIM: shim, PROGRAM: tools.missing ? '' : program('raw_mapping') }, deadline };
 const size = 8;
 const inSandboxes = (pmi: string, ...rest: string[]): string[] =>
@@ -57,8 +56,8 @@ function expectMappings(stdout: string): void {
   expect(lines(stdout).sort()).toEqual(expected.sort());
 }
 
-describe.skipIf(tools.missing)(`8 ranks in bubblewrap, a /dev and a node each${tools.note}`, () => {
-  it('--unshare-all --share-net, --pmi tcp', async () => {
+describe.skipIf(tools.missing)(`8 ranks in bubblewrap, each with its own /dev and node${tools.note}`, () => {
+  it('run with --unshare-all --share-net over --pmi tcp', async () => {
     const result = await run(
       inSandboxes('tcp', ...sandbox('--unshare-all', '--share-net'), program('raw_mapping')),
       raw,
@@ -67,14 +66,14 @@ describe.skipIf(tools.missing)(`8 ranks in bubblewrap, a /dev and a node each${t
     expectMappings(result.stdout);
   });
 
-  it('--unshare-user --unshare-pid, --pmi unix, the shim inside', async () => {
+  it('run with --unshare-user --unshare-pid over --pmi unix, with wireup-exec inside', async () => {
     const [close, ...inside] = sandbox('--unshare-user', '--unshare-pid');
     const result = await run(inSandboxes('unix', '--no-exec-shim', close!, ...boundFolder, ...inside), raw);
     expect(result).toMatchObject({ code: 0, stderr: '' });
     expectMappings(result.stdout);
   });
 
-  it('an inherited fd does not get there', async () => {
+  it('fail with --pmi fd, because they do not inherit the fd', async () => {
     const result = await run(
       wireup('run', '-n', '1', ...sandbox('--unshare-all'), program('raw_mapping')),
       raw,
@@ -85,7 +84,7 @@ describe.skipIf(tools.missing)(`8 ranks in bubblewrap, a /dev and a node each${t
 
 const compiler = needs('cc');
 describe.skipIf(compiler.missing)(`--node-per-rank${compiler.note}`, () => {
-  it('is what the ranks are told', async () => {
+  it('gives the ranks a process mapping and local ranks of one rank a node', async () => {
     const result = await run(wireup('run', '-n', '4', '--node-per-rank', program('raw_mapping')));
     expect(result).toMatchObject({ code: 0, stderr: '' });
     expect(lines(result.stdout).sort()).toEqual(
@@ -101,7 +100,7 @@ describe.skipIf(compiler.missing)(`--node-per-rank${compiler.note}`, () => {
 const mpich = needs('mpicc');
 const many = long ? 64 : 8;
 describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
-  it('in a child of a rank that has inherited PMI_PORT and PMI_ID: refused, and the parent goes on', async () => {
+  it('is refused in a child of a rank that has inherited PMI_PORT and PMI_ID, and the rank goes on', async () => {
     const result = await run(wireupRun(4, 'tcp', program('mpi_in_child'), program('hello')), { deadline });
     expect(result.code).toBe(0);
     expect(finished('mpi_in_child', result.stdout)).toEqual(expected('mpi_in_child', 4));
@@ -111,28 +110,28 @@ describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
     );
   });
 
-  it.each(['rank', 'number'])('--pmi-id=%s --pmi tcp', async (kind) => {
+  it.each(['rank', 'number'])('runs with --pmi-id=%s over --pmi tcp', async (kind) => {
     const result = await run(wireup('run', '-n', '4', '--pmi', 'tcp', '--pmi-id', kind, program('hello')), {
       deadline,
     });
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it.each(['rank', 'long'])('--pmi-id=%s --pmi unix, behind the shim', async (kind) => {
+  it.each(['rank', 'long'])('runs with --pmi-id=%s over --pmi unix, behind wireup-exec', async (kind) => {
     const result = await run(wireup('run', '-n', '4', '--pmi', 'unix', '--pmi-id', kind, program('hello')), {
       deadline,
     });
     expect(result).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it(`${many} ranks, --pmi unix, behind the shim, without PMI_RANK and PMI_SIZE`, async () => {
+  it(`runs with ${many} ranks over --pmi unix, behind wireup-exec, without PMI_RANK and PMI_SIZE`, async () => {
     const inside = ['env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', shim, program('hello')];
     const result = await run(wireupRun(many, 'unix', '--no-exec-shim', ...inside), { deadline });
     expect(result).toMatchObject({ code: 0, stderr: '' });
     expect(finished('hello', result.stdout)).toEqual(expected('hello', many));
   });
 
-  it(`${many} ranks, --pmi tcp, without PMI_RANK and PMI_SIZE`, async () => {
+  it(`runs with ${many} ranks over --pmi tcp without PMI_RANK and PMI_SIZE`, async () => {
     const result = await run(
       wireupRun(many, 'tcp', 'env', '-u', 'PMI_RANK', '-u', 'PMI_SIZE', program('hello')),
       { deadline },

@@ -1,5 +1,5 @@
-// Our clients as ranks of Slurm's PMI server (`srun --mpi=pmi2`), which speaks PMI-1 and PMI-2: four ranks, in turn on two
-// nodes.
+// The clients of wireup as ranks of Slurm's PMI server (`srun --mpi=pmi2`), which supports PMI-1 and PMI-2: four ranks,
+// alternately on two nodes.
 
 import { join } from 'node:path';
 
@@ -24,7 +24,7 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
   });
   afterAll(() => slurm[Symbol.asyncDispose]());
 
-  /** The lines that the four ranks have printed, in order. */
+  /** The sorted output lines of the four ranks. */
   async function srun(...argv: string[]): Promise<string[]> {
     const options = ['--quiet', '--mpi=pmi2', '--nodes=2', '--ntasks=4', '--distribution=cyclic'];
     const result = await run([installed('srun'), ...options, ...argv], { environment: slurm.environment });
@@ -35,13 +35,15 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
   const ranks = [0, 1, 2, 3];
   const neighbours = (rank: number): number[] => ranks.filter((other) => other % 2 === rank % 2);
 
-  it('PMI-1: wireup exchange', async () => {
+  it('wireup exchange uses PMI-1', async () => {
     const said = await srun(...wireup('exchange'));
     for (const rank of ranks)
-      expect(said.join('\n')).toMatch(new RegExp(`^rank ${rank} of 4.* has the cards of all ranks$`, 'm'));
+      expect(said.join('\n')).toMatch(
+        new RegExp(`^rank ${rank} of 4.* has the businessCards of all ranks$`, 'm'),
+      );
   });
 
-  it('PMI-1: wireup pmi', async () => {
+  it('wireup pmi uses PMI-1', async () => {
     expect(await srun(...wireup('pmi', 'barrier', '--json'))).toHaveLength(4);
     const infos = (await srun(...wireup('pmi', 'info', '--json'))).map((line) => JSON.parse(line) as object);
     for (const rank of ranks)
@@ -50,9 +52,9 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
       );
   });
 
-  it('PMI-1: libpmi.so.0', async () => {
+  it('libpmi.so.0 uses PMI-1', async () => {
     const library = join(root, 'build/Release/libpmi.so.0');
-    // It expects all on one node.
+    // This program expects all ranks on one node.
     expect(await srun('--nodes=1', program('libpmi_exchange'), library)).toHaveLength(4);
     const cliques = (await srun(program('libpmi_calls'), library, 'clique')).filter((line) => line !== 'ok');
     expect(cliques).toEqual([
@@ -65,23 +67,23 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
 
   it.each([
     ['libpmi2.so.0', () => join(root, 'build/Release/libpmi2.so.0'), 2],
-    // Its PMI2_Info_GetSize says how many ranks there are.
+    // Slurm's PMI2_Info_GetSize returns the number of ranks.
     ["Slurm's own library", () => installed('libpmi2'), 4],
-  ])('PMI-2: %s', async (_, library, count) => {
+  ])('%s uses PMI-2', async (_, library, count) => {
     expect(await srun(program('pmi2_calls'), library(), 'exchange')).toEqual(
       ranks.map((rank) => `rank ${rank} of 4, ${count} on its node`),
     );
   });
 
-  it('PMI-1 and PMI-2: PmiClient', async () => {
+  it('PmiClient uses PMI-1 and PMI-2', async () => {
     const script = `
       const { PmiClient } = require(${JSON.stringify(join(root, 'dist/index.js'))});
       (async () => {
         const pmi = await PmiClient.fromEnv({ version: Number(process.env.VERSION) });
         await pmi.put('card-' + pmi.rank, 'of-' + pmi.rank);
         await pmi.barrier();
-        const cards = await pmi.getMany(Array.from({ length: pmi.size }, (_, rank) => 'card-' + rank));
-        console.log(JSON.stringify({ rank: pmi.rank, version: pmi.version, cards, clique: await pmi.cliqueRanks() }));
+        const businessCards = await pmi.getMany(Array.from({ length: pmi.size }, (_, rank) => 'card-' + rank));
+        console.log(JSON.stringify({ rank: pmi.rank, version: pmi.version, businessCards, clique: await pmi.cliqueRanks() }));
         await pmi.finalize();
       })();`;
     for (const [version, said] of [
@@ -91,8 +93,10 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
       const found = (await srun('env', `VERSION=${version}`, process.execPath, '-e', script)).map(
         (line) => JSON.parse(line) as object,
       );
-      const cards = ranks.map((rank) => `of-${rank}`);
-      expect(found).toEqual(ranks.map((rank) => ({ rank, version: said, cards, clique: neighbours(rank) })));
+      const businessCards = ranks.map((rank) => `of-${rank}`);
+      expect(found).toEqual(
+        ranks.map((rank) => ({ rank, version: said, businessCards, clique: neighbours(rank) })),
+      );
     }
   });
 });

@@ -14,7 +14,7 @@ static void exchange_numbers(MPI_Comm other, int mine) {
   MPI_Comm_rank(other, &rank);
   if (rank == 0) {
     MPI_Sendrecv(&mine, 1, MPI_INT, 0, 0, &theirs, 1, MPI_INT, 0, 0, other, MPI_STATUS_IGNORE);
-    printf("%d heard %d\n", mine, theirs);
+    printf("%d received %d\n", mine, theirs);
     fflush(stdout);
   }
   MPI_Comm_disconnect(&other);
