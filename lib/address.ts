@@ -2,6 +2,7 @@
 import { PmiError } from './errors';
 import { native, type NativeListenOptions } from './native';
 import { checkString, optionError } from './options';
+import { transports, type PmiTransport } from './transports';
 
 /**
  * Resolves the host name of an address. Returns a URI with a numeric host for each address of the host, in
@@ -20,11 +21,12 @@ export async function resolveAddresses(name: string, value: unknown): Promise<[s
       `${name} '${text}': ${part === '' ? reason : `${part}: ${reason}`}`,
     );
   }
-  if (parsed.kind === 'unix') return [parsed.uri];
+  const { host } = parsed;
+  if (host === undefined) return [parsed.uri];
   // Loaded only if an address is given, because launch() normally does not need it.
   const { lookup } = await import('node:dns/promises');
   try {
-    const found = await lookup(parsed.host, { all: true });
+    const found = await lookup(host, { all: true });
     const uris = found.map(
       ({ address, family }) => `tcp://${family === 6 ? `[${address}]` : address}:${parsed.port}`,
     );
@@ -33,7 +35,7 @@ export async function resolveAddresses(name: string, value: unknown): Promise<[s
     const { code } = cause as NodeJS.ErrnoException;
     throw new PmiError(
       'ERR_PMI_ADDRESS',
-      `${name} '${text}': the host name ${parsed.host} cannot be resolved (${code})`,
+      `${name} '${text}': the host name ${host} cannot be resolved (${code})`,
       { cause },
     );
   }
@@ -59,7 +61,7 @@ export function privateParents(): [variable: string, path: string][] {
 /** Checks a unix address and returns its URI. */
 export async function resolveUnixAddress(name: string, value: unknown): Promise<string> {
   const parsed = native.parseAddress(checkString(name, value));
-  if ('kind' in parsed && parsed.kind === 'tcp')
+  if ('transport' in parsed && parsed.transport !== 'unix')
     throw optionError(name, 'a unix address: unix:///path, /path or unix://@name', value);
   return (await resolveAddresses(name, value))[0];
 }
@@ -70,8 +72,9 @@ export async function resolveUnixAddress(name: string, value: unknown): Promise<
  * user can interfere, or else an abstract name. Everything else is an address.
  */
 export async function toListenOptions(address: string): Promise<NativeListenOptions> {
-  if (address === 'tcp') return { address: 'tcp://127.0.0.1:0' };
-  if (address === 'unix') return { privateParents: privateParents() };
+  const place = Object.hasOwn(transports, address) ? transports[address as PmiTransport].listen : undefined;
+  if (place !== undefined)
+    return place === 'private' ? { privateParents: privateParents() } : { address: place };
   const found = await resolveAddresses('address', address);
   // MPICH cannot parse [::1] in PMI_PORT, so an IPv4 address is preferred.
   return { address: found.find((uri) => !uri.startsWith('tcp://[')) ?? found[0] };

@@ -354,8 +354,8 @@ export interface NativeRankPlace {
 }
 
 export type ParsedAddress =
-  | { kind: 'tcp'; host: string; port: number; uri: string }
-  | { kind: 'unix'; path: string; abstract: boolean; uri: string }
+  /** `host`: what may be a name, and must be looked up; undefined if the transport has no host names. */
+  | { transport: PmiTransport; uri: string; host?: string; port?: number }
   | { error: { part: string; reason: string } };
 
 /** One row of the table of PMI messages. */

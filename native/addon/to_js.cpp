@@ -13,7 +13,6 @@ namespace {
 constexpr std::array kStates{"absent", "connected", "initialized", "finalized", "disconnected"};
 constexpr std::array kEvents{"connected",    "initialized", "barrier",        "finalized", "aborted",
                              "disconnected", "rejected",    "protocol_error", "stuck"};
-constexpr std::array kTransports{"fd", "unix", "tcp"};
 constexpr std::array kFailures{"exit",  "signal",  "abort",   "lost",   "early",
                                "spawn", "timeout", "startup", "output", "agent"};
 constexpr std::array kPhases{"none", "initialized", "finalized"};
@@ -22,7 +21,6 @@ constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
 // The last enumerator of each has the last name.
 static_assert(static_cast<std::size_t>(engine::RankState::disconnected) + 1 == kStates.size());
 static_assert(engine::kEventTypes == kEvents.size());
-static_assert(static_cast<std::size_t>(engine::Transport::tcp) + 1 == kTransports.size());
 static_assert(static_cast<std::size_t>(engine::FailureReason::agent) + 1 == kFailures.size());
 static_assert(static_cast<std::size_t>(engine::RankPhase::finalized) + 1 == kPhases.size());
 static_assert(static_cast<std::size_t>(engine::Failed::Reason::protocol) + 1 == kClientFailures.size());
@@ -45,7 +43,7 @@ Napi::Array ranks(Napi::Env env, const std::vector<std::uint32_t>& values) {
 
 Napi::Object peer(Napi::Env env, const engine::Peer& peer) {
   Napi::Object object = Napi::Object::New(env);
-  object.Set("transport", name(kTransports, peer.transport));
+  object.Set("transport", to_string(env, std::string(wire::name_of(peer.transport))));
   if (peer.uid) object.Set("uid", *peer.uid);
   if (peer.pid) object.Set("pid", *peer.pid);
   object.Set("address", to_string(env, peer.address));
@@ -370,15 +368,10 @@ Napi::Value parse_address(Napi::Env env, const std::string& text) {
     object.Set("error", error);
     return object;
   }
+  object.Set("transport", to_string(env, std::string(wire::name_of(wire::transport_of(*parsed.address)))));
   if (const auto* tcp = std::get_if<wire::TcpAddress>(&*parsed.address)) {
-    object.Set("kind", "tcp");
     object.Set("host", to_string(env, tcp->host));
     object.Set("port", tcp->port);
-  } else {
-    const auto& local = std::get<wire::UnixAddress>(*parsed.address);
-    object.Set("kind", "unix");
-    object.Set("path", to_string(env, local.path));
-    object.Set("abstract", local.abstract);
   }
   object.Set("uri", to_string(env, wire::to_uri(*parsed.address)));
   return object;

@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "wire/address.h"
+
 namespace wireup::engine {
 
-enum class Transport : std::uint8_t { inherited_fd, unix_socket, tcp };
+using wire::Transport;
 
 struct Peer {
   Transport transport = Transport::inherited_fd;

@@ -1,4 +1,4 @@
-// Converts addresses of PMI_PORT's grammar to the kernel's, and back.
+// Converts addresses of PMI_PORT's grammar to the kernel's, and back, for every transport (transport.h).
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ os::SocketAddress to_socket_address(const wire::Address& address);
 
 wire::Address to_wire_address(const os::SocketAddress& address);
 
-// What ranks are handed as PMI_PORT. A server on every address (0.0.0.0, [::]) is no place to connect to: its
-// ranks get 127.0.0.1, or, where ranks on other machines may join, this host's name.
+// What ranks get as PMI_PORT. If the server listens on all addresses of the machine (0.0.0.0, [::]), ranks
+// get 127.0.0.1, or this host's name if ranks on other machines may join.
 std::string pmi_port_for_ranks(const wire::Address& address, bool on_other_machines);
 
 }  // namespace wireup::runtime

@@ -11,12 +11,10 @@
 #include "engine/result_codes.h"
 #include "os/error.h"
 #include "os/limits.h"
-#include "os/peer.h"
 #include "os/socket_address.h"
 #include "runtime/addresses.h"
 #include "runtime/name_client.h"
 #include "runtime/timeouts.h"
-#include "wire/printable.h"
 
 namespace wireup::runtime {
 namespace {
@@ -71,11 +69,12 @@ void ServerDriver::listen(const ListenOptions& options) {
     directory_ = std::move(made.directory);
     listener_ = std::move(made.listener);
     address_ = std::move(made.address);
+    identify_ = descriptor_of(*address_).identifier(group_.options().auth.descendants_only);
     return;
   }
   std::optional<wire::Address> address = options.address;
   if (!address) return;
-  if (std::holds_alternative<wire::TcpAddress>(*address)) tcp_peers_.emplace();
+  identify_ = descriptor_of(*address).identifier(group_.options().auth.descendants_only);
   auto* tcp = std::get_if<wire::TcpAddress>(&*address);
   if (tcp != nullptr && tcp->port == 0 && options.ports) {
     const auto [first, last] = *options.ports;
@@ -100,36 +99,7 @@ void ServerDriver::listen_at(const wire::Address& address) {
   listener_ =
       std::make_unique<os::Listener>(reactor_, to_socket_address(address), on_accept(),
                                      is_shared(group_.options().auth) ? kShared : os::Listener::kPrivate);
-  // Only a TCP address can differ from what was asked for (port 0).
-  address_ =
-      std::holds_alternative<wire::TcpAddress>(address) ? to_wire_address(listener_->address()) : address;
-}
-
-engine::Peer ServerDriver::identify(int socket) {
-  engine::Peer peer;
-  if (!tcp_peers_) {
-    peer.transport = engine::Transport::unix_socket;
-    peer.address = wire::printable(os::SocketAddress::of_peer(socket).text());
-    const auto credentials = os::unix_peer(socket);
-    if (!credentials) return peer;
-    peer.uid = credentials->uid;
-    if (credentials->pid != 0) peer.pid = credentials->pid;
-    if (group_.options().auth.descendants_only) peer.lineage = os::lineage_of_peer(socket);
-    return peer;
-  }
-  peer.transport = engine::Transport::tcp;
-  os::TcpPeerError fault = os::TcpPeerError::none;
-  const auto owner = tcp_peers_->peer(socket, fault);
-  const os::SocketAddress address = os::SocketAddress::of_peer(socket);
-  peer.address = address.text();
-  if (owner) {
-    peer.uid = owner->uid;
-  } else if (fault == os::TcpPeerError::other_machine) {
-    peer.host = address.host();
-  } else {
-    peer.unknown = os::describe(fault);
-  }
-  return peer;
+  address_ = descriptor_of(address).listens_at(address, listener_->address());
 }
 
 ServerDriver::Connection& ServerDriver::new_connection(os::UniqueFd socket) {
@@ -182,7 +152,7 @@ void ServerDriver::answer_spawn(engine::QueryId id, const engine::SpawnAnswer& a
 void ServerDriver::accepted(os::UniqueFd socket) {
   engine::Peer peer;
   try {
-    peer = identify(socket.get());
+    peer = identify_(socket.get());
   } catch (const os::OsError&) {
     return;  // it has ended already, and the kernel says no more whose it was
   }

@@ -16,8 +16,8 @@
 #include "os/listener.h"
 #include "os/reactor.h"
 #include "os/stream.h"
-#include "os/tcp_peer.h"
 #include "runtime/private_listener.h"
+#include "runtime/transport.h"
 #include "wire/address.h"
 
 namespace wireup::runtime {
@@ -91,7 +91,6 @@ class ServerDriver {
   void listen(const ListenOptions& options);
   os::Listener::OnAccept on_accept();
   void listen_at(const wire::Address& address);
-  engine::Peer identify(int socket);
   void accepted(os::UniqueFd socket);
   void admit(os::UniqueFd socket, engine::Peer peer);
   void open_door();
@@ -109,7 +108,7 @@ class ServerDriver {
   std::shared_ptr<void> alive_ = std::make_shared<char>();
   std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
   std::unique_ptr<os::Listener> listener_;
-  std::optional<os::TcpPeers> tcp_peers_;  // when it listens on TCP
+  Identify identify_;  // set if there is a listener
   std::optional<wire::Address> address_;
   std::optional<Waiting> at_the_door_;
   os::Reactor::TimerId door_timer_ = 0;

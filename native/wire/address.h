@@ -8,6 +8,8 @@
 // The parser resolves no names and opens no sockets.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,7 +30,23 @@ struct UnixAddress {
   bool operator==(const UnixAddress&) const = default;
 };
 
+// A new transport needs more than this: native/runtime/transport.h lists the places.
 using Address = std::variant<TcpAddress, UnixAddress>;
+
+// How a rank is connected: by an inherited fd, or by one of the alternatives of Address, in their order.
+enum class Transport : std::uint8_t { inherited_fd, tcp, unix_socket };
+
+// In the order of Transport. lib/transports.ts has the same names.
+inline constexpr std::array<std::string_view, 1 + std::variant_size_v<Address>> kTransportNames{"fd", "tcp",
+                                                                                                "unix"};
+
+constexpr std::string_view name_of(Transport transport) {
+  return kTransportNames.at(static_cast<std::size_t>(transport));
+}
+
+constexpr Transport transport_of(const Address& address) {
+  return static_cast<Transport>(1 + address.index());
+}
 
 // sizeof(sockaddr_un::sun_path) - 1. A path needs one byte for its terminator, an abstract name one for its
 // leading NUL.

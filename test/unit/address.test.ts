@@ -2,6 +2,8 @@
 import { lookup } from 'node:dns/promises';
 import { expect, test, vi } from 'vitest';
 import { resolveAddresses, toListenOptions } from '../../lib/address';
+import { native } from '../../lib/native';
+import { transportNames, transports } from '../../lib/transports';
 
 vi.mock('node:dns/promises', () => ({ lookup: vi.fn() }));
 
@@ -24,4 +26,12 @@ test('a client tries every address, in the order of the resolver', async () => {
     'tcp://[::1]:5000',
     'tcp://127.0.0.1:5000',
   ]);
+});
+
+test('each transport to which ranks connect has addresses of its name in the core', async () => {
+  const names = transportNames.filter((name) => !transports[name].inherited);
+  const places = await Promise.all(names.map((name) => toListenOptions(name)));
+  expect(
+    places.map(({ address = 'unix:///in/a/private/folder' }) => native.parseAddress(address)),
+  ).toMatchObject(names.map((transport) => ({ transport })));
 });

@@ -2,6 +2,7 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { benchClientPath, benchPath } from '../../native.js';
+import { transportNames } from '../../transports.js';
 import type { Transport } from '../bench.js';
 
 export interface Launcher {
@@ -44,7 +45,7 @@ export const wireup: Launcher = {
   name: 'wireup',
   essential: true,
   server: /^wireup-reactor$/,
-  transports: ['fd', 'tcp', 'unix'],
+  transports: transportNames,
   commands: (program, ranks, pmi) => [
     [...tool, 'run', '--progress', 'none', '--pmi', pmi, '--no-exec-shim', '-n', `${ranks}`, ...program],
   ],

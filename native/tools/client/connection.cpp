@@ -6,6 +6,7 @@
 
 #include "os/error.h"
 #include "os/socket_address.h"
+#include "runtime/addresses.h"
 #include "runtime/server_identity.h"
 #include "tools/client/failure.h"
 #include "tools/client/resolve.h"
@@ -17,9 +18,7 @@ namespace {
 std::vector<os::SocketAddress> candidates(const wire::Address& address, const Deadline& deadline) {
   if (const auto* tcp = std::get_if<wire::TcpAddress>(&address))
     return resolve(tcp->host, tcp->port, deadline);
-  const auto& local = std::get<wire::UnixAddress>(address);
-  return {local.abstract ? os::SocketAddress::unix_abstract(local.path)
-                         : os::SocketAddress::unix_path(local.path)};
+  return {runtime::to_socket_address(address)};
 }
 
 os::UniqueFd connect_to_any(const std::vector<os::SocketAddress>& addresses, const Deadline& deadline) {

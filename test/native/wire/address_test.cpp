@@ -9,6 +9,12 @@ namespace {
 
 TcpAddress tcp(std::string host, std::uint16_t port) { return {std::move(host), port}; }
 
+TEST_CASE("address: each has its transport, by name") {
+  CHECK(name_of(transport_of(tcp("h", 1))) == "tcp");
+  CHECK(name_of(transport_of(UnixAddress{"x", false})) == "unix");
+  CHECK(name_of(Transport::inherited_fd) == "fd");
+}
+
 TEST_CASE("address: valid addresses are parsed and written in both forms") {
   const struct {
     std::string text;
