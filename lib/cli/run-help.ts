@@ -19,7 +19,7 @@ Exit codes:
   126  the program is not executable
   127  the program was not found
   130  a second ^C ended the job
-  141  nobody reads the output any more
+  141  the reader of the output has gone
 
 What ranks spawn (MPI_Comm_spawn) runs as they do, in process groups of its own: group 1, 2, ... If a rank of a spawned
 group fails, the job fails: wireup ends all its groups, and the exit code is that of the rank. If wireup cannot start a

@@ -20,16 +20,7 @@ template <typename Codec, typename M>
 void fields(Codec& codec, M& m) {
   using T = std::remove_const_t<M>;
   if constexpr (std::is_same_v<T, Hello>) {
-    codec.field(m.version);
-    codec.field(m.out);
-    codec.field(m.err);
-    codec.field(m.label);
-    codec.field(m.spawned_label);
-    codec.field(m.stdin_readers);
-    codec.field(m.binding);
-    codec.field(m.ignored_signals);
-    codec.field(m.blocked_signals);
-    codec.field(m.soft_files);
+    Hello::visit_fields(m, [&codec](auto&... values) { (codec.field(values), ...); });
   } else if constexpr (std::is_same_v<T, PassFds>) {
     codec.field(m.fds);
   } else if constexpr (std::is_same_v<T, SocketFolder>) {

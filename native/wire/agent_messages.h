@@ -81,6 +81,16 @@ struct Hello {
   std::vector<std::int32_t> ignored_signals = {};
   std::vector<std::int32_t> blocked_signals = {};
   std::uint32_t soft_files = 0;
+
+  // Calls `visit` with all fields, in their order on the wire. A new field that is missing here does not
+  // compile.
+  template <typename HelloOrConst, typename Visit>
+  static void visit_fields(HelloOrConst& hello, Visit visit) {
+    auto& [version_, out_, err_, label_, spawned_label_, stdin_readers_, binding_, ignored_signals_,
+           blocked_signals_, soft_files_] = hello;
+    visit(version_, out_, err_, label_, spawned_label_, stdin_readers_, binding_, ignored_signals_,
+          blocked_signals_, soft_files_);
+  }
 };
 
 // File descriptors that every rank inherits, one attached fd for each number. Ranks see them under these
