@@ -1,20 +1,21 @@
-# What native/build.mjs compiles: the addon and the small programs, from the one list of files in native/sources.json. They
-# are also what the package brings prebuilt (docs/install.md).
+# The build of native/build.mjs: the addon and the small programs, from the list of files in native/sources.json. They
+# are also the prebuilt binaries of the package (docs/install.md).
 {
   "variables": {
     "sources_of": "node native/sources.mjs",
-    # For programs with threads. Only glibc has it, empty since 2.34; older ones have threads in it (native/glibc).
+    # For programs with threads. Only glibc has this library. It is empty since 2.34; earlier versions have the threads
+    # in it (native/glibc).
     "libpthread": "<!(node native/libpthread.mjs)",
   },
   "target_defaults": {
     "include_dirs": ["native"],
-    # Warnings are for the development builds (CMake): at -O3, gcc 12 sees some that are not there.
-    # By default gcc lets a dozen files in one grow by too little to inline what the hot path calls: a get would cost a
-    # twentieth more.
+    # Only the development builds (CMake) have warnings: at -O3, gcc 12 reports false ones. By default gcc does not let
+    # a file that includes a dozen others grow enough to inline the functions that are called most, and a get costs 5 %
+    # more.
     "cflags_cc": ["-std=c++20", "-w", "-ffunction-sections", "-fdata-sections", "--param=inline-unit-growth=200"],
-    # Of the core and of the C++ runtime a program has what it uses; Node's own options keep all, for its addons to find.
-    # The C++ runtime is in each: the system's may be older than the compiler, a container may have none, and to load it
-    # would take a third of the start of a program.
+    # A program links only those functions of the core and of the C++ runtime that it uses; Node's own options keep all
+    # of them for its addons. The C++ runtime is linked statically: that of the system may be older than the compiler, a
+    # container may have none, and loading it would take a third of the start of a program.
     "ldflags": ["-Wl,--gc-sections", "-static-libstdc++", "-static-libgcc"],
     "ldflags!": ["-rdynamic"],
     "cflags!": ["-fno-exceptions"],
@@ -33,8 +34,9 @@
       "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) addon glibc)"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      # No exception may reach Node, also from what it calls back. Notices may be under way to a worker that is being terminated, where no JavaScript runs: that is no fatal error.
       "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/addon/exports.map"],
+      # No exception may reach Node, also none from a JavaScript function that the addon calls. While a worker is
+      # terminated, events may be queued for it although no JavaScript can run. That is no fatal error.
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
     },
     {
@@ -50,14 +52,14 @@
       "sources": ["<!@(<(sources_of) client exec glibc)"],
       "libraries": ["<(libpthread)"],
     },
-    # The commands wireup and mpiexec.wireup: native/build.mjs puts it where npm has linked them to.
+    # The commands wireup and mpiexec.wireup. native/build.mjs copies it to the files that npm has linked.
     {
       "target_name": "wireup-start",
       "type": "executable",
       "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) start glibc)"],
     },
-    # What `wireup bench` measures with: nothing of the core is in them.
+    # The programs with which `wireup bench` measures. They contain nothing of the core.
     {
       "target_name": "wireup-bench",
       "type": "executable",
@@ -78,7 +80,7 @@
       "sources": ["<!@(<(sources_of) client libpmi glibc)"],
       "include_dirs": ["native/tools/libpmi/include"],
       "cflags": ["-fPIC"],
-      # Any C program may load it, and none may unload it while a look-up of a name is under way.
+      # Any C program may load it. A program must not unload it during a name lookup (nodelete).
       "libraries": ["<(libpthread)"],
       "ldflags": [
         "-Wl,-z,nodelete",
@@ -95,7 +97,7 @@
       "sources": ["<!@(<(sources_of) client libpmi2 glibc)"],
       "include_dirs": ["native/tools/libpmi/include"],
       "cflags": ["-fPIC"],
-      # As libpmi.
+      # As for libpmi.
       "libraries": ["<(libpthread)"],
       "ldflags": [
         "-Wl,-z,nodelete",

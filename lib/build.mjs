@@ -1,5 +1,5 @@
-// Compiles lib/ to dist/: one CommonJS bundle with an ES module in front of it (so that both kinds of importers
-// share one native side), the tool, and the declarations.
+// Compiles lib/ to dist/: one CommonJS bundle with an ES module in front of it (so that both kinds of importers share
+// one native addon), the command, and the declarations.
 import { build } from 'esbuild';
 import { execFileSync } from 'node:child_process';
 import {
@@ -32,16 +32,16 @@ const common = {
   logLevel: 'warning',
 };
 await build({ ...common, entryPoints: [join(lib, 'index.ts')], outfile: join(dist, 'index.js') });
-// Their libraries are in the tool's files: one file is read faster than many, and who installs the package installs none
-// of them.
+// The command's files include their libraries: one file loads faster than many, and users of the package need not
+// install the libraries.
 const bundled = { ...common, packages: 'bundle', metafile: true, minifySyntax: true, minifyWhitespace: true };
-/** Imports of `filter` are left to be loaded from dist/`file`. */
+/** Leaves imports of `filter` out of the bundle. They load dist/`file`. */
 const apart = (filter, file) => ({
   name: `${file}-is-apart`,
   setup: (plugin) => plugin.onResolve({ filter }, () => ({ path: `./${file}`, external: true })),
 });
 const withoutChildProcess = {
-  // It costs a tenth of the tool's start, and is for subcommands that are programs, of which there are none.
+  // Loading it takes a tenth of the command's start. Only subcommands that are programs need it, and there are none.
   name: 'commander-starts-no-programs',
   setup: (plugin) => {
     plugin.onResolve({ filter: /^node:child_process$/ }, () => ({
@@ -57,7 +57,7 @@ await build({
   outfile: join(dist, 'cli.js'),
   plugins: [apart(/^\.\/run$/, 'run.js'), apart(/^\.\/commands$/, 'commands.js')],
 });
-// With the parts of the library that it uses; other commands load the whole library.
+// The bundle includes the parts of the library that `run` uses. Other commands load the whole library.
 const run = await build({
   ...bundled,
   entryPoints: [join(lib, 'cli/run.ts')],
@@ -97,9 +97,9 @@ execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', joi
 });
 
 /**
- * The files to which package managers link the commands: the starter if it is built. A package is packed with a stub, because
- * npm links only files that exist before the install script runs, which replaces the stub by the starter. Each command has a
- * file of its own, because the links that pnpm makes do not pass on their own name.
+ * Places the files to which package managers link the commands: the starter, if it is built. The package is packed with
+ * a stub, because npm links only files that exist before the install script runs, which replaces the stub by the
+ * starter. Each command has a file of its own, because the links that pnpm makes do not pass on their name.
  */
 function placeCommands() {
   const starter = join(root, 'build/Release/wireup-start');
@@ -111,7 +111,7 @@ function placeCommands() {
   }
 }
 
-/** What the licences of the bundled libraries ask for. */
+/** The texts that the licences of the bundled libraries require. */
 function licensesOf(results) {
   const files = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
   const packages = new Set(
@@ -131,7 +131,7 @@ function licensesOf(results) {
   return texts.join(`\n${'-'.repeat(100)}\n\n`);
 }
 
-/** `npx wireup` in the checkout: without links npm would install the checkout, and so compile it anew, to have them. */
+/** For `npx wireup` in the checkout. Without these links npm would install, and so compile, the checkout to make them. */
 function linkBins() {
   const links = join(root, 'node_modules/.bin');
   if (!existsSync(links)) return;

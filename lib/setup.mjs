@@ -1,5 +1,5 @@
-// Makes a checkout ready: the packages of the lock file, the native parts, dist/. What is there and current is
-// not made again. Uses nothing but Node's own modules, since it runs before there is anything else.
+// Makes a checkout ready: the packages of the lock file, the native parts, dist/. Skips what is up to date. Uses only
+// Node's own modules, because it runs before any package is installed.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-/** Throws when it fails. */
+/** Throws an error if it fails. */
 export function run(command, args, options = {}) {
   const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
   if (status === 0) return;

@@ -1,5 +1,5 @@
-// The `install` script of the package: uses the prebuilt binaries if they fit, and compiles otherwise. It prints one line
-// that tells which. With --update, for a checkout, it compiles what has changed.
+// The `install` script of the package: uses the prebuilt binaries if they fit, and compiles otherwise. Prints one line
+// that says which. With --update, for a checkout, it compiles what has changed.
 import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile, missingPrograms, root } from './compile.mjs';
@@ -15,7 +15,7 @@ function install() {
   const reason = mustCompile() ? 'npm_config_build_from_source is set' : findMisfit();
   if (reason === undefined) {
     console.log(`wireup: using the prebuilt binaries for ${platform}`);
-    // What was compiled here earlier would be used first.
+    // The library prefers build/ to the prebuilt binaries.
     rmSync(join(root, 'build'), { recursive: true, force: true });
     placeStarter(prebuiltFolder);
     return;
@@ -31,14 +31,14 @@ function install() {
   placeStarter(join(root, 'build/Release'));
 }
 
-/** Replaces the stubs that the package came with, to which package managers have linked the commands. */
+/** Replaces the stubs of the package, to which package managers have linked the commands, by the starter. */
 function placeStarter(folder) {
   const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   for (const file of Object.values(bin)) {
     const command = join(root, file);
-    // In a checkout without dist/, lib/build.mjs does it.
+    // In a checkout without dist/, lib/build.mjs places the starter.
     if (!existsSync(command)) continue;
-    // By a rename, since the file may be running, and may be a link into a package manager's store.
+    // A rename, because the file may be running, or may be a link into the store of a package manager.
     copyFileSync(join(folder, 'wireup-start'), `${command}.new`);
     renameSync(`${command}.new`, command);
   }

@@ -7,10 +7,10 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The package's folder. */
+/** The folder of the package. */
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-/** A checkout has its own node-gyp; an installed package has only the one that comes with npm. */
+/** A checkout has its own node-gyp. An installed package has only that of npm. */
 function findNodeGyp() {
   try {
     return createRequire(join(root, 'package.json')).resolve('node-gyp/bin/node-gyp.js');
@@ -19,7 +19,7 @@ function findNodeGyp() {
   }
 }
 
-/** The programs that a compilation needs and PATH does not have. */
+/** The programs that compiling needs and PATH does not have. */
 export function missingPrograms() {
   const compiler = (process.env.CXX ?? 'g++').split(' ')[0];
   const python = process.env.npm_config_python ?? process.env.PYTHON ?? 'python3';
@@ -29,7 +29,7 @@ export function missingPrograms() {
 }
 
 /**
- * Compiles the package in `folder`, from nothing or (`update`) only what has changed since the last time. `arch` and the
+ * Compiles the package in `folder`: everything, or with `update` only what has changed since the last time. `arch` and the
  * compilers in `env` are for another processor. Throws an error with the output of the compiler if it fails.
  */
 export function compile({ folder = root, update = false, arch = process.arch, env = {} } = {}) {
@@ -38,7 +38,7 @@ export function compile({ folder = root, update = false, arch = process.arch, en
     throw new Error('node-gyp was not found: run `npm rebuild wireup`, which brings one');
   const prefix = join(dirname(process.execPath), '..');
   const headers = existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : [];
-  // CMake and cmake-js can have put their own makefile into build/ since the last time.
+  // CMake or cmake-js may have written their own makefile to build/ since the last time.
   const canUpdate =
     existsSync(join(folder, 'build/config.gypi')) && !existsSync(join(folder, 'build/CMakeCache.txt'));
   const commands = update && canUpdate ? ['configure', 'build'] : ['rebuild'];
@@ -54,13 +54,13 @@ export function compile({ folder = root, update = false, arch = process.arch, en
     ],
     { cwd: folder, env: { ...process.env, ...env }, encoding: 'utf8', maxBuffer: 1 << 26 },
   );
-  // The output of make and of the compiler is of interest only if something is wrong.
+  // The output of make and of the compiler is needed only after a failure.
   if (status !== 0)
     throw new Error(`the native parts could not be compiled\n${error?.message ?? stdout + stderr}`);
   describeLibraries(folder);
 }
 
-/** The files for pkg-config. Their paths start at their own folder, so that the package can be moved. */
+/** Writes the files for pkg-config. Their paths are relative to their own folder, so that the package can be moved. */
 function describeLibraries(folder) {
   const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   const values = {

@@ -1,17 +1,17 @@
-// The `prepack` script: makes prebuilds/ for the package, for this machine's processor and, if Debian's cross compiler
-// is installed, for the other one. `npm publish` insists on both.
+// The `prepack` script: builds prebuilds/ for this machine's processor and, if Debian's cross compiler is installed,
+// for the other one. `npm publish` fails without both.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile, root } from './compile.mjs';
 
-/** Prefixes of the names of the cross compilers' programs. */
+/** The prefixes of the names of the cross compiler's programs. */
 const crossPrefixes = { x64: 'x86_64-linux-gnu-', arm64: 'aarch64-linux-gnu-' };
 const programs = ['wireup-agent', 'wireup-exec', 'wireup-start', 'wireup-bench', 'wireup-bench-client'];
 const libraries = ['wireup.node', 'libpmi.so.0', 'libpmi2.so.0'];
 const texts = ['wireup-pmi.pc', 'wireup-pmi2.pc'];
 
-/** Compiles for another processor in a folder of its own, since node-gyp knows only one build/. */
+/** Compiles for another processor in a folder of its own, because node-gyp has only one build/. */
 function crossCompile(arch, prefix) {
   const folder = join(root, 'out', `linux-${arch}`);
   rmSync(join(folder, 'native'), { recursive: true, force: true });
@@ -25,14 +25,14 @@ function crossCompile(arch, prefix) {
   return folder;
 }
 
-/** The newest version of glibc of which a binary needs a symbol. */
+/** The newest version of glibc whose symbols a binary needs. */
 function neededGlibc(files) {
   const text = execFileSync('readelf', ['--wide', '--version-info', ...files], { encoding: 'utf8' });
   const versions = [...text.matchAll(/Name: GLIBC_([\d.]+)/g)].map((match) => match[1]);
   return versions.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
 }
 
-/** Copies the binaries of build/Release without their symbol tables, but for the variables that debuggers look for. */
+/** Copies the binaries of build/Release and strips their symbol tables, except the variables that debuggers look up. */
 function collect(folder, arch, prefix) {
   const target = join(root, 'prebuilds', `linux-${arch}`);
   mkdirSync(target, { recursive: true });

@@ -1,5 +1,5 @@
-// The prebuilt binaries of the package: prebuilds/<platform>-<arch>/, the names that prebuildify and node-gyp-build use.
-// docs/install.md tells why neither of these is used.
+// The prebuilt binaries of the package: prebuilds/<platform>-<arch>/, the folder names of prebuildify and node-gyp-build.
+// docs/install.md gives the reason why the package uses neither.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,9 +8,9 @@ import { root } from './compile.mjs';
 export const platform = `${process.platform}-${process.arch}`;
 export const prebuiltFolder = join(root, 'prebuilds', platform);
 
-/** The version of the C library that this Node runs on; undefined if it is not glibc. */
+/** The version of the C library that this Node process uses; undefined if it is not glibc. */
 function runningGlibc() {
-  // Otherwise the report looks up the names of all peers of this process.
+  // Without this, the report resolves the names of all network peers of this process.
   process.report.excludeNetwork = true;
   return process.report.getReport().header.glibcVersionRuntime;
 }
@@ -19,7 +19,7 @@ function isOlder(version, than) {
   return version.localeCompare(than, 'en', { numeric: true }) < 0;
 }
 
-/** Why this machine cannot use the prebuilt binaries; undefined if it can. */
+/** The reason why this machine cannot use the prebuilt binaries; undefined if it can. */
 export function findMisfit() {
   const manifest = join(prebuiltFolder, 'manifest.json');
   if (!existsSync(manifest)) return `the package has no prebuilt binaries for ${platform}`;
@@ -27,7 +27,7 @@ export function findMisfit() {
   const running = runningGlibc();
   if (running === undefined) return 'the prebuilt binaries need glibc, and the C library here is another one';
   if (isOlder(running, needed)) return `the prebuilt binaries need glibc ${needed}, and ${running} is here`;
-  // In processes of their own, since a fault may also be a signal.
+  // In a process of its own, because a binary that does not fit may end it by a signal.
   for (const [program, ...args] of [
     [process.execPath, '-e', 'require(process.argv[1])', join(prebuiltFolder, 'wireup.node')],
     [join(prebuiltFolder, 'wireup-exec'), '--version'],

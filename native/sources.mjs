@@ -1,10 +1,10 @@
-// For binding.gyp: prints the files to compile for the layers named. Each includes up to `most` of a layer's files, since
-// reading the same headers anew for each takes longer than all the rest.
+// For binding.gyp: prints the files to compile for the given layers. Each includes up to `most` files of a layer,
+// because parsing the same headers for each file takes longer than everything else.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** So that every core has something to do, and a file is not long to compile again. */
+/** Few enough to use every core, and to keep a file fast to recompile. */
 const most = 12;
 
 const native = dirname(fileURLToPath(import.meta.url));

@@ -1,7 +1,7 @@
 // `npm test`: sets everything up and runs all tests. Ends with one line that counts the tests of all runners.
 //
 //   node test/run.mjs                                    the short form
-//   node test/run.mjs --long [--fuzz-seconds N]          `npm run test:long`: all of it in its long form
+//   node test/run.mjs --long [--fuzz-seconds N]          `npm run test:long`: everything in its long form
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { setUp } from '../lib/setup.mjs';
@@ -14,7 +14,7 @@ const { values } = parseArgs({
   options: { long: { type: 'boolean', default: false }, 'fuzz-seconds': { type: 'string' } },
 });
 const long = values.long;
-/** By target: a process that reaches a port can send anything to a session of the server. */
+/** Seconds for each target. The server's session gets more, because any process that reaches a port can send to it. */
 const fuzzSeconds = { server_session: 30, client_session: 15 };
 if (long) {
   const seconds = Number(values['fuzz-seconds'] ?? 3600);
@@ -22,11 +22,11 @@ if (long) {
 }
 const env = long ? { WIREUP_TEST_LONG: '1' } : {};
 
-/** Steps that compute: they overlap with the tests that mostly wait. */
+/** The steps that compute. They overlap with the tests that mostly wait. */
 async function computing(hasDoctest) {
   if (hasDoctest) {
     const [asan] = await Promise.all(
-      // TSan is for what has threads: wire, engine and the agent have none.
+      // TSan is for code with threads. wire, engine and the agent have none.
       ['asan', 'tsan'].map((preset) =>
         step(`build of the core, preset ${preset}`, (command) => buildCore(preset, command)),
       ),
@@ -49,7 +49,7 @@ async function computing(hasDoctest) {
 async function prepare() {
   mkdirSync(out, { recursive: true });
   const ready = await step('checkout: packages of the lock file, native parts, dist/', setUp);
-  // Without a network the tests run with what is installed.
+  // Without a network, the tests run with the packages that are installed.
   await step('Debian packages', installPackages);
   return ready;
 }

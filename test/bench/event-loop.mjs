@@ -1,5 +1,5 @@
-// How long JavaScript of a launch's owner ever has to wait while its ranks wire up, with a consumer of events: the delays
-// of its event loop. `node event-loop.mjs RANKS [TRANSPORT]`; the ranks exchange cards as in `wireup bench exchange`.
+// The delays of the event loop of a process that launches RANKS ranks and reads their events. The ranks exchange
+// business cards as in `wireup bench exchange`. `node event-loop.mjs RANKS [TRANSPORT]`
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -8,15 +8,15 @@ import { launch } from '../../dist/index.mjs';
 const [size, pmi = 'fd', inside] = process.argv.slice(2);
 const folder = join(import.meta.dirname, '../../build/Release');
 if (inside === undefined) {
-  const owner = [process.execPath, import.meta.filename, size, pmi, 'inside'];
+  const caller = [process.execPath, import.meta.filename, size, pmi, 'inside'];
   process.exit(
-    spawnSync(join(folder, 'wireup-bench'), ['conduct', 'exchange', size, '64', '0', ...owner], {
+    spawnSync(join(folder, 'wireup-bench'), ['conduct', 'exchange', size, '64', '0', ...caller], {
       stdio: ['ignore', 'ignore', 'inherit'],
     }).status,
   );
 }
 
-// In steps of 1 ms; what it counts is that step and the delay.
+// The histogram measures in steps of 1 ms. Each value is the step plus the delay.
 const delays = monitorEventLoopDelay({ resolution: 1 });
 const job = await launch({
   program: join(folder, 'wireup-bench-client'),

@@ -1,6 +1,7 @@
-// What a flood from our own user costs a job that starts in it: how long 64 ranks of MPICH take from their start to the
-// end of their first barrier, in quiet, beside CONNECTIONS idle connections, and while as many come and go. The three
-// take turns. Needs mpicc (Debian's libmpich-dev), and two files for each rank and connection together.
+// The cost of a flood of connections of the same user for a job: the time of 64 ranks of MPICH from their start to the
+// end of their first barrier, in quiet, beside CONNECTIONS idle connections, and while as many connections come and go.
+// The three are measured in turn. Needs mpicc (Debian's libmpich-dev), and two fds for each rank and connection
+// together.
 //
 //   node test/bench/flood.mjs [ROUNDS [RANKS [CONNECTIONS]]]
 import { execFileSync, fork } from 'node:child_process';
@@ -14,10 +15,13 @@ import { launch } from '../../dist/index.mjs';
 const rounds = Number(process.argv[2] ?? 5);
 const ranks = Number(process.argv[3] ?? 64);
 const connections = Number(process.argv[4] ?? 10_000);
-/** Connections of one process, which any limit on open files allows. */
-const crowd = 1000;
+/** Connections of one process, because of the limit on open files. */
+const perProcess = 1000;
 
-/** The other processes: `node flood.mjs --flood idle|come-and-go PORT COUNT`. Idle ones tell when they are there. */
+/**
+ * The flooding processes: `node flood.mjs --flood idle|come-and-go PORT COUNT`. Idle ones send a message once
+ * connected.
+ */
 async function flood(manner, port, count) {
   process.once('disconnect', () => process.exit());
   const open = () => {
@@ -29,7 +33,7 @@ async function flood(manner, port, count) {
   };
   if (manner === 'idle') {
     for (let i = 0; i < count; i++) await open();
-    process.send('there');
+    process.send('connected');
   } else {
     for (let i = 0; i < count; i++) (await open())?.destroy();
   }
@@ -37,7 +41,7 @@ async function flood(manner, port, count) {
 
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
-/** Milliseconds from the moment that all ranks may begin to the end of their first barrier. */
+/** Milliseconds from the opening of the gate to the end of the first barrier. */
 async function wireUp(program, folder, manner) {
   const gate = join(folder, 'gate');
   execFileSync('mkfifo', [gate]);
@@ -55,12 +59,12 @@ async function wireUp(program, folder, manner) {
   const floods =
     manner === 'quiet'
       ? []
-      : Array.from({ length: Math.ceil(connections / crowd) }, () =>
-          fork(import.meta.filename, ['--flood', manner, port, String(crowd)]),
+      : Array.from({ length: Math.ceil(connections / perProcess) }, () =>
+          fork(import.meta.filename, ['--flood', manner, port, String(perProcess)]),
         );
   if (manner === 'idle') await Promise.all(floods.map((one) => once(one, 'message')));
   const begin = performance.now();
-  // For reading too, so that it waits for nobody.
+  // O_RDWR, so that opening the fifo does not wait for a reader.
   const opened = openSync(gate, 'r+');
   let time;
   for await (const event of events)

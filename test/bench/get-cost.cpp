@@ -1,5 +1,5 @@
-// A server and one client of it that puts a card and gets it `argv[1]` times, each on a thread of its own:
-// for counting the instructions of the server's. Nothing else happens in its loop, so each run counts the
+// A server and a client that puts a business card and gets it `argv[1]` times, each on a thread of its own,
+// for counting the instructions of the server's thread. The server does nothing else, so every run counts the
 // same.
 #include <sys/socket.h>
 

@@ -1,4 +1,4 @@
-// What pipelining is worth: KEYS gets one by one, and by getMany, on one connection to a server in another process.
+// The effect of pipelining: KEYS gets one by one, and by getMany(), on one connection to a server in another process.
 //
 //   node test/bench/get-many.mjs [KEYS [ROUNDS]]
 import { PmiClient } from '../../dist/index.mjs';

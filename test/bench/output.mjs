@@ -1,6 +1,6 @@
-// How fast the ranks' output goes through: `wireup run` and MPICH's mpiexec on the same work, in turn, with labels and
-// without. The whole run is timed, the start of the launcher with it. Labelled, a tenth of the lines: mpiexec writes each by
-// itself.
+// The throughput of the ranks' output under `wireup run` and MPICH's mpiexec, in turn, with labels and without. The
+// time is that of the whole run, including the start of the launcher. With labels there are a tenth of the lines,
+// because mpiexec writes each line separately.
 //
 //   node test/bench/output.mjs [RANKS [LINES [ROUNDS]]]
 import { spawn } from 'node:child_process';
@@ -15,7 +15,7 @@ const launchers = {
   'wireup run': [process.execPath, cli, 'run'],
 };
 
-/** Bytes a second, from the start of the launcher to its end. */
+/** Bytes a second over the whole run of the launcher. */
 async function measure(launcher, label, lines) {
   const [command, ...front] = launchers[launcher];
   const begin = performance.now();

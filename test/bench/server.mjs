@@ -1,5 +1,5 @@
-// The server of the benchmarks, in a process of its own: `node server.mjs SIZE ADDRESS`. Prints the ranks'
-// environments as JSON and serves until its parent hangs up.
+// The server of the benchmarks, in a process of its own: `node server.mjs SIZE ADDRESS`. Sends the environments of the
+// ranks to its parent, and serves until the parent disconnects.
 import { PmiServer } from '../../dist/index.mjs';
 
 const size = Number(process.argv[2]);

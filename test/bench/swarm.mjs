@@ -1,5 +1,5 @@
-// Many clients in one process against one server in another: each puts a card, waits in a barrier, and gets the card of
-// the next rank. Says how long that took and what a client costs in memory.
+// Many clients in one process with one server in another. Each puts a business card, waits in a barrier, and gets the
+// card of the next rank. Prints the times and the memory of a client.
 //
 //   node test/bench/swarm.mjs [CLIENTS [ADDRESS]]
 import { PmiClient } from '../../dist/index.mjs';
@@ -7,17 +7,17 @@ import { withServer } from './with-server.mjs';
 
 const count = Number(process.argv[2] ?? 10_000);
 const address = process.argv[3] ?? 'unix';
-const settled = () => {
+const residentMemory = () => {
   globalThis.gc?.();
   return process.memoryUsage.rss();
 };
 
 await withServer(count, address, async (environments) => {
-  const before = settled();
+  const before = residentMemory();
   const begin = performance.now();
   const clients = await Promise.all(environments.map((env) => PmiClient.fromEnv({ env, timeout: 0 })));
   const connected = performance.now();
-  const after = settled();
+  const after = residentMemory();
   const cards = await Promise.all(
     clients.map(async (pmi) => {
       await pmi.put(`card-${pmi.rank}`, `of-${pmi.rank}`);

@@ -2,7 +2,10 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 
-/** Calls `work` with the environments of the ranks of a server in another process; returns what it returns. */
+/**
+ * Starts a server in another process, and calls `work` with the environments of its ranks. Returns the result of
+ * `work`.
+ */
 export async function withServer(size, address, work) {
   const server = fork(join(import.meta.dirname, 'server.mjs'), [String(size), address]);
   const ended = once(server, 'exit');

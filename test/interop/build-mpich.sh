@@ -1,10 +1,9 @@
 #!/bin/sh
-# Builds MPICH, from the source package of the machine's own distribution, with the device that can spawn, open ports and
-# connect. The MPICH that Debian ships (ch4:ucx) fails these calls before it sends anything to PMI. The build goes into a
-# cache outside the checkout, once, and takes about 15 minutes on two cores. test/interop/dynamic.test.ts uses it if it is
-# there.
+# Builds an MPICH that can spawn, open ports and connect, from the source package of the machine's own distribution. The MPICH of
+# Debian (ch4:ucx) fails these calls before it sends a PMI request. The build is kept in a cache outside the checkout, and takes
+# about 15 minutes on two cores. test/interop/dynamic.test.ts uses it if it exists.
 #
-#   test/interop/build-mpich.sh          builds if nothing is built yet, and prints the folder
+#   test/interop/build-mpich.sh          builds it if it does not exist, and prints its folder
 #
 # Needs Debian's or Ubuntu's apt-get and dpkg-dev, xz-utils, a C compiler, make and python3.
 set -eu
@@ -22,8 +21,8 @@ work=$(mktemp -d "$cache/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-# A configuration of apt beside the machine's: the same package sources, but of source packages. Most machines do not list
-# these, and theirs stay untouched.
+# A configuration of apt for source packages, with the package sources of the machine. Most machines do not list source packages.
+# Their own configuration is not changed.
 mkdir -p sources.list.d lists/partial cache/archives/partial
 if [ -e /etc/apt/sources.list ]; then sed -n 's/^deb /deb-src /p' /etc/apt/sources.list > sources.list; fi
 for list in /etc/apt/sources.list.d/*.list; do
@@ -36,14 +35,14 @@ apt() {
   apt-get -q -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts="$work/sources.list.d" \
     -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" -o APT::Sandbox::User="$(id -un)" "$@"
 }
-# Package sources of others may have no source packages; what counts is whether there is one of MPICH.
+# Some package sources may have no source packages. Only the one with MPICH must.
 apt update >&2 || true
 apt source --download-only mpich >&2
 mkdir source
 tar xf mpich_*.orig.tar.xz -C source --strip-components=1 --no-same-owner
 cd source
 
-# The library and its compiler wrapper are all that is wanted: the launcher is ours.
+# Only the library and its compiler wrapper are needed, because the launcher is wireup.
 ./configure --prefix="$prefix" --with-device=ch3:nemesis --with-pm=none --disable-fortran --disable-cxx --disable-romio \
   --enable-shared --disable-static --enable-fast=O1 --disable-doc >configure.log 2>&1 || { tail -n 40 configure.log >&2; exit 1; }
 make -j"$(nproc)" >make.log 2>&1 || { tail -n 40 make.log >&2; exit 1; }

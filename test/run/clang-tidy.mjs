@@ -1,14 +1,13 @@
-// clang-tidy over the C++.
+// The clang-tidy step.
 //
-// clang-tidy takes ten times as long for the headers of the standard library as for all of our code. So it reads one
-// file with the text of many, and the lines that it reports are mapped back to their files.
+// clang-tidy takes ten times as long for the headers of the standard library as for the code of this project. So it
+// reads one file with the text of many, and the line numbers that it reports are mapped back to their files.
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { out, root } from './report.mjs';
 
 /**
- * The pieces that clang-tidy reads, as layers of native/sources.json. A piece may hold several programs, but no two
- * things of one name.
+ * The pieces that clang-tidy reads, as layers of native/sources.json. A piece may hold several programs, but no name twice.
  */
 const pieces = {
   core: ['wire', 'engine', 'os', 'runtime', 'client', 'agent', 'exec', 'libpmi', 'bench', 'bench_client'],
@@ -23,10 +22,10 @@ const flags = [
   '-std=c++20',
   '-Wall',
   '-Wextra',
-  // Tests name the fields of a message that matter.
+  // Tests initialize only those fields of a message that matter to them.
   '-Wno-missing-field-initializers',
   ...['native', 'native/tools/libpmi/include', 'test/native'].map((folder) => `-I${join(root, folder)}`),
-  // Node's own headers lie beside the running node.
+  // Node's headers are beside the running node.
   ...['node_modules/node-addon-api', join(dirname(process.execPath), '../include/node')].map(
     (folder) => `-isystem${resolve(root, folder)}`,
   ),
@@ -35,7 +34,7 @@ const flags = [
   ...['VERSION', 'AGENT', 'EXEC', 'VECTORS'].map((name) => `-DWIREUP_${name}=""`),
 ];
 
-/** The files of each piece, by program: lists of lists. */
+/** The files of each piece, for each of its programs: lists of lists. */
 function programs(withTests) {
   const sources = JSON.parse(readFileSync(join(root, 'native/sources.json'), 'utf8'));
   const unread = Object.keys(sources).filter((layer) => !Object.values(pieces).flat().includes(layer));
@@ -52,7 +51,7 @@ function programs(withTests) {
   return [...all, ...tests];
 }
 
-/** Writes a piece. Returns its path, and for each line the place that it comes from. */
+/** Writes the file of a piece. Returns its path, and for each of its lines the original file and line. */
 function write(name, lists) {
   const lines = [];
   const places = [];
@@ -75,7 +74,7 @@ function write(name, lists) {
 
 /**
  * @param thorough also runs the analyzer, which follows the paths through functions and takes minutes, and reads the tests
- * @param command of a step
+ * @param command the `command` of the step
  */
 export async function clangTidy(thorough, command) {
   const checks = thorough ? [] : ['--checks=-clang-analyzer-*'];

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { clangTidy } from './clang-tidy.mjs';
 import { root, step } from './report.mjs';
 
-/** Lists of commits give a subject this much room. */
+/** Lists of commits show this many characters of a subject. */
 const maxSubject = 72;
-/** Commits before the newest ones are not changed any more. */
+/** Earlier commits are not changed any more. */
 const newestCommits = 20;
 
 export async function lint(thorough) {
@@ -18,7 +18,7 @@ export async function lint(thorough) {
   await step('clang-tidy', (command) => clangTidy(thorough, command));
 }
 
-/** Checks the format of all source files, or writes them in it. */
+/** Checks the format of all source files, or formats them in place. */
 export async function format(write, command) {
   const files = ['native', 'test'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true })
@@ -29,7 +29,7 @@ export async function format(write, command) {
   await command('npx', ['prettier', write ? '--write' : '--check', '--log-level=warn', '.']);
 }
 
-/** A package of the sources has no history, and no commits to check. */
+/** Without a git repository, as in a package of the sources, there is nothing to check. */
 function checkSubjects() {
   const log = ['log', `--max-count=${newestCommits}`, '--no-merges', '--format=%h %s'];
   const { status, stdout } = spawnSync('git', log, { cwd: root, encoding: 'utf8' });

@@ -7,7 +7,7 @@ import { count, out, root } from './report.mjs';
 
 const jobs = `${availableParallelism()}`;
 
-/** With all warnings as errors. The preset asan has the addon too, so cmake-js configures and builds its tree. */
+/** Builds with all warnings as errors. The preset asan includes the addon, so cmake-js configures and builds its tree. */
 export async function buildCore(preset, command) {
   if (preset === 'asan') {
     const tree = ['--out', join(out, preset), '--config', 'Debug', '--log-level', 'error'];
@@ -22,7 +22,7 @@ export async function buildCore(preset, command) {
 /** Runs the tests of a preset that has been built. */
 export async function testCore(preset, command) {
   const report = join(out, `ctest-${preset}.xml`);
-  // Some of them wait more than they compute.
+  // Some tests wait more than they compute.
   const parallel = `${2 * availableParallelism()}`;
   const code = await command('ctest', ['--preset', preset, '-j', parallel, '--output-junit', report], {
     mayFail: true,
@@ -37,7 +37,7 @@ export async function testCore(preset, command) {
   if (code !== 0 && failed === 0) throw new Error('ctest failed');
 }
 
-/** Each target keeps one processor busy. */
+/** Fuzzes all targets at the same time. Each keeps one processor busy. */
 export async function fuzz(seconds, command) {
   const runs = Object.entries(seconds).map(([target, time]) =>
     command(
@@ -49,7 +49,7 @@ export async function fuzz(seconds, command) {
   for (const code of await Promise.all(runs)) count[code === 0 ? 'passed' : 'failed']++;
 }
 
-/** A job over each transport, with the addon and the agent of the preset asan. */
+/** Runs a job over each transport, with the addon and the agent of the preset asan. */
 export async function testAddon(command) {
   // The library looks for the addon in ../build/Release.
   const place = join(out, 'asan-package');
@@ -59,7 +59,7 @@ export async function testAddon(command) {
   symlinkSync(join(out, 'asan/Debug'), join(place, 'build/Release'));
   const wireup = [process.execPath, join(place, 'dist/cli.js')];
   const libasan = execFileSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
-  // Node itself frees not everything at its end.
+  // Node itself does not free all of its memory at its end.
   const env = { LD_PRELOAD: libasan, ASAN_OPTIONS: 'detect_leaks=0' };
   for (const pmi of ['fd', 'tcp', 'unix']) {
     const [file, ...args] = [...wireup, 'run', '-n', '4', '--pmi', pmi, ...wireup, 'exchange'];

@@ -1,7 +1,7 @@
-// The Debian packages that the tests need.
+// The Debian packages that the tests need beside the compiler.
 import { spawnSync } from 'node:child_process';
 
-/** Beside the compiler, and what is skipped without each. */
+/** For each package, the tests that are skipped without it. */
 export const packages = {
   mpich: 'every comparison with mpiexec',
   'libmpich-dev': 'every MPI program',
@@ -26,7 +26,7 @@ export function missingPackages() {
   });
 }
 
-/** Installs the missing packages, where root can do that with apt-get. */
+/** Installs the missing packages if the tests run as root and apt-get exists. */
 export async function installPackages(command) {
   const missing = missingPackages();
   const canInstall = process.getuid() === 0 && spawnSync('apt-get', ['--version']).status === 0;

@@ -7,19 +7,19 @@ import { fileURLToPath } from 'node:url';
 export const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 export const out = join(root, 'out');
 
-/** Of all runners. */
+/** The totals of all test runners. */
 export const count = { passed: 0, failed: 0, skipped: 0 };
 
 const started = performance.now();
 
-/** Seconds since the start of the run. */
+/** The seconds since the start of the run. */
 function clock() {
   return `${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s`;
 }
 
 /**
- * Runs `work(command)`. What its commands print is printed when the step has ended, so that steps can overlap.
- * A step that throws counts as one failure and does not stop the others. Returns whether the step did not throw.
+ * Runs `work(command)`. The output of its commands is printed when the step has ended, so that steps can overlap. A
+ * step that throws an error counts as one failure and does not stop the others. Returns whether the step succeeded.
  */
 export async function step(title, work) {
   const texts = [];
@@ -39,8 +39,8 @@ export async function step(title, work) {
 }
 
 /**
- * Runs a command in the checkout. Throws unless its exit code is 0, or `mayFail` is set; returns the exit code.
- * `quiet`: the output of a command that succeeds is dropped. `rewrite` changes the output before it is kept.
+ * Runs a command in the checkout. Throws an error unless its exit code is 0, or `mayFail` is set; returns the exit
+ * code. With `quiet` the output of a command that succeeds is dropped. `rewrite` changes the output before it is kept.
  */
 async function runCommand(texts, file, args, { quiet = false, mayFail = false, env = {}, rewrite } = {}) {
   const child = spawn(file, args, {

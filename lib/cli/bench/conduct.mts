@@ -1,11 +1,11 @@
-/** One run of one launcher, by the small program that measures it. */
+/** One run of one launcher, measured by native/tools/bench. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { benchPath } from '../../native.js';
 import { RUN_LIMIT, type Benchmark } from '../bench.js';
 
-/** What native/tools/bench/conduct.h says of a run. */
+/** The report of a run: see native/tools/bench/conduct.h. */
 export interface Conducted {
   wallNs: number;
   firstNs: number[];
@@ -17,18 +17,18 @@ export interface Conducted {
 export interface Conducting {
   what: Benchmark;
   ranks: number;
-  /** How many gets, barriers or puts each rank does. */
+  /** The number of gets, barriers or puts of each rank. */
   count: number;
   command: readonly string[];
-  /** Whose processor time and memory count, where it is not the command that serves. */
+  /** The pid of the process to measure, if it is not the command that serves. */
   server?: number;
   input?: string;
   signal: AbortSignal;
-  /** Seconds. */
+  /** In seconds. Default: the limit of a run. */
   limit?: number;
 }
 
-/** Rejects with the reason, in words, where the run fails. */
+/** Runs a launcher once. Rejects with a message that gives the reason if the run fails. */
 export async function conduct({
   what,
   ranks,
@@ -44,7 +44,7 @@ export async function conduct({
     stdio: ['pipe', 'pipe', 'pipe'],
     signal: AbortSignal.any([signal, late]),
   });
-  // It may end without reading it.
+  // The process may end without reading its input.
   child.stdin.on('error', () => undefined).end(input);
   const called = `${command.slice(0, 2).join(' ')} ...`;
   const ended = Promise.all([
@@ -54,10 +54,10 @@ export async function conduct({
   ]);
   const [out, complaint, [code]] = await ended.catch((error: unknown) => {
     throw late.aborted && !signal.aborted
-      ? new Error(`${called}: not over after ${limit} s, the limit of a run`)
+      ? new Error(`${called}: exceeded the time limit of ${limit} s for a run`)
       : error;
   });
-  // What comes behind the first line follows from it, a line a rank.
+  // The first line has the reason. Those after it are consequences, one for each rank.
   if (code !== 0) throw new Error(`${called}: ${complaint.trim().split('\n')[0] || `ended with ${code}`}`);
   return JSON.parse(out) as Conducted;
 }

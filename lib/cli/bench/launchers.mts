@@ -1,4 +1,4 @@
-/** What is measured: wireup, the floors, and other launchers that are there. */
+/** The launchers that are measured: wireup, the floors, and other launchers that are installed. */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { benchClientPath, benchPath } from '../../native.js';
@@ -7,16 +7,19 @@ import type { Transport } from '../bench.js';
 
 export interface Launcher {
   name: string;
-  /** Without it there is no figure. */
+  /** A failure of this launcher ends the figure. */
   essential?: boolean;
-  /** Which threads are its server, by their names; the kernel keeps 15 letters. Absent: a daemon's, not ours to see. */
+  /**
+   * The names of the server's threads, of which the kernel keeps 15 letters. Absent if the server is a daemon of
+   * another user.
+   */
   server?: RegExp;
-  /** Command lines that start `program` as N ranks; several: one after the other, and their times count together. */
+  /** Command lines that start `program` as N ranks. If there are several, they run in turn and their times are added. */
   commands: (program: readonly string[], ranks: number, pmi: Transport) => string[][];
   transports: readonly Transport[];
 }
 
-/** This very tool. */
+/** The command line of this `wireup` command. */
 export const tool = [process.execPath, process.argv[1]!];
 
 export const client = [benchClientPath];
@@ -29,7 +32,7 @@ export const echoFloor: Launcher = {
   commands: (program, ranks, pmi) => [[benchPath, 'echo', pmi, `${ranks}`, ...program]],
 };
 
-/** A launcher on Node can cost no less than starting Node and starting the programs. */
+/** The minimum for a launcher on Node: starting Node, then starting the programs. */
 export const startFloor: Launcher = {
   name: 'floor',
   essential: true,
@@ -61,7 +64,7 @@ const peers: Launcher[] = [
     ],
   },
   {
-    // Its PMI-2 plugin serves PMI-1 too.
+    // Slurm's PMI-2 plugin serves PMI-1 too.
     name: 'srun',
     transports: ['fd'],
     commands: (program, ranks) => [['srun', '--mpi=pmi2', '--overcommit', '-n', `${ranks}`, ...program]],

@@ -1,8 +1,8 @@
-/** Figures as lines for people. */
+/** Figures as text. */
 import { AGAIN, type Figure } from './measure.mjs';
 import { median, type Ratio } from './statistics.mjs';
 
-/** Three digits are what such a measure is worth. */
+/** Three significant digits, because a measurement is no more precise. */
 export function milliseconds(value: number): string {
   return `${value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ms`;
 }
@@ -31,9 +31,7 @@ export function figureLines(figure: Figure): string[] {
       const ratio = toFloor[name];
       return [
         `  ${name.padEnd(14)}${milliseconds(median(values)).padStart(10)}`,
-        ...(ratio === undefined
-          ? []
-          : [`${times(ratio.time)} the floor${name === AGAIN ? ', which is noise' : ''}`]),
+        ...(ratio === undefined ? [] : [`${times(ratio.time)} the floor${name === AGAIN ? ' (noise)' : ''}`]),
         ...(toPeer[name] === undefined ? [] : [`wireup takes ${times(toPeer[name])} of it`]),
         ...(spreadMs === undefined ? [] : [`spread ${milliseconds(median(spreadMs))}`]),
         ...(serverNs === undefined ? [] : [`server ${(median(serverNs) / 1000).toFixed(2)} us an operation`]),

@@ -1,15 +1,15 @@
-/** Busy loops, in sessions of their own, while something is measured. */
+/** Busy loops that run, each in a session of its own, during a measurement. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { benchPath } from '../../native.js';
 
 export interface Load {
-  /** Ends the loops; settles when none is left. */
+  /** Ends the loops. Resolves when all have ended. */
   stop: () => Promise<void>;
 }
 
-/** Settles when all of them run. */
+/** Resolves when all loops run. */
 export async function startLoad(processes: number): Promise<Load> {
   const child = spawn(benchPath, ['load', `${processes}`], { stdio: ['pipe', 'pipe', 'pipe'] });
   child.stdin.on('error', () => undefined);

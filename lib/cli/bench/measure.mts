@@ -1,37 +1,37 @@
-/** Figures: launchers in turn, and what comes of their turns. */
+/** Measures launchers in turn and computes figures. */
 import type { Benchmark, Transport } from '../bench.js';
 import { conduct, type Conducted } from './conduct.mjs';
 import { client, echoFloor, findPeers, startFloor, wireup, type Launcher } from './launchers.mjs';
 import { median, pairedRatio, type Ratio } from './statistics.mjs';
 import { conductSwarm } from './swarm.mjs';
 
-/** What one launcher took, a value a turn. */
+/** The measurements of one launcher, with one value for each turn. */
 export interface Series {
-  /** Of one round, in which every rank does it once; `launch`: of the whole command. */
+  /** The time of one round, in which every rank performs the operation once; for `launch`, of the whole command. */
   milliseconds: number[];
-  /** From the first rank out to the last. */
+  /** The time between the first and the last rank that completes. */
   spreadMs?: number[];
-  /** Of the server's thread, user and system, for each operation of a rank. */
+  /** The processor time of the server's threads, user and system, for each operation of a rank. */
   serverNs?: number[];
-  /** Of all the launcher's processes, for each rank that has connected. */
+  /** The memory of all processes of the launcher, for each connected rank. */
   memoryBytes?: number[];
 }
 
 export interface Figure {
   what: Benchmark;
   ranks: number;
-  /** Absent: `launch`. */
+  /** Absent for `launch`. */
   pmi?: Transport;
   swarm: boolean;
-  /** How many busy loops ran beside it. */
+  /** The number of busy loops that ran at the same time. */
   load: number;
-  /** Complete turns, and how many there were to be. */
+  /** The number of complete turns, and of planned ones. */
   turns: number;
   planned: number;
   series: Record<string, Series>;
-  /** To the floor: of the time, and of the server's time. */
+  /** Ratios to the floor: of the time, and of the server's processor time. */
   toFloor: Record<string, { time: Ratio; server?: Ratio }>;
-  /** Wireup's time to that of another launcher. */
+  /** The ratio of wireup's time to that of another launcher. */
   toPeer: Record<string, Ratio>;
 }
 
@@ -44,7 +44,7 @@ export interface Plan {
   pairs: number;
 }
 
-/** How many gets of an exchange, barriers, gets or puts each rank does in a run. */
+/** The number of gets in an exchange, or of barriers, gets or puts, of each rank in a run. */
 const counts: Record<Benchmark, number> = {
   exchange: 64,
   barrier: 20,
@@ -54,7 +54,7 @@ const counts: Record<Benchmark, number> = {
   launch: 0,
 };
 
-/** The floor once more: what differs from the floor is noise. */
+/** The floor, measured a second time. Its difference from the floor is noise. */
 export const AGAIN = 'floor again';
 
 export function launchersOf({ what, pmi, swarm }: Plan): Launcher[] {
@@ -72,8 +72,8 @@ function roundsOf({ what, ranks }: Plan): { rounds: number; operations: number }
   return { rounds, operations: ranks * rounds };
 }
 
-/** One turn of one launcher. */
-async function take(plan: Plan, launcher: Launcher, signal: AbortSignal): Promise<Conducted[]> {
+/** Runs one turn of one launcher. */
+async function runTurn(plan: Plan, launcher: Launcher, signal: AbortSignal): Promise<Conducted[]> {
   const conducting = { what: plan.what, ranks: plan.ranks, count: counts[plan.what], signal };
   if (plan.swarm)
     return [
@@ -98,7 +98,7 @@ function add(series: Series, plan: Plan, launcher: Launcher, runs: readonly Cond
   const { firstNs, lastNs, threads, memory } = runs[0]!;
   const { rounds, operations } = roundsOf(plan);
   series.milliseconds.push(lastNs.at(-1)! / rounds / 1e6);
-  // The first point is before all of it.
+  // The first value is the time before the first round.
   (series.spreadMs ??= []).push(median(lastNs.slice(1).map((last, i) => last - firstNs[i + 1]!)) / 1e6);
   const server = threads.filter(({ name }) => launcher.server?.test(name));
   if (server.length > 0)
@@ -107,10 +107,10 @@ function add(series: Series, plan: Plan, launcher: Launcher, runs: readonly Cond
 }
 
 /**
- * @param launchers each is first in its turn as often as any other
+ * @param launchers each comes first in equally many turns
  * @param done called after each turn of each launcher
- * @param failed called when a launcher has failed, which is then left out; the figure ends with that where it is essential
- * @returns what the turns that are complete come to; nothing where none is
+ * @param failed called when a launcher has failed, which is then left out; if it is essential, the figure ends
+ * @returns the figure of the complete turns; undefined if no turn is complete
  */
 export async function measure(
   plan: Plan,
@@ -128,7 +128,7 @@ export async function measure(
       const launcher = launchers[(turn + i) % launchers.length]!;
       try {
         if (!out.has(launcher))
-          add(series[launcher.name]!, plan, launcher, await take(plan, launcher, signal));
+          add(series[launcher.name]!, plan, launcher, await runTurn(plan, launcher, signal));
       } catch (error) {
         if (signal.aborted) return summarise(plan, series);
         failed(launcher, (error as Error).message);
@@ -141,8 +141,8 @@ export async function measure(
   return summarise(plan, series);
 }
 
-/** Its first turns. */
-function cut({ milliseconds, spreadMs, serverNs, memoryBytes }: Series, turns: number): Series {
+/** The values of the first turns. */
+function firstTurns({ milliseconds, spreadMs, serverNs, memoryBytes }: Series, turns: number): Series {
   return {
     milliseconds: milliseconds.slice(0, turns),
     ...(spreadMs === undefined ? {} : { spreadMs: spreadMs.slice(0, turns) }),
@@ -158,7 +158,7 @@ function summarise(
   const turns = Math.min(...['floor', wireup.name, AGAIN].map((name) => measured[name]!.milliseconds.length));
   const complete = Object.entries(measured).filter(([, { milliseconds }]) => milliseconds.length > 0);
   if (turns === 0) return undefined;
-  const series = Object.fromEntries(complete.map(([name, all]) => [name, cut(all, turns)]));
+  const series = Object.fromEntries(complete.map(([name, all]) => [name, firstTurns(all, turns)]));
   const { floor, [AGAIN]: again, wireup: own, ...peers } = series;
   const others = Object.entries(series).filter(([name]) => name !== 'floor');
   return {

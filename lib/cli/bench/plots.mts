@@ -10,7 +10,7 @@ use([CustomChart, GridComponent, LegendComponent, LineChart, MarkLineComponent, 
 
 const WIDTH = 720;
 const HEIGHT = 400;
-/** One to a launcher in every plot, apart for colour-blind eyes (Okabe and Ito). */
+/** One for each launcher in every plot, distinguishable by colour-blind readers (Okabe and Ito). */
 const colours = ['#999999', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00'];
 const names = ['floor', 'wireup', 'mpiexec.hydra', 'srun', 'flux', AGAIN];
 
@@ -22,7 +22,7 @@ function draw(option: EChartsCoreOption, height = HEIGHT): string {
   return svg;
 }
 
-/** Milliseconds against the number of ranks, both logarithmic, a line a launcher. */
+/** Milliseconds against the number of ranks, both logarithmic, with one line for each launcher. */
 export function timePlot(title: string, figures: readonly Figure[]): string {
   const shown = names.filter(
     (name) => name !== AGAIN && figures.some(({ series }) => series[name] !== undefined),
@@ -58,7 +58,7 @@ interface RenderApi {
   coord: (point: [number, number]) => [number, number];
 }
 
-/** A whisker from low to high, and a dot at the median. */
+/** A whisker from `low` to `high`, and a dot at the median. */
 function whisker(colour: string) {
   return (_: unknown, api: RenderApi) => {
     const [low, y] = api.coord([api.value(0), api.value(3)]);
@@ -74,7 +74,7 @@ function whisker(colour: string) {
   };
 }
 
-/** Time in units of the floor's, with 95 % intervals, a row for each figure and launcher. */
+/** The ratio of the time to that of the floor, with 95 % intervals, in one row for each figure and launcher. */
 export function ratioPlot(title: string, figures: readonly Figure[]): string {
   const rows = figures.flatMap((figure) =>
     names.flatMap((name) => {

@@ -1,10 +1,10 @@
-/** A bar on the terminal while it runs. */
+/** The progress bar of a benchmark on the terminal. */
 import { Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { writeSync } from 'node:fs';
 import { SingleBar } from 'cli-progress';
 
-/** stderr, not by process.stderr: see report.ts. */
+/** A stream to stderr without process.stderr: see report.ts. */
 function terminal(): NodeJS.WritableStream {
   const stream = new Writable({
     write: (chunk: Buffer, _, done) => {
@@ -12,7 +12,7 @@ function terminal(): NodeJS.WritableStream {
       done();
     },
   });
-  // What the bar looks at.
+  // SingleBar reads these two properties.
   return Object.assign(stream, { isTTY: true, columns: 80 });
 }
 
@@ -32,7 +32,7 @@ export class BenchProgress {
     });
   }
 
-  /** Shows it, with what is being measured. */
+  /** Shows the bar with the benchmark that is measured. */
   at(what: string): void {
     this.#bar?.start(this.#total, this.#done, { what });
   }
@@ -41,7 +41,7 @@ export class BenchProgress {
     this.#bar?.update(++this.#done);
   }
 
-  /** Before something is printed, and at the end. */
+  /** Hides the bar before output, and at the end. */
   hide(): void {
     this.#bar?.stop();
   }

@@ -1,4 +1,4 @@
-/** The report: one HTML file, which needs no network and no script. */
+/** The report: one HTML file that needs no network and no script. */
 import { figureLines } from './lines.mjs';
 import type { Figure } from './measure.mjs';
 import { ratioPlot, timePlot } from './plots.mjs';
@@ -13,7 +13,7 @@ function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }
 
-/** Those that are of the same, in the order in which they came. */
+/** Groups figures by a key. Groups and figures keep their order. */
 function groupsOf(figures: readonly Figure[], keyOf: (figure: Figure) => string): [string, Figure[]][] {
   const groups = new Map<string, Figure[]>();
   for (const figure of figures) groups.set(keyOf(figure), [...(groups.get(keyOf(figure)) ?? []), figure]);
@@ -39,7 +39,7 @@ export function htmlReport({ version, machine, begun, pairs, figures, growth }: 
 <h1>wireup bench</h1>
 <p>wireup ${escaped(version)}, Node ${machine.node}, Linux ${escaped(machine.kernel)}, ${machine.cpus} x ${escaped(machine.cpu || machine.arch)}; ${begun}.</p>
 <p>Medians of ${pairs} turns. A ratio is the median of the ratios of each turn, with its 95&nbsp;% interval. The floor is
-a plain loop that does no more than it must: canned answers on the same sockets, or posix_spawn and waiting. <i>floor again</i> is the same program in the same turn: how far it is from 1 is what the noise is worth.</p>
+a plain loop that does no more than it must: canned answers on the same sockets, or posix_spawn and waiting. <i>floor again</i> is the same program in the same turn: its distance from 1 is the noise.</p>
 ${ratios.join('\n')}
 ${times.join('\n')}
 <pre>${escaped([...figures.flatMap(figureLines), ...grown].join('\n'))}</pre>

@@ -1,4 +1,4 @@
-/** What `wireup bench` does. */
+/** The action of `wireup bench`. */
 import { arch, availableParallelism, cpus, release } from 'node:os';
 import type { Benchmark, BenchOptions } from '../bench.js';
 import { print, say } from '../report.js';
@@ -11,11 +11,11 @@ import { BenchProgress } from './progress.mjs';
 import { htmlReport } from './report.mjs';
 import { growth, median } from './statistics.mjs';
 
-/** How the cost of a rank grows with their number. */
+/** The growth of the cost of a rank with the number of ranks. */
 export interface Growth {
   what: Benchmark;
   pmi?: string;
-  /** Time a rank grows as N to this power: 0 where it does not depend on N. */
+  /** The time for each rank grows as N to the power of this exponent; 0 means that it does not depend on N. */
   exponent: number;
 }
 
@@ -36,7 +36,7 @@ function plansOf(what: readonly Benchmark[], { ranks, pmi, pairs, swarm, load = 
   );
 }
 
-/** A barrier, or an exchange, is done by all ranks: the cost of each of them is what can stay the same. */
+/** All ranks take part in a barrier or an exchange, so the time is divided by their number. */
 function growths(figures: readonly Figure[]): Growth[] {
   const groups = new Map<string, Figure[]>();
   for (const figure of figures) {
@@ -52,7 +52,7 @@ function growths(figures: readonly Figure[]): Growth[] {
   });
 }
 
-/** Ends what runs, then the tool, as the signal would have. */
+/** At a signal, ends what is running and sets the exit code of the signal. */
 function abortedBySignals(): AbortSignal {
   const controller = new AbortController();
   for (const [signal, code] of [
@@ -82,9 +82,9 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     plans.reduce((sum, plan) => sum + launchersOf(plan).length * plan.pairs, 0),
   );
   const figures: Figure[] = [];
-  /** Other launchers that have failed once. */
-  const left = new Set<string>();
-  /** What failed and why, and in which benchmarks: each is told once. */
+  /** The other launchers that have failed once. */
+  const excluded = new Set<string>();
+  /** Each failure with its reason, and the benchmarks that it happened in. Each is reported once. */
   const failures = new Map<string, string[]>();
   const load = options.load === undefined ? undefined : await startLoad(options.load);
   try {
@@ -94,14 +94,14 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
       progress.at(title);
       const figure = await measure(
         plan,
-        launchersOf(plan).filter(({ name }) => !left.has(name)),
+        launchersOf(plan).filter(({ name }) => !excluded.has(name)),
         signal,
         () => progress.step(),
         ({ name, essential }, why) => {
-          const line = `${name === AGAIN ? 'floor' : name} failed${essential ? '' : ' and is left out from there on'}: ${why}`;
+          const line = `${name === AGAIN ? 'floor' : name} failed${essential ? '' : ' and is not used again'}: ${why}`;
           failures.set(line, [...(failures.get(line) ?? []), title]);
           if (essential) process.exitCode = 1;
-          else left.add(name);
+          else excluded.add(name);
         },
       );
       if (figure === undefined) continue;
@@ -116,7 +116,7 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
   }
   for (const [line, titles] of failures) say(`${titles.join('; ')}: ${line}`);
   if (signal.aborted) say(`stopped: ${figures.length} of ${plans.length} benchmarks have figures`);
-  // An older report is worth more than an empty one.
+  // An older report is better than an empty one.
   if (figures.length === 0) return;
   const report: Report = {
     version,

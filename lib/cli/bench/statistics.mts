@@ -1,11 +1,11 @@
-/** What a series of turns says. */
+/** Statistics of a series of turns. */
 import { binomialDistribution, linearRegression, median } from 'simple-statistics';
 
 export { median };
 
 export interface Ratio {
   median: number;
-  /** Its 95 % interval; null where there were fewer turns than such an interval needs (6). */
+  /** Its 95 % interval; null if there are fewer turns than such an interval needs (6). */
   low: number | null;
   high: number | null;
 }
@@ -13,8 +13,8 @@ export interface Ratio {
 const CONFIDENCE = 0.95;
 
 /**
- * The interval of a median by order statistics: a value lies below the true median as often as a coin falls on one
- * side, so how many do is binomial. Nothing is assumed of how the values are spread.
+ * The interval of a median by order statistics: each value lies below the true median with a probability of one half,
+ * so the number of those that do is binomial. It assumes nothing about the distribution of the values.
  */
 function intervalOf(sorted: readonly number[]): [number | null, number | null] {
   const chances = binomialDistribution(sorted.length, 0.5)!;
@@ -24,7 +24,7 @@ function intervalOf(sorted: readonly number[]): [number | null, number | null] {
   return cut === 0 ? [null, null] : [sorted[cut - 1]!, sorted[sorted.length - cut]!];
 }
 
-/** Of two series that were taken in turn: the median of the ratios of each turn that both have. */
+/** Of two series that were taken in turn: the median of the ratios of all turns that both have. */
 export function pairedRatio(values: readonly number[], others: readonly number[]): Ratio {
   const ratios = values
     .slice(0, others.length)
@@ -34,7 +34,7 @@ export function pairedRatio(values: readonly number[], others: readonly number[]
   return { median: median(ratios), low, high };
 }
 
-/** The e of a cost that grows as N to the power of e. Undefined for fewer than three points. */
+/** The exponent e of a cost that grows as N to the power of e. Undefined for fewer than three points. */
 export function growth(points: readonly (readonly [ranks: number, cost: number])[]): number | undefined {
   if (points.length < 3) return undefined;
   return linearRegression(points.map(([ranks, cost]) => [Math.log(ranks), Math.log(cost)])).m;

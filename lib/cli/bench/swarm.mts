@@ -1,4 +1,4 @@
-/** A server in a process of its own, and connections to it from few others. */
+/** A server in a process of its own, with many connections from few other processes. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
@@ -18,7 +18,7 @@ interface Document {
   ranks: { env: { PMI_PORT: string; PMI_ID: string } }[];
 }
 
-/** The command of each server, and how it says where it listens: in its first line. */
+/** The command of each server, and a function that reads its address from the first line that it prints. */
 const servers: Record<
   string,
   { command: (ranks: number, pmi: Transport) => string[]; read: (line: string, ranks: number) => Served }
