@@ -12,8 +12,8 @@ import { needs } from '../support/installed';
 import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines, run, Run, wireup } from '../support/run';
-import { closePretenders, isCommand, mostly, pretend } from '../support/pretend';
-import { needsRoot, OTHER_UID } from '../support/strangers';
+import { closeFakeServers, isCommand, normalExcept, startFakeServer } from '../support/fake-server';
+import { needsRoot, OTHER_UID } from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 45_000 });
 
@@ -22,7 +22,7 @@ const noMpi = needs('cc');
 
 const closers: (() => void)[] = [];
 afterEach(() => {
-  closePretenders();
+  closeFakeServers();
   for (const close of closers.splice(0)) close();
 });
 
@@ -99,7 +99,7 @@ const rows: ErrorCase[] = [
   {
     title: 'what is no PMI server',
     environment: async () => ({
-      PMI_PORT: await pretend(() => 'HTTP/1.1 400 Bad Request\r\n\r\n'),
+      PMI_PORT: await startFakeServer(() => 'HTTP/1.1 400 Bad Request\r\n\r\n'),
       PMI_ID: '1',
     }),
     code: 'ERR_PMI_PROTOCOL',
@@ -109,11 +109,11 @@ const rows: ErrorCase[] = [
   {
     title: 'a server that speaks PMI-2 only',
     environment: async () => ({
-      PMI_PORT: await pretend(
-        mostly((line) =>
+      PMI_PORT: await startFakeServer(
+        normalExcept((line) =>
           line.startsWith('cmd=init ')
             ? 'cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n'
-            : 'as ever',
+            : 'normal',
         ),
       ),
       PMI_ID: '1',
@@ -168,7 +168,7 @@ describe.each(rows)('$title', ({ environment, code, exitCode, message, ownProces
 
 describe('the end of the server', () => {
   const drop = (command: string) =>
-    pretend(mostly((line) => (isCommand(line, command) ? undefined : 'as ever')));
+    startFakeServer(normalExcept((line) => (isCommand(line, command) ? undefined : 'normal')));
 
   it.each([
     ['get', (pmi: PmiClient) => pmi.get('key')],
@@ -204,7 +204,7 @@ describe('the end of the server', () => {
 it.skipIf(noMpi.missing)(`signals do not shorten the timeout of libpmi${noMpi.note}`, async () => {
   let answer = (_text: string): void => undefined;
   const slow = new Promise<string>((resolve) => (answer = resolve));
-  const address = await pretend(mostly((line) => (isCommand(line, 'get') ? slow : 'as ever')));
+  const address = await startFakeServer(normalExcept((line) => (isCommand(line, 'get') ? slow : 'normal')));
   const ticking = new Run([program('libpmi_calls'), library, 'timer'], {
     environment: { PMI_PORT: address, PMI_ID: '1' },
   });
@@ -215,7 +215,7 @@ it.skipIf(noMpi.missing)(`signals do not shorten the timeout of libpmi${noMpi.no
 
 describe('a silent server', () => {
   it('is a timeout in the handshake', async () => {
-    const address = await pretend(() => '');
+    const address = await startFakeServer(() => '');
     await expect(PmiClient.connect({ address, id: '1', timeout: 100 })).rejects.toMatchObject({
       code: 'ERR_PMI_TIMEOUT',
       // The time includes the lookup of the address, so it varies.
@@ -239,7 +239,7 @@ describe('a silent server', () => {
     ['get', (pmi: PmiClient, options: object) => pmi.cliqueRanks(options)],
     ['finalize', (pmi: PmiClient, options: object) => pmi.finalize(options)],
   ] as const)('is a timeout of %s', async (command, call) => {
-    const address = await pretend(mostly((line) => (isCommand(line, command) ? '' : 'as ever')));
+    const address = await startFakeServer(normalExcept((line) => (isCommand(line, command) ? '' : 'normal')));
     const pending = {
       code: 'ERR_PMI_PENDING',
       message: expect.stringMatching(/was given up, and the server answers in order/) as string,
@@ -264,7 +264,9 @@ describe('a silent server', () => {
   });
 
   it('gives wireup pmi barrier --timeout exit code 4', async () => {
-    const address = await pretend(mostly((line) => (line.startsWith('cmd=barrier') ? '' : 'as ever')));
+    const address = await startFakeServer(
+      normalExcept((line) => (line.startsWith('cmd=barrier') ? '' : 'normal')),
+    );
     const result = await run(wireup('pmi', 'barrier', '--timeout', '1'), {
       environment: { PMI_PORT: address, PMI_ID: '1' },
     });
@@ -274,9 +276,9 @@ describe('a silent server', () => {
 });
 
 it('a clique is computed from flux.taskmap if the server has no process mapping', async () => {
-  const address = await pretend(
-    mostly((line) => {
-      if (!isCommand(line, 'get')) return 'as ever';
+  const address = await startFakeServer(
+    normalExcept((line) => {
+      if (!isCommand(line, 'get')) return 'normal';
       if (line.endsWith('key=PMI_process_mapping')) return 'cmd=get_result rc=0 value=\n';
       return line.endsWith('key=flux.taskmap')
         ? 'cmd=get_result rc=0 value={"version":1,"map":[[0,1,2,1]]}\n'
@@ -290,9 +292,9 @@ it('a clique is computed from flux.taskmap if the server has no process mapping'
 
 describe('the clique of rank 1 of 2', () => {
   const serve = (mapping: string): Promise<string> =>
-    pretend(
-      mostly((line) =>
-        line.endsWith('key=PMI_process_mapping') ? `cmd=get_result rc=0 value=${mapping}\n` : 'as ever',
+    startFakeServer(
+      normalExcept((line) =>
+        line.endsWith('key=PMI_process_mapping') ? `cmd=get_result rc=0 value=${mapping}\n` : 'normal',
       ),
     );
   const rows: [string, number[]][] = [
@@ -359,7 +361,7 @@ describe('the clique of rank 1 of 2', () => {
 it('a socket without permission gives ERR_PMI_CONNECT', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'denied-'));
   closers.push(() => rmSync(folder, { recursive: true }));
-  const address = await pretend(() => '', join(folder, 'socket'));
+  const address = await startFakeServer(() => '', join(folder, 'socket'));
   chmodSync(folder, 0);
   closers.unshift(() => chmodSync(folder, 0o700));
   const script = `

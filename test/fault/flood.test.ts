@@ -12,7 +12,14 @@ import { long } from '../support/long';
 import { eventually } from '../support/processes';
 import { program } from '../support/programs';
 import { lines, Run, toolLines, wireupRun, type Transport } from '../support/run';
-import { needsRoot, OTHER_UID, Stranger, targetOf, type Target, type Task } from '../support/strangers';
+import {
+  needsRoot,
+  OTHER_UID,
+  HostileClient,
+  targetOf,
+  type Target,
+  type Task,
+} from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 150_000 });
 const deadline = 120_000;
@@ -72,12 +79,12 @@ class Job {
 }
 
 /** Distributes the connections over processes, because of the limit on open files. */
-function startClients(task: Task, uid: number | undefined): Stranger[] {
+function startClients(task: Task, uid: number | undefined): HostileClient[] {
   const perProcess = 1000;
   const total = task.count ?? 1;
   return Array.from(
     { length: Math.ceil(total / perProcess) },
-    (_, i) => new Stranger({ ...task, count: Math.min(perProcess, total - i * perProcess) }, uid),
+    (_, i) => new HostileClient({ ...task, count: Math.min(perProcess, total - i * perProcess) }, uid),
   );
 }
 
@@ -88,12 +95,12 @@ const users: [string, number | undefined, boolean][] = [
 ];
 
 const attacks: [string, Omit<Task, 'target'>][] = [
-  ['an incomplete line', { manner: 'idle', text: 'cmd=ini' }],
-  ['idle connections', { manner: 'idle', count: connections }],
-  ['connections that are closed at once', { manner: 'shoot', count: connections }],
-  ['lines without end', { manner: 'endless', count: 4 }],
-  ['random bytes', { manner: 'noise', count: 4 }],
-  ['wrong guesses', { manner: 'idle', text: 'cmd=initack pmiid=0\n', count: 1000 }],
+  ['an incomplete line', { behaviour: 'idle', text: 'cmd=ini' }],
+  ['idle connections', { behaviour: 'idle', count: connections }],
+  ['connections that are closed at once', { behaviour: 'send and close', count: connections }],
+  ['lines without end', { behaviour: 'endless', count: 4 }],
+  ['random bytes', { behaviour: 'noise', count: 4 }],
+  ['wrong guesses', { behaviour: 'idle', text: 'cmd=initack pmiid=0\n', count: 1000 }],
 ];
 
 const compiler = needs(long ? 'mpicc' : 'cc');
@@ -104,7 +111,7 @@ describe.skipIf(compiler.missing)(`64 ranks of ${client} connect and finish${com
       const clients = startClients({ ...task, target: await job.target() }, uid);
       try {
         // Transient connections continue during the job. Persistent ones are established before it begins.
-        if (task.manner !== 'shoot') await Promise.all(clients.map((one) => one.ready));
+        if (task.behaviour !== 'send and close') await Promise.all(clients.map((one) => one.ready));
         await job.openGate();
       } finally {
         for (const one of clients) one[Symbol.dispose]();
@@ -116,10 +123,10 @@ describe.skipIf(compiler.missing)(`64 ranks of ${client} connect and finish${com
     const job = new Job('unix');
     const target = await job.target();
     const persistent = attacks
-      .filter(([, { manner }]) => manner !== 'shoot')
+      .filter(([, { behaviour }]) => behaviour !== 'send and close')
       .flatMap(([, task]) => startClients({ ...task, target }, undefined));
     const transient = attacks
-      .filter(([, { manner }]) => manner === 'shoot')
+      .filter(([, { behaviour }]) => behaviour === 'send and close')
       .flatMap(([, task]) => startClients({ ...task, target }, undefined));
     try {
       await Promise.all(persistent.map((one) => one.ready));

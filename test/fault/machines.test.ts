@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { needs, installed } from '../support/installed';
 import { lines, Run, run, wireup } from '../support/run';
-import { needsRoot } from '../support/strangers';
+import { needsRoot } from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 60_000 });
 

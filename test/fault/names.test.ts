@@ -10,7 +10,7 @@ import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { listNames, NameServer, PmiClient, PmiServer } from '../../dist/index.js';
 import { root } from '../support/root';
 import { lines, Run, run, wireup } from '../support/run';
-import { needsRoot, OTHER_UID, stranger, Stranger } from '../support/strangers';
+import { needsRoot, OTHER_UID, HostileClient, runHostileClient } from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -290,9 +290,9 @@ describe('a name server', () => {
   it('is not delayed by invalid data from other connections of the same user', async () => {
     const server = await serve();
     const target = { path: address };
-    using noise = new Stranger({ target, manner: 'noise', count: 4 });
-    using endless = new Stranger({ target, manner: 'endless', text: '     5hello', count: 4 });
-    using idle = new Stranger({ target, manner: 'idle', count: 100 });
+    using noise = new HostileClient({ target, behaviour: 'noise', count: 4 });
+    using endless = new HostileClient({ target, behaviour: 'endless', text: '     5hello', count: 4 });
+    using idle = new HostileClient({ target, behaviour: 'idle', count: 100 });
     await Promise.all([noise.ready, endless.ready, idle.ready]);
     const job = await startPublisher();
     expect(await resultsOf(1, 'lookup ocean')).toEqual(['lookup: tag#0$']);
@@ -314,10 +314,13 @@ it.skipIf(other.missing)(`another user can neither list nor publish names${other
   // The first messages of a client: hello with the kvsname "k", and the request for all names.
   const hello = '    10\0\u0001\0\0\0\u0001\0\0\0k';
   const list = '     5\u0002\0\0\0\0';
-  expect(await stranger({ target: { path: address }, manner: 'talk', text: hello + list }, OTHER_UID)).toBe(
-    '',
-  );
-  using own = new Stranger({ target: { path: address }, manner: 'idle', text: hello + list });
+  expect(
+    await runHostileClient(
+      { target: { path: address }, behaviour: 'send and read', text: hello + list },
+      OTHER_UID,
+    ),
+  ).toBe('');
+  using own = new HostileClient({ target: { path: address }, behaviour: 'idle', text: hello + list });
   await own.ready;
   expect(await resultsOf(1, 'lookup ocean')).toEqual(['lookup: tag#0$']);
   job.kill('SIGUSR1');

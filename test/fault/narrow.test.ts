@@ -12,7 +12,7 @@ import { eventually } from '../support/processes';
 import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines, Run, toolLines, wireupRun } from '../support/run';
-import { Stranger, targetOf, type Target } from '../support/strangers';
+import { HostileClient, targetOf, type Target } from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 120_000 });
 const deadline = 100_000;
@@ -68,7 +68,11 @@ describe.skipIf(tools.missing).each(['tcp', 'unix'] as const)(
             ],
             { deadline },
           );
-          using crowd = new Stranger({ target: await targetFor(run), manner: 'crowd', count: connections });
+          using crowd = new HostileClient({
+            target: await targetFor(run),
+            behaviour: 'reconnect',
+            count: connections,
+          });
           await crowd.ready;
           const opened = openSync(gate, 'r+');
           const result = await run.done.finally(() => closeSync(opened));

@@ -11,7 +11,7 @@ import { eventually } from '../support/processes';
 import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines, Run, run, wireup, wireupRun } from '../support/run';
-import { needsRoot, OTHER_UID } from '../support/strangers';
+import { needsRoot, OTHER_UID } from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -41,9 +41,7 @@ it.skipIf(compiler.missing || superuser.missing)(
     const server = new Run(wireup('serve', '-n', '1', '--address', `unix://${path}`, '--allow-uid', '0'));
     await server.until(({ stdout }) => stdout.endsWith('\n'));
     chmodSync(path, 0o777);
-    expect((await run([program('named_stranger'), `${OTHER_UID}`, `${unprintable}\u00e9`, path])).code).toBe(
-      0,
-    );
+    expect((await run([program('named_client'), `${OTHER_UID}`, `${unprintable}\u00e9`, path])).code).toBe(0);
     expect(await eventually(() => server.stderr.endsWith(' is not allowed\n'), 20_000), server.stderr).toBe(
       true,
     );

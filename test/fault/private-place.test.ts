@@ -21,7 +21,7 @@ import { eventually } from '../support/processes';
 import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines, Run, run, wireup, wireupRun } from '../support/run';
-import { needsRoot, OTHER_UID } from '../support/strangers';
+import { needsRoot, OTHER_UID } from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -140,12 +140,7 @@ describe.skipIf(tools.missing || superuser.missing)(
       const server = new Run([...bare, ...wireup('serve', '-n', '1', '--address', 'unix')], { environment });
       await server.until(({ stdout }) => stdout.endsWith('\n'));
       const name = /unix:\/\/@(wireup-[0-9a-f]{32})/.exec(server.stdout)![1]!;
-      const other = await run([
-        program('named_stranger'),
-        `${OTHER_UID}`,
-        `other-${process.pid}`,
-        `@${name}`,
-      ]);
+      const other = await run([program('named_client'), `${OTHER_UID}`, `other-${process.pid}`, `@${name}`]);
       expect(other.code).toBe(0);
       expect(
         await eventually(() => server.stderr.includes(`uid ${OTHER_UID} is not allowed`), 20_000),

@@ -14,7 +14,7 @@ import { needs } from '../support/installed';
 import { program } from '../support/programs';
 import { root } from '../support/root';
 import { lines, Run, run, toolLines, wireupRun } from '../support/run';
-import { stranger, targetOf } from '../support/strangers';
+import { runHostileClient, targetOf } from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -187,7 +187,12 @@ describe('unidentified connections', () => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
     const events = server.events();
     const count = maxWaiting + 1000;
-    await stranger({ target: targetOf(server.address!), manner: 'shoot', text: 'cmd=get\n', count });
+    await runHostileClient({
+      target: targetOf(server.address!),
+      behaviour: 'send and close',
+      text: 'cmd=get\n',
+      count,
+    });
     await using pmi = await PmiClient.fromEnv({ env: server.env(0) });
     await pmi.barrier();
     await pmi.finalize();

@@ -13,7 +13,14 @@ import { needs } from '../support/installed';
 import { eventually } from '../support/processes';
 import { program } from '../support/programs';
 import { lines, Run, wireup } from '../support/run';
-import { needsRoot, OTHER_UID, refusedCode, stranger, targetOf, type Target } from '../support/strangers';
+import {
+  needsRoot,
+  OTHER_UID,
+  refusedCode,
+  runHostileClient,
+  targetOf,
+  type Target,
+} from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -76,7 +83,9 @@ describe.skipIf(root.missing).each(['tcp', 'unix'])(
         await expect(PmiClient.fromEnv({ env })).rejects.toMatchObject({
           code: expect.stringMatching(refusedCode) as string,
         });
-        expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toMatch(/cmd=finalize_ack\n$/);
+        expect(await runHostileClient({ target, behaviour: 'send and read', text }, OTHER_UID)).toMatch(
+          /cmd=finalize_ack\n$/,
+        );
         expect(await server.done).toMatchObject({
           code: 0,
           stderr: expect.stringMatching(/^wireup: refused .*\(uid 0.*\): uid 0 is not allowed\n$/) as string,
@@ -89,7 +98,7 @@ describe.skipIf(root.missing).each(['tcp', 'unix'])(
         const { server, env, target, text } = await serve(address(), ...options);
         // With this mode, only the check of the uid refuses the connection.
         if ('path' in target) chmodSync(target.path, 0o777);
-        expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toBe('');
+        expect(await runHostileClient({ target, behaviour: 'send and read', text }, OTHER_UID)).toBe('');
         const pmi = await PmiClient.fromEnv({ env });
         await pmi.finalize();
         expect(await server.done).toMatchObject({

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
 import { PmiClient, PmiServer, type PmiError } from '../../dist/index.js';
-import { closePretenders, isCommand, mostly, pretend } from '../support/pretend';
+import { closeFakeServers, isCommand, normalExcept, startFakeServer } from '../support/fake-server';
 
-afterEach(closePretenders);
+afterEach(closeFakeServers);
 
 const root = join(__dirname, '../..');
 
@@ -60,15 +60,15 @@ test('pipeline: false sends one request at a time, true sends many; the default 
         });
       });
     const [put, get] = [answer('cmd=put_result rc=0\n'), answer('cmd=get_result rc=0 value=x\n')];
-    const address = await pretend(
-      mostly((line) =>
+    const address = await startFakeServer(
+      normalExcept((line) =>
         isCommand(line, 'put')
           ? put()
           : isCommand(line, 'get')
             ? get()
             : isCommand(line, 'get_my_kvsname')
               ? `cmd=my_kvsname kvsname=${kvsname}\n`
-              : 'as ever',
+              : 'normal',
       ),
     );
     const pmi = await PmiClient.connect({ address, id: '1', pipeline });
@@ -175,7 +175,9 @@ test('after a barrier has timed out, requests reject until the barrier ends, and
   const pending = {
     code: 'ERR_PMI_PENDING',
     rank: 0,
-    message: expect.stringMatching(/: put k: the wait for barrier was given up, and the server answers in order/) as string,
+    message: expect.stringMatching(
+      /: put k: the wait for barrier was given up, and the server answers in order/,
+    ) as string,
   };
   await expect(one.put('k', '1')).rejects.toMatchObject(pending);
   await expect(one.finalize()).rejects.toMatchObject({ code: 'ERR_PMI_PENDING' });

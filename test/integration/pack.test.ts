@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { needsRoot } from '../support/strangers';
+import { needsRoot } from '../support/hostile-clients';
 import { long } from '../support/long';
 import { examplesOf, masked } from '../support/readme';
 import { makeBareBin, pack, timeout, User, type Packed } from '../support/packed';

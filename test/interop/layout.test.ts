@@ -1,4 +1,4 @@
-// Several simulated nodes on this machine, and several programs in one job, as MPI reports them.
+// Several pretended nodes on this machine, and several programs in one job, as MPI reports them.
 
 import { hostname } from 'node:os';
 
@@ -53,7 +53,7 @@ const mpicc = needs('mpicc');
 const isRoot = process.getuid!() === 0;
 
 describe.skipIf(mpicc.missing)(`MPI${mpicc.note}`, () => {
-  // Only root may give a simulated node a name of its own. For other users all have the name of this machine.
+  // Only root may give a pretended node a name of its own. For other users all have the name of this machine.
   const nameOf = (node: number): string => (isRoot ? `node${node}` : hostname());
 
   it.each([
@@ -197,7 +197,7 @@ describe.skipIf(mpicc.missing)(`MPI${mpicc.note}`, () => {
     }
   });
 
-  it('has one world for several programs on simulated nodes', async () => {
+  it('has one world for several programs on pretended nodes', async () => {
     const { code, stdout } = await run(
       wireup('run', '-n', '2', '--map', 'cyclic:2', program('nodes'), ':', '-n', '2', program('nodes')),
     );

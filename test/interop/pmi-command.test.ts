@@ -3,12 +3,12 @@
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { closePretenders, isCommand, mostly, pretend } from '../support/pretend';
+import { closeFakeServers, isCommand, normalExcept, startFakeServer } from '../support/fake-server';
 import { needs, installed } from '../support/installed';
 import { lines, run, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 90_000 });
-afterEach(closePretenders);
+afterEach(closeFakeServers);
 
 const size = 3;
 const peers = needs('mpiexec');
@@ -122,8 +122,8 @@ describe.each(launchers)('as ranks of %s, wireup pmi', (_, launcher, missing, no
 });
 
 describe('the exit code of wireup pmi', () => {
-  const withServer = async (odd: Parameters<typeof mostly>[0]) => ({
-    environment: { PMI_PORT: await pretend(mostly(odd)), PMI_ID: '1' },
+  const withServer = async (odd: Parameters<typeof normalExcept>[0]) => ({
+    environment: { PMI_PORT: await startFakeServer(normalExcept(odd)), PMI_ID: '1' },
   });
 
   it.each([
@@ -131,7 +131,7 @@ describe('the exit code of wireup pmi', () => {
     ['exchange', 'put'],
     ['bench', 'barrier_in'],
   ])('is 5 if the server ends during %s', async (probe, command) => {
-    const gone = await withServer((line) => (isCommand(line, command) ? undefined : 'as ever'));
+    const gone = await withServer((line) => (isCommand(line, command) ? undefined : 'normal'));
     const result = await run(wireup('pmi', probe), gone);
     expect(result).toMatchObject({ code: 5, stdout: '' });
     expect(result.stderr).toMatch(/^wireup: rank 1: tcp:\/\/\S+: the server closed the connection\n$/);
@@ -139,7 +139,7 @@ describe('the exit code of wireup pmi', () => {
 
   it('is 6 if the server refuses a request', async () => {
     const full = await withServer((line) =>
-      isCommand(line, 'put') ? 'cmd=put_result rc=-1 msg=no_space_left\n' : 'as ever',
+      isCommand(line, 'put') ? 'cmd=put_result rc=-1 msg=no_space_left\n' : 'normal',
     );
     const result = await run(wireup('pmi', 'exchange'), full);
     expect(result).toMatchObject({ code: 6, stdout: '' });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
-import { needsRoot } from '../support/strangers';
+import { needsRoot } from '../support/hostile-clients';
 import { needs, installed } from '../support/installed';
 import { program } from '../support/programs';
 import { root } from '../support/root';

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { isRoot } from './strangers';
+import { isRoot } from './hostile-clients';
 
 const checkout = join(__dirname, '../..');
 /** Debian's user `nobody`, who owns no files. */

@@ -1,4 +1,4 @@
-// A Slurm cluster of simulated nodes n1, n2, ... on this machine, for one test file: munged, slurmctld and one slurmd a
+// A Slurm cluster of pretended nodes n1, n2, ... on this machine, for one test file: munged, slurmctld and one slurmd a
 // node, on ports of their own and with all their files in one folder. It needs root, because each slurmd runs with a
 // host name of its own.
 

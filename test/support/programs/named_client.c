@@ -1,4 +1,4 @@
-// named_stranger UID NAME PATH: as user UID, connects to the unix socket PATH from a socket that is bound to
+// named_client UID NAME PATH: as user UID, connects to the unix socket PATH from a socket that is bound to
 // the abstract NAME, and waits until the server closes the connection. With UID 0 the user stays the same. A
 // PATH that begins with '@' is an abstract name.
 #define _GNU_SOURCE
@@ -17,7 +17,7 @@ static void check(int ok, const char* what) {
 }
 
 int main(int argc, char** argv) {
-  check(argc == 4, "usage: named_stranger UID NAME PATH");
+  check(argc == 4, "usage: named_client UID NAME PATH");
   const uid_t uid = (uid_t)strtoul(argv[1], NULL, 10);
   check(uid == 0 || setresuid(uid, uid, uid) == 0, "setresuid");
   const int fd = socket(AF_UNIX, SOCK_STREAM, 0);

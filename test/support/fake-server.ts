@@ -1,28 +1,28 @@
-// PMI servers that say what a test likes.
+// PMI servers whose replies a test determines.
 
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** To a line: what is said, or undefined to hang up. A promise holds up what is said to later lines too. */
-type Said = string | undefined;
-export type Answer = (line: string) => Said | Promise<Said>;
+/** The reply to a line, or undefined to close the connection. A promise delays this reply and the later ones. */
+type Reply = string | undefined;
+export type Responder = (line: string) => Reply | Promise<Reply>;
 
 const closers: (() => void)[] = [];
 
-/** For afterEach. */
-export function closePretenders(): void {
+/** Closes all fake servers. For afterEach. */
+export function closeFakeServers(): void {
   for (const close of closers.splice(0)) close();
 }
 
-/** Serves until closePretenders(). Returns its PMI_PORT. */
-export async function pretend(answer: Answer, path?: string): Promise<string> {
+/** Starts a server that serves until closeFakeServers(). Returns its PMI_PORT. */
+export async function startFakeServer(respond: Responder, path?: string): Promise<string> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
     sockets.add(socket);
     let rest = '';
     let last: Promise<void> = Promise.resolve();
-    const say = (said: Said): void => {
-      if (said === undefined) socket.destroy();
-      else socket.write(said);
+    const send = (reply: Reply): void => {
+      if (reply === undefined) socket.destroy();
+      else socket.write(reply);
     };
     socket.setEncoding('latin1');
     socket.on('error', () => undefined);
@@ -30,8 +30,8 @@ export async function pretend(answer: Answer, path?: string): Promise<string> {
       const complete = (rest + text).split('\n');
       rest = complete.pop()!;
       for (const line of complete) {
-        const said = answer(line);
-        last = last.then(() => said).then(say);
+        const reply = respond(line);
+        last = last.then(() => reply).then(send);
       }
     });
   });
@@ -47,11 +47,11 @@ export async function pretend(answer: Answer, path?: string): Promise<string> {
 
 export const isCommand = (line: string, command: string): boolean => line.split(' ')[0] === `cmd=${command}`;
 
-/** A good server of rank 1 of 2, but for what `odd` says of a line. */
-export function mostly(odd: (line: string) => Said | Promise<Said>): Answer {
+/** The responder of a normal server, to rank 1 of 2. `override` may return another reply to a line, or 'normal'. */
+export function normalExcept(override: (line: string) => Reply | Promise<Reply>): Responder {
   return (line) => {
-    const said = odd(line);
-    if (said !== 'as ever') return said;
+    const reply = override(line);
+    if (reply !== 'normal') return reply;
     const name = /^cmd=(\S+)/.exec(line)?.[1] ?? '';
     return (
       {

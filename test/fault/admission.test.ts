@@ -14,12 +14,12 @@ import {
   needsRoot,
   OTHER_UID,
   refusedCode,
-  stranger,
-  Stranger,
+  runHostileClient,
+  HostileClient,
   targetOf,
-  type Manner,
+  type Behaviour,
   type Target,
-} from '../support/strangers';
+} from '../support/hostile-clients';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -30,7 +30,7 @@ function impersonate(server: PmiServer, rank: number): string {
   const { PMI_ID: id } = server.env(rank);
   return (
     `cmd=initack pmiid=${id}\ncmd=init pmi_version=1 pmi_subversion=1\n` +
-    `cmd=put kvsname=${server.kvsname} key=stranger value=here\ncmd=barrier_in\n`
+    `cmd=put kvsname=${server.kvsname} key=intruder value=here\ncmd=barrier_in\n`
   );
 }
 
@@ -60,7 +60,7 @@ async function expectUntouched(server: PmiServer, address?: string): Promise<voi
 const root = needsRoot();
 
 // A folder that every user can pass through.
-const folder = mkdtempSync(join(tmpdir(), 'strangers-'));
+const folder = mkdtempSync(join(tmpdir(), 'admission-'));
 chmodSync(folder, 0o755);
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -96,7 +96,12 @@ describe.skipIf(root.missing)(`another user with the right PMI_ID${root.note}`, 
       makeAccessible(server);
       for (const target of targetsOf(server)) {
         const events = server.events();
-        expect(await stranger({ target, manner: 'talk', text: impersonate(server, 0) }, OTHER_UID)).toBe('');
+        expect(
+          await runHostileClient(
+            { target, behaviour: 'send and read', text: impersonate(server, 0) },
+            OTHER_UID,
+          ),
+        ).toBe('');
         const { peer, reason } = await nextRejected(events);
         expect(peer.uid).toBe(OTHER_UID);
         expect(peer.pid === undefined).toBe(!('path' in target));
@@ -105,15 +110,15 @@ describe.skipIf(root.missing)(`another user with the right PMI_ID${root.note}`, 
       await expectUntouched(server, uriOf(targetsOf(server)[0]!));
     });
 
-    it.each<Manner>(['shoot', 'reset'])(
+    it.each<Behaviour>(['send and close', 'reset'])(
       'is refused if it sends everything and ends the connection at once (%s)',
-      async (manner) => {
+      async (behaviour) => {
         await using server = await PmiServer.listen({ size: 2, address: address! });
         makeAccessible(server);
         const targets = targetsOf(server);
         for (const target of targets) {
-          if ('path' in target && manner === 'reset') continue; // there is no RST on a unix socket
-          await stranger({ target, manner, text: impersonate(server, 0), count: 100 }, OTHER_UID);
+          if ('path' in target && behaviour === 'reset') continue; // there is no RST on a unix socket
+          await runHostileClient({ target, behaviour, text: impersonate(server, 0), count: 100 }, OTHER_UID);
         }
         await expectUntouched(server, uriOf(targets[0]!));
       },
@@ -123,8 +128,8 @@ describe.skipIf(root.missing)(`another user with the right PMI_ID${root.note}`, 
       await using server = await PmiServer.listen({ size: 1, address: address!, allowedUids: [OTHER_UID] });
       const [target] = targetsOf(server);
       // The server itself makes the socket accessible to the allowed users.
-      const output = stranger(
-        { target: target!, manner: 'talk', text: `${impersonate(server, 0)}cmd=finalize\n` },
+      const output = runHostileClient(
+        { target: target!, behaviour: 'send and read', text: `${impersonate(server, 0)}cmd=finalize\n` },
         OTHER_UID,
       );
       const events = server.events();
@@ -143,8 +148,8 @@ describe.skipIf(root.missing)(`another user with the right PMI_ID${root.note}`, 
   ])('is accepted if its uid is allowed by %s', async (_, allowedUids) => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp', allowedUids });
     const events = server.events();
-    using one = new Stranger(
-      { target: targetOf(server.address!), manner: 'idle', text: impersonate(server, 0) },
+    using one = new HostileClient(
+      { target: targetOf(server.address!), behaviour: 'idle', text: impersonate(server, 0) },
       OTHER_UID,
     );
     await one.ready;
@@ -187,10 +192,12 @@ describe.skipIf(root.missing)(`a server of a user other than root${root.note}`, 
       const target = targetOf(uri);
       if ('path' in target) chmodSync(target.path, 0o777);
       for (const uid of [0, OTHER_UID + 1]) {
-        expect(await stranger({ target, manner: 'talk', text }, uid)).toBe('');
+        expect(await runHostileClient({ target, behaviour: 'send and read', text }, uid)).toBe('');
         expect(await line()).toBe(`uid ${uid} is not allowed`);
       }
-      expect(await stranger({ target, manner: 'talk', text }, OTHER_UID)).toMatch(/cmd=finalize_ack\n$/);
+      expect(await runHostileClient({ target, behaviour: 'send and read', text }, OTHER_UID)).toMatch(
+        /cmd=finalize_ack\n$/,
+      );
       expect((await output.next()).done).toBe(true);
     },
   );
@@ -212,9 +219,21 @@ describe('a connection of the user of the server', () => {
       await using server = await PmiServer.listen({ size: 2, address });
       const events = server.events();
       const target = targetOf(server.address!);
-      expect(await stranger({ target, manner: 'talk', text: 'cmd=initack pmiid=0\n', count: 3 })).toBe('');
+      expect(
+        await runHostileClient({
+          target,
+          behaviour: 'send and read',
+          text: 'cmd=initack pmiid=0\n',
+          count: 3,
+        }),
+      ).toBe('');
       expect((await nextRejected(events)).reason).toBe('pmiid is not the PMI_ID of a rank');
-      using guesser = new Stranger({ target, manner: 'idle', text: 'cmd=initack pmiid=0\n', count: 200 });
+      using guesser = new HostileClient({
+        target,
+        behaviour: 'idle',
+        text: 'cmd=initack pmiid=0\n',
+        count: 200,
+      });
       await guesser.ready;
       const ranks = await Promise.all([connectRank(server, 0), connectRank(server, 1)]);
       await Promise.all(ranks.map((pmi) => pmi.barrier()));
@@ -230,7 +249,9 @@ describe('a connection of the user of the server', () => {
       await using server = await PmiServer.listen({ size: 2, address });
       const first = await connectRank(server, 0);
       const text = impersonate(server, 0);
-      expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe('');
+      expect(
+        await runHostileClient({ target: targetOf(server.address!), behaviour: 'send and read', text }),
+      ).toBe('');
       const second = await connectRank(server, 1);
       await Promise.all([first.barrier(), second.barrier()]);
       expect((await server.status()).barrier.number).toBe(1);
@@ -255,7 +276,9 @@ describe('a connection of the user of the server', () => {
   ])('that sends %s is refused without a reply, and the ranks are accepted', async (_, text, reply = '') => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });
     const events = server.events();
-    expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text })).toBe(reply);
+    expect(
+      await runHostileClient({ target: targetOf(server.address!), behaviour: 'send and read', text }),
+    ).toBe(reply);
     await nextRejected(events);
     await expectUntouched(server);
   });
@@ -265,7 +288,7 @@ describe('a connection of the user of the server', () => {
     const events = server.events();
     const initack = `cmd=initack pmiid=${server.env(0).PMI_ID}\n`;
     const text = `${initack}${initack}cmd=init pmi_version=1 pmi_subversion=1\ncmd=finalize\n`;
-    const output = stranger({ target: targetOf(server.address!), manner: 'talk', text });
+    const output = runHostileClient({ target: targetOf(server.address!), behaviour: 'send and read', text });
     const seen: string[] = [];
     for await (const event of events) {
       seen.push(event.type);
@@ -288,7 +311,13 @@ describe('a connection of the user of the server', () => {
   it('that is silent is refused after the handshake timeout', async () => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp', handshakeTimeout: 50 });
     const events = server.events();
-    expect(await stranger({ target: targetOf(server.address!), manner: 'talk', text: 'cmd=ini' })).toBe('');
+    expect(
+      await runHostileClient({
+        target: targetOf(server.address!),
+        behaviour: 'send and read',
+        text: 'cmd=ini',
+      }),
+    ).toBe('');
     expect((await nextRejected(events)).reason).toBe('no initack within 50 ms');
     // No client of the library, because 50 ms may be too short for it.
     expect(await server.status()).toMatchObject({ ranks: { absent: '0' }, rejected: 1, unidentified: 0 });
@@ -297,9 +326,9 @@ describe('a connection of the user of the server', () => {
   it('that never reads is closed, and no other connection waits for it', async () => {
     await using server = await PmiServer.listen({ size: 2, address: 'tcp' });
     const events = server.events();
-    using nonReader = new Stranger({
+    using nonReader = new HostileClient({
       target: targetOf(server.address!),
-      manner: 'endless',
+      behaviour: 'endless',
       text: `cmd=initack pmiid=${server.env(1).PMI_ID}\ncmd=init pmi_version=1 pmi_subversion=1\n`,
       over: `cmd=get kvsname=${server.kvsname} key=PMI_process_mapping\n`,
     });
