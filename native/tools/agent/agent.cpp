@@ -25,19 +25,19 @@ namespace {
 
 using namespace wire::agent;
 
-// When the launcher has gone all must be over within two seconds; what is stuck in the kernel (a dead network
-// file system) is left to init.
+// After the launcher has gone, the job must end within two seconds. A process that is stuck in the kernel (a
+// dead network file system) is left to init.
 constexpr std::chrono::milliseconds kAbandonLimit{1500};
-// How often KILL is sent to ranks that it has not ended.
+// Interval at which ranks that still run receive KILL again.
 constexpr std::chrono::milliseconds kKillAgain{100};
-// How soon we look again whether the launcher has taken the last message.
+// Interval at which the agent checks whether the launcher has taken the last message.
 constexpr std::chrono::milliseconds kFlushCheck{5};
-// A pidfd and two pipes, while it runs; the pipes' other ends and what start_process() needs, while it
-// starts.
+// A running rank takes a pidfd and two pipes. To start one takes the other ends of the pipes, and the fds of
+// start_process().
 constexpr std::size_t kFdsPerRank = 3;
 constexpr std::size_t kFdsToStart = 16;
-// Held until the job ends, for what ends it: a walk through /proc, cgroup.kill and the cgroup's folders, a
-// line on stderr.
+// Reserved for ending the job: to read /proc, to write cgroup.kill, to remove the cgroup's folders, and to
+// print a line on stderr.
 constexpr std::size_t kReservedFds = 8;
 
 std::string host_name() {
@@ -46,7 +46,7 @@ std::string host_name() {
   return name.data();
 }
 
-// A pipe or socket without a reader.
+// Whether `fd` is a pipe or socket without a reader.
 bool is_broken(int fd) {
   pollfd entry{fd, POLLOUT, 0};
   return ::poll(&entry, 1, 0) == 1 && (entry.revents & (POLLERR | POLLHUP)) != 0;
@@ -65,7 +65,7 @@ Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, const Sig
       launcher_(reactor, std::move(launcher), *this),
       guard_(reactor, guard, [this] { abandon(); }) {
   if (!dev_null_) throw os::OsError::last("open", "/dev/null");
-  // The fds of a message are lost when there is no room for them, so it is made before they come.
+  // The kernel drops fds that exceed the limit of open files, so the limit is raised before they arrive.
   os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToStart);
   for (std::size_t i = 0; i < kReservedFds; ++i) {
     reserve_.emplace_back(::fcntl(dev_null_.get(), F_DUPFD_CLOEXEC, 0));
@@ -83,7 +83,7 @@ int Agent::run() {
     abandon();
     reactor_.run();
   }
-  // The guard does that too, when it is there.
+  // The guard removes it too, if it still runs.
   cgroup_.remove();
   if (phase_ == Phase::abandoned) {
     for (const std::string& folder : socket_folders_) os::remove_dead_directory(folder);
@@ -121,7 +121,7 @@ void Agent::on_message(std::string_view packet, std::optional<std::vector<os::Un
 
 const char* Agent::handle(Hello& hello) {
   if (hello_) return "is a second hello";
-  // Sent even to a launcher of another version: it tells its user what does not fit.
+  // Also for a launcher of another version, so that it can report the mismatch.
   send(Ready{kProtocolVersion, ::getpid(), host_name()});
   if (hello.version != kProtocolVersion) return "has another protocol version (launcher and agent differ)";
   hello_ = hello;
@@ -147,7 +147,7 @@ const char* Agent::handle(const PassFds& pass, std::optional<std::vector<os::Uni
     const std::int32_t number = pass.fds[i];
     const auto is_same = [number](const auto& entry) { return entry.second == number; };
     if (number <= STDERR_FILENO || std::ranges::any_of(passed_fds_, is_same)) return "has a bad fd number";
-    // The caller may have it from before its limit was lowered; no process can get such a number anew.
+    // The launcher may have opened it before its limit was lowered. Now no process can get this number.
     if (static_cast<std::uint64_t>(number) >= limit) {
       complain(
           "the caller's fd %d cannot be passed on to ranks: it is not below the limit on open files, %llu",
@@ -156,13 +156,13 @@ const char* Agent::handle(const PassFds& pass, std::optional<std::vector<os::Uni
     }
     passed_fds_.emplace_back(std::move((*fds)[i]), number);
   }
-  // As for those of a Start: the next message's may be as many.
+  // The next message may contain as many fds.
   os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToStart);
   return nullptr;
 }
 
 const char* Agent::handle(SocketFolder& folder) {
-  // Ranks can spawn group after group; those of groups that have ended are gone.
+  // Ranks can spawn many process groups. The folders of groups that have ended no longer exist.
   if (socket_folders_.size() >= folders_to_check_) {
     std::erase_if(socket_folders_, [](const std::string& path) { return ::access(path.c_str(), F_OK) != 0; });
     folders_to_check_ = std::max(kFoldersToCheck, 2 * socket_folders_.size());
@@ -259,10 +259,10 @@ void Agent::start(const StartRank& rank, const Executable& program, std::vector<
   spec.join_fd = cgroup_.joining();
   if (rank.pretend_host) spec.host_name = rank.host;
 
-  // What can fail comes first: a rank that has been started is never reported as one that could not be.
+  // Everything that can fail comes before start(), so that StartFailed is never sent for a running rank.
   if (rank.reads_stdin) input_->add(rank.task, std::move(input.second));
   const pid_t pid = ranks_.start(rank.task, spec);
-  // The interface knows no spawned groups.
+  // The MPIR interface has no spawned process groups.
   if (rank.group == 0) table_.add(rank.rank, pid, program.path);
   send(Started{rank.task, pid, spec.cpus});
 }
@@ -271,11 +271,11 @@ int Agent::output_of(const StartRank& rank, const RankNames& names, int fd, os::
   const OutputMode mode =
       rank.silent ? OutputMode::discard : (fd == STDERR_FILENO ? hello_->err : hello_->out).mode;
   if (mode == OutputMode::discard) return dev_null_.get();
-  // Those of a spawned group are never alone.
+  // Ranks of a spawned process group never inherit it: their output is always joined.
   if (mode == OutputMode::inherit && rank.group == 0) {
     if (!refuses_to_wait(fd)) return fd;
-    // The flag stays as it is for all others who share the description. What cannot be opened again, a socket
-    // for one, is written to by us.
+    // Other processes share the open file, so its O_NONBLOCK flag is not changed. If it cannot be opened
+    // again, such as a socket, the agent writes the rank's output to it.
     opened = open_again(fd, O_WRONLY);
     if (opened) return opened.get();
   }
@@ -294,8 +294,8 @@ const char* Agent::handle(const Status& status) {
   return nullptr;
 }
 
-// A second End can only shorten the grace; when the ranks are gone it is the time that output still has that
-// nobody takes.
+// A second End can only shorten the grace period. After the ranks have ended, it limits how long the agent
+// waits for readers of the output.
 const char* Agent::handle(const End& end) {
   const auto when = os::Reactor::Clock::now() + std::chrono::milliseconds(end.grace_ms);
   if (phase_ == Phase::serving) {
@@ -318,8 +318,8 @@ const char* Agent::handle(const End& end) {
   return nullptr;
 }
 
-// Until their pidfds say that they are over: what could not be signalled now (it ran as another user) may be
-// able to be soon.
+// Repeats until the pidfds report that all ranks have ended. A rank that runs as another user cannot be
+// signalled now, but perhaps later.
 void Agent::kill_ranks() {
   kill_timer_ = 0;
   if (ranks_.none_running()) return;
@@ -330,7 +330,7 @@ void Agent::kill_ranks() {
 
 void Agent::on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool ended) {
   if (phase_ == Phase::abandoned) return;
-  // Where it writes to our stdout itself, nobody else sees that its reader has gone.
+  // If the rank writes to the agent's stdout itself, only its SIGPIPE shows that the reader has gone.
   if (status.signaled && status.value == SIGPIPE && hello_->out.mode == OutputMode::inherit && !ended &&
       is_broken(STDOUT_FILENO)) {
     on_output_lost(EPIPE, "stdout");
@@ -383,7 +383,7 @@ void Agent::finish() {
 }
 
 void Agent::on_message_end(int error) {
-  // A launcher that was killed needs no line.
+  // If the launcher was killed, no message is needed.
   if (error != 0 && error != ECONNRESET)
     complain("the launcher's socket: %s; ending all ranks", std::strerror(error));
   abandon();

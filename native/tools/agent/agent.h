@@ -1,11 +1,12 @@
-// The agent between its launcher and the ranks: what each message does, and the order in which a job ends.
+// The agent between its launcher and the ranks. It handles the launcher's messages and ends the job in
+// phases:
 //
-//   serving    until End
-//   ending     ranks have got TERM, and get KILL after the grace
-//   sweeping   no rank runs; what they left behind is killed
-//   draining   no process is left; their output is written
-//   finished   Done has been said
-//   abandoned  the launcher has gone: everything is killed at once, no output is waited for
+//   serving    until the launcher sends End
+//   ending     ranks have received TERM, and receive KILL after the grace period
+//   sweeping   no rank runs; the agent kills the processes that they left
+//   draining   no process is left; the agent writes the rest of their output
+//   finished   the agent has sent Done
+//   abandoned  the launcher has gone; the agent kills everything at once and does not wait for output
 //
 // Threads: the reactor's.
 #pragma once
@@ -39,18 +40,19 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   struct Signals {
     sigset_t ignored_in_ranks;
     sigset_t blocked_in_ranks;
-    sigset_t not_default;  // in this process, for good
+    sigset_t not_default;  // in this process; does not change
   };
 
   // Throws OsError.
   Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, const Signals& signals, Cgroup& cgroup);
   ~Agent() override;
 
-  // Until everything is over. Returns the exit code.
+  // Runs until the job has ended. Returns the exit code.
   int run();
 
  private:
-  // So many sockets' folders are kept before it is looked which are still there; then twice as many as were.
+  // With this many socket folders the agent forgets those that no longer exist. The next check comes at twice
+  // the number that is left.
   static constexpr std::size_t kFoldersToCheck = 64;
 
   enum class Phase { serving, ending, sweeping, draining, finished, abandoned };
@@ -61,7 +63,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   void on_output_lost(int error, const std::string& subject) override;
   void on_printed() override;
 
-  // Each returns what was wrong with the message, or nullptr.
+  // Each returns what is wrong with the message, or nullptr.
   const char* handle(wire::agent::Hello& hello);
   const char* handle(const wire::agent::PassFds& pass, std::optional<std::vector<os::UniqueFd>> fds);
   const char* handle(wire::agent::SocketFolder& folder);
@@ -72,7 +74,7 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   const char* handle(const wire::agent::End& end);
 
   void start(const wire::agent::StartRank& rank, const Executable& program, std::vector<os::UniqueFd> fds);
-  // The fd that is to be the rank's stdout or stderr; `opened` holds it where it was made for that.
+  // The fd for the rank's stdout or stderr. If it was opened for this, `opened` owns it.
   int output_of(const wire::agent::StartRank& rank, const RankNames& names, int fd, os::UniqueFd& opened);
   void send(const wire::agent::Message& message);
   void kill_ranks();
@@ -87,9 +89,8 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   os::UniqueFd dev_null_;
   std::vector<os::UniqueFd> reserve_;
   std::optional<wire::agent::Hello> hello_;
-  std::vector<std::pair<os::UniqueFd, std::int32_t>>
-      passed_fds_;                // ours, and the number that ranks see it under
-  bool passed_fds_lost_ = false;  // there was no room for some
+  std::vector<std::pair<os::UniqueFd, std::int32_t>> passed_fds_;  // the agent's fd, and its number in ranks
+  bool passed_fds_lost_ = false;                                   // some exceeded the limit of open files
   std::vector<std::string> socket_folders_;
   std::size_t folders_to_check_ = kFoldersToCheck;
   Programs programs_;
@@ -97,9 +98,9 @@ class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
   ProcessTable table_;
   Descendants descendants_;
   std::unique_ptr<Output> output_;
-  std::unique_ptr<Input> input_;  // while ranks read stdin
+  std::unique_ptr<Input> input_;  // exists while ranks read stdin
   Binding binding_;
-  bool bound_ = false;  // binding_ has been planned
+  bool bound_ = false;  // binding_.plan() has been called
   Phase phase_ = Phase::serving;
   os::Reactor::TimerId kill_timer_ = 0;
   os::Reactor::Clock::time_point kill_at_;

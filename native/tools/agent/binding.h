@@ -1,5 +1,5 @@
-// To which CPUs each rank is bound: unit after unit of those that the agent itself may run on, from the first
-// again when the ranks are more than the units.
+// The CPUs that each rank is bound to: one unit for each rank, among the CPUs that the agent may run on.
+// After the last unit it starts again with the first.
 #pragma once
 
 #include <vector>
@@ -11,9 +11,9 @@ namespace wireup::agent {
 
 class Binding {
  public:
-  // Throws OsError: no such CPU, or none that we may use (EINVAL).
+  // Throws OsError: EINVAL if a CPU does not exist or the agent may not use it.
   void plan(const wire::agent::Binding& binding);
-  // For the next rank; empty: it is not bound.
+  // The CPUs of the next rank; empty: not bound.
   const os::CpuSet& next();
 
  private:

@@ -18,16 +18,16 @@
 namespace wireup::agent {
 namespace {
 
-// Those that the agent does not lock, of versions before this, are called wireup-NUMBER.
+// Not "wireup-": older versions, which did not lock their cgroup, called it wireup-NUMBER.
 constexpr const char* kPrefix = "wireup-job-";
-// Each fails only when another starter removes what we have made in the instant before we lock it.
+// An attempt fails only if another job removes the new folder before it is locked.
 constexpr int kAttempts = 3;
 
-// The agent's own, as a path below /sys; empty where it cannot be told.
+// The agent's cgroup, as a path below /sys; empty if it is unknown.
 std::string own_cgroup() {
   std::string own;
   std::ifstream groups("/proc/self/cgroup");
-  // "0::" stands before the path in the one hierarchy of version 2 (cgroups(7)).
+  // The line of the version 2 hierarchy is "0::PATH" (cgroups(7)).
   while (std::getline(groups, own) && !own.starts_with("0::")) {
   }
   if (!own.starts_with("0::/")) return {};
@@ -51,12 +51,12 @@ std::string own_cgroup() {
 void write_one(const std::string& file) {
   const os::UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd) return;
-  // What it does not end is looked for one by one.
+  // If this fails, the agent kills the processes one by one.
   [[maybe_unused]] const ssize_t written = ::write(fd.get(), "1", 1);
 }
 
-// With those below it, which a job inside this one has left when it was killed. False while there is
-// something in one.
+// Removes the cgroup and those below it, which a killed job inside this job has left. Returns false while one
+// of them contains processes.
 bool remove_tree(const std::string& path) {
   if (::rmdir(path.c_str()) == 0 || errno != EBUSY) return true;
   std::error_code none;
@@ -80,7 +80,7 @@ void remove_abandoned(const std::string& parent) {
     if (!folder || ::fstat(folder.get(), &status) != 0 || status.st_uid != ::geteuid()) continue;
     if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
     write_one(path + "/cgroup.kill");
-    // One whose processes are still dying is left to the next starter.
+    // If its processes have not ended yet, the next job removes it.
     remove_tree(path);
   }
 }
@@ -93,7 +93,7 @@ Cgroup::Cgroup() {
   if (!parent.ends_with('/')) parent += '/';
   remove_abandoned(parent);
   for (int i = 0; i < kAttempts; ++i) {
-    // A process id alone is not unique: other pid namespaces may share the tree.
+    // A process id alone is not unique, because several pid namespaces may share the cgroup tree.
     std::array<std::uint64_t, 1> salt;
     os::fill_random(std::as_writable_bytes(std::span(salt)));
     if (make(parent + kPrefix + std::to_string(salt[0]))) return;
@@ -101,10 +101,10 @@ Cgroup::Cgroup() {
 }
 
 bool Cgroup::make(const std::string& path) {
-  // What stands there is somebody else's.
+  // An existing folder belongs to another job.
   if (::mkdir(path.c_str(), 0755) != 0) return false;
   lock_ = open_folder(path);
-  // Another starter may have taken it for abandoned before it was locked.
+  // Another job may have removed it as abandoned before it was locked.
   if (lock_ && ::flock(lock_.get(), LOCK_SH | LOCK_NB) == 0 && ::access(path.c_str(), F_OK) == 0) {
     path_ = path;
     return true;

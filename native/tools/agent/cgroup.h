@@ -1,11 +1,11 @@
-// A cgroup (version 2) of the job's own, below the agent's, where one can be had: /sys is there, and the
-// agent's own may be written to. The kernel then ends all of the job in one stroke, whatever it forks
-// meanwhile (cgroup.kill, Linux 5.14). Where none can be had every call does nothing.
+// A cgroup (version 2) for the job, below the agent's own cgroup. It needs /sys, and permission to write to
+// the agent's cgroup. The kernel then kills all processes of the job at once, even if they fork (cgroup.kill,
+// Linux 5.14). If no cgroup can be made, every method does nothing.
 //
-// Made by the guard before the agent, so that either can end and remove it. The agent holds a lock on its
-// folder (flock(2)): one that nobody has locked was left by an agent and a guard that were killed together,
-// or by a starter that was killed before it had a guard. The next that is made in the same place ends what is
-// in it, and removes it.
+// The guard makes it before it forks the agent, so that both can kill and remove it. The agent holds a
+// flock(2) on its folder. A cgroup without a lock was left by an agent and a guard that were killed together,
+// or by a process that was killed before it became a guard. The next job with the same parent cgroup kills
+// the processes in it and removes it.
 #pragma once
 
 #include <string>
@@ -16,16 +16,16 @@ namespace wireup::agent {
 
 class Cgroup {
  public:
-  // Makes it, and removes those of ours that were left there.
+  // Makes the cgroup, and removes abandoned ones.
   Cgroup();
   Cgroup(const Cgroup&) = delete;
   Cgroup& operator=(const Cgroup&) = delete;
 
-  // An fd by which a process that writes "0" to it joins; -1 where there is none.
+  // A process that writes "0" to this fd joins the cgroup. -1: there is no cgroup.
   int joining();
-  // SIGKILL for all that is in it.
+  // Sends SIGKILL to every process in it.
   void kill() const;
-  // False while there is something in it.
+  // Returns false while it contains processes.
   bool remove() const;
 
  private:

@@ -23,8 +23,8 @@ std::optional<pid_t> parse_pid(std::string_view text) {
   return pid;
 }
 
-// The fourth field of /proc/<pid>/stat. The second, the program's name, stands in parentheses and may hold
-// any byte, parentheses and blanks included; so we count from the last ')'.
+// The fourth field of /proc/<pid>/stat. The second field is the program's name in parentheses. The name may
+// contain any byte, also parentheses and blanks, so the fields are counted from the last ')'.
 std::optional<pid_t> parent_of(int proc, const char* pid) {
   const os::UniqueFd file(::openat(proc, (std::string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return std::nullopt;

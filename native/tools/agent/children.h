@@ -1,5 +1,6 @@
-// The children of this process, zombies among them, as /proc shows them: its own, and the orphans that a
-// subreaper inherits. /proc may be that of a pid namespace above ours. Empty where /proc cannot be read.
+// The children of this process in /proc, with zombies: those that it started, and the orphans that it
+// inherited as a subreaper. Works with the /proc of an outer pid namespace too. Empty if /proc cannot be
+// read.
 #pragma once
 
 #include <sys/types.h>

@@ -16,9 +16,9 @@
 namespace wireup::agent {
 namespace {
 
-// How long a zombie may stand while the job runs. Collecting them costs a walk over all children.
+// How long a zombie may wait while the job runs. Finding zombies takes a walk over all children.
 constexpr std::chrono::milliseconds kReapDelay{10};
-// How often we look for new orphans while the killed ones die.
+// Interval at which new orphans are looked for at the end of the job.
 constexpr std::chrono::milliseconds kLookDelay{20};
 
 }  // namespace
@@ -54,7 +54,7 @@ void Descendants::on_ready(std::uint32_t) {
   }
   const bool any_left = reap();
   if (any_left && (!killed_.empty() || !ranks_.none_running())) return;
-  // Whoever was killed is gone: what became our child by that is found now.
+  // A killed process has ended, so its children are children of the agent now.
   reactor_.cancel(timer_);
   look();
 }
@@ -86,7 +86,7 @@ bool Descendants::reap() {
     }
     if (info.si_pid == 0) return true;
     if (ranks_.is_rank(info.si_pid)) {
-      // It hides the zombies behind it from us until its pidfd has been heard.
+      // waitid(2) returns this rank again, and no other zombie, until Ranks has reaped it.
       if (timer_ == 0 && !done_) look_later(kReapDelay);
       return true;
     }

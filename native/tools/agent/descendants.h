@@ -1,7 +1,7 @@
-// What the ranks leave behind: their orphans become children of the agent, the subreaper. Here they are
-// reaped while the job runs, and ended when it is over.
+// The processes that ranks leave behind. Orphans become children of the agent, because it is a subreaper.
+// This class reaps them while the job runs, and kills them at its end.
 //
-// The status of a rank is never taken: a dead rank is left for its own pidfd.
+// It never reaps a rank: Ranks does that, by the rank's pidfd.
 // Threads: the reactor's. Blocks SIGCHLD in the calling thread.
 #pragma once
 
@@ -23,14 +23,14 @@ class Descendants final : os::Handler {
   Descendants(const Descendants&) = delete;
   Descendants& operator=(const Descendants&) = delete;
 
-  // SIGKILL for every child that is no rank, and for what becomes our child by that, until we have no child
-  // left; then calls `done`. Ranks must be ending already. Processes that we may not signal (set-uid ones)
-  // are not waited for. A second call replaces `done`.
+  // Sends SIGKILL to every child that is not a rank, and to each process that becomes a child by this. Calls
+  // `done` when no child is left. Ranks must be ending already. Does not wait for processes that may not be
+  // signalled (set-uid programs). A second call replaces `done`.
   void end(std::function<void()> done);
 
  private:
   void on_ready(std::uint32_t events) override;
-  // Reaps what has died. False when there is no child any more.
+  // Reaps children that have ended. Returns false if no child is left.
   bool reap();
   void kill_children();
   void look_later(os::Reactor::Clock::duration delay);
@@ -40,7 +40,7 @@ class Descendants final : os::Handler {
   const Ranks& ranks_;
   os::UniqueFd signals_;
   std::function<void()> done_;
-  std::unordered_set<pid_t> killed_;  // and not reaped yet
+  std::unordered_set<pid_t> killed_;  // and not yet reaped
   os::Reactor::TimerId timer_ = 0;
 };
 

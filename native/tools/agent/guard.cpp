@@ -17,17 +17,17 @@
 namespace wireup::agent {
 namespace {
 
-// A group that was stopped as a whole is let go on as a whole, not in one instant; and whoever stopped the
-// agent by mistake may see it and undo it.
+// A stopped agent may continue within this time. SIGCONT reaches the processes of a POSIX process group one
+// after the other, and a user who stopped the agent by mistake can undo it.
 constexpr timespec kStopTimeout{1, 0};
-// How often, and how many times, we look for what a killed orphan has left to us in turn. What is stuck in
-// the kernel then (a dead network file system) is left to init.
+// Interval and number of searches for children of killed orphans. A process that is then still stuck in the
+// kernel (a dead network file system) is left to init.
 constexpr timespec kSweepDelay{0, 10'000'000};
 constexpr int kSweeps = 150;
 
 void close_all_fds() { ::syscall(SYS_close_range, 0U, ~0U, 0U); }
 
-// Ends with no child left, as far as the kernel lets us.
+// Kills and reaps children until none is left that the kernel lets this process kill.
 void sweep(const Cgroup& cgroup) {
   for (int i = 0; i < kSweeps; ++i) {
     siginfo_t info{};
@@ -48,7 +48,7 @@ bool still_stopped(pid_t agent) {
 
 [[noreturn]] void end_like(const siginfo_t& agent) {
   if (agent.si_code == CLD_EXITED) ::_exit(agent.si_status);
-  // The agent's core was written; one of ours would say nothing.
+  // The agent has written its core file. A core file of the guard would be useless.
   ::prctl(PR_SET_DUMPABLE, 0);
   std::signal(agent.si_status, SIG_DFL);
   ::raise(agent.si_status);
@@ -56,12 +56,12 @@ bool still_stopped(pid_t agent) {
 }
 
 [[noreturn]] void guard(pid_t agent, const Cgroup& cgroup) {
-  // Every fd is the agent's alone: its end must be seen at the other ends.
+  // Only the agent may hold its fds, so that their peers notice when it ends.
   close_all_fds();
   bool stopped = false;
   for (;;) {
     siginfo_t info{};
-    // Orphans are reaped here too, when the agent has not been their reaper.
+    // Orphans arrive here too, if the agent was not yet a subreaper.
     if (::waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT) != 0) {
       if (errno == EINTR) continue;
       ::_exit(1);
@@ -85,15 +85,15 @@ bool still_stopped(pid_t agent) {
 }  // namespace
 
 pid_t start_guard(const Cgroup& cgroup) {
-  // Where tool, guard and agent were stopped together and the tool is then killed, the guard goes on and sees
-  // to the agent.
+  // If the wireup command, guard and agent were all stopped, and the command is then killed, SIGCONT
+  // continues the guard, which then kills the agent.
   if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw os::OsError::last("prctl", "PR_SET_CHILD_SUBREAPER");
   const pid_t self = ::getpid();
   const pid_t agent = ::fork();
   if (agent < 0) throw os::OsError::last("fork");
   if (agent > 0) guard(agent, cgroup);
-  // The end of the guard lets a stopped agent go on, which then sees it.
+  // If the guard ends, SIGCONT continues a stopped agent, which then notices it.
   if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
   if (::getppid() != self) throw os::OsError(ESRCH, "getppid");
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw os::OsError::last("prctl", "PR_SET_CHILD_SUBREAPER");
@@ -104,7 +104,7 @@ GuardWatch::GuardWatch(os::Reactor& reactor, pid_t guard, std::function<void()> 
     : reactor_(reactor), gone_(std::move(gone)) {
   pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, guard, 0)));
   if (!pidfd_) throw os::OsError::last("pidfd_open");
-  // Another may have got its number.
+  // Another process may have the guard's number now.
   if (::getppid() != guard) throw os::OsError(ESRCH, "getppid");
   reactor_.add(pidfd_.get(), EPOLLIN, *this);
 }

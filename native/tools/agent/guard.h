@@ -1,12 +1,12 @@
-// The agent's parent: a process that does nothing but wait, so that the agent's own end leaves nothing
-// behind.
+// The agent's parent process. It only waits, and cleans up if the agent is killed.
 //
-// The kernel kills the ranks when the agent dies, but not what the ranks have started: those become children
-// of the next subreaper above, which is the guard. It kills them and ends as the agent did. An agent that a
-// signal has stopped holds every rank up and is killed too. When the guard is killed the agent learns it
-// (GuardWatch) and ends the job; when it was stopped by a signal, it is let go on by that.
+// When the agent dies, the kernel kills the ranks, but not the processes that the ranks have started. Those
+// become children of the guard, which is the next subreaper. The guard kills them and ends in the same way as
+// the agent. It also kills an agent that a signal has stopped, because a stopped agent blocks every rank. If
+// the guard is killed, the kernel continues a stopped agent, and the agent ends the job (GuardWatch).
 //
-// Not caught: both killed at the same time (the ranks die even so), and what runs as another user by then.
+// Limits: if agent and guard are killed at the same time, only the ranks die. Processes that run as another
+// user cannot be killed.
 #pragma once
 
 #include <sys/types.h>
@@ -19,12 +19,13 @@
 
 namespace wireup::agent {
 
-// Splits the process in two. Returns in the child, the agent, with the guard's process id; the parent stays
-// in here as the guard and exits; it removes the job's cgroup. Call while there is one thread and nothing is
-// opened. Throws OsError.
+// Forks. Returns in the child, which is the agent, with the guard's process id. The parent is the guard: it
+// never returns, removes the job's cgroup, and exits. Call it before other threads or files exist. Throws
+// OsError.
 pid_t start_guard(const Cgroup& cgroup);
 
-// Calls `gone` when the guard has ended. In the agent. Throws OsError, also when it has ended by now.
+// Calls `gone` in the agent when the guard has ended. The constructor throws OsError, also if the guard has
+// ended already. Threads: the reactor's.
 class GuardWatch final : os::Handler {
  public:
   GuardWatch(os::Reactor& reactor, pid_t guard, std::function<void()> gone);

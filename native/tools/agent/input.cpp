@@ -15,7 +15,7 @@ namespace {
 
 // A pipe's default capacity.
 constexpr std::size_t kChunk = 64 << 10;
-// Short beside what a person needs to type after `fg`, long enough to cost nothing.
+// Shorter than the time in which a user types after `fg`, and long enough to cost nearly nothing.
 constexpr std::chrono::milliseconds kForegroundCheck{300};
 
 bool in_background(int fd) {
@@ -28,7 +28,7 @@ bool in_background(int fd) {
 Input::Pipe::Pipe(Input& owner, std::uint32_t number, os::UniqueFd write_end)
     : input(owner), task(number), fd(std::move(write_end)) {
   os::set_nonblocking(fd.get(), true);
-  // That its reader has gone is always told.
+  // epoll reports the end of the reader with any mask.
   input.reactor_.add(fd.get(), 0, *this);
 }
 
@@ -91,7 +91,7 @@ void Input::go_on() {
   bool ready = true;
   for (const auto& [task, pipe] : pipes_) ready = pipe->ready() && ready;
   watch_source(ready);
-  // Its turn comes after the loop has looked at everybody else.
+  // By a timer, so that the loop serves other fds first.
   if (ready && always_ready_ && retry_ == 0) {
     retry_ = reactor_.after(os::Reactor::Clock::duration::zero(), [this] {
       retry_ = 0;
@@ -114,7 +114,7 @@ void Input::copy_some() {
     });
     return;
   }
-  // Any other error means the same to the ranks: there is nothing more to read.
+  // For the ranks any other error is the end of stdin.
   if (size <= 0) return stop();
   std::erase_if(pipes_, [&](const auto& entry) {
     entry.second->rest = {buffer_.data(), static_cast<std::size_t>(size)};
@@ -134,7 +134,8 @@ void Input::watch_source(bool on) {
     reactor_.add(in_.fd(), EPOLLIN, source_);
     source_watched_ = true;
   } catch (const os::OsError&) {
-    // EPERM: epoll does not take what is always ready. Anything else (stdin is closed) shows in the read.
+    // EPERM: the file is always ready, and epoll does not take it. Other errors (stdin is closed) recur in
+    // read().
     always_ready_ = true;
   }
 }

@@ -1,11 +1,10 @@
-// Carries the agent's stdin to the ranks that read it, each of which gets all of it, until it or all of them
-// end. Reads only when every process's pipe has taken what was read before: the slowest sets the pace, and
-// what is not read stays with whoever writes it. A process that closes its stdin, or ends, is waited for no
-// more.
+// Copies the agent's stdin to every rank that reads it, until stdin ends or all these ranks have ended. It
+// reads on only when every rank's pipe has taken all bytes, so the slowest rank sets the pace, and the writer
+// of stdin waits. A rank that closes its stdin, or ends, no longer counts.
 //
-// The end of the input closes the ranks' stdin. A terminal whose foreground belongs to somebody else cannot
-// be read (EIO): their stdin stays open meanwhile, and we look again from time to time, since the kernel
-// tells nobody when a running process group comes to the foreground.
+// The end of stdin closes the ranks' stdin. Reading a terminal fails with EIO while this POSIX process group
+// is not in its foreground. Then the ranks' stdin stays open, and the agent tries again from time to time,
+// because the kernel sends no event when a running process group comes to the foreground.
 //
 // Threads: the reactor's.
 #pragma once
@@ -24,17 +23,17 @@ namespace wireup::agent {
 
 class Input final {
  public:
-  // Nothing is read until `readers` ranks have been added or given up.
+  // Reads nothing before add() or give_up() has been called for `readers` ranks.
   Input(os::Reactor& reactor, std::uint32_t readers);
   ~Input();
   Input(const Input&) = delete;
   Input& operator=(const Input&) = delete;
 
-  // `pipe` is the write end of the process's stdin.
+  // `pipe` is the write end of the task's stdin.
   void add(std::uint32_t task, os::UniqueFd pipe);
-  // It could not be started.
+  // The task could not be started.
   void give_up(std::uint32_t task);
-  // It has ended.
+  // The task has ended.
   void remove(std::uint32_t task);
   void stop();
 
@@ -48,21 +47,21 @@ class Input final {
     Pipe(Input& owner, std::uint32_t number, os::UniqueFd write_end);
     ~Pipe() override;
     void on_ready(std::uint32_t events) override { input.on_pipe_ready(*this, events); }
-    // Writes what was read last; false when the reader has gone.
+    // Writes the rest of the last read. Returns false if the reader has gone.
     bool write_rest();
-    // Whether it has taken all of it, and would take more.
+    // Whether it has taken everything and has room.
     bool ready();
 
     Input& input;
     std::uint32_t task;
     os::UniqueFd fd;
-    std::string_view rest;  // of the buffer
+    std::string_view rest;  // in buffer_, not yet written
     std::uint32_t watched = 0;
   };
 
   void on_pipe_ready(Pipe& pipe, std::uint32_t events);
   void expected_one();
-  // Reads on when all pipes are ready, otherwise waits for those that are not.
+  // Reads on if all pipes are ready, else waits for the others.
   void go_on();
   void copy_some();
   void watch_source(bool on);

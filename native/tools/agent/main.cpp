@@ -1,5 +1,5 @@
-// wireup-agent: started by a launcher with the tool's own stdin, stdout and stderr and, as fd 3, a seqpacket
-// socket to it. The launcher's messages and the exit codes are in wire/agent_messages.h.
+// wireup-agent: a launcher starts it with its own stdin, stdout and stderr, and with a seqpacket socket to
+// itself as fd 3. wire/agent_messages.h describes the messages and the exit codes.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,7 +26,7 @@ bool is_seqpacket(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
-// A file that we open must not become somebody's stdout.
+// So that no file that is opened later becomes a rank's stdout.
 void fill_standard_fds() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd)
@@ -34,16 +34,16 @@ void fill_standard_fds() {
   }
 }
 
-// The agent is in the tool's process group, so the terminal's signals reach it; what the ranks are to get of
-// them is the launcher's decision. It ends with its socket.
-// `not_default` goes on saying which signals are not default.
+// The agent is in the launcher's POSIX process group, so it receives the terminal's signals. It ignores them,
+// because the launcher decides which signals the ranks receive. It ends when its socket closes. Keeps
+// `not_default` up to date, the set of signals whose action is not the default.
 void ignore_signals(sigset_t& not_default) {
   for (const int number : {SIGINT, SIGQUIT, SIGTSTP, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTTIN,
                            SIGTTOU, SIGPIPE, SIGWINCH}) {
     std::signal(number, SIG_IGN);
     sigaddset(&not_default, number);
   }
-  // Where it is ignored the kernel reaps our children, and their statuses are lost.
+  // If it were ignored, the kernel would reap children itself, and their statuses would be lost.
   std::signal(SIGCHLD, SIG_DFL);
   sigdelset(&not_default, SIGCHLD);
 }

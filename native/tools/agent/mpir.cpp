@@ -1,6 +1,6 @@
 #include "tools/agent/mpir.h"
 
-// Nobody here reads them, so that the linker has to be told to keep them.
+// `used`: no code reads them, and the linker must keep them.
 extern "C" {
 __attribute__((used, visibility("default"))) MPIR_PROCDESC* MPIR_proctable = nullptr;
 __attribute__((used, visibility("default"))) int MPIR_proctable_size = 0;
@@ -15,7 +15,7 @@ ProcessTable::~ProcessTable() {
 
 void ProcessTable::add(std::uint32_t rank, pid_t pid, const std::string& executable) {
   if (executables_.empty() || executables_.back() != executable) executables_.push_back(executable);
-  // A debugger that reads meanwhile finds no table, not half of one.
+  // A debugger that reads during the change finds an empty table.
   MPIR_proctable_size = 0;
   if (rank >= rows_.size()) rows_.resize(rank + 1, {host_.c_str(), "", 0});
   rows_[rank] = {host_.c_str(), executables_.back().c_str(), pid};

@@ -1,5 +1,5 @@
-// The process table of the MPIR interface (MPI Forum, "MPIR Process Acquisition Interface" 1.0, section 9),
-// for debuggers that attach to the agent: they read the variables below by name out of its memory.
+// The process table of the MPIR interface (MPI Forum, "MPIR Process Acquisition Interface" 1.0, section 9). A
+// debugger that attaches to the agent reads these variables from its memory, by name.
 #pragma once
 
 #include <sys/types.h>
@@ -10,19 +10,19 @@
 #include <vector>
 
 extern "C" {
-// The layout is the interface's.
+// The interface defines the layout.
 struct MPIR_PROCDESC {
   const char* host_name;
   const char* executable_name;
   int pid;
 };
-extern MPIR_PROCDESC* MPIR_proctable;  // by rank; a rank that has not been started has pid 0
+extern MPIR_PROCDESC* MPIR_proctable;  // by rank; pid 0: not started
 extern int MPIR_proctable_size;
 }
 
 namespace wireup::agent {
 
-// Owns what MPIR_proctable shows. One at a time.
+// Owns the data of MPIR_proctable. Only one may exist at a time.
 class ProcessTable {
  public:
   explicit ProcessTable(std::string host) : host_(std::move(host)) {}
@@ -34,7 +34,7 @@ class ProcessTable {
 
  private:
   std::string host_;
-  std::deque<std::string> executables_;  // whose elements stay where they are
+  std::deque<std::string> executables_;  // a deque does not move its elements
   std::vector<MPIR_PROCDESC> rows_;
 };
 

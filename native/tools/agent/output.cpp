@@ -24,7 +24,7 @@ std::int64_t seconds_now() {
 
 }  // namespace
 
-// One pipe of one rank: cuts what it reads into lines for its sink.
+// One pipe of one rank. Splits the bytes into lines for its sink.
 class OutputStream final : public os::Handler, public LineSource {
  public:
   OutputStream(Output& output, std::shared_ptr<Sink> sink, const RankNames& names, os::UniqueFd pipe)
@@ -51,7 +51,7 @@ class OutputStream final : public os::Handler, public LineSource {
     watched_ = on;
   }
 
-  // Whether a line is left that is not ended.
+  // Returns whether the last line has not ended.
   bool feed(std::string_view bytes) {
     last_ = os::Reactor::Clock::now();
     const std::size_t end = bytes.rfind('\n') + 1;
@@ -71,8 +71,8 @@ class OutputStream final : public os::Handler, public LineSource {
     return begun_ || !partial_.empty();
   }
 
-  // What it has begun is written, and may be cut.
-  void rest() {
+  // Writes the beginning of the line, and lets other sources cut it.
+  void write_and_release() {
     write_partial();
     sink_->release(*this);
     begun_ = false;
@@ -83,7 +83,7 @@ class OutputStream final : public os::Handler, public LineSource {
     sink_->end(*this);
   }
 
-  // When what it has begun has waited long enough, or it has been silent for long enough.
+  // When the beginning of the line has waited long enough, or the stream has been silent long enough.
   os::Reactor::Clock::time_point due() const { return (partial_.empty() ? last_ : since_) + kPartialDelay; }
 
   bool waiting = false;  // in Output::waiting_
@@ -104,13 +104,13 @@ class OutputStream final : public os::Handler, public LineSource {
   Output& output_;
   std::shared_ptr<Sink> sink_;
   std::string label_;
-  std::optional<RankNames> names_;  // where the label tells the time
+  std::optional<RankNames> names_;  // if the label contains the time
   os::UniqueFd pipe_;
   std::string partial_;
-  bool begun_ = false;  // a piece of the line has been written
+  bool begun_ = false;  // a part of the line has been written
   bool watched_ = false;
-  os::Reactor::Clock::time_point last_;   // read
-  os::Reactor::Clock::time_point since_;  // the first byte of partial_
+  os::Reactor::Clock::time_point last_;   // of the last read
+  os::Reactor::Clock::time_point since_;  // of the first byte of partial_
 };
 
 Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObserver& observer)
@@ -120,14 +120,14 @@ Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObse
       err_(plans.err),
       label_(plans.label),
       spawned_label_(plans.spawned_label),
-      // Labels that are long beside the lines make many bytes of few.
+      // With a long label, short lines become much longer, so less is read at once.
       buffer_(
           std::max(kReadSize / (1 + std::max(label_.size(), spawned_label_.size()) / 16), kReadSize / 16)) {
   if (out_.mode == OutputMode::merge) joined(STDOUT_FILENO);
   if (err_.mode == OutputMode::merge) joined(STDERR_FILENO);
 }
 
-// Made when it is first needed.
+// Makes the sink at the first call.
 std::shared_ptr<Sink> Output::joined(int fd) {
   std::shared_ptr<Sink>& sink = fd == STDERR_FILENO ? stderr_ : stdout_;
   const std::shared_ptr<Sink>& other = fd == STDERR_FILENO ? stdout_ : stderr_;
@@ -152,8 +152,8 @@ os::UniqueFd Output::open(const RankNames& names, int fd) {
 
 os::UniqueFd Output::open_file(const RankNames& names, const std::string& pattern) {
   const std::string name = expand(pattern, names, seconds_now());
-  // Several ranks of one file append to it: none writes over another's.
-  // A FIFO that nobody reads is an error, not a wait.
+  // O_APPEND: several ranks may write to one file. O_NONBLOCK: a FIFO without a reader is an error, and
+  // open(2) does not wait for one.
   constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   const auto make = [&] {
     os::UniqueFd file(::open(name.c_str(), kFlags, 0666));
@@ -179,7 +179,8 @@ os::UniqueFd Output::open_file(const RankNames& names, const std::string& patter
     return open_stream(names, known->second);
   os::UniqueFd file = make();
   struct stat status {};
-  // What is no regular file can be full at the end of its stream, and must outlive it.
+  // Unlike a regular file, a FIFO or device can be full at the end of the stream, so its sink must outlive
+  // it.
   const bool stays = shared || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode);
   auto sink =
       std::make_shared<Sink>(reactor_, std::move(file), name, true, static_cast<SinkObserver&>(*this));
@@ -189,7 +190,7 @@ os::UniqueFd Output::open_file(const RankNames& names, const std::string& patter
 
 os::UniqueFd Output::open_stream(const RankNames& names, std::shared_ptr<Sink> sink) {
   os::FdPair pipe = os::make_pipe();
-  // Where the sink is broken the rank is to meet a pipe without a reader from its first write on.
+  // If the sink is broken, the rank gets a pipe without a reader.
   if (sink->broken()) return std::move(pipe.second);
   auto stream = std::make_unique<OutputStream>(*this, std::move(sink), names, std::move(pipe.first));
   stream->watch(true);
@@ -230,7 +231,7 @@ bool Output::may_read(OutputStream& stream) {
 }
 
 void Output::read_some(OutputStream& stream) {
-  // The stream may go, and with it the last that knows its sink.
+  // The stream may be destroyed, and with it the last reference to its sink.
   const std::shared_ptr<Sink> sink = stream.sink();
   const ssize_t size = ::read(stream.fd(), buffer_.data(), buffer_.size());
   if (size > 0) {
@@ -268,7 +269,7 @@ void Output::on_sink_ready(Sink& sink) {
   if (drained_) drain_some();
 }
 
-// In turn, each one read, until the sink is full again.
+// Reads each waiting stream once, in order, until the sink is full again.
 void Output::serve_waiting(Sink& sink) {
   if (serving_ || drained_) return;
   serving_ = true;
@@ -320,7 +321,7 @@ void Output::flush_partials() {
   std::vector<OutputStream*> silent;
   std::optional<os::Reactor::Clock::time_point> next;
   for (OutputStream* stream : partial_) {
-    // What waits for its sink is not silent.
+    // A stream that waits for its sink is not silent.
     const bool due = !stream->waiting && now >= stream->due();
     if (due && !stream->sink()->held_from(*stream) && !stream->sink()->blocked()) {
       silent.push_back(stream);
@@ -331,7 +332,7 @@ void Output::flush_partials() {
   }
   if (next) partial_timer_ = reactor_.at(*next, [this] { flush_partials(); });
   for (OutputStream* stream : silent) {
-    // A sink that broke, or was taken by the one before, leaves it for the next turn.
+    // The stream before it may have broken or taken the sink. Then it waits for the next turn.
     if (!partial_.contains(stream)) continue;
     if (stream->sink()->held_from(*stream) || stream->sink()->blocked()) {
       expect_rest(*stream);
@@ -339,12 +340,12 @@ void Output::flush_partials() {
     }
     partial_.erase(stream);
     const std::shared_ptr<Sink> sink = stream->sink();
-    stream->rest();
+    stream->write_and_release();
     written(sink);
   }
 }
 
-// One read a pipe a turn, so that the launcher's socket is still heard.
+// Reads each pipe once a turn, so that the launcher's socket is served too.
 void Output::drain_some() {
   if (!drained_) return;
   std::vector<OutputStream*> readable;
@@ -353,8 +354,8 @@ void Output::drain_some() {
     if (!stream->sink()->blocked()) readable.push_back(key);
   }
   for (OutputStream* stream : readable) {
-    // A sink that broke, filled up, or was taken by another's line meanwhile takes its streams out of this
-    // turn.
+    // Meanwhile the sink may have broken, become full, or been taken by the line of another stream. Then its
+    // streams wait for the next turn.
     if (!streams_.contains(stream)) continue;
     const Sink& sink = *stream->sink();
     if (!sink.blocked() && !sink.held_from(*stream)) read_some(*stream);

@@ -1,19 +1,18 @@
-// The ranks' output where the agent has a part in it: lines joined on the agent's stdout and stderr or in
-// files, each behind its label, and files that ranks write to directly.
+// The ranks' output that the agent handles: it joins lines on its stdout and stderr or in files, each line
+// with its label, and it opens files that ranks write to directly.
 //
-// Whole lines are passed on at once. The beginning of one waits for its rest, for 200 ms and as long as it is
-// no longer than kMaxLine; then it is written as it is (see sink.h for what becomes of it). A long line holds
-// its sink while at least kMaxLine of it come in that time. A line that a rank never ended is written when
-// its pipe ends.
+// The agent passes whole lines on at once. The beginning of a line waits for the rest for 200 ms, and not
+// longer than kMaxLine bytes. Then it is written without the rest (see sink.h). A long line holds its sink as
+// long as kMaxLine bytes of it arrive in each 200 ms. A line without a newline is written when its pipe ends.
 //
-// A sink that is full stops the reading of every pipe that leads to it: the ranks wait, nothing is lost.
-// Where a sink is broken the pipes to it are closed: the ranks get SIGPIPE, as they would from the reader
-// itself.
+// If a sink is full, the agent stops reading every pipe that leads to it, so the ranks wait and nothing is
+// lost. If a sink is broken, the agent closes the pipes to it, so the ranks receive SIGPIPE, as from the
+// reader itself.
 //
 // Memory: at most kReadSize + kMaxLine for each stream that is in the middle of a line, and one read with its
-// labels a sink.
+// labels for each sink.
 //
-// Threads: the reactor's. Streams live until their pipe ends, however long the rank is gone.
+// Threads: the reactor's. A stream lives until its pipe ends, which may be after its rank has ended.
 #pragma once
 
 #include <chrono>
@@ -36,18 +35,19 @@
 
 namespace wireup::agent {
 
-// A pipe's default capacity: one read empties it.
+// The default capacity of a pipe, so one read empties it.
 inline constexpr std::size_t kReadSize = 64 << 10;
 inline constexpr std::size_t kMaxLine = 64 << 10;
-// How long the beginning of a line waits for its rest.
+// How long the beginning of a line waits for the rest.
 inline constexpr std::chrono::milliseconds kPartialDelay{200};
 
 class OutputObserver {
  public:
   virtual ~OutputObserver() = default;
-  // What `subject` names takes no more (errno); its streams are closed. Once for each.
+  // Writing to `subject` failed with `error` (errno), and its streams are closed. Called once for each
+  // subject.
   virtual void on_output_lost(int error, const std::string& subject) = 0;
-  // The status line has gone for good.
+  // The status line is gone and will not be shown again.
   virtual void on_printed() = 0;
 };
 
@@ -58,18 +58,18 @@ class Output final : SinkObserver {
   Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObserver& observer);
   ~Output() override;
 
-  // What the rank is to have as `fd`, 1 or 2, which Hello does not plan to discard: where ranks of the first
-  // group inherit it, those of others are joined. Throws OsError.
+  // Opens the rank's fd 1 or 2. Not for output that Hello's plan discards. If the plan is to inherit, this
+  // joins the output, for ranks of spawned process groups. Throws OsError.
   os::UniqueFd open(const RankNames& names, int fd);
 
-  // On the terminal that stderr is, until a rank writes to it.
+  // Shows a line on stderr, if that is a terminal, until a rank writes to it.
   void show_status(std::string_view line);
 
-  // Call when no process is left that could write: what the pipes still hold is written, however long the
-  // sinks take, then `done` is called. A pipe that an outsider holds open counts as ended once it is empty.
+  // Call it when no process of the job is left. Writes what the pipes still contain, without a time limit,
+  // and then calls `done`. A pipe that a process outside the job holds open counts as ended when it is empty.
   void drain(std::function<void()> done);
 
-  // Gives everything up that is not written yet.
+  // Discards everything that is not yet written.
   void drop();
 
  private:
@@ -85,9 +85,9 @@ class Output final : SinkObserver {
 
   void on_sink_ready(Sink& sink) override;
   void on_stream_ready(OutputStream& stream);
-  // Whether the stream may be read now; otherwise it waits for its sink.
+  // Whether the stream may be read now. If not, it waits for its sink.
   bool may_read(OutputStream& stream);
-  // Reads once. The stream may be gone afterwards.
+  // Reads once. May destroy the stream.
   void read_some(OutputStream& stream);
   void written(const std::shared_ptr<Sink>& sink);
   void serve_waiting(Sink& sink);
@@ -105,14 +105,14 @@ class Output final : SinkObserver {
   std::string label_;
   std::string spawned_label_;
   std::shared_ptr<Sink> stdout_;
-  std::shared_ptr<Sink> stderr_;  // the same as stdout_ where both lead to one pipe or terminal
+  std::shared_ptr<Sink> stderr_;  // same as stdout_ if both are one pipe or terminal
   // Files that several ranks share, by name.
   std::map<std::string, os::UniqueFd> files_;
   std::map<std::string, std::shared_ptr<Sink>> file_sinks_;
   std::unordered_map<OutputStream*, std::unique_ptr<OutputStream>> streams_;
-  std::unordered_map<const Sink*, std::deque<OutputStream*>> waiting_;  // for their sink, longest first
+  std::unordered_map<const Sink*, std::deque<OutputStream*>> waiting_;  // by sink, in order of arrival
   std::unordered_set<OutputStream*> partial_;                           // in the middle of a line
-  std::unordered_set<std::string> lost_;                                // names that the observer was told of
+  std::unordered_set<std::string> lost_;                                // subjects that were reported
   os::Reactor::TimerId partial_timer_ = 0;
   bool serving_ = false;
   bool told_printed_ = false;

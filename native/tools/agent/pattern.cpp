@@ -3,7 +3,8 @@
 namespace wireup::agent {
 namespace {
 
-// The pieces of a pattern in turn: text as it stands, then the letter behind a percent sign (0 at the end).
+// Calls `on_piece` for each piece of the pattern: plain text, and the letter after its percent sign (0 at the
+// end).
 template <typename OnPiece>
 void walk(std::string_view pattern, OnPiece on_piece) {
   while (!pattern.empty()) {

@@ -1,5 +1,5 @@
-// The patterns of labels and of the names of output files: %r, %h, %p, %g, %t, %% (wire/agent_messages.h says
-// what they stand for). Any other letter behind a percent sign stands for itself, with the sign.
+// Patterns of labels and of names of output files: %r, %h, %p, %g, %t, %% (see wire/agent_messages.h). A
+// percent sign with any other letter is kept unchanged.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@ struct RankNames {
   std::string host;
 };
 
-// `seconds` since 1970.
+// Expands the pattern. `seconds`: the time, since 1970.
 std::string expand(std::string_view pattern, const RankNames& names, std::int64_t seconds);
 
-// Whether `%letter` stands in it.
+// Whether `pattern` contains `%letter`.
 bool mentions(std::string_view pattern, char letter);
 
 }  // namespace wireup::agent

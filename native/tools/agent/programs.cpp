@@ -28,8 +28,8 @@ Executable resolve(wire::agent::Program program) {
     throw os::OsError::last("chdir", program.directory);
   }
   const std::string path = program.path.empty() ? path_of(program.environment) : program.path;
-  // Looked for even behind a prefix, so that a program that is not there is told as such, not as whatever the
-  // shim or the debugger makes of it.
+  // Also with a prefix, so that a missing program is reported as such, and not by the prefix (a shim or a
+  // debugger).
   result.path = os::find_program(program.args.front(), path, program.directory);
   if (!program.prefix.empty())
     result.path = os::find_program(program.prefix.front(), path, program.directory);

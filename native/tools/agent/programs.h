@@ -1,4 +1,4 @@
-// The programs that the launcher has described: collected part by part, looked for once.
+// The programs that the launcher has described. Collects their parts, and looks for each program once.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace wireup::agent {
 
-// A program as it is to be executed.
+// A program that can be executed.
 struct Executable {
   std::string path;
   std::vector<std::string> args;  // with the prefix
@@ -22,11 +22,11 @@ struct Executable {
 
 class Programs {
  public:
-  // False when the part does not fit: behind a last part, or a last part that leaves no args[0].
+  // Returns false for an invalid part: one after the last part, or a last part if there is no args[0].
   bool add(wire::agent::Program part);
 
-  // The complete program of that id; nullptr when there is none. Throws OsError when the program, or what its
-  // prefix names, cannot be found or executed, again at every call.
+  // The program of that id; nullptr if it is unknown or incomplete. Throws OsError, at every call, if the
+  // program or its prefix cannot be found or executed.
   const Executable* find(std::uint32_t id);
 
   void forget(std::uint32_t id) { entries_.erase(id); }

@@ -18,7 +18,7 @@ struct Ranks::Task final : os::Handler {
     try {
       ranks.reactor_.add(child.pidfd.get(), EPOLLIN, *this);
     } catch (const os::OsError&) {
-      // Its end could never be reported.
+      // The reactor could never report its end.
       signal(SIGKILL);
       throw;
     }
@@ -28,7 +28,7 @@ struct Ranks::Task final : os::Handler {
 
   void signal(int signal) const {
     ::kill(-child.pid, signal);
-    // Only KILL can be sent twice without a difference to the rank.
+    // Only KILL has the same effect if it is sent twice.
     if (signal == SIGKILL) ::syscall(SYS_pidfd_send_signal, child.pidfd.get(), signal, nullptr, 0);
   }
 
@@ -74,7 +74,7 @@ void Ranks::end_all() {
   for (Task* task : running) reap(*task);
   for (const auto& [number, task] : by_task_) task->ended = true;
   signal_all(SIGTERM);
-  // A stopped process takes TERM only when it goes on.
+  // A stopped process receives TERM only after it continues.
   signal_all(SIGCONT);
 }
 

@@ -12,10 +12,10 @@
 namespace wireup::agent {
 namespace {
 
-// At the end of a line that was cut, and before its rest.
+// At the end of the first part of a cut line, and before the rest.
 constexpr std::string_view kCut = "...";
 
-// Back to the first column, and everything from there away (ECMA-48: EL).
+// Moves to the first column and erases the line (ECMA-48: EL).
 constexpr std::string_view kEraseLine = "\r\x1b[K";
 
 }  // namespace
@@ -95,7 +95,7 @@ void Sink::end(const LineSource& source) {
 void Sink::show_status(std::string_view line) {
   if (!terminal_ || printed_ || broken()) return;
   if (status_) pending_ += kEraseLine;
-  // What is broken into two rows could not be taken away. No character of UTF-8 has more columns than bytes.
+  // A line that takes two rows could not be erased. No UTF-8 character has more columns than bytes.
   winsize size{};
   if (::ioctl(out_.fd(), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) line = wire::cut(line, size.ws_col - 1U);
   pending_ += line;

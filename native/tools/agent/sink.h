@@ -1,14 +1,13 @@
-// A place where the lines of many ranks are joined: the agent's stdout, its stderr, or a file.
+// Joins the lines of many ranks on the agent's stdout, its stderr, or in a file.
 //
-// A line is never split by another source's while it keeps coming: a source that has begun one holds the sink
-// until the line ends, and nobody else appends meanwhile (held_from). A source that has fallen silent in the
-// middle of a line releases it: its line stays open, and is cut by whoever comes next. With labels a cut
-// shows: the first part ends with
-// "...", and what comes later of that line begins with "..." behind its label. Without labels nothing is
-// added but the newline.
+// While a line arrives, no line of another source splits it: a source that has begun a line holds the sink
+// until the line ends, and other sources must not append (held_from()). A source that becomes silent in the
+// middle of a line releases the sink. Its line stays open, and the next source cuts it. With labels the cut
+// is visible: the first part ends with "...", and the rest begins with "..." after its label. Without labels
+// a cut only adds a newline.
 //
-// What the fd does not take waits here; the owner stops feeding while blocked(), which bounds the memory.
-// Threads: the reactor's.
+// The sink queues what the fd does not take. The owner must not append while blocked(), which limits the
+// memory. Threads: the reactor's.
 #pragma once
 
 #include <string>
@@ -22,55 +21,55 @@ namespace wireup::agent {
 
 class Sink;
 
-// Who writes lines: one stream of one rank.
+// One stream of one rank, whose lines a sink joins.
 class LineSource {
  public:
   virtual ~LineSource() = default;
-  // Put before each of its lines.
+  // Appends the label that precedes each of its lines.
   virtual void append_label(std::string& out) const = 0;
 
  private:
   friend class Sink;
-  bool cut_ = false;  // its last line was, and goes on
+  bool cut_ = false;  // its last line was cut, and has not ended
 };
 
 class SinkObserver {
  public:
   virtual ~SinkObserver() = default;
-  // A blocked sink has room again, or is broken. Never called from within flush().
+  // A blocked sink has room again, or is broken. flush() never calls it.
   virtual void on_sink_ready(Sink& sink) = 0;
 };
 
 class Sink final : os::Handler {
  public:
-  // The agent's own fd 1 or 2. `name` is for people.
+  // For the agent's own fd 1 or 2. `name` is for people.
   Sink(os::Reactor& reactor, int fd, std::string name, bool labelled, SinkObserver& observer);
-  // A file.
+  // For a file.
   Sink(os::Reactor& reactor, os::UniqueFd file, std::string name, bool labelled, SinkObserver& observer);
   ~Sink() override;
   Sink(const Sink&) = delete;
   Sink& operator=(const Sink&) = delete;
 
-  // Lines with their newlines; the last may be the beginning or a piece of one, and then the source holds the
-  // sink. Not while held_from(source).
+  // `text` is lines with their newlines. The last line may be incomplete; then the source holds the sink.
+  // Must not be called while held_from(source).
   void append(LineSource& source, std::string_view text);
-  // The source is silent: its line may be cut.
+  // The source is silent, so its line may be cut.
   void release(const LineSource& source);
-  // The source has no more to say. A line that it left open gets its newline where there are labels.
+  // The source has ended. With labels, a line that it left open gets a newline.
   void end(const LineSource& source);
   bool held_from(const LineSource& source) const { return held_ && open_ != &source; }
 
-  // A line on the terminal, taken away before the first append(); empty: taken away now. Nothing happens on
-  // what is no terminal, and after that.
+  // Shows a line on the terminal until the first append(). An empty line removes it. Does nothing after the
+  // first append(), or if the fd is not a terminal.
   void show_status(std::string_view line);
-  // Lines have been written to this terminal.
+  // Whether lines have been written to this terminal.
   bool printed() const { return printed_; }
 
   void flush();
-  // What has not been written yet is given up.
+  // Discards what is not yet written.
   void drop();
   bool blocked() const { return watched_; }
-  // Writing failed (EPIPE: the reader has gone); everything is dropped from then on.
+  // Whether writing has failed (EPIPE: the reader has gone). The sink then discards everything.
   bool broken() const { return error_ != 0; }
   int error() const { return error_; }
   const std::string& name() const { return name_; }
@@ -90,7 +89,7 @@ class Sink final : os::Handler {
   const bool terminal_;
   std::string pending_;
   bool line_open_ = false;
-  LineSource* open_ = nullptr;  // whose it is, while that one may go on with it
+  LineSource* open_ = nullptr;  // the source of the open line, while it may continue it
   bool held_ = false;
   bool status_ = false;
   bool printed_ = false;

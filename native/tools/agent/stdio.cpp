@@ -21,7 +21,8 @@
 namespace wireup::agent {
 namespace {
 
-// Opening /dev/ptmx again (character device 5:2, Documentation/admin-guide/devices.txt) makes a new terminal.
+// To open /dev/ptmx again makes a new terminal. It is character device 5:2
+// (Documentation/admin-guide/devices.txt).
 bool is_pty_master(const struct stat& status) {
   return S_ISCHR(status.st_mode) && status.st_rdev == makedev(5, 2);
 }
@@ -104,12 +105,12 @@ void complain(const char* format, ...) {
   va_start(arguments, format);
   std::vsnprintf(text.data(), text.size(), format, arguments);
   va_end(arguments);
-  // A pipe takes the line as a whole.
+  // One write, so that a pipe takes the line as a whole.
   constexpr std::string_view kPrefix = "wireup-agent: ";
   std::string line(kPrefix);
   line += wire::cut(wire::printable(text.data()), PIPE_BUF - kPrefix.size() - 1);
   line += '\n';
-  // No other place is left for a report when this fails.
+  // If this fails, there is no other place to report it.
   [[maybe_unused]] const ssize_t written =
       Stdio(STDERR_FILENO, Stdio::Direction::out).write(line.data(), line.size());
 }
