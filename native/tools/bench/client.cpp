@@ -1,6 +1,6 @@
-// wireup-bench-client: one rank, as an unmodified PMI-1 client is one: it sends a request by one write and
-// waits for the answer. Under any launcher, or the echo floor. What it is to do, and where it notes when,
-// stands in the conductor's table. It shares nothing with the library that it measures.
+// wireup-bench-client: one rank that behaves as an unmodified PMI-1 client: it sends a request by one write
+// and waits for the reply. It runs under any launcher, and under the echo floor. The conductor's table
+// (table.h) defines its requests and receives its times. It shares no code with the library that it measures.
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -34,7 +34,7 @@ class Connection {
  public:
   explicit Connection(int fd) : fd_(fd) {}
 
-  // The answer is good until the next request. It ends after `lines` newlines.
+  // The reply ends after `lines` newlines. It is valid until the next request.
   Answer ask(const char* request, std::size_t size, int lines = 1) {
     if (::send(fd_, request, size, MSG_NOSIGNAL) != static_cast<ssize_t>(size)) fail("send");
     std::size_t got = 0;
@@ -68,7 +68,7 @@ int connect_unix(const char* path) {
   return fd;
 }
 
-// host:port, as MPICH reads it.
+// `port` is host:port, as MPICH reads it.
 int connect_tcp(const char* port) {
   const char* colon = std::strchr(port, ':');
   char host[256];

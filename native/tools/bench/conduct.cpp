@@ -19,11 +19,11 @@ pid_t start(char** command, const std::string& table) {
   const pid_t conductor = ::getpid();
   const pid_t child = check(::fork(), "fork");
   if (child != 0) return child;
-  // What is measured does not outlive who measures.
+  // The launcher ends if the conductor dies.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != conductor) std::_Exit(1);
   ::setenv(kTableVariable, table.c_str(), 1);
-  // stdout is ours for what has been measured.
+  // The conductor prints its results on stdout, so the command must not write to it.
   const int null = check(::open("/dev/null", O_WRONLY | O_CLOEXEC), "/dev/null");
   check(::dup2(null, STDOUT_FILENO), "dup2");
   ::execvp(command[0], command);
@@ -65,7 +65,7 @@ class Conductor {
   }
 
  private:
-  // Waits for all ranks, looks at the launcher, and lets them through.
+  // Waits for all ranks, reads the launcher's usage, and opens the gate.
   Usage open(Gate& gate) {
     constexpr long kLookMs = 200;
     const std::uint32_t size = table_->script.size;
@@ -105,7 +105,7 @@ class Conductor {
     std::printf(",\"threads\":[");
     const char* comma = "";
     for (const ThreadUse& thread : after_.threads) {
-      // The names are ours or those of launchers: nothing in them is to be escaped.
+      // The names of wireup's threads and of launchers contain no characters that JSON escapes.
       std::printf("%s{\"process\":%d,\"thread\":%d,\"name\":\"%s\",\"cpuNs\":%llu}", comma, thread.process,
                   thread.thread, thread.name.c_str(),
                   static_cast<unsigned long long>(thread.cpu_ns - used[thread.thread]));
@@ -135,7 +135,7 @@ class Conductor {
 }  // namespace
 
 int conduct(const Script& script, pid_t server, char** command) {
-  // Nor does the measuring outlive who has asked for it.
+  // The conductor ends if the process that started it dies.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   return Conductor(script).run(server, command);
 }

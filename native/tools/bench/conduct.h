@@ -1,12 +1,11 @@
-// The conductor: runs one launcher with its ranks once, and says as JSON on stdout how long what is timed
-// took.
+// The conductor runs one launcher with its ranks once, and prints the measured times on stdout, as JSON:
 //
-//   {"wallNs": of the command, "firstNs": [...], "lastNs": [...], "threads": [{process, thread, name,
-//   cpuNs}],
-//    "memory": [before, after]}
+//   {"wallNs": N, "firstNs": [...], "lastNs": [...],
+//    "threads": [{process, thread, name, cpuNs}], "memory": [before, after]}
 //
-// firstNs and lastNs: for each point in time, the first and the last rank there, since the first of all.
-// threads and memory: of the launcher, at the two gates. With Mode::launch there is wallNs only.
+// wallNs: the whole command. firstNs and lastNs: for each mark, the time of the first and of the last rank,
+// since the first time of all. threads and memory: of the launcher, between the two gates. Mode::launch has
+// only wallNs.
 #pragma once
 
 #include <sys/types.h>
@@ -15,7 +14,7 @@
 
 namespace wireup::bench {
 
-// `server`: whose tree is looked at; 0: the command's. Returns the exit code.
+// `server`: the process whose tree is measured; 0: the command. Returns the exit code.
 int conduct(const Script& script, pid_t server, char** command);
 
 }  // namespace wireup::bench

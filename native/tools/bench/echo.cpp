@@ -26,7 +26,7 @@ extern char** environ;
 namespace wireup::bench {
 namespace {
 
-// As long as ours: a name of 16 digits.
+// As long as wireup's replies, with a name of 16 digits.
 constexpr std::string_view kInitReply = "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n";
 constexpr std::string_view kMaxes = "cmd=maxes kvsname_max=256 keylen_max=64 vallen_max=1024\n";
 constexpr std::string_view kAppnum = "cmd=appnum appnum=0\n";
@@ -60,7 +60,7 @@ class Server {
   }
 
   void serve() {
-    // As our reactor.
+    // At most this many in one turn.
     constexpr int kEvents = 256;
     epoll_event events[kEvents];
     while (ended_ < size_) {
@@ -127,7 +127,7 @@ class Server {
     ::send(socket, reply.data(), reply.size(), MSG_NOSIGNAL);
   }
 
-  // Told apart by as few letters as will do.
+  // Compares as few letters as possible.
   void answer(int socket, std::string_view line) {
     switch (line[4]) {
       case 'b':
@@ -162,7 +162,7 @@ class Server {
   std::uint32_t ended_ = 0;
 };
 
-// Where the child finds its end of the pair.
+// The child's fd of its end of the pair.
 constexpr int kChildFd = 3;
 
 void start(Server& server, Transport transport, std::uint32_t rank, std::uint32_t size, char** command) {

@@ -35,7 +35,7 @@ int load(std::uint32_t processes) {
     children.push_back(child);
   }
   ::close(started[1]);
-  // Its end comes when each of them has closed it.
+  // The pipe ends when every process has closed it.
   char none;
   check(static_cast<int>(::read(started[0], &none, 1)), "read");
   std::puts("busy");

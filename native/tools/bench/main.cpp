@@ -1,4 +1,4 @@
-// wireup-bench: what `wireup bench` runs to measure. No code of the library stands in it.
+// wireup-bench: the program that `wireup bench` runs to measure. It contains no code of the library.
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>

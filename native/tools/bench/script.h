@@ -1,4 +1,4 @@
-// What a rank of the benchmark says, request by request: the client and the swarm say the same.
+// The requests of a rank in a benchmark. The client and the swarm send the same requests.
 #pragma once
 
 #include <algorithm>
@@ -10,14 +10,13 @@
 
 namespace wireup::bench {
 
-// launch: nothing at all, only its command is timed.
+// launch: the rank sends nothing, and only the command is timed.
 enum class Mode : std::uint32_t { exchange, barrier, get, put, connect, launch };
 inline constexpr const char* kModes[] = {"exchange", "barrier", "get", "put", "connect", "launch"};
 
-// A business card of the size that MPIs put.
+// As long as the business cards of MPI libraries.
 inline constexpr std::size_t kCard = 128;
-// RFC 13: a line holds a name, a key and a value at most, of 256, 64 and 1024 bytes; the words between are
-// few.
+// RFC 13: a line contains at most a name, a key and a value, of 256, 64 and 1024 bytes, and a few words.
 inline constexpr std::size_t kMaxRequest = 2048;
 inline constexpr std::size_t kMaxName = 256;
 
@@ -33,22 +32,22 @@ struct Script {
     return mode == Mode::connect ? 0 : count;
   }
 
-  // Before what is timed: the cards that are to be got.
+  // Steps before the timed ones: the cards for the gets.
   std::uint32_t steps_before() const { return mode == Mode::get ? 2 : 0; }
 
-  // Points in time of each rank, with that at its start.
+  // Number of times that each rank records, with the one at its start.
   std::uint32_t marks() const {
     if (mode == Mode::exchange) return 5;
     return mode == Mode::barrier ? 1 + count : 2;
   }
 
-  // Whether the time is noted when this step has been answered.
+  // Whether the rank records the time after the reply to this step.
   bool is_marked(std::uint32_t step) const {
     if (mode == Mode::barrier || step + 1 == steps()) return true;
     return mode == Mode::exchange && (step < 2 || step + 2 == steps());
   }
 
-  // Each returns how long the request is.
+  // Each writes a request to `out` and returns its length.
   std::size_t say(char* out, std::uint32_t step, std::uint32_t rank, const char* name) const {
     if (mode == Mode::barrier) return say_barrier(out);
     if (mode == Mode::put) return say_put(out, name, rank, step + 1);
@@ -73,25 +72,25 @@ struct Script {
     out[begun + static_cast<int>(kCard)] = '\n';
     return static_cast<std::size_t>(begun) + kCard + 1;
   }
-  // The card of the rank that stands `distance` + 1 behind this one.
+  // For the card of the rank that is `distance` + 1 after this one.
   std::size_t say_get(char* out, const char* name, std::uint32_t rank, std::uint32_t distance) const {
     return static_cast<std::size_t>(std::snprintf(out, kMaxRequest, "cmd=get kvsname=%s key=card-%u-0\n",
                                                   name, (rank + 1 + distance) % size));
   }
 };
 
-// What a rank says first, over PMI_PORT behind initack.
+// The first requests of a rank; over PMI_PORT they follow initack.
 inline constexpr const char* kHello[] = {"cmd=init pmi_version=1 pmi_subversion=1\n", "cmd=get_maxes\n",
                                          "cmd=get_appnum\n", "cmd=get_my_kvsname\n"};
 inline constexpr std::uint32_t kHelloSteps = 4;
 inline constexpr const char* kFinalize = "cmd=finalize\n";
-// The answer to initack: this many lines.
+// Number of lines in the reply to initack.
 inline constexpr int kInitackLines = 4;
 
-// The name in the answer to get_my_kvsname. False: there is none.
+// Reads the name from the reply to get_my_kvsname. Returns false if there is none.
 inline bool read_name(const char* line, std::size_t size, char (&name)[kMaxName]) {
   constexpr std::string_view kIntro = "cmd=my_kvsname ";
-  constexpr std::string_view kName = " kvsname=";  // Slurm says rc=0 before it
+  constexpr std::string_view kName = " kvsname=";  // Slurm sends rc=0 before it
   const std::string_view answer(line, size);
   const std::size_t found = answer.find(kName);
   if (!answer.starts_with(kIntro) || found == answer.npos) return false;

@@ -14,7 +14,7 @@ extern char** environ;
 namespace wireup::bench {
 namespace {
 
-// In an event, beside the fd.
+// A flag in an event's data, beside the fd.
 constexpr std::uint64_t kIsPidfd = std::uint64_t{1} << 32;
 
 void watch(int epoll, int fd, std::uint64_t kind) {
@@ -55,7 +55,7 @@ int start_floor(std::uint32_t count, char** command) {
   constexpr int kEvents = 256;
   epoll_event events[kEvents];
   bool failed = false;
-  // Two pipes and a pidfd each.
+  // Two pipes and a pidfd for each child.
   for (std::uint32_t open = 3 * count; open > 0;) {
     const int ready = ::epoll_wait(epoll, events, kEvents, -1);
     for (int i = 0; i < ready; ++i) {
@@ -68,7 +68,8 @@ int start_floor(std::uint32_t count, char** command) {
         ::waitid(P_PIDFD, static_cast<id_t>(fd), &info, WEXITED);
         failed |= info.si_code != CLD_EXITED || info.si_status != 0;
       }
-      // Not by closing alone: a child that has not quite become its program holds a copy, and events go on.
+      // close(2) alone is not enough: a child before its execve(2) still has a copy, so events would
+      // continue.
       ::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
       ::close(fd);
       --open;

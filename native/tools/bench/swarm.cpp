@@ -19,10 +19,10 @@
 namespace wireup::bench {
 namespace {
 
-// One address of ours has 28,232 ports by default (ip_local_port_range); 127/8 has more addresses than are
+// One local address has 28,232 ports by default (ip_local_port_range). 127.0.0.0/8 has more addresses than
 // needed.
 constexpr std::uint32_t kRanksPerAddress = 20'000;
-// Connections that are made before what the server says meanwhile is heard.
+// Connections that are made before the server's replies are read.
 constexpr std::uint32_t kConnectBatch = 32;
 
 class Swarm {
@@ -48,7 +48,7 @@ class Swarm {
     }
     table_.pass(table_.gates[1], count());
     for (const Rank& rank : ranks_) send(rank.socket, kFinalize);
-    // To close with something unread would reset the connection.
+    // close(2) with unread bytes would reset the connection.
     char buffer[kMaxRequest];
     for (const Rank& rank : ranks_)
       check(static_cast<int>(::recv(rank.socket, buffer, sizeof buffer, 0)), "recv");
@@ -82,7 +82,7 @@ class Swarm {
     const int fd = check(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
     const int on = 1;
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    // The port is chosen when it connects, so that only ports of the same peer count.
+    // connect(2) chooses the port, so a port can be used for several peers.
     ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     sockaddr_in own{};
     own.sin_family = AF_INET;

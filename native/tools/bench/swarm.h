@@ -1,5 +1,5 @@
-// Many ranks in few processes, for counts at which a process for each would be what is measured: connections
-// that say what a client says, each one request and its answer at a time, driven by epoll.
+// Many ranks in few processes, for counts at which one process for each rank would dominate the measurement.
+// Each connection sends the requests of a client, one at a time, in an epoll loop.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace wireup::bench {
 
-// Reads a PMI_ID for each rank of the table from stdin, a line each, and connects to `port` (as in PMI_PORT).
-// The ranks are divided between `processes`. Returns the exit code.
+// Reads one PMI_ID a line from stdin, for each rank of the table, and connects to `port`, a value of
+// PMI_PORT. Divides the ranks between `processes`. Returns the exit code.
 int swarm(const std::string& port, std::uint32_t processes);
 
 }  // namespace wireup::bench

@@ -1,9 +1,9 @@
-// The memory that the conductor shares with the ranks of a run, whatever launcher starts them: what they are
-// to say, two gates, and the times that each has noted. A rank finds it by the environment.
+// The memory that the conductor shares with the ranks of a run, under any launcher. It contains the requests,
+// two gates, and the times that each rank records. A rank finds it by an environment variable.
 //
-// At the first gate every rank waits until all are there (and the conductor has looked at the launcher), at
-// the second until all have done what is timed. Waiting costs no processor time, but that each looks for the
-// conductor now and then.
+// At the first gate the ranks wait until all have arrived and the conductor has read the launcher's usage; at
+// the second until all have finished the timed part. Waiting takes no processor time, except that each rank
+// checks from time to time whether the conductor still exists.
 #pragma once
 
 #include <fcntl.h>
@@ -32,7 +32,7 @@ inline std::int64_t now_ns() {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-// Returns when it is woken, or the word is no longer `seen`, or after `milliseconds`.
+// Waits until it is woken, until the word is not `seen`, or for `milliseconds`.
 inline void wait_on(std::atomic<std::uint32_t>& word, std::uint32_t seen, long milliseconds) {
   const timespec limit{milliseconds / 1000, milliseconds % 1000 * 1'000'000};
   ::syscall(SYS_futex, &word, FUTEX_WAIT, seen, &limit, nullptr, 0);
@@ -50,19 +50,19 @@ struct Gate {
 struct alignas(std::int64_t) Table {
   Script script;
   std::int32_t conductor;
-  std::atomic<std::uint32_t> taken;  // slots
+  std::atomic<std::uint32_t> taken;  // number of slots in use
   Gate gates[2];
 
   static std::size_t bytes(const Script& script) {
     return sizeof(Table) + script.size * slot_words(script) * sizeof(std::int64_t);
   }
 
-  // A slot is the process id, then the times.
+  // A slot contains the process id, then the times.
   std::int64_t* slot(std::uint32_t number) {
     return reinterpret_cast<std::int64_t*>(this + 1) + number * slot_words(script);
   }
 
-  // Takes `count` slots in a row for this process; returns the first.
+  // Takes `count` consecutive slots for this process. Returns the first.
   std::uint32_t take(std::uint32_t count) {
     const std::uint32_t first = taken.fetch_add(count);
     if (first + count > script.size) std::_Exit(3);  // more ranks than were asked for
@@ -70,7 +70,7 @@ struct alignas(std::int64_t) Table {
     return first;
   }
 
-  // For `count` ranks of this process. A conductor that is gone will never open it: then the process ends.
+  // Waits at the gate, for `count` ranks of this process. Ends the process if the conductor has gone.
   void pass(Gate& gate, std::uint32_t count) {
     constexpr long kLookMs = 5000;
     if (gate.arrived.fetch_add(count) + count == script.size) wake_all(gate.arrived);
@@ -80,7 +80,7 @@ struct alignas(std::int64_t) Table {
     }
   }
 
-  // Of the process that a conductor has started. Null: there is none.
+  // The table of the conductor that has started this process; null without one.
   static Table* inherited() {
     const char* path = std::getenv(kTableVariable);
     if (path == nullptr) return nullptr;

@@ -13,7 +13,7 @@ std::string first_line(const std::filesystem::path& file) {
   return line;
 }
 
-// proc(5): RssAnon, in kB.
+// RssAnon in /proc/<pid>/status is in kB (proc(5)).
 std::uint64_t anonymous_bytes(const std::filesystem::path& process) {
   std::ifstream in(process / "status");
   std::string word;
@@ -29,7 +29,7 @@ void add_process(pid_t pid, const std::set<pid_t>& ranks, Usage& usage) {
   std::error_code gone;
   usage.memory += anonymous_bytes(process);
   for (const auto& task : std::filesystem::directory_iterator(process / "task", gone)) {
-    // proc(5): the nanoseconds that it was on a processor come first.
+    // The first number is the time on a processor, in nanoseconds (proc(5)).
     std::uint64_t cpu_ns = 0;
     std::ifstream(task.path() / "schedstat") >> cpu_ns;
     usage.threads.push_back({pid, static_cast<pid_t>(std::stoi(task.path().filename())),

@@ -1,4 +1,4 @@
-// What the processes of a launcher have used: of its tree, without the ranks in it.
+// Processor time and memory of a launcher's process tree, without its ranks.
 #pragma once
 
 #include <sys/types.h>
@@ -19,10 +19,10 @@ struct ThreadUse {
 
 struct Usage {
   std::vector<ThreadUse> threads;
-  std::uint64_t memory = 0;  // bytes of anonymous memory, of all its processes
+  std::uint64_t memory = 0;  // bytes of anonymous memory of all processes
 };
 
-// `ranks`: process ids that are none of the launcher's. What ends meanwhile is left out.
+// Leaves out the processes in `ranks`, and processes that end during the measurement.
 Usage usage_of(pid_t root, const std::set<pid_t>& ranks);
 
 }  // namespace wireup::bench

@@ -1,4 +1,4 @@
-// For the programs of the benchmark: what fails ends them.
+// Helpers for the benchmark programs.
 #pragma once
 
 #include <sys/resource.h>
@@ -10,14 +10,14 @@
 
 namespace wireup::bench {
 
-// Returns `result` where it is no error.
+// Returns `result`, or ends the process if it is negative.
 inline int check(int result, const char* what) {
   if (result >= 0) return result;
   std::fprintf(stderr, "wireup-bench: %s: %s\n", what, std::strerror(errno));
   std::exit(1);
 }
 
-// As far as it may be.
+// Raises the soft limit of open files to the hard limit.
 inline void raise_fd_limit() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);

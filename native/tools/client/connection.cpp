@@ -45,7 +45,8 @@ Connection connect_to_server(const std::string& pmi_port, const Deadline& deadli
   try {
     connection.socket = connect_to_any(candidates(*parsed.address, deadline), deadline);
   } catch (const os::OsError& error) {
-    // The resolver's own words are in the subject; elsewhere that only says the address again.
+    // For getaddrinfo the subject contains the resolver's message. For other calls it only repeats the
+    // address.
     const std::string why = error.syscall() == "getaddrinfo" ? error.subject() : error.code().message();
     throw Failure("cannot connect to the PMI server at " + connection.address + ": " + why +
                   "; does the launcher still run, and is that address reachable from here?");

@@ -1,5 +1,5 @@
-// The way to the PMI server: from the text of PMI_PORT to a connected, blocking socket whose other end is
-// known to be ours, as far as the kernel tells.
+// Connects to the PMI server that PMI_PORT names, by a blocking socket. Checks that the server belongs to
+// this user, if the kernel reports the server's uid.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ struct Connection {
   std::string address;  // for people
 };
 
-// Throws Failure. Nothing has been sent when it returns.
+// Sends nothing. Throws Failure.
 Connection connect_to_server(const std::string& pmi_port, const Deadline& deadline);
 
 }  // namespace wireup::client

@@ -1,4 +1,4 @@
-// The time that is left until something must be done.
+// A point in time, and how long it is until then.
 #pragma once
 
 #include <algorithm>

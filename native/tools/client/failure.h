@@ -1,4 +1,4 @@
-// Why a program cannot go on with its PMI server, in words for its user: what, where, what to do.
+// Why a program cannot use its PMI server. The text is for users: what failed, where, and what to do.
 #pragma once
 
 #include <stdexcept>

@@ -12,8 +12,8 @@ namespace {
 
 using Addresses = std::vector<os::SocketAddress>;
 
-// What the thread found: addresses, or an error as values. An exception that two threads share would be let
-// go of by one of them inside the C++ runtime, where no sanitizer sees that this is in order.
+// The result of the thread: addresses, or an error as values. Not an exception that both threads share: the
+// C++ runtime would release it, and the thread sanitizer cannot see that this is correct.
 struct LookUp {
   Addresses addresses;
   int error = 0;

@@ -1,4 +1,4 @@
-// The look-up of a host name under a deadline.
+// Looks up a host name before a deadline.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace wireup::client {
 
-// Never empty. Throws os::OsError: what the resolver said, or ETIMEDOUT. The resolver cannot be interrupted:
-// one that is late goes on in a thread of its own, which touches nothing of the caller's.
+// Never empty. Throws os::OsError: the resolver's error, or ETIMEDOUT. The resolver cannot be interrupted. If
+// it is late, it continues in a thread of its own, which does not use the caller's data.
 std::vector<os::SocketAddress> resolve(const std::string& host, std::uint16_t port, const Deadline& deadline);
 
 }  // namespace wireup::client

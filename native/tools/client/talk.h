@@ -1,6 +1,6 @@
-// A blocking conversation on a PMI connection: what is said is sent whole, what comes is handed over as it
-// comes, and neither waits longer than it may. The socket is left as it is (blocking or not): flags are of
-// the open file, which others may share.
+// Blocking sends and receives on a PMI connection, with deadlines. It works on blocking and non-blocking
+// sockets and does not change the socket's flags, because other processes may share the open file. Threads:
+// one.
 #pragma once
 
 #include <poll.h>
@@ -16,13 +16,13 @@ namespace wireup::client {
 
 class Talk {
  public:
-  // `server`: for people. The fd stays the caller's.
+  // `server` is for people. Does not close the fd.
   Talk(int socket, std::string server) : socket_(socket), server_(std::move(server)) {}
 
-  // Throw Failure: no progress until the deadline, or the socket failed. Without a deadline they wait for
-  // ever. A peer that has hung up is no failure of say(): what it said before is still to be heard.
+  // Both throw Failure at the deadline, or if the socket fails. Without a deadline they wait for ever.
+  // Sends all bytes. Returns normally if the peer has hung up, because its last bytes can still be received.
   void say(std::string_view bytes, const std::optional<Deadline>& deadline) const;
-  // Empty at the end. Valid until the next call.
+  // Returns the next bytes, valid until the next call; empty at the end of the stream.
   std::string_view hear(const std::optional<Deadline>& deadline);
 
   // Whether hear() would return before the deadline.
@@ -31,7 +31,7 @@ class Talk {
   const std::string& server() const { return server_; }
 
  private:
-  // Signals do not shorten it: a program may have a profiling timer.
+  // A signal does not end the wait, because a program may have a profiling timer.
   bool ready(short events, const std::optional<Deadline>& deadline) const;
   void wait(short events, const std::optional<Deadline>& deadline) const;
   [[noreturn]] void fail() const;

@@ -1,5 +1,5 @@
-// The part of the PMI-1 handshake that a program with PMI_FD never sees: initack, which proves our rank by
-// PMI_ID and tells rank and size.
+// The part of the PMI-1 handshake that a program with PMI_FD does not make: initack. It proves the rank by
+// PMI_ID, and the server replies with rank and size.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ struct Identity {
   std::uint32_t size;
 };
 
-// Leaves nothing of the server's in our hands: what follows on the socket is the program's. Throws Failure,
-// which never holds `pmi_id`.
+// Receives exactly the reply to initack. Everything after it is for the program. Throws Failure, whose text
+// never contains `pmi_id`.
 Identity handshake(const client::Connection& connection, const std::string& pmi_id,
                    const client::Deadline& deadline);
 

@@ -1,5 +1,5 @@
-// wireup-exec: stands in front of a program that knows PMI_FD only. Connects to PMI_PORT, says PMI_ID, and
-// executes the program with the connection as PMI_FD. See kHelp.
+// wireup-exec: runs a program that supports only PMI_FD. It connects to PMI_PORT, sends PMI_ID, and executes
+// the program with the connection as PMI_FD. See kHelp.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -52,7 +52,7 @@ constexpr int kExitUsage = 2;
 constexpr int kExitNotExecutable = 126;
 constexpr int kExitNotFound = 127;
 
-// A client is accepted and answered within milliseconds; a server under load may take seconds.
+// A server accepts and replies within milliseconds. Under load it may take seconds.
 constexpr std::chrono::seconds kTimeout{10};
 constexpr int kMaxTimeout = 24 * 60 * 60;
 
@@ -61,7 +61,7 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// One line on stderr.
+// Prints one line on stderr.
 void complain(const std::string& what) {
   std::fprintf(stderr, "wireup-exec: %s\n", wireup::wire::printable(what).c_str());
 }
@@ -71,7 +71,7 @@ int cannot_run(const std::string& program, int error) {
   return error == ENOENT ? kExitNotFound : kExitNotExecutable;
 }
 
-// Open across the exec, under the number that a rank always sees its channel under, or the next free one.
+// Keeps the socket open across execve(2), as the fd that ranks use for PMI_FD, or as the next free one.
 int give_away(wireup::os::UniqueFd socket) {
   wireup::os::set_nonblocking(socket.get(), false);
   const int fd = ::fcntl(socket.get(), F_DUPFD, wireup::runtime::kChannelFd);
@@ -137,7 +137,7 @@ int main(int argc, char** argv) {
 
   std::string file;
   try {
-    // First of all, so that a program that is not there does not look like a rank that came and went.
+    // Before it connects: otherwise a missing program would look like a rank that connects and exits.
     file = wireup::os::find_program(program[0], variable("PATH"), "");
   } catch (const wireup::os::OsError& error) {
     return cannot_run(program[0], error.code().value());

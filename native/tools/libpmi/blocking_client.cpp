@@ -24,11 +24,11 @@ namespace {
 
 using client::Failure;
 
-// A server under load may take seconds to accept and answer.
+// A server under load may take seconds to accept and reply.
 constexpr std::chrono::seconds kConnectTimeout{10};
 
-// Far beyond what an answer takes, and counted in slices, of which one may be a time in which this process
-// was stopped (a batch system suspends whole jobs).
+// Much longer than a reply takes. Counted in slices, so that a time in which this process was stopped (a
+// batch system suspends jobs) counts as one slice.
 constexpr int kAnswerSlices = 60;
 constexpr std::chrono::seconds kSlice{1};
 
@@ -45,7 +45,7 @@ int number(const char* name, int max) {
   return value;
 }
 
-// What is not a socket is somebody else's, by a stale PMI_FD, and not ours to close.
+// If PMI_FD is stale, it may be another file of this program. So only a socket is taken and closed.
 os::UniqueFd inherited() {
   const int fd = number("PMI_FD", std::numeric_limits<int>::max());
   const std::string name = "PMI_FD=" + std::to_string(fd);
@@ -83,7 +83,7 @@ class SocketPeer final : public ServerLink {
   client::Talk talk_;
 };
 
-// RFC 13's singleton: the engine itself, with this process for its only rank.
+// RFC 13's singleton: the engine in this process, which is the only rank.
 class OwnPeer final : public ServerLink {
  public:
   OwnPeer() : group_(options()) { group_.open_channel(kConnection, 0); }
@@ -100,7 +100,7 @@ class OwnPeer final : public ServerLink {
   }
 
   void hear(engine::ClientSession& session, engine::ClientEffects& effects, bool) override {
-    // It would wait for itself.
+    // Without a reply it would wait for ever.
     if (answers_.empty()) throw Failure("nobody can put what is waited for: this process is alone");
     for (const engine::Effect& effect : answers_.list()) {
       if (const auto* send = engine::as<engine::Send>(effect))
@@ -233,7 +233,7 @@ void BlockingClient::abort(int exit_code, std::string_view message) {
 const std::vector<std::uint32_t>& BlockingClient::clique() {
   if (clique_.empty()) {
     const auto value_of = [this](std::string_view key) {
-      // Slurm's PMI-2 has it as an attribute of the job, and not among the keys.
+      // In Slurm's PMI-2 it is a job attribute, and not a key of the KVS.
       engine::Answer answer = info_.version == 2 ? get_job_attribute(key) : get(key);
       return answer.rc == engine::kSuccess ? std::move(answer.value) : std::string();
     };

@@ -1,8 +1,7 @@
-// The process manager as a C program sees it: calls that block until they are answered. It stands behind a
-// socket, as the environment says, or, where the environment names none, in this very process: a job of
-// size 1.
+// The process manager for a C program: calls that block until the reply. The environment names the server. If
+// it names none, the engine runs in this process, as a process group of size 1.
 //
-// Threads: one at a time; library.h holds the lock.
+// Threads: one at a time; library.h has the lock.
 #pragma once
 
 #include <memory>
@@ -14,25 +13,25 @@
 
 namespace wireup::libpmi {
 
-// The other end of the conversation.
+// The connection to the server.
 class ServerLink {
  public:
   virtual ~ServerLink() = default;
-  // Both throw client::Failure.
+  // Both throw client::Failure. say() sends.
   virtual void say(std::string_view bytes) = 0;
-  // Waits for something, and hands it to the session.
+  // Waits for bytes, and passes them to the session.
   virtual void hear(engine::ClientSession& session, engine::ClientEffects& effects, bool for_ever) = 0;
   virtual std::string name() const = 0;  // for people
 };
 
 class BlockingClient {
  public:
-  // Connects by PMI_FD or PMI_PORT and shakes hands. Throws client::Failure.
+  // Connects by PMI_FD or PMI_PORT, and makes the handshake. Throws client::Failure.
   static std::unique_ptr<BlockingClient> open(wire::Version version = wire::Version::v1);
 
   const engine::ClientInfo& info() const { return info_; }
 
-  // Each throws client::Failure when the connection is of no more use, and ever after.
+  // Each throws client::Failure if the connection fails, and at every call after that.
   engine::Answer put(std::string_view key, std::string_view value);
   engine::Answer get(std::string_view key);
   engine::Answer barrier();
@@ -40,15 +39,15 @@ class BlockingClient {
   engine::Answer unpublish(std::string_view service);
   engine::Answer lookup(std::string_view service);
   engine::Answer spawn(const engine::SpawnRequest& request);
-  // Of PMI-2 only.
+  // PMI-2 only.
   engine::Answer put_node_attribute(std::string_view key, std::string_view value);
   engine::Answer get_node_attribute(std::string_view key, bool wait);
   engine::Answer get_job_attribute(std::string_view key);
   engine::Answer finalize();
   void abort(int exit_code, std::string_view message);
 
-  // Asked for once. Throws client::Failure also where what the server says cannot be read; the connection
-  // lives on.
+  // Sends its request only once. Throws client::Failure also if the reply cannot be parsed; the connection
+  // then still works.
   const std::vector<std::uint32_t>& clique();
 
  private:

@@ -1,5 +1,5 @@
-// The functions of RFC 13 that do something: arguments checked, strings copied out, codes translated. Those
-// that are optional and do nothing are in optional.cpp.
+// The functions of RFC 13. They check arguments, copy strings and translate codes. The optional functions
+// without effect are in optional.cpp.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -19,8 +19,7 @@ using wireup::libpmi::with_server;
 
 static_assert(PMI_ERR_INVALID_VAL_LENGTH == wireup::engine::kInvalidValueLength);
 
-// What is wrong with an argument keeps its code; anything else that a server says is PMI_FAIL, since servers
-// have numbers of their own.
+// Keeps the codes for wrong arguments. Every other rc is PMI_FAIL, because each server has its own numbers.
 int code_of(const wireup::engine::Answer& answer) {
   if (answer.rc == PMI_SUCCESS) return PMI_SUCCESS;
   return answer.rc >= PMI_ERR_INVALID_ARG && answer.rc <= PMI_ERR_INVALID_VAL_LENGTH ? answer.rc : PMI_FAIL;
@@ -82,7 +81,7 @@ int PMI_Initialized(int* initialized) {
 int PMI_Finalize(void) {
   return locked([](Library& state) {
     if (!state.server) return PMI_ERR_INIT;
-    // Over in any case: the connection ends with it.
+    // The connection ends, also if finalize() fails.
     const std::unique_ptr<BlockingClient> server = std::move(state.server);
     return code_of(server->finalize());
   });
@@ -91,7 +90,7 @@ int PMI_Finalize(void) {
 int PMI_Abort(int exit_code, const char error_msg[]) {
   const std::string_view message = error_msg == nullptr ? "" : error_msg;
   if (!message.empty()) std::fprintf(stderr, "%s%s", error_msg, message.ends_with('\n') ? "" : "\n");
-  // Said to the server only between init and finalize; the lock is free again for whatever runs at exit.
+  // Sends abort only between init and finalize. The lock is free afterwards for exit handlers.
   with_server([&](BlockingClient& server) {
     server.abort(exit_code, message);
     return PMI_SUCCESS;
@@ -157,7 +156,7 @@ int PMI_KVS_Put(const char kvsname[], const char key[], const char value[]) {
 }
 
 int PMI_KVS_Commit(const char kvsname[]) {
-  // A put is with the server by the time it returns.
+  // PMI_KVS_Put() returns after the server's reply, so nothing is left to do.
   return with_server(
       [&](BlockingClient& server) { return is_ours(server, kvsname) ? PMI_SUCCESS : PMI_ERR_INVALID_ARG; });
 }
@@ -196,7 +195,7 @@ int PMI_Lookup_name(const char service_name[], char port[]) {
     if (service_name == nullptr || port == nullptr) return PMI_ERR_INVALID_ARG;
     const wireup::engine::Answer answer = server.lookup(service_name);
     if (answer.rc != PMI_SUCCESS) return code_of(answer);
-    // The caller says no length: RFC 13 has no other size for what a server hands out.
+    // The function has no length argument. RFC 13 defines no other size for the port.
     const bool fits = copy_out(answer.value, port, static_cast<int>(server.info().value_max)) == PMI_SUCCESS;
     return fits ? PMI_SUCCESS : PMI_FAIL;
   });
@@ -224,7 +223,7 @@ int PMI_Spawn_multiple(int count, const char* cmds[], const char** argvs[], cons
     }
     if (!to_pairs(preput_keyval_vector, preput_keyval_size, request.preput)) return PMI_ERR_INVALID_KEYVALP;
     const wireup::engine::Answer answer = server.spawn(request);
-    // Nothing said is all well, or all lost.
+    // Without error codes in the reply, each process has the result of the whole spawn.
     for (std::size_t i = 0; i < processes; ++i) {
       errors[i] = i < answer.errcodes.size() ? answer.errcodes[i] : answer.rc;
     }

@@ -1,5 +1,4 @@
-// What a process has of libpmi: one server, one lock, and the line between C++ and C, which no exception
-// crosses.
+// The state of libpmi in a process: one server and one lock. No exception passes from C++ to C here.
 #pragma once
 
 #include <wireup/pmi.h>
@@ -15,15 +14,15 @@ namespace wireup::libpmi {
 
 struct Library {
   std::mutex mutex;
-  std::unique_ptr<BlockingClient> server;  // between PMI_Init and PMI_Finalize
+  std::unique_ptr<BlockingClient> server;  // set between PMI_Init and PMI_Finalize
 };
 
-// Never destroyed: other threads, and exit handlers, may call to the very end.
+// Never destroyed, because other threads and exit handlers may call it until the process ends.
 Library& library();
 
 void complain(const char* what);  // one line on stderr
 
-// `function(library)` under the lock; PMI_FAIL where it throws.
+// Calls `function(library)` with the lock. Returns PMI_FAIL if it throws.
 template <typename Function>
 int locked(Function function) noexcept {
   try {
@@ -36,13 +35,13 @@ int locked(Function function) noexcept {
   }
 }
 
-// The same with the server; PMI_ERR_INIT where there is none.
+// Calls `function(server)` with the lock. Returns PMI_ERR_INIT if there is no server.
 template <typename Function>
 int with_server(Function function) noexcept {
   return locked([&](Library& state) { return state.server ? function(*state.server) : PMI_ERR_INIT; });
 }
 
-// Adds an array of pairs, of either API, to a list. False: one of them is missing.
+// Appends an array of pairs (of PMI-1 or PMI-2) to a list. Returns false if a pointer is null.
 template <typename Pair>
 bool to_pairs(const Pair* pairs, int count, engine::KeyValues& list) {
   if (count > 0 && pairs == nullptr) return false;

@@ -1,5 +1,4 @@
-// The functions that RFC 13 lets a library define without effect, so that whatever links with libpmi finds
-// them.
+// The functions that RFC 13 makes optional, without effect, so that programs that use them can be linked.
 #include <wireup/pmi.h>
 
 extern "C" {

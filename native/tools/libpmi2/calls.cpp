@@ -1,5 +1,5 @@
-// The functions of PMI-2: arguments checked, strings copied out, codes translated. What stands behind them is
-// libpmi's own: one server, one lock.
+// The functions of PMI-2. They check arguments, copy strings and translate codes. The server and the lock are
+// libpmi's (library.h).
 #include <wireup/pmi2.h>
 
 #include <algorithm>
@@ -27,14 +27,14 @@ using wireup::libpmi::with_server;
 static_assert(PMI2_FAIL == PMI_FAIL && PMI2_ERR_INIT == PMI_ERR_INIT);
 static_assert(PMI2_ERR_INVALID_VAL_LENGTH == wireup::engine::kInvalidValueLength);
 
-// What is wrong with an argument keeps its code; anything else that a server says is PMI2_FAIL.
+// Keeps the codes for wrong arguments. Every other rc is PMI2_FAIL.
 int code_of(const Answer& answer) {
   if (answer.rc == PMI2_SUCCESS) return PMI2_SUCCESS;
   return answer.rc >= PMI2_ERR_INVALID_ARG && answer.rc <= PMI2_ERR_INVALID_VAL_LENGTH ? answer.rc
                                                                                        : PMI2_FAIL;
 }
 
-// False: it does not fit.
+// Returns false if the text does not fit.
 bool copy_out(std::string_view text, char* buffer, int length) {
   const std::size_t size = std::min(text.size(), static_cast<std::size_t>(length) - 1);
   std::memcpy(buffer, text.data(), size);
@@ -42,15 +42,14 @@ bool copy_out(std::string_view text, char* buffer, int length) {
   return size == text.size();
 }
 
-// An attribute that is not there is no error to the caller. The server's answers of either kind: "not found"
-// or none.
+// For the caller a missing attribute is not an error. The server reports it by any rc except PMI2_SUCCESS.
 std::optional<Answer> found_of(Answer answer, int* found) {
   *found = answer.rc == PMI2_SUCCESS ? 1 : 0;
   if (answer.rc == PMI2_SUCCESS) return answer;
   return std::nullopt;
 }
 
-// Numbers with commas between them; false: something else.
+// Parses numbers with commas between them. Returns false for any other text.
 bool to_numbers(std::string_view text, int* array, int length, int* count) {
   std::vector<int> numbers;
   for (;;) {
@@ -114,7 +113,7 @@ int PMI2_Init(int* spawned, int* size, int* rank, int* appnum) {
 int PMI2_Finalize(void) {
   return locked([](Library& state) {
     if (!state.server) return PMI2_ERR_INIT;
-    // Over in any case: the connection ends with it.
+    // The connection ends, also if finalize() fails.
     const std::unique_ptr<BlockingClient> server = std::move(state.server);
     return code_of(server->finalize());
   });
@@ -127,7 +126,7 @@ int PMI2_Initialized(void) {
 int PMI2_Abort(int, const char msg[]) {
   const std::string_view message = msg == nullptr ? "" : msg;
   if (!message.empty()) std::fprintf(stderr, "%s%s", msg, message.ends_with('\n') ? "" : "\n");
-  // The lock is free again for whatever runs at exit.
+  // The lock is free afterwards for exit handlers.
   with_server([&](BlockingClient& server) {
     server.abort(1, message);
     return PMI2_SUCCESS;
@@ -162,7 +161,7 @@ int PMI2_Job_Spawn(int count, const char* cmds[], int argcs[], const char** argv
     if (answer.rc != PMI2_SUCCESS) return code_of(answer);
     if (jobid != nullptr && jobid_size > 0 && !copy_out(answer.value, jobid, jobid_size))
       return PMI2_ERR_INVALID_LENGTH;
-    // Nothing said is all well.
+    // Without error codes in the reply, every process has been started.
     for (std::size_t i = 0; i < processes; ++i)
       errors[i] = i < answer.errcodes.size() ? answer.errcodes[i] : 0;
     return PMI2_SUCCESS;

@@ -1,7 +1,7 @@
-// wireup, as it is installed: notes what Node destroys at its own start and executes Node with the tool.
-// Called as mpiexec.wireup, it tells the tool so. The environment, the arguments and the fds of its caller
-// reach the tool unchanged but for one argument, by which the tool finds the notes, and the variables that
-// are hidden from Node.
+// The installed wireup command. It records the state that Node changes at its start (os/caller.h), and
+// executes Node with cli.js. If its name is mpiexec.wireup, it passes this on. cli.js gets the caller's
+// environment, arguments and fds unchanged, except for one more argument with the recorded state, and for the
+// variables hidden from Node.
 #include <sys/auxv.h>
 #include <unistd.h>
 
@@ -25,13 +25,14 @@ namespace {
 constexpr int kExitNotExecutable = 126;
 constexpr int kExitNotFound = 127;
 
-// Certificates of a site can take Node's own start as long as all the rest, and the tool speaks no TLS.
+// Loading a site's certificates can take as long as the rest of Node's start. The wireup command does not use
+// TLS.
 constexpr std::array<std::string_view, 1> kHidden{"NODE_EXTRA_CA_CERTS="};
 
-// Of the four threads that V8 has by default one will do.
+// One thread instead of V8's default of four is enough.
 constexpr const char* kNodeOption = "--v8-pool-size=1";
 
-// Beside us, and where it is when we are in build/.
+// In the folder of this program; and if this program is in build/Release, in dist.
 constexpr std::array<const char*, 2> kTools{"cli.js", "../../dist/cli.js"};
 
 std::string folder_of_self() {
@@ -50,7 +51,7 @@ std::string find_tool() {
   throw wireup::os::OsError(ENOENT, "open", folder + kTools.front());
 }
 
-// How we were called: through which link.
+// The name of the link or file through which this program was called.
 std::string_view own_name() {
   const auto* path = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
   const std::string_view text(path == nullptr ? "wireup" : path);
@@ -86,7 +87,7 @@ int main(int argc, char** argv) {
     std::vector<const char*> words{"node", kNodeOption, tool.c_str(), started.c_str()};
     words.insert(words.end(), argv + std::min(argc, 1), argv + argc);
     words.push_back(nullptr);
-    // As `env node` finds it. execve's parameters are not const for C's sake only.
+    // Finds node in PATH, as `env node` does. execvpe(3) does not change the strings.
     ::execvpe("node", const_cast<char* const*>(words.data()), environment.data());
     const int error = errno;
     std::fprintf(stderr, "wireup: node: %s%s\n", std::strerror(error),

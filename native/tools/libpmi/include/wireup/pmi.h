@@ -1,15 +1,16 @@
-/* The PMI-1 API, as RFC 13 of the Flux framework has it ("Simple Process Manager Interface v1").
+/* The PMI-1 API, as defined by RFC 13 of the Flux framework ("Simple Process Manager Interface v1").
  *
- * A program links with libpmi.so.0, or opens it with dlopen(); PMI_Init() finds the server by the
+ * A program links with libpmi.so.0, or opens it with dlopen(). PMI_Init() finds the server by the
  * environment: PMI_FD with PMI_RANK and PMI_SIZE, else PMI_PORT (host:port, tcp://host:port, unix:///path,
- * /path, unix://@name) with PMI_ID, else there is none and the process is a job of size 1.
+ * /path, unix://@name) with PMI_ID. Without these the process is a process group of size 1.
  *
- * Every function returns one of the codes below. PMI_ERR_INIT: before PMI_Init() or after PMI_Finalize().
- * What is wrong with a connection is one line on stderr, too. A kvsname that is not this job's is
- * PMI_ERR_INVALID_ARG. Lengths count bytes and include the terminator. A call that fails changes no argument.
+ * Every function returns one of the codes below. PMI_ERR_INIT: the call was before PMI_Init() or after
+ * PMI_Finalize(). A connection error is also printed as one line on stderr. A kvsname of another process
+ * group is PMI_ERR_INVALID_ARG. Lengths are in bytes and include the terminator. A failed call changes no
+ * argument.
  *
- * Threads: any; a call waits while another one is under way, so a barrier holds up all others. Apart from
- * PMI_Barrier(), a call gives up when the server has been silent for a minute. */
+ * Threads: any. A call waits until a running call returns, so a barrier blocks all other calls. Except for
+ * PMI_Barrier(), a call fails if the server has sent nothing for a minute. */
 #ifndef WIREUP_PMI_H
 #define WIREUP_PMI_H
 
@@ -33,11 +34,11 @@ extern "C" {
 #define PMI_ERR_INVALID_KEYVALP 12
 #define PMI_ERR_INVALID_SIZE 13
 
-/* Initialization. A second PMI_Init() is PMI_FAIL and changes nothing. */
+/* Initialization. A second PMI_Init() returns PMI_FAIL and changes nothing. */
 int PMI_Init(int* spawned);
 int PMI_Initialized(int* initialized);
 int PMI_Finalize(void);
-/* Prints error_msg, asks for the end of the job, and exits with exit_code. Does not return. */
+/* Prints error_msg, requests the end of the job, and exits with exit_code. Does not return. */
 int PMI_Abort(int exit_code, const char error_msg[]);
 
 /* The process group. */
@@ -46,13 +47,13 @@ int PMI_Get_rank(int* rank);
 int PMI_Get_universe_size(int* size);
 int PMI_Get_appnum(int* appnum);
 
-/* The ranks on this node, this one alone where the server does not say; PMI_FAIL where what it says cannot be
- * read. A length under the clique's size is PMI_ERR_INVALID_LENGTH. */
+/* The ranks on this node; only this rank if the server does not report them. PMI_FAIL: the server's value
+ * cannot be parsed. PMI_ERR_INVALID_LENGTH: `length` is less than the clique's size. */
 int PMI_Get_clique_size(int* size);
 int PMI_Get_clique_ranks(int ranks[], int length);
 
-/* The key-value space. A buffer that is too short for the string is PMI_ERR_INVALID_LENGTH; a key that is not
- * there, PMI_* too, is PMI_FAIL. */
+/* The key-value space. PMI_ERR_INVALID_LENGTH: the buffer is too short for the string. PMI_FAIL: there is no
+ * such key. */
 int PMI_KVS_Get_name_length_max(int* length);
 int PMI_KVS_Get_key_length_max(int* length);
 int PMI_KVS_Get_value_length_max(int* length);
@@ -62,17 +63,17 @@ int PMI_Get_kvs_domain_id(char kvsname[], int length);
 int PMI_Get_id(char kvsname[], int length);
 int PMI_KVS_Put(const char kvsname[], const char key[], const char value[]);
 int PMI_KVS_Commit(const char kvsname[]);
-/* A reserved key (PMI_...) that is not there has an empty value. */
+/* A reserved key (PMI_...) that does not exist has an empty value. */
 int PMI_KVS_Get(const char kvsname[], const char key[], char value[], int length);
 int PMI_Barrier(void);
 
-/* Names; PMI_FAIL where the server keeps none. `port` of PMI_Lookup_name() must have room for as many bytes
- * as PMI_KVS_Get_value_length_max() says: a longer port is PMI_FAIL. */
+/* Published names. PMI_FAIL: the server has no name service. `port` of PMI_Lookup_name() must have room for
+ * as many bytes as PMI_KVS_Get_value_length_max() returns; a longer port is PMI_FAIL. */
 int PMI_Publish_name(const char service_name[], const char port[]);
 int PMI_Unpublish_name(const char service_name[]);
 int PMI_Lookup_name(const char service_name[], char port[]);
 
-/* Optional in RFC 13, and without effect here: each is PMI_FAIL. */
+/* Optional in RFC 13, and without effect here: each returns PMI_FAIL. */
 typedef struct {
   const char* key;
   char* val;

@@ -1,15 +1,15 @@
-/* The PMI-2 API, with the names, types and codes that MPICH's and Slurm's libraries give it.
+/* The PMI-2 API, with the names, types and codes of MPICH's and Slurm's libraries.
  *
- * A program links with libpmi2.so.0, or opens it with dlopen(); PMI2_Init() finds the server as PMI_Init() of
- * wireup/pmi.h does, and offers it PMI-2. Without one the process is a job of size 1.
+ * A program links with libpmi2.so.0, or opens it with dlopen(). PMI2_Init() finds the server as PMI_Init() of
+ * wireup/pmi.h does, and asks it for PMI-2. Without a server the process is a process group of size 1.
  *
- * Every function but PMI2_Initialized() returns one of the codes below; anything that a server refuses is
- * PMI2_FAIL or the code that it names. Lengths count bytes and include the terminator. Keys and values hold
- * no newline, and no semicolon, which not every PMI-2 library can read.
+ * Every function except PMI2_Initialized() returns one of the codes below. If the server refuses a request,
+ * the result is its code or PMI2_FAIL. Lengths are in bytes and include the terminator. Keys and values must
+ * not contain a newline, or a semicolon, which some PMI-2 libraries cannot read.
  *
- * Threads: any; a call waits while another one is under way, so a fence, and a PMI2_Info_GetNodeAttr() that
- * waits, hold up all others. Apart from these and PMI2_Job_Spawn(), a call gives up when the server has been
- * silent for a minute. */
+ * Threads: any. A call waits until a running call returns, so a fence, and a PMI2_Info_GetNodeAttr() that
+ * waits, block all other calls. Except for these and PMI2_Job_Spawn(), a call fails if the server has sent
+ * nothing for a minute. */
 #ifndef WIREUP_PMI2_H
 #define WIREUP_PMI2_H
 
@@ -53,42 +53,41 @@ typedef struct PMI2_Connect_comm {
 
 int PMI2_Init(int* spawned, int* size, int* rank, int* appnum);
 int PMI2_Finalize(void);
-/* Not 0 between the two. */
+/* Not 0 between PMI2_Init() and PMI2_Finalize(). */
 int PMI2_Initialized(void);
-/* Prints msg, asks for the end of the job, and exits with 1. Does not return. */
+/* Prints msg, requests the end of the job, and exits with 1. Does not return. */
 int PMI2_Abort(int flag, const char msg[]);
 
-/* argvs[i] has argcs[i] arguments, without the program. jobid may be NULL. errors has one element a process,
- * as many as maxprocs sums up to. */
+/* argvs[i] has argcs[i] arguments, without the program's name. jobid may be NULL. errors has one element for
+ * each process: the sum of maxprocs. */
 int PMI2_Job_Spawn(int count, const char* cmds[], int argcs[], const char** argvs[], const int maxprocs[],
                    const int info_keyval_sizes[], const PMI2_keyval_t* info_keyval_vectors[],
                    int preput_keyval_size, const PMI2_keyval_t preput_keyval_vector[], char jobid[],
                    int jobid_size, int errors[]);
 int PMI2_Job_GetId(char jobid[], int jobid_size);
 int PMI2_Job_GetRank(int* rank);
-/* No server connects jobs in this way: PMI2_FAIL. */
+/* Not supported by any server: returns PMI2_FAIL. */
 int PMI2_Job_Connect(const char jobid[], PMI2_Connect_comm_t* conn);
 int PMI2_Job_Disconnect(const char jobid[]);
 
 int PMI2_KVS_Put(const char key[], const char value[]);
 int PMI2_KVS_Fence(void);
-/* jobid: of this job, or NULL. src_pmi_id: a hint. vallen: the value's, negative when it has been cut to fit.
+/* jobid: this job's, or NULL. src_pmi_id: a hint. vallen: the value's length, negative if the value was cut.
  */
 int PMI2_KVS_Get(const char* jobid, int src_pmi_id, const char key[], char value[], int maxvalue,
                  int* vallen);
 
-/* How many ranks share this one's node. */
-/* How many ranks are on this node: 1 where the server does not say; PMI2_FAIL where what it says cannot be
- * read. */
+/* Number of ranks on this node; 1 if the server does not report it. PMI2_FAIL: the server's value cannot be
+ * parsed. */
 int PMI2_Info_GetSize(int* size);
-/* found: 0 when nobody has put it. waitfor: not 0 waits until somebody has. */
+/* found: 0 if no rank has put it. waitfor: if not 0, waits until a rank has put it. */
 int PMI2_Info_GetNodeAttr(const char name[], char value[], int valuelen, int* found, int waitfor);
 int PMI2_Info_GetNodeAttrIntArray(const char name[], int array[], int arraylen, int* outlen, int* found);
 int PMI2_Info_PutNodeAttr(const char name[], const char value[]);
 int PMI2_Info_GetJobAttr(const char name[], char value[], int valuelen, int* found);
 int PMI2_Info_GetJobAttrIntArray(const char name[], int array[], int arraylen, int* outlen, int* found);
 
-/* info_ptr is passed over. */
+/* info_ptr is ignored. */
 int PMI2_Nameserv_publish(const char service_name[], const PMI2_keyval_t* info_ptr, const char port[]);
 int PMI2_Nameserv_lookup(const char service_name[], const PMI2_keyval_t* info_ptr, char port[], int portlen);
 int PMI2_Nameserv_unpublish(const char service_name[], const PMI2_keyval_t* info_ptr);
