@@ -14,14 +14,14 @@ namespace wireup::os {
 
 namespace {
 
-// Each of them may be a readable socket. An event takes 12 bytes of the stack.
+// Each event may be a readable socket. An event takes 12 bytes of the stack.
 constexpr int kEventsPerWait = SocketBackend::kMostReadable;
 
-// Registrations are numbered from 1.
+// Generations of registrations start at 1.
 constexpr std::uint32_t kWakeGeneration = 0;
 
-// The generation travels with the fd, so that an event that waits in the current batch is known to be stale
-// after the fd was removed, or closed and its number given to another.
+// Each event contains the fd and the generation of its registration. So an event of this turn can be
+// recognized as stale if its fd has been removed, or closed and opened again.
 std::uint64_t pack(int fd, std::uint32_t generation) {
   return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd);
 }
@@ -52,7 +52,7 @@ Reactor::Reactor(UseIoUring use) : epoll_(::epoll_create1(EPOLL_CLOEXEC)), socke
 }
 
 Reactor::~Reactor() {
-  // What the functions captured may call back into this reactor while it goes.
+  // Destructors of captured objects may call this reactor.
   const auto timers = std::exchange(timers_, {});
   const auto posted = std::exchange(posted_, {});
 }
@@ -104,7 +104,7 @@ void Reactor::post(Owner owner, std::function<void()> function) {
     posted_.push_back({owner, std::move(function)});
     has_posted_ = true;
   }
-  // The loop looks at the queue itself before it waits.
+  // The loop checks the queue before it waits.
   if (first && loop_thread_.load() != std::this_thread::get_id()) wake();
 }
 
@@ -170,7 +170,7 @@ void Reactor::find_readable(std::span<const epoll_event> events) {
 void Reactor::dispatch(const epoll_event& event) {
   if (unpack(event.data.u64).generation == kWakeGeneration) {
     std::uint64_t count;
-    // Non-blocking, and the only reader: a failure leaves nothing to do.
+    // Non-blocking. If it fails, the counter is 0, and there is nothing to do.
     [[maybe_unused]] const ssize_t ignored = ::read(wake_.get(), &count, sizeof count);
     return;
   }
@@ -189,7 +189,7 @@ Reactor::TimerId Reactor::at(Clock::time_point when, std::function<void()> funct
 void Reactor::cancel(TimerId timer) {
   const auto time = timer_times_.find(timer);
   if (time == timer_times_.end()) return;
-  // The function goes last: what it captured may come back here.
+  // The function is destroyed last, because destructors of captured objects may call cancel().
   const auto node = timers_.extract(TimerKey{time->second, timer});
   timer_times_.erase(time);
 }
@@ -203,7 +203,7 @@ void Reactor::run_timers() {
   }
   for (const TimerKey& key : due_) {
     const auto node = timers_.extract(key);
-    if (node.empty()) continue;  // cancelled by one before it
+    if (node.empty()) continue;  // cancelled by an earlier timer
     timer_times_.erase(key.second);
     run_as(node.mapped().owner, node.mapped().function);
   }
@@ -218,7 +218,7 @@ void Reactor::run_posted() {
     has_posted_ = false;
   }
   for (Owned& posted : running_) {
-    // Moved out, so that what it captured goes with it, not with the last of the batch.
+    // Moved, so that its captured objects are destroyed now and not after the last function.
     run_as(posted.owner, [function = std::exchange(posted.function, nullptr)] { function(); });
   }
 }
@@ -226,7 +226,7 @@ void Reactor::run_posted() {
 int Reactor::wait_ms() {
   if (has_posted_) return 0;
   if (timers_.empty()) return -1;
-  // Rounded up: a wait that ends before its timer would spin through its last millisecond.
+  // Rounded up: if the wait ended before the timer, the loop would spin for the last millisecond.
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - Clock::now());
   return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
 }

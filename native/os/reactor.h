@@ -1,19 +1,18 @@
-// One epoll loop. Knows fds, timers and posted functions, nothing of PMI.
+// An epoll loop with fds, timers and posted functions. It does not know PMI.
 //
-// Threads: run() is called by the thread that then owns everything here; every method but post() and stop()
-// belongs to that thread (before run() is called: to the thread that made the reactor). post() may be called
-// from any thread, and from the loop itself; what was posted runs in order, on the loop, before the next
-// wait. What a posted function posts itself runs after a wait that does not block, so that it cannot starve
-// the fds.
+// Threads: the thread that calls run() owns the reactor. Before that, the thread that made it does. Only the
+// owning thread may call the methods, except for post() and stop(). Any thread may call post(), also the
+// loop's. Posted functions run on the loop, in order, before its next wait. A function that a posted function
+// posts runs after a wait that does not block, so it cannot starve the fds.
 //
-// HUP and ERR are handed to the handler together with IN, never obeyed here: a reader drains first.
-// A handler may remove itself or any other from within on_ready(); nothing stale is called afterwards, also
-// when the same fd number was added again. A timer may set or cancel any other; one that is set for now runs
-// on the next turn.
+// The reactor passes EPOLLHUP and EPOLLERR to the handler together with EPOLLIN, so that a handler can read
+// all bytes first. In on_ready() a handler may remove itself or any other handler. No removed handler is
+// called after that, even if its fd number is added again. A timer may set or cancel any timer. A timer that
+// is set for now runs in the next turn.
 //
-// What runs belongs to an owner, and so does what it adds, sets and posts meanwhile. An exception of a
-// handler or function goes to on_failure(), with the owner; nothing of that owner is called any more until
-// forget(). Without on_failure() it leaves run().
+// Each handler, timer and posted function has an owner. It passes its owner on to everything that it adds,
+// sets or posts. If one of them throws, the reactor passes the exception and the owner to on_failure(), and
+// calls nothing of that owner until forget(). Without on_failure() the exception leaves run().
 #pragma once
 
 #include <sys/epoll.h>
@@ -49,7 +48,7 @@ class Reactor {
   using Clock = std::chrono::steady_clock;
   using TimerId = std::uint64_t;  // 0 is never given
   using Owner = std::uint64_t;    // 0: none
-  // Called on the loop, without an owner. What it posts runs when no function of the owner does.
+  // Called on the loop, without an owner. What it posts runs when no function of the failed owner is running.
   using OnFailure = std::function<void(Owner owner, std::exception_ptr failure)>;
   // The kind of an fd. The backend may receive from stream sockets before their handlers run.
   enum class Kind : std::uint8_t { any, stream_socket };
@@ -59,18 +58,18 @@ class Reactor {
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
-  void run();   // until stop()
-  void stop();  // any thread; what was posted before it still runs
-  // Any thread. Where no owner is given it has the one whose function runs, and none from a thread other than
-  // the loop's.
+  void run();   // returns after stop()
+  void stop();  // any thread; functions that were posted before it still run
+  // Any thread. Without an owner, the function gets the owner of the running function, and none if another
+  // thread than the loop's posts it.
   void post(std::function<void()> function);
   void post(Owner owner, std::function<void()> function);
 
-  // Before run().
+  // Call it before run().
   void on_failure(OnFailure on_failure) { on_failure_ = std::move(on_failure); }
-  // Whose function runs.
+  // The owner of the running function.
   Owner owner() const { return owner_; }
-  // Runs it as that owner's: for what is called on behalf of another than the one whose turn it is.
+  // Calls `function` for `owner`, instead of the owner of the running function.
   template <typename Function>
   void run_as(Owner owner, Function&& function) {
     if (owner == owner_ && owner != 0) return function();
@@ -84,14 +83,14 @@ class Reactor {
     }
     owner_ = outer;
   }
-  // Nothing is left of an owner that has failed.
+  // Call it when a failed owner has no handlers, timers and functions left.
   void forget(Owner owner) { failed_.erase(owner); }
 
-  // The fd stays the caller's; remove() it before closing. Level-triggered. Throws OsError
-  // (EPERM: a regular file, which is always ready).
+  // Watches `fd`, level-triggered, and calls `handler`. The caller must remove() it before it closes the fd.
+  // Throws OsError (EPERM: a regular file, which is always ready).
   void add(int fd, std::uint32_t events, Handler& handler, Kind kind = Kind::any);
   void modify(int fd, std::uint32_t events, Handler& handler);
-  // Does nothing when `handler` is not what stands for this fd.
+  // Does nothing if `handler` is not the handler of this fd.
   void remove(int fd, Handler& handler);
   bool watches(int fd) const;
 
@@ -99,9 +98,9 @@ class Reactor {
   TimerId after(Clock::duration delay, std::function<void()> function) {
     return at(Clock::now() + delay, std::move(function));
   }
-  void cancel(TimerId timer);  // does nothing when it has run
+  void cancel(TimerId timer);  // does nothing if it has run
 
-  // How handlers of stream sockets receive and send. Another one may be chosen for the next turn.
+  // The backend by which handlers of stream sockets receive and send. It may change between turns.
   SocketBackend& sockets() { return sockets_.current(); }
 
  private:
@@ -148,7 +147,8 @@ class Reactor {
 
   std::mutex mutex_;
   std::vector<Owned> posted_;  // under mutex_
-  // Whether anything is: the loop looks at it twice a turn, and a mutex costs as much as reading a request.
+  // Whether posted_ has functions. The loop checks it twice a turn, and a mutex costs as much as reading a
+  // request.
   std::atomic<bool> has_posted_ = false;
   std::vector<Owned> running_;
 };
