@@ -21,7 +21,7 @@ UniqueFd listen_at(const std::string& path) {
   return socket;
 }
 
-// Connects, tells its own pid, and stays until it is told to go.
+// Connects, sends its pid to `channel`, and stays until it receives a byte.
 [[noreturn]] void connect_and_stay(const std::string& path, int channel) {
   const UniqueFd socket = connect_blocking(SocketAddress::unix_path(path), 5000);
   const pid_t self = ::getpid();
@@ -32,7 +32,7 @@ UniqueFd listen_at(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("lineage: a peer, its parent, us, and further up; not when it has ended") {
+TEST_CASE("lineage: a peer, its parents up to this process, and further; empty after the peer has ended") {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   const UniqueFd listener = listen_at(path);
@@ -62,7 +62,7 @@ TEST_CASE("lineage: a peer, its parent, us, and further up; not when it has ende
   CHECK(lineage_of_peer(peer.get()).empty());
 }
 
-TEST_CASE("lineage: not of what is no connected unix socket") {
+TEST_CASE("lineage: empty for an fd that is not a connected unix socket") {
   CHECK(lineage_of_peer(-1).empty());
   CHECK(lineage_of_peer(make_pipe().first.get()).empty());
 }

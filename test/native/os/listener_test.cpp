@@ -33,7 +33,7 @@ struct FdLimitGuard {
 
 }  // namespace
 
-TEST_CASE("listener: each kind of address takes connections") {
+TEST_CASE("listener: accepts connections on each kind of address") {
   TemporaryFolder folder;
   const SocketAddress addresses[] = {
       *SocketAddress::numeric("127.0.0.1", 0),
@@ -77,14 +77,14 @@ TEST_CASE("listener: each kind of address takes connections") {
   }
 }
 
-TEST_CASE("peer: not for what is no connected unix socket") {
+TEST_CASE("peer: empty for an fd that is not a connected unix socket") {
   const UniqueFd lonely(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   CHECK_FALSE(unix_peer(lonely.get()).has_value());
   CHECK_FALSE(unix_peer(make_pipe().first.get()).has_value());
   CHECK_FALSE(unix_peer(-1).has_value());
 }
 
-TEST_CASE("listener: `::` takes IPv4 too, an IPv6 address does not") {
+TEST_CASE("listener: `::` accepts IPv4 too, another IPv6 address does not") {
   Reactor reactor;
   Accepted accepted;
   Listener all(reactor, *SocketAddress::numeric("::", 0), std::ref(accepted));
@@ -96,7 +96,7 @@ TEST_CASE("listener: `::` takes IPv4 too, an IPv6 address does not") {
         }) == ECONNREFUSED);
 }
 
-TEST_CASE("listener: the socket file's mode and end") {
+TEST_CASE("listener: the socket file has its mode, and the destructor removes it") {
   Reactor reactor;
   TemporaryFolder folder;
   const std::string path = folder / "socket";
@@ -106,17 +106,17 @@ TEST_CASE("listener: the socket file's mode and end") {
   ::umask(umask_before);
   REQUIRE(::lstat(path.c_str(), &status) == 0);
   CHECK((status.st_mode & 07777) == 0600);
-  SUBCASE("removed") {
+  SUBCASE("the file is removed") {
     listener.reset();
     CHECK(::lstat(path.c_str(), &status) < 0);
   }
-  SUBCASE("not removed when it is another's by now") {
+  SUBCASE("another file in its place is not removed") {
     REQUIRE(::unlink(path.c_str()) == 0);
     Listener other(reactor, SocketAddress::unix_path(path), [](UniqueFd) {});
     listener.reset();
     CHECK(::lstat(path.c_str(), &status) == 0);
   }
-  SUBCASE("a file that is no socket is not touched") {
+  SUBCASE("an existing file that is not a socket is not changed") {
     write_file(folder / "file", "precious", 0600);
     CHECK(thrown_by([&] { Listener(reactor, SocketAddress::unix_path(folder / "file"), [](UniqueFd) {}); }) ==
           EADDRINUSE);
@@ -124,7 +124,7 @@ TEST_CASE("listener: the socket file's mode and end") {
   }
 }
 
-TEST_CASE("listener: a relative path is removed also when the directory has changed") {
+TEST_CASE("listener: removes the file of a relative path after the working directory has changed") {
   Reactor reactor;
   TemporaryFolder folder;
   const auto before = std::filesystem::current_path();
@@ -136,7 +136,7 @@ TEST_CASE("listener: a relative path is removed also when the directory has chan
   CHECK_FALSE(std::filesystem::exists(folder / "relative"));
 }
 
-TEST_CASE("listener: refuses what it may not bind") {
+TEST_CASE("listener: throws if it cannot bind") {
   Reactor reactor;
   CHECK(thrown_by([&] { Listener(reactor, *SocketAddress::numeric("203.0.113.1", 0), [](UniqueFd) {}); }) ==
         EADDRNOTAVAIL);
@@ -145,7 +145,7 @@ TEST_CASE("listener: refuses what it may not bind") {
         }) == ENOENT);
 }
 
-TEST_CASE("listener: lives through EMFILE and takes those who waited") {
+TEST_CASE("listener: survives EMFILE and accepts the connections that waited") {
   Reactor reactor;
   Accepted accepted;
   Listener listener(reactor, *SocketAddress::numeric("127.0.0.1", 0), std::ref(accepted));
@@ -158,14 +158,14 @@ TEST_CASE("listener: lives through EMFILE and takes those who waited") {
     reactor.after(1ms, count);
   };
   count();
-  // The tests' own timers show that the loop still runs; it goes on only after a pause.
+  // The timers of the test show that the loop runs. The listener continues after its pause.
   run_until(reactor, [&] { return turns >= 5; });
   CHECK(accepted.sockets.empty());
   limit.set(limit.before.rlim_cur);
   run_until(reactor, [&] { return accepted.sockets.size() == 1; });
 }
 
-TEST_CASE("listener: EMFILE does not spin") {
+TEST_CASE("listener: does not spin after EMFILE") {
   Reactor reactor;
   Accepted accepted;
   Listener listener(reactor, *SocketAddress::numeric("127.0.0.1", 0), std::ref(accepted));
@@ -173,7 +173,7 @@ TEST_CASE("listener: EMFILE does not spin") {
   FdLimitGuard limit;
   limit.set(0);
   run_once(reactor);
-  // With the listener at rest and its timer far enough away, an idle wait is idle.
+  // While the listener pauses, the loop must block in its wait.
   const auto before = Reactor::Clock::now();
   reactor.after(20ms, [&] { reactor.stop(); });
   timespec used_before{};
@@ -187,7 +187,7 @@ TEST_CASE("listener: EMFILE does not spin") {
   CHECK(nanoseconds < 10'000'000);
 }
 
-TEST_CASE("listener: destroyed from within its callback, with more waiting") {
+TEST_CASE("listener: can be destroyed in its callback while more connections wait") {
   Reactor reactor;
   std::unique_ptr<Listener> listener;
   int accepted = 0;
@@ -201,7 +201,7 @@ TEST_CASE("listener: destroyed from within its callback, with more waiting") {
   CHECK(accepted == 1);
 }
 
-TEST_CASE("limits: open fds are counted and room is made") {
+TEST_CASE("limits: counts open fds and raises the limit") {
   const std::size_t before = open_fds();
   const FdPair pipe = make_pipe();
   CHECK(open_fds() == before + 2);
@@ -218,7 +218,7 @@ TEST_CASE("limits: open fds are counted and room is made") {
   CHECK(make_room_for_fds(full.hard).soft == full.hard);
 }
 
-TEST_CASE("limits: room is made where no fd is left to count with") {
+TEST_CASE("limits: raises the limit if no fd is left for counting") {
   FdLimitGuard guard;
   const FdLimit full = fd_limit();
   guard.set(static_cast<std::size_t>(make_pipe().first.get()));

@@ -35,7 +35,7 @@ struct MessageObserver final : MessageSocketObserver {
   }
   std::vector<std::string> messages;
   std::vector<UniqueFd> fds;
-  int without_fds = 0;  // messages whose fds did not fit
+  int without_fds = 0;  // messages whose fds were lost
   std::optional<int> ended;
   std::function<void()> then;
   std::function<void()> at_end;
@@ -49,7 +49,7 @@ std::vector<UniqueFd> copies(int fd, std::size_t count) {
 
 }  // namespace
 
-TEST_CASE("message socket: messages stay whole and in order, with 253 fds") {
+TEST_CASE("message socket: messages arrive whole and in order, with 253 fds") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver left_end;
@@ -75,11 +75,11 @@ TEST_CASE("message socket: messages stay whole and in order, with 253 fds") {
     CHECK((::fcntl(right_end.fds[i].get(), F_GETFD) & FD_CLOEXEC) != 0);
   }
   CHECK((::fcntl(right_end.fds.back().get(), F_GETFL) & O_ACCMODE) == O_RDONLY);
-  // The sender's copies are closed.
+  // The sender has closed its copies.
   CHECK(fds_of(::getpid()).size() == before + right_end.fds.size());
 }
 
-TEST_CASE("message socket: a full queue keeps everything, fds too") {
+TEST_CASE("message socket: queues everything, with fds, while the socket is full") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver sender_end;
@@ -102,7 +102,7 @@ TEST_CASE("message socket: a full queue keeps everything, fds too") {
   CHECK(sender.flushed());
 }
 
-TEST_CASE("message socket: the end comes after the last message") {
+TEST_CASE("message socket: reports the end after the last message") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
@@ -110,8 +110,8 @@ TEST_CASE("message socket: the end comes after the last message") {
   constexpr std::size_t kMessages = 100;
   for (std::size_t i = 0; i < kMessages; i++) REQUIRE(send_message(pair.second.get(), "m", {}) == 0);
   pair.second.reset();
-  SUBCASE("of itself") {}
-  SUBCASE("when sending has failed meanwhile") { socket.send("too late", copies(STDERR_FILENO, 1)); }
+  SUBCASE("the peer closes") {}
+  SUBCASE("the peer closes and sending fails") { socket.send("too late", copies(STDERR_FILENO, 1)); }
   CHECK_FALSE(observer.ended.has_value());
   run_until(reactor, [&] { return observer.ended.has_value(); });
   CHECK(observer.messages.size() == kMessages);
@@ -120,7 +120,7 @@ TEST_CASE("message socket: the end comes after the last message") {
   CHECK(socket.flushed());
 }
 
-TEST_CASE("message socket: a peer that goes without reading ours is heard to its last message") {
+TEST_CASE("message socket: delivers all messages of a peer that closes with unread messages") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
@@ -133,7 +133,7 @@ TEST_CASE("message socket: a peer that goes without reading ours is heard to its
   CHECK(observer.ended == 0);
 }
 
-TEST_CASE("message socket: the peer goes while messages are queued") {
+TEST_CASE("message socket: the peer closes while messages are queued") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
@@ -147,7 +147,7 @@ TEST_CASE("message socket: the peer goes while messages are queued") {
   CHECK(fds_of(::getpid()).size() == before - 1);
 }
 
-TEST_CASE("message socket: what is too large is refused") {
+TEST_CASE("message socket: refuses a message that is empty or too large") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
@@ -158,7 +158,7 @@ TEST_CASE("message socket: what is too large is refused") {
   CHECK(socket.flushed());
 }
 
-TEST_CASE("message socket: a message that did not come whole ends it, and its fds are closed") {
+TEST_CASE("message socket: a truncated message ends it, and its fds are closed") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
@@ -172,8 +172,8 @@ TEST_CASE("message socket: a message that did not come whole ends it, and its fd
 }
 
 TEST_CASE(
-    "message socket: a message whose fds do not fit under the limit comes without any, and those behind it "
-    "come") {
+    "message socket: if the fds of a message exceed the limit, it arrives without fds, and later messages "
+    "arrive") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
@@ -181,7 +181,7 @@ TEST_CASE(
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
   const auto fds = fds_of(::getpid());
-  // Room for some of them, but not for all: the lowest free numbers.
+  // The limit allows some of the fds, which get the lowest free numbers.
   std::size_t room = 0;
   SUBCASE("none fits") {}
   SUBCASE("some fit") { room = 10; }
@@ -197,7 +197,7 @@ TEST_CASE(
   CHECK(fds_of(::getpid()) == fds);
 }
 
-TEST_CASE("message socket: an empty message is the end") {
+TEST_CASE("message socket: an empty message means the end") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
@@ -208,7 +208,7 @@ TEST_CASE("message socket: an empty message is the end") {
   CHECK(observer.fds.empty());
 }
 
-TEST_CASE("message socket: destroyed in its callbacks") {
+TEST_CASE("message socket: can be destroyed in its callbacks") {
   Reactor reactor;
   FdPair pair = seqpacket_pair();
   MessageObserver observer;
@@ -227,13 +227,10 @@ TEST_CASE("message socket: destroyed in its callbacks") {
   CHECK(observer.messages.size() == 1);
 }
 
-// The kernel counts a user's fds in flight against the limit of open files, but not those of root: another
-// user in another process.
-TEST_CASE("message socket: too many fds in flight wait until some have arrived") {
-  if (::getuid() != 0) {
-    MESSAGE("skipped: needs root");
-    return;
-  }
+// The kernel counts a user's fds in flight against the limit of open files, but not those of root. So a
+// process of another user sends them.
+TEST_CASE("message socket: if too many fds are in flight, it waits until some have arrived" *
+          doctest::skip(!is_root())) {
   const pid_t child = ::fork();
   if (child == 0) {
     const rlimit limit{64, 64};
@@ -245,7 +242,7 @@ TEST_CASE("message socket: too many fds in flight wait until some have arrived")
       MessageObserver sender_end;
       MessageSocket sender(reactor, std::move(pair.first), sender_end);
       std::vector<UniqueFd> fds;
-      // One more in flight than is allowed is allowed.
+      // The kernel allows one more than the limit.
       for (int i = 0; i < 20; i++) {
         sender.send(std::to_string(i), copies(STDERR_FILENO, 10));
         if (!sender.flushed()) break;

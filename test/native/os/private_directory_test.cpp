@@ -1,5 +1,4 @@
-// The private folder of a socket: where it is made, where not, and what becomes of those whose owner was
-// killed.
+// Private folders for sockets, folders left by killed owners, and trusted folders.
 #include "os/private_directory.h"
 
 #include <sys/file.h>
@@ -55,7 +54,7 @@ std::string fault_in(const std::string& parent) {
 
 }  // namespace
 
-TEST_CASE("private folder: made with its mode under any umask, reached by path and by fd, and removed") {
+TEST_CASE("private folder: has its mode under any umask, is reachable by path and by fd, and is removed") {
   TemporaryFolder folder;
   const mode_t before = ::umask(0777);
   const auto made = make(folder.path());
@@ -76,7 +75,7 @@ TEST_CASE("private folder: made with its mode under any umask, reached by path a
   CHECK(names_in(made->path()).empty());
 }
 
-TEST_CASE("private folder: what its place is moved to meanwhile is not touched") {
+TEST_CASE("private folder: if its parent is replaced, the replacement is not changed") {
   TemporaryFolder folder;
   const std::string parent = make_folder(folder / "parent");
   const std::string other = make_folder(folder / "other");
@@ -96,14 +95,15 @@ TEST_CASE("private folder: what its place is moved to meanwhile is not touched")
   CHECK(names_in(other) == std::vector<std::string>{name});
 }
 
-TEST_CASE("private folder: what a killed owner has left goes, what lives or is another's stays") {
+TEST_CASE("private folder: make() removes folders of killed owners, and no others") {
   TemporaryFolder folder;
   leave_dead_one(make_folder(folder / "wireup-dead01") + "/pmi");
-  make_folder(folder / "wireup-empty1");  // killed between the folder and the socket
-  write_file(make_folder(folder / "wireup-lock01") + "/pmi.lock", "", 0600);  // while it bound the socket
+  make_folder(folder / "wireup-empty1");  // killed before it made the socket
+  write_file(make_folder(folder / "wireup-lock01") + "/pmi.lock", "",
+             0600);  // killed while it bound the socket
   leave_dead_one(make_folder(folder / "other") + "/pmi");
-  make_folder(folder / "wireup-mine");          // no name that is given
-  make_folder(folder / "wireup-open01", 0755);  // no mode of ours
+  make_folder(folder / "wireup-mine");          // not a name of wireup
+  make_folder(folder / "wireup-open01", 0755);  // not a mode of wireup
   const std::string precious = make_folder(folder / "wireup-file01") + "/pmi";
   write_file(precious, "precious", 0600);
   const auto living = make(folder.path());
@@ -115,8 +115,7 @@ TEST_CASE("private folder: what a killed owner has left goes, what lives or is a
   CHECK(read_file(precious) == "precious");
 }
 
-TEST_CASE(
-    "private folder: an owner that is killed at any moment leaves nothing that the next does not remove") {
+TEST_CASE("private folder: if the owner is killed at any moment, the next make() removes everything") {
   TemporaryFolder folder;
   for (int i = 0; i < 200; ++i) {
     const pid_t owner = ::fork();
@@ -128,7 +127,7 @@ TEST_CASE(
       const Listener listener(reactor, SocketAddress::unix_path(made->socket_by_fd()), [](UniqueFd) {});
       for (;;) ::pause();
     }
-    // Further on each time.
+    // A later moment each time.
     const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(10 * i);
     while (std::chrono::steady_clock::now() < end) {
     }
@@ -139,7 +138,7 @@ TEST_CASE(
   CHECK(names_in(folder.path()).empty());
 }
 
-TEST_CASE("private folder: makers at once do not take each other's for dead") {
+TEST_CASE("private folder: concurrent make() calls do not remove each other's folders") {
   TemporaryFolder folder;
   std::vector<pid_t> makers;
   for (int i = 0; i < 4; ++i) {
@@ -163,7 +162,7 @@ TEST_CASE("private folder: makers at once do not take each other's for dead") {
   CHECK(names_in(folder.path()).empty());
 }
 
-TEST_CASE("private folder: no place for it is said with the reason") {
+TEST_CASE("private folder: an unsuitable parent is reported with the reason") {
   TemporaryFolder folder;
   CHECK(fault_in(folder / "none") == folder / "none: No such file or directory");
   write_file(folder / "file", "", 0600);
@@ -177,7 +176,7 @@ TEST_CASE("private folder: no place for it is said with the reason") {
   CHECK(fault_in(folder / "loop") == folder / "loop: Too many levels of symbolic links");
 }
 
-TEST_CASE("trusted folder: others may write in none on the way, but where the sticky bit is") {
+TEST_CASE("trusted folder: no folder on the way may be writable by others, unless it is sticky") {
   TemporaryFolder folder;
   const std::string outer = make_folder(folder / "outer");
   const std::string inner = make_folder(outer + "/inner");
@@ -198,7 +197,7 @@ TEST_CASE("trusted folder: others may write in none on the way, but where the st
   }
 }
 
-TEST_CASE("trusted folder: links are followed, and so is what they lead to") {
+TEST_CASE("trusted folder: checks the way through symbolic links too") {
   TemporaryFolder folder;
   const std::string bad = make_folder(folder / "bad", 0777);
   const std::string good = make_folder(folder / "good");
@@ -212,7 +211,7 @@ TEST_CASE("trusted folder: links are followed, and so is what they lead to") {
   CHECK(open_trusted_folder(folder / "absolute/../bad/in").fault == bad + " can be written by other users");
 }
 
-TEST_CASE("trusted folder: another user's, and another user's link, are not" * doctest::skip(!is_root())) {
+TEST_CASE("trusted folder: refuses another user's folder or link" * doctest::skip(!is_root())) {
   TemporaryFolder folder;
   const std::string theirs = make_folder(folder / "theirs");
   make_folder(theirs + "/ours");
@@ -224,7 +223,7 @@ TEST_CASE("trusted folder: another user's, and another user's link, are not" * d
   std::filesystem::create_symlink(make_folder(folder / "good"), link);
   REQUIRE(::lchown(link.c_str(), kStranger, kStranger) == 0);
   CHECK(open_trusted_folder(link).fault == link + " belongs to uid " + std::to_string(kStranger));
-  // To its own user it is as good as ours is to us.
+  // That user trusts it.
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {

@@ -53,7 +53,7 @@ TEST_ON_BOTH_BACKENDS("reactor: posted functions run in order, also those posted
   CHECK(order == "abcd");
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: post from many threads loses nothing and keeps each thread's order") {
+TEST_ON_BOTH_BACKENDS("reactor: runs all functions that many threads post, in each thread's order") {
   constexpr int kThreads = 4;
   constexpr int kPosts = 5000;
   Reactor reactor(use);
@@ -78,7 +78,7 @@ TEST_ON_BOTH_BACKENDS("reactor: post from many threads loses nothing and keeps e
   CHECK(done == kThreads * kPosts);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: stop from another thread, and running again") {
+TEST_ON_BOTH_BACKENDS("reactor: another thread can stop it, and it can run again") {
   Reactor reactor(use);
   for (int i = 0; i < 100; i++) {
     std::thread stopper([&] { reactor.stop(); });
@@ -87,7 +87,7 @@ TEST_ON_BOTH_BACKENDS("reactor: stop from another thread, and running again") {
   }
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: functions that were never run are destroyed with it") {
+TEST_ON_BOTH_BACKENDS("reactor: destroys functions that have not run") {
   auto token = std::make_shared<int>();
   std::weak_ptr<int> watch = token;
   {
@@ -100,7 +100,7 @@ TEST_ON_BOTH_BACKENDS("reactor: functions that were never run are destroyed with
   CHECK(watch.expired());
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: an idle wait is woken by a post") {
+TEST_ON_BOTH_BACKENDS("reactor: post() wakes the waiting loop") {
   Reactor reactor(use);
   std::atomic<bool> idle = false;
   std::thread poster;
@@ -114,7 +114,8 @@ TEST_ON_BOTH_BACKENDS("reactor: an idle wait is woken by a post") {
   CHECK(idle);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: level-triggered, add before run, modify, remove") {
+TEST_ON_BOTH_BACKENDS(
+    "reactor: calls handlers level-triggered, and add(), modify() and remove() take effect") {
   Reactor reactor(use);
   FdPair pipe = ready_pipe();
   Called handler([&](std::uint32_t events) {
@@ -137,7 +138,7 @@ TEST_ON_BOTH_BACKENDS("reactor: level-triggered, add before run, modify, remove"
   CHECK(handler.calls == 4);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: a handler removed by another is not called from the same batch") {
+TEST_ON_BOTH_BACKENDS("reactor: does not call a handler that another one removed in the same turn") {
   Reactor reactor(use);
   FdPair pipes[2] = {ready_pipe(), ready_pipe()};
   std::optional<Called> handlers[2];
@@ -149,11 +150,11 @@ TEST_ON_BOTH_BACKENDS("reactor: a handler removed by another is not called from 
     reactor.add(pipes[i].first.get(), EPOLLIN, *handlers[i]);
   }
   run_once(reactor);
-  // Whichever came first ended the other.
+  // The first one called removed the other.
   CHECK(handlers[0].has_value() != handlers[1].has_value());
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: a number given to a new file does not get the old one's event") {
+TEST_ON_BOTH_BACKENDS("reactor: a new file does not receive the event of an old file with its number") {
   Reactor reactor(use);
   FdPair pipes[2] = {ready_pipe(), ready_pipe()};
   FdPair quiet = make_pipe();
@@ -177,7 +178,7 @@ TEST_ON_BOTH_BACKENDS("reactor: a number given to a new file does not get the ol
   CHECK(fresh.calls == 1);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: the same handler re-added from within on_ready is called once a batch") {
+TEST_ON_BOTH_BACKENDS("reactor: calls a handler that adds itself again in on_ready() once a turn") {
   Reactor reactor(use);
   FdPair pipe = ready_pipe();
   Called handler([&](std::uint32_t) {
@@ -189,7 +190,7 @@ TEST_ON_BOTH_BACKENDS("reactor: the same handler re-added from within on_ready i
   CHECK(handler.calls == 1);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: hang-up comes together with what can still be read") {
+TEST_ON_BOTH_BACKENDS("reactor: reports a hang-up together with readable bytes") {
   Reactor reactor(use);
   FdPair pipe = ready_pipe();
   pipe.second.reset();
@@ -201,7 +202,7 @@ TEST_ON_BOTH_BACKENDS("reactor: hang-up comes together with what can still be re
 }
 
 TEST_ON_BOTH_BACKENDS(
-    "reactor: what throws fails its owner, and nothing of that is called again; the others go on") {
+    "reactor: after an exception it calls nothing of that owner, and other owners continue") {
   struct Bad {};
   Reactor reactor(use);
   std::vector<Reactor::Owner> failed;
@@ -215,7 +216,7 @@ TEST_ON_BOTH_BACKENDS(
   Called never;
   Called goes_on;
   int timers = 0, posts = 0;
-  // What each adds, sets and posts is its own.
+  // Everything that a function adds, sets and posts gets its owner.
   reactor.post(7, [&] { reactor.add(thrower.first.get(), EPOLLIN, throws); });
   reactor.post(11, [&] {
     reactor.post([&] {
@@ -242,7 +243,7 @@ TEST_ON_BOTH_BACKENDS(
   CHECK(posts == 1);
   CHECK(std::set<Reactor::Owner>(failed.begin(), failed.end()) == std::set<Reactor::Owner>{7, 8, 9});
   CHECK(goes_on.calls == 0);
-  // One that is forgotten may be called again.
+  // forget() allows calls again.
   reactor.forget(9);
   run_until(reactor, [&] { return goes_on.calls > 0; });
   reactor.remove(thrower.first.get(), throws);
@@ -250,7 +251,7 @@ TEST_ON_BOTH_BACKENDS(
   reactor.remove(other.first.get(), goes_on);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: what throws for another owner fails that one, and its caller goes on") {
+TEST_ON_BOTH_BACKENDS("reactor: an exception in run_as() fails that owner, and the caller continues") {
   Reactor reactor(use);
   std::vector<Reactor::Owner> failed;
   reactor.on_failure([&](Reactor::Owner owner, const std::exception_ptr&) { failed.push_back(owner); });
@@ -258,7 +259,7 @@ TEST_ON_BOTH_BACKENDS("reactor: what throws for another owner fails that one, an
   reactor.post(1, [&] {
     reactor.run_as(2, [] { throw 2; });
     CHECK(reactor.owner() == 1);
-    // Its own goes through its caller.
+    // An exception of the running owner passes through run_as().
     CHECK_THROWS_AS(reactor.run_as(1, [] { throw 1; }), int);
     reactor.run_as(2, [] { FAIL("it has failed"); });
     done = true;
@@ -267,13 +268,13 @@ TEST_ON_BOTH_BACKENDS("reactor: what throws for another owner fails that one, an
   CHECK(failed == std::vector<Reactor::Owner>{2});
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: without anybody to be told, an exception leaves run()") {
+TEST_ON_BOTH_BACKENDS("reactor: without on_failure() an exception leaves run()") {
   Reactor reactor(use);
   reactor.post([] { throw 1; });
   CHECK_THROWS_AS(reactor.run(), int);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: wrong fds") {
+TEST_ON_BOTH_BACKENDS("reactor: refuses invalid fds") {
   Reactor reactor(use);
   Called handler;
   FdPair pipe = make_pipe();
@@ -288,7 +289,7 @@ TEST_ON_BOTH_BACKENDS("reactor: wrong fds") {
   reactor.modify(pipe.first.get(), EPOLLOUT, handler);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: timers run in order of time, and of setting where that is the same") {
+TEST_ON_BOTH_BACKENDS("reactor: timers run in order of time, and then in the order in which they were set") {
   Reactor reactor(use);
   std::string order;
   const auto now = Reactor::Clock::now();
@@ -300,7 +301,7 @@ TEST_ON_BOTH_BACKENDS("reactor: timers run in order of time, and of setting wher
   CHECK(order == "abcd");
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: a timer is not early") {
+TEST_ON_BOTH_BACKENDS("reactor: a timer does not run early") {
   Reactor reactor(use);
   const auto when = Reactor::Clock::now() + 2500us;
   Reactor::Clock::time_point ran;
@@ -312,7 +313,7 @@ TEST_ON_BOTH_BACKENDS("reactor: a timer is not early") {
   CHECK(ran >= when);
 }
 
-TEST_ON_BOTH_BACKENDS("reactor: cancelled timers do not run, also when both are due") {
+TEST_ON_BOTH_BACKENDS("reactor: cancelled timers do not run, even if they are due") {
   Reactor reactor(use);
   int ran = 0;
   const auto past = Reactor::Clock::now() - 1s;

@@ -60,14 +60,14 @@ TEST_CASE("socket address: unix") {
   CHECK(thrown_by([] { SocketAddress::unix_abstract(""); }) == EINVAL);
 }
 
-TEST_CASE("socket address: of sockets") {
+TEST_CASE("socket address: local and peer addresses of sockets") {
   FdPair pair = stream_pair();
   CHECK(SocketAddress::of_local(pair.first.get()).text() == "unix");
   CHECK(SocketAddress::of_peer(pair.first.get()).text() == "unix");
   CHECK(thrown_by([] { SocketAddress::of_local(-1); }) == EBADF);
 }
 
-TEST_CASE("connect_blocking: nobody there, nobody who accepts, and a good end") {
+TEST_CASE("connect_blocking: no socket file, no listener, a full backlog, and success") {
   Reactor reactor;
   TemporaryFolder folder;
   CHECK(thrown_by([&] { connect_blocking(SocketAddress::unix_path(folder / "s"), 1000); }) == ENOENT);

@@ -211,7 +211,7 @@ TEST_ON_BOTH_BACKENDS("sockets: no fd is left open after the last stream has gon
 }
 
 TEST_ON_BOTH_BACKENDS(
-    "sockets: sends to several streams in turns keep their order, also if a socket is full") {
+    "sockets: sends to several streams alternately keep their order, also if a socket is full") {
   Reactor reactor(use);
   Clients clients(reactor, 8, {.max_write_queue = 64 << 20});
   std::string expected;

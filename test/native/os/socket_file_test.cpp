@@ -1,4 +1,4 @@
-// The socket's file through starts, kills and quarrels.
+// The socket's file: starts, kills and concurrent starts of servers.
 #include "os/socket_file.h"
 
 #include <signal.h>
@@ -27,7 +27,7 @@ std::vector<std::string> files_in(const std::string& folder) {
   return names;
 }
 
-// What a killed server leaves: a bound file, and nobody that has its socket open.
+// Leaves a bound socket file that no process has open, as a killed server does.
 void leave_dead_socket(const std::string& path) {
   const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const SocketAddress address = SocketAddress::unix_path(path);
@@ -39,10 +39,10 @@ std::unique_ptr<Listener> listen_at(Reactor& reactor, const std::string& path) {
   return std::make_unique<Listener>(reactor, SocketAddress::unix_path(path), [](UniqueFd) {});
 }
 
-// A server in a process of its own. It says 'l' when it listens, 'u' when the address is in use, 'e' for any
-// other error; then it stays until it is killed, or told to leave in good order.
+// A server in its own process. It sends 'l' if it listens, 'u' if the address is in use, and 'e' for any
+// other error. Then it stays until it is killed, or asked to end.
 struct Server {
-  // With a gate it begins when the gate's write end has been closed by all.
+  // With a gate it starts when all processes have closed the gate's write end.
   explicit Server(const std::string& path, FdPair* gate = nullptr) {
     FdPair pair = stream_pair();
     set_nonblocking(pair.first.get(), false);
@@ -104,7 +104,7 @@ bool answers(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("socket file: what a killed server has left is taken over") {
+TEST_CASE("socket file: the file of a killed server is replaced") {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   leave_dead_socket(path);
@@ -116,7 +116,7 @@ TEST_CASE("socket file: what a killed server has left is taken over") {
   CHECK(files_in(folder.path()).empty());
 }
 
-TEST_CASE("socket file: a living server is never robbed") {
+TEST_CASE("socket file: the file of a living server is not replaced") {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   Reactor reactor;
@@ -130,7 +130,7 @@ TEST_CASE("socket file: a living server is never robbed") {
   CHECK(files_in(folder.path()) == std::vector<std::string>{"socket"});
 }
 
-TEST_CASE("socket file: nor one whose backlog is full, nor what is no stream socket") {
+TEST_CASE("socket file: a server with a full backlog, and files of other types, are not replaced") {
   TemporaryFolder folder;
   Reactor reactor;
   const SocketAddress full = SocketAddress::unix_path(folder / "full");
@@ -153,7 +153,7 @@ TEST_CASE("socket file: nor one whose backlog is full, nor what is no stream soc
   CHECK(read_file(folder / "file") == "precious");
 }
 
-TEST_CASE("socket file: a dead one of another user stays" * doctest::skip(!is_root())) {
+TEST_CASE("socket file: the dead socket of another user is not replaced" * doctest::skip(!is_root())) {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   leave_dead_socket(path);
@@ -163,22 +163,22 @@ TEST_CASE("socket file: a dead one of another user stays" * doctest::skip(!is_ro
   CHECK(std::filesystem::exists(path));
 }
 
-TEST_CASE("socket file: the lock of a killed starter, of a slow one, and what is none") {
+TEST_CASE("socket file: an existing lock file") {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   const std::string lock = path + ".lock";
   Reactor reactor;
   write_file(lock, "", 0600);
-  SUBCASE("killed") {
+  SUBCASE("its holder was killed") {
     const auto listener = listen_at(reactor, path);
     CHECK(files_in(folder.path()) == std::vector<std::string>{"socket"});
   }
-  SUBCASE("slow") {
+  SUBCASE("its holder is slow") {
     const UniqueFd held(::open(lock.c_str(), O_RDWR | O_CLOEXEC));
     REQUIRE(::flock(held.get(), LOCK_EX) == 0);
     CHECK(thrown_by([&] { listen_at(reactor, path); }) == EADDRINUSE);
   }
-  SUBCASE("a link to what is not to be touched") {
+  SUBCASE("it is a link to another file") {
     REQUIRE(::unlink(lock.c_str()) == 0);
     write_file(folder / "precious", "x", 0600);
     std::filesystem::create_symlink(folder / "precious", lock);
@@ -186,7 +186,7 @@ TEST_CASE("socket file: the lock of a killed starter, of a slow one, and what is
   }
 }
 
-TEST_CASE("socket file: another user's lock is not ours to take" * doctest::skip(!is_root())) {
+TEST_CASE("socket file: the lock file of another user is refused" * doctest::skip(!is_root())) {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   write_file(path + ".lock", "", 0600);
@@ -196,7 +196,7 @@ TEST_CASE("socket file: another user's lock is not ours to take" * doctest::skip
   CHECK(std::filesystem::exists(path + ".lock"));
 }
 
-TEST_CASE("socket file: 1000 starts, killed or ended at any moment, on one path") {
+TEST_CASE("socket file: 1000 starts on one path, each killed or ended at any moment") {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   std::uint32_t random = 1;
@@ -230,7 +230,7 @@ TEST_CASE("socket file: 1000 starts, killed or ended at any moment, on one path"
   CHECK(files_in(folder.path()).empty());
 }
 
-TEST_CASE("socket file: of starters at once, exactly one gets a path that a killed server has left") {
+TEST_CASE("socket file: of several concurrent starts, exactly one gets the path of a killed server") {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   for (int i = 0; i < 100; ++i) {
@@ -252,7 +252,7 @@ TEST_CASE("socket file: of starters at once, exactly one gets a path that a kill
   CHECK(files_in(folder.path()).empty());
 }
 
-TEST_CASE("socket file: a mode for others holds against the umask, and is no link's") {
+TEST_CASE("socket file: the umask does not change the mode, and no link is followed") {
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   Reactor reactor;

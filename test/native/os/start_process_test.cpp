@@ -42,7 +42,7 @@ std::string read_all(int fd) {
   return text;
 }
 
-// A child that runs until its stdin ends, seen to have execed and loaded: cat, which has answered a line.
+// A child that runs until its stdin ends: cat. The constructor waits until it has echoed a line.
 class Cat {
  public:
   explicit Cat(ProcessSpec spec = {}) {
@@ -82,7 +82,7 @@ UniqueFd memory_file() {
   return fd;
 }
 
-// What /bin/sh says, run with `script`.
+// The output of /bin/sh with `script`.
 std::string shell(ProcessSpec spec, const std::string& script) {
   FdPair out = make_pipe();
   spec.path = "/bin/sh";
@@ -95,7 +95,7 @@ std::string shell(ProcessSpec spec, const std::string& script) {
   return text;
 }
 
-// Neither running nor a zombie.
+// Whether this process has no children, also no zombies.
 bool no_children() {
   siginfo_t info{};
   return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
@@ -117,7 +117,7 @@ struct IgnoredHere {
 
 }  // namespace
 
-TEST_CASE("spawn: exit codes and signals") {
+TEST_CASE("start_process: exit codes and signals") {
   ProcessSpec spec = program("/bin/sh");
   spec.args = {"sh", "-c", "exit 7"};
   ExitStatus status = wait_for(start_process(spec));
@@ -130,7 +130,7 @@ TEST_CASE("spawn: exit codes and signals") {
   CHECK_FALSE(status.core_dumped);
 }
 
-TEST_CASE("spawn: try_wait while it runs, and after somebody else has reaped it") {
+TEST_CASE("start_process: try_wait() while the child runs, and after it was reaped elsewhere") {
   Cat cat;
   ExitStatus status;
   CHECK_FALSE(try_wait(cat.process.pidfd.get(), status));
@@ -141,7 +141,7 @@ TEST_CASE("spawn: try_wait while it runs, and after somebody else has reaped it"
   CHECK(thrown_by([&] { try_wait(other.pidfd.get(), status); }) == ECHILD);
 }
 
-TEST_CASE("spawn: arguments, environment and directory are what was said") {
+TEST_CASE("start_process: the child has the given arguments, environment and directory") {
   TemporaryFolder folder;
   ProcessSpec spec;
   spec.environment = {"A=1", "B=two words", "PATH=/bin:/usr/bin"};
@@ -153,15 +153,15 @@ TEST_CASE("spawn: arguments, environment and directory are what was said") {
   CHECK(wait_for(start_process(spec)).value == 3);
 }
 
-TEST_CASE("spawn: the child has the fds that were named and no others") {
-  // Neither CLOEXEC nor a high number keeps an fd.
+TEST_CASE("start_process: the child has the given fds and no others") {
+  // Fds without CLOEXEC, and with high numbers, are closed too.
   const UniqueFd open_low(::dup(STDERR_FILENO));
   const UniqueFd open_high(::fcntl(STDERR_FILENO, F_DUPFD, 900));
   Cat cat;
   CHECK(fds_of(cat.process.pid) == cat.inodes);
 }
 
-TEST_CASE("spawn: fd maps in every permutation") {
+TEST_CASE("start_process: maps fds in every permutation") {
   const std::array<int, 4> numbers{40, 41, 42, 43};
   std::array<UniqueFd, 4> files;
   for (std::size_t i = 0; i < files.size(); i++) {
@@ -177,7 +177,7 @@ TEST_CASE("spawn: fd maps in every permutation") {
       spec.fds.emplace_back(numbers[i], numbers[order[i]]);
       expected[numbers[order[i]]] = inode(numbers[i]);
     }
-    // One given twice, far away; a gap between.
+    // One fd twice, a large number, and a gap.
     spec.fds.emplace_back(numbers[1], 3);
     spec.fds.emplace_back(numbers[2], 60);
     expected[3] = inode(numbers[1]);
@@ -188,7 +188,7 @@ TEST_CASE("spawn: fd maps in every permutation") {
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST_CASE("spawn: the owner's fds stay as they were") {
+TEST_CASE("start_process: the caller's fds do not change") {
   const UniqueFd file = memory_file();
   const auto before = fds_of(::getpid());
   {
@@ -201,7 +201,7 @@ TEST_CASE("spawn: the owner's fds stay as they were") {
   CHECK(fds_of(::getpid()) == before);
 }
 
-TEST_CASE("spawn: wrong fd maps") {
+TEST_CASE("start_process: refuses invalid fd maps") {
   ProcessSpec spec = program("/bin/true");
   spec.fds = {{0, 5}, {1, 5}};
   CHECK(thrown_by([&] { start_process(spec); }) == EINVAL);
@@ -216,7 +216,7 @@ TEST_CASE("spawn: wrong fd maps") {
   CHECK(no_children());
 }
 
-TEST_CASE("spawn: signals are default and unblocked, but those that are to stay ignored") {
+TEST_CASE("start_process: signals have the default action and are unblocked, except for the ignored ones") {
   const IgnoredHere pipe(SIGPIPE);
   const IgnoredHere hup(SIGHUP);
   const IgnoredHere user(SIGUSR1);
@@ -237,7 +237,7 @@ TEST_CASE("spawn: signals are default and unblocked, but those that are to stay 
     CHECK(cat.status("SigCgt") == "0000000000000000");
     CHECK(cat.status("SigIgn") == "0000000000000001");
 
-    // Said by one who knows.
+    // With the set of non-default signals from the caller.
     sigset_t not_default;
     ::sigemptyset(&not_default);
     for (const int number : {SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&not_default, number);
@@ -255,7 +255,7 @@ TEST_CASE("spawn: signals are default and unblocked, but those that are to stay 
   CHECK(::sigismember(&mask, SIGUSR1) == 1);
 }
 
-TEST_CASE("spawn: sessions") {
+TEST_CASE("start_process: sessions") {
   Cat same;
   CHECK(::getpgid(same.process.pid) == ::getpgrp());
   CHECK(::getsid(same.process.pid) == ::getsid(0));
@@ -266,7 +266,7 @@ TEST_CASE("spawn: sessions") {
   CHECK(::getsid(own.process.pid) == own.process.pid);
 }
 
-TEST_CASE("spawn: signals stay blocked, and the soft limit of open files is another, where that is said") {
+TEST_CASE("start_process: the child has the given blocked signals and soft limit of open files") {
   const FdLimit before = fd_limit();
   const UniqueFd file = memory_file();
   ProcessSpec spec;
@@ -295,7 +295,7 @@ TEST_CASE("spawn: signals stay blocked, and the soft limit of open files is anot
   CHECK(thrown_by([&] { Cat(ProcessSpec(spec)); }) == std::pair<int, std::string>(EINVAL, "setrlimit"));
 }
 
-TEST_CASE("spawn: what fails is told by its step, and leaves no child and no fd") {
+TEST_CASE("start_process: an error names the failed step, and leaves no child and no fd") {
   TemporaryFolder folder;
   write_file(folder / "plain", "exit 5\n", 0755);
   write_file(folder / "closed", "exit 5\n", 0644);
@@ -332,7 +332,7 @@ TEST_CASE("spawn: what fails is told by its step, and leaves no child and no fd"
   CHECK(fds_of(::getpid()) == fds);
 }
 
-TEST_CASE("spawn: a script without #! is run by the shell, with its arguments") {
+TEST_CASE("start_process: the shell runs a script without #!, with its arguments") {
   TemporaryFolder folder;
   write_file(folder / "script", "echo \"$0 $1 $2\"\n", 0755);
   FdPair out = make_pipe();
@@ -345,10 +345,10 @@ TEST_CASE("spawn: a script without #! is run by the shell, with its arguments") 
   CHECK(wait_for(process).value == 0);
 }
 
-TEST_CASE("spawn: die_with_parent ends the child with the thread that made it") {
+TEST_CASE("start_process: die_with_parent kills the child when the thread that started it ends") {
   ProcessSpec spec;
   spec.die_with_parent = true;
-  SUBCASE("and not before") {
+  SUBCASE("the thread ends") {
     std::unique_ptr<Cat> cat;
     FdPair gate = make_pipe();
     std::thread parent([&] {
@@ -360,7 +360,7 @@ TEST_CASE("spawn: die_with_parent ends the child with the thread that made it") 
     parent.join();
     wait_until_ended(cat->process.pidfd.get());
   }
-  SUBCASE("when the process is killed") {
+  SUBCASE("the process is killed") {
     FdPair alive = make_pipe();
     const pid_t parent = ::fork();
     if (parent == 0) {
@@ -376,7 +376,7 @@ TEST_CASE("spawn: die_with_parent ends the child with the thread that made it") 
       ::raise(SIGKILL);
     }
     alive.second.reset();
-    // Both the parent's copy and the sleeper's are gone.
+    // The parent and the sleeper have both ended.
     CHECK(read_all(alive.first.get()).empty());
     int status = 0;
     REQUIRE(::waitpid(parent, &status, 0) == parent);
@@ -384,7 +384,7 @@ TEST_CASE("spawn: die_with_parent ends the child with the thread that made it") 
   }
 }
 
-TEST_CASE("spawn: many from many threads, with signals under way, leave nothing behind") {
+TEST_CASE("start_process: many threads start processes while signals arrive, and leave nothing") {
   const auto fds = fds_of(::getpid());
   static std::atomic<int> handled = 0;
   const auto before = ::signal(SIGUSR1, [](int) { ++handled; });
@@ -397,7 +397,7 @@ TEST_CASE("spawn: many from many threads, with signals under way, leave nothing 
         try {
           const StartedProcess process = start_process(spec);
           pollfd entry{process.pidfd.get(), POLLIN, 0};
-          // Signals interrupt it.
+          // A signal may interrupt it.
           while (::poll(&entry, 1, -1) < 0) {
           }
           ExitStatus status;
@@ -439,23 +439,23 @@ TEST_CASE("find_program") {
   };
   const Row rows[] = {
       {"tool", two, "", two + "/tool", 0},
-      // A folder, a file that is not executable and a folder that is not there are passed over.
+      // It skips a folder, a file that is not executable, and a folder that does not exist.
       {"tool", one + ":" + two, "", two + "/tool", 0},
       {"plain", "/no/such:" + one + ":" + two, "", two + "/plain", 0},
       {"tool", one + "/file:" + two, "", two + "/tool", 0},
-      // What was denied on the way is remembered.
+      // It reports EACCES if it found a file that is not executable.
       {"closed", one + ":" + two, "", "", EACCES},
       {"tool", one, "", "", EACCES},
       {"nothing", one + ":" + two, "", "", ENOENT},
       {"dangling", one, "", "", ENOENT},
       {"", two, "", "", ENOENT},
-      // Empty elements and relative ones start from the directory.
+      // Empty and relative elements are relative to the directory.
       {"local", "/no/such:", folder / "here", "./local", 0},
       {"local", ":/no/such", folder / "here", "./local", 0},
       {"local", "/no/such::/no/such", folder / "here", "./local", 0},
       {"local", "here", folder.path(), "here/local", 0},
       {"local", "/no/such", folder / "here", "", ENOENT},
-      // With a slash there is no search.
+      // A name with a slash is not searched.
       {"two/tool", one, folder.path(), "two/tool", 0},
       {"./tool", two, folder / "two", "./tool", 0},
       {two + "/tool", "", folder / "here", two + "/tool", 0},

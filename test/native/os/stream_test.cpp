@@ -41,7 +41,7 @@ std::string pattern(std::size_t size) {
   return text;
 }
 
-// A connected pair over the loopback; the first is non-blocking.
+// A connected TCP pair. The first socket is non-blocking.
 FdPair tcp_pair() {
   Reactor reactor;
   UniqueFd accepted;
@@ -58,7 +58,7 @@ void put(int fd, std::string_view bytes) {
   REQUIRE(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
 }
 
-// Reads what is there now.
+// Reads the bytes that are available now.
 std::string take(int fd, std::size_t most = 1 << 20) {
   std::string text(most, '\0');
   const ssize_t count = ::recv(fd, text.data(), text.size(), MSG_DONTWAIT);
@@ -68,7 +68,7 @@ std::string take(int fd, std::size_t most = 1 << 20) {
 
 }  // namespace
 
-TEST_ON_BOTH_BACKENDS("stream: bytes both ways, end after the last bytes") {
+TEST_ON_BOTH_BACKENDS("stream: sends and receives, and reports the end after the last bytes") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
     Reactor reactor(use);
@@ -97,13 +97,13 @@ TEST_ON_BOTH_BACKENDS("stream: TCP_NODELAY is set on TCP") {
   CHECK(on != 0);
 }
 
-TEST_ON_BOTH_BACKENDS("stream: not a socket") {
+TEST_ON_BOTH_BACKENDS("stream: refuses an fd that is not a socket") {
   Reactor reactor(use);
   BytesObserver observer;
   CHECK(thrown_by([&] { Stream(reactor, std::move(make_pipe().first), observer); }) == ENOTSOCK);
 }
 
-TEST_ON_BOTH_BACKENDS("stream: more than the budget before the hang-up is all delivered, in turns") {
+TEST_ON_BOTH_BACKENDS("stream: delivers more bytes than the budget in several turns, and then the hang-up") {
   Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
@@ -119,7 +119,7 @@ TEST_ON_BOTH_BACKENDS("stream: more than the budget before the hang-up is all de
   CHECK(observer.ended == 0);
 }
 
-TEST_ON_BOTH_BACKENDS("stream: a write that fails does not hide what the peer said before") {
+TEST_ON_BOTH_BACKENDS("stream: after a failed send it still delivers the bytes of the peer") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
     Reactor reactor(use);
@@ -128,7 +128,7 @@ TEST_ON_BOTH_BACKENDS("stream: a write that fails does not hide what the peer sa
     Stream stream(reactor, std::move(pair.first), observer, {.max_write_queue = 100, .read_budget = 10});
     put(pair.second.get(), pattern(100));
     pair.second.reset();
-    // On TCP the first is answered with a reset, the next one fails.
+    // On TCP the peer resets the connection after the first send, and the second send fails.
     stream.send("one");
     stream.send("two");
     CHECK_FALSE(observer.ended.has_value());
@@ -138,7 +138,7 @@ TEST_ON_BOTH_BACKENDS("stream: a write that fails does not hide what the peer sa
   }
 }
 
-TEST_ON_BOTH_BACKENDS("stream: a peer that shuts its reading side ends the stream") {
+TEST_ON_BOTH_BACKENDS("stream: ends if the peer shuts down its reading side") {
   Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
@@ -151,7 +151,7 @@ TEST_ON_BOTH_BACKENDS("stream: a peer that shuts its reading side ends the strea
   CHECK(observer.ended == 0);
 }
 
-TEST_ON_BOTH_BACKENDS("stream: a large write to a slow reader arrives whole") {
+TEST_ON_BOTH_BACKENDS("stream: a large send to a slow reader arrives whole") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
     Reactor reactor(use);
@@ -176,7 +176,7 @@ TEST_ON_BOTH_BACKENDS("stream: a large write to a slow reader arrives whole") {
   }
 }
 
-TEST_ON_BOTH_BACKENDS("stream: a queue over its bound ends the stream on the next turn, with ENOBUFS") {
+TEST_ON_BOTH_BACKENDS("stream: ends with ENOBUFS in the next turn if the queue exceeds its limit") {
   Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
@@ -190,7 +190,7 @@ TEST_ON_BOTH_BACKENDS("stream: a queue over its bound ends the stream on the nex
   run_once(reactor);
 }
 
-TEST_ON_BOTH_BACKENDS("stream: destroyed in its callbacks") {
+TEST_ON_BOTH_BACKENDS("stream: can be destroyed in its callbacks") {
   SUBCASE("on_bytes") {
     Reactor reactor(use);
     FdPair pair = stream_pair();
@@ -227,7 +227,7 @@ TEST_ON_BOTH_BACKENDS("stream: destroyed in its callbacks") {
     run_until(reactor, [&] { return stream == nullptr; });
     CHECK(observer.ended == ENOBUFS);
   }
-  SUBCASE("on_bytes while a failed write waits for its turn") {
+  SUBCASE("on_bytes after a failed send") {
     Reactor reactor(use);
     FdPair pair = stream_pair();
     BytesObserver observer;
@@ -242,7 +242,7 @@ TEST_ON_BOTH_BACKENDS("stream: destroyed in its callbacks") {
   }
 }
 
-TEST_ON_BOTH_BACKENDS("stream: close_after_flush") {
+TEST_ON_BOTH_BACKENDS("stream: close_after_flush() sends the queue, stops reading, and ends in order") {
   for (const bool tcp : {false, true}) {
     CAPTURE(tcp);
     Reactor reactor(use);
@@ -272,7 +272,7 @@ TEST_ON_BOTH_BACKENDS("stream: close_after_flush") {
   }
 }
 
-TEST_ON_BOTH_BACKENDS("stream: close_after_flush with nothing queued ends on the next turn") {
+TEST_ON_BOTH_BACKENDS("stream: close_after_flush() with an empty queue ends in the next turn") {
   Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
@@ -283,7 +283,7 @@ TEST_ON_BOTH_BACKENDS("stream: close_after_flush with nothing queued ends on the
   CHECK(observer.ended == 0);
 }
 
-TEST_ON_BOTH_BACKENDS("stream: close_after_flush has no more than its timeout, and sees the peer go") {
+TEST_ON_BOTH_BACKENDS("stream: close_after_flush() ends after its timeout, or if the peer closes") {
   Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;
@@ -294,7 +294,7 @@ TEST_ON_BOTH_BACKENDS("stream: close_after_flush has no more than its timeout, a
     run_until(reactor, [&] { return observer.ended.has_value(); });
     CHECK(observer.ended == ETIMEDOUT);
   }
-  SUBCASE("the peer goes") {
+  SUBCASE("the peer closes") {
     stream.close_after_flush(1h);
     pair.second.reset();
     run_until(reactor, [&] { return observer.ended.has_value(); });
@@ -302,7 +302,7 @@ TEST_ON_BOTH_BACKENDS("stream: close_after_flush has no more than its timeout, a
   }
 }
 
-TEST_ON_BOTH_BACKENDS("stream: destroyed with a turn due") {
+TEST_ON_BOTH_BACKENDS("stream: can be destroyed before on_end()") {
   Reactor reactor(use);
   FdPair pair = stream_pair();
   BytesObserver observer;

@@ -1,4 +1,4 @@
-// What the tests of os/ share: a reactor that runs until something is true, a folder that goes, fd lists.
+// Helpers of the tests of os/: running a reactor until a condition holds, temporary folders, lists of fds.
 #pragma once
 
 #include <dirent.h>
@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 
 inline constexpr auto kTimeout = 20s;
 
-// Nobody that a machine has.
+// A uid that no user of a machine has.
 inline constexpr uid_t kStranger = 54'321;
 
 // False if the kernel is too old for io_uring, or refuses it.
@@ -46,7 +46,7 @@ inline bool has_io_uring() { return IoRing::open() != nullptr; }
 
 inline bool is_root() { return ::geteuid() == 0; }
 
-// Runs the reactor until `done` says so; fails the test after kTimeout.
+// Runs the reactor until done() is true. Fails the test after kTimeout.
 inline void run_until(Reactor& reactor, const std::function<bool()>& done) {
   const auto deadline = Reactor::Clock::now() + kTimeout;
   std::function<void()> look = [&] {
@@ -61,7 +61,7 @@ inline void run_until(Reactor& reactor, const std::function<bool()>& done) {
   REQUIRE(done());
 }
 
-// One wait and what it brings.
+// Runs one turn.
 inline void run_once(Reactor& reactor) {
   reactor.stop();
   reactor.run();
@@ -94,7 +94,7 @@ inline ino_t inode(int fd) {
   return status.st_ino;
 }
 
-// fd -> inode, of a process that does not change its fds meanwhile.
+// The inode of each fd of a process. The process must not change its fds during the call.
 inline std::map<int, ino_t> fds_of(pid_t pid) {
   const std::string folder = "/proc/" + std::to_string(pid) + "/fd";
   std::map<int, ino_t> fds;
@@ -105,7 +105,7 @@ inline std::map<int, ino_t> fds_of(pid_t pid) {
   return fds;
 }
 
-// What `call` throws: its errno and its system call; {0, ""} for nothing.
+// The errno and system call of the OsError that `call` throws; {0, ""} if it throws none.
 template <typename Call>
 std::pair<int, std::string> thrown_by(Call call) {
   try {
@@ -118,8 +118,8 @@ std::pair<int, std::string> thrown_by(Call call) {
 
 inline bool operator==(const std::pair<int, std::string>& thrown, int error) { return thrown.first == error; }
 
-// An address of this process alone in 127.0.0.0/8: nobody else listens on it, or takes a port that was just
-// freed.
+// An address in 127.0.0.0/8 that only this process uses, so that no other process listens on it or takes a
+// port that was just closed.
 inline std::string own_loopback() {
   const int pid = ::getpid();
   return "127." + std::to_string(64 + (pid >> 16 & 63)) + "." + std::to_string(pid >> 8 & 255) + "." +

@@ -20,7 +20,7 @@ using namespace test;
 
 namespace {
 
-// A listening socket without a reactor: what is accepted, and when, is the test's to say.
+// A listening socket without a reactor, so that the test controls when it accepts.
 UniqueFd listen_at(const SocketAddress& address, bool dual_stack = false) {
   UniqueFd socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   REQUIRE(socket);
@@ -39,7 +39,7 @@ UniqueFd accept_one(int listener) {
   return socket;
 }
 
-// Runs `body` in a child of another uid; its exit code is the body's result.
+// Runs `body` in a child process with another uid. Its exit code is the result of `body`.
 template <typename Body>
 pid_t as_stranger(Body body) {
   const pid_t child = ::fork();
@@ -54,8 +54,8 @@ int exit_code(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// Until the peer's FIN or RST has come: loopback delivers within the peer's close, which is over when its
-// process is.
+// Waits for the peer's FIN or RST. The loopback delivers it during the peer's close(2), and so before the
+// peer's process has ended.
 TcpPeerError fault_of(int fd) {
   TcpPeerError fault = TcpPeerError::none;
   CHECK_FALSE(tcp_peer(fd, fault));
@@ -66,7 +66,7 @@ struct Family {
   const char* listen;
   const char* connect;
 };
-// IPv4, IPv6, and each kind of client on a dual-stack listener.
+// IPv4, IPv6, and both kinds of client on a dual-stack listener.
 constexpr Family kFamilies[] = {
     {"127.0.0.1", "127.0.0.1"}, {"::1", "::1"}, {"::", "127.0.0.1"},
     {"::", "::ffff:127.0.0.1"}, {"::", "::1"},  {"127.0.0.1", "::ffff:127.0.0.1"},
@@ -74,7 +74,7 @@ constexpr Family kFamilies[] = {
 
 }  // namespace
 
-TEST_CASE("tcp_peer: both ends are told the other's uid") {
+TEST_CASE("tcp_peer: both ends can look up the other's uid") {
   for (const Family& family : kFamilies) {
     CAPTURE(family.listen);
     CAPTURE(family.connect);
@@ -83,7 +83,7 @@ TEST_CASE("tcp_peer: both ends are told the other's uid") {
     const std::uint16_t port = SocketAddress::of_local(listener.get()).port();
     const UniqueFd client = connect_blocking(*SocketAddress::numeric(family.connect, port), 5000);
 
-    // Nobody has accepted yet: the kernel knows the listener only.
+    // The server has not accepted yet, so the kernel knows only the listener.
     TcpPeerError fault = TcpPeerError::none;
     CHECK_FALSE(tcp_peer(client.get(), fault));
     CHECK(fault == TcpPeerError::closed);
@@ -103,7 +103,7 @@ TEST_CASE("tcp_peer: both ends are told the other's uid") {
   }
 }
 
-TEST_CASE("tcp_peer: a peer that has only stopped sending is still known") {
+TEST_CASE("tcp_peer: finds a peer that has only stopped sending") {
   const UniqueFd listener = listen_at(*SocketAddress::numeric("127.0.0.1", 0));
   const UniqueFd client = connect_blocking(SocketAddress::of_local(listener.get()), 5000);
   const UniqueFd accepted = accept_one(listener.get());
@@ -111,7 +111,7 @@ TEST_CASE("tcp_peer: a peer that has only stopped sending is still known") {
   CHECK(tcp_peer(accepted.get()));
 }
 
-TEST_CASE("tcp_peer: who sends everything and closes is not known") {
+TEST_CASE("tcp_peer: does not find a peer that has closed") {
   for (const char* host : {"127.0.0.1", "::1"}) {
     const UniqueFd listener = listen_at(*SocketAddress::numeric(host, 0));
     UniqueFd client = connect_blocking(SocketAddress::of_local(listener.get()), 5000);
@@ -124,7 +124,7 @@ TEST_CASE("tcp_peer: who sends everything and closes is not known") {
   }
 }
 
-TEST_CASE("tcp_peer: who resets the connection is not known") {
+TEST_CASE("tcp_peer: does not find a peer that has reset the connection") {
   const UniqueFd listener = listen_at(*SocketAddress::numeric("127.0.0.1", 0));
   UniqueFd client = connect_blocking(SocketAddress::of_local(listener.get()), 5000);
   const UniqueFd accepted = accept_one(listener.get());
@@ -134,7 +134,7 @@ TEST_CASE("tcp_peer: who resets the connection is not known") {
   CHECK(fault_of(accepted.get()) == TcpPeerError::not_tcp);
 }
 
-TEST_CASE("tcp_peer: a later connection with the same four numbers proves nothing for the first") {
+TEST_CASE("tcp_peer: a later connection with the same addresses and ports does not count for the first") {
   const UniqueFd listener = listen_at(*SocketAddress::numeric("127.0.0.1", 0));
   const SocketAddress there = SocketAddress::of_local(listener.get());
   const auto connect_from = [&](const SocketAddress& here) {
@@ -155,7 +155,7 @@ TEST_CASE("tcp_peer: a later connection with the same four numbers proves nothin
   CHECK(tcp_peer(second.get()));
 }
 
-TEST_CASE("tcp_peer: not for what is no connected TCP socket") {
+TEST_CASE("tcp_peer: fails for an fd that is not a connected TCP socket") {
   CHECK(fault_of(-1) == TcpPeerError::not_tcp);
   CHECK(fault_of(make_pipe().first.get()) == TcpPeerError::not_tcp);
   CHECK(fault_of(stream_pair().first.get()) == TcpPeerError::not_tcp);
@@ -163,7 +163,7 @@ TEST_CASE("tcp_peer: not for what is no connected TCP socket") {
   CHECK(fault_of(listener.get()) == TcpPeerError::not_tcp);
 }
 
-TEST_CASE("tcp_peer: another user is told as such, at either end" * doctest::skip(!is_root())) {
+TEST_CASE("tcp_peer: reports the uid of another user, at either end" * doctest::skip(!is_root())) {
   for (const Family& family : kFamilies) {
     CAPTURE(family.listen);
     CAPTURE(family.connect);
@@ -178,7 +178,7 @@ TEST_CASE("tcp_peer: another user is told as such, at either end" * doctest::ski
       TcpPeerError fault = TcpPeerError::none;
       const auto early = tcp_server(client.get(), fault);
       char byte = 0;
-      // Stays until the other side has looked.
+      // Stays until the other side has looked it up.
       if (::read(done.second.get(), &byte, 1) != 1) return 2;
       const auto later = tcp_server(client.get(), fault);
       return early && early->uid == 0 && later && later->uid == 0 ? 0 : 3;
@@ -192,7 +192,7 @@ TEST_CASE("tcp_peer: another user is told as such, at either end" * doctest::ski
   }
 }
 
-TEST_CASE("tcp_server: another user's listener that has taken the port is told as such" *
+TEST_CASE("tcp_server: reports the uid of another user's listener that has taken the port" *
           doctest::skip(!is_root())) {
   FdPair said = stream_pair();
   const pid_t child = as_stranger([&] {
@@ -216,7 +216,7 @@ TEST_CASE("tcp_server: another user's listener that has taken the port is told a
   CHECK(exit_code(child) == 0);
 }
 
-TEST_CASE("tcp_peer: where the kernel may not be asked, nobody is known") {
+TEST_CASE("tcp_peer: fails if the kernel refuses the query") {
   const UniqueFd listener = listen_at(*SocketAddress::numeric("127.0.0.1", 0));
   const UniqueFd client = connect_blocking(SocketAddress::of_local(listener.get()), 5000);
   const UniqueFd accepted = accept_one(listener.get());
@@ -242,7 +242,7 @@ TEST_CASE("tcp_peer: where the kernel may not be asked, nobody is known") {
   CHECK(exit_code(child) == 0);
 }
 
-TEST_CASE("tcp_peer: a look-up that was opened in time needs no further file") {
+TEST_CASE("tcp_peer: TcpPeers needs no further fd for a look-up") {
   const UniqueFd listener = listen_at(*SocketAddress::numeric("127.0.0.1", 0));
   const UniqueFd client = connect_blocking(SocketAddress::of_local(listener.get()), 5000);
   const UniqueFd accepted = accept_one(listener.get());

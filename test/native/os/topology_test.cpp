@@ -10,7 +10,7 @@ namespace {
 
 using namespace wireup::os;
 
-// A machine of which only what /sys tells is there.
+// The part of /sys that describes a machine's CPUs.
 class Machine {
  public:
   Machine() { REQUIRE(::mkdtemp(folder_.data()) != nullptr); }
@@ -28,9 +28,9 @@ class Machine {
   std::string folder_ = "/tmp/topology-XXXXXX";
 };
 
-TEST_CASE("two sockets of two cores of two threads") {
+TEST_CASE("topology: two sockets with two cores with two threads each") {
   const Machine machine;
-  // As Linux counts: first one thread of each core, then the others.
+  // Numbered as by Linux: first one thread of each core, then the others.
   for (std::uint32_t cpu = 0; cpu < 8; ++cpu)
     machine.add(cpu, static_cast<int>(cpu % 4 / 2), static_cast<int>(cpu % 2));
   const CpuSet all{0, 1, 2, 3, 4, 5, 6, 7};
@@ -42,11 +42,11 @@ TEST_CASE("two sockets of two cores of two threads") {
   CHECK(cpu_units(CpuUnit::core, {1, 2, 5}, machine.folder()) == std::vector<CpuSet>{{1, 5}, {2}});
 }
 
-TEST_CASE("CPUs of which nothing is told are cores of one socket") {
+TEST_CASE("topology: CPUs without a description are cores of one socket") {
   CHECK(cpu_units(CpuUnit::core, {0, 3}, "/no/such/folder") == std::vector<CpuSet>{{0}, {3}});
   CHECK(cpu_units(CpuUnit::socket, {0, 3}, "/no/such/folder") == std::vector<CpuSet>{{0, 3}});
 }
 
-TEST_CASE("this machine has a CPU for us") { CHECK_FALSE(allowed_cpus().empty()); }
+TEST_CASE("topology: this process may run on a CPU") { CHECK_FALSE(allowed_cpus().empty()); }
 
 }  // namespace

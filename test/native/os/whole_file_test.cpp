@@ -1,4 +1,4 @@
-// Files that are written whole: what a reader finds, and what is left when the writer is killed.
+// Files that are written atomically: what a reader sees, and what a killed writer leaves.
 #include "os/whole_file.h"
 
 #include <fcntl.h>
@@ -35,7 +35,7 @@ mode_t mode_of(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("whole file: a new one, and the place of an old one, which keeps its mode") {
+TEST_CASE("whole file: makes a new file, and replaces an old one, which keeps its mode") {
   const TemporaryFolder folder;
   const std::string path = folder / "result";
   write_whole(path, "new");
@@ -47,7 +47,7 @@ TEST_CASE("whole file: a new one, and the place of an old one, which keeps its m
   CHECK(count_in(folder.path()) == 1);
 }
 
-TEST_CASE("whole file: a link stays, and what it points to is written, there or not") {
+TEST_CASE("whole file: keeps a symbolic link and writes its target, even if that does not exist") {
   const TemporaryFolder folder;
   std::filesystem::create_directory(folder / "far");
   const std::string link = folder / "link";
@@ -67,7 +67,7 @@ TEST_CASE("whole file: a link stays, and what it points to is written, there or 
   CHECK_THROWS_AS(write_whole(loop, "x"), OsError);
 }
 
-TEST_CASE("whole file: an open file of a process is appended to, not replaced") {
+TEST_CASE("whole file: appends to an open file of a process") {
   const TemporaryFolder folder;
   const std::string path = folder / "log";
   write_whole(path, "said before; ");
@@ -81,7 +81,7 @@ TEST_CASE("whole file: an open file of a process is appended to, not replaced") 
   CHECK(after.st_ino == before.st_ino);
 }
 
-TEST_CASE("whole file: a writer that is killed in the middle leaves the old content and no file of its own") {
+TEST_CASE("whole file: a writer that is killed leaves the old content and no other file") {
   const TemporaryFolder folder;
   const std::string path = folder / "result";
   const std::vector<std::string> olds{"", "old"};
@@ -90,7 +90,7 @@ TEST_CASE("whole file: a writer that is killed in the middle leaves the old cont
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-      // The kernel kills whoever writes more than that.
+      // The kernel kills a process that writes more.
       ::signal(SIGXFSZ, SIG_DFL);
       const rlimit none{0, 0};
       const rlimit limit{4096, 4096};
@@ -108,7 +108,7 @@ TEST_CASE("whole file: a writer that is killed in the middle leaves the old cont
   }
 }
 
-TEST_CASE("whole file: what cannot be written is told before") {
+TEST_CASE("whole file: check_whole() throws if the file cannot be written") {
   const TemporaryFolder folder;
   CHECK_THROWS_AS(check_whole(folder.path()), OsError);
   CHECK_THROWS_AS(check_whole(folder / "no/such/folder"), OsError);
