@@ -64,7 +64,7 @@ void NameServer::accepted(os::UniqueFd socket) {
     return on_refusal_(std::move(connection->peer), std::string("there is no room for it: ") + error.what());
   }
   connection->timer = reactor_.after(timeout_, [this, id] {
-    refuse(id, "it has not said what it wants within " + std::to_string(timeout_.count()) + " ms");
+    refuse(id, "it sent no request within " + std::to_string(timeout_.count()) + " ms");
   });
   connections_.emplace(id, std::move(connection));
 }
@@ -74,7 +74,7 @@ void NameServer::Connection::on_bytes(os::Stream&, std::string_view bytes) {
     const auto result = framer.next(bytes, frame);
     if (result == wire::FrameFramer::Result::more) return;
     if (result != wire::FrameFramer::Result::frame || !server.receive(*this, frame)) {
-      return server.refuse(id, "it does not speak as a client of names does");
+      return server.refuse(id, "it does not use the protocol of the name server");
     }
   }
 }

@@ -300,7 +300,7 @@ describe('a name server', () => {
     expect(await job.done).toMatchObject({ code: 0, stderr: '' });
     await stop(server);
     expect((await server.done).stderr).toMatch(
-      /^wireup: refused a connection \(uid \d+, pid \d+\): it does not speak as a client of names does\n/,
+      /^wireup: refused a connection \(uid \d+, pid \d+\): it does not use the protocol of the name server\n/,
     );
   });
 });

@@ -212,7 +212,7 @@ TEST_CASE("names: who says nothing, or reads nothing, does not stay") {
   CHECK(world.ask(*client, {NameOperation::publish, "ocean", port}).error == NameError::none);
   const os::UniqueFd silent = world.connect();
   run_until(world.reactor, [&] { return world.refusals.size() == 1; });
-  CHECK(world.refusals[0] == "it has not said what it wants within 50 ms");
+  CHECK(world.refusals[0] == "it sent no request within 50 ms");
 
   const os::UniqueFd deaf = world.connect();
   std::string flood = encode(Hello{});
