@@ -199,7 +199,7 @@ class ProcessGroup {
   std::vector<Rank> ranks_;
   std::vector<std::uint32_t> departed_;
   bool stuck_reported_ = false;
-  bool full_reported_ = false;  // an event has reported that the space is full
+  bool full_reported_ = false;                            // an event has reported that the space is full
   std::vector<std::unique_ptr<ServerSession>> sessions_;  // by ConnectionId
   std::uint64_t rejected_ = 0;
 };
