@@ -70,7 +70,7 @@ describe.skipIf(namespaces.missing || !mayMount)(
   `where /proc shows the parent pid namespace${namespaces.note}${mayMount ? '' : ' (needs root)'}`,
   () => {
     it('no process of a job remains', async () => {
-      const litter = 'setsid sleep 1000 > /dev/null & echo $! > "$TMPDIR/pid"';
+      const leaveOrphan = 'setsid sleep 1000 > /dev/null & echo $! > "$TMPDIR/pid"';
       // /sys is hidden so that there are no cgroups. The shell outlives `wireup`, so the end of the namespace's first
       // process cannot be what ends the orphan.
       const script = `mount -t tmpfs none /sys && "$@" && pid=$(cat "$TMPDIR/pid") && rm "$TMPDIR/pid" && ! kill -0 $pid 2>/dev/null && echo nothing is left`;
@@ -83,7 +83,7 @@ describe.skipIf(namespaces.missing || !mayMount)(
         '-c',
         script,
         'sh',
-        ...wireup('run', '-n', '1', 'sh', '-c', litter),
+        ...wireup('run', '-n', '1', 'sh', '-c', leaveOrphan),
       ];
       expect(await run(inside)).toMatchObject({ code: 0, stdout: 'nothing is left\n' });
     });

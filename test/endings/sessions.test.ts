@@ -67,7 +67,7 @@ describe.skipIf(compiler.missing)(`ranks that escape leave no process${compiler.
     return { job, go: join(own, 'go') };
   }
 
-  describe.each(['session', 'rank', 'agent', 'dead', 'vfork', 'deaf'])('%s', (method) => {
+  describe.each(['session', 'rank', 'agent', 'dead', 'vfork', 'ignore'])('%s', (method) => {
     it('after another rank has exited with 3', async () => {
       const { job, go } = await escaped(method);
       writeFileSync(go, '');

@@ -56,9 +56,9 @@ describe.each(transports)('kill -9 of the wireup command with --pmi %s', (transp
     async () => {
       // The middle shell exits and so makes the last one an orphan. A command substitution returns the orphan's pid; it
       // does not wait for the orphan, whose stdout is /dev/null.
-      const deaf = `trap "" TERM HUP INT QUIT; while :; do sleep 100; done`;
+      const ignoring = `trap "" TERM HUP INT QUIT; while :; do sleep 100; done`;
       const script = `trap '' TERM HUP INT QUIT
-      orphan=$(setsid env -i PATH="$PATH" sh -c '${deaf}' </dev/null >/dev/null 2>&1 & echo $!)
+      orphan=$(setsid env -i PATH="$PATH" sh -c '${ignoring}' </dev/null >/dev/null 2>&1 & echo $!)
       echo "rank $PMI_RANK pid $$ $orphan"
       while :; do sleep 100; done`;
       await expectNothingLeft(wireupRun(ranks, transport, 'sh', '-c', script));

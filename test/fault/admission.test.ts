@@ -268,10 +268,14 @@ describe('a connection of the user of the server', () => {
       init2,
     ],
     ['PMI-2 before fullinit', 'cmd=init pmi_version=2 pmi_subversion=0\n    14cmd=job-getid;', init2],
-    ['PMI-2 without an end', `cmd=init pmi_version=2 pmi_subversion=0\n999999${'x'.repeat(10_000)}`, init2],
+    [
+      'an endless PMI-2 message',
+      `cmd=init pmi_version=2 pmi_subversion=0\n999999${'x'.repeat(10_000)}`,
+      init2,
+    ],
     ['a newline', '\n'],
-    ['nothing but zeros', '\0'.repeat(5000)],
-    ['a line without end', 'x'.repeat(100_000)],
+    ['only zeros', '\0'.repeat(5000)],
+    ['an endless line', 'x'.repeat(100_000)],
     ['two initacks at once', 'cmd=initack pmiid=1\ncmd=initack pmiid=1\n'],
   ])('that sends %s is refused without a reply, and the ranks are accepted', async (_, text, reply = '') => {
     await using server = await PmiServer.listen({ size: 1, address: 'tcp' });

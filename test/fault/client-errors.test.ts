@@ -39,14 +39,14 @@ interface ErrorCase {
 
 const rows: ErrorCase[] = [
   {
-    title: 'PMI_FD that is not open',
+    title: 'a PMI_FD that is not open',
     environment: () => ({ PMI_FD: '977', PMI_RANK: '0', PMI_SIZE: '1' }),
     code: 'ERR_PMI_CONNECT',
     exitCode: 3,
     message: /PMI_FD=977: Bad file descriptor/,
   },
   {
-    title: 'PMI_FD that is no socket',
+    title: 'a PMI_FD that is not a socket',
     // fd 0 of the programs that are run here is /dev/null.
     environment: () => ({ PMI_FD: '0', PMI_RANK: '0', PMI_SIZE: '1' }),
     ownProcess: true,
@@ -69,7 +69,7 @@ const rows: ErrorCase[] = [
     message: /PMI_ID is not/,
   },
   {
-    title: 'an address that is none',
+    title: 'an invalid address',
     environment: () => ({ PMI_PORT: 'http://127.0.0.1:80', PMI_ID: '1' }),
     code: 'ERR_PMI_ADDRESS',
     exitCode: 3,
@@ -83,21 +83,21 @@ const rows: ErrorCase[] = [
     message: /tcp:\/\/127\.0\.0\.1:1: Connection refused/,
   },
   {
-    title: 'a host that cannot be looked up',
+    title: 'a host name without an address',
     environment: () => ({ PMI_PORT: 'no-such-host.invalid:4000', PMI_ID: '1' }),
     code: 'ERR_PMI_ADDRESS',
     exitCode: 3,
     message: /no-such-host\.invalid/,
   },
   {
-    title: 'a socket that is not there',
+    title: 'a socket that does not exist',
     environment: () => ({ PMI_PORT: 'unix:///no/such/socket', PMI_ID: '1' }),
     code: 'ERR_PMI_CONNECT',
     exitCode: 3,
     message: /unix:\/\/\/no\/such\/socket: No such file or directory/,
   },
   {
-    title: 'what is no PMI server',
+    title: 'a server that is not a PMI server',
     environment: async () => ({
       PMI_PORT: await startFakeServer(() => 'HTTP/1.1 400 Bad Request\r\n\r\n'),
       PMI_ID: '1',
@@ -107,7 +107,7 @@ const rows: ErrorCase[] = [
     message: /tcp:\/\/127\.0\.0\.1:\d+: expected the answer to initack/,
   },
   {
-    title: 'a server that speaks PMI-2 only',
+    title: 'a server that supports only PMI-2',
     environment: async () => ({
       PMI_PORT: await startFakeServer(
         normalExcept((line) =>
@@ -123,7 +123,7 @@ const rows: ErrorCase[] = [
     message: /tcp:\/\/127\.0\.0\.1:\d+: the server supports only PMI 2/,
   },
   {
-    title: 'a PMI_ID that the server does not know',
+    title: 'a wrong PMI_ID',
     environment: async () => {
       const server = await PmiServer.listen({ size: 1, address: 'unix' });
       closers.push(() => void server.close());

@@ -90,7 +90,7 @@ function startClients(task: Task, uid: number | undefined): HostileClient[] {
 
 const root = needsRoot();
 const users: [string, number | undefined, boolean][] = [
-  ['our own user', undefined, false],
+  ['the same user', undefined, false],
   [`another user${root.note}`, OTHER_UID, root.missing],
 ];
 
@@ -98,7 +98,7 @@ const attacks: [string, Omit<Task, 'target'>][] = [
   ['an incomplete line', { behaviour: 'idle', text: 'cmd=ini' }],
   ['idle connections', { behaviour: 'idle', count: connections }],
   ['connections that are closed at once', { behaviour: 'send and close', count: connections }],
-  ['lines without end', { behaviour: 'endless', count: 4 }],
+  ['endless lines', { behaviour: 'endless', count: 4 }],
   ['random bytes', { behaviour: 'noise', count: 4 }],
   ['wrong guesses', { behaviour: 'idle', text: 'cmd=initack pmiid=0\n', count: 1000 }],
 ];

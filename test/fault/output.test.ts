@@ -85,10 +85,10 @@ describe.skipIf(compiler.missing)(`the output of the ranks${compiler.note}`, () 
     const tool = start('-n', String(ranks), program('print_lines'), String(count));
     const checks = { stdout: new LineCheck('out', ranks), stderr: new LineCheck('err', ranks) };
     let failure: unknown;
-    let heard = 0;
+    let received = 0;
     for (const name of ['stdout', 'stderr'] as const) {
       tool[name]!.setEncoding('utf8').on('data', (chunk: string) => {
-        heard += chunk.length;
+        received += chunk.length;
         try {
           checks[name].take(chunk);
         } catch (error) {
@@ -98,7 +98,7 @@ describe.skipIf(compiler.missing)(`the output of the ranks${compiler.note}`, () 
     }
     const ended = once(tool, 'close') as Promise<[number]>;
     // Read a third, then pause until the processes have stopped moving, then read the rest.
-    expect(await eventually(() => heard > 30e6, 120_000)).toBe(true);
+    expect(await eventually(() => received > 30e6, 120_000)).toBe(true);
     tool.stdout!.pause();
     tool.stderr!.pause();
     const [agent] = agentsOf(tool.pid!);

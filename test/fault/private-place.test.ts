@@ -58,7 +58,7 @@ const places: [string, () => string, boolean?][] = [
       return path;
     },
   ],
-  ['that others can write', () => folder(0o777)],
+  ['that other users can write to', () => folder(0o777)],
   [
     'in a folder that other users can write to',
     () => {

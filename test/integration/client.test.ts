@@ -122,18 +122,18 @@ test.each<[string, (pmi: PmiClient) => Promise<unknown>, RegExp]>([
   ['an empty key', (pmi) => pmi.put('', 'v'), /^key: /],
   ['a long key', (pmi) => pmi.put('k'.repeat(64), 'v'), /^key: expected 1 to 63 bytes/],
   ['a long key in UTF-8', (pmi) => pmi.get('\u00e9'.repeat(32)), /^key: expected 1 to 63 bytes/],
-  ['a key that is none', (pmi) => pmi.get(1 as unknown as string), /^key: expected a string, got 1$/],
+  ['a key that is not a string', (pmi) => pmi.get(1 as unknown as string), /^key: expected a string, got 1$/],
   [
     'a value of two lines',
     (pmi) => pmi.put('k', 'a\nb'),
     /^value: expected at most 1023 bytes without newlines/,
   ],
   ['a long value', (pmi) => pmi.put('k', 'v'.repeat(1024)), /^value: /],
-  ['one of many', (pmi) => pmi.putMany({ good: '1', 'bad key': '2' }), /^entries: .*'bad key'$/],
-  ['one of many keys', (pmi) => pmi.getMany(['good', 'a b']), /^keys\[1\]: .*'a b'$/],
-  ['a service', (pmi) => pmi.lookup('a b'), /^service: expected 1 to 1023 bytes/],
+  ['a key of putMany()', (pmi) => pmi.putMany({ good: '1', 'bad key': '2' }), /^entries: .*'bad key'$/],
+  ['a key of getMany()', (pmi) => pmi.getMany(['good', 'a b']), /^keys\[1\]: .*'a b'$/],
+  ['an invalid service name', (pmi) => pmi.lookup('a b'), /^service: expected 1 to 1023 bytes/],
   [
-    'a name and a port that fit in no line',
+    'a name and a port that are too long for a line',
     (pmi) => pmi.publish('s'.repeat(600), 'p'.repeat(600)),
     /^port: expected at most 423 bytes/,
   ],
@@ -154,11 +154,11 @@ test.each<[string, (pmi: PmiClient) => Promise<unknown>, RegExp]>([
     (pmi) => pmi.spawn([{ program: 'a', args: ['x\ny'] }]),
     /^programs\[0\]\.args\[0\]: /,
   ],
-])('wrong use rejects without a request to the server: %s', async (_, ask, message) => {
+])('wrong use rejects without a request to the server: %s', async (_, call, message) => {
   const [server, one, two] = await pair();
   // The server replies only after the end of this barrier, so a call that rejects before has sent no request.
   const waiting = one.barrier();
-  await expect(ask(one)).rejects.toMatchObject({
+  await expect(call(one)).rejects.toMatchObject({
     code: 'ERR_PMI_OPTION',
     message: expect.stringMatching(message) as string,
   });

@@ -165,13 +165,13 @@ describe('wireup run', () => {
     const child = spawn(process.execPath, [cli, 'run', '-n', '1', 'sh', '-c', script], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    let heard = '';
+    let received = '';
     for await (const chunk of child.stdout.setEncoding('utf8')) {
-      heard += chunk as string;
-      if (heard === 'ready\n') child.kill('SIGINT');
-      if (heard === 'ready\ngot INT\n') child.kill('SIGUSR1');
+      received += chunk as string;
+      if (received === 'ready\n') child.kill('SIGINT');
+      if (received === 'ready\ngot INT\n') child.kill('SIGUSR1');
     }
-    expect(heard).toBe('ready\ngot INT\n');
+    expect(received).toBe('ready\ngot INT\n');
     expect(await ended(child)).toBe(9);
 
     const ignoring = spawn(

@@ -76,7 +76,7 @@ describe.each(starts)('%s', (_, start) => {
     ['-hosts', `"$@" run -hosts $B -n 1 true`],
     ['the name in -genv', `"$@" run -genv $B 1 -n 1 true`],
     ['the address of a server', `"$@" serve -n 1 --address unix:///tmp/$B`],
-    ['an option that is none', `"$@" run --$B true`],
+    ['an unknown option', `"$@" run --$B true`],
   ])('refuses the bytes in %s', async (_what, script) => {
     const { code, stderr } = await shell(script);
     expect({ code, stderr }).toMatchObject({

@@ -267,7 +267,7 @@ describe('a rank uses what a shell passes on', () => {
   const cases: [string, string, string][] = [
     ['process substitution', 'cat <(echo substituted)', 'substituted\n'],
     [
-      'a file that is appended to',
+      'a file opened for appending',
       'file=$(mktemp); "$0" run -n 2 sh -c "echo line >&3" 3>>"$file"; cat "$file"; rm "$file"',
       'line\nline\n',
     ],

@@ -150,14 +150,14 @@ describe.skipIf(gdb.missing || !mayTrace)(
           timeout: 50_000,
         },
       );
-      const said = lines(output)
+      const values = lines(output)
         .slice(-expressions.length - 1)
         .filter((line) => !line.startsWith('['));
-      expect(said[0]).toBe('3');
+      expect(values[0]).toBe('3');
       for (const [rank, pid] of pids.entries()) {
-        expect(said[1 + 3 * rank]).toContain(`"${job.host}"`);
-        expect(said[2 + 3 * rank]).toMatch(/\/sleep"$/);
-        expect(said[3 + 3 * rank]).toBe(`${pid}`);
+        expect(values[1 + 3 * rank]).toContain(`"${job.host}"`);
+        expect(values[2 + 3 * rank]).toMatch(/\/sleep"$/);
+        expect(values[3 + 3 * rank]).toBe(`${pid}`);
       }
       // The job is not affected by the debugger.
       expect(await job.stop({ grace: 10_000 })).toMatchObject({ exitCode: 143, stopped: true });

@@ -87,10 +87,10 @@ describe.each(libraries)('$name', ({ missing, path }) => {
       env: { ...scrubEnvironment(process.env), ...server.env(0, { fd: 3 }) },
       stdio: ['ignore', 'pipe', 'inherit', channel.fd],
     });
-    let said = '';
-    child.stdout!.on('data', (bytes: Buffer) => (said += bytes.toString()));
+    let stdout = '';
+    child.stdout!.on('data', (bytes: Buffer) => (stdout += bytes.toString()));
     const [code] = (await once(child, 'close')) as [number];
-    expect([code, said]).toEqual([0, 'kvs_of_the_child\n']);
+    expect([code, stdout]).toEqual([0, 'kvs_of_the_child\n']);
     expect(await spawnRequest).toMatchObject({
       rank: 0,
       commands: [

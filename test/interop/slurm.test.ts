@@ -36,9 +36,9 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
   const neighbours = (rank: number): number[] => ranks.filter((other) => other % 2 === rank % 2);
 
   it('wireup exchange uses PMI-1', async () => {
-    const said = await srun(...wireup('exchange'));
+    const output = await srun(...wireup('exchange'));
     for (const rank of ranks)
-      expect(said.join('\n')).toMatch(
+      expect(output.join('\n')).toMatch(
         new RegExp(`^rank ${rank} of 4.* has the businessCards of all ranks$`, 'm'),
       );
   });
@@ -86,7 +86,7 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
         console.log(JSON.stringify({ rank: pmi.rank, version: pmi.version, businessCards, clique: await pmi.cliqueRanks() }));
         await pmi.finalize();
       })();`;
-    for (const [version, said] of [
+    for (const [version, expected] of [
       ['1', '1.1'],
       ['2', '2.0'],
     ] as const) {
@@ -95,7 +95,7 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
       );
       const businessCards = ranks.map((rank) => `of-${rank}`);
       expect(found).toEqual(
-        ranks.map((rank) => ({ rank, version: said, businessCards, clique: neighbours(rank) })),
+        ranks.map((rank) => ({ rank, version: expected, businessCards, clique: neighbours(rank) })),
       );
     }
   });

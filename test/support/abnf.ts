@@ -20,7 +20,7 @@ export function rulesOf(grammar: string): Map<string, string> {
   return rules;
 }
 
-/** Returns a function that tells whether a rule matches a whole text. */
+/** Returns a function that checks whether a rule matches a whole text. */
 export function matcher(rules: Map<string, string>, rule: string): (text: string) => boolean {
   const pattern = new RegExp(`^(?:${source(rules, rule)})$`, 's');
   return (text) => pattern.test(Buffer.from(text).toString('latin1'));

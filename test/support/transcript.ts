@@ -29,11 +29,11 @@ export const cuttings: readonly Cutting[] = ['line by line', 'byte by byte', 'pi
 function parseLine(line: string): Line {
   const match = /^([CSE])(\d*)([:>]) ?(.*)$/.exec(line);
   if (match === null) throw new Error(`not a line of a transcript: ${line}`);
-  const [, who, digits, mark, text] = match as unknown as [string, string, string, string, string];
+  const [, side, digits, mark, text] = match as unknown as [string, string, string, string, string];
   const connection = Number(digits);
   const framed = mark === '>';
-  if (who === 'E') return { kind: 'event', text };
-  if (who === 'C')
+  if (side === 'E') return { kind: 'event', text };
+  if (side === 'C')
     return text === '[eof]' ? { kind: 'eof', connection } : { kind: 'send', connection, text, framed };
   return text === '[close]' ? { kind: 'close', connection } : { kind: 'receive', connection, text, framed };
 }

@@ -6,7 +6,7 @@
 //   agent     moves to the POSIX process group of the rank's parent
 //   dead      moves to a POSIX process group whose leader has ended
 //   vfork     does not move, and waits for a vfork child that never calls exec
-//   deaf      does not move, and ignores signals
+//   ignore    does not move, and ignores signals
 //
 // A zombie child stays in the rank's own POSIX process group, so that a signal to this group succeeds. The
 // kernel refuses some of these moves (setpgid(2)). The child tries them too.
@@ -137,7 +137,7 @@ int main(int argc, char** argv) {
     move_to_dead_group();
   } else if (strcmp(how, "vfork") == 0) {
     if (rank != 1 || checked_fork() == 0) wait_for_vforked_child();
-  } else if (strcmp(how, "deaf") == 0) {
+  } else if (strcmp(how, "ignore") == 0) {
     ignore_signals();
     if (checked_fork() == 0) stay();
   } else {
