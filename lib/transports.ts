@@ -31,7 +31,14 @@ export const transports: Readonly<Record<PmiTransport, Transport>> = {
     ports: true,
     floor: true,
   },
-  unix: { title: 'unix sockets', inherited: false, listen: 'private', shim: true, ports: false, floor: true },
+  unix: {
+    title: 'a unix socket',
+    inherited: false,
+    listen: 'private',
+    shim: true,
+    ports: false,
+    floor: true,
+  },
 };
 
 export const transportNames = Object.keys(transports) as readonly PmiTransport[];

@@ -23,11 +23,12 @@ import type { JobSettings, LaunchApp, OutputTarget, PmiTransport } from '../inde
 import { MAX_RANKS, MAX_TIME_LIMIT } from '../limits';
 import { isWellFormed } from '../options';
 import { softCount } from '../soft';
-import { transportNames } from '../transports';
+import { transportNames, transports } from '../transports';
 import { admissionOptions } from './admission';
 import {
   idset,
   InvalidValue,
+  listOf,
   seconds,
   wholeNumber,
   words,
@@ -233,7 +234,7 @@ const jobOptions = {
     value: '<transport>',
     choices: transportNames,
     default: 'fd',
-    help: 'how ranks reach the PMI server: by an inherited fd, by TCP on 127.0.0.1, or by a unix socket',
+    help: `how ranks reach the PMI server: over ${listOf(transportNames.map((name) => transports[name].title))}`,
     group: pmi,
     conflicts: ['pmiPort'],
     setting: 'pmi',

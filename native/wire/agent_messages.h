@@ -26,7 +26,8 @@ namespace wireup::wire::agent {
 
 // Increase this with every change of a message. A new field must be added in three places: to the struct
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
-// field is not sent), and to the samples in the test.
+// field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
+// compiler does notice.
 inline constexpr std::uint32_t kProtocolVersion = 4;
 
 // Exit codes of the agent. Others: 0 after Done; 1 if the launcher closed the socket or sent an invalid
