@@ -318,7 +318,7 @@ async function play(row: EndingRow, launcher: Launcher): Promise<Result | undefi
 
 const peers = needs('mpicc', 'mpiexec');
 describe.skipIf(peers.missing)(`endings under mpiexec and wireup run${peers.note}`, () => {
-  it.each(rows)('$what', async (row) => {
+  it.each(rows.map((row): [string, EndingRow] => [row.what, row]))('%s', async (_, row) => {
     const [hydra, ours] = await Promise.all([play(row, 'hydra'), play(row, 'ours')]);
     expect(ours!.signal ?? ours!.code, ours!.stderr).toBe(row.ours);
     // Messages go to stderr only, so that they do not mix with the output of the ranks.

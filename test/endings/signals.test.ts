@@ -94,7 +94,7 @@ describe('signals to wireup run', () => {
   );
 
   it.skipIf(compiler.missing).each(['background', 'tostop'])(
-    `a job in the %s of a terminal is not stopped`,
+    `a job on a terminal (%s) is not stopped`,
     async (how) => {
       // Rank 0 reads from the terminal, as far as the kernel permits it, and all ranks write to it.
       const script =

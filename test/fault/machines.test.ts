@@ -108,7 +108,7 @@ describe.skipIf(root.missing || tools.missing)(
 
     it.each([
       ['its address', there, 'number'],
-      ['a range, with long PMI_IDs', '192.0.2.0/30', 'long'],
+      ['a range (with long PMI_IDs)', '192.0.2.0/30', 'long'],
     ])(
       'a rank on a machine allowed by %s and a rank on the machine of the server are accepted',
       async (_, host, kind) => {

@@ -251,8 +251,8 @@ describe('binary output', () => {
   });
 });
 
-describe('the end of a stream', () => {
-  it('does not end a rank that closes its stdout', async () => {
+describe('ends of streams', () => {
+  it('a rank that closes its stdout runs on', async () => {
     const { code, stdout, stderr } = await run(
       wireup('run', '-n', '2', '-l', 'sh', '-c', 'echo before; exec >&-; echo after >&2'),
     );
@@ -262,7 +262,7 @@ describe('the end of a stream', () => {
   });
 
   it.each(['1', '2', '64'])(
-    'at the reader ends a job of %s ranks like `yes | head`, without a message',
+    'a reader that closes the pipe ends a job of %s ranks like `yes | head`, without a message',
     async (ranks) => {
       const pipeline = '"$@" | head -n 1 >&2; exit ${PIPESTATUS[0]}';
       const { code, stderr } = await run([
@@ -277,7 +277,7 @@ describe('the end of a stream', () => {
     },
   );
 
-  it('is not needed for a time limit or the third ^C to end the job', async () => {
+  it('a reader that pauses delays neither a time limit nor the third ^C', async () => {
     const limited = start('-t', '1', '--kill-timeout', '0.1', '-n', '2', 'yes');
     limited.stdout!.pause();
     expect(await once(limited, 'exit')).toEqual([124, null]);
@@ -293,7 +293,7 @@ describe('the end of a stream', () => {
     expect(await ended.finally(() => clearInterval(again))).toEqual([130, null]);
   });
 
-  it('by a full disk is reported and ends the job', async () => {
+  it('a full disk is reported and ends the job', async () => {
     // The last rank to start writes once and waits. Both ranks run by then, and neither gets SIGPIPE before it is ended.
     const program = '[ $PMI_RANK = 0 ] || echo full; exec sleep 60';
     const { code, stderr } = await run(
@@ -305,7 +305,7 @@ describe('the end of a stream', () => {
     expect(code).toBe(1);
   });
 
-  it('is not reached if an output file cannot be created, which is reported before any rank runs', async () => {
+  it('an output file that cannot be created is reported before any rank runs', async () => {
     const { code, stderr } = await run(
       wireup('run', '-n', '2', '-outfile-pattern', '/no/such/folder/%r', 'true'),
     );

@@ -10,15 +10,15 @@ vi.setConfig({ testTimeout: 45_000 });
 
 const ranks = 3;
 const outputs: [string, string[]][] = [
-  ['output inherited', []],
-  ['output labelled', ['-l']],
+  ['inherited output', []],
+  ['labelled output', ['-l']],
 ];
 
 const compiler = needs('cc');
 describe.skipIf(compiler.missing)(`the fds of a rank${compiler.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
     it.each(outputs)(
-      '%s: are stdin, stdout, stderr, PMI_FD and those that the wireup command inherited',
+      'are, with %s, stdin, stdout, stderr, PMI_FD and those that the wireup command inherited',
       async (_, options) => {
         const alone = await run([program('list_fds')], { environment: { PMI_RANK: '0' } });
         const given = [...alone.stdout.matchAll(/ fd (\d+) /g)].map(([, fd]) => fd!);
@@ -60,7 +60,7 @@ function signalSet(output: string, name: string): bigint[] {
 const nohup = needs('cc', 'nohup');
 describe.skipIf(nohup.missing)(`the signals of a rank${nohup.note}`, () => {
   describe.each(transports)('--pmi %s', (transport) => {
-    it.each(outputs)('%s: have the default action, and none is blocked', async (_, options) => {
+    it.each(outputs)('have, with %s, the default action, and none is blocked', async (_, options) => {
       const result = await run(wireupRun(ranks, transport, ...options, program('show_signals')));
       expect(result).toMatchObject({ code: 0, stderr: '' });
       expect(signalSet(result.stdout, 'SigIgn')).toEqual(Array(ranks).fill(0n));

@@ -99,7 +99,7 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
       ['exit 7'],
       ' exited with code 7; its PMI connection had been cut off: it sent a line of more than 2048 bytes',
     ],
-  ])('that send an endless line are cut off, and then run %s', async (then, reason) => {
+  ])('that send an endless line are cut off, also if they then run %j', async (then, reason) => {
     const script = `printf 'cmd=init pmi_version=1 pmi_subversion=1\\n' >&$PMI_FD; head -c 3000 /dev/zero | tr '\\0' x >&$PMI_FD; cat <&$PMI_FD > /dev/null; ${then[0] ?? 'sleep 100'}`;
     const result = await run(wireupRun(1, 'fd', 'bash', '-c', script));
     expect(toolLines(result.stderr)).toEqual([

@@ -479,7 +479,7 @@ describe('a job ends with the calling process', () => {
     ['kill', [null, 'SIGKILL']],
     ['worker', [0, null]],
     ['worker-terminate', [0, null]],
-  ])('at %s', async (mode, expected) => {
+  ])('that ends by %s', async (mode, expected) => {
     const { caller, pids, end } = await startCaller(mode);
     expect(pids.length).toBeGreaterThan(2);
     caller.send('end');

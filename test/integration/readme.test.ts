@@ -37,7 +37,7 @@ describe('in a project that has the package installed', () => {
   };
 
   test.each([...examplesOf('README.md'), ...examplesOf('docs/api-guide.md')])(
-    '$title',
+    '$title prints its output',
     ({ code, output }) => {
       writeFileSync(join(project, 'example.mjs'), code);
       expect(run(process.execPath, 'example.mjs')).toEqual({ stdout: masked(output), stderr: '', status: 0 });

@@ -207,7 +207,7 @@ describe.skipIf(compiler.missing)(`a rank inherits from the caller${compiler.not
     );
   });
 
-  it.each(outputs)('stdout and stderr that are a %s', async (output) => {
+  it.each(outputs)('stdout and stderr of the kind %s', async (output) => {
     const [viaWireup, direct] = [
       await facts(output, link('wireup'), 'run', '-n', '1', probe()),
       await facts(output, probe()),

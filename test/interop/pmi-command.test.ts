@@ -85,24 +85,24 @@ describe.each(launchers)('as ranks of %s, wireup pmi', (_, launcher, missing, no
 
   const measured = ['put, pipelined', 'get, one by one', 'get, pipelined', 'barrier'];
 
-  it.skipIf(missing).each([[], ['--no-pipeline']])(
-    `bench %s prints the times of each rank${note}`,
-    async (...options) => {
-      const plain = await job('bench', '-k', '20', ...options);
-      expect(plain).toMatchObject({ code: 0, stderr: '' });
-      expect(sortedLines(plain.stdout)).toHaveLength(measured.length * size);
-      for (const rank of [0, 1, 2]) {
-        for (const what of measured) {
-          expect(plain.stdout).toMatch(
-            new RegExp(
-              `^rank ${rank} of 3: ${what} +${what === 'barrier' ? 100 : 20} in \\d+\\.\\d ms, \\d+\\.\\d us each$`,
-              'm',
-            ),
-          );
-        }
+  it.skipIf(missing).each<[string, string[]]>([
+    ['bench', []],
+    ['bench --no-pipeline', ['--no-pipeline']],
+  ])(`%s prints the times of each rank${note}`, async (_, options) => {
+    const plain = await job('bench', '-k', '20', ...options);
+    expect(plain).toMatchObject({ code: 0, stderr: '' });
+    expect(sortedLines(plain.stdout)).toHaveLength(measured.length * size);
+    for (const rank of [0, 1, 2]) {
+      for (const what of measured) {
+        expect(plain.stdout).toMatch(
+          new RegExp(
+            `^rank ${rank} of 3: ${what} +${what === 'barrier' ? 100 : 20} in \\d+\\.\\d ms, \\d+\\.\\d us each$`,
+            'm',
+          ),
+        );
       }
-    },
-  );
+    }
+  });
 
   it.skipIf(missing)(`bench --json prints the times as JSON${note}`, async () => {
     const { code, stdout } = await job('bench', '--json', '-k', '20');
