@@ -23,7 +23,7 @@ const maxWaiting = 4096;
 /** The number of requests in a batch of raw_flood. */
 const batch = 200;
 
-const eventReader = join(__dirname, 'reading-eventReader.cjs');
+const eventReader = join(__dirname, 'event-reader.cjs');
 const library = join(root, 'dist/index.js');
 
 const compiler = needs('cc');
