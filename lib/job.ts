@@ -221,7 +221,7 @@ export class Job implements AsyncDisposable {
   }
 
   /**
-   * Shows a status line on the terminal to which the ranks' stderr goes, in place of the last one. When ranks
+   * Shows a status line on the terminal to which the ranks' stderr goes, in place of the previous one. When ranks
    * write there, the line disappears, an event `printed` reports it, and further calls do nothing. The call
    * also does nothing if stderr is not a terminal or its lines are not merged.
    *

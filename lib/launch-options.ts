@@ -3,7 +3,7 @@
  *
  * An option of its own has a member in `JobSettings` and a rule in `jobRules`. The rule checks the value and returns what the
  * addon gets; lib/native.ts takes the types from the rules. Options that depend on each other are checked together, in
- * lib/launch-plan.ts. lib/cli/run-options.ts says how to add an option of the command line.
+ * lib/launch-plan.ts. lib/cli/run-options.ts explains how to add an option of the command line.
  */
 import type { AdmissionOptions, KvsOptions, WireOptions } from './identity';
 import { MAX_MILLISECONDS, MAX_TIME_LIMIT } from './limits';

@@ -46,7 +46,7 @@ export interface PmiStatus {
   openGroupBarriers: number;
   /** Keys in the key-value space, the server's own included. */
   kvsEntries: number;
-  /** How many connections were refused, with channels of ranks that had a connection already. */
+  /** How many connections were refused, including channels of ranks that already had a connection. */
   rejected: number;
   /** How many connections have not proved which rank they are. */
   unidentified: number;

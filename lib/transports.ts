@@ -1,6 +1,6 @@
 /**
  * The transports: how ranks reach their PMI server. This table is the TypeScript half of a transport; the C++ half is in
- * native/runtime/transport.cpp. native/runtime/transport.h says how to add one.
+ * native/runtime/transport.cpp. native/runtime/transport.h explains how to add one.
  */
 
 /** How ranks reach their server: an inherited fd, TCP on 127.0.0.1, or a unix socket in a private folder. */

@@ -1,5 +1,5 @@
 // The `install` script of the package: uses the prebuilt binaries if they fit, and compiles otherwise. Prints one line
-// that says which. With --update, for a checkout, it compiles what has changed.
+// that names its choice. With --update, for a checkout, it compiles what has changed.
 import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile, missingPrograms, root } from './compile.mjs';

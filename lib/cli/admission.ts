@@ -1,4 +1,4 @@
-/** The options that `wireup run` and `wireup serve` share: the PMI version, who may join the job, how much ranks may store. */
+/** The options that `wireup run` and `wireup serve` share: the PMI version, which processes may join, how much ranks may store. */
 import { DEFAULT_KVS_LIMIT } from '../limits';
 import { InvalidValue, wholeNumber, type OptionTable } from './option';
 

@@ -14,7 +14,7 @@ export type Transport = PmiTransport;
 /** Those with a floor to compare with. */
 const measurable = transportNames.filter((name) => transports[name].floor);
 
-/** The busy loops of --load: with so many, the machine is busy for all of its users. */
+/** The busy loops of --load for each processor. With this many, the machine is busy in every session. */
 const LOAD_PER_PROCESSOR = 3;
 /** With more of them every run would reach its time limit (conduct.mts). */
 const MAX_LOAD = 1000;

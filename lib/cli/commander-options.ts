@@ -36,7 +36,7 @@ const helpTexts = new WeakMap<Option, string>();
 
 const plainHelp = new Help();
 
-/** Shows the notes of a table's option in our own form, and no default for a flag. */
+/** Shows the notes of a table's option in wireup's form, and no default for a flag. */
 export const helpStyle: HelpConfiguration = {
   optionDescription: (option) =>
     helpTexts.get(option) ?? plainHelp.optionDescription(option).replace(/ ?\(default: false\)$/, ''),

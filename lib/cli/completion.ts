@@ -1,4 +1,4 @@
-/** `wireup completion bash`: a completion script, made of what the help of all commands is made of. */
+/** `wireup completion bash`: a completion script, made of the same tables as the help of the commands. */
 import type { Command, Option } from 'commander';
 import { Argument } from 'commander';
 import { print } from './report';

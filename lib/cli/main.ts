@@ -21,7 +21,7 @@ try {
   main();
 } catch (error) {
   const { code, message } = error as NodeJS.ErrnoException;
-  // The native parts are missing, or do not run here: the message tells what to do.
+  // The native parts are missing, or do not run here. The message names the remedy.
   if (code !== 'MODULE_NOT_FOUND' && code !== 'ERR_DLOPEN_FAILED') throw error;
   console.error(`wireup: ${message}`);
   process.exitCode = 1;

@@ -59,7 +59,7 @@ Example:
 }
 
 async function serve(options: Values<typeof serveOptions>): Promise<void> {
-  // The handlers stand before there is a socket that a signal could leave behind.
+  // The handlers come first: without them a signal would leave the socket behind.
   let close = (): void => void (stopped = true);
   let stopped = false;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => close());

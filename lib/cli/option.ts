@@ -54,7 +54,7 @@ export interface OptionRow {
   readonly setting?: string;
   /** Makes the setting of the value, if it is not the value itself. A flag's is used only if the flag is given. */
   readonly toSetting?: (value: never, values: never) => unknown;
-  /** The setting whose errors concern this option, if `setting` does not say it. */
+  /** The setting whose errors concern this option, if it is not `setting`. */
   readonly checkedAs?: string;
 }
 
@@ -143,7 +143,7 @@ export function defaultsOf<Rows extends OptionTable>(rows: Rows): Values<Rows> {
   return Object.fromEntries(values) as Values<Rows>;
 }
 
-/** Adds what environment variables say to `values`, for options that are not in `given`. */
+/** Adds the values of environment variables to `values`, for options that are not in `given`. */
 export function addVariables<Rows extends OptionTable>(
   rows: Rows,
   values: Values<Rows>,

@@ -143,7 +143,7 @@ async function run(
   let client: PmiClient | undefined;
   try {
     client = await PmiClient.fromEnv({ ...waiting(), ...(options.pipeline ? {} : { pipeline: false }) });
-    // A program would be a job of size 1. A user who asks about the server should learn that there is none.
+    // A program would run as the only rank. A user of this command must learn that there is no server.
     if (client.singleton)
       throw new PmiError(
         'ERR_PMI_ENVIRONMENT',

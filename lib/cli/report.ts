@@ -8,7 +8,7 @@ import { UsageError } from './option';
 /** What a shell reports for a process that SIGPIPE ended. */
 export const NO_READER = 128 + constants.signals.SIGPIPE;
 
-/** The exit code for wrong use, as of the shells' own commands. */
+/** The exit code for wrong use, which shells use for their own commands. */
 const USAGE = 2;
 
 /** Removes an unfinished line from a terminal (ECMA-48: EL). */
@@ -31,7 +31,7 @@ const STDERR = 2;
 
 let unfinished = false;
 
-/** Tells `say` whether a status line is on the terminal. */
+/** Records for say() whether a status line is on the terminal. */
 export function statusLineShown(shown: boolean): void {
   unfinished = shown;
 }
@@ -48,7 +48,7 @@ export function print(text: string): void {
     while (rest.length > 0) rest = rest.subarray(writeSync(STDOUT, rest));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // Another process has made it non-blocking, so there is nothing to spoil.
+    // Another process has made it non-blocking already, so process.stdout does no harm.
     if (code === 'EAGAIN') process.stdout.write(rest);
     // `wireup --help | head` ends as other commands do.
     else if (code === 'EPIPE') process.exit(NO_READER);
@@ -80,18 +80,18 @@ function writeWaiting(timeout: number): void {
       waiting = waiting.subarray(writeSync(STDERR, waiting.subarray(0, CHUNK)));
     }
   } catch (error) {
-    // Any error but EAGAIN says that stderr takes no lines any more.
+    // After any error but EAGAIN, stderr takes no more lines.
     if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') waiting = Buffer.alloc(0);
   }
   if (waiting.length === 0) return;
-  // The process need not live for it.
+  // The retry does not keep the process alive.
   retry = setTimeout(() => writeWaiting(0), RETRY_MS).unref();
   if (endsWithWaiting) return;
   endsWithWaiting = true;
   process.once('exit', () => writeWaiting(LAST_WAIT_MS));
 }
 
-/** Without the addon, which may be what the line is about, a write can block. */
+/** If the addon cannot be loaded (the line may report just that), a write can block. */
 function isWritable(timeout: number): boolean {
   let ask: typeof native.waitWritable;
   try {
@@ -102,7 +102,7 @@ function isWritable(timeout: number): boolean {
   return ask(STDERR, timeout);
 }
 
-/** Reports wrong use that shows only when the command runs. */
+/** Reports wrong use that is found only when the command runs. */
 export function sayUsage(fault: string): void {
   say(`${fault} (see --help)`);
   process.exitCode = USAGE;

@@ -21,9 +21,10 @@ Exit codes:
   130  a second ^C ended the job
   141  the reader of the output has gone
 
-What ranks spawn (MPI_Comm_spawn) runs as they do, in process groups of its own: group 1, 2, ... If a rank of a spawned
-group fails, the job fails: wireup ends all its groups, and the exit code is that of the rank. If wireup cannot start a
-group, it tells the rank that asked for it, and reports it on stderr. The job ends when all its groups have ended.
+Ranks may spawn other ranks (MPI_Comm_spawn). These start as their parents did, in process groups of their own: group 1,
+2, ... If a rank of a spawned group fails, the job fails: wireup ends all its groups, and the exit code is that of the
+rank. If wireup cannot start a group, the rank that asked for it gets an error, and stderr the reason. The job ends when
+all its groups have ended.
 
 Rank 0 reads standard input. wireup passes the signals INT, TERM, HUP, QUIT, USR1, USR2, ALRM, WINCH, TSTP and CONT on to
 the ranks. A second INT within two seconds ends the job, a third one kills it. With --pmi tcp, the variable

@@ -7,9 +7,9 @@
  * 1. This file: a row (option.ts describes its fields). If the command itself uses the value, use it in run.ts, and you are
  *    done. If launch() uses it, the row's `setting` names the option of launch(), and `toSetting` converts the value. The
  *    compiler checks that name and type fit.
- * 2. lib/launch-options.ts: a member of `JobSettings` and a rule in `jobRules`, which checks the value and says what the addon
- *    gets. An option of a program is a member of `LaunchApp`, and `toProgram()` there passes it on. An option that PmiServer has
- *    too stands in lib/identity.ts instead.
+ * 2. lib/launch-options.ts: a member of `JobSettings` and a rule in `jobRules`, which checks the value and returns what the
+ *    addon gets. An option of a program is a member of `LaunchApp`, and `toProgram()` there passes it on. An option that
+ *    PmiServer has too belongs to lib/identity.ts instead.
  * 3. native/addon/from_js.cpp: one line in `to_launch_options()`.
  * 4. The struct that has the value in C++: `Hello` in native/wire/agent_messages.h if the agent uses it, `OutcomePolicy` in
  *    native/engine/outcome.h, `ProcessGroupOptions`, or `LaunchOptions` in native/runtime/launch_driver.h.
@@ -95,11 +95,11 @@ function pattern(text: string): string {
   return text;
 }
 
-/** As with Hydra, 0 is no limit. */
+/** 0 is no limit, the same as in Hydra. */
 function timeoutOfVariable(text: string): number | undefined {
   if (!/^(\d+\.?\d*|\.\d+)$/.test(text))
     throw new InvalidValue('expected a positive number of seconds, or 0 for no limit');
-  // No job sees the difference to a longer limit.
+  // A longer limit makes no difference to any job.
   return Math.min(Math.ceil(Number(text) * 1000), MAX_TIME_LIMIT) || undefined;
 }
 
@@ -188,7 +188,7 @@ const jobOptions = {
     group: place,
   },
   nodePerRank: {
-    help: 'tell each rank that it is alone on its node: for containers that have a /dev/shm each',
+    help: 'report to each rank a node of its own: for containers that have a /dev/shm each',
     group: place,
     setting: 'ranksPerNode',
     toSetting: () => 1,
@@ -447,7 +447,7 @@ export type ProgramValues = Values<typeof programOptions>;
 /** The options of the whole job, in whichever part of the command line they are. */
 export type JobValues = Values<typeof jobOptions>;
 
-/** As the compiler sees it: each setting exists, and has the type of the option. */
+/** Checked by the compiler: each setting exists, and has the type of the option. */
 export type Checked = [
   Fits<Misfits<typeof programOptions, LaunchApp>>,
   Fits<Misfits<typeof jobOptions, JobSettings>>,

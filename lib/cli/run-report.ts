@@ -18,7 +18,7 @@ export function describeJob(job: Job, apps: readonly LaunchApp[]): string {
 const MPICH_NO_PMI = 15;
 
 /**
- * Reports why the job failed. There is no report if the reader of the output has gone, as with `yes | head`.
+ * Reports why the job failed. There is no report if the reader of the output has gone, as in `wireup run yes | head`.
  *
  * @param inherited ranks got their PMI connection as an fd
  */

@@ -136,7 +136,7 @@ const writeResult = (file: string, result: JobResult, exitCode: number): string 
 
 /**
  * `mpiexec -pmi_args PORT INTERFACE KEY PID`: an MPI program that was started without a launcher runs this command when it
- * needs one. The program is our parent, and shares its standard streams and its terminal with us.
+ * needs one. The program is the parent of this process, and both use the same standard streams and terminal.
  */
 async function runSingleton(words: readonly string[], caller: NativeCaller): Promise<void> {
   const [port, , , named] = words.map(Number);

@@ -41,12 +41,12 @@ const serveOptions = {
   allowHost: {
     value: '<host>',
     read: (host: string, before: string[] = []): string[] => [...before, host],
-    help: "another machine that may join over TCP, as an address or a range such as 10.0.0.0/8; can be given several times; without it no other machine may join. Its messages travel as clear text, with PMI_ID. If all ranks are wireup's own clients, use --pmi-id long, which nobody can guess (MPICH sends numbers only)",
+    help: "another machine that may join over TCP, as an address or a range such as 10.0.0.0/8; can be given several times; without it no other machine may join. Its messages travel as clear text, with PMI_ID. If all ranks are wireup's own clients, use --pmi-id long, which cannot be guessed (MPICH sends numbers only)",
     group: 'Options:',
     setting: 'allowHosts',
   },
   nodePerRank: {
-    help: 'tell each rank that it is alone on its node: for containers that have a /dev/shm each',
+    help: 'report to each rank a node of its own: for containers that have a /dev/shm each',
     group: 'Options:',
     setting: 'ranksPerNode',
     toSetting: () => 1,
@@ -57,7 +57,7 @@ const serveOptions = {
 
 type ServeValues = Values<typeof serveOptions>;
 
-/** As the compiler sees it: each setting exists, and has the type of the option. */
+/** Checked by the compiler: each setting exists, and has the type of the option. */
 export type Checked = Fits<Misfits<typeof serveOptions, PmiServerOptions>>;
 
 export function addServe(program: Command): void {
@@ -91,7 +91,7 @@ function shellLine(env: Record<string, string>): string {
 }
 
 async function serve(options: ServeValues): Promise<void> {
-  // The handlers stand before there is a socket that a signal could leave behind.
+  // The handlers come first: without them a signal would leave the socket behind.
   let stopped = false;
   let close = (): void => void (stopped = true);
   for (const [signal, code] of [

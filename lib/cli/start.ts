@@ -21,7 +21,7 @@ function wordsOf(file: string): string[] {
   return native.textOfBytes(readFileSync(file)).split('\0');
 }
 
-/** The words of our command line. Bytes that are not UTF-8 become lone surrogates (lib/native.ts). */
+/** The words of the command line. Bytes that are not UTF-8 become lone surrogates (lib/native.ts). */
 function ownWords(): string[] {
   const words = process.argv.slice(2);
   if (!words.some((word) => word.includes(REPLACEMENT))) return words;

@@ -16,7 +16,7 @@ export function checkFile(file: string): string | undefined {
   return file === '' ? 'expected the name of a file' : fault(() => native.checkWhole(file));
 }
 
-/** Writes the file. If that fails, the result says why. */
+/** Writes the file. If that fails, the result is the reason. */
 export function writeJson(file: string, content: unknown): string | undefined {
   return writeWhole(file, `${JSON.stringify(content, null, 1)}\n`);
 }

@@ -80,7 +80,7 @@ class GroupBarriers {
     std::uint32_t rank;
     std::int32_t tag;
   };
-  // The rank has left for good. Returns the ranks whose barriers have failed by that.
+  // The rank has left for good. Returns the ranks whose barriers fail because of that.
   std::vector<Failed> depart(std::uint32_t rank);
   // The rank has connected again.
   void come_back(std::uint32_t rank) { gone_.erase(rank); }

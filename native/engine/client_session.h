@@ -157,7 +157,7 @@ class ClientSession {
   void pump(ClientEffects& effects);
   bool can_send(const Request& request) const;
   Refusal refusal_of(const Request& request) const;
-  // The same for the key and value of a request.
+  // Why its key or value cannot be sent.
   Refusal value_refusal(const Request& request) const;
   bool write(const Request& request, std::string& out) const;
 

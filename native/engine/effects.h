@@ -38,7 +38,7 @@ struct Close {
   ConnectionId connection;
 };
 
-// Each comment begins with the fields of Event that have a meaning.
+// Each comment begins with the fields of Event that the type uses.
 enum class EventType : std::uint8_t {
   // rank, peer, again: a connection has identified itself as the rank. again: not the rank's first one.
   connected,

@@ -23,7 +23,7 @@ inline constexpr std::size_t kMaxNames = 16'384;
 
 // The number of invalid requests of one connection after which the server closes it: lines that it cannot
 // parse, commands out of turn, puts of reserved keys. A client that probes what a server supports sends a few
-// of them. 10,000 are a mistake in a loop.
+// of them. 10,000 of them show a mistake in a loop.
 inline constexpr std::uint32_t kMaxBadRequests = 10'000;
 
 // The number of requests of one connection whose replies are deferred: group barriers, attributes that it

@@ -1,8 +1,8 @@
 // Published names: a map from service names to ports (MPI_Publish_name). Several process groups may share one
 // object and then see each other's names. If a process group ends, its names are removed.
 //
-// Only the process group that has published a name can unpublish it. Until then nobody can publish the same
-// name again.
+// Only the process group that has published a name can unpublish it. Until then the same name cannot be
+// published again.
 #pragma once
 
 #include <cstdint>

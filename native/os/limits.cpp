@@ -24,7 +24,7 @@ std::optional<std::size_t> count_open_fds() {
   return count - 1;  // without the folder's own fd
 }
 
-// 0: make_room_for_fds() has not raised the limit.
+// The soft limit before make_room_for_fds() raised it; 0: it has not raised it.
 std::atomic<std::uint64_t> unraised{0};
 
 }  // namespace

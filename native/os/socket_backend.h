@@ -58,13 +58,13 @@ class SocketBackend {
   // Sends everything that waits. Calls on_sent() of every sender that waits.
   virtual void end_turn() = 0;
 
-  // As recv(2) of at most `most` bytes, or more if the backend has already received them in this turn. The
+  // Like recv(2) of at most `most` bytes, or more if the backend has already received them in this turn. The
   // bytes are valid until the next call, or until the calling handler returns.
   virtual Received receive(int socket, std::size_t most) = 0;
 
   // Sends `bytes` now and returns the result; or returns nothing, and the sender waits: it adds `bytes` to
-  // what unsent() returns, and the backend sends them at the end of the turn at the latest. It may send what
-  // other senders wait with, and so call their on_sent(). `sender` itself must not wait.
+  // what unsent() returns, and the backend sends them at the end of the turn at the latest. It may also send
+  // the waiting bytes of other senders, and then calls their on_sent(). `sender` itself must not wait.
   virtual std::optional<Sent> send(Sender& sender, std::string_view bytes) = 0;
   // A sender that waits does not wait any longer. Its bytes have not been sent.
   virtual void withdraw(Sender& sender) = 0;

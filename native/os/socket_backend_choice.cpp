@@ -7,7 +7,7 @@ namespace wireup::os {
 SocketBackendChoice::Rule SocketBackendChoice::rule_of(UseIoUring use) {
   if (use == UseIoUring::always) return {.readable_to_open = 1, .fewest_calls = 1};
   // One call costs more by the ring than by itself, two cost less. Opening the ring takes half a millisecond,
-  // which a job of few ranks never saves.
+  // more than a job of few ranks saves by it.
   return {.readable_to_open = 8, .fewest_calls = 2};
 }
 
@@ -36,7 +36,7 @@ void SocketBackendChoice::end_turn(bool has_sockets) {
 }
 
 void SocketBackendChoice::close_io_uring() {
-  // A turn that an exception ended has left senders that wait.
+  // If an exception ended the turn, senders still wait.
   io_uring_->end_turn();
   current_ = &plain_;
   io_uring_.reset();

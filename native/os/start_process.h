@@ -1,6 +1,7 @@
 // Starts a program with exactly the given fds, signals and environment, and waits for it by pidfd. The child
-// shares the caller's memory until it calls execve(2), as with vfork(2), so a process with much memory starts
-// children fast. The child inherits everything else (umask, priority, scheduling, limits) from the caller.
+// shares the caller's memory until it calls execve(2), as a child of vfork(2) does, so a process with much
+// memory starts children fast. The child inherits everything else (umask, priority, scheduling, limits) from
+// the caller.
 //
 // Needs Linux 5.9 (close_range). Threads: any; the calling thread is suspended until the child has called
 // execve(2).
@@ -45,7 +46,7 @@ struct ProcessSpec {
   // The child's soft limit of open files, not above the caller's hard limit; 0: the caller's soft limit.
   std::uint64_t soft_files = 0;
   // The signals whose action in the caller is not the default, if the caller knows them and does not change
-  // them. It saves one system call for each other signal. Null: unknown.
+  // them. This saves one system call for each other signal. Null: unknown.
   const sigset_t* not_default = nullptr;
 };
 
@@ -56,7 +57,7 @@ struct StartedProcess {
 
 // Throws OsError: its syscall is the failed step ("execve", "chdir", "clone", "dup2", ...), its subject the
 // file, directory or fd. missing_interpreter() follows the name of a file. If the kernel refuses a file with
-// ENOEXEC, /bin/sh runs it, as with execvp(3). No child is left after an exception.
+// ENOEXEC, /bin/sh runs it, as execvp(3) does. No child is left after an exception.
 StartedProcess start_process(const ProcessSpec& spec);
 
 // The signals that this process ignores now.

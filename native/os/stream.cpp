@@ -178,8 +178,8 @@ void Stream::on_turn() {
     end(queued() == 0 ? 0 : ETIMEDOUT);
     return;
   }
-  // If a peer sends its last request and hangs up, our send fails before that request is read. It is read
-  // now, unless the peer has let its replies pile up.
+  // If a peer sends its last request and hangs up, the send to it fails before that request is read. It is
+  // read now, unless the peer has let its replies pile up.
   if (!closing_ && failed_ != ENOBUFS) {
     switch (read(true)) {
       case Stop::gone:

@@ -2,13 +2,12 @@
 // not the peer. It needs no privilege.
 //
 // The result is the uid that created the peer's socket; for a forwarder it is the forwarder's. A uid that is
-// not mapped in this user namespace reads as 65534. A look-up succeeds only if
-// - the kernel's row has exactly the addresses and ports of this connection, seen from the other end,
-// - a process still holds the peer's socket: after a close the kernel reports uid 0, although the bytes of
-// the
-//   peer can still be read,
-// - this process's socket is still connected after the look-up: otherwise the row may be of a later
-// connection.
+// not mapped in this user namespace reads as 65534. A look-up succeeds only under three conditions:
+// - The kernel's row has exactly the addresses and ports of this connection, seen from the other end.
+// - A process still holds the peer's socket. (After a close the kernel reports uid 0, although the peer's
+// bytes can still be read.)
+// - This process's socket is still connected after the look-up. (Otherwise the row may be of a later
+// connection.)
 //
 // tcp_peer() is for the process that accepted the connection, tcp_server() for the one that connected.
 // Threads: any. A look-up does not wait for another process.
@@ -38,7 +37,7 @@ enum class TcpPeerError : std::uint8_t {
   closed,         // no process holds the peer's socket
 };
 
-// A text for people, such as "the kernel does not let us look up TCP peers (sock_diag)".
+// A text for people, such as "the TCP connection has ended".
 std::string_view describe(TcpPeerError fault);
 
 // Look-ups that share one open netlink socket. So a server can still look up peers when it cannot open

@@ -1,4 +1,4 @@
-// Checks who serves the address that a client has connected to. Any process may take a path, a port or an
+// Checks the user of the server that a client has connected to. Any process may take a path, a port or an
 // abstract name that its owner has left, and a process that learns a PMI_ID can be that rank. So clients ask
 // the kernel before they send PMI_ID.
 #pragma once

@@ -51,7 +51,7 @@ class Tcp final : public TransportDescriptor {
     return to_wire_address(bound);
   }
 
-  // Nobody can connect to all addresses (0.0.0.0, [::]), so ranks get one of them.
+  // A rank can connect only to one of all addresses (0.0.0.0, [::]), so it gets one.
   std::string pmi_port(const wire::Address& address, bool on_other_machines) const override {
     const auto& tcp = std::get<wire::TcpAddress>(address);
     if (tcp.host != "0.0.0.0" && tcp.host != "::") return wire::to_pmi_port(address);
@@ -78,13 +78,13 @@ class Tcp final : public TransportDescriptor {
     };
   }
 
-  // This machine's kernel cannot know the server on another machine.
+  // This host's kernel knows no server on another host, so such a server is not checked.
   std::string why_not_trusted(int socket) const override {
     os::TcpPeerError fault = os::TcpPeerError::none;
     const auto server = os::tcp_server(socket, fault);
     if (server) return judge(server->uid);
     if (fault == os::TcpPeerError::other_machine) return {};
-    return "it cannot be told who serves it: " + std::string(os::describe(fault));
+    return "the user of the server is unknown: " + std::string(os::describe(fault));
   }
 };
 
@@ -128,7 +128,7 @@ class UnixSocket final : public TransportDescriptor {
 
   std::string why_not_trusted(int socket) const override {
     const auto peer = os::unix_peer(socket);
-    return peer ? judge(peer->uid) : "the kernel does not tell who serves it";
+    return peer ? judge(peer->uid) : "the kernel does not report the user of the server";
   }
 };
 

@@ -1,11 +1,10 @@
-// What is particular to each transport by which ranks connect: its addresses as the kernel has them, what its
-// ranks get as PMI_PORT, and who is at the other end of a connection. All other code treats transports alike.
-// (The inherited fd needs none of this.)
+// How the transports differ: the kernel's form of an address, the value of PMI_PORT for ranks, and the
+// identification of the peer. All other code treats transports alike. (The inherited fd needs none of this.)
 //
 // To add a transport, change these six files:
 //
 // 1. native/wire/address.h: an enumerator in Transport, its name in kTransportNames, and a struct of its
-//    addresses in Address, all at the same place of their lists.
+//    addresses in Address, in the same order.
 // 2. native/wire/address.cpp: its grammar, in parse_address() and to_pmi_port().
 // 3. native/os/socket_address.h and
 // 4. native/os/socket_address.cpp: the kernel's address, made of it and as text.
@@ -28,7 +27,7 @@
 
 namespace wireup::runtime {
 
-// Who has connected this accepted socket. Throws os::OsError if the connection has ended.
+// Finds the process that has connected this accepted socket. Throws os::OsError if the connection has ended.
 using Identify = std::function<engine::Peer(int socket)>;
 
 class TransportDescriptor {

@@ -1,9 +1,10 @@
 // The messages between a launcher and wireup-agent. Each message is one packet. File descriptors travel
-// beside it (SCM_RIGHTS) in the order in which the message names them. Messages name hosts, tasks and fds
-// explicitly, so that only the fds require both processes to be on one machine.
+// beside it (SCM_RIGHTS) in the order in which the message names them. Only the fds require both processes
+// to be on one host: everything else is named in the message.
 //
 // A job has process group 0, which was launched, and the process groups that ranks have spawned. Every
-// process of a rank is a *task*. Its number is unique in the job; its group and rank are only for display.
+// process of a rank is a *task*. Its number is unique in the job; its process group and rank are only for
+// display.
 //
 // The launcher sends Hello, PassFds and SocketFolder. For each process group it sends Program (in as many
 // parts as its strings need) and Start. It sends Signal, Status and End at any time after that. The agent

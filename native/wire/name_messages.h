@@ -51,7 +51,7 @@ struct Answer {
 
 struct Hello {
   std::uint32_t version = kProtocolVersion;
-  std::string kvsname = {};  // of the job; empty if the client only lists names
+  std::string kvsname = {};  // of the launched or served process group; empty: the client only lists
 };
 
 struct Ask {
@@ -74,8 +74,8 @@ struct Reply {
 struct Row {
   std::string service = {};
   std::string port = {};
-  std::string kvsname = {};  // of the job that has published it
-  std::int32_t pid = 0;      // of that job's launcher; 0: it is in a pid namespace that the server cannot see
+  std::string kvsname = {};  // of the client that has published it
+  std::int32_t pid = 0;      // of that client; 0: it is in a pid namespace that the server cannot see
 };
 
 struct Page {

@@ -9,10 +9,10 @@
 // of its blocks. MPICH 4.1 and newer write groups and single numbers, see its MPL_rankmap_str_to_array(). RFC
 // 13 and MPICH 4.0 only know blocks of three numbers.
 //
-// If the mapping describes fewer ranks than the job has, readers differ. MPICH repeats a part of it: from the
-// last group; without groups, from the first block that begins at node 0. Without such a block, MPICH 4.0
-// repeats the whole mapping, and 4.1 leaves the remaining ranks without a node. read_process_mapping() does
-// what MPICH 4.0 does, with groups. Flux repeats nothing.
+// If the mapping describes fewer ranks than the process group has, readers differ. MPICH repeats a part of
+// it: from the last group; without groups, from the first block that begins at node 0. Without such a block,
+// MPICH 4.0 repeats the whole mapping, and 4.1 leaves the remaining ranks without a node.
+// read_process_mapping() does what MPICH 4.0 does, with groups. Flux repeats nothing.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Facts about certain servers that clients need and no message carries.
+// What clients must know about certain servers, and no message contains.
 #pragma once
 
 #include <algorithm>
