@@ -39,7 +39,7 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
     const output = await srun(...wireup('exchange'));
     for (const rank of ranks)
       expect(output.join('\n')).toMatch(
-        new RegExp(`^rank ${rank} of 4.* has the businessCards of all ranks$`, 'm'),
+        new RegExp(`^rank ${rank} of 4.* has the cards of all ranks$`, 'm'),
       );
   });
 
