@@ -38,9 +38,7 @@ describe.skipIf(peers.missing || asRoot.missing)(`under srun${peers.note}${asRoo
   it('wireup exchange uses PMI-1', async () => {
     const output = await srun(...wireup('exchange'));
     for (const rank of ranks)
-      expect(output.join('\n')).toMatch(
-        new RegExp(`^rank ${rank} of 4.* has the cards of all ranks$`, 'm'),
-      );
+      expect(output.join('\n')).toMatch(new RegExp(`^rank ${rank} of 4.* has the cards of all ranks$`, 'm'));
   });
 
   it('wireup pmi uses PMI-1', async () => {
