@@ -4,7 +4,7 @@
 import { createServer } from 'node:net';
 import { PmiClient } from 'wireup';
 
-// Without a launcher, fromEnv() returns a job of size 1.
+// Without a launcher, this process is a process group of size 1.
 const pmi = await PmiClient.fromEnv();
 
 const listener = createServer().listen(0, '127.0.0.1');

@@ -179,7 +179,7 @@ export class PmiClient implements AsyncDisposable {
   }
 
   /**
-   * Connects as the environment says: by PMI_FD with PMI_RANK and PMI_SIZE, or else by PMI_PORT (`host:port`,
+   * Connects as the environment determines: by PMI_FD with PMI_RANK and PMI_SIZE, or else by PMI_PORT (`host:port`,
    * `tcp://host:port`, `unix:///path`, `/path`, `unix://@name`) with PMI_ID. Without both, the client is a
    * singleton of size 1.
    *

@@ -449,7 +449,7 @@ it.each([['info'], ['barrier'], ['exchange'], ['get', 'PMI_process_mapping'], ['
   },
 );
 
-it('a client without PMI variables is a job of size 1', async () => {
+it('a client without PMI variables is a process group of size 1', async () => {
   const pmi = await PmiClient.fromEnv({ env: {} });
   await pmi.putMany(
     new Map([

@@ -40,7 +40,7 @@ test('four ranks of rank.mjs exchange business cards under launch.mjs', async ()
     expect(lines(stdout)).toContain(`rank ${number} of 4 has 3 addresses`);
 });
 
-test('rank.mjs without a launcher is a job of size 1', async () => {
+test('rank.mjs without a launcher is a process group of size 1', async () => {
   const { code, stdout } = await run(rank);
   expect({ code, stdout }).toEqual({ code: 0, stdout: 'rank 0 of 1 has 0 addresses\n' });
 });

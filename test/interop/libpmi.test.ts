@@ -34,7 +34,7 @@ describe.skipIf(compiler.missing)(`libpmi${compiler.note}`, () => {
     }
   });
 
-  it('is a job of size 1 without a server', async () => {
+  it('is a process group of size 1 without a server', async () => {
     expect(await run(calls('calls'))).toMatchObject({ code: 0, stdout: 'ok\n', stderr: '' });
   });
 

@@ -109,7 +109,7 @@ describe.each(libraries)('$name', ({ missing, path }) => {
 });
 
 describe.skipIf(compiler.missing)(`libpmi2.so.0${compiler.note}`, () => {
-  base('is a job of size 1 without a server', async () => {
+  base('is a process group of size 1 without a server', async () => {
     const result = await run([program('pmi2_calls'), ours, 'calls']);
     expect(result).toMatchObject({ code: 0, stdout: 'ok\n', stderr: '' });
   });

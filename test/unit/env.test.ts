@@ -19,7 +19,7 @@ test('scrubEnvironment removes the variables of process managers and keeps all o
   expect(scrubEnvironment({ ...kept, ...stale })).toEqual(kept);
 });
 
-test('a client without PMI variables in the environment is a job of size 1', async () => {
+test('a client without PMI variables in the environment is a process group of size 1', async () => {
   await using pmi = await PmiClient.fromEnv({ env: {} });
   expect([pmi.singleton, pmi.rank, pmi.size, pmi.appnum]).toEqual([true, 0, 1, 0]);
   await pmi.put('a', '1');

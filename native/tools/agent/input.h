@@ -4,7 +4,7 @@
 //
 // The end of stdin closes the ranks' stdin. Reading a terminal fails with EIO while this POSIX process group
 // is not in its foreground. Then the ranks' stdin stays open, and the agent tries again from time to time,
-// because the kernel sends no event when a running process group comes to the foreground.
+// because the kernel sends no event when a running POSIX process group comes to the foreground.
 //
 // Threads: the reactor's.
 #pragma once

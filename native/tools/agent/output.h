@@ -1,8 +1,8 @@
 // The ranks' output that the agent handles: it joins lines on its stdout and stderr or in files, each line
 // with its label, and it opens files that ranks write to directly.
 //
-// The agent passes whole lines on at once. The beginning of a line waits for the rest for 200 ms, and not
-// longer than kMaxLine bytes. Then it is written without the rest (see sink.h). A long line holds its sink as
+// The agent passes whole lines on at once. The beginning of a line waits for the rest, up to 200 ms
+// and up to kMaxLine bytes. Then it is written without the rest (see sink.h). A long line holds its sink as
 // long as kMaxLine bytes of it arrive in each 200 ms. A line without a newline is written when its pipe ends.
 //
 // If a sink is full, the agent stops reading every pipe that leads to it, so the ranks wait and nothing is

@@ -5,10 +5,10 @@
 //   pipe, terminal   opened again through /proc/self/fd, with a non-blocking open file description of its own
 //   regular file     used directly, because it is always ready
 //   socket           MSG_DONTWAIT
-//   everything else  poll(2), then at most PIPE_BUF bytes. This includes pipes and terminals that cannot be
-//   opened
-//                    again (another user's, or without /proc). If another writer fills the pipe between the
-//                    two calls, the agent waits for its reader.
+//   everything else  poll(2), then at most PIPE_BUF bytes
+//
+// Everything else includes pipes and terminals that cannot be opened again (another user's, or without
+// /proc). If another writer fills such a pipe between the two calls, the agent waits for the pipe's reader.
 #pragma once
 
 #include <sys/types.h>
@@ -28,7 +28,7 @@ class Stdio {
   // The fd to watch on the reactor. If the reactor refuses it with EPERM, it is always ready.
   int fd() const { return own_ ? own_.get() : original_; }
 
-  // As read(2) and write(2) on a non-blocking fd: -1 with errno EAGAIN if they would wait.
+  // Like read(2) and write(2) on a non-blocking fd: -1 with errno EAGAIN if they would wait.
   ssize_t read(char* buffer, std::size_t size) const;
   ssize_t write(const char* bytes, std::size_t size) const;
 

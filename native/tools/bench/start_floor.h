@@ -1,4 +1,4 @@
-// The spawn floor: the least work of starting programs and waiting for them. It uses posix_spawn(3) with
+// The start floor: the least work of starting programs and waiting for them. It uses posix_spawn(3) with
 // pipes for stdout and stderr, and an epoll loop over the pipes and pidfds.
 #pragma once
 

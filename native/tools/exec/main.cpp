@@ -98,7 +98,7 @@ void become_rank(std::chrono::seconds timeout) {
   ::unsetenv("PMI_ID");
 }
 
-// Whole seconds; 0 where the text is none.
+// Whole seconds; 0 if the text is not a number from 1 to kMaxTimeout.
 std::chrono::seconds to_seconds(std::string_view text) {
   int value = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
