@@ -132,14 +132,14 @@ int main() {
   errno = 0;
   if (!read_name(named.text, named.size, name)) fail(named.text);
   for (std::uint32_t i = 0; i < script.steps_before(); ++i) {
-    expect_success(connection.ask(request, script.say_before(request, i, rank, name)));
+    expect_success(connection.ask(request, script.write_request_before(request, i, rank, name)));
   }
 
   if (script.mode != Mode::connect) {
     table->pass(table->gates[0], 1);
     *time++ = now_ns();
     for (std::uint32_t i = 0; i < script.steps(); ++i) {
-      expect_success(connection.ask(request, script.say(request, i, rank, name)));
+      expect_success(connection.ask(request, script.write_request(request, i, rank, name)));
       if (script.is_marked(i)) *time++ = now_ns();
     }
   } else {

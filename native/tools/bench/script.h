@@ -48,24 +48,25 @@ struct Script {
   }
 
   // Each writes a request to `out` and returns its length.
-  std::size_t say(char* out, std::uint32_t step, std::uint32_t rank, const char* name) const {
-    if (mode == Mode::barrier) return say_barrier(out);
-    if (mode == Mode::put) return say_put(out, name, rank, step + 1);
-    if (mode == Mode::get) return say_get(out, name, rank, step % (size > 1 ? size - 1 : 1));
-    if (step == 0) return say_put(out, name, rank, 0);
-    if (step == 1 || step == 2 + gets()) return say_barrier(out);
-    return say_get(out, name, rank, step - 2);
+  std::size_t write_request(char* out, std::uint32_t step, std::uint32_t rank, const char* name) const {
+    if (mode == Mode::barrier) return write_barrier(out);
+    if (mode == Mode::put) return write_put(out, name, rank, step + 1);
+    if (mode == Mode::get) return write_get(out, name, rank, step % (size > 1 ? size - 1 : 1));
+    if (step == 0) return write_put(out, name, rank, 0);
+    if (step == 1 || step == 2 + gets()) return write_barrier(out);
+    return write_get(out, name, rank, step - 2);
   }
 
-  std::size_t say_before(char* out, std::uint32_t step, std::uint32_t rank, const char* name) const {
-    return step == 0 ? say_put(out, name, rank, 0) : say_barrier(out);
+  std::size_t write_request_before(char* out, std::uint32_t step, std::uint32_t rank,
+                                   const char* name) const {
+    return step == 0 ? write_put(out, name, rank, 0) : write_barrier(out);
   }
 
  private:
-  static std::size_t say_barrier(char* out) {
+  static std::size_t write_barrier(char* out) {
     return static_cast<std::size_t>(std::snprintf(out, kMaxRequest, "cmd=barrier_in\n"));
   }
-  static std::size_t say_put(char* out, const char* name, std::uint32_t rank, std::uint32_t number) {
+  static std::size_t write_put(char* out, const char* name, std::uint32_t rank, std::uint32_t number) {
     const int begun =
         std::snprintf(out, kMaxRequest, "cmd=put kvsname=%s key=card-%u-%u value=", name, rank, number);
     std::memset(out + begun, 'x', kCard);
@@ -73,7 +74,7 @@ struct Script {
     return static_cast<std::size_t>(begun) + kCard + 1;
   }
   // For the card of the rank that is `distance` + 1 after this one.
-  std::size_t say_get(char* out, const char* name, std::uint32_t rank, std::uint32_t distance) const {
+  std::size_t write_get(char* out, const char* name, std::uint32_t rank, std::uint32_t distance) const {
     return static_cast<std::size_t>(std::snprintf(out, kMaxRequest, "cmd=get kvsname=%s key=card-%u-0\n",
                                                   name, (rank + 1 + distance) % size));
   }

@@ -155,7 +155,8 @@ class Swarm {
         return next(index, rank.step + 1);
     }
     if (rank.step < script_.steps_before()) {
-      return send(rank.socket, {request, script_.say_before(request, rank.step, first_ + index, name_)});
+      return send(rank.socket,
+                  {request, script_.write_request_before(request, rank.step, first_ + index, name_)});
     }
     if (script_.mode == Mode::connect) mark(index);
     ++resting_;
@@ -174,7 +175,7 @@ class Swarm {
       return;
     }
     char request[kMaxRequest];
-    send(ranks_[index].socket, {request, script_.say(request, step, first_ + index, name_)});
+    send(ranks_[index].socket, {request, script_.write_request(request, step, first_ + index, name_)});
   }
 
   static void send(int socket, std::string_view request) {

@@ -9,7 +9,7 @@
 
 namespace wireup::client {
 
-void Talk::say(std::string_view bytes, const std::optional<Deadline>& deadline) const {
+void Talk::send(std::string_view bytes, const std::optional<Deadline>& deadline) const {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent >= 0) {
@@ -24,7 +24,7 @@ void Talk::say(std::string_view bytes, const std::optional<Deadline>& deadline) 
   }
 }
 
-std::string_view Talk::hear(const std::optional<Deadline>& deadline) {
+std::string_view Talk::receive(const std::optional<Deadline>& deadline) {
   for (;;) {
     wait(POLLIN, deadline);
     const ssize_t size = ::recv(socket_, buffer_, sizeof(buffer_), MSG_DONTWAIT);

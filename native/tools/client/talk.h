@@ -21,12 +21,12 @@ class Talk {
 
   // Both throw Failure at the deadline, or if the socket fails. Without a deadline they wait for ever.
   // Sends all bytes. Returns normally if the peer has hung up, because its last bytes can still be received.
-  void say(std::string_view bytes, const std::optional<Deadline>& deadline) const;
+  void send(std::string_view bytes, const std::optional<Deadline>& deadline) const;
   // Returns the next bytes, valid until the next call; empty at the end of the stream.
-  std::string_view hear(const std::optional<Deadline>& deadline);
+  std::string_view receive(const std::optional<Deadline>& deadline);
 
-  // Whether hear() would return before the deadline.
-  bool can_hear(const Deadline& deadline) const { return ready(POLLIN, deadline); }
+  // Whether receive() would return before the deadline.
+  bool can_receive(const Deadline& deadline) const { return ready(POLLIN, deadline); }
 
   const std::string& server() const { return server_; }
 

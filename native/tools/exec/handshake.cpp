@@ -43,9 +43,9 @@ Identity handshake(const client::Connection& connection, const std::string& pmi_
       if (const auto* ready = std::get_if<engine::Ready>(&event)) return {ready->info.rank, ready->info.size};
       if (const auto* failed = std::get_if<engine::Failed>(&event)) refused(*failed, connection.address);
     }
-    talk.say(effects.send, deadline);
+    talk.send(effects.send, deadline);
     effects.clear();
-    const std::string_view bytes = talk.hear(deadline);
+    const std::string_view bytes = talk.receive(deadline);
     if (bytes.empty()) {
       session.eof(effects);
     } else {

@@ -62,13 +62,13 @@ class SocketPeer final : public ServerLink {
   SocketPeer(os::UniqueFd socket, const std::string& name)
       : socket_(std::move(socket)), talk_(socket_.get(), name) {}
 
-  void say(std::string_view bytes) override { talk_.say(bytes, client::Deadline(kAnswerSlices * kSlice)); }
+  void send(std::string_view bytes) override { talk_.send(bytes, client::Deadline(kAnswerSlices * kSlice)); }
 
-  void hear(engine::ClientSession& session, engine::ClientEffects& effects, bool for_ever) override {
-    for (int slice = 1; !for_ever && !talk_.can_hear(client::Deadline(kSlice)); ++slice) {
+  void receive(engine::ClientSession& session, engine::ClientEffects& effects, bool for_ever) override {
+    for (int slice = 1; !for_ever && !talk_.can_receive(client::Deadline(kSlice)); ++slice) {
       if (slice == kAnswerSlices) throw Failure("the server at " + name() + " does not answer");
     }
-    const std::string_view bytes = talk_.hear({});
+    const std::string_view bytes = talk_.receive({});
     if (bytes.empty()) {
       session.eof(effects);
     } else {
@@ -88,7 +88,7 @@ class OwnPeer final : public ServerLink {
  public:
   OwnPeer() : group_(options()) { group_.open_channel(kConnection, 0); }
 
-  void say(std::string_view bytes) override {
+  void send(std::string_view bytes) override {
     group_.receive(kConnection, bytes, answers_);
     std::vector<engine::QueryId> queries;
     for (const engine::Effect& effect : answers_.list()) {
@@ -99,9 +99,9 @@ class OwnPeer final : public ServerLink {
     }
   }
 
-  void hear(engine::ClientSession& session, engine::ClientEffects& effects, bool) override {
+  void receive(engine::ClientSession& session, engine::ClientEffects& effects, bool) override {
     // Without a reply it would wait for ever.
-    if (answers_.empty()) throw Failure("nobody can put what is waited for: this process is alone");
+    if (answers_.empty()) throw Failure("no other rank can put the value: this process is the only one");
     for (const engine::Effect& effect : answers_.list()) {
       if (const auto* send = engine::as<engine::Send>(effect))
         session.receive(answers_.bytes(*send), effects);
@@ -165,8 +165,8 @@ BlockingClient::BlockingClient(std::unique_ptr<ServerLink> peer, engine::ClientO
     }
     effects_.events.clear();
     if (ready) break;
-    say();
-    peer_->hear(session_, effects_, false);
+    send_pending();
+    peer_->receive(session_, effects_, false);
   }
 }
 
@@ -227,7 +227,7 @@ engine::Answer BlockingClient::finalize() {
 
 void BlockingClient::abort(int exit_code, std::string_view message) {
   session_.abort(exit_code, message, effects_);
-  say();
+  send_pending();
 }
 
 const std::vector<std::uint32_t>& BlockingClient::clique() {
@@ -261,8 +261,8 @@ engine::Answer BlockingClient::finish(engine::RequestId request, bool for_ever) 
         }
       }
       effects_.events.clear();
-      say();
-      peer_->hear(session_, effects_, for_ever);
+      send_pending();
+      peer_->receive(session_, effects_, for_ever);
     }
   } catch (const Failure& failure) {
     failure_ = failure.what();
@@ -270,9 +270,9 @@ engine::Answer BlockingClient::finish(engine::RequestId request, bool for_ever) 
   }
 }
 
-void BlockingClient::say() {
+void BlockingClient::send_pending() {
   const std::string bytes = std::exchange(effects_.send, {});
-  if (!bytes.empty()) peer_->say(bytes);
+  if (!bytes.empty()) peer_->send(bytes);
 }
 
 void BlockingClient::throw_if_failed() const {

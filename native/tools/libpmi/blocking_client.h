@@ -17,10 +17,10 @@ namespace wireup::libpmi {
 class ServerLink {
  public:
   virtual ~ServerLink() = default;
-  // Both throw client::Failure. say() sends.
-  virtual void say(std::string_view bytes) = 0;
+  // Both throw client::Failure.
+  virtual void send(std::string_view bytes) = 0;
   // Waits for bytes, and passes them to the session.
-  virtual void hear(engine::ClientSession& session, engine::ClientEffects& effects, bool for_ever) = 0;
+  virtual void receive(engine::ClientSession& session, engine::ClientEffects& effects, bool for_ever) = 0;
   virtual std::string name() const = 0;  // for people
 };
 
@@ -52,7 +52,7 @@ class BlockingClient {
 
  private:
   BlockingClient(std::unique_ptr<ServerLink> peer, engine::ClientOptions options);
-  void say();
+  void send_pending();
   engine::Answer finish(engine::RequestId request, bool for_ever = false);
   void throw_if_failed() const;
 
