@@ -93,7 +93,7 @@ describe('barriers of groups of ranks', () => {
       groupBarriers: [{ tag: 9, inside: '0,3', missing: '2' }],
       openGroupBarriers: 1,
     });
-    expect(describeStatus(status)).toContain("in a barrier of a group, tag 9: 0,3; missing: 2");
+    expect(describeStatus(status)).toContain('in a barrier of a group, tag 9: 0,3; missing: 2');
     await Promise.all([...inside, clients[2]!.barrier({ group: [0, 2, 3], tag: 9 })]);
     expect(await server.status()).toMatchObject({ groupBarriers: [], openGroupBarriers: 0 });
     await expect(clients[0]!.barrier({ group: [1, 2] })).rejects.toMatchObject({
