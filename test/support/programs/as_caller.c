@@ -6,9 +6,9 @@
 // @BYTES is replaced by bytes that are not UTF-8, which are also the value of the variable BYTES. SHOW_CALLER
 // is REPORT.
 //
-// OUTPUT says what stdout and stderr are: file (REPORT.out), pipe, nonblocking, tty, socket or closed. So is
-// stdin, except for tty and nonblocking. Their output is written to REPORT.out in any case. The exit code is
-// that of the program.
+// OUTPUT selects what stdout and stderr are: file (REPORT.out), pipe, nonblocking, tty, socket or closed. So
+// is stdin, except for tty and nonblocking. Their output is written to REPORT.out in any case. The exit code
+// is that of the program.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pty.h>

@@ -53,8 +53,7 @@ static void ring(void) {
 // One-sided: between two fences, every rank puts its number into its slot of every other rank's window.
 static void onesided(void) {
   // The program allocates the memory: MPICH 4.0.2 loses puts to a window of MPI_Win_allocate whose size is
-  // not
-  // a multiple of 16 bytes.
+  // not a multiple of 16 bytes.
   const size_t bytes = (size_t)world_size * sizeof(int);
   int* slots = malloc(bytes);
   for (int i = 0; i < world_size; ++i) slots[i] = -1;
