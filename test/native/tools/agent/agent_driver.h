@@ -1,5 +1,5 @@
-// A launcher of one wireup-agent for tests: starts the real program and talks to it, blocking with a time
-// limit.
+// A launcher of one wireup-agent for tests: starts the real program and exchanges messages with it, each
+// within a time limit.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -26,7 +26,7 @@ namespace wireup::test {
 
 namespace msg = wire::agent;
 
-// Whether a process ends within the time; a zombie has ended.
+// Returns whether a process ends within the time. A zombie has ended.
 inline bool ends(pid_t pid, int timeout_ms = kTimeoutMs) {
   const os::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   return !pidfd || wait_readable(pidfd.get(), timeout_ms);
@@ -34,7 +34,7 @@ inline bool ends(pid_t pid, int timeout_ms = kTimeoutMs) {
 
 inline bool exists(pid_t pid) { return ::kill(pid, 0) == 0; }
 
-// Field 3 of /proc/<pid>/stat, or 0 when there is no such process.
+// Field 3 of /proc/<pid>/stat, or 0 if there is no such process.
 inline char state_of(pid_t pid) {
   const os::UniqueFd file(::open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
   char buffer[512];
@@ -60,7 +60,8 @@ class Driver {
     process_ = os::start_process(spec);
     take(std::move(pair.first));
   }
-  // One that a process of ours has started; `process` ends with the agent's exit code.
+  // An agent that a child of this process has started; `process`, that child, ends with the agent's exit
+  // code.
   Driver(os::UniqueFd socket, os::StartedProcess process) : process_(std::move(process)) {
     take(std::move(socket));
   }
@@ -71,7 +72,7 @@ class Driver {
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
 
-  // How to start an agent that has `socket` for its launcher.
+  // The spec of an agent whose launcher is at the other end of `socket`.
   static os::ProcessSpec agent(Stdio stdio, int socket) {
     static const os::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
     os::ProcessSpec spec;
@@ -137,7 +138,7 @@ class Driver {
     return std::get<T>(*message);
   }
 
-  // The ranks that start() is to give the agent's stdin.
+  // The ranks that read the agent's stdin.
   std::vector<std::uint32_t> readers;
 
   static msg::Hello labelled() {
@@ -162,7 +163,8 @@ class Driver {
   }
   void shell(const std::string& script, std::uint32_t id = 0) const { program({"sh", "-c", script}, id); }
 
-  // Starts one rank of a program and returns its pid. Exits that are told before that are kept for expect().
+  // Starts one rank of a program and returns its pid. Exits that are reported before that are kept for
+  // expect().
   pid_t start(std::uint32_t rank, std::uint32_t id = 0, std::vector<std::pair<int, int>> fds = {}) {
     return start(msg::StartRank{.task = rank, .rank = rank}, id, std::move(fds)).pid;
   }

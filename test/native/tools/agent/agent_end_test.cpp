@@ -1,4 +1,4 @@
-// How wireup-agent ends a job, and what is left when it, its guard or its launcher goes: nothing.
+// How wireup-agent ends a job, and that no process is left if the agent, its guard or its launcher dies.
 #include <filesystem>
 
 #include "tools/agent/agent_driver.h"
@@ -8,7 +8,7 @@ namespace {
 using namespace wireup;
 using namespace wireup::test;
 
-TEST_CASE("End tells what had failed by itself from what it ended") {
+TEST_CASE("End: Exited distinguishes ranks that exited before from ranks that were ended") {
   os::FdPair go = os::make_pipe();
   Driver agent;
   agent.hello();
@@ -16,7 +16,7 @@ TEST_CASE("End tells what had failed by itself from what it ended") {
   agent.shell("read x <&5; exit 3", 1);
   agent.start(0);
   const pid_t failing = agent.start(1, 1, {{go.first.get(), 5}});
-  // Stopped, the agent cannot hear of the exit before it reads End.
+  // A stopped agent does not notice the exit before it reads End.
   ::kill(agent.agent_pid(), SIGSTOP);
   REQUIRE(eventually([&] { return state_of(agent.agent_pid()) == 'T'; }));
   go.second.reset();
@@ -34,7 +34,7 @@ TEST_CASE("End tells what had failed by itself from what it ended") {
   CHECK(agent.wait().value == 0);
 }
 
-TEST_CASE("End: TERM for what runs, a stopped one too, and KILL after the grace") {
+TEST_CASE("End: running and stopped ranks get TERM, and KILL after the grace") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -57,7 +57,7 @@ TEST_CASE("End: TERM for what runs, a stopped one too, and KILL after the grace"
   CHECK(agent.wait().value == 0);
 }
 
-TEST_CASE("a second End can shorten the grace, and nothing is started after the first") {
+TEST_CASE("End: a second one can shorten the grace, and no rank is started after the first") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -74,7 +74,8 @@ TEST_CASE("a second End can shorten the grace, and nothing is started after the 
   CHECK(agent.wait().value == 0);
 }
 
-// A rank that leaves processes behind: in its group, in a session of their own, and orphans of orphans.
+// A rank that leaves processes behind: in its POSIX process group, in sessions of their own, and orphans of
+// orphans.
 constexpr char kLitter[] =
     "sleep 1000 & echo $!; setsid sleep 1000 & echo $!;"
     "setsid sh -c 'sleep 1000 & echo $!; sleep 1000 & echo $!; exec sleep 1000' & echo $!;";
@@ -85,7 +86,7 @@ std::vector<pid_t> read_pids(int fd, std::size_t count) {
   return pids;
 }
 
-TEST_CASE("what ranks leave behind is gone before Done") {
+TEST_CASE("processes that ranks leave behind are ended before Done") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -101,7 +102,7 @@ TEST_CASE("what ranks leave behind is gone before Done") {
   CHECK(agent.wait().value == 0);
 }
 
-TEST_CASE("when the launcher goes, every process goes within two seconds") {
+TEST_CASE("if the launcher closes its socket, every process ends within two seconds") {
   for (const bool killed : {false, true}) {
     CAPTURE(killed);
     os::FdPair out = os::make_pipe();
@@ -124,7 +125,7 @@ TEST_CASE("when the launcher goes, every process goes within two seconds") {
   }
 }
 
-// The job's cgroup as a rank sees it; empty where none could be made.
+// The name of the job's cgroup as a rank sees it; empty if none could be made.
 std::string cgroup_of_job(Driver& agent, int out) {
   agent.shell("grep ^0:: /proc/self/cgroup", 9);
   agent.start(9, 9);
@@ -144,7 +145,7 @@ std::vector<std::string> cgroups_named(const std::string& name) {
   return found;
 }
 
-TEST_CASE("a job that forks faster than it can be looked for is ended in one stroke, where it has a cgroup") {
+TEST_CASE("a job with a cgroup is ended at once, even if it forks faster than the agent can search") {
   for (const bool hang_up : {false, true}) {
     CAPTURE(hang_up);
     os::FdPair out = os::make_pipe();
@@ -157,7 +158,7 @@ TEST_CASE("a job that forks faster than it can be looked for is ended in one str
       return;
     }
     CHECK(cgroups_named(cgroup).size() == 1);
-    // One after the other: each starts the next in a session of its own and ends.
+    // Each process starts the next one in a session of its own, and ends.
     agent.shell("export s='setsid sh -c \"$s\" & exit 0'; echo; sh -c \"$s\"");
     agent.start(0);
     agent.expect<msg::Exited>();
@@ -168,15 +169,13 @@ TEST_CASE("a job that forks faster than it can be looked for is ended in one str
     } else {
       agent.finish();
     }
-    // Each of them held it open.
+    // Each process held the pipe open.
     CHECK(read_all(out.first.get()).empty());
     CHECK(cgroups_named(cgroup).empty());
   }
 }
 
-TEST_CASE(
-    "what was left in the place of its cgroup by others that were killed is ended and removed, what others "
-    "use is not") {
+TEST_CASE("cgroups of killed agents are removed with their processes, those of running agents are not") {
   os::FdPair out = os::make_pipe();
   Driver living({.out = out.second.get()});
   living.hello();
@@ -189,10 +188,10 @@ TEST_CASE(
   living.program({"sleep", "1000"});
   const pid_t rank = living.start(0);
 
-  // Of one that was killed before it had a guard.
+  // The cgroup of a process that was killed before it became a guard.
   const std::filesystem::path empty = cgroup.parent_path() / "wireup-job-1";
   std::filesystem::create_directory(empty);
-  // Of an agent and a guard that were killed in one instant: what their rank has started lives on.
+  // The cgroup of an agent and a guard that were killed at once. A child of their rank still runs.
   pid_t orphan = 0;
   std::filesystem::path full;
   {
@@ -204,7 +203,7 @@ TEST_CASE(
     killed.shell("sleep 1000 & echo $!; wait");
     killed.start(0);
     orphan = std::stoi(read_line(said.first.get()));
-    // Stopped, neither sees the other's end.
+    // A stopped process does not notice the end of the other.
     for (const pid_t pid : {killed.pid(), killed.agent_pid()}) ::kill(pid, SIGSTOP);
     for (const pid_t pid : {killed.agent_pid(), killed.pid()}) ::kill(pid, SIGKILL);
     killed.wait();
@@ -219,7 +218,7 @@ TEST_CASE(
   CHECK(exists(rank));
   CHECK(std::filesystem::exists(cgroup));
   next.finish();
-  // The one that had processes may have had to wait for their end, and so for another.
+  // If its processes had not ended in time, a later agent removes the cgroup.
   CHECK(eventually([&] {
     Driver later;
     later.hello();
@@ -232,8 +231,8 @@ TEST_CASE(
   CHECK(living.wait().value == 0);
 }
 
-// What becomes of the job, its litter included, when somebody sends `number` to one of the agent's two
-// processes.
+// Starts a job that leaves processes behind, sends the signal to the guard or to the agent, and checks that
+// all processes end. Returns the status of the guard.
 os::ExitStatus after_signal(int number, bool to_guard) {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
@@ -244,28 +243,28 @@ os::ExitStatus after_signal(int number, bool to_guard) {
   auto pids = read_pids(out.first.get(), 6);
   pids.push_back(agent.agent_pid());
   ::kill(to_guard ? agent.pid() : agent.agent_pid(), number);
-  // The socket's end is the agent's.
+  // The socket ends with the agent.
   CHECK_FALSE(agent.receive().has_value());
   const os::ExitStatus status = agent.wait();
   for (const pid_t pid : pids) CHECK(eventually([pid] { return !exists(pid) || state_of(pid) == 'Z'; }));
   return status;
 }
 
-TEST_CASE("when the agent is killed, its guard kills what the ranks have left, and ends like it") {
+TEST_CASE("if the agent is killed, its guard kills the remaining processes, and ends in the same way") {
   const os::ExitStatus status = after_signal(SIGKILL, false);
   CHECK(status.signaled);
   CHECK(status.value == SIGKILL);
 }
 
-TEST_CASE("an agent that is stopped holds every rank up: it is killed, and all goes") {
+TEST_CASE("an agent that stays stopped is killed, and every process ends") {
   const os::ExitStatus status = after_signal(SIGSTOP, false);
   CHECK_FALSE(status.signaled);
   CHECK(status.value == msg::kExitStopped);
 }
 
-TEST_CASE("when the guard is killed, the agent ends the job") { CHECK(after_signal(SIGKILL, true).signaled); }
+TEST_CASE("if the guard is killed, the agent ends the job") { CHECK(after_signal(SIGKILL, true).signaled); }
 
-TEST_CASE("when the guard is killed, an agent that is stopped goes on to end the job") {
+TEST_CASE("if the guard is killed, a stopped agent is continued and ends the job") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -281,7 +280,7 @@ TEST_CASE("when the guard is killed, an agent that is stopped goes on to end the
   for (const pid_t pid : pids) CHECK(eventually([pid] { return !exists(pid) || state_of(pid) == 'Z'; }));
 }
 
-TEST_CASE("an agent that was stopped for a moment goes on") {
+TEST_CASE("an agent that was stopped for a moment continues") {
   Driver agent;
   agent.hello();
   agent.program({"sleep", "1000"});
@@ -294,7 +293,7 @@ TEST_CASE("an agent that was stopped for a moment goes on") {
   agent.finish();
 }
 
-TEST_CASE("orphans are reaped while the job runs, and no rank's status is lost by it") {
+TEST_CASE("orphans are reaped while the job runs, and no status of a rank is lost") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();

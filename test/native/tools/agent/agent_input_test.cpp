@@ -11,7 +11,7 @@ namespace {
 using namespace wireup;
 using namespace wireup::test;
 
-// The master's end first: what is written there was typed.
+// The first end is the master. Bytes that are written to it are typed input.
 os::FdPair open_terminal() {
   int master = -1;
   int slave = -1;
@@ -19,7 +19,7 @@ os::FdPair open_terminal() {
   return {os::UniqueFd(master), os::UniqueFd(slave)};
 }
 
-TEST_CASE("stdin goes to one rank, the others read nothing") {
+TEST_CASE("stdin goes to one rank, and the others read nothing") {
   os::FdPair in = os::make_pipe();
   os::FdPair out = os::make_pipe();
   Driver agent({.in = in.first.get(), .out = out.second.get()});
@@ -42,8 +42,8 @@ TEST_CASE("stdin goes to one rank, the others read nothing") {
 }
 
 TEST_CASE(
-    "several readers each get all of stdin, at the pace of the slowest, and one that leaves is not waited "
-    "for") {
+    "each of several readers gets all of stdin at the pace of the slowest, and one that has closed it does "
+    "not count") {
   os::FdPair in = os::make_pipe();
   os::FdPair go = os::make_pipe();
   os::FdPair left = os::make_pipe();
@@ -67,7 +67,7 @@ TEST_CASE(
   agent.start(2, 2, {{outs[2].second.get(), 1}, {go.first.get(), 5}, {left.second.get(), 6}});
   for (os::FdPair& out : outs) out.second.reset();
   CHECK(read_line(left.first.get()).empty());
-  // More than pipes and agent hold: the fast one waits for the slow one.
+  // The text is larger than the pipes and the buffer of the agent, so the fast rank waits for the slow one.
   CHECK(agent.silent());
   write_all(go.second.get(), "\n\n");
   for (int i = 0; i < 3; ++i) CHECK(agent.expect<msg::Exited>().value == 0);
@@ -79,7 +79,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("stdin waits for its last reader, also when that one cannot be started") {
+TEST_CASE("stdin is read only when its last reader has started, or could not be started") {
   os::FdPair in = os::make_pipe();
   os::FdPair out = os::make_pipe();
   Driver agent({.in = in.first.get(), .out = out.second.get()});
@@ -123,7 +123,7 @@ TEST_CASE("300 kB of stdin wait for a slow reader") {
       write_all(in.second.get(), text);
       in.second.reset();
     });
-    // The agent goes on with its work meanwhile.
+    // Meanwhile the agent does its other work.
     agent.program({"true"}, 1);
     agent.start(1, 1);
     CHECK(agent.expect<msg::Exited>().task == 1);
@@ -137,7 +137,7 @@ TEST_CASE("300 kB of stdin wait for a slow reader") {
   }
 }
 
-TEST_CASE("stdin from a file, from /dev/null and from nowhere") {
+TEST_CASE("stdin is a file, /dev/null, or a folder, which cannot be read") {
   const auto run = [](int in) {
     os::FdPair out = os::make_pipe();
     Driver agent({.in = in, .out = out.second.get()});
@@ -152,7 +152,7 @@ TEST_CASE("stdin from a file, from /dev/null and from nowhere") {
   };
   const os::UniqueFd file(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   REQUIRE(file);
-  // Less than a pipe holds, so that nobody need read meanwhile.
+  // Less than the capacity of a pipe, so the output can be read after the end.
   const std::string text(60'000, 'y');
   write_all(file.get(), text);
   REQUIRE(::lseek(file.get(), 0, SEEK_SET) == 0);
@@ -162,7 +162,7 @@ TEST_CASE("stdin from a file, from /dev/null and from nowhere") {
   CHECK(run(folder.get()).empty());
 }
 
-TEST_CASE("stdin is left alone while the rank has no room for it, and once it has gone") {
+TEST_CASE("stdin is not read while the pipe of the rank is full, and not after the rank has ended") {
   os::FdPair in = os::make_pipe();
   Driver agent({.in = in.first.get()});
   agent.readers = {0};
@@ -191,7 +191,7 @@ TEST_CASE("stdin is left alone while the rank has no room for it, and once it ha
     turn();
     fill();
   }
-  // One pipe's worth is in the rank's pipe, one may be in the agent, one waits here.
+  // The pipe of the rank, the buffer of the agent, and this pipe can be full.
   CHECK(written <= 3 * kPipe);
 
   agent.send(msg::Signal{SIGKILL, {0}});
@@ -223,12 +223,12 @@ TEST_CASE("a terminal as stdin") {
   agent.finish();
 }
 
-TEST_CASE("a terminal that belongs to somebody else's foreground is read once it is ours") {
+TEST_CASE("a terminal is read only while the agent is in its foreground") {
   auto [keyboard, terminal] = open_terminal();
   os::FdPair out = os::make_pipe();
   os::FdPair go = os::make_pipe();
   os::FdPair launcher = os::seqpacket_pair();
-  // As a shell with job control does, which has another group in the foreground first.
+  // A shell with job control, which first has another POSIX process group in the foreground.
   const pid_t shell = ::fork();
   if (shell == 0) {
     launcher.first.reset();

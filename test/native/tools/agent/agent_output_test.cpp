@@ -1,4 +1,4 @@
-// What wireup-agent makes of the output of its ranks.
+// How wireup-agent joins and passes on the output of the ranks.
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -17,7 +17,7 @@ using namespace wireup;
 using namespace wireup::test;
 using msg::OutputMode;
 
-// Whether a pipe, given by its read end, takes no more.
+// Returns whether the pipe with this read end is full.
 bool is_full(int pipe) {
   const std::string path = "/proc/self/fd/" + std::to_string(pipe);
   const os::UniqueFd end(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
@@ -25,7 +25,7 @@ bool is_full(int pipe) {
   return ::poll(&entry, 1, 0) == 0;
 }
 
-TEST_CASE("labelled output: whole lines, an unended one gets its newline, stderr stays apart") {
+TEST_CASE("labelled output has whole lines, the last one gets a newline, and stderr stays separate") {
   os::FdPair out = os::make_pipe();
   os::FdPair err = os::make_pipe();
   Driver agent({.out = out.second.get(), .err = err.second.get()});
@@ -59,7 +59,7 @@ TEST_CASE("a partial line is never joined with another rank's") {
   CHECK(read_all(out.first.get()) == "[0] start of 0 end of 0\n");
 }
 
-TEST_CASE("a very long line is cut by nobody while it keeps coming") {
+TEST_CASE("a very long line is not cut while it keeps arriving") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -82,7 +82,8 @@ TEST_CASE("a very long line is cut by nobody while it keeps coming") {
   }
 }
 
-TEST_CASE("a line whose writer falls silent is written, and where another cuts it both ends show it") {
+TEST_CASE(
+    "the beginning of a line is written when its rank is silent, and a line of another rank then cuts it") {
   os::FdPair out = os::make_pipe();
   os::FdPair go0 = os::make_pipe();
   os::FdPair go1 = os::make_pipe();
@@ -94,7 +95,7 @@ TEST_CASE("a line whose writer falls silent is written, and where another cuts i
     agent.shell("read go <&5; echo between", 1);
     agent.start(0, 0, {{go0.first.get(), 5}});
     agent.start(1, 1, {{go1.first.get(), 5}});
-    // It comes although the line has no end.
+    // The prompt is written although its line has no end.
     std::string text(4 + 11, '\0');
     text.resize(plans.label.empty() ? 11 : 15);
     for (std::size_t size = 0; size < text.size();) {
@@ -119,8 +120,7 @@ TEST_CASE("a line whose writer falls silent is written, and where another cuts i
 }
 
 TEST_CASE(
-    "a line that comes letter by letter is passed on after a while, though its writer is never silent for "
-    "long") {
+    "the beginning of a line that arrives letter by letter is written, although its rank is never silent") {
   os::FdPair out = os::make_pipe();
   os::FdPair go = os::make_pipe();
   Driver agent({.out = out.second.get()});
@@ -139,7 +139,7 @@ TEST_CASE(
   CHECK(rest.ends_with(".end\n"));
 }
 
-TEST_CASE("output that nobody takes holds up the end until a second End says how long it may") {
+TEST_CASE("unread output delays the end until the grace of a second End has passed") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -155,7 +155,7 @@ TEST_CASE("output that nobody takes holds up the end until a second End says how
   CHECK(agent.wait().value == 0);
 }
 
-TEST_CASE("without labels bytes are passed on as they are, and nothing is added at the end") {
+TEST_CASE("without labels bytes are passed on unchanged, and nothing is added at the end") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -170,7 +170,7 @@ TEST_CASE("without labels bytes are passed on as they are, and nothing is added 
   CHECK(read_all(out.first.get()) == std::string("a\0b\n\001\377no newline", 16));
 }
 
-TEST_CASE("labels and names of files by patterns") {
+TEST_CASE("labels and names of files are made from patterns") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -200,7 +200,7 @@ class Folder {
   std::string path_ = "/tmp/agent-output-XXXXXX";
 };
 
-TEST_CASE("output into files: one a rank, one for several, with labels and without, nothing old left") {
+TEST_CASE("output into files, one for each rank or one for several, replaces their content") {
   const Folder folder;
   for (const std::string label : {"", "[%r] "}) {
     CAPTURE(label);
@@ -226,7 +226,7 @@ TEST_CASE("output into files: one a rank, one for several, with labels and witho
   }
 }
 
-TEST_CASE("a file that cannot be opened, and a disk that is full") {
+TEST_CASE("a file that cannot be opened and a full disk are reported") {
   Driver agent;
   agent.hello({.out = {OutputMode::file, "/no/such/folder/%r"}});
   agent.program({"true"});
@@ -248,7 +248,7 @@ TEST_CASE("a file that cannot be opened, and a disk that is full") {
   full.finish();
 }
 
-TEST_CASE("the output of silent ranks is thrown away") {
+TEST_CASE("the output of silent ranks is discarded") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -262,7 +262,7 @@ TEST_CASE("the output of silent ranks is thrown away") {
   CHECK(read_all(out.first.get()) == "[1] said\n");
 }
 
-TEST_CASE("a status line on the terminal goes for good when a rank prints") {
+TEST_CASE("a status line on the terminal is removed, and not shown again, when a rank prints") {
   int master = -1;
   int slave = -1;
   termios raw{};
@@ -284,7 +284,7 @@ TEST_CASE("a status line on the terminal goes for good when a rank prints") {
   CHECK(read_all(reader.get()) == "one\r\x1b[Ktwo\r\x1b[Khi\n");
 }
 
-TEST_CASE("a status line is cut to the terminal's width between characters") {
+TEST_CASE("a status line is cut to the width of the terminal, between characters") {
   int master = -1;
   int slave = -1;
   termios raw{};
@@ -325,7 +325,7 @@ TEST_CASE("stdout and stderr on one pipe keep their lines whole") {
   for (const auto& [line, count] : counts) CHECK_MESSAGE(count == 3000, line);
 }
 
-TEST_CASE("a reader that stops holds the ranks up, loses nothing and delays no exit") {
+TEST_CASE("a reader that pauses delays the ranks, loses nothing, and delays no report of an exit") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -334,7 +334,7 @@ TEST_CASE("a reader that stops holds the ranks up, loses nothing and delays no e
   agent.shell("seq 1 400000", 0);
   agent.shell("exit 3", 1);
   const pid_t writer = agent.start(0);
-  // Full: the writer sleeps in write(2), long before its end.
+  // The pipe is full, and the writer waits in write(2).
   REQUIRE(eventually([&] { return is_full(out.first.get()) && state_of(writer) == 'S'; }));
   agent.start(1, 1);
   CHECK(agent.expect<msg::Exited>().value == 3);
@@ -350,7 +350,7 @@ TEST_CASE("a reader that stops holds the ranks up, loses nothing and delays no e
   CHECK(lines.back() == "[0] 400000");
 }
 
-TEST_CASE("a reader that stops does not hold up the end when the launcher goes") {
+TEST_CASE("a reader that pauses does not delay the end if the launcher closes its socket") {
   for (const bool labelled : {false, true}) {
     os::FdPair out = os::make_pipe();
     Driver agent({.out = out.second.get()});
@@ -365,16 +365,16 @@ TEST_CASE("a reader that stops does not hold up the end when the launcher goes")
   }
 }
 
-TEST_CASE("output of ranks is drained at the end however late it is read") {
+TEST_CASE("the remaining output is written at the end, even if it is read late") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello(Driver::labelled());
-  // A little under what a pipe holds, more than the sink takes with labels.
+  // A little less than the capacity of a pipe; with labels it is more than the sink takes.
   agent.shell("seq 1 12000");
   for (std::uint32_t rank = 0; rank < 3; ++rank) agent.start(rank);
   for (int rank = 0; rank < 3; ++rank) {
-    // Each rank can write its all into its own pipe.
+    // Each rank can write all its output into its own pipe.
     agent.expect<msg::Exited>();
   }
   agent.end();
@@ -385,7 +385,7 @@ TEST_CASE("output of ranks is drained at the end however late it is read") {
   CHECK(agent.wait().value == 0);
 }
 
-TEST_CASE("when the reader of labelled output has gone, ranks get SIGPIPE") {
+TEST_CASE("if the reader of labelled output has closed it, ranks get SIGPIPE") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -445,7 +445,7 @@ TEST_CASE("labelled output reaches files, sockets and terminals") {
     thread.join();
     CHECK(text == expected);
   }
-  SUBCASE("flags of the shared description stay as they are") {
+  SUBCASE("the flags of the shared open file description are unchanged") {
     os::FdPair pipe = os::make_pipe();
     run(pipe.second.get());
     CHECK((::fcntl(pipe.second.get(), F_GETFL) & O_NONBLOCK) == 0);
@@ -454,7 +454,7 @@ TEST_CASE("labelled output reaches files, sockets and terminals") {
   }
 }
 
-TEST_CASE("two hundred ranks, each with a line and an exit code") {
+TEST_CASE("each of 200 ranks has its line and its exit code") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -490,7 +490,7 @@ TEST_CASE("two hundred ranks, each with a line and an exit code") {
   CHECK(lines == expected);
 }
 
-TEST_CASE("the groups that ranks spawn have labels of their own") {
+TEST_CASE("spawned process groups have labels of their own") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -504,7 +504,7 @@ TEST_CASE("the groups that ranks spawn have labels of their own") {
   CHECK(read_all(out.first.get()) == "[0] 0\n[1:0] 0\n");
 }
 
-TEST_CASE("the ranks of a spawned group are joined where the first group inherits its output") {
+TEST_CASE("the output of a spawned process group is joined if group 0 inherits its output") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();

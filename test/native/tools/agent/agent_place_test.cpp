@@ -1,4 +1,4 @@
-// Where wireup-agent puts ranks: CPUs, and the host name of a pretended node.
+// The CPUs of ranks, and the host name of a pretended node.
 #include <sys/utsname.h>
 
 #include "os/topology.h"
@@ -15,7 +15,7 @@ std::string list(const std::vector<std::uint32_t>& cpus) {
   return text;
 }
 
-TEST_CASE("ranks are bound in turn, from the first unit again when there are no more") {
+TEST_CASE("ranks are bound to one unit after the other, and after the last to the first again") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -33,7 +33,7 @@ TEST_CASE("ranks are bound in turn, from the first unit again when there are no 
   agent.finish();
 }
 
-TEST_CASE("a CPU that is not there") {
+TEST_CASE("binding to a CPU that does not exist is an error") {
   Driver agent;
   agent.hello({.binding = {msg::BindingUnit::list, {{60'000}}}});
   agent.program({"true"});
@@ -45,7 +45,9 @@ TEST_CASE("a CPU that is not there") {
   agent.finish();
 }
 
-TEST_CASE("a pretended node has its name where we may give it, and else this machine's") {
+TEST_CASE(
+    "a rank of a pretended node sees the name of the node if the agent may set it, otherwise that of the "
+    "host") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();

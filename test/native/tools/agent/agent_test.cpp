@@ -1,4 +1,4 @@
-// Drives the real wireup-agent as a launcher does: programs, ranks, signals, and nonsense.
+// Controls the real wireup-agent as a launcher does: programs, ranks, signals, invalid messages.
 #include <sys/resource.h>
 
 #include <filesystem>
@@ -13,7 +13,7 @@ namespace {
 using namespace wireup;
 using namespace wireup::test;
 
-TEST_CASE("without a launcher it says what it is") {
+TEST_CASE("without a launcher it prints one line and exits") {
   os::FdPair err = os::make_pipe();
   os::ProcessSpec spec;
   spec.path = WIREUP_AGENT;
@@ -31,7 +31,7 @@ TEST_CASE("without a launcher it says what it is") {
   CHECK(status.value == 2);
 }
 
-TEST_CASE("exit codes and signals of ranks are told") {
+TEST_CASE("exit codes and signals of ranks are reported") {
   Driver agent;
   agent.hello();
   agent.shell("case $RANK in 0) exit 0;; 1) exit 77;; 2) kill -9 $$;; 3) kill -15 $$;; esac");
@@ -53,13 +53,13 @@ TEST_CASE("exit codes and signals of ranks are told") {
   agent.finish();
 }
 
-TEST_CASE("an end with nothing started is an orderly one") {
+TEST_CASE("a job without ranks ends in good order") {
   Driver agent;
   agent.hello();
   agent.finish();
 }
 
-TEST_CASE("a program comes in parts and runs with its directory, arguments and environment") {
+TEST_CASE("a program that arrives in parts runs with its directory, arguments and environment") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -75,7 +75,7 @@ TEST_CASE("a program comes in parts and runs with its directory, arguments and e
   CHECK(read_all(out.first.get()) == "/usr\nargument a own 9\n1\n");
 }
 
-TEST_CASE("a prefix is executed in front of the program") {
+TEST_CASE("a prefix is executed before the program") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -87,7 +87,7 @@ TEST_CASE("a prefix is executed in front of the program") {
   CHECK(read_all(out.first.get()) == "true x");
 }
 
-TEST_CASE("a program that is not there fails for every rank of the spawn, behind a prefix too") {
+TEST_CASE("a missing program fails for every rank of a Start, also behind a prefix") {
   for (const bool with_prefix : {false, true}) {
     Driver agent;
     agent.hello();
@@ -108,7 +108,7 @@ TEST_CASE("a program that is not there fails for every rank of the spawn, behind
   }
 }
 
-TEST_CASE("what cannot be executed or entered is told with its errno") {
+TEST_CASE("a file that cannot be executed and a missing directory are reported with the errno") {
   Driver agent;
   agent.hello();
   agent.program({"/etc/passwd"}, 0);
@@ -126,7 +126,7 @@ TEST_CASE("what cannot be executed or entered is told with its errno") {
   agent.finish();
 }
 
-TEST_CASE("a rank has its standard fds, those attached, and no others") {
+TEST_CASE("a rank has its standard fds, the attached ones, and no others") {
   for (const bool labelled : {false, true}) {
     os::FdPair out = os::make_pipe();
     const os::UniqueFd stray(::open("/dev/null", O_RDONLY));
@@ -139,15 +139,16 @@ TEST_CASE("a rank has its standard fds, those attached, and no others") {
     agent.start(0, 0, {{attached.second.get(), 7}});
     attached.second.reset();
     CHECK(agent.expect<msg::Exited>().value == 0);
-    // The agent has closed its copy: the end of the stream is seen.
+    // The stream ends, because the agent has closed its copy.
     CHECK(read_all(attached.first.get()) == "hello\n");
     agent.finish();
-    // 3 is the folder that ls has open itself; the shell has 7 because it was attached.
+    // 3 is the folder that ls itself has open. 7 was attached.
     CHECK(read_all(out.first.get()) == (labelled ? "[0] 0 1 2 3 7\n" : "0 1 2 3 7\n"));
   }
 }
 
-TEST_CASE("signals are default in ranks, but for what was ignored when the agent was started") {
+TEST_CASE(
+    "signals have their default action in ranks, except those that were ignored when the agent was started") {
   const auto ignored_in_rank = [](std::vector<int> ignored) {
     os::FdPair out = os::make_pipe();
     Driver agent({.out = out.second.get()}, std::move(ignored));
@@ -161,11 +162,11 @@ TEST_CASE("signals are default in ranks, but for what was ignored when the agent
   };
   CHECK(ignored_in_rank({}) == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
   CHECK(ignored_in_rank({SIGHUP, SIGINT}) == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000003\n");
-  // Were SIGCHLD left ignored in the agent, the kernel would take the exit status.
+  // If SIGCHLD stayed ignored in the agent, the kernel would discard the exit status.
   CHECK(ignored_in_rank({SIGCHLD}) == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000010000\n");
 }
 
-TEST_CASE("a signal reaches the groups of the ranks named, and no others") {
+TEST_CASE("a signal reaches the POSIX process groups of the listed ranks, and no others") {
   Driver agent;
   agent.hello();
   agent.program({"sleep", "1000"});
@@ -191,7 +192,7 @@ TEST_CASE("a signal reaches the groups of the ranks named, and no others") {
   agent.finish();
 }
 
-// Leaves the process room for so many files beside those that it has open, for good.
+// Lowers the limit of open files of the process, so that it can open `room` more.
 void limit_files(pid_t pid, rlim_t room) {
   rlim_t first_free = 0;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
@@ -201,8 +202,8 @@ void limit_files(pid_t pid, rlim_t room) {
   REQUIRE(::prlimit(pid, RLIMIT_NOFILE, &limit, nullptr) == 0);
 }
 
-TEST_CASE("ranks that the agent has no files for are reported as such, and nothing else happens") {
-  // Too few for a message of 20 fds; enough for it, but not for the pipes and pidfds of all ranks as well.
+TEST_CASE("ranks for which the agent has too few open files are reported, and the others run") {
+  // 10: too few for a message with 20 fds. 25: enough for it, but not for the pipes and pidfds of all ranks.
   for (const rlim_t room : {10, 25}) {
     CAPTURE(room);
     os::FdPair err = os::make_pipe();
@@ -242,11 +243,10 @@ TEST_CASE("ranks that the agent has no files for are reported as such, and nothi
   }
 }
 
-TEST_CASE(
-    "ranks that would be too many processes are reported as such, and others can be started when some have "
-    "ended") {
+TEST_CASE("ranks above the limit of processes are reported, and others can be started when some have ended") {
   if (!os::test::is_root()) {
-    // The limit counts all processes of a user, but does not bind root: a user without any other is needed.
+    // The limit counts all processes of a user and does not apply to root, so a user without processes is
+    // needed.
     MESSAGE("skipped: needs root");
     return;
   }
@@ -257,8 +257,8 @@ TEST_CASE(
   os::FdPair pair = os::seqpacket_pair();
   os::ProcessSpec spec = Driver::agent({}, pair.second.get());
   spec.path = "/usr/bin/setpriv";
-  // The guard, the agent and two ranks; TSan has a thread of its own in the guard, but in no process that was
-  // forked.
+  // The guard, the agent and two ranks. The thread sanitizer has one more thread in the guard, but not in
+  // forked processes.
 #if defined(__SANITIZE_THREAD__)
   const std::string limit = "--nproc=5:5";
 #else
@@ -287,7 +287,7 @@ TEST_CASE(
   CHECK(agent.wait().value == 0);
 }
 
-TEST_CASE("an agent whose launcher's message does not fit says so and ends the job") {
+TEST_CASE("a message that is too long is reported and ends the job") {
   os::FdPair err = os::make_pipe();
   Driver agent({.err = err.second.get()});
   err.second.reset();
@@ -313,7 +313,7 @@ TEST_CASE("the terminal's signals do not end the agent") {
   agent.finish();
 }
 
-TEST_CASE("nonsense from the launcher ends the job with one line") {
+TEST_CASE("an invalid message of the launcher ends the job with one line") {
   const auto run = [](const std::function<void(Driver&)>& speak, const std::string& word) {
     CAPTURE(word);
     os::FdPair err = os::make_pipe();
@@ -353,10 +353,9 @@ TEST_CASE("nonsense from the launcher ends the job with one line") {
   run(after_hello(msg::PassFds{{3}}), "fds");
 }
 
-TEST_CASE(
-    "fds of the launcher's caller reach every rank under their numbers, and take none that is not theirs") {
+TEST_CASE("fds of the caller reach every rank under their numbers, and invalid numbers are refused") {
   enum class Then { run, spawn_with_fd_5, nothing };
-  // The last message is the one that ends an agent: it hangs up at once.
+  // The last message ends the agent.
   const auto said = [](std::vector<std::int32_t> numbers, Then then) {
     os::FdPair out = os::make_pipe();
     os::FdPair passed = os::make_pipe();
@@ -389,7 +388,7 @@ TEST_CASE(
   CHECK(said({3, 5}, Then::spawn_with_fd_5).find("has a bad fd number") != std::string::npos);
 }
 
-TEST_CASE("a program whose last spawn has been said is forgotten, and its number may be used again") {
+TEST_CASE("a program is forgotten after its last Start, and its number can be used again") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
@@ -404,7 +403,7 @@ TEST_CASE("a program whose last spawn has been said is forgotten, and its number
   CHECK(read_all(out.first.get()) == "one\ntwo\n");
 }
 
-TEST_CASE("a spawn without ranks forgets a program, and one that is not known is no fault") {
+TEST_CASE("a Start without ranks forgets a program, and may name an unknown one") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();

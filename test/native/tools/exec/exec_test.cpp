@@ -1,4 +1,4 @@
-// Drives the real wireup-exec against a engine::ProcessGroup behind a tiny server, over every transport.
+// Runs the real wireup-exec against an engine::ProcessGroup behind a small server, over every transport.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -47,7 +47,7 @@ os::UniqueFd listen_at(const os::SocketAddress& address) {
   return socket;
 }
 
-// Serves a job of three ranks, of which rank 2 has kToken, one connection after the other.
+// Serves a process group of three ranks, one connection after the other. The PMI_ID of rank 2 is kToken.
 class Server {
  public:
   explicit Server(os::UniqueFd listener) : listener_(std::move(listener)), wake_(os::make_pipe()) {
@@ -150,7 +150,7 @@ Result run(std::vector<std::string> args, std::vector<std::string> environment,
   return result;
 }
 
-// A failure is one line that begins with our name.
+// A failure is one line that begins with the name of the program.
 void check_failure(const Result& result, int code, const std::string& word) {
   CAPTURE(result.err);
   CHECK(result.code == code);
@@ -162,7 +162,7 @@ void check_failure(const Result& result, int code, const std::string& word) {
 
 const std::string kPmiId = "PMI_ID=" + std::to_string(kToken);
 
-// Speaks PMI on whatever fd it has got, as an unmodified client would, with blocking reads.
+// Uses PMI on PMI_FD with blocking reads, as an unmodified client does.
 constexpr char kRank[] =
     "echo \"$PMI_RANK/$PMI_SIZE ${PMI_PORT-none} ${PMI_ID-none}\";"
     "echo 'cmd=init pmi_version=1 pmi_subversion=1' >&$PMI_FD; read line <&$PMI_FD; echo \"$line\";"
@@ -172,7 +172,7 @@ constexpr char kRankSays[] =
     "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n"
     "cmd=my_kvsname kvsname=kvs\n";
 
-TEST_CASE("a program that knows PMI_FD only runs over every transport") {
+TEST_CASE("a program that supports only PMI_FD runs over every transport") {
   TemporaryFolder folder;
   const std::string path = folder.path + "/pmi.sock";
   const std::string name = "wireup-exec-test-" + std::to_string(::getpid());
@@ -197,7 +197,7 @@ TEST_CASE("a program that knows PMI_FD only runs over every transport") {
     CAPTURE(port);
     {
       const Server server(std::move(listener));
-      // A PMI_FD from outside is of no use and must not be what the program gets.
+      // The program must not get the PMI_FD of the environment.
       const Result result =
           run({"bash", "-c", kRank}, {"PMI_PORT=" + port, kPmiId, "PMI_FD=77", "PMI_SIZE=9"});
       CHECK(result.code == 0);
@@ -208,11 +208,11 @@ TEST_CASE("a program that knows PMI_FD only runs over every transport") {
   }
 }
 
-TEST_CASE("the program has its standard fds and the PMI socket, blocking, and no more") {
+TEST_CASE("the program has its standard fds and the PMI socket, which is blocking, and no others") {
   const std::string name = "wireup-exec-test-" + std::to_string(::getpid());
   const Server server(listen_at(os::SocketAddress::unix_abstract(name)));
   const std::vector<std::string> environment{"PMI_PORT=unix://@" + name, kPmiId};
-  // 3 is the folder that ls has open itself.
+  // 3 is the folder that ls itself has open.
   const Result result =
       run({"sh", "-c", "echo $(ls /proc/self/fd); cat /proc/self/fdinfo/$PMI_FD"}, environment);
   CHECK(result.code == 0);
@@ -231,7 +231,7 @@ TEST_CASE("a closed stdin does not become the PMI socket") {
   CHECK(result.out == "good\n");
 }
 
-TEST_CASE("without PMI_PORT the program runs with the environment as it is") {
+TEST_CASE("without PMI_PORT the program runs with an unchanged environment") {
   CHECK(run({"sh", "-c", "echo ${PMI_FD-none}$PMI_RANK"}, {}).out == "none\n");
   const Result result =
       run({"sh", "-c", "echo $PMI_FD $PMI_RANK $PMI_ID; exit 9"}, {"PMI_FD=5", "PMI_RANK=1", "PMI_ID=3"});
@@ -258,14 +258,14 @@ TEST_CASE("--help, --version and wrong use") {
   CHECK(run({"--", "sh", "-c", "echo $0", "--help"}, {}).out == "--help\n");
 }
 
-TEST_CASE("a program that is not there or cannot be executed, before anything is said to the server") {
-  // Nobody listens there; the program is looked at first.
+TEST_CASE("a missing or not executable program is reported before the connect") {
+  // No server listens at this address.
   const std::vector<std::string> environment{"PMI_PORT=unix:///no/such/server", kPmiId};
   check_failure(run({"no-such-program"}, environment), 127, "no-such-program");
   check_failure(run({"/etc/passwd"}, environment), 126, "/etc/passwd");
 }
 
-TEST_CASE("a server that cannot be reached") {
+TEST_CASE("a server that cannot be reached is reported") {
   os::UniqueFd listener = listen_at(*os::SocketAddress::numeric("127.0.0.1", 0));
   const std::string port = "127.0.0.1:" + std::to_string(os::SocketAddress::of_local(listener.get()).port());
   listener.reset();
@@ -278,13 +278,13 @@ TEST_CASE("a server that cannot be reached") {
   check_failure(run({"true"}, {"PMI_PORT=127.0.0.1:5000"}), 1, "PMI_ID is not");
 }
 
-TEST_CASE("a refused PMI_ID, a server that hangs up, and one that is none") {
+TEST_CASE("a refused PMI_ID, a server that hangs up, and a server of another protocol are reported") {
   const std::string name = "wireup-exec-test-" + std::to_string(::getpid());
   const std::string port = "PMI_PORT=unix://@" + name;
   {
     const Server server(listen_at(os::SocketAddress::unix_abstract(name)));
     check_failure(run({"true"}, {port, "PMI_ID=12345"}), 1, "refused");
-    // And still serves the one with the right one.
+    // The server still accepts the right PMI_ID.
     CHECK(run({"true"}, {port, kPmiId}).code == 0);
   }
   const auto against = [&](const std::string& answer) {
@@ -304,17 +304,17 @@ TEST_CASE("a refused PMI_ID, a server that hangs up, and one that is none") {
   check_failure(against("cmd=initack\ncmd=set si"), 1, "unix://@" + name);
 }
 
-TEST_CASE("a server that says nothing, for as long as --timeout says") {
+TEST_CASE("a silent server is reported after --timeout") {
   const std::string name = "wireup-exec-test-" + std::to_string(::getpid());
   const os::UniqueFd listener = listen_at(os::SocketAddress::unix_abstract(name));
-  // The kernel lets us connect to a listener that never accepts.
+  // A connect succeeds even if the listener never accepts.
   check_failure(run({"--timeout", "1", "true"}, {"PMI_PORT=unix://@" + name, kPmiId}), 1, "does not answer");
   const os::UniqueFd tcp = listen_at(*os::SocketAddress::numeric("127.0.0.1", 0));
   const std::string port = "127.0.0.1:" + std::to_string(os::SocketAddress::of_local(tcp.get()).port());
   check_failure(run({"--timeout", "1", "true"}, {"PMI_PORT=" + port, kPmiId}), 1, "does not answer");
 }
 
-TEST_CASE("a PMI_ID of 128 bits is said as it is") {
+TEST_CASE("a PMI_ID of 128 bits is sent unchanged") {
   const std::string name = "wireup-exec-test-" + std::to_string(::getpid());
   const os::UniqueFd listener = listen_at(os::SocketAddress::unix_abstract(name));
   const std::string id = "00112233445566778899aabbccddeeff";
@@ -336,9 +336,9 @@ TEST_CASE("a PMI_ID of 128 bits is said as it is") {
   CHECK(result.err == "");
 }
 
-TEST_CASE("nothing is said to a server of another uid") {
+TEST_CASE("a server of another user gets no bytes") {
   if (::geteuid() != 0) {
-    MESSAGE("skipped: only root can be somebody else");
+    MESSAGE("skipped: needs root");
     return;
   }
   const std::string name = "wireup-exec-test-" + std::to_string(::getpid());
@@ -347,7 +347,7 @@ TEST_CASE("nothing is said to a server of another uid") {
     os::FdPair ready = os::make_pipe();
     const pid_t child = ::fork();
     if (child == 0) {
-      // The kernel names who called listen(), or who made the socket.
+      // The kernel reports the user that called listen(), or that made the socket.
       if (::setuid(65534) != 0) ::_exit(1);
       const os::SocketAddress address =
           tcp ? *os::SocketAddress::numeric("127.0.0.1", 0) : os::SocketAddress::unix_abstract(name);
