@@ -151,10 +151,10 @@ void ServerSession::on_get(const Parsed& parsed, Effects& effects) {
         [&](MessageWriter& message) { message.add_success().add(AttributeId::value, *value); });
 }
 
-void ServerSession::write_attribute(MessageId id, std::string_view thrid, std::string_view value,
+void ServerSession::write_attribute(MessageId reply, std::string_view thrid, std::string_view value,
                                     Effects& effects) const {
   const std::size_t offset = effects.mark();
-  MessageWriter message(effects.buffer(), id, version_, thrid);
+  MessageWriter message(effects.buffer(), reply, version_, thrid);
   if (wire::is_encodable(wire::ValueType::rest_of_line, version_, value)) {
     message.add(AttributeId::rc, kSuccess)
         .add(AttributeId::found, "TRUE")

@@ -106,7 +106,7 @@ class ServerSession {
   void on_put(const wire::Parsed& parsed, Effects& effects);
   void on_get(const wire::Parsed& parsed, Effects& effects);
   void on_barrier(const wire::Parsed& parsed, Effects& effects);
-  void on_group_barrier(const wire::MessageSpec& request, std::string_view group, Effects& effects);
+  void on_group_barrier(const wire::MessageSpec& request, std::string_view text, Effects& effects);
   void on_put_attribute(const wire::Parsed& parsed, Effects& effects);
   void on_get_attribute(const wire::Parsed& parsed, Effects& effects);
   void on_name(const wire::Parsed& parsed, Effects& effects);

@@ -54,7 +54,7 @@ struct ChildPlan {
 // Signals 1 to 64, with those that glibc uses itself. (_NSIG is 65, except on MIPS.)
 inline constexpr int kSignals = 64;
 
-// The function for clone(2). Returns only after a failure.
-int run_child(void* plan);
+// The function for clone(2); its argument is a ChildPlan. Returns only after a failure.
+int run_child(void* argument);
 
 }  // namespace wireup::os

@@ -57,7 +57,7 @@ Target find_target(std::string path) {
     }
     if (is_in_proc(path)) return {.path = std::move(path), .stream = true};
     const std::string link(text.data(), static_cast<std::size_t>(size));
-    path = link.starts_with('/') ? link : folder_of(path) + "/" + link;
+    path = link.starts_with('/') ? link : folder_of(path).append("/").append(link);
   }
   throw OsError(ELOOP, "open", path);
 }

@@ -62,7 +62,7 @@ class AgentLink final : os::MessageSocketObserver {
   bool gone() const { return !process_ && !socket_; }
 
  private:
-  void on_message(std::string_view message, std::optional<std::vector<os::UniqueFd>> fds) override;
+  void on_message(std::string_view bytes, std::optional<std::vector<os::UniqueFd>> fds) override;
   void on_message_end(int error) override;
   void exited(const os::ExitStatus& status);
   void watch();

@@ -1,13 +1,13 @@
 #include "runtime/runtime.h"
 
+#include <unistd.h>
+
 #include <stdexcept>
 
 #include "os/error.h"
 #include "os/limits.h"
 #include "os/thread.h"
 #include "runtime/addresses.h"
-
-extern char** environ;
 
 namespace wireup::runtime {
 namespace {
@@ -211,7 +211,8 @@ Handle Runtime::open_server(ServerOptions options) {
 
 Handle Runtime::launch(LaunchOptions options) {
   complete(options.agent);
-  return open(options.begin, [this, options = std::move(options)](Handle handle) {
+  const auto begin = options.begin;
+  return open(begin, [this, options = std::move(options)](Handle handle) {
     const std::string kvsname = options.group.group.kvsname;
     with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
       start(handle, "ERR_PMI_LAUNCH", [&] {
@@ -331,7 +332,7 @@ void Runtime::status(Handle handle, RequestId request) {
 }
 
 void Runtime::answer_spawn(Handle handle, Spawner spawner, engine::SpawnAnswer answer) {
-  post(handle, [this, handle, spawner, answer = std::move(answer)] {
+  post(handle, [this, handle, spawner = std::move(spawner), answer = std::move(answer)] {
     if (ServerDriver* server = find(servers_, handle)) {
       server->answer_spawn(spawner.query, answer);
     } else if (LaunchDriver* launch = find(launches_, handle)) {

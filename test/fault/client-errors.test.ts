@@ -192,8 +192,8 @@ describe('the end of the server', () => {
     ['get', 'lost'],
     ['barrier_in', 'barrier'],
   ])('during %s makes libpmi fail and name the server', async (command, mode) => {
-    const address = await drop(command!);
-    const result = await run([program('libpmi_calls'), library, mode!], {
+    const address = await drop(command);
+    const result = await run([program('libpmi_calls'), library, mode], {
       environment: { PMI_PORT: address, PMI_ID: '1' },
     });
     expect(result).toMatchObject({ code: 0, stdout: 'ready\nok\n' });

@@ -335,7 +335,7 @@ describe('standard input', () => {
     const block = Buffer.alloc(1 << 20, 'x');
     // The rank waits for the first line, which is written after the pipes and the agent's buffer have been full for a
     // while.
-    tool.stdin!.on('error', () => undefined);
+    tool.stdin.on('error', () => undefined);
     let sent = 0;
     const source = new Readable({
       read() {

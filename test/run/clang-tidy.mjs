@@ -14,8 +14,9 @@ const pieces = {
   libpmi2: ['libpmi2'],
   start: ['start'],
   addon: ['addon'],
-  glibc: ['glibc'],
 };
+/** Layers that are not read: glibc defines functions of the C library, in its way. */
+const unread = ['glibc'];
 const testFolders = ['wire', 'engine', 'os', 'runtime'];
 
 const flags = [
@@ -37,8 +38,9 @@ const flags = [
 /** The files of each piece, for each of its programs: lists of lists. */
 function programs(withTests) {
   const sources = JSON.parse(readFileSync(join(root, 'native/sources.json'), 'utf8'));
-  const unread = Object.keys(sources).filter((layer) => !Object.values(pieces).flat().includes(layer));
-  if (unread.length > 0) throw new Error(`test/run/clang-tidy.mjs reads no ${unread.join(', ')}`);
+  const known = [...Object.values(pieces).flat(), ...unread];
+  const unknown = Object.keys(sources).filter((layer) => !known.includes(layer));
+  if (unknown.length > 0) throw new Error(`test/run/clang-tidy.mjs knows no ${unknown.join(', ')}`);
   const all = Object.entries(pieces).map(([name, layers]) => [
     name,
     layers.map((layer) => sources[layer].map((file) => join('native', file))),

@@ -21,8 +21,6 @@
 #include "tools/bench/script.h"
 #include "tools/bench/util.h"
 
-extern char** environ;
-
 namespace wireup::bench {
 namespace {
 

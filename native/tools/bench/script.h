@@ -94,7 +94,7 @@ inline bool read_name(const char* line, std::size_t size, char (&name)[kMaxName]
   constexpr std::string_view kName = " kvsname=";  // Slurm sends rc=0 before it
   const std::string_view answer(line, size);
   const std::size_t found = answer.find(kName);
-  if (!answer.starts_with(kIntro) || found == answer.npos) return false;
+  if (!answer.starts_with(kIntro) || found == std::string_view::npos) return false;
   const std::string_view value = answer.substr(found + kName.size());
   const std::size_t length = std::min(value.find_first_of(" \n"), value.size());
   if (length >= sizeof name) return false;

@@ -9,8 +9,6 @@
 
 #include "tools/bench/util.h"
 
-extern char** environ;
-
 namespace wireup::bench {
 namespace {
 

@@ -24,6 +24,7 @@ using wireup::libpmi::locked;
 using wireup::libpmi::to_pairs;
 using wireup::libpmi::with_server;
 
+// NOLINTNEXTLINE(misc-redundant-expression): the names come from two headers
 static_assert(PMI2_FAIL == PMI_FAIL && PMI2_ERR_INIT == PMI_ERR_INIT);
 static_assert(PMI2_ERR_INVALID_VAL_LENGTH == wireup::engine::kInvalidValueLength);
 

@@ -46,7 +46,7 @@ std::string folder_of_self() {
 std::string find_tool() {
   const std::string folder = folder_of_self();
   for (const char* tool : kTools) {
-    if (const std::string path = folder + tool; ::access(path.c_str(), R_OK) == 0) return path;
+    if (std::string path = folder + tool; ::access(path.c_str(), R_OK) == 0) return path;
   }
   throw wireup::os::OsError(ENOENT, "open", folder + kTools.front());
 }
