@@ -11,5 +11,5 @@ const { values } = parseArgs({
   options: { all: { type: 'boolean', default: false }, write: { type: 'boolean', default: false } },
 });
 if (values.write) await step('format', (command) => format(true, command));
-else await lint(values.all);
+else await lint(values.all, []);
 process.exit(count.failed === 0 ? 0 : 1);

@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { setUp } from '../lib/setup.mjs';
+import { lint } from './run/lint.mjs';
 import { buildCore, fuzz, testAddon, testCore } from './run/native.mjs';
 import { installPackages, missingPackages, packages } from './run/packages.mjs';
 import { count, out, step } from './run/report.mjs';
@@ -23,8 +24,8 @@ if (long) {
 const env = long ? { WIREUP_TEST_LONG: '1' } : {};
 
 /** The steps that compute. They overlap with the tests that mostly wait. */
-async function computing(hasDoctest) {
-  if (hasDoctest) {
+async function computing(missing) {
+  if (!missing.includes('doctest-dev')) {
     const [asan] = await Promise.all(
       // TSan is for code with threads. wire, engine and the agent have none.
       ['asan', 'tsan'].map((preset) =>
@@ -43,6 +44,7 @@ async function computing(hasDoctest) {
     count.skipped++;
   }
   await step('types', (command) => command('npx', ['tsc', '-p', '.']));
+  await lint(long, missing);
 }
 
 /** Returns whether there is something to test. */
@@ -64,7 +66,7 @@ async function testAll() {
   }
   if (long) await step('MPICH that can spawn', (command) => command('test/interop/build-mpich.sh', []));
   await Promise.all([
-    computing(!missing.includes('doctest-dev')),
+    computing(missing),
     step('tests in parallel', (command) => vitest('parallel', env, command)),
   ]);
   await step('tests one at a time', (command) => vitest('serial', env, command));

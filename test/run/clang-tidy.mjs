@@ -3,6 +3,7 @@
 // clang-tidy takes ten times as long for the headers of the standard library as for the code of this project. So it
 // reads one file with the text of many, and the line numbers that it reports are mapped back to their files.
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { out, root } from './report.mjs';
 
@@ -19,6 +20,12 @@ const pieces = {
 const unread = ['glibc'];
 const testFolders = ['wire', 'engine', 'os', 'runtime'];
 
+/** Node's own headers: beside the running node, or where node-gyp has put them. */
+const nodeHeaders = [
+  join(dirname(process.execPath), '../include/node'),
+  join(homedir(), '.cache/node-gyp', process.versions.node, 'include/node'),
+];
+
 const flags = [
   '-std=c++20',
   '-Wall',
@@ -27,25 +34,21 @@ const flags = [
   '-Wno-missing-field-initializers',
   ...['native', 'native/tools/libpmi/include', 'test/native'].map((folder) => `-I${join(root, folder)}`),
   // Node's headers are beside the running node.
-  ...['node_modules/node-addon-api', join(dirname(process.execPath), '../include/node')].map(
-    (folder) => `-isystem${resolve(root, folder)}`,
-  ),
+  ...['node_modules/node-addon-api', ...nodeHeaders].map((folder) => `-isystem${resolve(root, folder)}`),
   '-DNAPI_VERSION=8',
   '-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL',
   ...['VERSION', 'AGENT', 'EXEC', 'VECTORS'].map((name) => `-DWIREUP_${name}=""`),
 ];
 
 /** The files of each piece, for each of its programs: lists of lists. */
-function programs(withTests) {
+function programs(thorough) {
   const sources = JSON.parse(readFileSync(join(root, 'native/sources.json'), 'utf8'));
   const known = [...Object.values(pieces).flat(), ...unread];
   const unknown = Object.keys(sources).filter((layer) => !known.includes(layer));
   if (unknown.length > 0) throw new Error(`test/run/clang-tidy.mjs knows no ${unknown.join(', ')}`);
-  const all = Object.entries(pieces).map(([name, layers]) => [
-    name,
-    layers.map((layer) => sources[layer].map((file) => join('native', file))),
-  ]);
-  if (!withTests) return all;
+  const filesOf = (layer) => sources[layer].map((file) => join('native', file));
+  if (!thorough) return Object.entries(pieces).map(([name, layers]) => [name, layers.map(filesOf)]);
+  const all = Object.values(pieces).flatMap((layers) => layers.map((layer) => [layer, [filesOf(layer)]]));
   const tests = testFolders.map((folder) => {
     const files = readdirSync(join(root, 'test/native', folder)).filter((file) => file.endsWith('_test.cpp'));
     return [`${folder}-tests`, [files.map((file) => join('test/native', folder, file))]];

@@ -3,19 +3,22 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { clangTidy } from './clang-tidy.mjs';
-import { root, step } from './report.mjs';
+import { count, root, step } from './report.mjs';
 
 /** Lists of commits show this many characters of a subject. */
 const maxSubject = 72;
 /** Earlier commits are not changed any more. */
 const newestCommits = 20;
 
-export async function lint(thorough) {
-  await step('format', (command) => format(false, command));
+/** @param missing Debian packages without which a step is skipped */
+export async function lint(thorough, missing) {
+  if (missing.includes('clang-format')) count.skipped++;
+  else await step('format', (command) => format(false, command));
   await step('eslint', (command) => command('npx', ['eslint', '.']));
   await step('spelling', (command) => command('npx', ['cspell', 'lint', '--no-progress', '--quiet', '.']));
   await step('subjects of commits', checkSubjects);
-  await step('clang-tidy', (command) => clangTidy(thorough, command));
+  if (missing.includes('clang-tidy')) count.skipped++;
+  else await step('clang-tidy', (command) => clangTidy(thorough, command));
 }
 
 /** Checks the format of all source files, or formats them in place. */
