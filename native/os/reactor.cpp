@@ -49,6 +49,8 @@ Reactor::Reactor(UseIoUring use) : epoll_(::epoll_create1(EPOLL_CLOEXEC)), socke
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_) throw OsError::last("eventfd");
   control(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), EPOLLIN, kWakeGeneration);
+  // The loop itself needs no memory: a lack of it would fail every owner.
+  readable_.reserve(kEventsPerWait);
 }
 
 Reactor::~Reactor() {
@@ -92,11 +94,11 @@ void Reactor::failed(Owner owner) {
   on_failure_(owner, std::current_exception());
 }
 
-void Reactor::post(std::function<void()> function) {
+void Reactor::post(Function function) {
   post(loop_thread_.load() == std::this_thread::get_id() ? owner_ : 0, std::move(function));
 }
 
-void Reactor::post(Owner owner, std::function<void()> function) {
+void Reactor::post(Owner owner, Function function) {
   bool first;
   {
     const std::lock_guard lock(mutex_);
@@ -179,8 +181,10 @@ void Reactor::dispatch(const epoll_event& event) {
   run_as(registration->owner, [&, handler = registration->handler] { handler->on_ready(event.events); });
 }
 
-Reactor::TimerId Reactor::at(Clock::time_point when, std::function<void()> function) {
+Reactor::TimerId Reactor::at(Clock::time_point when, Function function) {
   const TimerId id = ++last_timer_;
+  // Here, on behalf of the owner, and not in the loop.
+  if (due_.capacity() <= timers_.size()) due_.reserve(2 * timers_.size() + 1);
   timer_times_.emplace(id, when);
   timers_.emplace(TimerKey{when, id}, Owned{owner_, std::move(function)});
   return id;
@@ -202,7 +206,7 @@ void Reactor::run_timers() {
     due_.push_back(timer->first);
   }
   for (const TimerKey& key : due_) {
-    const auto node = timers_.extract(key);
+    auto node = timers_.extract(key);
     if (node.empty()) continue;  // cancelled by an earlier timer
     timer_times_.erase(key.second);
     run_as(node.mapped().owner, node.mapped().function);
@@ -219,7 +223,7 @@ void Reactor::run_posted() {
   }
   for (Owned& posted : running_) {
     // Moved, so that its captured objects are destroyed now and not after the last function.
-    run_as(posted.owner, [function = std::exchange(posted.function, nullptr)] { function(); });
+    run_as(posted.owner, [function = std::exchange(posted.function, nullptr)]() mutable { function(); });
   }
 }
 

@@ -33,6 +33,7 @@
 
 #include "os/fd.h"
 #include "os/socket_backend_choice.h"
+#include "os/unique_function.h"
 
 namespace wireup::os {
 
@@ -48,6 +49,7 @@ class Reactor {
   using Clock = std::chrono::steady_clock;
   using TimerId = std::uint64_t;  // 0 is never given
   using Owner = std::uint64_t;    // 0: none
+  using Function = UniqueFunction<void()>;
   // Called on the loop, without an owner. What it posts runs when no function of the failed owner is running.
   using OnFailure = std::function<void(Owner owner, std::exception_ptr failure)>;
   // The kind of an fd. The backend may receive from stream sockets before their handlers run.
@@ -62,16 +64,16 @@ class Reactor {
   void stop();  // any thread; functions that were posted before it still run
   // Any thread. Without an owner, the function gets the owner of the running function, and none if another
   // thread than the loop's posts it.
-  void post(std::function<void()> function);
-  void post(Owner owner, std::function<void()> function);
+  void post(Function function);
+  void post(Owner owner, Function function);
 
   // Call it before run().
   void on_failure(OnFailure on_failure) { on_failure_ = std::move(on_failure); }
   // The owner of the running function.
   Owner owner() const { return owner_; }
   // Calls `function` for `owner`, instead of the owner of the running function.
-  template <typename Function>
-  void run_as(Owner owner, Function&& function) {
+  template <typename Call>
+  void run_as(Owner owner, Call&& function) {
     if (owner == owner_ && owner != 0) return function();
     if (!failed_.empty() && failed_.contains(owner)) return;
     const Owner outer = std::exchange(owner_, owner);
@@ -94,8 +96,8 @@ class Reactor {
   void remove(int fd, Handler& handler);
   bool watches(int fd) const;
 
-  TimerId at(Clock::time_point when, std::function<void()> function);
-  TimerId after(Clock::duration delay, std::function<void()> function) {
+  TimerId at(Clock::time_point when, Function function);
+  TimerId after(Clock::duration delay, Function function) {
     return at(Clock::now() + delay, std::move(function));
   }
   void cancel(TimerId timer);  // does nothing if it has run
@@ -112,7 +114,7 @@ class Reactor {
   };
   struct Owned {
     Owner owner;
-    std::function<void()> function;
+    Function function;
   };
   using TimerKey = std::pair<Clock::time_point, TimerId>;
 
