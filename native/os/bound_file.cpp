@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "os/error.h"
+#include "os/file_place.h"
 
 namespace wireup::os {
 
@@ -31,10 +32,7 @@ BoundFile& BoundFile::operator=(BoundFile&& other) noexcept {
 }
 
 BoundFile::~BoundFile() {
-  if (path_.empty()) return;
-  struct stat status;
-  if (::lstat(path_.c_str(), &status) < 0) return;
-  if (status.st_dev == device_ && status.st_ino == inode_) ::unlink(path_.c_str());
+  if (!path_.empty() && is_at(device_, inode_, AT_FDCWD, path_)) ::unlink(path_.c_str());
 }
 
 }  // namespace wireup::os

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "os/file_place.h"
 #include "os/random.h"
 #include "os/socket_file.h"
 #include "os/trusted_folder.h"
@@ -47,17 +48,6 @@ std::string fresh_name() {
 bool is_name_of_ours(std::string_view name) {
   return name.size() == kPrefix.size() + kRandomLetters && name.starts_with(kPrefix) &&
          name.find_first_not_of(kLetters, kPrefix.size()) == std::string_view::npos;
-}
-
-UniqueFd open_folder(int parent, const std::string& name) {
-  return UniqueFd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-}
-
-bool is_at(int folder, int parent, const std::string& name) {
-  struct stat here;
-  struct stat there;
-  return ::fstat(folder, &here) == 0 && ::fstatat(parent, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-         here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
 // A living owner holds the lock from right after it made the folder. So if the lock is free, the owner is
@@ -133,7 +123,9 @@ std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& pare
     // Another make() may have locked or removed it as dead before this one holds the lock. On a file system
     // without flock(2), no make() does.
     if (!folder || (::flock(folder.get(), LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)) continue;
-    if (!is_at(folder.get(), trusted.fd.get(), name)) continue;
+    struct stat status;
+    if (::fstat(folder.get(), &status) < 0) continue;
+    if (!is_at(status.st_dev, status.st_ino, trusted.fd.get(), name)) continue;
     std::unique_ptr<PrivateDirectory> made(new PrivateDirectory);
     made->parent_ = std::move(trusted.fd);
     made->folder_ = std::move(folder);

@@ -10,6 +10,7 @@
 #include <chrono>
 
 #include "os/error.h"
+#include "os/file_place.h"
 #include "os/socket_address.h"
 
 namespace wireup::os {
@@ -20,12 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kTimeout = std::chrono::seconds(1);
 constexpr int kRetryMs = 2;
-
-// A holder unlinks its file before it releases the lock. A lock on an unlinked file is worthless.
-bool is_at(const struct stat& file, const std::string& path) {
-  struct stat there;
-  return ::lstat(path.c_str(), &there) == 0 && there.st_dev == file.st_dev && there.st_ino == file.st_ino;
-}
 
 }  // namespace
 
@@ -40,7 +35,8 @@ PathLock::PathLock(const std::string& path) : file_(path + ".lock") {
     if (::fstat(fd.get(), &status) < 0) throw OsError::last("fstat", file_);
     if (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid()) throw OsError(EPERM, "open", file_);
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
-      if (!is_at(status, file_)) continue;
+      // The previous holder unlinks its file before it releases the lock. A lock on that file holds nothing.
+      if (!is_at(status.st_dev, status.st_ino, AT_FDCWD, file_)) continue;
       fd_ = std::move(fd);
       return;
     }

@@ -12,12 +12,11 @@
 #include <string_view>
 #include <utility>
 
+#include "os/file_place.h"
+
 namespace wireup::os {
 
 namespace {
-
-// The kernel's limit (path_resolution(7)).
-constexpr int kMostLinks = 40;
 
 std::string failed_at(const std::string& where) { return where + ": " + std::strerror(errno); }
 
@@ -83,7 +82,7 @@ class Walk {
   }
 
   std::string follow(int link, const std::string& where) {
-    if (++links_ > kMostLinks) return where + ": " + std::strerror(ELOOP);
+    if (++links_ > kMaxLinks) return where + ": " + std::strerror(ELOOP);
     std::array<char, PATH_MAX> target{};
     const ssize_t size = ::readlinkat(link, "", target.data(), target.size());
     if (size < 0) return failed_at(where);

@@ -13,14 +13,13 @@
 
 #include "os/error.h"
 #include "os/fd.h"
+#include "os/file_place.h"
 
 namespace wireup::os {
 namespace {
 
 constexpr mode_t kNewMode = 0666;  // without the bits of the umask
 constexpr mode_t kModeBits = 07777;
-// The kernel's limit (path_resolution(7)).
-constexpr int kMaxLinks = 40;
 
 struct Target {
   std::string path;                        // after all links

@@ -13,6 +13,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "os/file_place.h"
 #include "os/random.h"
 
 namespace wireup::agent {
@@ -66,16 +67,12 @@ bool remove_tree(const std::string& path) {
   return ::rmdir(path.c_str()) == 0;
 }
 
-os::UniqueFd open_folder(const std::string& path) {
-  return os::UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-}
-
 void remove_abandoned(const std::string& parent) {
   std::error_code none;
   for (const auto& entry : std::filesystem::directory_iterator(parent, none)) {
     const std::string path = entry.path();
     if (!entry.path().filename().string().starts_with(kPrefix)) continue;
-    const os::UniqueFd folder = open_folder(path);
+    const os::UniqueFd folder = os::open_folder(AT_FDCWD, path);
     struct stat status {};
     if (!folder || ::fstat(folder.get(), &status) != 0 || status.st_uid != ::geteuid()) continue;
     if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
@@ -103,7 +100,7 @@ Cgroup::Cgroup() {
 bool Cgroup::make(const std::string& path) {
   // An existing folder belongs to another job.
   if (::mkdir(path.c_str(), 0755) != 0) return false;
-  lock_ = open_folder(path);
+  lock_ = os::open_folder(AT_FDCWD, path);
   // Another job may have removed it as abandoned before it was locked.
   if (lock_ && ::flock(lock_.get(), LOCK_SH | LOCK_NB) == 0 && ::access(path.c_str(), F_OK) == 0) {
     path_ = path;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "os/caller.h"
 #include "os/error.h"
 #include "os/fd.h"
 #include "os/reactor.h"
@@ -24,14 +25,6 @@ bool is_seqpacket(int fd) {
   int type = 0;
   socklen_t size = sizeof(type);
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
-}
-
-// So that no file that is opened later becomes a rank's stdout.
-void fill_standard_fds() {
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd)
-      throw wireup::os::OsError::last("open", "/dev/null");
-  }
 }
 
 // The agent is in the launcher's POSIX process group, so it receives the terminal's signals. It ignores them,
@@ -64,7 +57,7 @@ int main() {
   try {
     wireup::os::UniqueFd launcher(kLauncherFd);
     ::fcntl(kLauncherFd, F_SETFD, FD_CLOEXEC);
-    fill_standard_fds();
+    wireup::os::fill_standard_fds();
     ignore_signals(not_default);
     wireup::agent::Cgroup cgroup;
     const pid_t guard = wireup::agent::start_guard(cgroup);
