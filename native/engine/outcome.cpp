@@ -41,7 +41,7 @@ void Outcome::fail(Failure failure) {
 
 void Outcome::fail_lost(std::uint32_t rank) {
   clear_suspicion(rank);
-  if (stuck_ && stuck_->rank == rank) {
+  if (is_awaited(rank)) {
     Failure failure = of_rank(FailureReason::early, rank, 0);
     failure.barrier = stuck_->barrier;
     return fail(std::move(failure));
@@ -89,10 +89,11 @@ void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) 
     departed_.push_back(rank);
   } else if (!entry.hung_up) {
     suspect(rank, now);
-  } else if (entry.phase == RankPhase::initialized) {
+  } else if (entry.phase == RankPhase::initialized || is_awaited(rank)) {
     // It disconnected without finalize, and its exit status gives no reason.
     fail_lost(rank);
   } else {
+    clear_suspicion(rank);
     departed_.push_back(rank);
   }
 }
@@ -119,7 +120,7 @@ void Outcome::disconnected(std::uint32_t rank, bool lost, std::optional<std::uin
   if (entry.phase == RankPhase::finalized || ending_) return;
   const RankOutcome& how = entry.outcome;
   if (!how.exited) {
-    if (entry.phase == RankPhase::initialized) suspect(rank, now);
+    suspect(rank, now);
   } else if (how.signaled || how.value != 0) {
     return;
   } else if (entry.phase == RankPhase::initialized) {
@@ -185,7 +186,7 @@ void Outcome::tick(TimePoint now) {
     const std::uint32_t rank = suspects_.front().rank;
     const Rank& entry = ranks_[rank];
     if (entry.outcome.exited) departed_.push_back(rank);
-    if (entry.phase == RankPhase::initialized) {
+    if (entry.phase == RankPhase::initialized || is_awaited(rank)) {
       fail_lost(rank);
     } else {
       clear_suspicion(rank);
@@ -204,6 +205,8 @@ std::optional<std::uint32_t> Outcome::oldest_suspect() const {
   }
   return std::nullopt;
 }
+
+bool Outcome::is_awaited(std::uint32_t rank) const { return stuck_ && stuck_->rank == rank; }
 
 bool Outcome::suspected(std::uint32_t rank) const {
   return std::ranges::any_of(suspects_, [&](const Suspect& suspect) { return suspect.rank == rank; });

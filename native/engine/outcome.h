@@ -155,6 +155,8 @@ class Outcome {
   Failure of_rank(FailureReason reason, std::uint32_t rank, std::int32_t value) const;
   std::optional<std::uint32_t> oldest_suspect() const;
   bool suspected(std::uint32_t rank) const;
+  // Whether stuck() has named the rank.
+  bool is_awaited(std::uint32_t rank) const;
   void suspect(std::uint32_t rank, TimePoint now);
   void clear_suspicion(std::uint32_t rank);
 

@@ -293,6 +293,10 @@ void ProcessGroup::forget_deferred(std::uint32_t rank, ConnectionId connection) 
 void ProcessGroup::rank_disconnected(std::uint32_t rank, std::string cut_off, Effects& effects) {
   Rank& entry = ranks_[rank];
   const bool lost = entry.state == RankState::initialized && !options_.auth.reconnect;
+  // An inherited channel is the only one that its process has. Without it the rank enters no barrier any
+  // more, even if its process runs on.
+  const bool cannot_return = entry.state == RankState::connected &&
+                             find(*entry.connection)->peer().transport == Transport::inherited_fd;
   if (entry.state != RankState::finalized) entry.state = RankState::disconnected;
   if (find(*entry.connection)->has_deferred()) forget_deferred(rank, *entry.connection);
   entry.connection.reset();
@@ -305,7 +309,7 @@ void ProcessGroup::rank_disconnected(std::uint32_t rank, std::string cut_off, Ef
                  .in_barrier = in_barrier,
                  .barrier = barrier_.number(),
                  .message = std::move(cut_off)});
-  if (lost) depart(rank, effects);
+  if (lost || cannot_return) depart(rank, effects);
 }
 
 void ProcessGroup::finalized(std::uint32_t rank, Effects& effects) {

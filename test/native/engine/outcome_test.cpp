@@ -223,6 +223,18 @@ TEST_CASE("outcome: a rank leaves while others wait in a barrier") {
       {"disconnected, and still runs",
        [](Story& s) { s.init(1), s.hang_up(1), s.stuck(1), s.after(kSuspicion); },
        {true, 1, R::early, 1}},
+      {"disconnected before init, and still runs",
+       [](Story& s) { s.hang_up(1), s.stuck(1), s.after(kSuspicion); },
+       {true, 1, R::early, 1}},
+      {"disconnected before init: its status may follow",
+       [](Story& s) { s.hang_up(1), s.stuck(1); },
+       {false, 0}},
+      {"disconnected before init, then 0",
+       [](Story& s) { s.hang_up(1), s.stuck(1), s.exit(1, 0); },
+       {true, 1, R::early, 1}},
+      {"disconnected before init, then a code",
+       [](Story& s) { s.hang_up(1), s.stuck(1), s.exit(1, 5); },
+       {true, 5, R::exit, 1, 5}},
       {"after stopped()", [](Story& s) { s.outcome.stopped(), s.stuck(1); }, {true, 0}},
   };
   for (const Row& row : rows) check(row);

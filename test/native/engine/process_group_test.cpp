@@ -105,12 +105,30 @@ TEST_CASE("process group: a barrier that can never complete is reported once") {
   }
 }
 
-TEST_CASE("process group: `stuck` is not reported for an end before init, or if no rank waits") {
+TEST_CASE(
+    "process group: a rank whose channel ends before init has left; one that can connect again has not") {
+  ProcessGroup group(options(3));
+  Effects effects;
+  group.open_channel(0, 0);
+  group.open_channel(1, 1);
+  group.accept(2, peer(1000), {}, effects);
+  group.receive(2, "cmd=initack pmiid=102\n", effects);
+  group.receive(0, kInit, effects);
+  group.receive(0, "cmd=barrier_in\n", effects);
+  group.eof(2, effects);
+  CHECK(events(effects).back().type == EventType::disconnected);
+  CHECK(group.departed().empty());
+  group.eof(1, effects);
+  REQUIRE(events(effects).back().type == EventType::stuck);
+  CHECK(events(effects).back().rank == 1);
+  CHECK(group.departed() == Ranks{1});
+}
+
+TEST_CASE("process group: `stuck` is not reported if no rank waits") {
   ProcessGroup group(options(2));
   Effects effects;
   for (std::uint32_t rank = 0; rank < 2; ++rank) group.open_channel(rank, rank);
   group.receive(0, kInit, effects);
-  group.receive(0, "cmd=barrier_in\n", effects);
   group.eof(1, effects);
   CHECK(events(effects).back().type == EventType::disconnected);
   group.receive(0, "cmd=finalize\n", effects);
