@@ -109,6 +109,7 @@ export class EventHub<E extends { type: string }> {
   readonly #onInterest: (types: ReadonlySet<string> | undefined) => void;
   #held: Backlog<E> | undefined = new Backlog();
   #ended = false;
+  #failure: Error | undefined;
   /** What onInterest was called with last. */
   #interest = 'all';
 
@@ -155,8 +156,10 @@ export class EventHub<E extends { type: string }> {
     }
   }
 
-  end(): void {
+  /** @param failure what every reader's iteration throws after the last event */
+  end(failure?: Error): void {
     this.#ended = true;
+    this.#failure = failure;
     if (this.#held === undefined) this.#endReaders();
   }
 
@@ -217,6 +220,9 @@ export class EventHub<E extends { type: string }> {
       reader.wake();
     };
     const ended = (): boolean => left || !this.#readers.has(reader);
+    /** The iteration has returned or thrown, so it throws no more. */
+    let over = false;
+    const failure = (): Error | undefined => this.#failure;
     return {
       [Symbol.asyncIterator]() {
         return this;
@@ -230,12 +236,16 @@ export class EventHub<E extends { type: string }> {
           if (backlog.length > 0) return { done: false, value: backlog.shift().event };
           if (ended()) {
             leave();
+            const reason = over ? undefined : failure();
+            over = true;
+            if (reason !== undefined) throw reason;
             return { done: true, value: undefined };
           }
           await new Promise<void>((resolve) => waiting.push(resolve));
         }
       },
       async return() {
+        over = true;
         leave();
         return { done: true, value: undefined };
       },

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { privateParents, resolveUnixAddress, runtimeFolder } from './address';
 import { follow } from './dispatch';
-import { fromNative, fromThrown } from './errors';
+import { fromNative, fromThrown, type PmiError } from './errors';
 import { EventHub, type MissedEvent } from './event-hub';
 import { pushNative, reportInterest, toPmiEvent, type RejectedEvent } from './events';
 import { native, type NativeListenOptions } from './native';
@@ -94,6 +94,7 @@ export class NameServer implements AsyncDisposable {
     const hub = new EventHub<NameServerEvent>({ onInterest: reportInterest(() => handle) });
     const opened = deferred<string>();
     const closed = deferred<void>();
+    let failure: PmiError | undefined;
     let handle: number;
     try {
       handle = follow(
@@ -102,11 +103,13 @@ export class NameServer implements AsyncDisposable {
           if (notice.type === 'opened') {
             hub.open();
             opened.resolve(notice.address);
-          } else if (notice.type === 'error') opened.reject(fromNative(notice));
-          else if (notice.type === 'event' || notice.type === 'missed')
+          } else if (notice.type === 'error') {
+            failure = fromNative(notice);
+            opened.reject(failure);
+          } else if (notice.type === 'event' || notice.type === 'missed')
             pushNative(hub, notice, (event) => toPmiEvent(event) as NameServerEvent);
           else if (notice.type === 'closed') {
-            hub.end();
+            hub.end(failure);
             closed.resolve();
           }
         },
@@ -121,7 +124,8 @@ export class NameServer implements AsyncDisposable {
    * The connections that are refused from now on, until the server is closed.
    *
    * @param options.signal ends the iteration with its reason
-   * @throws {@link PmiError} `ERR_PMI_OPTION`
+   * @throws {@link PmiError} `ERR_PMI_OPTION`; the iteration throws `ERR_PMI_INTERNAL` if an error inside wireup has
+   * closed the server
    */
   events(options: { signal?: AbortSignal } = {}): AsyncIterableIterator<NameServerEvent> {
     checkOptions('options', options, ['signal']);

@@ -153,6 +153,7 @@ export class PmiServer implements AsyncDisposable {
       onInterest: reportInterest(() => handle.id),
     });
     const opened = deferred<{ address: string; pmiPort: string }>();
+    let failure: PmiError | undefined;
     try {
       handle = new JobHandle(
         () => native.openServer({ ...job, ...listen, ...names }),
@@ -160,12 +161,14 @@ export class PmiServer implements AsyncDisposable {
           if (notice.type === 'opened') {
             hub.open();
             opened.resolve(notice);
-          } else if (notice.type === 'error') opened.reject(fromNative(notice));
-          else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, toPmiEvent);
+          } else if (notice.type === 'error') {
+            failure = fromNative(notice);
+            opened.reject(failure);
+          } else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, toPmiEvent);
           else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost', time: notice.time });
           else if (notice.type === 'spawn') {
             hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)));
-          } else if (notice.type === 'closed') hub.end();
+          } else if (notice.type === 'closed') hub.end(failure);
         },
       );
     } catch (error) {
@@ -235,7 +238,8 @@ export class PmiServer implements AsyncDisposable {
    * resolves. Every iterator gets every event. Events that wait for a slow reader are kept in memory. Of the
    * types that peers can repeat without end only 4,096 are kept, and a `missed` event counts the others.
    *
-   * @throws {@link PmiError} `ERR_PMI_OPTION`
+   * @throws {@link PmiError} `ERR_PMI_OPTION`; the iteration throws `ERR_PMI_INTERNAL` if an error inside wireup has closed
+   * the server
    */
   events<T extends PmiEvent['type'] = PmiEvent['type']>(
     options: EventOptions<T> = {},

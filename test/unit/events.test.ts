@@ -112,6 +112,21 @@ test('the hub also bounds the events before it is openHub', async () => {
   expect([count, last]).toEqual([MAX_WAITING_EVENTS + 1, { type: 'missed', of: 'repeated', count: 5 }]);
 });
 
+test('a failure ends every iteration after the last event, and is thrown once', async () => {
+  const hub = await openHub();
+  const early = hub.read();
+  const left = hub.read();
+  hub.push(single(1));
+  await left.return?.();
+  hub.end(new Error('the reason'));
+  expect(await early.next()).toEqual({ done: false, value: single(1) });
+  for (const events of [early, hub.read()]) {
+    await expect(events.next()).rejects.toThrow('the reason');
+    expect(await events.next()).toEqual({ done: true, value: undefined });
+  }
+  expect(await left.next()).toEqual({ done: true, value: undefined });
+});
+
 test('a reader of some types gets only these, and onInterest receives the types that any reader wants', async () => {
   const interests: (string[] | undefined)[] = [];
   const unread: Numbered[] = [];
