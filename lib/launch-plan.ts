@@ -85,7 +85,7 @@ export interface LaunchPlan {
   singleton: SingletonOptions | undefined;
   native: Omit<
     NativeLaunchOptions,
-    'singletonFd' | 'singletonPid' | 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'
+    'singletonPort' | 'singletonPid' | 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'
   >;
 }
 

@@ -50,11 +50,10 @@ function start(
     const err = open(stderr, 'pipe', 1);
     const rankOut = open(stdout, 'pipe-per-rank', size);
     const rankErr = open(stderr, 'pipe-per-rank', size);
-    const singletonFd = singleton === undefined ? -1 : native.joinSingleton(singleton.port, options.kvsname);
     given = true;
     const handle = native.launch({
       ...options,
-      singletonFd,
+      singletonPort: singleton?.port ?? 0,
       singletonPid: singleton?.pid ?? 0,
       stdoutFd: out.fds[0] ?? -1,
       stderrFd: err.fds[0] ?? -1,

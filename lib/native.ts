@@ -297,8 +297,9 @@ export interface NativeGroupOptions extends NativeProcessGroupOptions, NativeLis
 
 /** lib/launch-options.ts declares the settings of the job. */
 export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions, NativeJobSettings {
-  /** The connection of a rank that runs already; -1: none. The addon takes it over, even if the call throws. */
-  singletonFd: number;
+  /** The port of 127.0.0.1 on which a singleton waits, the program that becomes the one rank; 0: none. */
+  singletonPort: number;
+  /** The process id of the singleton. */
   singletonPid: number;
   agent: string;
   stdout: NativeOutputPlan;
@@ -418,11 +419,6 @@ export interface Native {
   stop(launch: number, graceMs: number): void;
   /** Shows a status line on the terminal of stderr, until ranks write there; empty: remove it. */
   showStatus(launch: number, line: string): void;
-  /**
-   * Connects to a singleton (MPICH's singinit). Blocks for up to 10 seconds. Returns an fd that the caller
-   * owns.
-   */
-  joinSingleton(port: number, kvsname: string): number;
   /**
    * Random bytes from the kernel. `node:crypto` provides them too, but takes longer to load than most of a
    * launch.

@@ -18,7 +18,6 @@
 #include "os/whole_file.h"
 #include "runtime/caller_notes.h"
 #include "runtime/rank_environment.h"
-#include "runtime/singleton.h"
 #include "wire/clique.h"
 
 namespace wireup::addon {
@@ -40,8 +39,8 @@ runtime::RequestId request_id(const Napi::Value& value) {
   return static_cast<runtime::RequestId>(value.As<Napi::Number>().Int64Value());
 }
 
-// An exception of ours as the JavaScript error that lib/errors.ts understands: none may reach Node, which
-// would abort.
+// Converts an exception to the JavaScript error that lib/errors.ts expects. No other exception may reach
+// Node, which would abort.
 Napi::Error to_error(Napi::Env env, const std::exception& failure) {
   Napi::Error error = Napi::Error::New(env, failure.what());
   const auto* os = dynamic_cast<const os::OsError*>(&failure);
@@ -132,12 +131,6 @@ void show_status(const Napi::CallbackInfo& info) {
   runtime(info).show_status(to_u32(info[0]), to_text(info[1]));
 }
 
-Napi::Value join_singleton(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(
-      info.Env(),
-      runtime::join_singleton(static_cast<std::uint16_t>(to_u32(info[0])), to_text(info[1])).release());
-}
-
 Napi::Value random_bytes(const Napi::CallbackInfo& info) {
   auto bytes = Napi::Buffer<std::byte>::New(info.Env(), to_u32(info[0]));
   os::fill_random({bytes.Data(), bytes.Length()});
@@ -215,8 +208,8 @@ Napi::Value is_stale_pmi_variable(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), runtime::is_stale_pmi_variable(to_text(info[0])));
 }
 
-// What this process inherits and is to hand on, in an opaque block; undefined in a worker, whose process.env
-// is its own.
+// The environment of this process for its ranks, as an opaque block; undefined in a worker, which has a
+// process.env of its own.
 Napi::Value own_environment(const Napi::CallbackInfo& info) {
   if (!os::is_main_thread()) return info.Env().Undefined();
   std::optional<std::vector<std::string>> names;
@@ -225,7 +218,8 @@ Napi::Value own_environment(const Napi::CallbackInfo& info) {
   return Napi::Buffer<char>::Copy(info.Env(), block.data(), block.size());
 }
 
-// Those of the starter by its fd; below 0 what can be found out without one.
+// The caller as the starter's notes on `fd` describe it; with a negative fd, as far as it can be found out
+// without notes.
 Napi::Value take_caller(const Napi::CallbackInfo& info) {
   const int fd = info[0].As<Napi::Number>().Int32Value();
   if (fd < 0) return to_object(info.Env(), os::recover_caller());
@@ -281,7 +275,6 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("checkWhole", check_whole);
   define("waitWritable", wait_writable);
   define("writeWhole", write_whole);
-  define("joinSingleton", join_singleton);
   define("stop", stop);
   define("connect", connect);
   define("request", request);

@@ -1,5 +1,7 @@
-// Between JavaScript values and the structs of host/. Only conversion: what a value may be is checked in
-// TypeScript; what has the wrong type here is a TypeError. Threads: the JavaScript thread's.
+// Converts between JavaScript values and the structs of native/runtime. TypeScript checks the values; here a
+// value of a wrong type is a TypeError.
+//
+// Threads: the JavaScript thread's.
 #pragma once
 
 #include <napi.h>
@@ -15,13 +17,13 @@
 
 namespace wireup::addon {
 
-// A string in JavaScript is bytes here. Bytes that are no UTF-8 are lone surrogates there, U+DC80 to U+DCFF
-// for 0x80 to 0xFF (as in Python's PEP 383), so that they come back as they were. What a user passes has
-// none: TypeScript checks it.
+// The bytes of a JavaScript string in UTF-8. The surrogates U+DC80 to U+DCFF stand for the bytes 0x80 to 0xFF
+// that are not valid UTF-8 (as in Python's PEP 383), so that any bytes survive the way there and back.
+// TypeScript refuses surrogates in strings of the user.
 std::string to_text(const Napi::Value& value);
-// No Napi::String: as a property's value that would be converted once more, by UTF-8.
+// The reverse of to_text(). Not a Napi::String: Napi::Object::Set() would convert that once more.
 Napi::Value to_string(Napi::Env env, std::string_view text);
-// Of a Uint8Array.
+// The bytes of a Uint8Array.
 std::string to_bytes(const Napi::Value& value);
 std::uint32_t to_u32(const Napi::Value& value);
 runtime::ServerOptions to_server_options(const Napi::Object& object);
@@ -32,7 +34,7 @@ runtime::ListenOptions to_listen_options(const Napi::Object& object);
 wire::UnixAddress to_unix_address(const Napi::Value& value);
 runtime::ConnectOptions to_connect_options(const Napi::Object& object);
 runtime::ClientOperation to_operation(const Napi::Value& name);
-// Items from a flat list of strings: keys and values in turn where the operation has both.
+// Makes items of a flat list of strings: keys and values in turn if the operation has both.
 std::vector<runtime::ClientItem> to_items(runtime::ClientOperation operation, const Napi::Value& words);
 std::vector<std::string> to_texts(const Napi::Value& value);
 engine::SpawnRequest to_spawn_request(const Napi::Object& object);
@@ -47,7 +49,7 @@ Napi::Array to_array(Napi::Env env, const std::vector<std::string>& strings);
 Napi::Array to_array(Napi::Env env, const std::vector<std::uint32_t>& numbers);
 Napi::Array message_table(Napi::Env env);
 Napi::Value parse_address(Napi::Env env, const std::string& text);
-// Undefined for a range that is one.
+// Undefined for a valid range; otherwise what is wrong with it.
 Napi::Value parse_host_range(Napi::Env env, const std::string& text);
 
 }  // namespace wireup::addon

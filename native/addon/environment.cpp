@@ -5,7 +5,7 @@
 namespace wireup::addon {
 namespace {
 
-// In one turn of the event loop: some milliseconds, then signals, timers and sockets have theirs.
+// In one turn of the event loop. They take some milliseconds; signals, timers and sockets need their turn.
 constexpr std::size_t kMostNotices = 1024;
 
 }  // namespace
@@ -16,7 +16,8 @@ Environment::Environment(Napi::Env env, Napi::Function on_batch)
       wake_(Wake::New(env, "wireup", 0, 1, this)),
       runtime_([this] { wake_.NonBlockingCall(); }) {
   wake_.Unref(env);
-  // Hooks run last in, first out: this one before the wake-up's own, so that nobody calls what is gone.
+  // Hooks run in reverse order: this one before that of the wake-up, which the reactor thread may use until
+  // the runtime has shut down.
   napi_add_env_cleanup_hook(env, &Environment::on_cleanup, this);
 }
 
@@ -33,7 +34,7 @@ runtime::Handle Environment::opened(runtime::Handle handle) {
 }
 
 void Environment::on_wake(Napi::Env env, Napi::Function, Environment* self, void*) {
-  // Without an environment the call is only emptying its queue at the end.
+  // Without an environment, Node is only emptying the queue at its end.
   if (static_cast<napi_env>(env) != nullptr) self->deliver(env);
 }
 
@@ -41,6 +42,8 @@ void Environment::deliver(Napi::Env env) {
   const auto [notices, more] = runtime_.take(kMostNotices);
   Napi::Array batch = Napi::Array::New(env, notices.size());
   for (std::uint32_t i = 0; i < notices.size(); ++i) {
+    // Without a scope the handles of a whole batch would pile up.
+    const Napi::HandleScope scope(env);
     batch.Set(i, to_object(env, notices[i]));
     if (std::holds_alternative<runtime::Closed>(notices[i].payload) && --open_ == 0) wake_.Unref(env);
   }

@@ -1,8 +1,12 @@
-// What one Node environment (the main thread or a worker) has of wireup: its Runtime, the callback that takes
-// the notices, and the wake-up that crosses from the reactor thread to the JavaScript thread.
+// The native side of one Node environment (the main thread or a worker): its Runtime, the callback that takes
+// the notices, and the wake-up from the reactor thread to the JavaScript thread.
 //
-// The process is kept alive while a handle is open. When the environment ends, its jobs are ended and the
-// reactor is joined before Node goes on: an agent leaves within milliseconds of its socket's end.
+// An open handle keeps the process alive. When the environment ends, its jobs are ended and the reactor
+// thread is joined before Node continues: see Runtime::shutdown().
+//
+// Exceptions: node-addon-api turns every C++ exception of a call, of the wake-up and of the module's init
+// into a JavaScript exception (NODE_ADDON_API_CPP_EXCEPTIONS_ALL). The clean-up hook and the destructor call
+// Runtime::shutdown(), which does not throw.
 //
 // Threads: the JavaScript thread's.
 #pragma once
@@ -21,10 +25,10 @@ class Environment {
   Environment& operator=(const Environment&) = delete;
 
   runtime::Runtime& runtime() { return runtime_; }
-  // A handle was given out: the process stays alive until its Closed has been told.
+  // Called for each new handle: the process stays alive until the handle's Closed has been delivered.
   runtime::Handle opened(runtime::Handle handle);
-  // Gives the callback the next batch, and whether more is left, for which it is to call again, in another
-  // turn of the event loop.
+  // Passes the next batch to the callback, and whether notices are left. If so, the callback must call
+  // deliver() again, in another turn of the event loop.
   void deliver(Napi::Env env);
 
  private:

@@ -34,7 +34,7 @@ std::int32_t i32(const Napi::Value& value) {
   return static_cast<std::int32_t>(n);
 }
 
-// What a double can count one by one.
+// Accepts the integers that a double represents exactly.
 std::uint64_t to_u64(const Napi::Value& value) {
   const double n = number(value);
   if (!(n >= 0 && n <= 9007199254740991.0))
@@ -118,7 +118,7 @@ wire::Address to_address(const Napi::Value& value) {
   return *parsed.address;
 }
 
-// Of a name server, where one is named.
+// The address of the name server, if the options have one.
 std::optional<wire::UnixAddress> to_name_server(const Napi::Object& object) {
   const Napi::Value address = object.Get("nameServer");
   return address.IsUndefined() ? std::nullopt : std::optional(to_unix_address(address));
@@ -233,16 +233,16 @@ runtime::AgentOptions to_agent_options(const Napi::Object& object) {
 
 runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
   runtime::LaunchOptions options;
-  // First, so that they are closed whatever else is wrong.
-  options.pipes->out.reset(i32(member(object, "stdoutFd")));
-  options.pipes->err.reset(i32(member(object, "stderrFd")));
-  options.pipes->rank_out = to_fds(member(object, "rankStdoutFds"));
-  options.pipes->rank_err = to_fds(member(object, "rankStderrFds"));
+  // First, so that these are closed if another option is wrong.
+  options.pipes.out.reset(i32(member(object, "stdoutFd")));
+  options.pipes.err.reset(i32(member(object, "stderrFd")));
+  options.pipes.rank_out = to_fds(member(object, "rankStdoutFds"));
+  options.pipes.rank_err = to_fds(member(object, "rankStderrFds"));
   options.group = to_group_options(object);
   options.name_server = to_name_server(object);
-  if (const std::int32_t fd = i32(member(object, "singletonFd")); fd >= 0) {
-    options.singleton = std::make_shared<os::UniqueFd>(fd);
-    options.singleton_pid = i32(member(object, "singletonPid"));
+  if (const std::uint32_t port = to_u32(member(object, "singletonPort")); port != 0) {
+    if (port > 0xffff) throw Napi::RangeError::New(object.Env(), "expected a port");
+    options.singleton = {static_cast<std::uint16_t>(port), i32(member(object, "singletonPid"))};
   }
   options.agent = to_agent_options(object);
   options.inheritance.ignored_signals = list(member(object, "ignoredSignals"), i32);
@@ -310,7 +310,7 @@ runtime::ClientOperation to_operation(const Napi::Value& name) {
 
 std::vector<runtime::ClientItem> to_items(runtime::ClientOperation operation, const Napi::Value& words) {
   std::vector<std::string> list = addon::list(words, to_text);
-  // A barrier may name its group.
+  // A barrier has its group as operand, or none.
   if (operation == runtime::ClientOperation::barrier && list.empty()) return {{}};
   if (operation == runtime::ClientOperation::finalize) return {{}};
   const bool pairs = operation == runtime::ClientOperation::put ||

@@ -7,10 +7,10 @@
 namespace wireup::addon {
 namespace {
 
-// What a byte that is no UTF-8 is in JavaScript, from 0x80 on.
+// The code unit for the byte 0x00 of this range; bytes from 0x80 on that are not valid UTF-8 use it.
 constexpr char16_t kEscape = 0xdc00;
 
-// U+FFFD in UTF-8: what Node-API makes of a lone surrogate.
+// U+FFFD in UTF-8, into which Node-API converts a lone surrogate.
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 bool is_utf8(std::string_view text) {

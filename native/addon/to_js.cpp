@@ -9,7 +9,7 @@
 namespace wireup::addon {
 namespace {
 
-// The names that lib/native.ts declares, in the order of the enumerators.
+// The names in lib/native.ts, in the order of the enumerators.
 constexpr std::array kStates{"absent", "connected", "initialized", "finalized", "disconnected"};
 constexpr std::array kEvents{"connected",    "initialized", "barrier",        "finalized", "aborted",
                              "disconnected", "rejected",    "protocol_error", "stuck"};
@@ -18,7 +18,7 @@ constexpr std::array kFailures{"exit",  "signal",  "abort",   "lost",   "early",
 constexpr std::array kPhases{"none", "initialized", "finalized"};
 constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
 
-// The last enumerator of each has the last name.
+// The last enumerator of each enum has the last name.
 static_assert(static_cast<std::size_t>(engine::RankState::disconnected) + 1 == kStates.size());
 static_assert(engine::kEventTypes == kEvents.size());
 static_assert(static_cast<std::size_t>(engine::FailureReason::agent) + 1 == kFailures.size());
@@ -93,7 +93,7 @@ Napi::Object times(Napi::Env env, const runtime::RankTimes& times) {
   return object;
 }
 
-// Fills the object of a notice by its payload.
+// Adds the payload of a notice to its object.
 struct Filler {
   Napi::Env env;
   Napi::Object& object;

@@ -14,11 +14,12 @@
 namespace wireup::runtime {
 namespace {
 
-// The agent finds its socket there.
+// The number of the agent's socket in the agent.
 constexpr int kAgentSocket = 3;
 
-// How often we look whether a signal has stopped the agent. It is killed when two looks see it so: one may
-// come when both were stopped together and only we have been let go on so far.
+// How often we check whether a signal has stopped the agent. It is killed after two checks in a row that find
+// it stopped: after one, the agent and we may have been stopped together, and only we have been continued
+// yet.
 constexpr std::chrono::milliseconds kAgentCheck{500};
 
 // An agent without ranks ends within milliseconds of its socket's end.
@@ -30,7 +31,7 @@ os::UniqueFd open_null() {
   return fd;
 }
 
-// Node ignores SIGPIPE and SIGXFSZ for itself; whatever else is ignored was meant to reach the ranks too.
+// Node ignores SIGPIPE and SIGXFSZ for itself. The caller ignores the others, and ranks are to inherit that.
 sigset_t inherited_ignored_signals() {
   sigset_t ignored = os::ignored_signals();
   sigdelset(&ignored, SIGPIPE);
@@ -40,7 +41,7 @@ sigset_t inherited_ignored_signals() {
 
 }  // namespace
 
-AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reactor_(reactor) {
+AgentLink::AgentLink(os::Reactor& reactor, Reaper& reaper, const AgentOptions& options) : reactor_(reactor) {
   os::FdPair pair = os::seqpacket_pair();
   os::UniqueFd null;
   if (fcntl(STDIN_FILENO, F_GETFD) < 0) null = open_null();
@@ -53,7 +54,7 @@ AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reacto
               {options.err < 0 ? STDERR_FILENO : options.err, STDERR_FILENO},
               {pair.second.get(), kAgentSocket}};
   spec.ignored_signals = inherited_ignored_signals();
-  process_ = std::make_unique<ChildProcess>(reactor_, spec,
+  process_ = std::make_unique<ChildProcess>(reactor_, reaper, spec,
                                             [this](const os::ExitStatus& status) { exited(status); });
   socket_ = std::make_unique<os::MessageSocket>(reactor_, std::move(pair.first),
                                                 static_cast<os::MessageSocketObserver&>(*this));
@@ -61,9 +62,9 @@ AgentLink::AgentLink(os::Reactor& reactor, const AgentOptions& options) : reacto
 }
 
 AgentLink::~AgentLink() {
-  if (watch_ != 0) reactor_.cancel(watch_);
+  reactor_.cancel(watch_);
   hang_up();
-  if (process_ && !has_ranks_) process_->wait(kUnusedLimit);
+  if (process_ && !has_ranks_) process_->give_up(kUnusedLimit);
 }
 
 void AgentLink::watch() {
@@ -72,7 +73,7 @@ void AgentLink::watch() {
     if (!process_) return;
     const bool stopped = process_->stopped();
     if (stopped && stopped_ && socket_) return process_->kill();
-    // Without its agent a guard has something to do still: it kills what that has left.
+    // Without its agent the guard still has work to do: it kills what the agent has left.
     if (stopped && stopped_) process_->go_on();
     stopped_ = stopped && !stopped_;
     watch();
@@ -98,15 +99,15 @@ void AgentLink::on_message_end(int error) {
 }
 
 void AgentLink::exited(const os::ExitStatus& status) {
-  const std::string who = "wireup-agent (pid " + std::to_string(process_->pid()) + ") ";
+  const std::string agent = "wireup-agent (pid " + std::to_string(process_->pid()) + ") ";
   std::string fault;
   if (status.signaled ? stopped_ : status.value == wire::agent::kExitStopped) {
-    fault = who + "was stopped by a signal and had to be killed";
+    fault = agent + "was stopped by a signal and had to be killed";
   } else if (status.signaled) {
     fault =
-        who + "was killed by signal " + std::to_string(status.value) + " (" + strsignal(status.value) + ")";
+        agent + "was killed by signal " + std::to_string(status.value) + " (" + strsignal(status.value) + ")";
   } else if (status.value != 0) {
-    fault = who + "ended with code " + std::to_string(status.value);
+    fault = agent + "ended with code " + std::to_string(status.value);
   }
   process_.reset();
   if (observer_ != nullptr) observer_->on_agent_exit(fault);

@@ -1,6 +1,6 @@
-// The agent of a launch as its owner has it: a child process, and the socket by which both talk
-// (wire/agent_messages.h). It may be started ahead of its launch, and then waits for its first message. One
-// that a signal has stopped holds every rank up, and is killed.
+// The launcher's end of an agent: a child process, and the socket that carries the messages of
+// wire/agent_messages.h. An agent may be started ahead of its launch; it then waits for its first message.
+// An agent that a signal has stopped would hold up every rank, so it is killed.
 //
 // Threads: the reactor's.
 #pragma once
@@ -22,43 +22,45 @@ namespace wireup::runtime {
 
 struct AgentOptions {
   std::string path;  // of wireup-agent
-  // The agent's own, copied from the owner's on the owner's thread, which may change it (setenv) while the
-  // reactor's runs.
+  // The agent's environment: a copy of the calling process's, made on the JavaScript thread, which may change
+  // the original (setenv) while the reactor thread runs.
   std::vector<std::string> environment;
-  os::InheritedContext inherited_context;  // the owner's, where it was asked for
-  int out = -1;                            // its stdout and stderr; -1: ours
+  os::InheritedContext inherited_context;  // of the calling process when the agent was asked for
+  int out = -1;                            // the agent's stdout and stderr; -1: those of the calling process
   int err = -1;
 };
 
-// None of these may destroy the link.
+// None of the methods may destroy the link.
 class AgentObserver {
  public:
   virtual ~AgentObserver() = default;
   virtual void on_agent_message(wire::agent::Message& message) = 0;
-  // No more messages come: it has hung up (0), or `error` (errno; EPROTO: it spoke nonsense).
+  // No more messages come: the agent hung up (`error` is 0), or the socket failed (errno; EPROTO: a message
+  // was malformed).
   virtual void on_agent_silent(int error) = 0;
-  // Its process has ended. Empty: in good order; otherwise how, for people.
+  // The agent's process has ended. `fault` is empty after an orderly end; otherwise it says how, for people.
   virtual void on_agent_exit(const std::string& fault) = 0;
 };
 
 class AgentLink final : os::MessageSocketObserver {
  public:
-  // Starts it. Throws os::OsError.
-  AgentLink(os::Reactor& reactor, const AgentOptions& options);
-  // Hangs up, kills it and waits for its end. One that has started no rank has a moment to end by itself
-  // first: it may have made things that it removes.
+  // Starts the agent. Throws os::OsError or std::bad_alloc; then no agent is left.
+  AgentLink(os::Reactor& reactor, Reaper& reaper, const AgentOptions& options);
+  // Hangs up, and hands the agent's process to the reaper. An agent that has started no rank has 2 seconds to
+  // end by itself, since it may have made things that it removes; any other is killed at once.
   ~AgentLink() override;
   AgentLink(const AgentLink&) = delete;
   AgentLink& operator=(const AgentLink&) = delete;
 
-  // Who is called from now on. Called before the first send(); until then nobody is.
-  void observe(AgentObserver& observer) { observer_ = &observer; }
-  // Nothing is sent once it is silent.
+  // Sets the observer. Called before the first send(). Without an observer nothing is reported.
+  void observe(AgentObserver* observer) { observer_ = observer; }
+  // Sends nothing once the agent is silent.
   void send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
-  // It ends every process of the job, and itself. False when it was silent already.
+  // Closes the socket. The agent then ends every process of the job, and itself. Returns false if the agent
+  // was silent already.
   bool hang_up();
   bool alive() const { return process_ && socket_; }
-  // Neither its process nor its words are left.
+  // The process has ended and all its messages have been delivered.
   bool gone() const { return !process_ && !socket_; }
 
  private:
@@ -72,7 +74,7 @@ class AgentLink final : os::MessageSocketObserver {
   std::unique_ptr<ChildProcess> process_;
   std::unique_ptr<os::MessageSocket> socket_;
   os::Reactor::TimerId watch_ = 0;
-  bool stopped_ = false;  // at the last look
+  bool stopped_ = false;  // at the last check
   bool has_ranks_ = false;
 };
 

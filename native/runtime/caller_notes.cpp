@@ -17,12 +17,12 @@
 namespace wireup::runtime {
 namespace {
 
-// A starter and a tool of one build read each other.
-constexpr std::size_t kMaxNotes = 1 << 20;  // what a pipe may hold for any user (pipe(7))
+// The limit of a pipe's size for any user (pipe(7)).
+constexpr std::size_t kMaxNotes = 1 << 20;
 
 using Packet = std::variant<CallerNotes>;
 
-// Of a pipe whose other end has been closed. Does not wait: what is not there is none of the starter's.
+// The bytes in a pipe whose write end is closed. Does not wait: the starter has written all before the exec.
 std::string contents(int fd) {
   std::string text(kMaxNotes, '\0');
   std::size_t size = 0;
@@ -69,7 +69,8 @@ void fields(Codec& codec, M& m) {
   codec.field(m.hidden);
 }
 
-// By a pipe: what a file may hold, one in memory too, the caller may have limited (RLIMIT_FSIZE).
+// A pipe and not a file: the caller may have limited the size of files (RLIMIT_FSIZE), also of those in
+// memory.
 int leave_notes(const CallerNotes& notes) {
   const std::string text = wire::encode_packet(Packet(notes));
   os::FdPair pipe = os::make_pipe();

@@ -1,5 +1,5 @@
-// The notes by which the starter (tools/start) hands what Node would destroy to the tool: bytes in a pipe,
-// which Node inherits.
+// Notes from the starter (tools/start) to the `wireup` command about what Node changes when it starts. They
+// are bytes in a pipe that Node inherits.
 #pragma once
 
 #include <string>
@@ -11,14 +11,14 @@ namespace wireup::runtime {
 
 struct CallerNotes {
   os::Caller caller;
-  // "NAME=value", what was taken out of Node's environment.
+  // The variables ("NAME=value") that the starter has removed from Node's environment.
   std::vector<std::string> hidden = {};
 };
 
-// An fd that survives the next exec. Throws os::OsError.
+// Writes the notes. Returns an fd that stays open across the next exec. Throws os::OsError.
 int leave_notes(const CallerNotes& notes);
 
-// Closes `fd`. Throws os::OsError for an fd without notes: then it stays as it is.
+// Reads the notes and closes `fd`. Throws os::OsError for an fd without notes, and leaves that one open.
 CallerNotes take_notes(int fd);
 
 }  // namespace wireup::runtime

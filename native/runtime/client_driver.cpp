@@ -31,7 +31,7 @@ ClientDriver::ClientDriver(os::Reactor& reactor, ConnectOptions options, Handle 
       sink_(sink),
       on_end_(std::move(on_end)),
       session_(options_.session) {
-  // Of what throws on the way, no timer and no handler may stay.
+  // No timer and no handler may survive an exception.
   try {
     open();
   } catch (...) {
@@ -62,9 +62,9 @@ void ClientDriver::start() {
   if (options_.fd >= 0) {
     struct stat status {};
     if (fstat(options_.fd, &status) < 0) return fail(fault("ERR_PMI_CONNECT", server(), errno, "fstat"));
-    // A stale PMI_FD may name a file of somebody else's in this process: that is not ours to close.
+    // A stale PMI_FD may be the number of another file of this process, which we must not close.
     if (!S_ISSOCK(status.st_mode)) return fail(fault("ERR_PMI_CONNECT", server(), ENOTSOCK, "fstat"));
-    // To fail later would close it under whoever has it: another client that read the same environment.
+    // Another client of this process uses the fd already. A later failure would close it.
     if (reactor_.watches(options_.fd)) return fail(fault("ERR_PMI_CONNECT", server(), EBUSY, "epoll_ctl"));
     fcntl(options_.fd, F_SETFD, FD_CLOEXEC);
     return connected(os::UniqueFd(options_.fd));
@@ -107,8 +107,8 @@ void ClientDriver::connected(os::UniqueFd socket) {
 
 void ClientDriver::request(RequestId first, ClientOperation operation, const std::vector<ClientItem>& items) {
   if (ended_) return;
-  // The session may answer within the call (a key that cannot be said): the effects are applied when the
-  // pairs of ids are in their places.
+  // The session may answer at once (a key that PMI cannot carry), so the effects are applied after all ids
+  // have been stored.
   for (const ClientItem& item : items) requests_.emplace_back(ask(operation, item), first++);
   apply();
 }
@@ -207,7 +207,7 @@ void ClientDriver::apply() {
   if (close) this->close();
 }
 
-// A thousand answers in one notice cost a fraction of a thousand notices.
+// Joins successive answers: a notice for each of them would cost many times as much.
 void ClientDriver::tell(engine::Answer answer, Answers& together) {
   // Answers come in the order of the requests.
   if (requests_.empty() || requests_.front().first != answer.request) return;
@@ -244,7 +244,7 @@ void ClientDriver::stop_connecting() {
 void ClientDriver::finish() {
   ended_ = true;
   cancel_timers();
-  // Our destruction is posted: the connection may be there before it.
+  // The driver is destroyed later; the connection may be established before that.
   stop_connecting();
   stream_.reset();
   sink_.notify(handle_, Closed{});

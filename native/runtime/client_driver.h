@@ -1,8 +1,9 @@
-// A PMI client on a socket: engine::ClientSession behind a connection.
+// A PMI client: a connection that feeds an engine::ClientSession.
 //
-// Threads: the reactor's. Notices go to `sink` under `handle`: Ready, an Answer a request (or Answers for
-// several that have succeeded), then Failed or Error when the connection is of no more use, and Closed at the
-// end.
+// Notices go to `sink` under `handle`: Ready, an Answer for each request (or Answers for several that have
+// succeeded), Failed or Error if the connection can no longer be used, and Closed at the end.
+//
+// Threads: the reactor's.
 #pragma once
 
 #include <deque>
@@ -22,9 +23,9 @@
 namespace wireup::runtime {
 
 struct ConnectOptions {
-  int fd = -1;  // an inherited PMI_FD, ours from now on if it is a socket; else address
-  std::optional<wire::Address> address;  // a TCP host in digits
-  std::chrono::milliseconds timeout{0};  // from connect() to the end of the handshake
+  int fd = -1;  // an inherited PMI_FD, which the driver owns if it is a socket; -1: use `address`
+  std::optional<wire::Address> address;  // a TCP host must be numeric
+  std::chrono::milliseconds timeout{0};  // from connect() to the end of the handshake; 0: none
   engine::ClientOptions session;
 };
 
@@ -37,13 +38,13 @@ enum class ClientOperation : std::uint8_t {
   lookup,
   put_node_attribute,
   get_node_attribute,
-  wait_node_attribute,  // until it has been put
+  wait_node_attribute,  // answered when the attribute has been put
   get_job_attribute,
   finalize
 };
 
-// What one request is about: a key, a service or a group, and a value or a port, where the operation has
-// them.
+// The operands of one request: a key, a service or a barrier group, and a value or a port. An operation may
+// have fewer.
 struct ClientItem {
   std::string key = {};
   std::string value = {};
@@ -51,13 +52,14 @@ struct ClientItem {
 
 class ClientDriver final : public os::StreamObserver, public os::Handler {
  public:
-  // `on_end` is called once, after the last notice; it may post this host's destruction, not destroy it.
+  // `on_end` is called once, after the last notice. It may post the destruction of the driver but must not
+  // destroy it.
   ClientDriver(os::Reactor& reactor, ConnectOptions options, Handle handle, NoticeSink& sink,
                std::function<void()> on_end);
   ~ClientDriver() override;
 
-  // One request an item, said together as far as the session's window allows. The notice that answers the
-  // first carries the id `first`, the next one first + 1, and so on.
+  // Makes one request for each item, and sends as many together as the session's window allows. The answer to
+  // the first has the id `first`, the answer to the second `first + 1`, and so on.
   void request(RequestId first, ClientOperation operation, const std::vector<ClientItem>& items);
   void spawn(RequestId id, const engine::SpawnRequest& spawn);
   void abort(std::int32_t exit_code, std::string_view message);
@@ -88,7 +90,7 @@ class ClientDriver final : public os::StreamObserver, public os::Handler {
   engine::ClientSession session_;
   engine::ClientEffects effects_;
   std::deque<std::pair<engine::RequestId, RequestId>>
-      requests_;  // the session's id and the owner's, oldest first
+      requests_;  // the session's id and the caller's, oldest first
   os::UniqueFd connecting_;
   std::unique_ptr<os::Stream> stream_;
   os::Reactor::TimerId timer_ = 0;  // the handshake's deadline

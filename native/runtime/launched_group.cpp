@@ -22,6 +22,7 @@ LaunchedGroup::LaunchedGroup(os::Reactor& reactor, std::uint32_t number, std::ui
           [this](const engine::Event& event) { this->on_event(event); },
           [this, ask = std::move(on_spawn_query)](engine::SpawnQuery query) { ask(*this, std::move(query)); },
           options_.names),
+      is_answered_(options_.group.layout.size()),
       times_(options_.group.layout.size()) {
   if (server_.address()) pmi_port_ = wire::to_pmi_port(*server_.address());
 }
@@ -49,7 +50,7 @@ wire::agent::StartRank LaunchedGroup::describe(std::uint32_t rank, std::vector<o
   if (!options_.hosts.empty()) {
     result.host = options_.hosts[node];
     result.pretend_host = options_.pretend_hosts;
-    // A name that is only pretended cannot be looked up.
+    // No look-up finds a pretended name.
     if (!options_.pretend_hosts) result.environment.push_back(host_environment(result.host));
   }
   return result;
@@ -59,12 +60,19 @@ void LaunchedGroup::started(std::uint32_t rank, std::int32_t pid) {
   outcome_.started(rank, pid);
   times_[rank].started = now();
   server_.runs_as(rank, pid);
-  ++answered_;
+  answered(rank);
 }
 
 void LaunchedGroup::start_failed(std::uint32_t rank, std::int32_t error, std::string message,
                                  bool no_program) {
   outcome_.start_failed(rank, error, std::move(message), no_program);
+  answered(rank);
+}
+
+// Once for each rank: the agent may start a rank although our message about it seemed to fail.
+void LaunchedGroup::answered(std::uint32_t rank) {
+  if (is_answered_[rank]) return;
+  is_answered_[rank] = true;
   ++answered_;
 }
 
@@ -122,7 +130,7 @@ void LaunchedGroup::settle() {
   departed_ = server_.group().departed();
 }
 
-// Whoever has come past its first barrier has been let go by all others.
+// The first barrier is complete if its number is past 0 or nothing is inside.
 bool LaunchedGroup::started_up() const {
   const engine::ProcessGroup& group = server_.group();
   for (const RankTimes& times : times_) {

@@ -1,6 +1,6 @@
-// One group of ranks of a launch: those that it was launched with, or those that a rank has spawned. A job of
-// its own: its PMI server, how its ranks end, and when what happened to them. It knows no agent: LaunchDriver
-// tells it what the agent says of its ranks.
+// One process group of a launch: the one that the launch was asked for (group 0), or one that a rank has
+// spawned. It has its PMI server, the outcome of its ranks, and the times of what happened to them. It knows
+// no agent: LaunchDriver passes on what the agent reports of its ranks.
 //
 // Threads: the reactor's.
 #pragma once
@@ -25,24 +25,24 @@ enum class PmiMode : std::uint8_t { fd, port };
 struct GroupOptions {
   engine::ProcessGroupOptions group;
   PmiMode pmi = PmiMode::fd;
-  ListenOptions listen;                        // used when pmi is port
+  ListenOptions listen;                        // used if pmi is port
   std::vector<wire::agent::Program> programs;  // by appnum
-  // Names of the layout's nodes; empty: this host's. `pretend_hosts`: the ranks' gethostname() is to say
-  // them.
+  // Names of the layout's nodes; empty: the name of this host. `pretend_hosts`: gethostname() in the ranks
+  // returns these names.
   std::vector<std::string> hosts;
-  std::vector<std::uint32_t>
-      nodes;  // the numbers that labels and names of files say; empty: the layout's own
+  // The numbers of nodes in labels and file names; empty: the layout's own.
+  std::vector<std::uint32_t> nodes;
   bool pretend_hosts = false;
   NameClient* names = nullptr;  // the launch's
   int channel_fd = kChannelFd;  // the number of PMI_FD
 };
 
-// The rank that asked for a group: its own group, and the query that is to be answered.
+// The rank that asked for a process group: the group it belongs to, and its query.
 struct Spawner {
   std::uint32_t group = 0;
   engine::QueryId query = 0;
-  std::vector<std::int32_t> errcodes =
-      {};  // that it is answered when all ranks of the new group have been started
+  // Part of the answer when all ranks of the new group have been started.
+  std::vector<std::int32_t> errcodes = {};
 };
 
 class LaunchedGroup {
@@ -50,8 +50,8 @@ class LaunchedGroup {
   using OnEvent = std::function<void(LaunchedGroup&, const engine::Event&)>;
   using OnSpawnQuery = std::function<void(LaunchedGroup&, engine::SpawnQuery)>;
 
-  // `number`: 0 for the launch's own. Its ranks are the processes from `first_task` on. `begin`: the
-  // launch's. Throws os::OsError when its server cannot listen.
+  // Its ranks are the tasks from `first_task` on. `begin` is the begin of the launch. Throws os::OsError if
+  // its server cannot listen, and std::invalid_argument for options that the engine refuses.
   LaunchedGroup(os::Reactor& reactor, std::uint32_t number, std::uint32_t first_task, GroupOptions options,
                 engine::OutcomePolicy policy, os::Reactor::Clock::time_point begin, OnEvent on_event,
                 OnSpawnQuery on_spawn_query);
@@ -61,29 +61,31 @@ class LaunchedGroup {
   std::uint32_t size() const { return options_.group.layout.size(); }
   bool has(std::uint32_t task) const { return task >= first_task_ && task - first_task_ < size(); }
 
-  // What the agent is told of a rank, and the fd of its channel, where it has one.
+  // What the agent needs to start the rank. The descriptor of the rank's channel, if it has one, is appended
+  // to `fds`.
   wire::agent::StartRank describe(std::uint32_t rank, std::vector<os::UniqueFd>& fds);
 
-  // How many ranks the agent has been asked to start: the next to ask for.
+  // How many ranks the agent has been asked to start, in the order of ranks.
   std::uint32_t asked() const { return asked_; }
   void ask() { ++asked_; }
   bool all_asked() const { return asked_ == size() || outcome_.must_end(); }
-  // Each that was asked for has been started, or could not be.
+  // Each of these has been started, or could not be.
   bool all_answered() const { return answered_ == asked_; }
 
-  // What the agent says of a rank that was asked for.
+  // Reports of the agent about ranks that were asked for.
   void started(std::uint32_t rank, std::int32_t pid);
   void start_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   const engine::RankOutcome& exited(std::uint32_t rank, engine::RankOutcome how);
 
-  // Tells the server of the ranks that will enter no barrier any more, and keeps what the ranks were doing
-  // when the group failed. After every report.
+  // Called after every report. Tells the server which ranks will enter no barrier any more, and keeps the
+  // status of the ranks when the group fails.
   void settle();
   // Every rank has exited, and it is decided why.
   bool over() const { return all_asked() && all_answered() && outcome_.settled(); }
+  // Every rank has sent init and has left its first barrier.
   bool started_up() const;
 
-  // The parts of a launch's result that are about its failure, when it is this group's, and about its ranks.
+  // The parts of a launch's result about this group's failure, and about its ranks.
   void describe_failure(LaunchResult& result) const;
   void describe_ranks(LaunchResult& result) const;
 
@@ -94,15 +96,17 @@ class LaunchedGroup {
   ServerDriver& server() { return server_; }
   const ServerDriver& server() const { return server_; }
 
-  // Of a spawned group, until its spawner has been answered.
+  // Set in a spawned group until its spawner has been answered.
   std::optional<Spawner> spawner;
-  // The agent knows its first program by this number, and the others by those that follow.
-  std::uint32_t first_program = 0;
-  // It could not be started as a whole: its ranks are no part of the launch's outcome.
+  // The agent's number for the group's first program; the others follow. Empty until the agent has been sent
+  // one of them.
+  std::optional<std::uint32_t> first_program;
+  // The group could not be started as a whole: its ranks are not part of the launch's outcome.
   bool stillborn = false;
 
  private:
   void on_event(const engine::Event& event);
+  void answered(std::uint32_t rank);
   double now() const;
 
   std::uint32_t number_;
@@ -115,12 +119,13 @@ class LaunchedGroup {
   std::string pmi_port_;
   std::uint32_t asked_ = 0;
   std::uint32_t answered_ = 0;
+  std::vector<bool> is_answered_;  // by rank
   std::vector<RankTimes> times_;
   std::uint64_t barriers_ = 0;
   std::vector<double> barrier_times_;
   bool failure_seen_ = false;
   std::optional<engine::ProcessGroupStatus> failure_status_;
-  std::vector<std::uint32_t> departed_;  // then
+  std::vector<std::uint32_t> departed_;  // when the group failed
 };
 
 }  // namespace wireup::runtime

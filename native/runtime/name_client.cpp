@@ -15,7 +15,7 @@ namespace {
 
 namespace names = wire::names;
 
-// Asked at a time: far less than the server lets wait for a reader.
+// Queries that wait for answers at a time: far less than the server queues for a slow reader.
 constexpr std::size_t kWindow = 64;
 
 }  // namespace
@@ -38,7 +38,7 @@ void NameClient::open(OnOpen on_open, std::function<void()> on_loss) {
 
 void NameClient::connect() {
   try {
-    // On a unix socket a connect that has begun is done.
+    // A unix socket is connected when its connect has begun.
     os::UniqueFd socket = os::connect_start(to_socket_address(address_));
     if (const std::string reason = why_not_trusted(socket.get()); !reason.empty()) return fail(reason, EPERM);
     stream_ = std::make_unique<os::Stream>(reactor_, std::move(socket), *this);
@@ -51,10 +51,10 @@ void NameClient::connect() {
       });
       return;
     }
-    const bool nobody = number == ENOENT || number == ECONNREFUSED;
+    const bool no_server = number == ENOENT || number == ECONNREFUSED;
     const std::string uri = wire::to_uri(address_);
     return fail(std::strerror(number) +
-                    (nobody ? ": start one there with `wireup names serve --address " + uri + "`" : ""),
+                    (no_server ? ": start one there with `wireup names serve --address " + uri + "`" : ""),
                 number, error.syscall());
   }
   stream_->send(encode(names::Hello{.kvsname = kvsname_}));
@@ -68,8 +68,8 @@ void NameClient::list(std::string after, OnPage on_page) {
   push({names::List{std::move(after)}, nullptr, std::move(on_page)});
 }
 
-void NameClient::push(SpawnQuery query) {
-  if (gone_) return query.on_answer ? query.on_answer({engine::NameError::gone}) : query.on_page(nullptr);
+void NameClient::push(Query query) {
+  if (gone_) return report_loss(query);
   waiting_.push_back(std::move(query));
   pump();
 }
@@ -96,7 +96,7 @@ void NameClient::on_bytes(os::Stream&, std::string_view bytes) {
     const auto result = framer_.next(bytes, frame);
     if (result == wire::FrameFramer::Result::more) return;
     const auto message = result == wire::FrameFramer::Result::frame ? names::decode(frame) : std::nullopt;
-    if (!message) return fail("what answers there is no name server", EPROTO);
+    if (!message) return fail("the server there is not a name server", EPROTO);
     answer(*message);
   }
 }
@@ -108,8 +108,8 @@ void NameClient::answer(const names::Message& message) {
   const auto* reply = std::get_if<names::Reply>(&message);
   const auto* page = std::get_if<names::Page>(&message);
   const bool expected = !asked_.empty() && (asked_.front().on_answer ? reply != nullptr : page != nullptr);
-  if (!expected) return fail("what answers there is no name server", EPROTO);
-  const SpawnQuery query = std::move(asked_.front());
+  if (!expected) return fail("the server there is not a name server", EPROTO);
+  Query query = std::move(asked_.front());
   asked_.pop_front();
   if (!asked_.empty()) expect_answer();
   pump();
@@ -118,36 +118,38 @@ void NameClient::answer(const names::Message& message) {
 
 void NameClient::greeted(const names::Welcome& welcome) {
   if (welcome.version != names::kProtocolVersion) {
-    return fail("the name server is of another version of wireup, which speaks " +
-                    std::to_string(welcome.version) + " where we speak " +
-                    std::to_string(names::kProtocolVersion),
+    return fail("the name server belongs to another version of wireup: its protocol version is " +
+                    std::to_string(welcome.version) + ", ours is " + std::to_string(names::kProtocolVersion),
                 EPROTO);
   }
   std::exchange(on_open_, nullptr)(std::nullopt);
 }
 
 void NameClient::on_end(os::Stream&, int error) {
-  fail(error == 0 ? "the name server has hung up" : std::strerror(error), error == 0 ? ECONNRESET : error,
-       "recv");
+  fail(error == 0 ? "the name server closed the connection" : std::strerror(error),
+       error == 0 ? ECONNRESET : error, "recv");
 }
 
 void NameClient::fail(const std::string& reason, int error, std::string syscall) {
   gone_ = true;
   stream_.reset();
   reactor_.cancel(std::exchange(timer_, 0));
+  reactor_.cancel(std::exchange(retry_, 0));
   if (on_open_) {
     const std::string message = "name server " + wire::to_uri(address_) + ": " + reason;
     return std::exchange(on_open_, nullptr)(Error{"ERR_PMI_NAME_SERVER", message, error, std::move(syscall)});
   }
   if (on_loss_) on_loss_();
-  std::deque<SpawnQuery> open = std::exchange(asked_, {});
-  for (SpawnQuery& query : std::exchange(waiting_, {})) open.push_back(std::move(query));
-  for (const SpawnQuery& query : open) {
-    if (query.on_answer) {
-      query.on_answer({engine::NameError::gone});
-    } else {
-      query.on_page(nullptr);
-    }
+  std::deque<Query> open = std::exchange(asked_, {});
+  for (Query& query : std::exchange(waiting_, {})) open.push_back(std::move(query));
+  for (Query& query : open) report_loss(query);
+}
+
+void NameClient::report_loss(Query& query) {
+  if (query.on_answer) {
+    query.on_answer({engine::NameError::gone});
+  } else {
+    query.on_page(nullptr);
   }
 }
 

@@ -51,9 +51,9 @@ void NameServer::accepted(os::UniqueFd socket) {
     if (credentials->pid != 0) peer.pid = credentials->pid;
   }
   if (peer.uid != ::geteuid()) {
-    const std::string who =
-        peer.uid ? "uid " + std::to_string(*peer.uid) : "a user whom the kernel does not tell";
-    return on_refusal_(std::move(peer), who + " is not allowed");
+    const std::string user =
+        peer.uid ? "uid " + std::to_string(*peer.uid) : "a user that the kernel does not report";
+    return on_refusal_(std::move(peer), user + " is not allowed");
   }
   if (connections_.size() >= room_) return on_refusal_(std::move(peer), "there are too many connections");
   const ConnectionId id = names_.join();
@@ -97,7 +97,7 @@ bool NameServer::greet(Connection& connection, const names::Message& message) {
   const auto* hello = std::get_if<names::Hello>(&message);
   if (hello == nullptr) return false;
   connection.stream->send(encode(names::Welcome{}));
-  // Who speaks another version reads in ours why nothing comes of it.
+  // A client of another version learns the reason from the version in our Welcome.
   if (hello->version != names::kProtocolVersion) {
     connection.stream->close_after_flush(kFlushTimeout);
     return true;

@@ -1,12 +1,12 @@
-// A name server: the published names of all launches of one user, behind a unix socket that this user alone
-// may use. What a launch has published goes when its connection ends.
+// A name server: keeps the published names of all launches of one user, and listens on a unix socket that
+// only this user may use. The names of a launch are removed when its connection ends.
 //
-// The kernel's word on the user (SO_PEERCRED) comes before the first byte is read; who is not our own user,
-// or says what no client says, loses its connection and nothing else. Bounded: names (engine::kMaxNames),
-// connections (kMaxNameClients, and half of the files that can be opened), what a connection may say at a
-// time and what may wait for it to read.
+// The server asks the kernel for the peer's user (SO_PEERCRED) before it reads a byte. It closes the
+// connection of another user, and of a client that sends a malformed message. These numbers are bounded:
+// names (engine::kMaxNames), connections (kMaxNameClients, and half of the files that can be opened), the
+// size of a message, and the bytes that wait for a slow reader.
 //
-// Threads: the reactor's. `on_refusal` may not destroy the server.
+// Threads: the reactor's.
 #pragma once
 
 #include <chrono>
@@ -27,17 +27,18 @@
 
 namespace wireup::runtime {
 
-// Each is a launch.
+// Connections; each is one launch.
 inline constexpr std::size_t kMaxNameClients = 1024;
 
-// From accept to Hello: enough for a machine that is busy, and then whoever connected has forgotten us.
+// The time from accept to Hello. It is enough for a busy machine.
 inline constexpr std::chrono::seconds kNameHello{10};
 
 class NameServer {
  public:
+  // Must not destroy the server.
   using OnRefusal = std::function<void(engine::Peer peer, std::string reason)>;
 
-  // `listen`: a unix address or a private parent. Throws os::OsError when it cannot listen.
+  // `listen` has a unix address or private parents. Throws os::OsError if the server cannot listen.
   NameServer(os::Reactor& reactor, const ListenOptions& listen, OnRefusal on_refusal,
              std::chrono::milliseconds timeout = kNameHello);
   ~NameServer();
@@ -49,8 +50,8 @@ class NameServer {
   using ConnectionId = engine::Names::Owner;
 
   struct Connection final : public os::StreamObserver {
-    Connection(NameServer& owner, ConnectionId number, engine::Peer who)
-        : server(owner), id(number), peer(std::move(who)) {}
+    Connection(NameServer& name_server, ConnectionId number, engine::Peer client)
+        : server(name_server), id(number), peer(std::move(client)) {}
     void on_bytes(os::Stream& stream, std::string_view bytes) override;
     void on_end(os::Stream&, int) override { server.forget(id); }
 
@@ -58,7 +59,7 @@ class NameServer {
     ConnectionId id;
     engine::Peer peer;
     std::string kvsname;
-    bool known = false;  // it has said Hello
+    bool known = false;  // it has sent Hello
     os::Reactor::TimerId timer = 0;
     wire::FrameFramer framer{wire::names::kMaxFrameToServer};
     std::unique_ptr<os::Stream> stream;

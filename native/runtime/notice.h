@@ -1,5 +1,5 @@
-// What the reactor thread tells the owner, in order: answers to what was asked and events, each for one
-// handle.
+// The notices that the reactor thread sends to the calling process, in order: answers to requests, and
+// events. Each is for one handle.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "engine/effects.h"
 #include "engine/outcome.h"
 #include "engine/process_group.h"
+#include "runtime/error.h"
 #include "wire/name_messages.h"
 
 namespace wireup::runtime {
@@ -20,29 +21,22 @@ namespace wireup::runtime {
 using Handle = std::uint32_t;
 using RequestId = std::uint64_t;
 
-// Why a handle failed. `code` is one of the documented ERR_PMI_ codes.
-struct Error {
-  std::string code;
-  std::string message;
-  std::int32_t error = 0;  // errno, where a system call failed
-  std::string syscall = {};
-};
-
 struct ServerOpened {
-  std::string address;   // as a URI; empty when it listens nowhere
-  std::string pmi_port;  // what ranks are handed
+  std::string address;   // as a URI; empty if the server listens nowhere
+  std::string pmi_port;  // the value of PMI_PORT for ranks
 };
 
 struct NamesListed {
   std::vector<wire::names::Row> rows;
 };
 
-// The name server has gone: no name will be published or looked up any more.
+// The connection to the name server is lost: no name will be published or looked up any more.
 struct NamesLost {};
 
 struct StatusReply {
   RequestId request;
-  std::map<std::uint32_t, engine::ProcessGroupStatus> groups;  // by number; a server has but group 0
+  // By the number of the process group; a PMI server has only group 0.
+  std::map<std::uint32_t, engine::ProcessGroupStatus> groups;
 };
 
 struct AgentReady {
@@ -53,7 +47,7 @@ struct AgentReady {
 struct RankStarted {
   std::uint32_t rank;
   std::int32_t pid;
-  std::vector<std::uint32_t> cpus;  // that it is bound to; none: it is not
+  std::vector<std::uint32_t> cpus;  // the CPUs that the rank is bound to; empty: it is not bound
 };
 
 struct RankExited {
@@ -61,66 +55,67 @@ struct RankExited {
   engine::RankOutcome outcome;
 };
 
-// Events of a kind that are not told, since as many of that kind wait as may: how many. It stands where the
-// first of them would.
+// How many events of one type were dropped because the queue was full. It stands in the queue where the first
+// of them would.
 struct EventsMissed {
   engine::EventType type;
   std::uint64_t count;
 };
 
-// All ranks of a spawned group have been started.
+// All ranks of a spawned process group have been started.
 struct GroupSpawned {};
 
-// A group could not be started: why. Nothing of it is left, or will be.
+// A process group could not be started, and why. None of its ranks is left.
 struct SpawnFailure {
   std::string message;
 };
 
-// No rank of a spawned group runs any more.
+// No rank of a spawned process group runs any more.
 struct GroupEnded {};
 
-// Ranks have written to the terminal, whose status line has gone for good.
+// Ranks have written to the terminal, which removed the status line for good.
 struct RanksPrinted {};
 
 // Milliseconds since the launch; negative: it did not happen.
 struct RankTimes {
   double started = -1;
-  double connected = -1;  // over PMI_PORT; an inherited channel is there from the start
+  double connected = -1;  // over PMI_PORT; an inherited channel is connected from the start
   double initialized = -1;
   double finalized = -1;
   double exited = -1;
 };
 
-// How many completed barriers a result tells the time of.
+// A result has the times of at most this many completed barriers.
 inline constexpr std::size_t kMaxBarrierTimes = 64;
 
 struct LaunchResult {
   std::int32_t exit_code = 0;
-  bool stopped = false;  // the owner's stop() ended ranks, or kept some from being started
+  bool stopped = false;  // the calling process's stop() ended ranks or kept some from being started
   std::optional<engine::Failure> failure;
   std::uint32_t failed_group = 0;
   engine::RankOutcome failed_rank = {};  // the outcome of the rank that the failure names
-  // The ranks when it failed, where the failure is that some were not there; and of those who are missing,
-  // those that had left.
+  // The status of the process group when it failed, if it failed because ranks were missing.
   std::optional<engine::ProcessGroupStatus> status;
+  // Those of the missing ranks that had left.
   std::vector<std::uint32_t> departed;
   double duration = 0;        // milliseconds
-  std::uint32_t victims = 0;  // in all groups
-  // Of the launch's own group.
+  std::uint32_t victims = 0;  // in all process groups
+  // The rest is about process group 0.
   std::uint64_t barriers = 0;
-  std::vector<double> barrier_times;  // of the first ones
+  std::vector<double> barrier_times;  // of the first barriers
   std::vector<engine::RankOutcome> ranks;
   std::vector<engine::RankState> states;
   std::vector<RankTimes> times;
 };
 
-// Answers of requests that were made one after the other, all successful: of `first`, first + 1, and so on.
+// The answers to requests that were made one after the other and all succeeded: `first`, first + 1, and so
+// on.
 struct Answers {
   RequestId first;
   std::vector<std::string> values;
 };
 
-// The handle is gone; nothing more comes for it.
+// The handle is gone. No notice follows.
 struct Closed {};
 
 using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, engine::Event, EventsMissed,
@@ -131,16 +126,16 @@ using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, 
 struct Notice {
   Handle handle;
   Payload payload;
-  std::uint32_t group = 0;  // of a launch, whose ranks the notice is about
-  double time = 0;          // milliseconds since the server or launch began; 0 of what has no beginning
+  std::uint32_t group = 0;  // the process group of a launch that the notice is about
+  double time = 0;          // milliseconds since the handle was opened
 };
 
-// Where the parts of host/ put their notices. Called on the reactor thread.
+// Takes the notices of the drivers. Called on the reactor thread.
 class NoticeSink {
  public:
   virtual ~NoticeSink() = default;
   virtual void notify(Handle handle, Payload payload, std::uint32_t group = 0) = 0;
-  // Events go this way: those that the owner reads are passed on, up to a bound.
+  // For events: those that the calling process reads are passed on, up to a bound.
   virtual void tell(Handle handle, const engine::Event& event, std::uint32_t group = 0) = 0;
 };
 

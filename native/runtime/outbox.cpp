@@ -4,17 +4,48 @@
 #include <utility>
 
 namespace wireup::runtime {
+namespace {
 
-void Outbox::begin(Handle handle, os::Reactor::Clock::time_point when) {
+double milliseconds_since(os::Reactor::Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - begin).count();
+}
+
+}  // namespace
+
+void Outbox::open(Handle handle, os::Reactor::Clock::time_point begin) {
+  std::list<Notice> last;
+  last.push_back({handle, Error{"ERR_PMI_INTERNAL", "out of memory"}});
+  last.push_back({handle, Closed{}});
   const std::lock_guard lock(mutex_);
-  readers_[handle].begin = when;
+  Reader& reader = readers_[handle];
+  reader.begin = begin;
+  reader.last = std::move(last);
+}
+
+void Outbox::forget(Handle handle) {
+  const std::lock_guard lock(mutex_);
+  readers_.erase(handle);
+}
+
+bool Outbox::is_open(Handle handle) {
+  const std::lock_guard lock(mutex_);
+  return find_open(handle) != nullptr;
+}
+
+Outbox::Reader* Outbox::find_open(Handle handle) {
+  const auto reader = readers_.find(handle);
+  return reader == readers_.end() || reader->second.last.empty() ? nullptr : &reader->second;
 }
 
 void Outbox::notify(Handle handle, Payload payload, std::uint32_t group) {
+  if (std::holds_alternative<Closed>(payload)) return close(handle);
   bool was_empty;
   {
     const std::lock_guard lock(mutex_);
-    was_empty = push(handle, std::move(payload), group);
+    Reader* reader = find_open(handle);
+    if (reader == nullptr) return;
+    was_empty = queue_.empty();
+    push(*reader, handle, std::move(payload), group);
   }
   if (was_empty) wake_();
 }
@@ -23,38 +54,85 @@ void Outbox::tell(Handle handle, const engine::Event& event, std::uint32_t group
   bool was_empty;
   {
     const std::lock_guard lock(mutex_);
-    Reader& reader = readers_[handle];
-    if (!reader.wanted[static_cast<std::size_t>(event.type)]) return;
-    was_empty = push(reader, handle, event, group);
+    Reader* reader = find_open(handle);
+    if (reader == nullptr || !reader->wanted[static_cast<std::size_t>(event.type)]) return;
+    was_empty = queue_.empty();
+    push(*reader, handle, event, group);
   }
   if (was_empty) wake_();
 }
 
-bool Outbox::push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group) {
-  if (!engine::is_repeatable(event)) return push(handle, event, group);
+void Outbox::push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group) {
+  if (!engine::is_repeatable(event)) return push(reader, handle, Payload(event), group);
   Waiting& waiting = reader.waiting[static_cast<std::size_t>(event.type)];
   if (waiting.count < kMaxWaitingEvents) {
+    push(reader, handle, Payload(event), group);
     ++waiting.count;
     waiting.missed = nullptr;
-    return push(handle, event, group);
+    return;
   }
   if (waiting.missed != nullptr) {
     ++waiting.missed->count;
-    return false;
+    return;
   }
-  push(handle, EventsMissed{event.type, 1}, 0);
+  push(reader, handle, EventsMissed{event.type, 1}, 0);
   waiting.missed = &std::get<EventsMissed>(queue_.back().payload);
-  return false;
 }
 
-bool Outbox::push(Handle handle, Payload payload, std::uint32_t group) {
-  double time = 0;
-  if (const auto reader = readers_.find(handle); reader != readers_.end()) {
-    time =
-        std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - reader->second.begin).count();
+void Outbox::push(Reader& reader, Handle handle, Payload payload, std::uint32_t group) {
+  queue_.push_back({handle, std::move(payload), group, milliseconds_since(reader.begin)});
+}
+
+void Outbox::close(Handle handle) noexcept {
+  bool was_empty;
+  {
+    const std::lock_guard lock(mutex_);
+    Reader* reader = find_open(handle);
+    if (reader == nullptr) return;
+    was_empty = queue_.empty();
+    reader->last.pop_front();
+    splice_last(*reader, nullptr);
   }
-  queue_.push_back({handle, std::move(payload), group, time});
-  return queue_.size() == 1;
+  if (was_empty) wake_();
+}
+
+void Outbox::close(Handle handle, Error* error) noexcept {
+  bool was_empty;
+  {
+    const std::lock_guard lock(mutex_);
+    Reader* reader = find_open(handle);
+    if (reader == nullptr) return;
+    was_empty = queue_.empty();
+    splice_last(*reader, error);
+  }
+  if (was_empty) wake_();
+}
+
+void Outbox::splice_last(Reader& reader, Error* error) noexcept {
+  if (error != nullptr) reader.last.front().payload = std::move(*error);
+  for (Notice& notice : reader.last) notice.time = milliseconds_since(reader.begin);
+  queue_.splice(queue_.end(), reader.last);
+}
+
+std::size_t Outbox::fail_all(const char* message) noexcept {
+  std::size_t count = 0;
+  bool was_empty;
+  {
+    const std::lock_guard lock(mutex_);
+    was_empty = queue_.empty();
+    for (auto& [handle, reader] : readers_) {
+      if (reader.last.empty()) continue;
+      ++count;
+      try {
+        Error error{"ERR_PMI_INTERNAL", message};
+        splice_last(reader, &error);
+      } catch (...) {
+        splice_last(reader, nullptr);
+      }
+    }
+  }
+  if (was_empty && count > 0) wake_();
+  return count;
 }
 
 Outbox::Batch Outbox::take(std::size_t most) {
@@ -63,15 +141,17 @@ Outbox::Batch Outbox::take(std::size_t most) {
   batch.notices.reserve(std::min(most, queue_.size()));
   while (!queue_.empty() && batch.notices.size() < most) {
     Notice& notice = queue_.front();
-    if (const auto reader = readers_.find(notice.handle); reader != readers_.end()) {
+    const auto entry = readers_.find(notice.handle);
+    if (entry != readers_.end()) {
+      Reader& reader = entry->second;
       if (const auto* event = std::get_if<engine::Event>(&notice.payload);
           event != nullptr && engine::is_repeatable(*event)) {
-        --reader->second.waiting[static_cast<std::size_t>(event->type)].count;
+        --reader.waiting[static_cast<std::size_t>(event->type)].count;
       } else if (const auto* missed = std::get_if<EventsMissed>(&notice.payload)) {
-        Waiting& waiting = reader->second.waiting[static_cast<std::size_t>(missed->type)];
+        Waiting& waiting = reader.waiting[static_cast<std::size_t>(missed->type)];
         if (waiting.missed == missed) waiting.missed = nullptr;
       } else if (std::holds_alternative<Closed>(notice.payload)) {
-        readers_.erase(reader);
+        readers_.erase(entry);
       }
     }
     batch.notices.push_back(std::move(notice));
@@ -83,7 +163,7 @@ Outbox::Batch Outbox::take(std::size_t most) {
 
 void Outbox::read(Handle handle, const Types& types) {
   const std::lock_guard lock(mutex_);
-  readers_[handle].wanted = types;
+  if (Reader* reader = find_open(handle)) reader->wanted = types;
 }
 
 }  // namespace wireup::runtime

@@ -1,17 +1,19 @@
-// The queue of notices between the reactor thread and the owner's: filled by one, taken in batches by the
-// other. The owner is woken only when the queue turns non-empty; while something is left it comes again by
-// itself.
+// The queue of notices from the reactor thread to the JavaScript thread. The reactor thread appends, the
+// JavaScript thread takes batches. The JavaScript thread is woken only when the queue turns non-empty; while
+// notices are left, it comes again by itself.
 //
-// What peers can repeat without end is bounded, a handle and a type of event at a time, so that those who
-// repeat one thing (strangers, say) push out nothing else: what is over the bound is counted in an
-// EventsMissed. Nothing else is ever dropped. Events of types that the owner does not read are not queued at
-// all.
+// A handle is open from open() to its Closed. Notices for any other handle are dropped. Each handle has the
+// memory for its last two notices (an Error and Closed) from the start, so that it can always be closed.
+//
+// Events that peers can repeat without end are bounded for each handle and each type of event, so that a
+// flood of one type displaces no other notice. Events over the bound are counted in an EventsMissed. No other
+// notice is ever dropped. Events of types that the calling process does not read are not queued.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
@@ -21,52 +23,81 @@
 
 namespace wireup::runtime {
 
-// Repeatable events of one type that wait for the owner: enough for one that is busy for a moment. With their
-// texts 2 MiB.
+// How many repeatable events of one type wait for a reader that is busy for a moment. They use up to 2 MiB
+// with their texts.
 inline constexpr std::size_t kMaxWaitingEvents = 4096;
 
 class Outbox final : public NoticeSink {
  public:
-  // `wake` is called on the reactor thread.
+  // `wake` is called on the thread that made the queue non-empty. It must not throw.
   explicit Outbox(std::function<void()> wake) : wake_(std::move(wake)) {}
 
-  // Any thread. What comes for the handle is told with the time since then.
-  void begin(Handle handle, os::Reactor::Clock::time_point when);
+  // Any thread. Opens the handle. Its notices carry the time since `begin`. Throws std::bad_alloc; then the
+  // handle is not open.
+  void open(Handle handle, os::Reactor::Clock::time_point begin);
+  // Any thread. Undoes open(): the handle is gone without a Closed.
+  void forget(Handle handle);
+  // Any thread.
+  bool is_open(Handle handle);
 
+  // Any thread. Throws std::bad_alloc, but never for Closed.
   void notify(Handle handle, Payload payload, std::uint32_t group = 0) override;
   void tell(Handle handle, const engine::Event& event, std::uint32_t group = 0) override;
+  // Any thread. Appends Closed. Needs no memory.
+  void close(Handle handle) noexcept;
+  // Any thread. Appends the error that `make` returns, then Closed. Needs no memory beside what `make` needs;
+  // if `make` throws, the error says "out of memory".
+  template <typename Make>
+  void fail(Handle handle, Make make) noexcept {
+    Error error;
+    bool made = false;
+    try {
+      error = make();
+      made = true;
+    } catch (...) {
+    }
+    close(handle, made ? &error : nullptr);
+  }
+  // Any thread. Fails every open handle with the same error. Returns how many were open.
+  std::size_t fail_all(const char* message) noexcept;
 
-  // Any thread. The oldest notices, `most` at most; `more`: others are left, for which there is no wake-up.
+  // Any thread. Returns the oldest notices, at most `most`. `more`: others are left, for which there will be
+  // no wake-up.
   struct Batch {
     std::vector<Notice> notices;
     bool more = false;
   };
   Batch take(std::size_t most);
 
-  // Any thread. The types of events that the owner reads, from now on; all, until it says so.
+  // Any thread. Sets the types of events that the calling process reads from now on. Before the first call it
+  // reads all.
   using Types = std::array<bool, engine::kEventTypes>;
   void read(Handle handle, const Types& types);
 
  private:
   struct Waiting {
-    std::size_t count = 0;           // repeatable ones in the queue
-    EventsMissed* missed = nullptr;  // in the queue, when the last of the type was dropped
+    std::size_t count = 0;           // repeatable events in the queue
+    EventsMissed* missed = nullptr;  // in the queue, if the last event of the type was dropped
   };
   struct Reader {
     Reader() { wanted.fill(true); }
     Types wanted;
-    os::Reactor::Clock::time_point begin = os::Reactor::Clock::now();
+    os::Reactor::Clock::time_point begin;
     std::array<Waiting, engine::kEventTypes> waiting;
+    // An Error and Closed, made by open(); empty once the handle is closed.
+    std::list<Notice> last;
   };
 
-  // True when the queue was empty.
-  bool push(Handle handle, Payload payload, std::uint32_t group);
-  bool push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group);
+  Reader* find_open(Handle handle);
+  void push(Reader& reader, Handle handle, Payload payload, std::uint32_t group);
+  void push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group);
+  void close(Handle handle, Error* error) noexcept;
+  void splice_last(Reader& reader, Error* error) noexcept;
 
   std::function<void()> wake_;
   std::mutex mutex_;
-  std::deque<Notice> queue_;
-  std::unordered_map<Handle, Reader> readers_;  // until its Closed has been taken
+  std::list<Notice> queue_;
+  std::unordered_map<Handle, Reader> readers_;  // until the handle's Closed has been taken
 };
 
 }  // namespace wireup::runtime

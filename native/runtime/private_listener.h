@@ -1,6 +1,6 @@
-// A listening unix socket in a place of its own: in a fresh private folder in the first of several folders
-// where that can be, or, where it can be in none, under an abstract name that nobody can guess. Its server
-// decides by uid who may come in.
+// Makes a listening unix socket in a fresh private folder. The folder is made in the first of several parents
+// that allows it. If none does, the socket gets a random abstract name. Its server checks the uid of each
+// peer.
 //
 // Threads: the reactor's.
 #pragma once
@@ -18,21 +18,22 @@
 
 namespace wireup::runtime {
 
-// Everybody may connect, and is refused by uid: a file's mode knows no list of users.
+// The mode of a socket for several users. Every user may connect, and the server refuses by uid, because a
+// file's mode has no list of users.
 inline constexpr mode_t kShared = S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH;
 
 struct PrivateParent {
-  std::string variable;  // which names it, for people; may be empty
+  std::string variable;  // the variable that names the parent, for people; may be empty
   std::string path;
 };
 
 struct PrivateListener {
-  std::unique_ptr<os::PrivateDirectory> directory;  // null with an abstract name; outlives the listener
+  std::unique_ptr<os::PrivateDirectory> directory;  // null with an abstract name; must outlive the listener
   std::unique_ptr<os::Listener> listener;
   wire::Address address;
 };
 
-// `shared`: every user may connect. Throws os::OsError that names each folder and its fault.
+// `shared`: every user may connect. Throws os::OsError whose text gives each folder and why it failed.
 PrivateListener listen_privately(os::Reactor& reactor, const std::vector<PrivateParent>& parents, bool shared,
                                  const os::Listener::OnAccept& on_accept);
 

@@ -18,7 +18,7 @@ std::string variable(std::string_view name, std::string_view value) {
   return result;
 }
 
-// PMI_RANK and PMI_SIZE are set beside PMI_PORT too: MPICH takes no harm, and programs look at them.
+// PMI_RANK and PMI_SIZE are set beside PMI_PORT too: MPICH ignores them there, and some programs read them.
 std::vector<std::string> common(const RankPlace& place) {
   return {
       variable("PMI_RANK", std::to_string(place.rank)),

@@ -1,5 +1,5 @@
-// The environment by which a rank finds its server. (PMI_SPAWNED is set by who answers a spawn: lib/spawn.ts,
-// lib/server.ts.)
+// The environment variables that tell a rank where its PMI server is. (lib/spawn.ts and lib/server.ts set
+// PMI_SPAWNED.)
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@
 
 namespace wireup::runtime {
 
-// The number a rank sees its channel under. Node marks the first 16 fds that it inherits as close-on-exec
-// (uv_disable_stdio_inheritance), and the next ones up to a gap: behind a gap the channel reaches a rank that
-// is started by npx or another Node program.
+// The number of a rank's channel in the rank. Node marks the first 16 fds that it inherits as close-on-exec
+// (uv_disable_stdio_inheritance), and those after them up to the first number that is not open. So the
+// channel reaches a rank that npx or another Node program starts only if a lower number above 15 is not open.
 inline constexpr int kChannelFd = 20;
 
 struct RankPlace {
@@ -25,28 +25,27 @@ struct RankPlace {
 // "NAME=value" for a rank that inherits its channel as `fd`.
 std::vector<std::string> channel_environment(const RankPlace& place, int fd);
 
-// "NAME=value" for a rank that connects to `pmi_port` and says `pmi_id`.
+// "NAME=value" for a rank that connects to `pmi_port` and sends `pmi_id`.
 std::vector<std::string> port_environment(const RankPlace& place, std::string_view pmi_port,
                                           std::string_view pmi_id);
 
-// By which MPICH names the interface of a rank on that host, as Hydra sets it.
+// The variable by which MPICH chooses the network interface of a rank on that host. Hydra sets it too.
 std::string host_environment(std::string_view host);
 
-// `common` without the variables that `own` sets or `unset` names, and then `own`: getenv() takes the first
-// of two.
+// `common` without the variables that `own` sets or `unset` names, followed by `own`. No variable is there
+// twice, because getenv() would return the first one.
 std::vector<std::string> merge_environment(const std::vector<std::string>& common,
                                            const std::vector<std::string>& own,
                                            const std::vector<std::string>& unset = {});
 
-// The environment of this process without what another process manager left behind, each variable with a NUL
-// behind it; of the variables that are named, or of all. Threads: one that no other changes the environment
-// beside.
+// The environment of this process without stale PMI variables, as one block in which a NUL follows each
+// variable. With `names`, only these variables. No other thread may change the environment meanwhile.
 std::string own_environment_block(const std::optional<std::vector<std::string>>& names);
 // The variables of such a block.
 std::vector<std::string> split_block(std::string_view block);
 
-// True for a variable that another process manager left behind and that a rank must not see: a stale PMI_FD
-// beside PMI_PORT makes MPICH use the dead fd, a stale PMI_SPAWNED=1 aborts MPI_Init.
+// Whether another process manager has set the variable, so that a rank must not inherit it: with a stale
+// PMI_FD beside PMI_PORT, MPICH uses the dead fd; a stale PMI_SPAWNED=1 aborts MPI_Init.
 bool is_stale_pmi_variable(std::string_view name);
 
 }  // namespace wireup::runtime

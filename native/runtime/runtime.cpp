@@ -1,49 +1,22 @@
 #include "runtime/runtime.h"
 
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <stdexcept>
+#include <utility>
 
 #include "os/error.h"
-#include "os/limits.h"
 #include "os/thread.h"
 #include "runtime/addresses.h"
+
+extern char** environ;
 
 namespace wireup::runtime {
 namespace {
 
-// An agent ends its job at once when its socket closes. One that has not done so by then is killed.
+// An agent ends its job at once when its socket closes. One that has not ended by then is killed.
 constexpr std::chrono::seconds kAgentTimeout{2};
-
-// The error of a system call as the owner is told it: the codes that a user can act on have names of their
-// own.
-Error to_error(const os::OsError& error, const char* code) {
-  const int number = error.code().value();
-  Error fault{code, error.what(), number, error.syscall()};
-  if (error.syscall() == "bind" && number == EADDRINUSE) fault.code = "ERR_PMI_ADDRESS_IN_USE";
-  if (number == ENAMETOOLONG) fault.code = "ERR_PMI_ADDRESS";
-  if (number == EMFILE) {
-    fault.code = "ERR_PMI_FD_LIMIT";
-    fault.message += "; the limit is " + std::to_string(os::fd_limit().soft) + ": raise it with `ulimit -n`";
-  }
-  return fault;
-}
-
-Error to_error(const std::exception_ptr& failure, const char* code) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const os::OsError& error) {
-    return to_error(error, code);
-  } catch (const Error& fault) {
-    return fault;
-  } catch (const std::invalid_argument& error) {
-    return {"ERR_PMI_OPTION", error.what()};
-  } catch (const std::exception& error) {
-    return {"ERR_PMI_INTERNAL", error.what()};
-  } catch (...) {
-    return {"ERR_PMI_INTERNAL", "an unknown exception"};
-  }
-}
 
 std::vector<std::string> own_environment() {
   std::vector<std::string> result;
@@ -64,48 +37,130 @@ auto* find(Map& map, Handle handle) {
 
 }  // namespace
 
-Runtime::Runtime(std::function<void()> wake) : outbox_(std::move(wake)) {}
+// The reactor thread
 
-Runtime::~Runtime() { shutdown(); }
-
-// What has failed may go on for the rest of a turn: Closed is the last all the same.
-void Runtime::notify(Handle handle, Payload payload, std::uint32_t group) {
-  if (!open_.contains(handle)) return;
-  if (std::holds_alternative<Closed>(payload)) open_.erase(handle);
-  outbox_.notify(handle, std::move(payload), group);
+Runtime::StopRequest::StopRequest(Runtime& owner)
+    : runtime(owner), event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (!event) throw os::OsError::last("eventfd");
 }
 
-void Runtime::tell(Handle handle, const engine::Event& event, std::uint32_t group) {
-  if (open_.contains(handle)) outbox_.tell(handle, event, group);
+void Runtime::StopRequest::send() const noexcept {
+  const std::uint64_t one = 1;
+  // The counter is far from full, so the write cannot fail.
+  [[maybe_unused]] const ssize_t ignored = ::write(event.get(), &one, sizeof one);
 }
 
-// `handle` is the owner of the function; 0: it has none.
-void Runtime::post(Handle handle, std::function<void()> function) {
-  if (shut_down_) return;
-  if (!reactor_) {
-    auto reactor = std::make_unique<os::Reactor>();
-    reactor->on_failure(
-        [this](os::Reactor::Owner owner, const std::exception_ptr& failure) { failed(owner, failure); });
-    thread_ = os::start_thread("wireup-reactor", [this, reactor = reactor.get()] { run(*reactor); });
-    reactor_ = std::move(reactor);
+// What was posted before shutdown() runs first: it may be an abort to be sent.
+void Runtime::StopRequest::on_ready(std::uint32_t) {
+  runtime.stop_requested_ = true;
+  runtime.reactor_->remove(event.get(), *this);
+  runtime.reactor_->post(0, [this] { runtime.stop_now(); });
+}
+
+void Runtime::start_thread() {
+  auto reactor = std::make_unique<os::Reactor>();
+  auto stop_request = std::make_unique<StopRequest>(*this);
+  auto reaper = std::make_unique<Reaper>(*reactor, [this] { stop_if_idle(); });
+  reactor->on_failure(
+      [this](os::Reactor::Owner owner, const std::exception_ptr& failure) { failed(owner, failure); });
+  reactor->add(stop_request->event.get(), EPOLLIN, *stop_request);
+  reactor_ = std::move(reactor);
+  stop_request_ = std::move(stop_request);
+  reaper_ = std::move(reaper);
+  try {
+    thread_ = os::start_thread("wireup-reactor", [this] { run(*reactor_); });
+  } catch (...) {
+    reaper_.reset();
+    reactor_.reset();
+    stop_request_.reset();
+    throw;
   }
+}
+
+// `handle` is the reactor's owner of the function; 0: none.
+void Runtime::post(Handle handle, os::Reactor::Function function) {
+  if (shut_down_) return;
+  if (!reactor_) start_thread();
+  if (ended_) throw std::runtime_error("the event loop has failed");
   reactor_->post(handle, std::move(function));
 }
 
-// `function` makes what the new handle stands for, whose time begins at `begin`.
-Handle Runtime::open(os::Reactor::Clock::time_point begin, std::function<void(Handle handle)> function) {
+// `function` makes what the new handle stands for. The time of its notices begins at `begin`.
+Handle Runtime::open(os::Reactor::Clock::time_point begin, os::UniqueFunction<void(Handle)> function) {
   const Handle handle = ++last_handle_;
-  outbox_.begin(handle, begin);
-  post(handle, [this, handle, function = std::move(function)] {
-    open_.insert(handle);
-    function(handle);
-  });
+  outbox_.open(handle, begin);
+  try {
+    post(handle, [this, handle, function = std::move(function)]() mutable {
+      if (outbox_.is_open(handle)) function(handle);
+    });
+  } catch (...) {
+    outbox_.forget(handle);
+    throw;
+  }
   return handle;
 }
+
+void Runtime::run(os::Reactor& reactor) noexcept {
+  for (;;) {
+    try {
+      reactor.run();
+      break;
+    } catch (...) {
+      if (stop_requested_) break;
+      // Nothing else is running, so all can go at once.
+      const std::size_t failed = outbox_.fail_all("the event loop has failed, or memory is exhausted");
+      drop_all();
+      if (failed > 0) continue;
+      // It has failed twice in a row.
+      ended_ = true;
+      outbox_.fail_all("the event loop has failed");
+      break;
+    }
+  }
+  drop_all();
+  reaper_.reset();
+}
+
+void Runtime::drop_all() noexcept {
+  clients_.clear();
+  servers_.clear();
+  name_servers_.clear();
+  joins_.clear();
+  launches_.clear();
+  name_clients_.clear();
+  owners_.clear();
+  prepared_agent_.reset();
+}
+
+void Runtime::stop_now() {
+  stopping_ = true;
+  clients_.clear();
+  servers_.clear();
+  name_servers_.clear();
+  joins_.clear();
+  prepared_agent_.reset();
+  for (auto& [handle, launch] : launches_) launch->abandon();
+  reaper_->resume();
+  reactor_->after(kAgentTimeout, [this] { reactor_->stop(); });
+  stop_if_idle();
+}
+
+void Runtime::stop_if_idle() {
+  if (stopping_ && launches_.empty() && reaper_->idle()) reactor_->stop();
+}
+
+void Runtime::shutdown() noexcept {
+  if (std::exchange(shut_down_, true) || !reactor_) return;
+  stop_request_->send();
+  thread_.join();
+}
+
+// The ends of handles
 
 void Runtime::drop(Handle handle) {
   servers_.erase(handle);
   name_servers_.erase(handle);
+  joins_.erase(handle);
   launches_.erase(handle);
   clients_.erase(handle);
   name_clients_.erase(handle);
@@ -115,19 +170,29 @@ void Runtime::drop(Handle handle) {
     reactor_->forget(entry.first);
     return true;
   });
-  if (stopping_ && launches_.empty()) reactor_->stop();
+  stop_if_idle();
 }
 
-void Runtime::fail(Handle handle, Error fault) {
-  notify(handle, std::move(fault));
-  notify(handle, Closed{});
-  // Not at once: it may be a name client that calls us.
+// Not at once: what is to be dropped may be calling us.
+void Runtime::drop_later(Handle handle) {
   reactor_->post(0, [this, handle] { drop(handle); });
 }
 
+void Runtime::fail(Handle handle, const std::exception_ptr& failure, const char* code) {
+  outbox_.fail(handle, [&] { return to_error(failure, code); });
+  drop_later(handle);
+}
+
+void Runtime::fail(Handle handle, Error error) {
+  outbox_.fail(handle, [&] { return std::move(error); });
+  drop_later(handle);
+}
+
 void Runtime::failed(os::Reactor::Owner owner, const std::exception_ptr& failure) {
-  if (owner == prepared_owner_) {
-    // The launch starts another.
+  // Ends the loop: an exit does not wait for what cannot be ended in good order.
+  if (stopping_ || (stop_requested_ && owner == 0)) std::rethrow_exception(failure);
+  if (owner != 0 && owner == prepared_owner_) {
+    // The launch will start another agent.
     reactor_->post(0, [this, owner] {
       if (owner == prepared_owner_) prepared_agent_.reset();
       reactor_->forget(owner);
@@ -136,139 +201,56 @@ void Runtime::failed(os::Reactor::Owner owner, const std::exception_ptr& failure
   }
   const auto known = owners_.find(owner);
   const Handle handle = known == owners_.end() ? static_cast<Handle>(owner) : known->second;
-  reactor_->post(0, [this, handle] { drop(handle); });
-  if (!open_.contains(handle)) return;
-  Error fault = to_error(failure, "ERR_PMI_INTERNAL");
-  if (LaunchDriver* launch = find(launches_, handle)) {
+  LaunchDriver* launch = find(launches_, handle);
+  if (launch != nullptr && outbox_.is_open(handle)) {
     try {
-      return launch->give_up("inside wireup: " + fault.message);
-    } catch (const std::exception&) {
-      // It has no result then.
-    }
-  }
-  fail(handle, std::move(fault));
-}
-
-// Where the loop itself fails, no handle can be served any more.
-void Runtime::run(os::Reactor& reactor) {
-  for (;;) {
-    try {
-      return reactor.run();
+      launch->give_up("inside wireup: " + to_error(failure, "").message);
     } catch (...) {
-      if (open_.empty()) return;
-      const std::unordered_set<Handle> open = open_;
-      for (const Handle handle : open) failed(handle, std::current_exception());
+      // The launch has no result then.
     }
   }
+  fail(handle, failure, "ERR_PMI_INTERNAL");
 }
 
-// What starts `handle`; `code` is that of a system call that fails in it.
-void Runtime::start(Handle handle, const char* code, const std::function<void()>& function) {
+// Runs what starts `handle`. `code` is for a system call that fails in it.
+template <typename Start>
+void Runtime::start(Handle handle, const char* code, Start start) {
   try {
-    function();
+    start();
   } catch (...) {
-    fail(handle, to_error(std::current_exception(), code));
+    fail(handle, std::current_exception(), code);
   }
 }
 
-// Goes on when the name server has answered, or at once with null where there is none.
+// Name servers
+
+// Calls `then` when the name server has answered, or at once with null if there is none.
 void Runtime::with_names(Handle handle, const std::optional<wire::UnixAddress>& address, std::string kvsname,
-                         std::function<void(NameClient*)> then) {
+                         WithNames then) {
   if (!address) return then(nullptr);
   NameClient* client =
       name_clients_.emplace(handle, std::make_unique<NameClient>(*reactor_, *address, std::move(kvsname)))
           .first->second.get();
   client->open(
-      [this, handle, client, then = std::move(then)](std::optional<Error> fault) {
-        if (stopping_) return;
-        if (fault) return fail(handle, *std::move(fault));
+      [this, handle, client, then = std::move(then)](std::optional<Error> error) mutable {
+        if (stopping_ || !outbox_.is_open(handle)) return;
+        if (error) return fail(handle, *std::move(error));
         then(client);
       },
-      [this, handle] { notify(handle, NamesLost{}); });
-}
-
-Handle Runtime::open_server(ServerOptions options) {
-  return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
-    const std::string kvsname = options.group.kvsname;
-    with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
-      start(handle, "ERR_PMI_LISTEN", [&] {
-        const bool on_other_machines = !options.group.auth.allowed_hosts.empty();
-        auto server = std::make_unique<ServerDriver>(
-            *reactor_, options.group, options.listen,
-            [this, handle](const engine::Event& event) { tell(handle, event); },
-            [this, handle](engine::SpawnQuery query) { notify(handle, std::move(query)); }, names);
-        ServerOpened opened;
-        if (server->address()) {
-          opened = {wire::to_uri(*server->address()),
-                    pmi_port_for_ranks(*server->address(), on_other_machines)};
-        }
-        servers_.emplace(handle, std::move(server));
-        notify(handle, std::move(opened));
-      });
-    });
-  });
-}
-
-Handle Runtime::launch(LaunchOptions options) {
-  complete(options.agent);
-  const auto begin = options.begin;
-  return open(begin, [this, options = std::move(options)](Handle handle) {
-    const std::string kvsname = options.group.group.kvsname;
-    with_names(handle, options.name_server, kvsname, [this, handle, options](NameClient* names) {
-      start(handle, "ERR_PMI_LAUNCH", [&] {
-        launches_.emplace(handle, std::make_unique<LaunchDriver>(
-                                      *reactor_, options, handle, static_cast<NoticeSink&>(*this),
-                                      [this, handle] {
-                                        notify(handle, Closed{});
-                                        reactor_->post([this, handle] { drop(handle); });
-                                      },
-                                      take_prepared(handle, options), names));
-      });
-    });
-  });
-}
-
-void Runtime::prepare_agent(AgentOptions options) {
-  complete(options);
-  // An owner of its own: no handle has that number.
-  const Handle owner = ++last_handle_;
-  post(owner, [this, owner, options = std::move(options)] {
-    if (is_prepared(options)) return;
-    prepared_agent_.reset();
-    prepared_owner_ = owner;
-    try {
-      prepared_agent_ = std::make_unique<AgentLink>(*reactor_, options);
-      prepared_options_ = options;
-    } catch (const os::OsError&) {
-      // The launch will tell.
-    }
-  });
-}
-
-// Its environment does not matter: programs have their own.
-bool Runtime::is_prepared(const AgentOptions& options) const {
-  return prepared_agent_ && prepared_agent_->alive() && prepared_options_.path == options.path &&
-         prepared_options_.inherited_context == options.inherited_context;
-}
-
-std::unique_ptr<AgentLink> Runtime::take_prepared(Handle handle, const LaunchOptions& options) {
-  const bool fits = is_prepared(options.agent) && !options.pipes->out && !options.pipes->err;
-  if (!fits) return nullptr;
-  owners_.emplace(std::exchange(prepared_owner_, 0), handle);
-  return std::move(prepared_agent_);
+      [this, handle] { outbox_.notify(handle, NamesLost{}); });
 }
 
 Handle Runtime::open_name_server(ListenOptions options) {
   return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
     start(handle, "ERR_PMI_LISTEN", [&] {
-      auto server = std::make_unique<NameServer>(*reactor_, options,
-                                                 [this, handle](engine::Peer peer, std::string reason) {
-                                                   engine::Event event{.type = engine::EventType::rejected};
-                                                   event.message = std::move(reason);
-                                                   event.peer = std::move(peer);
-                                                   tell(handle, event);
-                                                 });
-      notify(handle, ServerOpened{wire::to_uri(server->address()), {}});
+      const auto on_refusal = [this, handle](engine::Peer peer, std::string reason) {
+        engine::Event event{.type = engine::EventType::rejected};
+        event.message = std::move(reason);
+        event.peer = std::move(peer);
+        outbox_.tell(handle, event);
+      };
+      auto server = std::make_unique<NameServer>(*reactor_, options, on_refusal);
+      outbox_.notify(handle, ServerOpened{wire::to_uri(server->address()), {}});
       name_servers_.emplace(handle, std::move(server));
     });
   });
@@ -288,45 +270,174 @@ void Runtime::list_page(Handle handle, NamesListed listed) {
           return fail(handle, Error{"ERR_PMI_NAME_SERVER", "the name server has gone", ECONNRESET});
         listed.rows.insert(listed.rows.end(), page->rows.begin(), page->rows.end());
         if (!page->last) return list_page(handle, std::move(listed));
-        notify(handle, std::move(listed));
-        notify(handle, Closed{});
-        reactor_->post([this, handle] { drop(handle); });
+        outbox_.notify(handle, std::move(listed));
+        outbox_.close(handle);
+        drop_later(handle);
       });
 }
 
-Handle Runtime::connect(ConnectOptions options) {
-  return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
-    // The end may come while the client is being made; dropping is posted, so it finds the client in its
-    // place.
-    clients_.emplace(handle, std::make_unique<ClientDriver>(
-                                 *reactor_, options, handle, static_cast<NoticeSink&>(*this),
-                                 [this, handle] { reactor_->post([this, handle] { drop(handle); }); }));
+// PMI servers
+
+Handle Runtime::open_server(ServerOptions options) {
+  return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) mutable {
+    const std::optional<wire::UnixAddress> name_server = options.name_server;
+    std::string kvsname = options.group.kvsname;
+    auto listen = [this, handle, options = std::move(options)](NameClient* names) {
+      start(handle, "ERR_PMI_LISTEN", [&] {
+        const bool on_other_machines = !options.group.auth.allowed_hosts.empty();
+        auto server = std::make_unique<ServerDriver>(
+            *reactor_, options.group, options.listen,
+            [this, handle](const engine::Event& event) { outbox_.tell(handle, event); },
+            [this, handle](engine::SpawnQuery query) { outbox_.notify(handle, std::move(query)); }, names);
+        ServerOpened opened;
+        if (server->address()) {
+          opened = {wire::to_uri(*server->address()),
+                    pmi_port_for_ranks(*server->address(), on_other_machines)};
+        }
+        servers_.emplace(handle, std::move(server));
+        outbox_.notify(handle, std::move(opened));
+      });
+    };
+    with_names(handle, name_server, std::move(kvsname), std::move(listen));
   });
 }
 
 os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
   os::FdPair pair = os::stream_pair();
   os::set_nonblocking(pair.second.get(), false);
-  // std::function copies what it holds, so the fd travels in a shared box.
-  auto end = std::make_shared<os::UniqueFd>(std::move(pair.first));
-  post(server, [this, server, rank, end] {
-    ServerDriver* host = find(servers_, server);
-    if (host == nullptr) return;
+  post(server, [this, server, rank, end = std::move(pair.first)]() mutable {
+    ServerDriver* driver = find(servers_, server);
+    if (driver == nullptr) return;
     try {
-      host->adopt_channel(rank, std::move(*end));
+      driver->adopt_channel(rank, std::move(end));
     } catch (const std::exception& refusal) {
-      host->reject_channel(rank, refusal.what());
+      driver->reject_channel(rank, describe(refusal));
     }
   });
   return std::move(pair.second);
 }
 
+void Runtime::close_server(Handle server) {
+  post(server, [this, server] {
+    if (servers_.erase(server) + name_servers_.erase(server) == 0) return;
+    name_clients_.erase(server);
+    outbox_.close(server);
+  });
+}
+
+// Launches
+
+Handle Runtime::launch(LaunchOptions options) {
+  complete(options.agent);
+  const auto begin = options.begin;
+  return open(begin, [this, options = std::move(options)](Handle handle) mutable {
+    const std::optional<wire::UnixAddress> name_server = options.name_server;
+    std::string kvsname = options.group.group.kvsname;
+    with_names(handle, name_server, std::move(kvsname),
+               [this, handle, options = std::move(options)](NameClient* names) mutable {
+                 join_singleton(handle, std::move(options), names);
+               });
+  });
+}
+
+// Starts the launch when it has the connection of its singleton, if it has one.
+void Runtime::join_singleton(Handle handle, LaunchOptions options, NameClient* names) {
+  if (!options.singleton) return start_launch(handle, std::move(options), names, {});
+  start(handle, "ERR_PMI_LAUNCH", [&] {
+    const std::uint16_t port = options.singleton->port;
+    std::string kvsname = options.group.group.kvsname;
+    auto on_joined = [this, handle, names,
+                      options = std::move(options)](SingletonJoin::Result result) mutable {
+      if (result.failure) return fail(handle, result.failure, "ERR_PMI_LAUNCH");
+      start_launch(handle, std::move(options), names, std::move(result.connection));
+    };
+    joins_.emplace(
+        handle, std::make_unique<SingletonJoin>(*reactor_, port, std::move(kvsname), std::move(on_joined)));
+  });
+}
+
+void Runtime::start_launch(Handle handle, LaunchOptions options, NameClient* names, os::UniqueFd singleton) {
+  start(handle, "ERR_PMI_LAUNCH", [&] {
+    std::unique_ptr<AgentLink> agent = take_prepared(handle, options);
+    auto on_end = [this, handle] {
+      outbox_.close(handle);
+      drop_later(handle);
+    };
+    launches_.emplace(handle,
+                      std::make_unique<LaunchDriver>(LaunchDriver::Parts{.reactor = *reactor_,
+                                                                         .reaper = *reaper_,
+                                                                         .sink = outbox_,
+                                                                         .handle = handle,
+                                                                         .agent = std::move(agent),
+                                                                         .names = names,
+                                                                         .singleton = std::move(singleton)},
+                                                     std::move(options), std::move(on_end)));
+  });
+}
+
+void Runtime::prepare_agent(AgentOptions options) {
+  complete(options);
+  // A reactor owner of its own: no handle has that number.
+  const Handle owner = ++last_handle_;
+  post(owner, [this, owner, options = std::move(options)]() mutable {
+    if (is_prepared(options)) return;
+    prepared_agent_.reset();
+    prepared_owner_ = owner;
+    try {
+      prepared_agent_ = std::make_unique<AgentLink>(*reactor_, *reaper_, options);
+      prepared_options_ = std::move(options);
+    } catch (const std::exception&) {
+      // The launch will report it.
+    }
+  });
+}
+
+// The agent's environment does not matter: programs have environments of their own.
+bool Runtime::is_prepared(const AgentOptions& options) const {
+  return prepared_agent_ && prepared_agent_->alive() && prepared_options_.path == options.path &&
+         prepared_options_.inherited_context == options.inherited_context;
+}
+
+std::unique_ptr<AgentLink> Runtime::take_prepared(Handle handle, const LaunchOptions& options) {
+  const bool fits = is_prepared(options.agent) && !options.pipes.out && !options.pipes.err;
+  if (!fits) return nullptr;
+  owners_.emplace(prepared_owner_, handle);
+  prepared_owner_ = 0;
+  return std::move(prepared_agent_);
+}
+
+void Runtime::spawn(Handle launch, std::uint32_t number, SpawnOptions options) {
+  post(launch, [this, launch, number, options = std::move(options)]() mutable {
+    if (LaunchDriver* driver = find(launches_, launch)) driver->spawn(number, std::move(options));
+  });
+}
+
+void Runtime::signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks) {
+  post(launch, [this, launch, signal, ranks = std::move(ranks)] {
+    if (LaunchDriver* driver = find(launches_, launch)) driver->signal(signal, ranks);
+  });
+}
+
+void Runtime::show_status(Handle launch, std::string line) {
+  post(launch, [this, launch, line = std::move(line)] {
+    if (LaunchDriver* driver = find(launches_, launch)) driver->show_status(line);
+  });
+}
+
+void Runtime::stop(Handle launch, std::chrono::milliseconds grace) {
+  post(launch, [this, launch, grace] {
+    if (LaunchDriver* driver = find(launches_, launch)) driver->stop(grace);
+  });
+}
+
+// Servers and launches
+
 void Runtime::status(Handle handle, RequestId request) {
   post(handle, [this, handle, request] {
     if (const ServerDriver* server = find(servers_, handle)) {
-      notify(handle, StatusReply{request, {{0, server->group().status()}}});
+      outbox_.notify(handle, StatusReply{request, {{0, server->group().status()}}});
     } else if (const LaunchDriver* launch = find(launches_, handle)) {
-      notify(handle, StatusReply{request, launch->status()});
+      outbox_.notify(handle, StatusReply{request, launch->status()});
     }
   });
 }
@@ -341,82 +452,39 @@ void Runtime::answer_spawn(Handle handle, Spawner spawner, engine::SpawnAnswer a
   });
 }
 
-void Runtime::spawn(Handle launch, std::uint32_t number, SpawnOptions options) {
-  post(launch, [this, launch, number, options = std::move(options)]() mutable {
-    if (LaunchDriver* host = find(launches_, launch)) host->spawn(number, std::move(options));
-  });
-}
+// Clients
 
-void Runtime::close_server(Handle server) {
-  post(server, [this, server] {
-    if (servers_.erase(server) + name_servers_.erase(server) == 0) return;
-    name_clients_.erase(server);
-    notify(server, Closed{});
-  });
-}
-
-void Runtime::signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks) {
-  post(launch, [this, launch, signal, ranks = std::move(ranks)] {
-    if (LaunchDriver* host = find(launches_, launch)) host->signal(signal, ranks);
-  });
-}
-
-void Runtime::show_status(Handle launch, std::string line) {
-  post(launch, [this, launch, line = std::move(line)] {
-    if (LaunchDriver* host = find(launches_, launch)) host->show_status(line);
-  });
-}
-
-void Runtime::stop(Handle launch, std::chrono::milliseconds grace) {
-  post(launch, [this, launch, grace] {
-    if (LaunchDriver* host = find(launches_, launch)) host->stop(grace);
+Handle Runtime::connect(ConnectOptions options) {
+  return open(os::Reactor::Clock::now(), [this, options = std::move(options)](Handle handle) {
+    // The client may end while it is being made. It is dropped later, when it is in the map.
+    clients_.emplace(handle, std::make_unique<ClientDriver>(*reactor_, options, handle, outbox_,
+                                                            [this, handle] { drop_later(handle); }));
   });
 }
 
 void Runtime::request(Handle client, RequestId first, ClientOperation operation,
                       std::vector<ClientItem> items) {
   post(client, [this, client, first, operation, items = std::move(items)] {
-    if (ClientDriver* host = find(clients_, client)) host->request(first, operation, items);
+    if (ClientDriver* driver = find(clients_, client)) driver->request(first, operation, items);
   });
 }
 
 void Runtime::request_spawn(Handle client, RequestId id, engine::SpawnRequest spawn) {
   post(client, [this, client, id, spawn = std::move(spawn)] {
-    if (ClientDriver* host = find(clients_, client)) host->spawn(id, spawn);
+    if (ClientDriver* driver = find(clients_, client)) driver->spawn(id, spawn);
   });
 }
 
 void Runtime::abort(Handle client, std::int32_t exit_code, std::string message) {
   post(client, [this, client, exit_code, message = std::move(message)] {
-    if (ClientDriver* host = find(clients_, client)) host->abort(exit_code, message);
+    if (ClientDriver* driver = find(clients_, client)) driver->abort(exit_code, message);
   });
 }
 
 void Runtime::close_client(Handle client) {
   post(client, [this, client] {
-    if (ClientDriver* host = find(clients_, client)) host->close();
+    if (ClientDriver* driver = find(clients_, client)) driver->close();
   });
-}
-
-void Runtime::shutdown() {
-  if (shut_down_) return;
-  if (reactor_) {
-    post(0, [this] {
-      stopping_ = true;
-      clients_.clear();
-      servers_.clear();
-      name_servers_.clear();
-      for (auto& [handle, launch] : launches_) launch->abandon();
-      prepared_agent_.reset();
-      if (launches_.empty()) return reactor_->stop();
-      reactor_->after(kAgentTimeout, [this] {
-        launches_.clear();
-        reactor_->stop();
-      });
-    });
-  }
-  shut_down_ = true;
-  if (thread_.joinable()) thread_.join();
 }
 
 }  // namespace wireup::runtime

@@ -1,14 +1,16 @@
-// Everything native that one owner (a Node environment) has: the reactor thread, started with the first
-// handle, and the servers, launches, clients and name servers that live on it.
+// Everything native that one Node environment has: the reactor thread, and the servers, launches, clients and
+// name servers that live on it. The thread starts with the first handle.
 //
-// Threads: the public methods belong to the owner's thread and never wait for the reactor, but for
-// shutdown(). They post to the reactor; what comes of it is told through the outbox, in order, ending with
-// Closed for each handle. A handle that is not known (any more) is ignored: its Closed is on its way.
+// Threads: the public methods belong to the JavaScript thread. Only shutdown() waits for the reactor thread.
+// They post work to it; its notices come through the outbox, in order, and end with a Closed for each handle.
+// A method ignores a handle that is closed: its Closed is on the way.
 //
-// What throws on the reactor thread fails the handle that it was for: a Error (for a launch its
-// LaunchResult), Closed. The others go on.
+// An exception on the reactor thread fails the handle that it was for: the handle gets an Error (a launch a
+// LaunchResult) and Closed. The other handles go on. If the memory does not even suffice for that, or if the
+// loop itself fails, every handle gets an Error and Closed. No exception leaves the thread.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <exception>
 #include <functional>
@@ -16,16 +18,18 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "os/reactor.h"
+#include "os/unique_function.h"
 #include "runtime/client_driver.h"
 #include "runtime/launch_driver.h"
 #include "runtime/name_client.h"
 #include "runtime/name_server.h"
 #include "runtime/outbox.h"
+#include "runtime/reaper.h"
 #include "runtime/server_driver.h"
+#include "runtime/singleton.h"
 
 namespace wireup::runtime {
 
@@ -35,37 +39,39 @@ struct ServerOptions {
   std::optional<wire::UnixAddress> name_server;
 };
 
-class Runtime final : NoticeSink {
+class Runtime final {
  public:
-  // `wake` is called on the reactor thread when the outbox turns non-empty.
-  explicit Runtime(std::function<void()> wake);
-  ~Runtime() override;  // shutdown()
+  // `wake` is called when the outbox turns non-empty, on any thread. It must not throw.
+  explicit Runtime(std::function<void()> wake) : outbox_(std::move(wake)) {}
+  ~Runtime() { shutdown(); }
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
 
   Outbox::Batch take(std::size_t most) { return outbox_.take(most); }
-  // The types of events that the owner reads of a server or launch; all, until it says so.
+  // Sets which types of events of a server or launch are queued. Before the first call all are.
   void read_events(Handle handle, const Outbox::Types& types) { outbox_.read(handle, types); }
 
-  // Each starts the reactor thread if need be. Throws os::OsError or std::system_error when that fails.
+  // The following methods start the reactor thread if it does not run. They throw os::OsError,
+  // std::system_error or std::bad_alloc if that fails; then there is no new handle.
   Handle open_server(ServerOptions options);
   Handle launch(LaunchOptions options);
-  // Starts an agent for the next launch that can use it, ahead of that; it takes the place of the last one,
-  // where that is another that no launch has used. Where it cannot be started, the launch will say so.
+  // Starts an agent ahead of the next launch that can use it. It replaces a prepared agent that no launch has
+  // used. If the agent cannot be started, the launch will report that.
   void prepare_agent(AgentOptions options);
   Handle connect(ConnectOptions options);
   Handle open_name_server(ListenOptions options);
-  // NamesListed, or a Error; then Closed.
+  // Answered by NamesListed or an Error, then Closed.
   Handle list_names(wire::UnixAddress address);
 
-  // The end of a new channel that the child of `rank` is to inherit; the caller owns it. Throws os::OsError.
-  // When the rank has a connection already, the channel is closed at the other end, and a `rejected` event
-  // says so.
+  // Makes a channel for the rank and returns the end that the rank's process is to inherit; the caller owns
+  // it. Throws os::OsError. If the rank already has a connection, the server closes its end and reports a
+  // `rejected` event.
   os::UniqueFd open_channel(Handle server, std::uint32_t rank);
   // Of a server or a launch.
   void status(Handle handle, RequestId request);
-  // The answer to a spawn that a rank of the server, or of a launch's group, has asked for; of a launch one
-  // that says why not.
+  // Answers a spawn that a rank of the server or launch has asked for. Of a launch, only to refuse it.
   void answer_spawn(Handle handle, Spawner spawner, engine::SpawnAnswer answer);
-  // Of a launch, the answer that starts a group: LaunchDriver::start_process().
+  // Starts the process group that a rank of the launch has asked for: see LaunchDriver::spawn().
   void spawn(Handle launch, std::uint32_t number, SpawnOptions options);
   // Of a PMI server or a name server.
   void close_server(Handle server);
@@ -79,43 +85,67 @@ class Runtime final : NoticeSink {
   void abort(Handle client, std::int32_t exit_code, std::string message);
   void close_client(Handle client);
 
-  // Ends every job without grace, closes everything and joins the reactor. Nothing is told any more.
-  void shutdown();
+  // Ends every job without grace, closes everything and joins the reactor thread. Waits a few milliseconds
+  // for agents that work, at most about 3 seconds for others. There are no notices afterwards.
+  void shutdown() noexcept;
 
  private:
-  void notify(Handle handle, Payload payload, std::uint32_t group = 0) override;
-  void tell(Handle handle, const engine::Event& event, std::uint32_t group = 0) override;
-  void post(Handle handle, std::function<void()> function);
-  Handle open(os::Reactor::Clock::time_point begin, std::function<void(Handle handle)> function);
+  using WithNames = os::UniqueFunction<void(NameClient*)>;
+
+  // An event of its own, so that shutdown() needs no memory to reach the reactor thread.
+  struct StopRequest final : os::Handler {
+    explicit StopRequest(Runtime& owner);  // throws os::OsError
+    void send() const noexcept;
+    void on_ready(std::uint32_t events) override;
+
+    Runtime& runtime;
+    os::UniqueFd event;
+  };
+
+  void start_thread();
+  void post(Handle handle, os::Reactor::Function function);
+  Handle open(os::Reactor::Clock::time_point begin, os::UniqueFunction<void(Handle)> function);
   void drop(Handle handle);
-  void fail(Handle handle, Error fault);
-  void run(os::Reactor& reactor);
+  void drop_later(Handle handle);
+  void drop_all() noexcept;
+  void fail(Handle handle, const std::exception_ptr& failure, const char* code);
+  void fail(Handle handle, Error error);
+  void run(os::Reactor& reactor) noexcept;
+  void stop_now();
+  void stop_if_idle();
   void failed(os::Reactor::Owner owner, const std::exception_ptr& failure);
-  void start(Handle handle, const char* code, const std::function<void()>& function);
+  template <typename Start>
+  void start(Handle handle, const char* code, Start start);
   void with_names(Handle handle, const std::optional<wire::UnixAddress>& address, std::string kvsname,
-                  std::function<void(NameClient*)> then);
+                  WithNames then);
+  void join_singleton(Handle handle, LaunchOptions options, NameClient* names);
+  void start_launch(Handle handle, LaunchOptions options, NameClient* names, os::UniqueFd singleton);
   void list_page(Handle handle, NamesListed listed);
   bool is_prepared(const AgentOptions& options) const;
   std::unique_ptr<AgentLink> take_prepared(Handle handle, const LaunchOptions& options);
 
   Outbox outbox_;
   std::unique_ptr<os::Reactor> reactor_;
+  std::unique_ptr<StopRequest> stop_request_;
   std::thread thread_;
   Handle last_handle_ = 0;
   bool shut_down_ = false;
+  std::atomic<bool> ended_ = false;  // the loop has failed for good
 
-  // Owned by the reactor thread.
+  // The following members belong to the reactor thread.
+  bool stop_requested_ = false;
   bool stopping_ = false;
-  std::unordered_set<Handle> open_;  // those whose Closed has not been told
-  std::unordered_map<os::Reactor::Owner, Handle>
-      owners_;  // of agents that were started ahead, the launches that have them
+  std::unique_ptr<Reaper> reaper_;  // from start_thread() on
+  // Agents that were started ahead have reactor owners of their own: the launches that use them now.
+  std::unordered_map<os::Reactor::Owner, Handle> owners_;
   os::Reactor::Owner prepared_owner_ = 0;
   std::unordered_map<Handle, std::unique_ptr<NameServer>> name_servers_;
-  std::unordered_map<Handle, std::unique_ptr<NameClient>>
-      name_clients_;  // of the server or launch of that handle
+  // By the handle of the server or launch that uses the client.
+  std::unordered_map<Handle, std::unique_ptr<NameClient>> name_clients_;
   std::unordered_map<Handle, std::unique_ptr<ServerDriver>> servers_;
   AgentOptions prepared_options_;
   std::unique_ptr<AgentLink> prepared_agent_;
+  std::unordered_map<Handle, std::unique_ptr<SingletonJoin>> joins_;
   std::unordered_map<Handle, std::unique_ptr<LaunchDriver>> launches_;
   std::unordered_map<Handle, std::unique_ptr<ClientDriver>> clients_;
 };

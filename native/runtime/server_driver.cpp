@@ -19,8 +19,8 @@
 namespace wireup::runtime {
 namespace {
 
-// Of replies to one connection: room for hundreds of requests without a read between, each answered with less
-// than 2 KiB.
+// Bytes of replies that wait for one peer. A reply is shorter than 2 KiB, so a client may send hundreds of
+// requests before it reads.
 constexpr std::size_t kMostUnread = 1 << 20;
 
 bool is_shared(const engine::AuthPolicy& policy) {
@@ -29,8 +29,8 @@ bool is_shared(const engine::AuthPolicy& policy) {
   });
 }
 
-// Each rank has a file of its own. Of those that can be opened beside them strangers together hold half at
-// most: the rest is for what the process does else.
+// Each rank needs an open file. Unidentified connections may use at most half of the others that can be
+// opened; the rest is for the other work of the process.
 engine::ProcessGroupOptions prepared(engine::ProcessGroupOptions options, bool listens,
                                      bool names_elsewhere) {
   options.names_elsewhere = names_elsewhere;
@@ -104,8 +104,10 @@ void ServerDriver::listen_at(const wire::Address& address) {
 
 ServerDriver::Connection& ServerDriver::new_connection(os::UniqueFd socket) {
   if (free_.empty()) {
-    free_.push_back(static_cast<engine::ConnectionId>(connections_.size()));
     connections_.emplace_back();
+    // So that a connection that ends needs no memory.
+    free_.reserve(connections_.capacity());
+    free_.push_back(static_cast<engine::ConnectionId>(connections_.size() - 1));
   }
   const engine::ConnectionId id = free_.back();
   auto connection = std::make_unique<Connection>(*this, id);
@@ -154,7 +156,7 @@ void ServerDriver::accepted(os::UniqueFd socket) {
   try {
     peer = identify_(socket.get());
   } catch (const os::OsError&) {
-    return;  // it has ended already, and the kernel says no more whose it was
+    return;  // it has ended, and the kernel no longer knows whose it was
   }
   at_the_door_.emplace(Waiting{std::move(socket), std::move(peer)});
   open_door();
@@ -191,15 +193,15 @@ void ServerDriver::admit(os::UniqueFd socket, engine::Peer peer) {
 
 void ServerDriver::Connection::on_bytes(os::Stream&, std::string_view bytes) {
   if (closing) return;
-  host.group_.receive(id, bytes, host.effects_);
-  host.apply();
+  driver.group_.receive(id, bytes, driver.effects_);
+  driver.apply();
 }
 
 void ServerDriver::Connection::on_end(os::Stream&, int error) {
-  // Any other error is how the peer has gone.
-  host.ended(*this, error == ENOBUFS
-                        ? "it left " + std::to_string(kMostUnread >> 20) + " MiB of replies unread"
-                        : "");
+  // With any other error it is the peer that has ended the connection.
+  driver.ended(*this, error == ENOBUFS
+                          ? "it left " + std::to_string(kMostUnread >> 20) + " MiB of replies unread"
+                          : "");
 }
 
 void ServerDriver::ended(Connection& connection, std::string cut_off) {
@@ -213,10 +215,10 @@ void ServerDriver::ended(Connection& connection, std::string cut_off) {
 }
 
 void ServerDriver::apply() {
-  // The events are moved out first because an owner may act on this host from within.
+  // The effects are copied first: a callback may call this driver, which fills effects_ again.
   std::vector<engine::Event> events;
   std::vector<engine::SpawnQuery> queries;
-  std::vector<engine::NameQuery> name_questions;
+  std::vector<engine::NameQuery> name_queries;
   for (const engine::Effect& effect : effects_.list()) {
     if (const auto* send = engine::as<engine::Send>(effect)) {
       if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
@@ -227,7 +229,7 @@ void ServerDriver::apply() {
     } else if (const auto* query = engine::as<engine::SpawnQuery>(effect)) {
       queries.push_back(*query);
     } else if (const auto* query = engine::as<engine::NameQuery>(effect)) {
-      name_questions.push_back(*query);
+      name_queries.push_back(*query);
     } else {
       events.push_back(*engine::as<engine::Event>(effect));
     }
@@ -235,7 +237,7 @@ void ServerDriver::apply() {
   effects_.clear();
   arm_timer();
   for (const engine::Event& event : events) on_event_(event);
-  for (engine::NameQuery& query : name_questions) ask(std::move(query));
+  for (engine::NameQuery& query : name_queries) ask(std::move(query));
   for (engine::SpawnQuery& query : queries) {
     if (on_spawn_query_) {
       on_spawn_query_(std::move(query));
@@ -243,7 +245,7 @@ void ServerDriver::apply() {
       answer_spawn(query.id, {.rc = engine::kFail, .message = "not_supported"});
     }
   }
-  // A connection whose rank is known has given its place up.
+  // A connection that has identified itself no longer takes a place.
   const auto has_identified = [](const engine::Event& event) {
     return event.type == engine::EventType::connected;
   };

@@ -1,8 +1,9 @@
-// A job's PMI server on sockets: engine::ProcessGroup behind a listener and inherited channels. Carries out
-// the engine's effects and feeds it bytes, ends and time.
+// The PMI server of a process group: connects an engine::ProcessGroup to a listener and to inherited
+// channels. It passes the bytes, the ends of connections and the time to the engine, and carries out the
+// effects.
 //
-// Threads: the reactor's. Events go to `on_event` and queries to `on_spawn_query`, called last in a turn's
-// effects; neither may destroy the host.
+// Threads: the reactor's. `on_event` and `on_spawn_query` are called after the other effects of an input;
+// they must not destroy the driver.
 #pragma once
 
 #include <functional>
@@ -25,33 +26,33 @@ namespace wireup::runtime {
 class NameClient;
 
 struct ListenOptions {
-  // Where to listen; empty: nowhere, channels only. A TCP host must be an address in digits.
+  // Where to listen; empty: nowhere, ranks have channels only. A TCP host must be numeric.
   std::optional<wire::Address> address;
-  // TCP: the ports to choose from, the first and the last, where the address says 0.
+  // The first and the last port to try, for a TCP address with port 0.
   std::optional<std::pair<std::uint16_t, std::uint16_t>> ports = {};
-  // Instead of an address: a unix socket in a fresh private folder in the first of these where that can be,
-  // or under an abstract name.
+  // If not empty, used instead of the address: see listen_privately().
   std::vector<PrivateParent> private_parents = {};
 };
 
 class ServerDriver {
  public:
   using OnEvent = std::function<void(const engine::Event&)>;
-  // Whoever is asked answers by answer_spawn(), now or later.
+  // The query is answered by answer_spawn(), at once or later.
   using OnSpawnQuery = std::function<void(engine::SpawnQuery)>;
 
-  // Without `on_spawn_query` every spawn is refused. With `names`, which outlives the host, that is whom
-  // ranks' names are asked of. Throws os::OsError when it cannot listen.
+  // Without `on_spawn_query` every spawn is refused. With `names`, which must outlive the driver, published
+  // names are kept by that name server. Throws os::OsError if it cannot listen, and std::invalid_argument for
+  // options that the engine refuses.
   ServerDriver(os::Reactor& reactor, engine::ProcessGroupOptions options, const ListenOptions& listen,
                OnEvent on_event, OnSpawnQuery on_spawn_query = nullptr, NameClient* names = nullptr);
   ~ServerDriver();
 
-  // Makes the channel of `rank`: keeps one end, returns the one that the rank inherits. Throws os::OsError.
+  // Makes the channel of `rank` and returns the end that the rank inherits. Throws os::OsError.
   os::UniqueFd open_channel(std::uint32_t rank);
-  // The same with a pair that was made elsewhere: the server's end of it. Throws os::OsError, and
-  // std::logic_error when the rank has a connection.
+  // Takes the server's end of a channel that was made elsewhere. Throws os::OsError, and std::logic_error if
+  // the rank has a connection.
   void adopt_channel(std::uint32_t rank, os::UniqueFd end);
-  // Its channel has not been adopted: told and counted as a refusal.
+  // Reports and counts a refusal: the channel was not adopted.
   void reject_channel(std::uint32_t rank, std::string reason);
 
   // The rank's process has ended.
@@ -59,29 +60,33 @@ class ServerDriver {
 
   void answer_spawn(engine::QueryId id, const engine::SpawnAnswer& answer);
 
-  // Where it really listens; empty when nowhere.
+  // Where it listens, with the port that the kernel has chosen; empty if nowhere.
   const std::optional<wire::Address>& address() const { return address_; }
-  // The private folder of its socket; empty where there is none.
+  // The private folder of its socket; empty if there is none.
   std::string private_folder() const { return directory_ ? directory_->path() : std::string(); }
   const engine::ProcessGroup& group() const { return group_; }
 
-  // Which process a rank is, and which one starts ranks that are not known yet.
+  // Tells the engine which process a rank is, and which process starts the others.
   void runs_as(std::uint32_t rank, std::int32_t pid) { group_.runs_as(rank, pid); }
   void started_by(std::int32_t pid) { group_.started_by(pid); }
 
  private:
   struct Connection final : public os::StreamObserver {
-    Connection(ServerDriver& owner, engine::ConnectionId number) : host(owner), id(number) {}
+    Connection(ServerDriver& server, engine::ConnectionId number) : driver(server), id(number) {}
     void on_bytes(os::Stream& stream, std::string_view bytes) override;
     void on_end(os::Stream& stream, int error) override;
 
-    ServerDriver& host;
+    ServerDriver& driver;
     engine::ConnectionId id;
-    bool closing = false;              // the engine has closed it and forgotten it
-    std::optional<os::Stream> stream;  // from new_connection() on
+    bool closing = false;              // the engine has closed the connection and forgotten it
+    std::optional<os::Stream> stream;  // set by new_connection()
   };
 
-  // Accepted, but there is no place for it yet; the listener is held meanwhile.
+  // A connection that was accepted but has no place yet. The listener is held meanwhile, for all sources: the
+  // kernel's backlog has the connections of all sources in one order, so the next source's connection can be
+  // reached only by accepting those before it, and each of these would need a place or be refused, although
+  // it may be a rank. The hold is short: it ends when the oldest unidentified connection is
+  // AuthPolicy::eviction_age old (250 ms), and only peers that may connect at all take places.
   struct Waiting {
     os::UniqueFd socket;
     engine::Peer peer;
@@ -104,7 +109,7 @@ class ServerDriver {
   OnEvent on_event_;
   OnSpawnQuery on_spawn_query_;
   NameClient* names_;
-  // Answers about names may come when we have gone.
+  // Answers of the name server may come after the driver has been destroyed.
   std::shared_ptr<void> alive_ = std::make_shared<char>();
   std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
   std::unique_ptr<os::Listener> listener_;

@@ -1,11 +1,11 @@
 #include "runtime/singleton.h"
 
-#include <poll.h>
-#include <unistd.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include <cerrno>
-#include <chrono>
 #include <string_view>
+#include <utility>
 
 #include "os/error.h"
 #include "os/socket_address.h"
@@ -16,65 +16,104 @@
 namespace wireup::runtime {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using wire::AttributeId;
 
-// The program waits for us in a blocking read; it is on this machine and has nothing else to do.
-constexpr std::chrono::seconds kTimeout{10};
+constexpr const char* kSubject = "the singleton";
 
-void write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t size = ::write(fd, text.data(), text.size());
-    if (size < 0 && errno != EINTR) throw os::OsError::last("write", "the singleton");
-    if (size > 0) text.remove_prefix(static_cast<std::size_t>(size));
-  }
-}
-
-// Byte by byte: what comes behind the line is the server's to read.
-std::string read_line(int fd, Clock::time_point deadline) {
-  std::string line;
-  for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    pollfd entry{fd, POLLIN, 0};
-    if (left <= 0 || ::poll(&entry, 1, static_cast<int>(left)) == 0)
-      throw os::OsError(ETIMEDOUT, "read", "the singleton");
-    char byte = 0;
-    const ssize_t size = ::read(fd, &byte, 1);
-    if (size < 0 && errno != EINTR) throw os::OsError::last("read", "the singleton");
-    if (size == 0) throw os::OsError(ECONNRESET, "read", "the singleton");
-    if (size < 0) continue;
-    if (byte == '\n') return line;
-    line += byte;
-    if (line.size() > wire::kMaxLine) throw os::OsError(EPROTO, "read", "the singleton");
-  }
+// The lines are shorter than any send buffer, so a connected socket takes each of them at once.
+void send_line(int socket, std::string_view line) {
+  const ssize_t size = ::send(socket, line.data(), line.size(), MSG_NOSIGNAL);
+  if (size < 0) throw os::OsError::last("send", kSubject);
+  if (static_cast<std::size_t>(size) != line.size()) throw os::OsError(EPROTO, "send", kSubject);
 }
 
 }  // namespace
 
-os::UniqueFd join_singleton(std::uint16_t port, const std::string& kvsname) {
-  const auto deadline = Clock::now() + kTimeout;
+SingletonJoin::SingletonJoin(os::Reactor& reactor, std::uint16_t port, std::string kvsname,
+                             OnJoined on_joined, std::chrono::milliseconds timeout)
+    : reactor_(reactor), kvsname_(std::move(kvsname)), on_joined_(std::move(on_joined)) {
   const auto address = os::SocketAddress::numeric("127.0.0.1", port);
-  os::UniqueFd socket =
-      os::connect_blocking(*address, static_cast<int>(std::chrono::milliseconds(kTimeout).count()));
-  if (const std::string fault = why_not_trusted(socket.get()); !fault.empty()) {
-    throw os::OsError(EPERM, "connect", address->text() + " (" + fault + ")");
+  address_ = address->text();
+  socket_ = os::connect_start(*address);
+  reactor_.add(socket_.get(), EPOLLOUT, *this);
+  try {
+    timer_ = reactor_.after(timeout, [this] {
+      timer_ = 0;
+      finish({.failure = std::make_exception_ptr(os::OsError(ETIMEDOUT, "read", kSubject))});
+    });
+  } catch (...) {
+    stop();
+    throw;
   }
-  write_all(socket.get(), "cmd=singinit authtype=none\n");
-  const std::string line = read_line(socket.get(), deadline);
-  const wire::Parsed said = wire::parse_v1(line, wire::Direction::to_server);
-  if (said.status != wire::ParseStatus::ok || said.spec->id != wire::MessageId::singinit ||
-      said.integer(AttributeId::pmi_version) != 1) {
-    throw os::OsError(EPROTO, "read", "the singleton");
+}
+
+SingletonJoin::~SingletonJoin() { stop(); }
+
+void SingletonJoin::stop() {
+  reactor_.cancel(std::exchange(timer_, 0));
+  if (socket_) reactor_.remove(socket_.get(), *this);
+}
+
+void SingletonJoin::on_ready(std::uint32_t) {
+  try {
+    if (!greeted_) return greet();
+    if (!read_line()) return;
+    answer();
+  } catch (const os::OsError&) {
+    return finish({.failure = std::current_exception()});
+  }
+  stop();
+  finish({.connection = std::move(socket_)});
+}
+
+void SingletonJoin::greet() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+    throw os::OsError::last("getsockopt", address_);
+  if (error != 0) throw os::OsError(error, "connect", address_);
+  if (const std::string reason = why_not_trusted(socket_.get()); !reason.empty())
+    throw os::OsError(EPERM, "connect", address_ + " (" + reason + ")");
+  send_line(socket_.get(), "cmd=singinit authtype=none\n");
+  greeted_ = true;
+  reactor_.modify(socket_.get(), EPOLLIN, *this);
+}
+
+// Reads byte by byte: what follows the line is for the PMI server. Returns true at the end of the line.
+bool SingletonJoin::read_line() {
+  for (;;) {
+    char byte = 0;
+    const ssize_t size = ::recv(socket_.get(), &byte, 1, 0);
+    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) throw os::OsError::last("recv", kSubject);
+    if (size == 0) throw os::OsError(ECONNRESET, "recv", kSubject);
+    if (byte == '\n') return true;
+    line_ += byte;
+    if (line_.size() > wire::kMaxLine) throw os::OsError(EPROTO, "recv", kSubject);
+  }
+}
+
+void SingletonJoin::answer() {
+  const wire::Parsed parsed = wire::parse_v1(line_, wire::Direction::to_server);
+  if (parsed.status != wire::ParseStatus::ok || parsed.spec->id != wire::MessageId::singinit ||
+      parsed.integer(AttributeId::pmi_version) != 1) {
+    throw os::OsError(EPROTO, "recv", kSubject);
   }
   std::string answer;
   wire::MessageWriter(answer, wire::MessageId::singinit_info)
       .add(AttributeId::rc, 0)
       .add(AttributeId::versionok, "yes")
       .add(AttributeId::stdio, "no")
-      .add(AttributeId::kvsname, kvsname)
+      .add(AttributeId::kvsname, kvsname_)
       .end();
-  write_all(socket.get(), answer);
-  return socket;
+  send_line(socket_.get(), answer);
+}
+
+void SingletonJoin::finish(Result result) {
+  stop();
+  OnJoined on_joined = std::move(on_joined_);
+  on_joined(std::move(result));
 }
 
 }  // namespace wireup::runtime

@@ -59,19 +59,3 @@ it.each([
     lines: [line, 'alive', ''],
   });
 });
-
-it('an exception on the reactor thread during a job ends the ranks, and the result of the job reports it', async () => {
-  const { code, stderr, stdout } = await child(`
-    const good = await PmiServer.listen({ size: 1, address: 'tcp' });
-    const job = await launch({ program: 'sleep', args: ['1000'], ranks: 1 });
-    await job.started;
-    addon.spawn(seen.handle, 1, 0, 1, { ...seen.options, kvsname: 'not a word' }, []);
-    const { exitCode, failure } = await job.result;
-    console.log(exitCode, failure.reason, failure.message);
-    await expectAlive(good);`);
-  expect({ code, stderr, lines: stdout.split('\n') }).toEqual({
-    code: 0,
-    stderr: '',
-    lines: [expect.stringMatching(/^[1-9]\d* agent inside wireup: kvsname: /) as string, 'alive', ''],
-  });
-});

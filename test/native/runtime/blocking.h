@@ -14,7 +14,7 @@
 
 namespace wireup::test {
 
-// Far beyond what anything here takes, also under sanitizers on a busy machine.
+// Much more than any step needs, even under sanitizers on a busy machine.
 inline constexpr int kTimeoutMs = 20'000;
 
 inline bool wait_readable(int fd, int timeout_ms = kTimeoutMs) {
@@ -22,7 +22,7 @@ inline bool wait_readable(int fd, int timeout_ms = kTimeoutMs) {
   return ::poll(&entry, 1, timeout_ms) == 1;
 }
 
-// Polls a condition that no fd tells of.
+// Waits for a condition that no fd reports.
 inline bool eventually(const std::function<bool()>& condition) {
   const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(kTimeoutMs);
   while (!condition()) {

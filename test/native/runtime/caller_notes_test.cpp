@@ -1,4 +1,4 @@
-// What the starter notes for the tool, and what becomes of an environment on its way to ranks.
+// The notes of the starter for the `wireup` command, and the environment that ranks get.
 #include "runtime/caller_notes.h"
 
 #include <doctest/doctest.h>
@@ -22,10 +22,10 @@ namespace {
 
 using namespace wireup;
 
-TEST_CASE("notes are read as they were left, once, and their fd is closed") {
+TEST_CASE("caller notes: they are read as they were written, once, and their fd is closed") {
   const runtime::CallerNotes notes{{{1, 64}, {10}, 1024, {3, 63}}, {"NODE_EXTRA_CA_CERTS=/a b\n"}};
   const int fd = runtime::leave_notes(notes);
-  // It survives an exec.
+  // The fd stays open across an exec.
   CHECK(::fcntl(fd, F_GETFD) == 0);
   const runtime::CallerNotes found = runtime::take_notes(fd);
   CHECK(found.caller.ignored_signals == notes.caller.ignored_signals);
@@ -36,7 +36,7 @@ TEST_CASE("notes are read as they were left, once, and their fd is closed") {
   CHECK(::fcntl(fd, F_GETFD) < 0);
 }
 
-TEST_CASE("an fd that holds no notes is left alone") {
+TEST_CASE("caller notes: an fd without notes stays open and unread") {
   const os::UniqueFd other(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   for (const int fd : {other.get(), 987}) {
     try {
@@ -49,7 +49,7 @@ TEST_CASE("an fd that holds no notes is left alone") {
   CHECK(::fcntl(other.get(), F_GETFD) >= 0);
 }
 
-TEST_CASE("what the caller of this process has handed down is noted") {
+TEST_CASE("caller notes: they describe what this process has inherited from its caller") {
   const os::UniqueFd file(::open("/dev/null", O_RDONLY));
   const auto before = std::signal(SIGUSR2, SIG_IGN);
   sigset_t blocked;
@@ -70,7 +70,7 @@ TEST_CASE("what the caller of this process has handed down is noted") {
   CHECK(caller.soft_files == os::fd_limit().soft);
 }
 
-TEST_CASE("an environment is merged by names, and may hold anything") {
+TEST_CASE("rank environment: environments are merged by names, and may contain any bytes") {
   using Variables = std::vector<std::string>;
   const Variables inherited{"A=1", "B=2", "B=3", "C=", "no sign", "\xe9=\xff"};
   CHECK(runtime::merge_environment(inherited, {}) == inherited);
@@ -84,7 +84,7 @@ TEST_CASE("an environment is merged by names, and may hold anything") {
 }
 
 TEST_CASE(
-    "of our own environment all is inherited, or what is named, but nothing of another process manager") {
+    "rank environment: ranks inherit all variables, or those that are named, but no stale PMI variables") {
   ::setenv("PMI_FD", "3", 1);
   ::setenv("CALLER_NOTES_TEST", "\xe9", 1);
   const std::string all = runtime::own_environment_block(std::nullopt);

@@ -25,7 +25,7 @@ struct Sink final : NoticeSink {
 
 }  // namespace
 
-TEST_CASE("client host: closed while its connection is being refused, it ends once") {
+TEST_CASE("client driver: it ends once if it is closed while its connection is being refused") {
   os::Reactor reactor;
   auto listener = std::make_unique<os::Listener>(reactor, *os::SocketAddress::numeric("127.0.0.1", 0),
                                                  [](os::UniqueFd) {});
@@ -40,7 +40,7 @@ TEST_CASE("client host: closed while its connection is being refused, it ends on
     ++ends;
     reactor.post([&] { client.reset(); });
   });
-  // The refusal is there, and the fds have a turn before what is posted.
+  // The refusal has arrived, and the reactor serves fds before posted functions.
   client->close();
   run_until(reactor, [&] { return client == nullptr; });
   CHECK(ends == 1);

@@ -1,4 +1,4 @@
-// Name server and clients on one reactor, and peers that are no clients.
+// A name server and its clients on one reactor, and peers that do not follow the protocol.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
@@ -60,7 +60,7 @@ struct World {
 
   os::UniqueFd connect() { return os::connect_start(os::SocketAddress::unix_path(address.path)); }
 
-  // What the server says to these bytes until it hangs up.
+  // What the server replies to these bytes until it closes the connection.
   std::string talk(std::string_view bytes) {
     const os::UniqueFd socket = connect();
     test::write_all(socket.get(), bytes);
@@ -86,7 +86,7 @@ struct World {
 
 }  // namespace
 
-TEST_CASE("names: what one launch publishes another finds, and only the first may take it back") {
+TEST_CASE("names: another launch finds a published name, and only its publisher can unpublish it") {
   World world;
   const auto first = world.client("kvs_a");
   const auto second = world.client("kvs_b");
@@ -101,7 +101,7 @@ TEST_CASE("names: what one launch publishes another finds, and only the first ma
   CHECK(world.refusals.empty());
 }
 
-TEST_CASE("names go with the connection of the launch that published them") {
+TEST_CASE("names: they are removed when the connection of their publisher ends") {
   World world;
   auto first = world.client("kvs_a");
   const auto second = world.client("kvs_b");
@@ -131,7 +131,7 @@ TEST_CASE("names: thousands of queries at once are answered in their order") {
   CHECK(world.refusals.empty());
 }
 
-TEST_CASE("names are listed page by page") {
+TEST_CASE("names: they are listed page by page") {
   World world;
   const auto first = world.client("kvs_a");
   const auto second = world.client("");
@@ -142,7 +142,7 @@ TEST_CASE("names are listed page by page") {
   }
   run_until(world.reactor, [&] { return published == 2 * kPageRows; });
   std::vector<Page> pages;
-  NameClient::OnPage next = [&](const Page* page) {
+  std::function<void(const Page*)> next = [&](const Page* page) {
     REQUIRE(page != nullptr);
     pages.push_back(*page);
     if (!page->last) second->list(page->rows.back().service, next);
@@ -158,7 +158,7 @@ TEST_CASE("names are listed page by page") {
   CHECK(pages[1].rows.back().service == "name-" + std::to_string(99 + 2 * kPageRows));
 }
 
-TEST_CASE("names: when the server goes, what was asked and what is asked later is answered") {
+TEST_CASE("names: when the connection is lost, waiting and later queries are answered") {
   World world;
   auto client = std::make_unique<NameClient>(world.reactor, world.address, "kvs");
   bool open = false;
@@ -174,7 +174,7 @@ TEST_CASE("names: when the server goes, what was asked and what is asked later i
   run_until(world.reactor, [&] { return faults.size() == 100; });
   CHECK(faults.back() == NameError::gone);
   CHECK(losses == 1);
-  // Also when another has come to its place: what was published there is gone.
+  // Also if another server has the address now: the published names are gone.
   world.serve();
   CHECK(world.ask(*client, {NameOperation::lookup, "s"}).error == NameError::gone);
   bool told = false;
@@ -182,7 +182,8 @@ TEST_CASE("names: when the server goes, what was asked and what is asked later i
   CHECK(told);
 }
 
-TEST_CASE("names: whoever says what no client says loses its connection, and nobody else's") {
+TEST_CASE(
+    "names: the server closes the connection of a client that sends a malformed message, and no other") {
   World world;
   const auto client = world.client("kvs");
   CHECK(world.ask(*client, {NameOperation::publish, "ocean", "a"}).error == NameError::none);
@@ -198,14 +199,14 @@ TEST_CASE("names: whoever says what no client says loses its connection, and nob
   CHECK(world.talk(hello + encode(Ask{{NameOperation::publish, "n", "p\ncmd=abort"}})) == welcome);
   CHECK(world.talk(hello + "  5000" + std::string(5000, 'x')) == welcome);
   CHECK(world.refusals.size() == 8);
-  // Of another version: it is told ours.
+  // A client of another version gets our version.
   CHECK(world.talk(encode(Hello{.version = 77})) == welcome);
   CHECK(world.refusals.size() == 8);
   CHECK(world.ask(*client, {NameOperation::lookup, "ocean"}).port == "a");
   CHECK(world.server->names().entries().size() == 1);
 }
 
-TEST_CASE("names: who says nothing, or reads nothing, does not stay") {
+TEST_CASE("names: the server closes the connection of a client that sends nothing or reads nothing") {
   World world(kShort);
   const auto client = world.client("kvs");
   const std::string port(wire::kMaxValue - 1, 'p');
@@ -220,7 +221,7 @@ TEST_CASE("names: who says nothing, or reads nothing, does not stay") {
   while (flood.size() < (1 << 17)) flood += ask;
   bool ended = false;
   run_until(world.reactor, [&] {
-    // What does not fit is cut, which no server is to be told of: it is to end before it reads that far.
+    // A cut message would be malformed. The server must close the connection before it reads that far.
     const ssize_t size = ::send(deaf.get(), flood.data(), flood.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (size > 0) flood.erase(0, static_cast<std::size_t>(size));
     while (flood.size() < (1 << 17)) flood += ask;
@@ -230,7 +231,7 @@ TEST_CASE("names: who says nothing, or reads nothing, does not stay") {
   CHECK(world.ask(*client, {NameOperation::lookup, "ocean"}).port == port);
 }
 
-TEST_CASE("names: a client of what is no name server is told so") {
+TEST_CASE("names: a client reports that the server is not a name server") {
   os::Reactor reactor;
   TemporaryFolder folder;
   const wire::UnixAddress address{folder / "names", false};
@@ -254,10 +255,10 @@ TEST_CASE("names: a client of what is no name server is told so") {
   };
   std::vector<Case> cases{
       {"", "no answer within 50 ms"},
-      {"hello\n", "what answers there is no name server"},
-      {encode(Page{}), "what answers there is no name server"},
+      {"hello\n", "the server there is not a name server"},
+      {encode(Page{}), "the server there is not a name server"},
       {encode(Welcome{.version = 7}),
-       "the name server is of another version of wireup, which speaks 7 where we speak 1"}};
+       "the name server belongs to another version of wireup: its protocol version is 7, ours is 1"}};
   for (const Case& row : cases) {
     std::vector<os::UniqueFd> sockets;
     const os::Listener listener(reactor, os::SocketAddress::unix_path(address.path),
@@ -270,7 +271,7 @@ TEST_CASE("names: a client of what is no name server is told so") {
   }
 }
 
-TEST_CASE("names: a server that falls silent counts as gone") {
+TEST_CASE("names: a server that does not answer in time is given up") {
   os::Reactor reactor;
   TemporaryFolder folder;
   const wire::UnixAddress address{folder / "names", false};
@@ -289,14 +290,14 @@ TEST_CASE("names: a server that falls silent counts as gone") {
   CHECK(answer->error == NameError::gone);
 }
 
-TEST_CASE("names: the address of a living server is refused, a dead one's taken over") {
+TEST_CASE("names: a server cannot take the address of one that runs, but of one that was killed") {
   World world;
   const auto again = thrown_by([&] { NameServer(world.reactor, world.listen, nullptr); });
   CHECK(again == std::pair(EADDRINUSE, std::string("bind")));
   world.server.reset();
   CHECK_FALSE(std::filesystem::exists(world.address.path));
   {
-    // As a killed one leaves it.
+    // A socket file as a killed server leaves it.
     const os::UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
     const auto there = os::SocketAddress::unix_path(world.address.path);
     REQUIRE(::bind(socket.get(), there.raw(), there.size()) == 0);

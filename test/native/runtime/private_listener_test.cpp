@@ -1,4 +1,4 @@
-// Where a socket of its own goes when the places for it are no good.
+// Where a private socket is made if some of the folders for it cannot be used.
 #include "runtime/private_listener.h"
 
 #include <doctest/doctest.h>
@@ -27,7 +27,7 @@ PrivateListener listen(os::Reactor& reactor, const std::vector<PrivateParent>& p
 
 }  // namespace
 
-TEST_CASE("private socket: the first place that is good is taken") {
+TEST_CASE("private listener: the first folder that can be used is taken") {
   Folder good;
   Folder open;
   REQUIRE(::chmod(open.path.c_str(), 0777) == 0);
@@ -40,7 +40,7 @@ TEST_CASE("private socket: the first place that is good is taken") {
   CHECK(std::filesystem::is_empty(open.path));
 }
 
-TEST_CASE("private socket: where none is, an abstract name") {
+TEST_CASE("private listener: without such a folder the socket has an abstract name") {
   os::Reactor reactor;
   const PrivateListener made = listen(reactor, {{"XDG_RUNTIME_DIR", "/nowhere"}, {"", "/proc"}});
   CHECK(made.directory == nullptr);
@@ -49,11 +49,11 @@ TEST_CASE("private socket: where none is, an abstract name") {
   CHECK(made.listener->address().text() == "@" + address.path);
 }
 
-TEST_CASE("private socket: when that fails too, each place and what is wrong with it is said") {
+TEST_CASE("private listener: if that fails too, the error gives each folder and the reason") {
   os::Reactor reactor;
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  // UBSan opens a pipe to look at the first object of a type.
+  // UBSan opens a pipe when it checks the first object of a type.
   const os::OsError first(EMFILE, "open");
   REQUIRE(first.code().message() != first.what());
   const rlimit none{0, before.rlim_max};

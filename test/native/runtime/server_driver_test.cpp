@@ -1,0 +1,103 @@
+// A PMI server and its ranks on one reactor, whose ends come in every order.
+#include "runtime/server_driver.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "os/support.h"
+#include "runtime/blocking.h"
+#include "runtime/name_client.h"
+#include "runtime/name_server.h"
+
+namespace wireup::runtime {
+
+using namespace os::test;
+
+namespace {
+
+constexpr const char* kInit = "cmd=init pmi_version=1 pmi_subversion=1\n";
+
+engine::ProcessGroupOptions two_ranks() {
+  engine::ProcessGroupOptions options;
+  options.kvsname = "kvs";
+  options.layout = engine::Layout::single_node(2);
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("server driver: its ranks hang up, their processes end and it is destroyed, in every order") {
+  enum class End { hang_up_0, hang_up_1, process_0, process_1, destroy };
+  std::array order{End::hang_up_0, End::hang_up_1, End::process_0, End::process_1, End::destroy};
+  const std::size_t fds = fds_of(::getpid()).size();
+  do {
+    os::Reactor reactor;
+    std::vector<engine::Event> events;
+    auto driver = std::make_unique<ServerDriver>(
+        reactor, two_ranks(), ListenOptions{}, [&](const engine::Event& event) { events.push_back(event); });
+    std::array<os::UniqueFd, 2> ranks{driver->open_channel(0), driver->open_channel(1)};
+    const auto count = [&](engine::EventType type) {
+      return std::ranges::count_if(events, [&](const engine::Event& event) { return event.type == type; });
+    };
+    for (const os::UniqueFd& rank : ranks) wireup::test::write_all(rank.get(), kInit);
+    run_until(reactor, [&] { return count(engine::EventType::initialized) == 2; });
+    std::ptrdiff_t disconnected = 0;
+    for (const End end : order) {
+      if (end == End::destroy) driver.reset();
+      const bool hangs_up = end == End::hang_up_0 || end == End::hang_up_1;
+      if (hangs_up) {
+        ranks[end == End::hang_up_0 ? 0 : 1].reset();
+        disconnected += driver ? 1 : 0;
+      }
+      if (driver && end == End::process_0) driver->depart(0);
+      if (driver && end == End::process_1) driver->depart(1);
+      run_until(reactor, [&] { return count(engine::EventType::disconnected) == disconnected; });
+    }
+  } while (std::ranges::next_permutation(order).found);
+  CHECK(fds_of(::getpid()).size() == fds);
+}
+
+TEST_CASE("server driver: the name server's answer may come when the driver is gone") {
+  os::Reactor reactor;
+  const TemporaryFolder folder;
+  const wire::UnixAddress address{folder / "names", false};
+  ListenOptions listen;
+  listen.address = address;
+  const NameServer names(reactor, listen, [](engine::Peer, std::string) {});
+  NameClient client(reactor, address, "kvs");
+  bool open = false;
+  client.open([&](std::optional<Error> error) { open = !error; });
+  run_until(reactor, [&] { return open; });
+  auto driver = std::make_unique<ServerDriver>(
+      reactor, two_ranks(), ListenOptions{}, [](const engine::Event&) {}, nullptr, &client);
+  const os::UniqueFd rank = driver->open_channel(0);
+  wireup::test::write_all(rank.get(), std::string(kInit) + "cmd=publish_name service=ocean port=p\n");
+  run_until(reactor, [&] { return wireup::test::wait_readable(rank.get(), 0); });
+  driver.reset();
+  std::optional<engine::NameAnswer> answer;
+  client.ask({engine::NameOperation::lookup, "ocean"},
+             [&](const engine::NameAnswer& found) { answer = found; });
+  run_until(reactor, [&] { return answer.has_value(); });
+  CHECK(answer->port == "p");
+}
+
+TEST_CASE("server driver: a channel for a rank that has one is refused") {
+  os::Reactor reactor;
+  std::vector<engine::Event> events;
+  ServerDriver driver(reactor, two_ranks(), ListenOptions{},
+                      [&](const engine::Event& event) { events.push_back(event); });
+  const os::UniqueFd rank = driver.open_channel(0);
+  CHECK_THROWS_AS(driver.open_channel(0), std::logic_error);
+  driver.reject_channel(0, "the rank has a connection");
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].type == engine::EventType::rejected);
+  CHECK(events[0].message == "the rank has a connection");
+  CHECK(driver.group().status().rejected == 1);
+}
+
+}  // namespace wireup::runtime
