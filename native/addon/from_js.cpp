@@ -245,15 +245,15 @@ runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
     options.singleton = {static_cast<std::uint16_t>(port), i32(member(object, "singletonPid"))};
   }
   options.agent = to_agent_options(object);
-  options.inheritance.ignored_signals = list(member(object, "ignoredSignals"), i32);
-  options.inheritance.blocked_signals = list(member(object, "blockedSignals"), i32);
-  options.inheritance.soft_files = to_u32(member(object, "softFiles"));
-  options.inheritance.fds = list(member(object, "fds"), i32);
-  options.out = to_output_plan(member(object, "stdout"));
-  options.err = to_output_plan(member(object, "stderr"));
-  options.label = to_text(member(object, "label"));
-  options.spawned_label = to_text(member(object, "spawnedLabel"));
-  options.binding = to_binding(member(object, "binding"));
+  options.hello.ignored_signals = list(member(object, "ignoredSignals"), i32);
+  options.hello.blocked_signals = list(member(object, "blockedSignals"), i32);
+  options.hello.soft_files = to_u32(member(object, "softFiles"));
+  options.passed_fds = list(member(object, "fds"), i32);
+  options.hello.out = to_output_plan(member(object, "stdout"));
+  options.hello.err = to_output_plan(member(object, "stderr"));
+  options.hello.label = to_text(member(object, "label"));
+  options.hello.spawned_label = to_text(member(object, "spawnedLabel"));
+  options.hello.binding = to_binding(member(object, "binding"));
   options.stdin_readers = list(member(object, "stdinReaders"), boolean);
   options.silent = list(member(object, "silent"), boolean);
   options.debugger = list(member(object, "debugger"), to_text);

@@ -41,7 +41,7 @@ LaunchDriver::LaunchDriver(Parts parts, LaunchOptions options, std::function<voi
       on_end_(std::move(on_end)),
       name_client_(parts.names),
       space_(options_.group.group.space),
-      channel_fd_(free_channel_fd(options_.inheritance.fds)) {
+      channel_fd_(free_channel_fd(options_.passed_fds)) {
   // No timer may survive an exception.
   try {
     open(std::move(parts.agent), std::move(parts.singleton));

@@ -20,14 +20,15 @@ std::vector<os::FdPair> open_output_pipes(std::size_t count) {
 
 void require_fds(const LaunchOptions& options) {
   const std::size_t ranks = options.group.group.layout.size();
-  const std::size_t passed = options.inheritance.fds.size();
+  const std::size_t passed = options.passed_fds.size();
   const std::size_t ours = ranks + passed + kSpareFds;
   // The agent holds a pidfd for each rank, and the read end of each pipe that it reads.
   const auto reads = [&](const OutputPlan& plan) {
-    return plan.mode == OutputMode::merge || (plan.mode == OutputMode::file && !options.label.empty());
+    return plan.mode == OutputMode::merge || (plan.mode == OutputMode::file && !options.hello.label.empty());
   };
   const std::size_t agents =
-      ranks * (1U + (reads(options.out) ? 1U : 0U) + (reads(options.err) ? 1U : 0U)) + passed + kSpareFds;
+      ranks * (1U + (reads(options.hello.out) ? 1U : 0U) + (reads(options.hello.err) ? 1U : 0U)) + passed +
+      kSpareFds;
   const os::FdLimit limit = os::make_room_for_fds(ours);
   const std::size_t here = os::open_fds() + ours;
   const std::size_t needed = std::max(here, agents);

@@ -26,15 +26,6 @@ struct OutputPipes {
   std::vector<os::UniqueFd> rank_err;  // by rank, or empty
 };
 
-// What every rank has of the caller: the process that started the calling process.
-struct Inheritance {
-  // Beside the signals that the calling process ignores.
-  std::vector<std::int32_t> ignored_signals = {};
-  std::vector<std::int32_t> blocked_signals = {};
-  std::uint32_t soft_files = 0;        // the soft limit of open files; 0: the calling process's
-  std::vector<std::int32_t> fds = {};  // descriptors above 2, which ranks get under the same numbers
-};
-
 // A program that runs and becomes rank 0 of 1, instead of a rank to start: see runtime/singleton.h. It has
 // ended when its connection has.
 struct Singleton {
@@ -47,13 +38,11 @@ struct LaunchOptions {
   std::optional<Singleton> singleton = {};
   // The name server that other launches use too; absent: names are known in this launch only.
   std::optional<wire::UnixAddress> name_server;
-  Inheritance inheritance;
+  // Descriptors of the calling process above 2, which ranks get under the same numbers.
+  std::vector<std::int32_t> passed_fds;
   AgentOptions agent;  // its stdout and stderr are set by `pipes`
-  wire::agent::OutputPlan out;
-  wire::agent::OutputPlan err;
-  std::string label;
-  std::string spawned_label;  // of spawned process groups
-  wire::agent::Binding binding;
+  // What the agent uses, sent as it is. RankStarter sets `stdin_readers`, and `soft_files` if it is 0.
+  wire::agent::Hello hello;
   std::vector<bool> stdin_readers;  // by rank: whether it reads the agent's stdin; empty: none does
   std::vector<bool> silent;         // by rank: whether its output is discarded; empty: none's is
   OutputPipes pipes;

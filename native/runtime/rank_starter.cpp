@@ -19,12 +19,6 @@ using namespace wire::agent;
 // Descriptors in one PassFds: below the 253 that one message can carry.
 constexpr std::size_t kPassBatch = 64;
 
-std::uint32_t soft_files_of_ranks(const Inheritance& inheritance) {
-  if (inheritance.soft_files != 0) return inheritance.soft_files;
-  // The kernel's own bound (fs.nr_open) is below 2^31.
-  return static_cast<std::uint32_t>(os::unraised_soft_limit());
-}
-
 }  // namespace
 
 int free_channel_fd(const std::vector<std::int32_t>& taken) {
@@ -39,21 +33,16 @@ RankStarter::RankStarter(LaunchOptions& options, AgentLink& agent, std::uint32_t
 }
 
 void RankStarter::greet() {
-  const auto readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
-  agent_.send(Hello{.out = options_.out,
-                    .err = options_.err,
-                    .label = options_.label,
-                    .spawned_label = options_.spawned_label,
-                    .stdin_readers = readers,
-                    .binding = options_.binding,
-                    .ignored_signals = options_.inheritance.ignored_signals,
-                    .blocked_signals = options_.inheritance.blocked_signals,
-                    .soft_files = soft_files_of_ranks(options_.inheritance)});
+  Hello hello = options_.hello;
+  hello.stdin_readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
+  // The kernel's own bound of the limit (fs.nr_open) is below 2^31.
+  if (hello.soft_files == 0) hello.soft_files = static_cast<std::uint32_t>(os::unraised_soft_limit());
+  agent_.send(std::move(hello));
   pass_fds();
 }
 
 void RankStarter::pass_fds() {
-  const std::vector<std::int32_t>& numbers = options_.inheritance.fds;
+  const std::vector<std::int32_t>& numbers = options_.passed_fds;
   for (auto first = numbers.begin(); first != numbers.end();) {
     const auto left = static_cast<std::size_t>(numbers.end() - first);
     const auto last = first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(left, kPassBatch));
