@@ -1,4 +1,4 @@
-/** Makes of the options of launch() what the addon takes. */
+/** Converts the options of launch() to those of the addon. */
 import { hostname } from 'node:os';
 import { resolveUnixAddress, toListenOptions } from './address';
 import { makeGroupOptions } from './identity';

@@ -102,7 +102,8 @@ const groupOf = ({ group }: { group: number }): { group?: number } => (group ===
  *
  * @returns the job as soon as the agent runs; the ranks are then being started
  * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_FD_LIMIT`, `ERR_PMI_LAUNCH`, `ERR_PMI_LISTEN`,
- * `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, or with the signal's reason. If a program cannot be started, the promise does not reject: the job's result says so.
+ * `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, or with the signal's reason. If a program cannot be started, the promise does not
+ * reject: the job's result reports it.
  */
 export async function launch(options: LaunchOptions): Promise<Job> {
   const plan = await planLaunch(options);

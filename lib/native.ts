@@ -18,7 +18,7 @@ export interface NativePeer {
   address: string;
 }
 
-/** An event of a process group. `event` decides which of the other fields have a meaning. */
+/** An event of a process group. `event` decides which of the other fields are used. */
 export interface NativeEvent {
   type: 'event';
   event:
@@ -187,11 +187,11 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   /** The answers to requests `first`, `first + 1` and so on, all successful. */
   | { type: 'answers'; first: number; values: string[] }
   | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
-  /** All ranks of the group have been started. */
+  /** All ranks of the spawned process group have been started. */
   | { type: 'spawned' }
   /** Not all of them could be started. */
   | { type: 'spawnFailed'; message: string }
-  /** No rank of the group runs any more. */
+  /** No rank of the spawned process group runs any more. */
   | { type: 'groupEnded' }
   | { type: 'printed' }
   | { type: 'names'; names: NativeName[] }
@@ -211,9 +211,9 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
 export interface NativeProcessGroupOptions extends NativeAdmission {
   size: number;
   kvsname: string;
-  /** The size of the group if it is undefined. */
+  /** The size of the process group if it is undefined. */
   universeSize?: number;
-  /** The kvsname of the group that has spawned this one. */
+  /** The kvsname of the process group that has spawned this one. */
   spawner?: string;
   /** Keys that exist from the start. */
   preput?: [string, string][];

@@ -12,7 +12,7 @@
  *    PmiServer has too belongs to lib/identity.ts instead.
  * 3. native/addon/from_js.cpp: one line in `to_launch_options()`.
  * 4. The struct that has the value in C++: `Hello` in native/wire/agent_messages.h if the agent uses it, `OutcomePolicy` in
- *    native/engine/outcome.h, `ProcessGroupOptions`, or `LaunchOptions` in native/runtime/launch_driver.h.
+ *    native/engine/outcome.h, `ProcessGroupOptions`, or `LaunchOptions` in native/runtime/launch_options.h.
  * 5. The C++ file that uses the value, for example native/tools/agent/agent.cpp.
  *
  * Then add a row to test/interop/command-line.test.ts, and write docs/options.md:

@@ -17,9 +17,9 @@ namespace {
 // The number of the agent's socket in the agent.
 constexpr int kAgentSocket = 3;
 
-// How often we check whether a signal has stopped the agent. It is killed after two checks in a row that find
-// it stopped: after one, the agent and we may have been stopped together, and only we have been continued
-// yet.
+// The interval of the checks whether a signal has stopped the agent. It is killed after two checks in a row
+// that find it stopped. After one, agent and launcher may have been stopped together, and the launcher was
+// continued first.
 constexpr std::chrono::milliseconds kAgentCheck{500};
 
 // An agent without ranks ends within milliseconds of its socket's end.

@@ -62,7 +62,7 @@ void ClientDriver::start() {
   if (options_.fd >= 0) {
     struct stat status {};
     if (fstat(options_.fd, &status) < 0) return fail(fault("ERR_PMI_CONNECT", server(), errno, "fstat"));
-    // A stale PMI_FD may be the number of another file of this process, which we must not close.
+    // A stale PMI_FD may be the number of another file of this process, which must stay open.
     if (!S_ISSOCK(status.st_mode)) return fail(fault("ERR_PMI_CONNECT", server(), ENOTSOCK, "fstat"));
     // Another client of this process uses the fd already. A later failure would close it.
     if (reactor_.watches(options_.fd)) return fail(fault("ERR_PMI_CONNECT", server(), EBUSY, "epoll_ctl"));

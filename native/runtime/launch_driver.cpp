@@ -214,7 +214,7 @@ void LaunchDriver::answer_spawner(LaunchedGroup& group) {
 
 void LaunchDriver::on_agent_message(Message& message) {
   if (const auto* ready = std::get_if<Ready>(&message)) {
-    // Not its guard, which is the process that we have started: the guard may end first.
+    // Not the process that was started, which is the guard and may end first.
     agent_pid_ = ready->pid;
     for (const auto& [first, group] : groups_) group->server().started_by(agent_pid_);
     sink_.notify(handle_, AgentReady{ready->pid, ready->host});
@@ -252,7 +252,7 @@ void LaunchDriver::on_agent_message(Message& message) {
 }
 
 void LaunchDriver::judge() {
-  // A server that is told of ranks that have left may call us again.
+  // A server that learns of ranks that have left may call judge() again.
   if (std::exchange(judging_, true)) {
     judge_again_ = true;
     return;
@@ -264,7 +264,7 @@ void LaunchDriver::judge() {
     for (const auto& [first, group] : groups_) {
       group->settle();
       if (group->spawner && group->all_asked() && group->all_answered()) answer_spawner(*group);
-      // A group that is still being started does not fail the launch: it may prove stillborn.
+      // A group that is still being started does not fail the launch: it may become stillborn.
       const bool counts = !group->spawner && !group->stillborn;
       if (counts && group->outcome().failure() && !failed_) failed_ = group->number();
       ends = ends || (counts && group->outcome().must_end());
@@ -282,7 +282,7 @@ void LaunchDriver::judge() {
   arm_timer();
 }
 
-// Not at once: one of these groups may have called us.
+// Not at once: one of these process groups may be the caller.
 void LaunchDriver::forget_groups() {
   if (forget_timer_ != 0) return;
   const auto is_past = [this](const LaunchedGroup& group) {

@@ -56,10 +56,10 @@ class LaunchDriver final : AgentObserver {
   // Shows a line on the terminal until ranks write to it; an empty one removes it.
   void show_status(std::string_view line);
   // Starts a process group under `number`, which no other has had. When all its ranks have been started, its
-  // spawner is answered. If one could not be, those that were started are ended, the spawner is told that the
-  // spawn failed, and a SpawnFailure says why.
+  // spawner is answered. If one could not be, the others are ended, the spawner gets an error, and a
+  // SpawnFailure gives the reason.
   void spawn(std::uint32_t number, SpawnOptions options);
-  // Answers a spawner otherwise.
+  // Gives a spawner another answer.
   void answer_spawn(const Spawner& spawner, const engine::SpawnAnswer& answer);
   // Ends the launch: TERM, and KILL after the grace. A second call can only shorten the grace.
   void stop(std::chrono::milliseconds grace);

@@ -69,7 +69,7 @@ void LaunchedGroup::start_failed(std::uint32_t rank, std::int32_t error, std::st
   answered(rank);
 }
 
-// Once for each rank: the agent may start a rank although our message about it seemed to fail.
+// Once for each rank: the agent may start a rank although sending the message about it seemed to fail.
 void LaunchedGroup::answered(std::uint32_t rank) {
   if (is_answered_[rank]) return;
   is_answered_[rank] = true;

@@ -1,6 +1,6 @@
 // One process group of a launch: the one that the launch was asked for (group 0), or one that a rank has
-// spawned. It has its PMI server, the outcome of its ranks, and the times of what happened to them. It knows
-// no agent: LaunchDriver passes on what the agent reports of its ranks.
+// spawned. It has its PMI server, the outcome of its ranks, and the times of what happened to them. It does
+// not know the agent: LaunchDriver passes on the agent's reports about its ranks.
 //
 // Threads: the reactor's.
 #pragma once
@@ -37,7 +37,7 @@ struct GroupOptions {
   int channel_fd = kChannelFd;  // the number of PMI_FD
 };
 
-// The rank that asked for a process group: the group it belongs to, and its query.
+// The rank that asked for a process group: its own process group, and its query.
 struct Spawner {
   std::uint32_t group = 0;
   engine::QueryId query = 0;

@@ -34,7 +34,7 @@ class NameClient final : public os::StreamObserver {
   // Null: the connection is lost.
   using OnPage = os::UniqueFunction<void(const wire::names::Page*)>;
 
-  // `kvsname` is the name of the job that asks, for people; it may be empty.
+  // `kvsname` is that of the process group that asks, for people; it may be empty.
   NameClient(os::Reactor& reactor, wire::UnixAddress address, std::string kvsname,
              std::chrono::milliseconds timeout = kNameAnswer);
   ~NameClient() override;

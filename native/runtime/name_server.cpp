@@ -97,7 +97,7 @@ bool NameServer::greet(Connection& connection, const names::Message& message) {
   const auto* hello = std::get_if<names::Hello>(&message);
   if (hello == nullptr) return false;
   connection.stream->send(encode(names::Welcome{}));
-  // A client of another version learns the reason from the version in our Welcome.
+  // A client of another version learns the reason from the version in Welcome.
   if (hello->version != names::kProtocolVersion) {
     connection.stream->close_after_flush(kFlushTimeout);
     return true;

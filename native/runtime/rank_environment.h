@@ -1,4 +1,4 @@
-// The environment variables that tell a rank where its PMI server is. (lib/spawn.ts and lib/server.ts set
+// The environment variables by which a rank finds its PMI server. (lib/spawn.ts and lib/server.ts set
 // PMI_SPAWNED.)
 #pragma once
 

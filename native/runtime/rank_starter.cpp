@@ -63,7 +63,7 @@ void RankStarter::describe_programs(LaunchedGroup& group) {
   group.first_program = next_program_;
   std::vector<Program> programs = std::move(group.options().programs);
   next_program_ += 2 * static_cast<std::uint32_t>(programs.size());
-  // The agent removes the folder if we are killed.
+  // The agent removes the folder if this process is killed.
   if (const std::string folder = group.server().private_folder(); !folder.empty())
     agent_.send(SocketFolder{folder});
   std::uint32_t id = *group.first_program;

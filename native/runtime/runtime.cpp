@@ -173,7 +173,7 @@ void Runtime::drop(Handle handle) {
   stop_if_idle();
 }
 
-// Not at once: what is to be dropped may be calling us.
+// Not at once: the object to drop may be the caller.
 void Runtime::drop_later(Handle handle) {
   reactor_->post(0, [this, handle] { drop(handle); });
 }

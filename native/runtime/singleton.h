@@ -7,7 +7,7 @@
 //   mpiexec: cmd=singinit_info rc=0 versionok=yes stdio=no kvsname=...
 //
 // The messages of a rank follow, beginning with init. With stdio=yes the program asks the launcher to take
-// its standard streams over. We answer no: its streams already are those of the launcher.
+// its standard streams over. The launcher answers no, because both use the same streams already.
 //
 // Threads: the reactor's.
 #pragma once
@@ -22,13 +22,13 @@
 
 namespace wireup::runtime {
 
-// The program is on this machine and waits for us in a blocking read.
+// The program is on this host and waits in a blocking read.
 inline constexpr std::chrono::seconds kSingletonTimeout{10};
 
 class SingletonJoin final : os::Handler {
  public:
-  // The connection, on which the program is the rank of the job `kvsname`; or the exception that says why
-  // there is none.
+  // The connection, on which the program is the rank of the process group `kvsname`; or the exception
+  // with the reason why there is none.
   struct Result {
     os::UniqueFd connection = {};
     std::exception_ptr failure = nullptr;
