@@ -77,8 +77,8 @@ class LaunchedGroup {
   void start_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   const engine::RankOutcome& exited(std::uint32_t rank, engine::RankOutcome how);
 
-  // Called after every report. Tells the server which ranks will enter no barrier any more, and keeps the
-  // status of the ranks when the group fails.
+  // Called after every report. Reports to the server which ranks will enter no barrier any more, and keeps
+  // the status of the ranks when the group fails.
   void settle();
   // Every rank has exited, and it is decided why.
   bool over() const { return all_asked() && all_answered() && outcome_.settled(); }

@@ -66,7 +66,7 @@ class ServerDriver {
   std::string private_folder() const { return directory_ ? directory_->path() : std::string(); }
   const engine::ProcessGroup& group() const { return group_; }
 
-  // Tells the engine which process a rank is, and which process starts the others.
+  // Reports to the engine which process a rank is, and which process starts the others.
   void runs_as(std::uint32_t rank, std::int32_t pid) { group_.runs_as(rank, pid); }
   void started_by(std::int32_t pid) { group_.started_by(pid); }
 
