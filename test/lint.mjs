@@ -1,7 +1,7 @@
 // `npm run lint`: format, style, defects that tools find, spelling. `npm test` has the same steps.
 //
 //   node test/lint.mjs           the checks of `npm test`
-//   node test/lint.mjs --all     also clang-tidy's analyzer, and clang-tidy on the tests: ten minutes
+//   node test/lint.mjs --all     also clang-tidy's analyzer, which takes many minutes
 //   node test/lint.mjs --write   formats all files in place (`npm run format`)
 import { parseArgs } from 'node:util';
 import { format, lint } from './run/lint.mjs';

@@ -1,8 +1,8 @@
-// The clang-tidy step.
+// The clang-tidy step. It leaves out the tests: clang 14 does not compile lambdas that capture structured bindings.
 //
 // clang-tidy takes ten times as long for the headers of the standard library as for the code of this project. So it
 // reads one file with the text of many, and the line numbers that it reports are mapped back to their files.
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { out, root } from './report.mjs';
@@ -18,7 +18,6 @@ const pieces = {
 };
 /** Layers that are not read: glibc defines functions of the C library, in its way. */
 const unread = ['glibc'];
-const testFolders = ['wire', 'engine', 'os', 'runtime'];
 
 /** Node's own headers: beside the running node, or where node-gyp has put them. */
 const nodeHeaders = [
@@ -30,14 +29,11 @@ const flags = [
   '-std=c++20',
   '-Wall',
   '-Wextra',
-  // Tests initialize only those fields of a message that matter to them.
-  '-Wno-missing-field-initializers',
-  ...['native', 'native/tools/libpmi/include', 'test/native'].map((folder) => `-I${join(root, folder)}`),
-  // Node's headers are beside the running node.
+  ...['native', 'native/tools/libpmi/include'].map((folder) => `-I${join(root, folder)}`),
   ...['node_modules/node-addon-api', ...nodeHeaders].map((folder) => `-isystem${resolve(root, folder)}`),
   '-DNAPI_VERSION=8',
   '-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL',
-  ...['VERSION', 'AGENT', 'EXEC', 'VECTORS'].map((name) => `-DWIREUP_${name}=""`),
+  '-DWIREUP_VERSION=""',
 ];
 
 /** The files of each piece, for each of its programs: lists of lists. */
@@ -48,12 +44,7 @@ function programs(thorough) {
   if (unknown.length > 0) throw new Error(`test/run/clang-tidy.mjs knows no ${unknown.join(', ')}`);
   const filesOf = (layer) => sources[layer].map((file) => join('native', file));
   if (!thorough) return Object.entries(pieces).map(([name, layers]) => [name, layers.map(filesOf)]);
-  const all = Object.values(pieces).flatMap((layers) => layers.map((layer) => [layer, [filesOf(layer)]]));
-  const tests = testFolders.map((folder) => {
-    const files = readdirSync(join(root, 'test/native', folder)).filter((file) => file.endsWith('_test.cpp'));
-    return [`${folder}-tests`, [files.map((file) => join('test/native', folder, file))]];
-  });
-  return [...all, ...tests];
+  return Object.values(pieces).flatMap((layers) => layers.map((layer) => [layer, [filesOf(layer)]]));
 }
 
 /** Writes the file of a piece. Returns its path, and for each of its lines the original file and line. */
@@ -78,7 +69,7 @@ function write(name, lists) {
 }
 
 /**
- * @param thorough also runs the analyzer, which follows the paths through functions and takes minutes, and reads the tests
+ * @param thorough also runs the analyzer, which follows the paths through functions and takes minutes
  * @param command the `command` of the step
  */
 export async function clangTidy(thorough, command) {
@@ -89,7 +80,7 @@ export async function clangTidy(thorough, command) {
     const words = ['--quiet', ...checks, `--config-file=${join(root, '.clang-tidy')}`];
     const code = await command(
       'clang-tidy',
-      [...words, `--header-filter=^${root}/(native|test)/`, path, '--', ...flags],
+      [...words, `--header-filter=^${root}/native/`, path, '--', ...flags],
       {
         quiet: true,
         mayFail: true,

@@ -1,6 +1,6 @@
 // The steps of `npm run lint`.
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { clangTidy } from './clang-tidy.mjs';
 import { count, root, step } from './report.mjs';
@@ -34,8 +34,10 @@ export async function format(write, command) {
 
 /** Without a git repository, as in a package of the sources, there is nothing to check. */
 function checkSubjects() {
+  if (!existsSync(join(root, '.git'))) return;
   const log = ['log', `--max-count=${newestCommits}`, '--no-merges', '--format=%h %s'];
   const { status, stdout } = spawnSync('git', log, { cwd: root, encoding: 'utf8' });
+  // Git is not installed, or refuses a repository of another user.
   if (status !== 0) return;
   const long = stdout.split('\n').filter((line) => line.slice(line.indexOf(' ') + 1).length > maxSubject);
   if (long.length > 0) throw new Error(`subjects of more than ${maxSubject} characters:\n${long.join('\n')}`);
