@@ -10,8 +10,6 @@
 #include "os/thread.h"
 #include "runtime/addresses.h"
 
-extern char** environ;
-
 namespace wireup::runtime {
 namespace {
 
