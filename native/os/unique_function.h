@@ -22,24 +22,22 @@ class UniqueFunction<Result(Arguments...)> {
   requires(!std::same_as<std::remove_cvref_t<Function>, UniqueFunction> &&
            std::is_invocable_r_v<Result, std::decay_t<Function>&, Arguments...>)
       UniqueFunction(Function&& function)
-      : target_(std::make_unique<Holder<std::decay_t<Function>>>(std::forward<Function>(function))) {}
+      : target_(new std::decay_t<Function>(std::forward<Function>(function)),
+                [](void* target) { delete static_cast<std::decay_t<Function>*>(target); }),
+        call_([](void* target, Arguments... arguments) -> Result {
+          return (*static_cast<std::decay_t<Function>*>(target))(std::forward<Arguments>(arguments)...);
+        }) {}
 
   explicit operator bool() const { return target_ != nullptr; }
-  Result operator()(Arguments... arguments) { return target_->call(std::forward<Arguments>(arguments)...); }
+  Result operator()(Arguments... arguments) {
+    return call_(target_.get(), std::forward<Arguments>(arguments)...);
+  }
 
  private:
-  struct Target {
-    virtual ~Target() = default;
-    virtual Result call(Arguments... arguments) = 0;
-  };
-  template <typename Function>
-  struct Holder final : Target {
-    explicit Holder(Function held) : function(std::move(held)) {}
-    Result call(Arguments... arguments) override { return function(std::forward<Arguments>(arguments)...); }
-    Function function;
-  };
-
-  std::unique_ptr<Target> target_;
+  // No virtual functions: UBSan opens a pipe to check the first object of a polymorphic type, which fails in
+  // tests that use up all descriptors.
+  std::unique_ptr<void, void (*)(void*)> target_{nullptr, [](void*) {}};
+  Result (*call_)(void*, Arguments...) = nullptr;
 };
 
 }  // namespace wireup::os
