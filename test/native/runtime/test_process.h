@@ -17,6 +17,13 @@
 namespace wireup::runtime::test {
 
 class TestProcess {
+  // Before the runtime, whose thread uses them until it is destroyed.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool woken_ = false;
+  std::deque<Notice> received_;
+  RequestId request_ = 0;
+
  public:
   Runtime runtime{[this] {
     const std::lock_guard lock(mutex_);
@@ -89,13 +96,6 @@ class TestProcess {
   static bool is(const Notice& notice) {
     return std::holds_alternative<Kind>(notice.payload);
   }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool woken_ = false;
-  std::deque<Notice> received_;
-  RequestId request_ = 0;
 };
 
 inline ServerOptions server_called(std::string kvsname) {
