@@ -18,7 +18,7 @@ type Trouble = Extract<JobEvent | PmiEvent, { type: Kind }>;
 /** The line for several events of a kind. */
 const summary: Record<Kind, (count: number) => string> = {
   rejected: (count) => `refused ${count} more`,
-  'protocol-error': (count) => `${count} more wrong PMI requests`,
+  'protocol-error': (count) => `${count} more invalid PMI requests`,
   disconnected: (count) => `${count} more ranks were cut off from PMI`,
   'spawn-refused': (count) => `${count} more spawns were refused`,
 };
@@ -30,7 +30,7 @@ const rankOf = ({ rank, group }: { rank?: number; group?: number }): string =>
 function describe(event: Trouble): string | undefined {
   switch (event.type) {
     case 'protocol-error':
-      return `${rankOf(event)} sent a wrong PMI request: ${event.message}`;
+      return `${rankOf(event)} sent an invalid PMI request: ${event.message}`;
     case 'spawn-refused':
       return `${rankOf(event.by)} could not spawn: ${event.reason}`;
     case 'disconnected':

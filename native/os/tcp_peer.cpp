@@ -228,11 +228,11 @@ std::string_view describe(TcpPeerError fault) {
     case TcpPeerError::other_machine:
       return "another machine";
     case TcpPeerError::no_sock_diag:
-      return "the kernel does not let us look up whose TCP connection it is (sock_diag)";
+      return "the kernel does not report the owner of the TCP connection (sock_diag)";
     case TcpPeerError::no_row:
-      return "the kernel does not know whose TCP connection it is (sock_diag)";
+      return "the kernel does not know the owner of the TCP connection (sock_diag)";
     case TcpPeerError::closed:
-      return "closed before it could be looked up whose TCP connection it is";
+      return "the connection closed before its owner could be looked up";
   }
   return "";
 }

@@ -49,7 +49,7 @@ class Walk {
   explicit Walk(std::string path) : rest_(std::move(path)) {}
 
   TrustedFolder go() {
-    if (!rest_.starts_with('/')) return {{}, "it is no absolute path"};
+    if (!rest_.starts_with('/')) return {{}, "it is not an absolute path"};
     std::string fault = from_root();
     while (fault.empty()) {
       const std::string name = next_name(rest_);

@@ -49,7 +49,7 @@ const superuser = needsRoot();
 const places: [string, () => string, boolean?][] = [
   ['that names no folder', () => join(base, 'none')],
   ['that names a file', () => '/etc/passwd'],
-  ['that is no absolute path', () => 'good'],
+  ['that is not an absolute path', () => 'good'],
   [
     'in which the paths of sockets would be too long',
     () => {

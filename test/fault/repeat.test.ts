@@ -41,14 +41,14 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     ).toHaveLength(1);
     expect(
       reports.filter((line) =>
-        /^wireup: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.test(line),
+        /^wireup: rank [0-3] sent an invalid PMI request: foo: unknown_command$/.test(line),
       ),
     ).toHaveLength(1);
     expect(reports.length).toBeLessThan(10);
     // Every invalid request has a line, or is counted in one.
     const counted = reports.map((line) =>
       Number(
-        /^wireup: (\d+) more wrong PMI requests, the last: rank [0-3] sent a wrong PMI request: foo: unknown_command$/.exec(
+        /^wireup: (\d+) more invalid PMI requests, the last: rank [0-3] sent an invalid PMI request: foo: unknown_command$/.exec(
           line,
         )?.[1] ?? 0,
       ),
@@ -103,7 +103,7 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     const script = `printf 'cmd=init pmi_version=1 pmi_subversion=1\\n' >&$PMI_FD; head -c 3000 /dev/zero | tr '\\0' x >&$PMI_FD; cat <&$PMI_FD > /dev/null; ${then[0] ?? 'sleep 100'}`;
     const result = await run(wireupRun(1, 'fd', 'bash', '-c', script));
     expect(toolLines(result.stderr)).toEqual([
-      'wireup: rank 0 sent a wrong PMI request: a line of more than 2048 bytes',
+      'wireup: rank 0 sent an invalid PMI request: a line of more than 2048 bytes',
       expect.stringMatching(new RegExp(`^wireup: rank 0 .*${reason}$`)),
     ]);
   });
@@ -112,7 +112,9 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     const result = await run(wireupRun(1, 'fd', program('raw_late')));
     expect(result.code).toBe(0);
     expect(lines(result.stdout)).toEqual(['cmd=put_result rc=1 msg=already_finalized', 'hung up']);
-    expect(toolLines(result.stderr)[0]).toBe('wireup: rank 0 sent a wrong PMI request: put after finalize');
+    expect(toolLines(result.stderr)[0]).toBe(
+      'wireup: rank 0 sent an invalid PMI request: put after finalize',
+    );
   });
 
   it('that put without end get an error reply at the limit', async () => {
@@ -121,7 +123,7 @@ describe.skipIf(compiler.missing)(`ranks${compiler.note}`, () => {
     expect(lines(result.stdout)).toEqual(Array(2).fill('cmd=put_result rc=2 msg=too_many_keys_and_values'));
     expect(toolLines(result.stderr)).toEqual([
       expect.stringMatching(
-        /^wireup: rank [01] sent a wrong PMI request: put: the keys and values of the job exceed the limit of 1000000 bytes$/,
+        /^wireup: rank [01] sent an invalid PMI request: put: the keys and values of the job exceed the limit of 1000000 bytes$/,
       ),
     ]);
   });

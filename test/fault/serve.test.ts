@@ -121,7 +121,7 @@ it.skipIf(compiler.missing)(
       code: expect.stringMatching(refusedCode) as string,
     });
     const refusal =
-      /^wireup: refused 127\.0\.0\.1:\d+: the kernel does not let us look up whose TCP connection it is \(sock_diag\)\n$/;
+      /^wireup: refused 127\.0\.0\.1:\d+: the kernel does not report the owner of the TCP connection \(sock_diag\)\n$/;
     expect(await eventually(() => refusal.test(server.stderr), 20_000), server.stderr).toBe(true);
     server.kill('SIGTERM');
     expect((await server.done).code).toBe(143);

@@ -29,7 +29,7 @@ describe.skipIf(compiler.missing)(`libpmi${compiler.note}`, () => {
       const result = await run(wireup('run', ...options, ...calls('calls')));
       expect(result).toMatchObject({ code: 0, stdout: 'ok\nok\nok\n' });
       // Each rank tries to put a reserved key.
-      expect(reported(result.stderr, ' sent a wrong PMI request: put: reserved_key')).toBe(3);
+      expect(reported(result.stderr, ' sent an invalid PMI request: put: reserved_key')).toBe(3);
       expect(lines(result.stderr)).toEqual(toolLines(result.stderr));
     }
   });

@@ -167,8 +167,8 @@ TEST_CASE("private folder: an unsuitable parent is reported with the reason") {
   CHECK(fault_in(folder / "none") == folder / "none: No such file or directory");
   write_file(folder / "file", "", 0600);
   CHECK(fault_in(folder / "file") == folder / "file is no folder");
-  CHECK(fault_in("tmp") == "it is no absolute path");
-  CHECK(fault_in("") == "it is no absolute path");
+  CHECK(fault_in("tmp") == "it is not an absolute path");
+  CHECK(fault_in("") == "it is not an absolute path");
   const std::string deep = make_folder(folder / std::string(100, 'x'));
   CHECK(fault_in(deep).starts_with("the path of a socket in it is too long: "));
   CHECK(names_in(deep).empty());

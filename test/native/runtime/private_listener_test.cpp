@@ -66,7 +66,7 @@ TEST_CASE("private listener: if that fails too, the error gives each folder and 
     said = error.what();
   }
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
-  CHECK(said.find("XDG_RUNTIME_DIR=relative: it is no absolute path; ") != std::string::npos);
+  CHECK(said.find("XDG_RUNTIME_DIR=relative: it is not an absolute path; ") != std::string::npos);
   CHECK(said.find("TMPDIR=/tmp: /: Too many open files; an abstract name): Too many open files") !=
         std::string::npos);
 }
