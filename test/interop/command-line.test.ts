@@ -322,12 +322,12 @@ async function play(tool: string[], row: CommandLine): Promise<Outcome> {
   });
   let stdout = '';
   let stderr = '';
-  child.stdout!.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   // At the end of its input mpiexec.hydra writes to its proxies. If they have exited by then, SIGPIPE kills it. So the input of
   // ranks that read none stays open.
-  child.stdin!.on('error', () => undefined);
-  if (row.input !== undefined) child.stdin!.end(row.input);
+  child.stdin.on('error', () => undefined);
+  if (row.input !== undefined) child.stdin.end(row.input);
   const code = await new Promise<number | NodeJS.Signals>((resolve) =>
     child.once('close', (status, signal) => resolve(status ?? signal!)),
   );
