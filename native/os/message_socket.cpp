@@ -58,6 +58,7 @@ void MessageSocket::send(std::string message, std::vector<UniqueFd> fds) {
     throw OsError(EMSGSIZE, "sendmsg");
   }
   if (detached_ || failed_ != 0) return;
+  unsent_ += message.size();
   queue_.push_back({std::move(message), std::move(fds)});
   if (queue_.size() == 1) send_queued();
 }
@@ -75,9 +76,15 @@ void MessageSocket::send_queued() {
       fail(error);
       return;
     }
+    unsent_ -= queue_.front().bytes.size();
     queue_.pop_front();
   }
   watch();
+}
+
+void MessageSocket::drop_queue() {
+  queue_.clear();
+  unsent_ = 0;
 }
 
 void MessageSocket::watch() {
@@ -147,13 +154,13 @@ void MessageSocket::finish_failed() {
 
 void MessageSocket::fail(int error) {
   failed_ = error;
-  queue_.clear();
+  drop_queue();
   schedule(Reactor::Clock::duration::zero(), &MessageSocket::finish_failed);
 }
 
 void MessageSocket::end(int error) {
   detach();
-  queue_.clear();
+  drop_queue();
   observer_.on_message_end(error);
 }
 

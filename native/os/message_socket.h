@@ -49,6 +49,8 @@ class MessageSocket final : Handler {
   void send(std::string message, std::vector<UniqueFd> fds = {});
   // Whether the socket has taken all messages.
   bool flushed() const { return queue_.empty(); }
+  // The bytes of the messages that the socket has not taken.
+  std::size_t unsent() const { return unsent_; }
 
  private:
   enum class Stop { drained, budget, gone };
@@ -60,6 +62,7 @@ class MessageSocket final : Handler {
   void on_ready(std::uint32_t events) override;
   Stop receive(bool to_the_end);
   void send_queued();
+  void drop_queue();
   void watch();
   void retry_later();
   void schedule(Reactor::Clock::duration delay, void (MessageSocket::*method)());
@@ -74,6 +77,7 @@ class MessageSocket final : Handler {
   Lifetime lifetime_;
   Buffer buffer_;
   std::deque<Message> queue_;
+  std::size_t unsent_ = 0;  // bytes in queue_
   std::uint32_t watched_ = 0;
   Reactor::TimerId timer_ = 0;
   bool waits_for_kernel_ = false;  // a timer will retry, because EPOLLOUT does not help

@@ -35,7 +35,7 @@ enum class LinkEnd : std::uint8_t {
 class LinkObserver {
  public:
   virtual ~LinkObserver() = default;
-  // One whole packet. `fds` are CLOEXEC. Nullopt: not all fds fitted under this process's limit of open
+  // One whole packet; the view is valid until the link is destroyed. `fds` are CLOEXEC. Nullopt: not all fds fitted under this process's limit of open
   // files, and all have been closed. The observer may destroy the link.
   virtual void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) = 0;
   // Called once, as the last call, after all packets that came before the end. `error` is an errno if `why`
