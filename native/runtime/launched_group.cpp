@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "runtime/addresses.h"
+#include "runtime/name_client.h"
 #include "runtime/rank_environment.h"
 
 namespace wireup::runtime {
@@ -17,14 +18,27 @@ LaunchedGroup::LaunchedGroup(os::Reactor& reactor, std::uint32_t number, std::ui
       begin_(begin),
       on_event_(std::move(on_event)),
       outcome_(options_.group.layout.size(), policy),
-      server_(
-          reactor, options_.group, options_.pmi == PmiMode::port ? options_.listen : ListenOptions{},
-          [this](const engine::Event& event) { this->on_event(event); },
-          [this, ask = std::move(on_spawn_query)](engine::SpawnQuery query) { ask(*this, std::move(query)); },
-          options_.names),
+      server_(reactor, options_.group, options_.pmi == PmiMode::port ? options_.listen : ListenOptions{},
+              callbacks(std::move(on_spawn_query))),
       is_answered_(options_.group.layout.size()),
       times_(options_.group.layout.size()) {
   if (server_.address()) pmi_port_ = wire::to_pmi_port(*server_.address());
+}
+
+ServerCallbacks LaunchedGroup::callbacks(OnSpawnQuery on_spawn_query) {
+  ServerCallbacks result;
+  result.on_event = [this](const engine::Event& event) { on_event(event); };
+  result.on_spawn_query = [this, ask = std::move(on_spawn_query)](engine::SpawnQuery query) {
+    ask(*this, std::move(query));
+  };
+  if (options_.names == nullptr) return result;
+  result.on_name_query = [this](engine::NameQuery query) {
+    options_.names->ask(std::move(query.request), [this, id = query.id, alive = std::weak_ptr(alive_)](
+                                                      const engine::NameAnswer& answer) {
+      if (!alive.expired()) server_.answer_name(id, answer);
+    });
+  };
+  return result;
 }
 
 double LaunchedGroup::now() const {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@
 
 namespace wireup::runtime {
 
+class NameClient;
+
 enum class PmiMode : std::uint8_t { fd, port };
 
 struct GroupOptions {
@@ -33,7 +36,7 @@ struct GroupOptions {
   // The numbers of nodes in labels and file names; empty: the layout's own.
   std::vector<std::uint32_t> nodes;
   bool pretend_hosts = false;
-  NameClient* names = nullptr;  // the launch's
+  NameClient* names = nullptr;  // the launch's; must outlive the group
   int channel_fd = kChannelFd;  // the number of PMI_FD
 };
 
@@ -105,6 +108,7 @@ class LaunchedGroup {
   bool stillborn = false;
 
  private:
+  ServerCallbacks callbacks(OnSpawnQuery on_spawn_query);
   void on_event(const engine::Event& event);
   void answered(std::uint32_t rank);
   double now() const;
@@ -114,6 +118,8 @@ class LaunchedGroup {
   GroupOptions options_;
   os::Reactor::Clock::time_point begin_;
   OnEvent on_event_;
+  // Answers of the name server may come after the group has been destroyed.
+  std::shared_ptr<void> alive_ = std::make_shared<char>();
   engine::Outcome outcome_;
   ServerDriver server_;
   std::string pmi_port_;

@@ -283,10 +283,21 @@ Handle Runtime::open_server(ServerOptions options) {
     auto listen = [this, handle, options = std::move(options)](NameClient* names) {
       start(handle, "ERR_PMI_LISTEN", [&] {
         const bool on_other_machines = !options.group.auth.allowed_hosts.empty();
-        auto server = std::make_unique<ServerDriver>(
-            *reactor_, options.group, options.listen,
-            [this, handle](const engine::Event& event) { outbox_.tell(handle, event); },
-            [this, handle](engine::SpawnQuery query) { outbox_.notify(handle, std::move(query)); }, names);
+        ServerCallbacks callbacks;
+        callbacks.on_event = [this, handle](const engine::Event& event) { outbox_.tell(handle, event); };
+        callbacks.on_spawn_query = [this, handle](engine::SpawnQuery query) {
+          outbox_.notify(handle, std::move(query));
+        };
+        if (names != nullptr) {
+          callbacks.on_name_query = [this, handle, names](engine::NameQuery query) {
+            names->ask(std::move(query.request),
+                       [this, handle, id = query.id](const engine::NameAnswer& answer) {
+                         if (ServerDriver* asked = find(servers_, handle)) asked->answer_name(id, answer);
+                       });
+          };
+        }
+        auto server =
+            std::make_unique<ServerDriver>(*reactor_, options.group, options.listen, std::move(callbacks));
         ServerOpened opened;
         if (server->address()) {
           opened = {wire::to_uri(*server->address()),

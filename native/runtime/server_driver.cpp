@@ -13,7 +13,6 @@
 #include "os/limits.h"
 #include "os/socket_address.h"
 #include "runtime/addresses.h"
-#include "runtime/name_client.h"
 #include "runtime/timeouts.h"
 
 namespace wireup::runtime {
@@ -46,14 +45,11 @@ engine::ProcessGroupOptions prepared(engine::ProcessGroupOptions options, bool l
 }  // namespace
 
 ServerDriver::ServerDriver(os::Reactor& reactor, engine::ProcessGroupOptions options,
-                           const ListenOptions& listen_options, OnEvent on_event, OnSpawnQuery on_spawn_query,
-                           NameClient* names)
+                           const ListenOptions& listen_options, ServerCallbacks callbacks)
     : reactor_(reactor),
       group_(prepared(std::move(options), listen_options.address || !listen_options.private_parents.empty(),
-                      names != nullptr)),
-      on_event_(std::move(on_event)),
-      on_spawn_query_(std::move(on_spawn_query)),
-      names_(names) {
+                      callbacks.on_name_query != nullptr)),
+      callbacks_(std::move(callbacks)) {
   listen(listen_options);
 }
 
@@ -151,6 +147,11 @@ void ServerDriver::answer_spawn(engine::QueryId id, const engine::SpawnAnswer& a
   apply();
 }
 
+void ServerDriver::answer_name(engine::QueryId id, const engine::NameAnswer& answer) {
+  group_.answer_name(id, answer, effects_);
+  apply();
+}
+
 void ServerDriver::accepted(os::UniqueFd socket) {
   engine::Peer peer;
   try {
@@ -236,11 +237,11 @@ void ServerDriver::apply() {
   }
   effects_.clear();
   arm_timer();
-  for (const engine::Event& event : events) on_event_(event);
-  for (engine::NameQuery& query : name_queries) ask(std::move(query));
+  for (const engine::Event& event : events) callbacks_.on_event(event);
+  for (engine::NameQuery& query : name_queries) callbacks_.on_name_query(std::move(query));
   for (engine::SpawnQuery& query : queries) {
-    if (on_spawn_query_) {
-      on_spawn_query_(std::move(query));
+    if (callbacks_.on_spawn_query) {
+      callbacks_.on_spawn_query(std::move(query));
     } else {
       answer_spawn(query.id, {.rc = engine::kFail, .message = "not_supported"});
     }
@@ -250,15 +251,6 @@ void ServerDriver::apply() {
     return event.type == engine::EventType::connected;
   };
   if (at_the_door_ && std::ranges::any_of(events, has_identified)) open_door();
-}
-
-void ServerDriver::ask(engine::NameQuery query) {
-  names_->ask(std::move(query.request),
-              [this, id = query.id, alive = std::weak_ptr(alive_)](const engine::NameAnswer& answer) {
-                if (alive.expired()) return;
-                group_.answer_name(id, answer, effects_);
-                apply();
-              });
 }
 
 void ServerDriver::arm_timer() {

@@ -2,8 +2,7 @@
 // channels. It passes the bytes, the ends of connections and the time to the engine, and carries out the
 // effects.
 //
-// Threads: the reactor's. `on_event` and `on_spawn_query` are called after the other effects of an input;
-// they must not destroy the driver.
+// Threads: the reactor's.
 #pragma once
 
 #include <functional>
@@ -23,8 +22,6 @@
 
 namespace wireup::runtime {
 
-class NameClient;
-
 struct ListenOptions {
   // Where to listen; empty: nowhere, ranks have channels only. A TCP host must be numeric.
   std::optional<wire::Address> address;
@@ -34,17 +31,21 @@ struct ListenOptions {
   std::vector<PrivateParent> private_parents = {};
 };
 
+// Called after the other effects of an input. A callback must not destroy the driver. A query is answered
+// during the callback or later.
+struct ServerCallbacks {
+  std::function<void(const engine::Event&)> on_event;
+  // Answered by answer_spawn(). If it is empty, every spawn is refused.
+  std::function<void(engine::SpawnQuery)> on_spawn_query = {};
+  // Answered by answer_name(). If it is empty, names are in ProcessGroupOptions::names.
+  std::function<void(engine::NameQuery)> on_name_query = {};
+};
+
 class ServerDriver {
  public:
-  using OnEvent = std::function<void(const engine::Event&)>;
-  // The query is answered by answer_spawn(), at once or later.
-  using OnSpawnQuery = std::function<void(engine::SpawnQuery)>;
-
-  // Without `on_spawn_query` every spawn is refused. With `names`, which must outlive the driver, published
-  // names are kept by that name server. Throws os::OsError if it cannot listen, and std::invalid_argument for
-  // options that the engine refuses.
+  // Throws os::OsError if it cannot listen, and std::invalid_argument for options that the engine refuses.
   ServerDriver(os::Reactor& reactor, engine::ProcessGroupOptions options, const ListenOptions& listen,
-               OnEvent on_event, OnSpawnQuery on_spawn_query = nullptr, NameClient* names = nullptr);
+               ServerCallbacks callbacks);
   ~ServerDriver();
 
   // Makes the channel of `rank` and returns the end that the rank inherits. Throws os::OsError.
@@ -59,6 +60,7 @@ class ServerDriver {
   void depart(std::uint32_t rank);
 
   void answer_spawn(engine::QueryId id, const engine::SpawnAnswer& answer);
+  void answer_name(engine::QueryId id, const engine::NameAnswer& answer);
 
   // Where it listens, with the port that the kernel has chosen; empty if nowhere.
   const std::optional<wire::Address>& address() const { return address_; }
@@ -101,16 +103,11 @@ class ServerDriver {
   void open_door();
   void ended(Connection& connection, std::string cut_off);
   void apply();
-  void ask(engine::NameQuery query);
   void arm_timer();
 
   os::Reactor& reactor_;
   engine::ProcessGroup group_;
-  OnEvent on_event_;
-  OnSpawnQuery on_spawn_query_;
-  NameClient* names_;
-  // Answers of the name server may come after the driver has been destroyed.
-  std::shared_ptr<void> alive_ = std::make_shared<char>();
+  ServerCallbacks callbacks_;
   std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
   std::unique_ptr<os::Listener> listener_;
   Identify identify_;  // set if there is a listener

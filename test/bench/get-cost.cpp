@@ -19,7 +19,7 @@ int main(int, char** argv) {
   engine::ProcessGroupOptions options;
   options.kvsname = kvsname;
   options.layout = engine::Layout::single_node(1);
-  runtime::ServerDriver server(reactor, std::move(options), {}, [](const engine::Event&) {});
+  runtime::ServerDriver server(reactor, std::move(options), {}, {.on_event = [](const engine::Event&) {}});
   os::UniqueFd end = server.open_channel(0);
   std::thread client([&] {
     const auto ask = [&](const std::string& request, std::string_view expected) {

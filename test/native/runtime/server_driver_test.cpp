@@ -11,6 +11,7 @@
 
 #include "os/support.h"
 #include "runtime/blocking.h"
+#include "runtime/launched_group.h"
 #include "runtime/name_client.h"
 #include "runtime/name_server.h"
 
@@ -39,7 +40,8 @@ TEST_CASE("server driver: its ranks hang up, their processes end and it is destr
     os::Reactor reactor;
     std::vector<engine::Event> events;
     auto driver = std::make_unique<ServerDriver>(
-        reactor, two_ranks(), ListenOptions{}, [&](const engine::Event& event) { events.push_back(event); });
+        reactor, two_ranks(), ListenOptions{},
+        ServerCallbacks{.on_event = [&](const engine::Event& event) { events.push_back(event); }});
     std::array<os::UniqueFd, 2> ranks{driver->open_channel(0), driver->open_channel(1)};
     const auto count = [&](engine::EventType type) {
       return std::ranges::count_if(events, [&](const engine::Event& event) { return event.type == type; });
@@ -62,7 +64,7 @@ TEST_CASE("server driver: its ranks hang up, their processes end and it is destr
   CHECK(fds_of(::getpid()).size() == fds);
 }
 
-TEST_CASE("server driver: the name server's answer may come when the driver is gone") {
+TEST_CASE("launched group: the name server's answer may come when the group is gone") {
   os::Reactor reactor;
   const TemporaryFolder folder;
   const wire::UnixAddress address{folder / "names", false};
@@ -73,12 +75,16 @@ TEST_CASE("server driver: the name server's answer may come when the driver is g
   bool open = false;
   client.open([&](std::optional<Error> error) { open = !error; });
   run_until(reactor, [&] { return open; });
-  auto driver = std::make_unique<ServerDriver>(
-      reactor, two_ranks(), ListenOptions{}, [](const engine::Event&) {}, nullptr, &client);
-  const os::UniqueFd rank = driver->open_channel(0);
+  GroupOptions options;
+  options.group = two_ranks();
+  options.names = &client;
+  auto group = std::make_unique<LaunchedGroup>(
+      reactor, 0, 0, std::move(options), engine::OutcomePolicy{}, os::Reactor::Clock::now(),
+      [](LaunchedGroup&, const engine::Event&) {}, [](LaunchedGroup&, engine::SpawnQuery) {});
+  const os::UniqueFd rank = group->server().open_channel(0);
   wireup::test::write_all(rank.get(), std::string(kInit) + "cmd=publish_name service=ocean port=p\n");
   run_until(reactor, [&] { return wireup::test::wait_readable(rank.get(), 0); });
-  driver.reset();
+  group.reset();
   std::optional<engine::NameAnswer> answer;
   client.ask({engine::NameOperation::lookup, "ocean"},
              [&](const engine::NameAnswer& found) { answer = found; });
@@ -86,11 +92,38 @@ TEST_CASE("server driver: the name server's answer may come when the driver is g
   CHECK(answer->port == "p");
 }
 
+TEST_CASE(
+    "server driver: its owner answers queries about names later, and a spawn is refused without an owner") {
+  os::Reactor reactor;
+  std::vector<engine::NameQuery> asked;
+  ServerDriver driver(reactor, two_ranks(), ListenOptions{},
+                      {.on_event = [](const engine::Event&) {},
+                       .on_name_query = [&](engine::NameQuery query) { asked.push_back(std::move(query)); }});
+  const os::UniqueFd rank = driver.open_channel(0);
+  wireup::test::write_all(rank.get(), std::string(kInit) +
+                                          "cmd=lookup_name service=ocean\n"
+                                          "mcmd=spawn\nexecname=z\nnprocs=1\nendcmd\n");
+  std::string received;
+  const auto receive_until = [&](std::string_view last) {
+    run_until(reactor, [&] {
+      char buffer[1024];
+      if (wireup::test::wait_readable(rank.get(), 0))
+        received.append(buffer, static_cast<std::size_t>(::read(rank.get(), buffer, sizeof(buffer))));
+      return received.ends_with(last);
+    });
+  };
+  receive_until("cmd=spawn_result rc=-1 msg=not_supported\n");
+  REQUIRE(asked.size() == 1);
+  CHECK(asked[0].request.service == "ocean");
+  driver.answer_name(asked[0].id, {engine::NameError::none, "p"});
+  receive_until("cmd=lookup_result rc=0 info=ok port=p\n");
+}
+
 TEST_CASE("server driver: a channel for a rank that has one is refused") {
   os::Reactor reactor;
   std::vector<engine::Event> events;
   ServerDriver driver(reactor, two_ranks(), ListenOptions{},
-                      [&](const engine::Event& event) { events.push_back(event); });
+                      {.on_event = [&](const engine::Event& event) { events.push_back(event); }});
   const os::UniqueFd rank = driver.open_channel(0);
   CHECK_THROWS_AS(driver.open_channel(0), std::logic_error);
   driver.reject_channel(0, "the rank has a connection");
