@@ -132,14 +132,15 @@ std::optional<std::string> ServerSession::job_attribute(std::string_view key) co
   return value == nullptr ? std::nullopt : std::optional(*value);
 }
 
+// A get of a missing key or key-value space is not an invalid request. An MPICH (ch3) that was started
+// without a launcher gets the key "foobar" of the space "foobar" after it has spawned.
 void ServerSession::on_get(const Parsed& parsed, Effects& effects) {
-  if (!own_kvs(parsed)) return refuse_bad_request(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
+  if (!own_kvs(parsed)) return refuse(*parsed.spec, kInvalidArgument, "unknown_kvsname", effects);
   const std::string_view key = parsed.text(AttributeId::key);
   std::optional<std::string> attribute;
   if (parsed.spec->id == MessageId::get_job_attribute) attribute = job_attribute(key);
   const std::string* value = parsed.spec->id == MessageId::get ? group_.kvs_.get(key) : nullptr;
   if (attribute) value = &*attribute;
-  // A get of a missing key is not an invalid request.
   if (value == nullptr && !is_v2()) return refuse(*parsed.spec, kFail, "key_not_found", effects);
   if (value == nullptr) {
     return reply(parsed.spec->reply, effects, [](MessageWriter& message) {
