@@ -43,7 +43,8 @@
   __asm__(".symver older_" #name "," #name "@" version)
 
 // glibc 2.34 moved these from libpthread to libc. What starts threads links libpthread (binding.gyp). A
-// program without threads does not load it on an older glibc, and then needs only what is said at each.
+// program without threads does not load it on an older glibc, and then needs only what the comment at each
+// function lists.
 OLDER(pthread_create, OLDEST);
 OLDER(pthread_detach, OLDEST);
 OLDER(pthread_join, OLDEST);

@@ -251,7 +251,7 @@ void Output::read_some(OutputStream& stream) {
 }
 
 void Output::written(const std::shared_ptr<Sink>& sink) {
-  if (sink == stderr_ && sink->printed() && !std::exchange(told_printed_, true)) observer_.on_printed();
+  if (sink == stderr_ && sink->printed() && !std::exchange(reported_printed_, true)) observer_.on_printed();
   sink->flush();
   if (sink->broken()) {
     close_streams_of(*sink);

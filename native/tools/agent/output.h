@@ -115,7 +115,7 @@ class Output final : SinkObserver {
   std::unordered_set<std::string> lost_;                                // subjects that were reported
   os::Reactor::TimerId partial_timer_ = 0;
   bool serving_ = false;
-  bool told_printed_ = false;
+  bool reported_printed_ = false;
   os::Buffer buffer_;
   std::function<void()> drained_;
 };

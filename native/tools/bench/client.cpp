@@ -111,8 +111,8 @@ int main() {
   const Script script = table->script;
   std::int64_t* time = table->slot(table->take(1)) + 1;
   const char* inherited = std::getenv("PMI_FD");
-  const char* said = std::getenv("PMI_RANK");
-  unsigned rank = said == nullptr ? 0 : static_cast<unsigned>(std::atoi(said));
+  const char* rank_text = std::getenv("PMI_RANK");
+  unsigned rank = rank_text == nullptr ? 0 : static_cast<unsigned>(std::atoi(rank_text));
   char name[kMaxName];
   char request[kMaxRequest];
 

@@ -118,10 +118,10 @@ class Swarm {
     constexpr int kEvents = 256;
     epoll_event events[kEvents];
     const int ready = ::epoll_wait(epoll_, events, kEvents, wait_ms);
-    for (int i = 0; i < ready; ++i) heard(events[i].data.u32);
+    for (int i = 0; i < ready; ++i) received(events[i].data.u32);
   }
 
-  void heard(std::uint32_t index) {
+  void received(std::uint32_t index) {
     char buffer[kMaxRequest];
     const ssize_t got = ::recv(ranks_[index].socket, buffer, sizeof buffer, 0);
     if (got <= 0) {

@@ -92,8 +92,8 @@ TEST_CASE("group barriers: 1000 overlapping groups complete or fail as the model
     for (std::size_t i = 0; i < steps.size(); ++i) {
       if (i % (steps.size() / 5) == steps.size() / 10) {
         const std::uint32_t gone = random() % kMembers;
-        std::vector<std::pair<std::uint32_t, std::int32_t>> told;
-        for (const auto& [rank, tag] : barriers.depart(gone)) told.emplace_back(rank, tag);
+        std::vector<std::pair<std::uint32_t, std::int32_t>> notified;
+        for (const auto& [rank, tag] : barriers.depart(gone)) notified.emplace_back(rank, tag);
         std::vector<std::pair<std::uint32_t, std::int32_t>> expected;
         for (ModelBarrier& barrier : model.barriers()) {
           if (!barrier.members.contains(gone)) continue;
@@ -102,10 +102,10 @@ TEST_CASE("group barriers: 1000 overlapping groups complete or fail as the model
           }
           barrier.inside.clear();
         }
-        std::ranges::sort(told);
+        std::ranges::sort(notified);
         std::ranges::sort(expected);
-        CHECK(told == expected);
-        failed += told.size();
+        CHECK(notified == expected);
+        failed += notified.size();
         model.gone.insert(gone);
       }
       const auto [rank, which] = steps[i];

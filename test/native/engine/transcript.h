@@ -114,8 +114,8 @@ inline TranscriptLine parse_line(std::string_view text, int number) {
   if (colon == std::string_view::npos || !text.substr(colon + 1).starts_with(' ')) {
     throw std::runtime_error("line " + std::to_string(number) + ": expected \"C0: \", \"S0: \" or \"E: \"");
   }
-  const auto resolved = [&](std::string_view said) {
-    return text[colon] == '>' ? resolve_frame(said) : resolve(said);
+  const auto resolved = [&](std::string_view written) {
+    return text[colon] == '>' ? resolve_frame(written) : resolve(written);
   };
   const std::string_view side = text.substr(0, colon);
   const std::string_view what = text.substr(colon + 2);

@@ -215,20 +215,20 @@ TEST_CASE("trusted folder: refuses another user's folder or link" * doctest::ski
   TemporaryFolder folder;
   const std::string theirs = make_folder(folder / "theirs");
   make_folder(theirs + "/ours");
-  REQUIRE(::chown(theirs.c_str(), kStranger, kStranger) == 0);
-  const std::string said = theirs + " belongs to uid " + std::to_string(kStranger);
-  CHECK(open_trusted_folder(theirs).fault == said);
-  CHECK(open_trusted_folder(theirs + "/ours").fault == said);
+  REQUIRE(::chown(theirs.c_str(), kOtherUser, kOtherUser) == 0);
+  const std::string fault = theirs + " belongs to uid " + std::to_string(kOtherUser);
+  CHECK(open_trusted_folder(theirs).fault == fault);
+  CHECK(open_trusted_folder(theirs + "/ours").fault == fault);
   const std::string link = folder / "link";
   std::filesystem::create_symlink(make_folder(folder / "good"), link);
-  REQUIRE(::lchown(link.c_str(), kStranger, kStranger) == 0);
-  CHECK(open_trusted_folder(link).fault == link + " belongs to uid " + std::to_string(kStranger));
+  REQUIRE(::lchown(link.c_str(), kOtherUser, kOtherUser) == 0);
+  CHECK(open_trusted_folder(link).fault == link + " belongs to uid " + std::to_string(kOtherUser));
   // That user trusts it.
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     const bool entered =
-        ::chmod(folder.path().c_str(), 0755) == 0 && ::setresuid(kStranger, kStranger, kStranger) == 0;
+        ::chmod(folder.path().c_str(), 0755) == 0 && ::setresuid(kOtherUser, kOtherUser, kOtherUser) == 0;
     const std::string own = open_trusted_folder(theirs).fault;
     const bool roots = open_trusted_folder("/").fault.empty();
     ::_exit(entered && own.empty() && roots ? 0 : 1);

@@ -157,7 +157,7 @@ TEST_CASE("socket file: the dead socket of another user is not replaced" * docte
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   leave_dead_socket(path);
-  REQUIRE(::chown(path.c_str(), kStranger, kStranger) == 0);
+  REQUIRE(::chown(path.c_str(), kOtherUser, kOtherUser) == 0);
   Reactor reactor;
   CHECK(thrown_by([&] { listen_at(reactor, path); }) == EADDRINUSE);
   CHECK(std::filesystem::exists(path));
@@ -190,7 +190,7 @@ TEST_CASE("socket file: the lock file of another user is refused" * doctest::ski
   TemporaryFolder folder;
   const std::string path = folder / "socket";
   write_file(path + ".lock", "", 0600);
-  REQUIRE(::chown((path + ".lock").c_str(), kStranger, kStranger) == 0);
+  REQUIRE(::chown((path + ".lock").c_str(), kOtherUser, kOtherUser) == 0);
   Reactor reactor;
   CHECK(thrown_by([&] { listen_at(reactor, path); }) == EPERM);
   CHECK(std::filesystem::exists(path + ".lock"));

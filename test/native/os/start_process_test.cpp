@@ -243,10 +243,10 @@ TEST_CASE("start_process: signals have the default action and are unblocked, exc
     for (const int number : {SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&not_default, number);
     spec.not_default = &not_default;
     ::sigaddset(&spec.ignored_signals, SIGWINCH);
-    Cat told(spec);
-    CHECK(told.status("SigBlk") == "0000000000000000");
-    CHECK(told.status("SigCgt") == "0000000000000000");
-    CHECK(told.status("SigIgn") == "0000000008000001");
+    Cat reset(spec);
+    CHECK(reset.status("SigBlk") == "0000000000000000");
+    CHECK(reset.status("SigCgt") == "0000000000000000");
+    CHECK(reset.status("SigIgn") == "0000000008000001");
   }
   sigset_t mask;
   ::pthread_sigmask(SIG_SETMASK, &mask_before, &mask);

@@ -28,7 +28,7 @@ using namespace std::chrono_literals;
 inline constexpr auto kTimeout = 20s;
 
 // A uid that no user of a machine has.
-inline constexpr uid_t kStranger = 54'321;
+inline constexpr uid_t kOtherUser = 54'321;
 
 // False if the kernel is too old for io_uring, or refuses it.
 inline bool has_io_uring() { return IoRing::open() != nullptr; }

@@ -41,10 +41,10 @@ UniqueFd accept_one(int listener) {
 
 // Runs `body` in a child process with another uid. Its exit code is the result of `body`.
 template <typename Body>
-pid_t as_stranger(Body body) {
+pid_t as_other_user(Body body) {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
-  if (child == 0) ::_exit(::setresuid(kStranger, kStranger, kStranger) == 0 ? body() : 99);
+  if (child == 0) ::_exit(::setresuid(kOtherUser, kOtherUser, kOtherUser) == 0 ? body() : 99);
   return child;
 }
 
@@ -172,7 +172,7 @@ TEST_CASE("tcp_peer: reports the uid of another user, at either end" * doctest::
     const SocketAddress there =
         *SocketAddress::numeric(family.connect, SocketAddress::of_local(listener.get()).port());
     FdPair done = stream_pair();
-    const pid_t child = as_stranger([&] {
+    const pid_t child = as_other_user([&] {
       const UniqueFd client(::socket(there.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
       if (::connect(client.get(), there.raw(), there.size()) != 0) return 1;
       TcpPeerError fault = TcpPeerError::none;
@@ -186,7 +186,7 @@ TEST_CASE("tcp_peer: reports the uid of another user, at either end" * doctest::
     const UniqueFd accepted = accept_one(listener.get());
     const auto peer = tcp_peer(accepted.get());
     REQUIRE(peer);
-    CHECK(peer->uid == kStranger);
+    CHECK(peer->uid == kOtherUser);
     REQUIRE(::write(done.first.get(), "x", 1) == 1);
     CHECK(exit_code(child) == 0);
   }
@@ -194,25 +194,25 @@ TEST_CASE("tcp_peer: reports the uid of another user, at either end" * doctest::
 
 TEST_CASE("tcp_server: reports the uid of another user's listener that has taken the port" *
           doctest::skip(!is_root())) {
-  FdPair said = stream_pair();
-  const pid_t child = as_stranger([&] {
+  FdPair channel = stream_pair();
+  const pid_t child = as_other_user([&] {
     const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const SocketAddress any = *SocketAddress::numeric("127.0.0.1", 0);
     if (::bind(listener.get(), any.raw(), any.size()) != 0 || ::listen(listener.get(), 1) != 0) return 1;
     const std::uint16_t port = SocketAddress::of_local(listener.get()).port();
-    if (::write(said.second.get(), &port, sizeof port) != sizeof port) return 2;
+    if (::write(channel.second.get(), &port, sizeof port) != sizeof port) return 2;
     char byte = 0;
-    return ::read(said.second.get(), &byte, 1) == 1 ? 0 : 3;
+    return ::read(channel.second.get(), &byte, 1) == 1 ? 0 : 3;
   });
-  set_nonblocking(said.first.get(), false);
+  set_nonblocking(channel.first.get(), false);
   std::uint16_t port = 0;
-  REQUIRE(::read(said.first.get(), &port, sizeof port) == sizeof port);
+  REQUIRE(::read(channel.first.get(), &port, sizeof port) == sizeof port);
   const UniqueFd client = connect_blocking(*SocketAddress::numeric("127.0.0.1", port), 5000);
   TcpPeerError fault = TcpPeerError::none;
   const auto server = tcp_server(client.get(), fault);
   REQUIRE(server);
-  CHECK(server->uid == kStranger);
-  REQUIRE(::write(said.first.get(), "x", 1) == 1);
+  CHECK(server->uid == kOtherUser);
+  REQUIRE(::write(channel.first.get(), "x", 1) == 1);
   CHECK(exit_code(child) == 0);
 }
 

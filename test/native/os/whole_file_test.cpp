@@ -70,12 +70,12 @@ TEST_CASE("whole file: keeps a symbolic link and writes its target, even if that
 TEST_CASE("whole file: appends to an open file of a process") {
   const TemporaryFolder folder;
   const std::string path = folder / "log";
-  write_whole(path, "said before; ");
+  write_whole(path, "written before; ");
   struct stat before {};
   REQUIRE(::stat(path.c_str(), &before) == 0);
   const UniqueFd open(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
   write_whole("/proc/self/fd/" + std::to_string(open.get()), "result");
-  CHECK(read_file(path) == "said before; result");
+  CHECK(read_file(path) == "written before; result");
   struct stat after {};
   REQUIRE(::stat(path.c_str(), &after) == 0);
   CHECK(after.st_ino == before.st_ino);

@@ -53,7 +53,7 @@ struct World {
 
   NameAnswer ask(NameClient& client, engine::NameRequest request) {
     std::optional<NameAnswer> answer;
-    client.ask(std::move(request), [&](const NameAnswer& said) { answer = said; });
+    client.ask(std::move(request), [&](const NameAnswer& reply) { answer = reply; });
     run_until(reactor, [&] { return answer.has_value(); });
     return *answer;
   }
@@ -64,16 +64,16 @@ struct World {
   std::string talk(std::string_view bytes) {
     const os::UniqueFd socket = connect();
     test::write_all(socket.get(), bytes);
-    std::string said;
+    std::string received;
     bool ended = false;
     run_until(reactor, [&] {
       char buffer[4096];
       const ssize_t size = ::recv(socket.get(), buffer, sizeof buffer, MSG_DONTWAIT);
-      if (size > 0) said.append(buffer, static_cast<std::size_t>(size));
+      if (size > 0) received.append(buffer, static_cast<std::size_t>(size));
       ended = size == 0 || (size < 0 && errno == ECONNRESET);
       return ended;
     });
-    return said;
+    return received;
   }
 
   os::Reactor reactor;
@@ -177,9 +177,9 @@ TEST_CASE("names: when the connection is lost, waiting and later queries are ans
   // Also if another server has the address now: the published names are gone.
   world.serve();
   CHECK(world.ask(*client, {NameOperation::lookup, "s"}).error == NameError::gone);
-  bool told = false;
-  client->list("", [&](const Page* page) { told = page == nullptr; });
-  CHECK(told);
+  bool lost = false;
+  client->list("", [&](const Page* page) { lost = page == nullptr; });
+  CHECK(lost);
 }
 
 TEST_CASE(
@@ -285,7 +285,7 @@ TEST_CASE("names: a server that does not answer in time is given up") {
   client.open([&](std::optional<Error> fault) { open = !fault; });
   run_until(reactor, [&] { return open; });
   std::optional<NameAnswer> answer;
-  client.ask({NameOperation::lookup, "s"}, [&](const NameAnswer& said) { answer = said; });
+  client.ask({NameOperation::lookup, "s"}, [&](const NameAnswer& reply) { answer = reply; });
   run_until(reactor, [&] { return answer.has_value(); });
   CHECK(answer->error == NameError::gone);
 }

@@ -58,16 +58,16 @@ TEST_CASE("private listener: if that fails too, the error gives each folder and 
   REQUIRE(first.code().message() != first.what());
   const rlimit none{0, before.rlim_max};
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
-  std::string said;
+  std::string message;
   try {
     listen(reactor, {{"XDG_RUNTIME_DIR", "relative"}, {"TMPDIR", "/tmp"}});
-    said = "nothing";
+    message = "nothing";
   } catch (const os::OsError& error) {
-    said = error.what();
+    message = error.what();
   }
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
-  CHECK(said.find("XDG_RUNTIME_DIR=relative: it is not an absolute path; ") != std::string::npos);
-  CHECK(said.find("TMPDIR=/tmp: /: Too many open files; an abstract name): Too many open files") !=
+  CHECK(message.find("XDG_RUNTIME_DIR=relative: it is not an absolute path; ") != std::string::npos);
+  CHECK(message.find("TMPDIR=/tmp: /: Too many open files; an abstract name): Too many open files") !=
         std::string::npos);
 }
 

@@ -8,10 +8,10 @@ int main(int argc, char** argv) {
   start(&argc, &argv);
   require(world_rank >= 0 && world_rank < world_size, "rank %d of size %d", world_rank, world_size);
 
-  const char* told_rank = getenv("PMI_RANK");
-  const char* told_size = getenv("PMI_SIZE");
-  require(told_rank == NULL || atoi(told_rank) == world_rank, "PMI_RANK is %s", told_rank);
-  require(told_size == NULL || atoi(told_size) == world_size, "PMI_SIZE is %s", told_size);
+  const char* pmi_rank = getenv("PMI_RANK");
+  const char* pmi_size = getenv("PMI_SIZE");
+  require(pmi_rank == NULL || atoi(pmi_rank) == world_rank, "PMI_RANK is %s", pmi_rank);
+  require(pmi_size == NULL || atoi(pmi_size) == world_size, "PMI_SIZE is %s", pmi_size);
 
   char name[MPI_MAX_PROCESSOR_NAME];
   int length = 0;

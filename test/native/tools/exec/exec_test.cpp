@@ -318,12 +318,12 @@ TEST_CASE("a PMI_ID of 128 bits is sent unchanged") {
   const std::string name = "wireup-exec-test-" + std::to_string(::getpid());
   const os::UniqueFd listener = listen_at(os::SocketAddress::unix_abstract(name));
   const std::string id = "00112233445566778899aabbccddeeff";
-  std::string heard;
+  std::string received;
   std::thread server([&] {
     const os::UniqueFd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     char buffer[256];
     const ssize_t size = ::recv(client.get(), buffer, sizeof(buffer), 0);
-    heard.assign(buffer, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+    received.assign(buffer, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
     constexpr std::string_view answer =
         "cmd=initack rc=0 rank=4\ncmd=set rank=4\ncmd=set size=9\ncmd=set debug=0\n";
     (void)!::send(client.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
@@ -331,7 +331,7 @@ TEST_CASE("a PMI_ID of 128 bits is sent unchanged") {
   const Result result =
       run({"sh", "-c", "echo $PMI_RANK of $PMI_SIZE"}, {"PMI_PORT=unix://@" + name, "PMI_ID=" + id});
   server.join();
-  CHECK(heard == "cmd=initack pmiid=" + id + "\n");
+  CHECK(received == "cmd=initack pmiid=" + id + "\n");
   CHECK(result.out == "4 of 9\n");
   CHECK(result.err == "");
 }
