@@ -2,15 +2,15 @@
 export { MAX_RANKS } from './limits';
 export { type AdmissionOptions, type KvsOptions, type PmiId, type WireOptions } from './identity';
 export { PmiServer, type PmiChannel, type PmiServerOptions } from './server';
+export { PmiClient } from './client';
 export {
-  PmiClient,
   type BarrierGroup,
   type Connecting,
   type PmiMaxes,
   type PmiVersion,
   type SpawnProgram,
   type Spawned,
-} from './client';
+} from './client-options';
 export { type Waiting } from './wait';
 export {
   listNames,
