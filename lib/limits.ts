@@ -3,6 +3,9 @@
  */
 export const MAX_RANKS = 1 << 20;
 
+/** The maximum number of hosts: each costs the launcher's host a process. */
+export const MAX_HOSTS = 1 << 16;
+
 /**
  * Maximum sizes of a kvsname, a key and a value in bytes, with a terminator, as PMI-1 servers announce them.
  */

@@ -1,0 +1,53 @@
+/** Which rank is on which host. */
+import { expect, test } from 'vitest';
+import { parseHostList } from '../../lib/host-list';
+import { countSlots, findUserConflict, placeOnHosts } from '../../lib/host-placement';
+
+/** The host of each rank. */
+function place(programs: readonly (readonly [ranks: number, hosts: string])[], ppn?: number): string {
+  const placed = programs.map(([ranks, list]) => ({ ranks, hosts: parseHostList(list) }));
+  const { nodes, hosts } = placeOnHosts(placed, ppn);
+  return nodes.map((node) => hosts[node]!.name).join(' ');
+}
+
+test.each([
+  [3, 'a,b', undefined, 'a b a'],
+  [6, 'a:2,b:1', undefined, 'a a b a a b'],
+  [5, 'a:4,b:4', undefined, 'a a a a b'],
+  [6, 'a:4,b', 2, 'a a b b a a'],
+  [8, 'a:2,b,a', undefined, 'a a b a a a b a'],
+  [2, 'n[1-9]', undefined, 'n1 n2'],
+])('%i ranks on %s, --ppn %s', (ranks, list, ppn, expected) => {
+  expect(place([[ranks, list]], ppn)).toBe(expected);
+});
+
+test('a program with the same hosts continues where the one before has stopped', () => {
+  expect(
+    place([
+      [1, 'a:2,b'],
+      [3, 'a:2,b'],
+      [1, 'b'],
+      [2, 'a:2,b'],
+    ]),
+  ).toBe('a a b a b a b');
+});
+
+test('hosts without ranks are left out, and each host is there once', () => {
+  const { nodes, hosts } = placeOnHosts([{ ranks: 3, hosts: parseHostList('a,x@b,a,c') }]);
+  expect(nodes).toEqual([0, 1, 0]);
+  expect(hosts).toEqual([
+    { name: 'a', slots: 1 },
+    { name: 'b', slots: 1, user: 'x' },
+  ]);
+});
+
+test('a program has as many ranks as its hosts have slots', () => {
+  expect(countSlots(parseHostList('a:4,b'))).toBe(5);
+  expect(countSlots(parseHostList('a:4,b'), 2)).toBe(4);
+});
+
+test('a host can have one user', () => {
+  expect(findUserConflict(parseHostList('x@a,b,x@a'))).toBeUndefined();
+  expect(findUserConflict(parseHostList('x@a,b,y@a'))).toBe('a');
+  expect(findUserConflict(parseHostList('a,x@a'))).toBe('a');
+});
