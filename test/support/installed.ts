@@ -15,6 +15,7 @@ const packages = {
   bwrap: 'bubblewrap, where namespaces can be made',
   'c++': 'g++',
   cc: 'gcc',
+  fish: 'fish',
   gdb: 'gdb',
   // mpiexec -pmi-port passes the host name to its ranks, which resolve it.
   hostname: 'a host name that resolves',
@@ -34,13 +35,16 @@ const packages = {
   slurmctld: 'slurmctld',
   slurmd: 'slurmd',
   srun: 'slurm-client',
+  ssh: 'openssh-client',
+  sshd: 'openssh-server',
+  tcsh: 'tcsh',
   unshare: 'util-linux',
   valgrind: 'valgrind',
 } as const;
 type Name = keyof typeof packages;
 
-function onPath(name: string): string | undefined {
-  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+function onPath(name: string, path = process.env['PATH'] ?? ''): string | undefined {
+  for (const folder of path.split(delimiter)) {
     const file = join(folder, name);
     try {
       accessSync(file, constants.X_OK);
@@ -74,6 +78,9 @@ function lookFor(name: Name): string | undefined {
     case 'mpiexec':
       // The plain names may be those of Open MPI, which does not use PMI-1.
       return onPath(`${name}.mpich`) ?? (onPath('mpichversion') === undefined ? undefined : onPath(name));
+    case 'sshd':
+      // Not in every user's PATH.
+      return onPath(name, '/usr/sbin:/usr/local/sbin');
     default:
       return onPath(name);
   }

@@ -1,0 +1,44 @@
+/** What to do if a host cannot be started, for the frequent cases. */
+
+const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => string])[] = [
+  [
+    /host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/i,
+    (host) =>
+      `ssh does not know the host's key, or knows another one: run 'ssh ${host} true' once, and compare and accept the key`,
+  ],
+  [
+    /permission denied \(|too many authentication failures/i,
+    (host) =>
+      `ssh must reach the host without a password: 'ssh -o BatchMode=yes ${host} true' must work, for example after ssh-copy-id`,
+  ],
+  [
+    /could not resolve hostname/i,
+    (host) => `no name service and no 'Host ${host}' in the configuration of ssh knows the name`,
+  ],
+  [
+    /invalid node name|not in this job|requested node configuration is not available/i,
+    () => 'Slurm has no such node, or it is not part of this allocation',
+  ],
+  [
+    /exec format error|cannot execute|not in executable format|GLIBC_|required file not found|error while loading shared/i,
+    () =>
+      'wireup-agent was built for another type of machine or another libc: install wireup on the host, and name its wireup-agent by agentPath (--agent-path)',
+  ],
+  [
+    /not found|no such file or directory|unknown command/i,
+    () =>
+      'wireup-agent must be on the host under the same path as here; name another path by agentPath (--agent-path), or send the program by stage (--stage)',
+  ],
+  [
+    /another version|other version/i,
+    () => 'install the same version of wireup on both hosts, or send the program by stage (--stage)',
+  ],
+];
+
+/**
+ * Returns what to do about the messages of a command that could not start the agent of a host; undefined if they are none of
+ * the frequent ones.
+ */
+export function adviceOnStart(host: string, message: string): string | undefined {
+  return cases.find(([pattern]) => pattern.test(message))?.[1](host);
+}

@@ -1,0 +1,308 @@
+// Several hosts on this machine, for one test file: reached by ssh, by srun, or as namespaces. Each has a host name of its own.
+// They need root.
+
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import type { HostLauncher } from '../../lib/host-command';
+import { freePorts } from './free-ports';
+import { installed, needs } from './installed';
+import { Slurm } from './slurm';
+
+/** In milliseconds, for a busy machine. */
+const startTimeout = 60_000;
+
+/** Several hosts, and how to reach them. */
+export interface Hosts extends AsyncDisposable {
+  /** No look-up resolves them. */
+  readonly names: readonly string[];
+  readonly launcher: HostLauncher;
+  /** The same as options of `wireup run`. */
+  readonly options: readonly string[];
+  /** Variables that the command needs. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** The requirements of each kind of hosts, for `describe.skipIf(...)`. */
+export const hostNeeds = {
+  ssh: (): ReturnType<typeof needs> => asRoot(needs('ssh', 'sshd', 'unshare')),
+  slurm: (): ReturnType<typeof needs> => asRoot(needs('srun', 'munged', 'slurmctld', 'slurmd', 'unshare')),
+  namespaces: (): ReturnType<typeof needs> => asRoot(needs('ip', 'nsenter', 'unshare')),
+};
+
+function asRoot(tools: ReturnType<typeof needs>): ReturnType<typeof needs> {
+  return process.getuid?.() === 0 || tools.missing ? tools : { missing: true, note: ' (needs root)' };
+}
+
+const optionsOf = ({ kind, words }: HostLauncher): string[] => [
+  '--launcher',
+  kind,
+  '--launcher-exec',
+  words.join(' '),
+];
+
+/** Processes that last as long as the hosts, and a folder for their files. */
+class Daemons {
+  readonly folder = mkdtempSync(join(tmpdir(), 'hosts-'));
+  readonly #processes: ChildProcess[] = [];
+
+  /** Starts a daemon, and resolves when it has written a line that contains `ready`. Returns its pid. */
+  async start(ready: string, ...argv: string[]): Promise<number> {
+    const [file, ...args] = argv as [string, ...string[]];
+    const daemon = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#processes.push(daemon);
+    let said = '';
+    const isReady = new Promise<void>((fulfil, reject) => {
+      daemon.stderr.setEncoding('utf8').on('data', (text: string) => {
+        if ((said += text).includes(ready)) fulfil();
+      });
+      daemon.once('error', reject);
+      daemon.once('exit', () => reject(new Error(`${argv.join(' ')} has ended\n${said}`)));
+    });
+    const late = delay(startTimeout, undefined, { ref: false }).then(() => {
+      throw new Error(`${argv.join(' ')}: not ready after ${startTimeout} ms\n${said}`);
+    });
+    await Promise.race([isReady, late]);
+    return daemon.pid!;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(
+      this.#processes.map(async (daemon) => {
+        if (daemon.exitCode !== null || daemon.signalCode !== null) return;
+        const ended = once(daemon, 'exit');
+        killTree(daemon.pid!);
+        await ended;
+      }),
+    );
+    rmSync(this.folder, { recursive: true });
+  }
+}
+
+/** Kills a process that this one has started, after its descendants. */
+function killTree(pid: number): void {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    for (const child of children.split(' ').filter((word) => word !== '')) killTree(Number(child));
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}
+
+function check(...argv: string[]): void {
+  const [file, ...args] = argv as [string, ...string[]];
+  const { status, stderr } = spawnSync(file, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${argv.join(' ')}: ${stderr}`);
+}
+
+const numbered = (prefix: string, count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
+
+/** The script of a host: it takes its name, and then runs what follows. */
+const named = (name: string, ...argv: string[]): string[] => [
+  'sh',
+  '-c',
+  'hostname "$1" && shift && exec "$@"',
+  'sh',
+  name,
+  ...argv,
+];
+
+/** Hosts n1, n2, ... with an sshd each, which shows a banner. They share the network of this machine. */
+export class SshHosts implements Hosts {
+  readonly names: readonly string[];
+  readonly launcher: HostLauncher;
+  readonly environment = {};
+  /** The home directory of the user on all hosts. It is empty; dotfiles of a login shell can be put there. */
+  readonly home: string;
+  /** The configuration of ssh, to which a test can add. The first value that it finds for an option counts. */
+  readonly configuration: string;
+  readonly #daemons = new Daemons();
+
+  private constructor(count: number) {
+    this.names = numbered('n', count);
+    this.home = this.#at('home');
+    this.configuration = this.#at('ssh_config');
+    this.launcher = { kind: 'ssh', words: [installed('ssh'), '-F', this.configuration] };
+  }
+
+  get options(): readonly string[] {
+    return optionsOf(this.launcher);
+  }
+
+  static async start(count: number): Promise<SshHosts> {
+    const hosts = new SshHosts(count);
+    try {
+      await hosts.#start();
+      return hosts;
+    } catch (error) {
+      await hosts[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  #at(name: string): string {
+    return join(this.#daemons.folder, name);
+  }
+
+  async #start(): Promise<void> {
+    // sshd insists on this folder.
+    mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+    mkdirSync(this.home);
+    writeFileSync(this.#at('banner'), 'For authorized users only.\n');
+    for (const key of ['host_key', 'user_key'])
+      check('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', this.#at(key));
+    writeFileSync(
+      this.#at('sshd_config'),
+      `HostKey ${this.#at('host_key')}
+AuthorizedKeysFile ${this.#at('user_key.pub')}
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+UsePAM no
+# The temporary folder is in one that others can write to.
+StrictModes no
+UseDNS no
+MaxStartups 200
+MaxSessions 200
+SetEnv HOME=${this.home}
+Banner ${this.#at('banner')}
+`,
+    );
+    const ports = await freePorts(this.names.length);
+    const hostKey = readFileSync(this.#at('host_key.pub'), 'utf8').split(' ').slice(0, 2).join(' ');
+    writeFileSync(this.#at('known_hosts'), ports.map((port) => `[127.0.0.1]:${port} ${hostKey}\n`).join(''));
+    writeFileSync(
+      this.configuration,
+      `${this.names.map((name, i) => `Host ${name}\n  Port ${ports[i]}\n`).join('')}
+Host n*
+  HostName 127.0.0.1
+  User root
+  IdentityFile ${this.#at('user_key')}
+  IdentitiesOnly yes
+  UserKnownHostsFile ${this.#at('known_hosts')}
+  StrictHostKeyChecking yes
+`,
+    );
+    await Promise.all(
+      this.names.map((name, i) =>
+        this.#daemons.start(
+          'Server listening',
+          installed('unshare'),
+          '--uts',
+          ...named(name, installed('sshd'), '-D', '-e', '-f', this.#at('sshd_config')),
+          ...['-o', `ListenAddress=127.0.0.1:${ports[i]}`, '-o', 'PidFile=none'],
+        ),
+      ),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemons.stop();
+  }
+}
+
+/** Hosts n1, n2, ... as nodes of a Slurm cluster. They share the network of this machine. */
+export class SlurmHosts implements Hosts {
+  readonly names: readonly string[];
+  readonly launcher: HostLauncher = { kind: 'slurm', words: [installed('srun')] };
+  readonly options = optionsOf(this.launcher);
+  readonly environment: Readonly<Record<string, string>>;
+
+  private constructor(
+    readonly cluster: Slurm,
+    count: number,
+  ) {
+    this.names = numbered('n', count);
+    this.environment = cluster.environment;
+  }
+
+  static async start(count: number): Promise<SlurmHosts> {
+    return new SlurmHosts(await Slurm.start(count), count);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cluster[Symbol.asyncDispose]();
+  }
+}
+
+/**
+ * Hosts m1, m2, ... as namespaces that a command of the form COMMAND HOST PROGRAM enters. Each has a network of its own; a
+ * bridge joins them to each other, but not to this machine. mN has the address 10.0.0.N.
+ */
+export class NamespaceHosts implements Hosts {
+  readonly names: readonly string[];
+  readonly launcher: HostLauncher;
+  readonly environment = {};
+  readonly #daemons = new Daemons();
+  #switch = 0;
+
+  private constructor(count: number) {
+    this.names = numbered('m', count);
+    this.launcher = { kind: 'exec', words: [join(this.#daemons.folder, 'enter')] };
+  }
+
+  get options(): readonly string[] {
+    return optionsOf(this.launcher);
+  }
+
+  static async start(count: number): Promise<NamespaceHosts> {
+    const hosts = new NamespaceHosts(count);
+    try {
+      await hosts.#start();
+      return hosts;
+    } catch (error) {
+      await hosts[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<void> {
+    const ip = installed('ip');
+    // A process holds the namespaces. They end with it.
+    const hold = (name: string): Promise<number> =>
+      this.#daemons.start(
+        'ready',
+        installed('unshare'),
+        '--uts',
+        '--net',
+        ...named(name, 'sh', '-c', 'echo ready >&2; exec sleep infinity'),
+      );
+    this.#switch = await hold('switch');
+    this.#inSwitch(ip, 'link', 'add', 'bridge', 'type', 'bridge');
+    this.#inSwitch(ip, 'link', 'set', 'bridge', 'up');
+    writeFileSync(
+      this.launcher.words[0]!,
+      `#!/bin/sh
+pid=$(cat "$0.$1") && shift && exec ${installed('nsenter')} --target "$pid" --uts --net "$@"
+`,
+      { mode: 0o755 },
+    );
+    for (const [i, name] of this.names.entries()) {
+      const pid = await hold(name);
+      writeFileSync(`${this.launcher.words[0]!}.${name}`, String(pid));
+      const peer = ['peer', 'name', 'eth0', 'netns', String(pid)];
+      this.#inSwitch(ip, 'link', 'add', name, 'type', 'veth', ...peer);
+      this.#inSwitch(ip, 'link', 'set', name, 'master', 'bridge', 'up');
+      for (const words of [
+        ['link', 'set', 'lo', 'up'],
+        ['address', 'add', `10.0.0.${i + 1}/24`, 'dev', 'eth0'],
+        ['link', 'set', 'eth0', 'up'],
+      ])
+        check(...this.launcher.words, name, ip, ...words);
+    }
+  }
+
+  #inSwitch(...argv: string[]): void {
+    check(installed('nsenter'), '--target', String(this.#switch), '--net', ...argv);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemons.stop();
+  }
+}
