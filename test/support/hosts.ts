@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import type { HostLauncher } from '../../lib/host-command';
+import type { HostLauncher } from '../../lib/launchers';
 import { freePorts } from './free-ports';
 import { installed, needs } from './installed';
 import { Slurm } from './slurm';
