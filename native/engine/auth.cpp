@@ -40,7 +40,8 @@ Authenticator::Authenticator(AuthPolicy policy, std::uint32_t size)
   policy_.total_slots = std::max<std::size_t>(policy_.total_slots, 1);
   if (policy_.pmi_ids.size() > size) throw std::invalid_argument("pmi_ids: more than there are ranks");
   for (std::uint32_t rank = 0; rank < policy_.pmi_ids.size(); ++rank) {
-    if (!ranks_.emplace(policy_.pmi_ids[rank].text, rank).second) {
+    const std::string& text = policy_.pmi_ids[rank].text;
+    if (!text.empty() && !ranks_.emplace(text, rank).second) {
       throw std::invalid_argument("pmi_ids: two ranks have the same one");
     }
   }

@@ -53,7 +53,7 @@ struct UidRange {
   std::uint32_t last;
 };
 
-// A rank's PMI_ID, exactly as its client sends it.
+// A rank's PMI_ID, exactly as its client sends it. Empty: no connection can prove that it is this rank.
 struct PmiId {
   PmiId(std::uint32_t number) : text(std::to_string(number)) {}
   PmiId(std::string word) : text(std::move(word)) {}

@@ -4,31 +4,52 @@
 
 namespace wireup::engine {
 
+Barrier::Barrier(std::uint32_t size, const std::vector<bool>& elsewhere)
+    : elsewhere_(elsewhere),
+      inside_(size, false),
+      absent_(elsewhere.empty() ? 0 : size, false),
+      here_(size - static_cast<std::uint32_t>(std::ranges::count(elsewhere, true))) {}
+
 Barrier::Entry Barrier::enter(std::uint32_t rank) {
   if (inside_[rank]) return Entry::twice;
+  if (is_absent(rank)) {
+    absent_[rank] = false;
+    if (!held_) return Entry::missed;
+  }
   inside_[rank] = true;
-  if (++count_ < inside_.size()) return Entry::waiting;
-  inside_.assign(inside_.size(), false);
-  count_ = 0;
-  ++number_;
-  return Entry::complete;
+  ++waiting_;
+  return held_ || waiting_ < here_ ? Entry::waiting : Entry::complete;
 }
 
 bool Barrier::leave(std::uint32_t rank) {
   if (!inside_[rank]) return false;
   inside_[rank] = false;
-  --count_;
+  --waiting_;
+  if (held_) absent_[rank] = true;
   return true;
+}
+
+void Barrier::finish() {
+  inside_.assign(inside_.size(), false);
+  waiting_ = 0;
+  held_ = false;
+  ++number_;
 }
 
 BarrierStatus Barrier::status() const {
   BarrierStatus status;
   status.number = number_;
-  if (count_ == 0) return status;
+  if (waiting_ == 0 && !held_) return status;
   for (std::uint32_t rank = 0; rank < inside_.size(); ++rank) {
-    (inside_[rank] ? status.inside : status.missing).push_back(rank);
+    if (!elsewhere_.empty() && elsewhere_[rank]) continue;
+    (inside_[rank] || held_ ? status.inside : status.missing).push_back(rank);
   }
   return status;
+}
+
+GroupBarriers::Key GroupBarriers::key_of(std::uint32_t rank, const wire::BarrierGroup& group) const {
+  const bool of_node = group.kind == wire::BarrierGroup::Kind::node;
+  return {group.kind, of_node ? layout_.place(rank).node : 0, group.tag, group.ranks};
 }
 
 bool GroupBarriers::contains(const Key& key, std::uint32_t rank) const {
@@ -70,18 +91,19 @@ std::optional<std::uint32_t> GroupBarriers::first_gone(const Key& key) const {
   return std::nullopt;
 }
 
-GroupBarriers::Result GroupBarriers::enter(std::uint32_t rank, const wire::BarrierGroup& group) {
+GroupBarriers::Result GroupBarriers::enter(std::uint32_t rank, const wire::BarrierGroup& group,
+                                           std::uint64_t query) {
   if (!group.ranks.empty() && group.ranks.back().last >= layout_.size()) return {Entry::unknown_rank};
-  const bool of_node = group.kind == wire::BarrierGroup::Kind::node;
-  Key key{group.kind, of_node ? layout_.place(rank).node : 0, group.tag, group.ranks};
+  Key key = key_of(rank, group);
   if (!contains(key, rank)) return {Entry::not_member};
   if (const auto gone = first_gone(key)) return {Entry::failed, {}, *gone};
   const std::size_t all = size(key, rank);
   const auto entry = open_.try_emplace(std::move(key)).first;
-  std::set<std::uint32_t>& inside = entry->second;
-  if (!inside.insert(rank).second) return {Entry::twice};
+  Inside& inside = entry->second;
+  if (!inside.try_emplace(rank, query).second) return {Entry::twice};
   if (inside.size() < all) return {Entry::waiting};
-  Result result{Entry::complete, {inside.begin(), inside.end()}};
+  Result result{Entry::complete};
+  for (const auto& [member, its_query] : inside) result.released.push_back({member, its_query});
   open_.erase(entry);
   return result;
 }
@@ -95,8 +117,8 @@ std::vector<GroupBarriers::Failed> GroupBarriers::depart(std::uint32_t rank) {
       ++entry;
       continue;
     }
-    for (const std::uint32_t waiting : inside) {
-      if (waiting != rank) failed.push_back({waiting, key.tag});
+    for (const auto& [waiting, query] : inside) {
+      if (waiting != rank) failed.push_back({{waiting, query}, key.tag});
     }
     entry = open_.erase(entry);
   }
@@ -122,6 +144,13 @@ void GroupBarriers::leave(std::uint32_t rank) {
     entry->second.erase(rank);
     entry = entry->second.empty() ? open_.erase(entry) : std::next(entry);
   }
+}
+
+void GroupBarriers::leave(std::uint32_t rank, const wire::BarrierGroup& group) {
+  const auto entry = open_.find(key_of(rank, group));
+  if (entry == open_.end()) return;
+  entry->second.erase(rank);
+  if (entry->second.empty()) open_.erase(entry);
 }
 
 }  // namespace wireup::engine

@@ -59,7 +59,9 @@ enum class EventType : std::uint8_t {
   // rank (-1: not known yet), message: an invalid request. The peer gets an error reply if the protocol
   // permits one.
   protocol_error,
-  // rank, barrier: ranks wait in the barrier and cannot complete it. rank: the first rank that has left.
+  // rank, barrier: ranks wait in the barrier and cannot complete it. rank: the first rank that has left. A
+  // rank that is elsewhere may have left after it had entered the barrier; then the barrier completes
+  // nevertheless, and the next one cannot.
   // Reported once; again only after a rank that had left has connected again.
   stuck,
 };
@@ -83,8 +85,7 @@ struct Event {
 // Whether peers can cause any number of such events. Of all others there are only a few for each rank.
 bool is_repeatable(const Event& event);
 
-// A question that only the driver can answer. The driver answers each one once, by
-// ProcessGroup::answer_spawn() or answer_name().
+// A question that only the driver can answer. The driver answers each one once, by a method of ProcessGroup.
 using QueryId = std::uint64_t;
 
 struct SpawnQuery {
@@ -100,18 +101,37 @@ struct NameQuery {
   NameRequest request;
 };
 
+// All ranks that are here have entered the barrier of all ranks, and some ranks are elsewhere
+// (ProcessGroupOptions::elsewhere). When all ranks everywhere have entered it, the driver calls
+// ProcessGroup::finish_fence().
+struct FenceQuery {
+  std::uint64_t number;  // of the barrier
+  // What was put here since the last FenceQuery, each key once; see wire/key_values.h.
+  std::string keys;
+};
+
+// A rank has entered the barrier of a barrier group that has members elsewhere. Answered by
+// ProcessGroup::answer_barrier(). When the driver sees an event that the rank has finalized or its connection
+// has ended, the rank is no longer inside.
+struct BarrierQuery {
+  QueryId id;
+  std::uint32_t rank;
+  std::string group;  // as the rank has sent it, valid for wire::parse_barrier_group()
+};
+
 // Large effects are rare and allocated separately: the list of a barrier has a Send for each rank, so its
 // elements must be small.
-using Effect = std::variant<Send, Close, std::unique_ptr<Event>, std::unique_ptr<SpawnQuery>,
-                            std::unique_ptr<NameQuery>>;
+using Effect =
+    std::variant<Send, Close, std::unique_ptr<Event>, std::unique_ptr<SpawnQuery>, std::unique_ptr<NameQuery>,
+                 std::unique_ptr<FenceQuery>, std::unique_ptr<BarrierQuery>>;
 
-// The effect as a T; null if it is something else.
-template <typename T>
-const T* as(const Effect& effect) {
+// The effect as a T; null if it is something else. `EffectOrConst` is Effect or const Effect.
+template <typename T, typename EffectOrConst>
+auto as(EffectOrConst& effect) -> std::conditional_t<std::is_const_v<EffectOrConst>, const T*, T*> {
   if constexpr (std::is_same_v<T, Send> || std::is_same_v<T, Close>) {
     return std::get_if<T>(&effect);
   } else {
-    const auto* box = std::get_if<std::unique_ptr<T>>(&effect);
+    auto* box = std::get_if<std::unique_ptr<T>>(&effect);
     return box == nullptr ? nullptr : box->get();
   }
 }
@@ -119,6 +139,8 @@ const T* as(const Effect& effect) {
 class Effects {
  public:
   std::span<const Effect> list() const { return list_; }
+  // The driver may move the effects out.
+  std::span<Effect> list() { return list_; }
   std::string_view bytes(const Send& send) const {
     return std::string_view(buffer_).substr(send.offset, send.size);
   }
@@ -137,8 +159,10 @@ class Effects {
   // Sends everything appended to buffer() since `offset`.
   void share(ConnectionId connection, std::size_t offset);
   void close(ConnectionId connection) { list_.emplace_back(Close{connection}); }
-  void ask(SpawnQuery query) { list_.emplace_back(std::make_unique<SpawnQuery>(std::move(query))); }
-  void ask(NameQuery query) { list_.emplace_back(std::make_unique<NameQuery>(std::move(query))); }
+  template <typename Query>
+  void ask(Query query) {
+    list_.emplace_back(std::make_unique<Query>(std::move(query)));
+  }
   void event(Event event) { list_.emplace_back(std::make_unique<Event>(std::move(event))); }
 
  private:

@@ -8,6 +8,7 @@
 #include "engine/server_session.h"
 #include "wire/clique.h"
 #include "wire/codec.h"
+#include "wire/key_values.h"
 
 namespace wireup::engine {
 namespace {
@@ -47,10 +48,19 @@ ProcessGroupOptions checked(ProcessGroupOptions options) {
           "preput: expected values of up to 1023 bytes without newlines and NUL bytes");
     }
   }
-  for (const PmiId& pmi_id : options.auth.pmi_ids) {
-    if (!is_word(pmi_id.text, kMaxKey)) {
+  const auto elsewhere = std::ranges::count(options.elsewhere, true);
+  if (!options.elsewhere.empty() &&
+      (options.elsewhere.size() != options.layout.size() || elsewhere == options.layout.size())) {
+    throw std::invalid_argument("elsewhere: expected one entry for each rank, and a rank that is here");
+  }
+  if (elsewhere == 0) options.elsewhere.clear();
+  const std::size_t ids = std::min<std::size_t>(options.auth.pmi_ids.size(), options.layout.size());
+  for (std::uint32_t rank = 0; rank < ids; ++rank) {
+    const std::string& text = options.auth.pmi_ids[rank].text;
+    if (options.is_elsewhere(rank) ? !text.empty() : !is_word(text, kMaxKey)) {
       throw std::invalid_argument(
-          "pmi_ids: expected words of 1 to 63 bytes without newlines, NUL bytes, '=' or ';'");
+          "pmi_ids: expected words of 1 to 63 bytes without newlines, NUL bytes, '=' or ';' for the ranks "
+          "that are here, and empty ones for the others");
     }
   }
   if (!options.names) options.names = std::make_shared<Names>();
@@ -58,23 +68,36 @@ ProcessGroupOptions checked(ProcessGroupOptions options) {
   return options;
 }
 
+void append_group_release(std::int32_t tag, Effects& effects) {
+  wire::MessageWriter(effects.buffer(), wire::MessageId::barrier_out)
+      .add(wire::AttributeId::rc, kSuccess)
+      .add(wire::AttributeId::tag, tag)
+      .end();
+}
+
 }  // namespace
 
 ProcessGroup::ProcessGroup(ProcessGroupOptions options)
     : options_(checked(std::move(options))),
       share_(options_.space),
-      kvs_(share_),
-      barrier_(size()),
+      kvs_(share_, !options_.elsewhere.empty()),
+      barrier_(size(), options_.elsewhere),
       groups_(options_.layout),
+      groups_elsewhere_(options_.layout),
       attributes_(share_),
       name_owner_(options_.names->join()),
       auth_(options_.auth, size()),
       ranks_(size()) {
-  for (const auto& [key, value] : options_.preput) kvs_.preput(key, value);
+  for (std::uint32_t rank = 0; rank < size(); ++rank) {
+    if (!options_.is_elsewhere(rank)) continue;
+    elsewhere_.push_back(rank);
+    auth_.retire(rank);
+  }
+  for (const auto& [key, value] : options_.preput) kvs_.store(key, value);
   // MVAPICH2 fails if the key is missing (flux-core issue 3592), MPICH if its value is empty. A mapping that
   // is too long is therefore left out, as Flux does; MPICH then compares the names of hosts.
   const std::string mapping = options_.layout.process_mapping(kMaxProcessMapping);
-  if (!mapping.empty()) kvs_.preput(wire::kProcessMappingKey, mapping);
+  if (!mapping.empty()) kvs_.store(wire::kProcessMappingKey, mapping);
 }
 
 ProcessGroup::~ProcessGroup() { options_.names->leave(name_owner_); }
@@ -91,6 +114,7 @@ ServerSession& ProcessGroup::add(ConnectionId connection, std::unique_ptr<Server
 
 void ProcessGroup::open_channel(ConnectionId connection, std::uint32_t rank) {
   if (rank >= size()) throw std::logic_error("open_channel: no such rank");
+  if (options_.is_elsewhere(rank)) throw std::logic_error("open_channel: the rank is elsewhere");
   if (find(connection) != nullptr) throw std::logic_error("open_channel: the connection id is in use");
   if (!auth_.take(rank)) throw std::logic_error("open_channel: the rank has a connection");
   add(connection, std::make_unique<ServerSession>(*this, connection, rank));
@@ -141,8 +165,10 @@ std::optional<TimePoint> ProcessGroup::deadline() const { return auth_.deadline(
 
 ProcessGroupStatus ProcessGroup::status() const {
   ProcessGroupStatus status;
-  status.ranks.reserve(ranks_.size());
-  for (const Rank& rank : ranks_) status.ranks.push_back(rank.state);
+  status.ranks.reserve(ranks_.size() - elsewhere_.size());
+  for (std::uint32_t rank = 0; rank < size(); ++rank) {
+    if (!options_.is_elsewhere(rank)) status.ranks.push_back(ranks_[rank].state);
+  }
   status.barrier = barrier_.status();
   status.group_barriers = groups_.status(kMaxReportedGroupBarriers);
   status.open_group_barriers = groups_.open();
@@ -163,11 +189,8 @@ void ProcessGroup::reject(const Peer& peer, std::string reason, Effects& effects
 void ProcessGroup::connected(std::uint32_t rank, ConnectionId connection) {
   // A rank that has left is back: the driver has made another channel for it, or it has reconnected.
   if (ranks_[rank].departed) {
-    std::erase(departed_, rank);
     ranks_[rank].aborted = false;
-    groups_.come_back(rank);
-    stuck_reported_ = false;
-    ranks_[rank].departed = false;
+    come_back(rank);
   }
   ranks_[rank].again = ranks_[rank].state != RankState::absent;
   ranks_[rank].state = resumes(rank) ? RankState::initialized : RankState::connected;
@@ -178,25 +201,72 @@ bool ProcessGroup::resumes(std::uint32_t rank) const {
   return options_.auth.reconnect && ranks_[rank].passed_barrier;
 }
 
+void ProcessGroup::come_back(std::uint32_t rank) {
+  if (!std::exchange(ranks_[rank].departed, false)) return;
+  std::erase(departed_, rank);
+  groups_.come_back(rank);
+  stuck_reported_ = false;
+}
+
 Barrier::Entry ProcessGroup::enter_barrier(std::uint32_t rank, Effects& effects) {
-  const std::uint64_t number = barrier_.number();
   const Barrier::Entry entry = barrier_.enter(rank);
-  if (entry == Barrier::Entry::waiting) report_if_stuck(effects);
-  if (entry == Barrier::Entry::complete) {
-    release_all(effects);
-    effects.event({.type = EventType::barrier, .barrier = number});
+  switch (entry) {
+    case Barrier::Entry::waiting:
+      report_if_stuck(effects);
+      break;
+    case Barrier::Entry::twice:
+      break;
+    case Barrier::Entry::complete:
+      if (elsewhere_.empty()) {
+        release_all(effects);
+        break;
+      }
+      barrier_.hold();
+      effects.ask(FenceQuery{barrier_.number(), kvs_.take_new()});
+      report_if_stuck(effects);
+      break;
+    case Barrier::Entry::missed:
+      find(*ranks_[rank].connection)->write_barrier_out(effects);
+      break;
   }
   return entry;
 }
 
+std::string ProcessGroup::finish_fence(std::uint64_t number, std::string_view keys, Effects& effects) {
+  if (!barrier_.held() || number != barrier_.number()) {
+    return "barrier " + std::to_string(number) + " is not the one that waits for the other hosts";
+  }
+  if (std::string error = check_entries(keys); !error.empty()) return error;
+  wire::KeyValueReader reader(keys);
+  while (const auto entry = reader.next()) kvs_.store(entry->first, entry->second);
+  release_all(effects);
+  return {};
+}
+
 void ProcessGroup::release_all(Effects& effects) {
+  const std::uint64_t number = barrier_.number();
+  send_releases(effects);
+  if (barrier_.held()) {
+    for (std::uint32_t rank = 0; rank < size(); ++rank) {
+      // After finalize another program of the rank starts anew.
+      if (barrier_.is_absent(rank) && ranks_[rank].state != RankState::finalized)
+        ranks_[rank].passed_barrier = true;
+    }
+  }
+  barrier_.finish();
+  effects.event({.type = EventType::barrier, .barrier = number});
+}
+
+void ProcessGroup::send_releases(Effects& effects) {
   // Connections with the same reply share its bytes.
   using Form = ServerSession::BarrierForm;
-  std::size_t left = ranks_.size();
+  std::uint32_t left = barrier_.waiting();
   for (const Form form : {Form::plain, Form::tagged, Form::frame, Form::own}) {
     const std::size_t offset = effects.mark();
     bool written = false;
-    for (Rank& released : ranks_) {
+    for (std::uint32_t rank = 0; rank < size(); ++rank) {
+      if (!barrier_.inside(rank)) continue;
+      Rank& released = ranks_[rank];
       const ServerSession& session = *find(*released.connection);
       if (session.barrier_form() != form) continue;
       --left;
@@ -212,22 +282,52 @@ void ProcessGroup::release_all(Effects& effects) {
   }
 }
 
+bool ProcessGroup::has_members_elsewhere(const wire::BarrierGroup& group) const {
+  // The ranks of a node are on one host.
+  if (elsewhere_.empty() || group.kind == wire::BarrierGroup::Kind::node) return false;
+  if (group.kind == wire::BarrierGroup::Kind::world) return true;
+  return std::ranges::any_of(group.ranks, [this](const wire::RankRange& range) {
+    const auto found = std::ranges::lower_bound(elsewhere_, range.first);
+    return found != elsewhere_.end() && *found <= range.last;
+  });
+}
+
 GroupBarriers::Result ProcessGroup::enter_group(std::uint32_t rank, const wire::BarrierGroup& group,
-                                                Effects& effects) {
+                                                std::string_view text, Effects& effects) {
+  if (has_members_elsewhere(group)) {
+    GroupBarriers::Result result = groups_elsewhere_.enter(rank, group);
+    if (result.entry != GroupBarriers::Entry::waiting) return result;
+    const QueryId id = ++last_query_;
+    barrier_queries_.emplace(id, PendingBarrier{*ranks_[rank].connection, rank, group});
+    effects.ask(BarrierQuery{id, rank, std::string(text)});
+    return result;
+  }
   GroupBarriers::Result result = groups_.enter(rank, group);
   if (result.entry != GroupBarriers::Entry::complete) return result;
   const std::size_t offset = effects.mark();
-  wire::MessageWriter(effects.buffer(), wire::MessageId::barrier_out)
-      .add(wire::AttributeId::rc, kSuccess)
-      .add(wire::AttributeId::tag, group.tag)
-      .end();
-  for (const std::uint32_t released : result.released) {
-    Rank& member = ranks_[released];
+  append_group_release(group.tag, effects);
+  for (const GroupBarriers::Member& released : result.released) {
+    Rank& member = ranks_[released.rank];
     member.passed_barrier = true;
-    if (released != rank) find(*member.connection)->end_deferred();
+    if (released.rank != rank) find(*member.connection)->end_deferred();
     effects.share(*member.connection, offset);
   }
   return result;
+}
+
+void ProcessGroup::answer_barrier(QueryId id, bool complete, std::uint32_t gone, Effects& effects) {
+  const auto entry = barrier_queries_.find(id);
+  if (entry == barrier_queries_.end()) return;
+  const PendingBarrier pending = std::move(entry->second);
+  barrier_queries_.erase(entry);
+  groups_elsewhere_.leave(pending.rank, pending.group);
+  ServerSession& session = *find(pending.connection);
+  session.end_deferred();
+  if (!complete) return session.write_group_failure(gone, pending.group.tag, effects);
+  ranks_[pending.rank].passed_barrier = true;
+  const std::size_t offset = effects.mark();
+  append_group_release(pending.group.tag, effects);
+  effects.share(pending.connection, offset);
 }
 
 void ProcessGroup::answer_waiters(const std::vector<NodeAttributes::Waiter>& waiters, std::string_view value,
@@ -284,10 +384,12 @@ void ProcessGroup::answer_name(QueryId id, const NameAnswer& answer, Effects& ef
 
 void ProcessGroup::forget_deferred(std::uint32_t rank, ConnectionId connection) {
   groups_.leave(rank);
+  groups_elsewhere_.leave(rank);
   attributes_.forget(connection);
   const auto is_its_own = [&](const auto& entry) { return entry.second.connection == connection; };
   std::erase_if(spawn_queries_, is_its_own);
   std::erase_if(name_queries_, is_its_own);
+  std::erase_if(barrier_queries_, is_its_own);
 }
 
 void ProcessGroup::rank_disconnected(std::uint32_t rank, std::string cut_off, Effects& effects) {
@@ -330,7 +432,7 @@ void ProcessGroup::depart(std::uint32_t rank, Effects& effects) {
   if (!std::exchange(ranks_[rank].departed, true)) {
     departed_.push_back(rank);
     for (const auto& [waiting, tag] : groups_.depart(rank)) {
-      ServerSession& session = *find(*ranks_[waiting].connection);
+      ServerSession& session = *find(*ranks_[waiting.rank].connection);
       session.end_deferred();
       session.write_group_failure(rank, tag, effects);
     }
@@ -340,10 +442,13 @@ void ProcessGroup::depart(std::uint32_t rank, Effects& effects) {
 
 void ProcessGroup::report_if_stuck(Effects& effects) {
   if (stuck_reported_ || departed_.empty() || !barrier_.under_way()) return;
+  // If the barrier is held, all ranks that are here have entered it.
+  const auto first = std::ranges::find_if(
+      departed_, [this](std::uint32_t rank) { return !barrier_.held() || options_.is_elsewhere(rank); });
+  if (first == departed_.end()) return;
   stuck_reported_ = true;
-  effects.event({.type = EventType::stuck,
-                 .rank = static_cast<std::int32_t>(departed_.front()),
-                 .barrier = barrier_.number()});
+  effects.event(
+      {.type = EventType::stuck, .rank = static_cast<std::int32_t>(*first), .barrier = barrier_.number()});
 }
 
 }  // namespace wireup::engine

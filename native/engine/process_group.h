@@ -6,6 +6,12 @@
 // eof() at the end of the connection, after the last bytes. It calls tick(now) at deadline() or later.
 // Spawns, and names if ProcessGroupOptions::names_elsewhere is set, are queries, which the driver answers
 // later by answer_spawn() and answer_name().
+//
+// A process group may have ranks on several hosts. Each host then has a ProcessGroup, with the sessions of
+// its own ranks; the other ranks are elsewhere (ProcessGroupOptions::elsewhere). A put is visible on its host
+// at once, and on the others after the next barrier of all ranks. That barrier is a FenceQuery when all ranks
+// that are here have entered it, and ends by finish_fence(). If ranks of several hosts put the same key
+// before the same barrier, which RFC 13 forbids, the hosts may have different values.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +49,9 @@ enum class RankState : std::uint8_t {
 struct ProcessGroupOptions {
   std::string kvsname;  // at most kMaxKvsname - 1 bytes
   Layout layout = Layout::single_node(1);
+  // By rank: it has no session here, because it is on another host. Empty: all ranks are here. A node must be
+  // on one host.
+  std::vector<bool> elsewhere = {};
   std::optional<std::uint32_t> universe_size;  // empty: the size of the process group
   // Reply 1.2 to every PMI-1 client, even if it requests 1.1. MPICH's newest client requests 1.1 and uses 1.2
   // if the reply has it.
@@ -59,17 +68,21 @@ struct ProcessGroupOptions {
   // that exist from the start.
   std::string spawner = {};
   KeyValues preput = {};
-  AuthPolicy auth;
+  AuthPolicy auth;  // PMI_IDs of ranks that are elsewhere must be empty
+
+  bool is_elsewhere(std::uint32_t rank) const { return !elsewhere.empty() && elsewhere[rank]; }
 };
 
 // Ranks may have thousands of barriers in progress. A status lists this many.
 inline constexpr std::size_t kMaxReportedGroupBarriers = 64;
 
 struct ProcessGroupStatus {
-  std::vector<RankState> ranks;
+  std::vector<RankState> ranks;  // of those that are here, in the order of ranks
   BarrierStatus barrier;
-  std::vector<GroupBarrierStatus> group_barriers = {};  // the first kMaxReportedGroupBarriers
-  std::uint64_t open_group_barriers = 0;                // their number, without that limit
+  // Barriers of groups whose members are all here: the first kMaxReportedGroupBarriers, and their number
+  // without that limit.
+  std::vector<GroupBarrierStatus> group_barriers = {};
+  std::uint64_t open_group_barriers = 0;
   std::uint64_t kvs_entries = 0;
   std::uint64_t rejected = 0;      // refused connections
   std::uint64_t unidentified = 0;  // connections that have not identified themselves yet
@@ -78,14 +91,15 @@ struct ProcessGroupStatus {
 class ProcessGroup {
  public:
   // Throws std::invalid_argument if a text in the options cannot be sent in both versions of PMI or exceeds
-  // its limit, if there are more PMI_IDs than ranks, or if two are equal.
+  // its limit, if there are more PMI_IDs than ranks, if two are equal, or if `elsewhere` is wrong.
   explicit ProcessGroup(ProcessGroupOptions options);
   ~ProcessGroup();
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
 
   // Adds a channel, a connection that the rank inherits (PMI_FD) and that therefore needs no PMI_ID. Throws
-  // std::logic_error if the rank has a connection or the id is in use; both are mistakes of the driver.
+  // std::logic_error if the rank has a connection or is elsewhere, or if the id is in use. These are mistakes
+  // of the driver.
   void open_channel(ConnectionId connection, std::uint32_t rank);
 
   // Until when the driver must not accept() the connection; see Authenticator::busy_until().
@@ -109,8 +123,11 @@ class ProcessGroup {
 
   // The rank's process has ended, so no further request comes from the rank. (Its connection may still be
   // open in a child process.) If a launcher starts the ranks and they may reconnect, a rank that has
-  // finalized leaves only by this call.
+  // finalized leaves only by this call. If the rank is elsewhere, the driver calls it when the rank has left
+  // in any way.
   void depart(std::uint32_t rank, Effects& effects);
+  // The rank has connected again. For ranks that are elsewhere; the engine knows it of the others.
+  void come_back(std::uint32_t rank);
   // For AuthPolicy::descendants_only: the process of a rank, and the process that starts the ranks whose
   // process is not known yet.
   void runs_as(std::uint32_t rank, std::int32_t pid) { auth_.runs_as(rank, pid); }
@@ -122,6 +139,14 @@ class ProcessGroup {
 
   // The same for names. A look-up fails if the port cannot be sent to the rank.
   void answer_name(QueryId id, const NameAnswer& answer, Effects& effects);
+
+  // The same for a BarrierQuery. If the barrier is not complete, `gone` is a member that has left.
+  void answer_barrier(QueryId id, bool complete, std::uint32_t gone, Effects& effects);
+
+  // The barrier of the FenceQuery with this number is complete. `keys` are those of the other hosts, in the
+  // form of wire/key_values.h. They are stored even if the space is full. Returns why the call is invalid,
+  // and has changed nothing then; empty: it is valid.
+  std::string finish_fence(std::uint64_t number, std::string_view keys, Effects& effects);
 
   void tick(TimePoint now, Effects& effects);
   std::optional<TimePoint> deadline() const;
@@ -157,6 +182,11 @@ class ProcessGroup {
     std::string thrid;
     wire::MessageId reply;
   };
+  struct PendingBarrier {
+    ConnectionId connection;
+    std::uint32_t rank;
+    wire::BarrierGroup group;
+  };
 
   ServerSession* find(ConnectionId connection) const;
   ServerSession& add(ConnectionId connection, std::unique_ptr<ServerSession> session);
@@ -167,7 +197,10 @@ class ProcessGroup {
   // last barrier, so it must not start anew.
   bool resumes(std::uint32_t rank) const;
   Barrier::Entry enter_barrier(std::uint32_t rank, Effects& effects);
-  GroupBarriers::Result enter_group(std::uint32_t rank, const wire::BarrierGroup& group, Effects& effects);
+  // `text`: the group as the rank has sent it.
+  GroupBarriers::Result enter_group(std::uint32_t rank, const wire::BarrierGroup& group,
+                                    std::string_view text, Effects& effects);
+  bool has_members_elsewhere(const wire::BarrierGroup& group) const;
   // Replies to the connections that have waited for a node attribute.
   void answer_waiters(const std::vector<NodeAttributes::Waiter>& waiters, std::string_view value,
                       Effects& effects);
@@ -175,8 +208,10 @@ class ProcessGroup {
                  Effects& effects);
   void ask_name(std::uint32_t rank, ConnectionId connection, std::string_view thrid, wire::MessageId reply,
                 NameRequest request, Effects& effects);
-  // Sends the reply to the barrier of all ranks.
+  // Ends the barrier of all ranks.
   void release_all(Effects& effects);
+  // Sends the reply to the ranks inside.
+  void send_releases(Effects& effects);
   // Removes what the connection waits for, because there will be no reply.
   void forget_deferred(std::uint32_t rank, ConnectionId connection);
   // The rank's connection has ended, by the peer or by the server.
@@ -189,12 +224,15 @@ class ProcessGroup {
   SpaceShare share_;
   Kvs kvs_;
   Barrier barrier_;
-  GroupBarriers groups_;
+  GroupBarriers groups_;                  // those whose members are all here
+  GroupBarriers groups_elsewhere_;        // the others: the ranks that wait for the answer to a BarrierQuery
+  std::vector<std::uint32_t> elsewhere_;  // the ranks, ascending
   NodeAttributes attributes_;
   Names::Owner name_owner_;
   QueryId last_query_ = 0;
   std::unordered_map<QueryId, PendingSpawn> spawn_queries_;
   std::unordered_map<QueryId, PendingName> name_queries_;
+  std::unordered_map<QueryId, PendingBarrier> barrier_queries_;
   Authenticator auth_;
   std::vector<Rank> ranks_;
   std::vector<std::uint32_t> departed_;

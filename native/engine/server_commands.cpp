@@ -196,7 +196,7 @@ void ServerSession::on_group_barrier(const wire::MessageSpec& request, std::stri
     return;
   }
   if (deferred_ >= kMaxDeferred) return refused(group->tag, "too_many_barriers_at_once");
-  const GroupBarriers::Result result = group_.enter_group(rank_, *group, effects);
+  const GroupBarriers::Result result = group_.enter_group(rank_, *group, text, effects);
   switch (result.entry) {
     case GroupBarriers::Entry::waiting:
       ++deferred_;

@@ -46,8 +46,9 @@ class SpaceShare {
     return take(key.size() + value.size() + kEntryCost, 0);
   }
   bool replace(std::size_t old_size, std::string_view value) { return take(value.size(), old_size); }
-  // Reserves memory for an entry even if the space is full.
+  // The same, but succeed even if the space is full.
   void force(std::string_view key, std::string_view value) { use(key.size() + value.size() + kEntryCost); }
+  void force_replace(std::size_t old_size, std::string_view value) { use(value.size() - old_size); }
 
   const Space& space() const { return *space_; }
 

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "engine/result_codes.h"
 #include "os/error.h"
@@ -28,13 +30,16 @@ bool is_shared(const engine::AuthPolicy& policy) {
   });
 }
 
-// Each rank needs an open file. Unidentified connections may use at most half of the others that can be
-// opened; the rest is for the other work of the process.
+// Each rank that is here needs an open file. Unidentified connections may use at most half of the others that
+// can be opened; the rest is for the other work of the process.
 engine::ProcessGroupOptions prepared(engine::ProcessGroupOptions options, bool listens,
-                                     bool names_elsewhere) {
-  options.names_elsewhere = names_elsewhere;
+                                     const ServerCallbacks& callbacks) {
+  const auto elsewhere = static_cast<std::size_t>(std::ranges::count(options.elsewhere, true));
+  if (elsewhere > 0 && (!callbacks.on_fence || !callbacks.on_barrier_query))
+    throw std::invalid_argument("elsewhere: nothing answers the queries about barriers");
+  options.names_elsewhere = callbacks.on_name_query != nullptr;
   if (!listens) return options;
-  const std::size_t ranks = options.layout.size();
+  const std::size_t ranks = options.layout.size() - elsewhere;
   const std::size_t limit = os::make_room_for_fds(ranks + 2 * options.auth.total_slots).soft;
   const std::size_t room = limit - std::min(limit, os::open_fds() + ranks);
   options.auth.total_slots = std::min(options.auth.total_slots, room / 2);
@@ -48,7 +53,7 @@ ServerDriver::ServerDriver(os::Reactor& reactor, engine::ProcessGroupOptions opt
                            const ListenOptions& listen_options, ServerCallbacks callbacks)
     : reactor_(reactor),
       group_(prepared(std::move(options), listen_options.address || !listen_options.private_parents.empty(),
-                      callbacks.on_name_query != nullptr)),
+                      callbacks)),
       callbacks_(std::move(callbacks)) {
   listen(listen_options);
 }
@@ -152,6 +157,17 @@ void ServerDriver::answer_name(engine::QueryId id, const engine::NameAnswer& ans
   apply();
 }
 
+void ServerDriver::answer_barrier(engine::QueryId id, bool complete, std::uint32_t gone) {
+  group_.answer_barrier(id, complete, gone, effects_);
+  apply();
+}
+
+std::string ServerDriver::finish_fence(std::uint64_t number, std::string_view keys) {
+  std::string error = group_.finish_fence(number, keys, effects_);
+  apply();
+  return error;
+}
+
 void ServerDriver::accepted(os::UniqueFd socket) {
   engine::Peer peer;
   try {
@@ -216,41 +232,42 @@ void ServerDriver::ended(Connection& connection, std::string cut_off) {
 }
 
 void ServerDriver::apply() {
-  // The effects are copied first: a callback may call this driver, which fills effects_ again.
-  std::vector<engine::Event> events;
-  std::vector<engine::SpawnQuery> queries;
-  std::vector<engine::NameQuery> name_queries;
-  for (const engine::Effect& effect : effects_.list()) {
+  // A callback may call this driver, which fills effects_ again.
+  std::vector<engine::Effect> reports;
+  bool identified = false;
+  for (engine::Effect& effect : effects_.list()) {
     if (const auto* send = engine::as<engine::Send>(effect)) {
       if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
     } else if (const auto* close = engine::as<engine::Close>(effect)) {
       Connection& connection = *connections_[close->connection];
       connection.closing = true;
       connection.stream->close_after_flush(kFlushTimeout);
-    } else if (const auto* query = engine::as<engine::SpawnQuery>(effect)) {
-      queries.push_back(*query);
-    } else if (const auto* query = engine::as<engine::NameQuery>(effect)) {
-      name_queries.push_back(*query);
     } else {
-      events.push_back(*engine::as<engine::Event>(effect));
+      const auto* event = engine::as<engine::Event>(effect);
+      identified = identified || (event != nullptr && event->type == engine::EventType::connected);
+      reports.push_back(std::move(effect));
     }
   }
   effects_.clear();
   arm_timer();
-  for (const engine::Event& event : events) callbacks_.on_event(event);
-  for (engine::NameQuery& query : name_queries) callbacks_.on_name_query(std::move(query));
-  for (engine::SpawnQuery& query : queries) {
-    if (callbacks_.on_spawn_query) {
-      callbacks_.on_spawn_query(std::move(query));
-    } else {
-      answer_spawn(query.id, {.rc = engine::kFail, .message = "not_supported"});
-    }
-  }
+  for (engine::Effect& effect : reports) report(effect);
   // A connection that has identified itself no longer takes a place.
-  const auto has_identified = [](const engine::Event& event) {
-    return event.type == engine::EventType::connected;
-  };
-  if (at_the_door_ && std::ranges::any_of(events, has_identified)) open_door();
+  if (identified) open_door();
+}
+
+void ServerDriver::report(engine::Effect& effect) {
+  if (const auto* event = engine::as<engine::Event>(effect)) {
+    callbacks_.on_event(*event);
+  } else if (auto* fence = engine::as<engine::FenceQuery>(effect)) {
+    callbacks_.on_fence(std::move(*fence));
+  } else if (auto* barrier = engine::as<engine::BarrierQuery>(effect)) {
+    callbacks_.on_barrier_query(std::move(*barrier));
+  } else if (auto* name = engine::as<engine::NameQuery>(effect)) {
+    callbacks_.on_name_query(std::move(*name));
+  } else if (auto* spawn = engine::as<engine::SpawnQuery>(effect)) {
+    if (callbacks_.on_spawn_query) return callbacks_.on_spawn_query(std::move(*spawn));
+    answer_spawn(spawn->id, {.rc = engine::kFail, .message = "not_supported"});
+  }
 }
 
 void ServerDriver::arm_timer() {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,19 +32,23 @@ struct ListenOptions {
   std::vector<PrivateParent> private_parents = {};
 };
 
-// Called after the other effects of an input. A callback must not destroy the driver. A query is answered
-// during the callback or later.
+// Called after the bytes of an input have been sent, in the order of what happened. A callback must not
+// destroy the driver. A query is answered during the callback or later.
 struct ServerCallbacks {
   std::function<void(const engine::Event&)> on_event;
   // Answered by answer_spawn(). If it is empty, every spawn is refused.
   std::function<void(engine::SpawnQuery)> on_spawn_query = {};
   // Answered by answer_name(). If it is empty, names are in ProcessGroupOptions::names.
   std::function<void(engine::NameQuery)> on_name_query = {};
+  // Answered by finish_fence() and answer_barrier(). If one of them is empty, no rank may be elsewhere.
+  std::function<void(engine::FenceQuery)> on_fence = {};
+  std::function<void(engine::BarrierQuery)> on_barrier_query = {};
 };
 
 class ServerDriver {
  public:
-  // Throws os::OsError if it cannot listen, and std::invalid_argument for options that the engine refuses.
+  // Throws os::OsError if it cannot listen, and std::invalid_argument for options that the engine refuses or
+  // that need a callback that is empty.
   ServerDriver(os::Reactor& reactor, engine::ProcessGroupOptions options, const ListenOptions& listen,
                ServerCallbacks callbacks);
   ~ServerDriver();
@@ -56,11 +61,14 @@ class ServerDriver {
   // Reports and counts a refusal: the channel was not adopted.
   void reject_channel(std::uint32_t rank, std::string reason);
 
-  // The rank's process has ended.
+  // See engine::ProcessGroup.
   void depart(std::uint32_t rank);
+  void come_back(std::uint32_t rank) { group_.come_back(rank); }
 
   void answer_spawn(engine::QueryId id, const engine::SpawnAnswer& answer);
   void answer_name(engine::QueryId id, const engine::NameAnswer& answer);
+  void answer_barrier(engine::QueryId id, bool complete, std::uint32_t gone);
+  std::string finish_fence(std::uint64_t number, std::string_view keys);
 
   // Where it listens, with the port that the kernel has chosen; empty if nowhere.
   const std::optional<wire::Address>& address() const { return address_; }
@@ -103,6 +111,7 @@ class ServerDriver {
   void open_door();
   void ended(Connection& connection, std::string cut_off);
   void apply();
+  void report(engine::Effect& effect);
   void arm_timer();
 
   os::Reactor& reactor_;

@@ -93,7 +93,7 @@ TEST_CASE("group barriers: 1000 overlapping groups complete or fail as the model
       if (i % (steps.size() / 5) == steps.size() / 10) {
         const std::uint32_t gone = random() % kMembers;
         std::vector<std::pair<std::uint32_t, std::int32_t>> notified;
-        for (const auto& [rank, tag] : barriers.depart(gone)) notified.emplace_back(rank, tag);
+        for (const auto& [member, tag] : barriers.depart(gone)) notified.emplace_back(member.rank, tag);
         std::vector<std::pair<std::uint32_t, std::int32_t>> expected;
         for (ModelBarrier& barrier : model.barriers()) {
           if (!barrier.members.contains(gone)) continue;
@@ -122,7 +122,9 @@ TEST_CASE("group barriers: 1000 overlapping groups complete or fail as the model
       barrier.inside.insert(rank);
       if (barrier.inside == barrier.members) {
         CHECK(result.entry == Entry::complete);
-        CHECK(RankSet(result.released.begin(), result.released.end()) == barrier.members);
+        RankSet released;
+        for (const GroupBarriers::Member& member : result.released) released.insert(member.rank);
+        CHECK(released == barrier.members);
         barrier.inside.clear();
         ++completed;
       } else {

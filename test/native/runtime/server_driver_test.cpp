@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "os/support.h"
@@ -117,6 +119,37 @@ TEST_CASE(
   CHECK(asked[0].request.service == "ocean");
   driver.answer_name(asked[0].id, {engine::NameError::none, "p"});
   receive_until("cmd=lookup_result rc=0 info=ok port=p\n");
+}
+
+TEST_CASE("server driver: its owner ends the barriers of ranks on several hosts") {
+  os::Reactor reactor;
+  engine::ProcessGroupOptions options = two_ranks();
+  options.elsewhere = {false, true};
+  ServerCallbacks callbacks{.on_event = [](const engine::Event&) {}};
+  CHECK_THROWS_AS(ServerDriver(reactor, options, ListenOptions{}, callbacks), std::invalid_argument);
+  std::vector<std::uint64_t> fences;
+  std::vector<engine::BarrierQuery> asked;
+  ServerDriver* server = nullptr;
+  callbacks.on_fence = [&](const engine::FenceQuery& fence) {
+    fences.push_back(fence.number);
+    CHECK(server->finish_fence(fence.number + 1, "") != "");
+    CHECK(server->finish_fence(fence.number, "") == "");
+  };
+  callbacks.on_barrier_query = [&](engine::BarrierQuery query) { asked.push_back(std::move(query)); };
+  ServerDriver driver(reactor, options, ListenOptions{}, callbacks);
+  server = &driver;
+  const os::UniqueFd rank = driver.open_channel(0);
+  wireup::test::write_all(rank.get(),
+                          "cmd=init pmi_version=1 pmi_subversion=2\n"
+                          "cmd=barrier_in\ncmd=barrier_in group=0-1:5\n");
+  run_until(reactor, [&] { return !asked.empty(); });
+  CHECK(fences == std::vector<std::uint64_t>{0});
+  CHECK(asked[0].group == "0-1:5");
+  driver.answer_barrier(asked[0].id, false, 1);
+  for (const char* line : {"cmd=response_to_init pmi_version=1 pmi_subversion=2 rc=0",
+                           "cmd=barrier_out rc=0 tag=0", "cmd=barrier_out rc=-1 msg=rank_1_has_left tag=5"}) {
+    CHECK(wireup::test::read_line(rank.get()) == line);
+  }
 }
 
 TEST_CASE("server driver: a channel for a rank that has one is refused") {

@@ -1,0 +1,126 @@
+#include "engine/exchange.h"
+
+#include <utility>
+
+#include "engine/kvs.h"
+#include "wire/key_values.h"
+
+namespace wireup::engine {
+
+Exchange::Exchange(bool local, const std::vector<Child>& children, bool parent, std::uint64_t limit)
+    : limit_(limit) {
+  if (local) local_.emplace();
+  for (const Child child : children) children_.try_emplace(child);
+  if (parent) parent_.emplace();
+  missing_ = children_.size() + (local ? 1 : 0);
+}
+
+std::string Exchange::local_fence(std::uint64_t number, std::string keys) {
+  if (!local_) return "a fence of this host, which has no ranks";
+  // The keys are not checked: they are what ranks have put, within their own limit.
+  if (std::string error = check(*local_, number); !error.empty()) return error;
+  local_->keys = std::move(keys);
+  local_->whole = true;
+  --missing_;
+  advance();
+  return {};
+}
+
+std::string Exchange::child_fence(Child child, std::uint64_t number, std::string_view keys, bool last) {
+  const auto entry = children_.find(child);
+  if (entry == children_.end()) return "a fence of a child without ranks";
+  if (std::string error = add(entry->second, number, keys, last); !error.empty()) return error;
+  if (!last) return {};
+  --missing_;
+  advance();
+  return {};
+}
+
+std::string Exchange::parent_release(std::uint64_t number, std::string_view keys, bool last) {
+  if (!parent_) return "a release, but all ranks are in this part of the tree";
+  if (missing_ > 0)
+    return "a release of barrier " + std::to_string(number) + ", which not all ranks have entered";
+  if (std::string error = add(*parent_, number, keys, last); !error.empty()) return error;
+  if (last) complete();
+  return {};
+}
+
+std::string Exchange::check(const Part& part, std::uint64_t number) const {
+  if (number != number_) {
+    return "barrier " + std::to_string(number) + ", but the current one is " + std::to_string(number_);
+  }
+  return part.whole ? "a second time barrier " + std::to_string(number) : "";
+}
+
+std::string Exchange::add(Part& part, std::uint64_t number, std::string_view keys, bool last) const {
+  if (std::string error = check(part, number); !error.empty()) return error;
+  if (keys.size() > limit_ - part.keys.size())
+    return "more than " + std::to_string(limit_) + " bytes of keys and values for one barrier";
+  if (std::string error = check_entries(keys); !error.empty()) return error;
+  part.keys += keys;
+  part.whole = last;
+  return {};
+}
+
+// A fence has become whole.
+void Exchange::advance() {
+  if (missing_ > 0) return;
+  if (!parent_) return complete();
+  up_ = Up{number_, keys_except(nullptr)};
+}
+
+void Exchange::complete() {
+  for (const auto& [child, part] : children_) down_.push_back({child, number_, keys_except(&part)});
+  if (local_) to_local_ = Local{number_, keys_except(&*local_)};
+  for (auto& [child, part] : children_) part = {};
+  if (local_) *local_ = {};
+  if (parent_) *parent_ = {};
+  missing_ = children_.size() + (local_ ? 1 : 0);
+  ++number_;
+}
+
+std::string Exchange::keys_except(const Part* own) const {
+  std::vector<const Part*> parts;
+  if (local_) parts.push_back(&*local_);
+  for (const auto& [child, part] : children_) parts.push_back(&part);
+  if (parent_) parts.push_back(&*parent_);
+  std::erase(parts, own);
+  std::size_t size = 0;
+  for (const Part* part : parts) size += part->keys.size();
+  std::string keys;
+  keys.reserve(size);
+  for (const Part* part : parts) keys += part->keys;
+  return keys;
+}
+
+std::optional<Exchange::Up> Exchange::take_up() { return std::exchange(up_, std::nullopt); }
+
+std::vector<Exchange::Down> Exchange::take_down() { return std::exchange(down_, {}); }
+
+std::optional<Exchange::Local> Exchange::take_local() { return std::exchange(to_local_, std::nullopt); }
+
+Exchange::Missing Exchange::missing() const {
+  Missing result;
+  result.local = local_ && !local_->whole;
+  for (const auto& [child, part] : children_) {
+    if (!part.whole) result.children.push_back(child);
+  }
+  result.parent = parent_ && missing_ == 0;
+  return result;
+}
+
+std::string_view take_part(std::string_view& keys, std::size_t most) {
+  std::size_t size = 0;
+  wire::KeyValueReader reader(keys);
+  while (const auto entry = reader.next()) {
+    const std::string_view value = entry->second;
+    const auto end = static_cast<std::size_t>(value.data() + value.size() - keys.data());
+    if (size > 0 && end > most) break;
+    size = end;
+  }
+  const std::string_view part = keys.substr(0, size);
+  keys.remove_prefix(size);
+  return part;
+}
+
+}  // namespace wireup::engine
