@@ -237,6 +237,40 @@ describe.skipIf(hostNeeds.ssh().missing)(`what ssh says${hostNeeds.ssh().note}`,
   });
 });
 
+const networks = hostNeeds.namespaces();
+
+describe.skipIf(hostNeeds.ssh().missing || networks.missing)(`ssh over a network${networks.note}`, () => {
+  test('reaches a host again after its cable was pulled', async () => {
+    await using hosts = await SshHosts.start(2, { network: true });
+    const agentOf = (name: string): Started =>
+      start(
+        hostCommand(
+          { name },
+          {
+            launcher: { ...hosts.launcher, words: [...hosts.launcher.words, '-o', 'ConnectTimeout=1'] },
+            agent: standIn,
+            stage: false,
+          },
+        ),
+        {},
+      );
+    const reaches = async (name: string): Promise<void> => {
+      const agent = agentOf(name);
+      expect(await agent.readLine()).toMatch(new RegExp(`^${name} link `));
+      await expectEcho(agent);
+      await agent.end();
+    };
+    await Promise.all(hosts.names.map(reaches));
+    hosts.setConnected('n2', false);
+    const { code, stderr } = await agentOf('n2').end();
+    expect(code).toBe(255);
+    expect(stderr).toMatch(/^ssh: connect to host 10\.0\.0\.2 port 22: /);
+    await reaches('n1');
+    hosts.setConnected('n2', true);
+    await reaches('n2');
+  });
+});
+
 const shells = needs('fish', 'tcsh');
 const awkward = [
   ...[

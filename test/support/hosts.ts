@@ -103,6 +103,60 @@ function check(...argv: string[]): void {
 const numbered = (prefix: string, count: number): string[] =>
   Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
 
+/**
+ * A network for hosts that have network namespaces of their own: a bridge in one more namespace, with a cable to each host.
+ * It does not reach this machine. Host N has the address 10.0.0.N.
+ */
+class Network {
+  readonly #ip = installed('ip');
+
+  private constructor(readonly pid: number) {}
+
+  /** The command that enters the namespace of the bridge, which has the address 10.0.0.254. */
+  get enter(): string[] {
+    return enterNetwork(this.pid);
+  }
+
+  static async start(daemons: Daemons): Promise<Network> {
+    const network = new Network(await daemons.start('ready', ...holder('bridge')));
+    network.#run(['link', 'add', 'bridge', 'type', 'bridge']);
+    network.#run(['address', 'add', '10.0.0.254/24', 'dev', 'bridge']);
+    network.#run(['link', 'set', 'bridge', 'up']);
+    return network;
+  }
+
+  /** Connects host `number`, whose namespaces that process holds. */
+  connect(number: number, name: string, pid: number): void {
+    this.#run(['link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)]);
+    this.#run(['link', 'set', name, 'master', 'bridge', 'up']);
+    for (const words of [
+      ['link', 'set', 'lo', 'up'],
+      ['address', 'add', `10.0.0.${number}/24`, 'dev', 'eth0'],
+      ['link', 'set', 'eth0', 'up'],
+    ])
+      check(...enterNetwork(pid), this.#ip, ...words);
+  }
+
+  /** Pulls the cable of a host, or plugs it in again. */
+  setConnected(name: string, connected: boolean): void {
+    this.#run(['link', 'set', name, connected ? 'up' : 'down']);
+  }
+
+  #run(words: readonly string[]): void {
+    check(...this.enter, this.#ip, ...words);
+  }
+}
+
+const enterNetwork = (pid: number): string[] => [installed('nsenter'), '--target', String(pid), '--net'];
+
+/** The command of a process that holds a host's namespaces. They end with it. */
+const holder = (name: string): string[] => [
+  installed('unshare'),
+  '--uts',
+  '--net',
+  ...named(name, 'sh', '-c', 'echo ready >&2; exec sleep infinity'),
+];
+
 /** The script of a host: it takes its name, and then runs what follows. */
 const named = (name: string, ...argv: string[]): string[] => [
   'sh',
@@ -113,37 +167,51 @@ const named = (name: string, ...argv: string[]): string[] => [
   ...argv,
 ];
 
-/** Hosts n1, n2, ... with an sshd each, which shows a banner. They share the network of this machine. */
+/**
+ * Hosts n1, n2, ... with an sshd each, which shows a banner. They share the network of this machine, or have a
+ * {@link Network}.
+ */
 export class SshHosts implements Hosts {
   readonly names: readonly string[];
-  readonly launcher: HostLauncher;
   readonly environment = {};
   /** The home directory of the user on all hosts. It is empty; dotfiles of a login shell can be put there. */
   readonly home: string;
   /** The configuration of ssh, to which a test can add. The first value that it finds for an option counts. */
   readonly configuration: string;
   readonly #daemons = new Daemons();
+  #network: Network | undefined;
 
   private constructor(count: number) {
     this.names = numbered('n', count);
     this.home = this.#at('home');
     this.configuration = this.#at('ssh_config');
-    this.launcher = { kind: 'ssh', words: [installed('ssh'), '-F', this.configuration] };
+  }
+
+  get launcher(): HostLauncher {
+    const words = [...(this.#network?.enter ?? []), installed('ssh'), '-F', this.configuration];
+    return { kind: 'ssh', words };
   }
 
   get options(): readonly string[] {
     return optionsOf(this.launcher);
   }
 
-  static async start(count: number): Promise<SshHosts> {
+  /** @param options.network each host has a network namespace of its own; needs what {@link NamespaceHosts} needs, too */
+  static async start(count: number, { network = false } = {}): Promise<SshHosts> {
     const hosts = new SshHosts(count);
     try {
+      if (network) hosts.#network = await Network.start(hosts.#daemons);
       await hosts.#start();
       return hosts;
     } catch (error) {
       await hosts[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** With a network: pulls the cable of a host, or plugs it in again. */
+  setConnected(name: string, connected: boolean): void {
+    this.#network!.setConnected(name, connected);
   }
 
   #at(name: string): string {
@@ -174,14 +242,21 @@ SetEnv HOME=${this.home}
 Banner ${this.#at('banner')}
 `,
     );
-    const ports = await freePorts(this.names.length);
+    const addresses = this.#network
+      ? this.names.map((_, i) => ({ address: `10.0.0.${i + 1}`, port: 22 }))
+      : (await freePorts(this.names.length)).map((port) => ({ address: '127.0.0.1', port }));
     const hostKey = readFileSync(this.#at('host_key.pub'), 'utf8').split(' ').slice(0, 2).join(' ');
-    writeFileSync(this.#at('known_hosts'), ports.map((port) => `[127.0.0.1]:${port} ${hostKey}\n`).join(''));
+    writeFileSync(
+      this.#at('known_hosts'),
+      addresses.map(({ address, port }) => `[${address}]:${port},${address} ${hostKey}\n`).join(''),
+    );
+    const hostsOfConfiguration = addresses.map(
+      ({ address, port }, i) => `Host ${this.names[i]}\n  HostName ${address}\n  Port ${port}\n`,
+    );
     writeFileSync(
       this.configuration,
-      `${this.names.map((name, i) => `Host ${name}\n  Port ${ports[i]}\n`).join('')}
+      `${hostsOfConfiguration.join('')}
 Host n*
-  HostName 127.0.0.1
   User root
   IdentityFile ${this.#at('user_key')}
   IdentitiesOnly yes
@@ -190,15 +265,17 @@ Host n*
 `,
     );
     await Promise.all(
-      this.names.map((name, i) =>
-        this.#daemons.start(
+      this.names.map(async (name, i) => {
+        const { address, port } = addresses[i]!;
+        const pid = await this.#daemons.start(
           'Server listening',
-          installed('unshare'),
-          '--uts',
+          ...[installed('unshare'), '--uts', ...(this.#network ? ['--net'] : [])],
           ...named(name, installed('sshd'), '-D', '-e', '-f', this.#at('sshd_config')),
-          ...['-o', `ListenAddress=127.0.0.1:${ports[i]}`, '-o', 'PidFile=none'],
-        ),
-      ),
+          // The address of a network is there only after this.
+          ...['-o', `ListenAddress=${this.#network ? '0.0.0.0' : address}:${port}`, '-o', 'PidFile=none'],
+        );
+        this.#network?.connect(i + 1, name, pid);
+      }),
     );
   }
 
@@ -231,16 +308,12 @@ export class SlurmHosts implements Hosts {
   }
 }
 
-/**
- * Hosts m1, m2, ... as namespaces that a command of the form COMMAND HOST PROGRAM enters. Each has a network of its own; a
- * bridge joins them to each other, but not to this machine. mN has the address 10.0.0.N.
- */
+/** Hosts m1, m2, ... as namespaces that a command of the form COMMAND HOST PROGRAM enters. They have a {@link Network}. */
 export class NamespaceHosts implements Hosts {
   readonly names: readonly string[];
   readonly launcher: HostLauncher;
   readonly environment = {};
   readonly #daemons = new Daemons();
-  #switch = 0;
 
   private constructor(count: number) {
     this.names = numbered('m', count);
@@ -263,43 +336,20 @@ export class NamespaceHosts implements Hosts {
   }
 
   async #start(): Promise<void> {
-    const ip = installed('ip');
-    // A process holds the namespaces. They end with it.
-    const hold = (name: string): Promise<number> =>
-      this.#daemons.start(
-        'ready',
-        installed('unshare'),
-        '--uts',
-        '--net',
-        ...named(name, 'sh', '-c', 'echo ready >&2; exec sleep infinity'),
-      );
-    this.#switch = await hold('switch');
-    this.#inSwitch(ip, 'link', 'add', 'bridge', 'type', 'bridge');
-    this.#inSwitch(ip, 'link', 'set', 'bridge', 'up');
+    const enter = this.launcher.words[0]!;
+    const network = await Network.start(this.#daemons);
+    for (const [i, name] of this.names.entries()) {
+      const pid = await this.#daemons.start('ready', ...holder(name));
+      network.connect(i + 1, name, pid);
+      writeFileSync(`${enter}.${name}`, String(pid));
+    }
     writeFileSync(
-      this.launcher.words[0]!,
+      enter,
       `#!/bin/sh
 pid=$(cat "$0.$1") && shift && exec ${installed('nsenter')} --target "$pid" --uts --net "$@"
 `,
       { mode: 0o755 },
     );
-    for (const [i, name] of this.names.entries()) {
-      const pid = await hold(name);
-      writeFileSync(`${this.launcher.words[0]!}.${name}`, String(pid));
-      const peer = ['peer', 'name', 'eth0', 'netns', String(pid)];
-      this.#inSwitch(ip, 'link', 'add', name, 'type', 'veth', ...peer);
-      this.#inSwitch(ip, 'link', 'set', name, 'master', 'bridge', 'up');
-      for (const words of [
-        ['link', 'set', 'lo', 'up'],
-        ['address', 'add', `10.0.0.${i + 1}/24`, 'dev', 'eth0'],
-        ['link', 'set', 'eth0', 'up'],
-      ])
-        check(...this.launcher.words, name, ip, ...words);
-    }
-  }
-
-  #inSwitch(...argv: string[]): void {
-    check(installed('nsenter'), '--target', String(this.#switch), '--net', ...argv);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
