@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -13,8 +14,13 @@
 #include "os/support.h"
 #include "runtime/link.h"
 #include "runtime/local_link.h"
+#include "runtime/stream_link.h"
 
-namespace wireup::runtime::test {
+namespace wireup::test {
+
+using runtime::Link;
+using runtime::LinkEnd;
+using runtime::LinkObserver;
 
 struct KeepingObserver final : LinkObserver {
   void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> received) override {
@@ -41,6 +47,16 @@ struct KeepingObserver final : LinkObserver {
   std::function<void()> at_end;
 };
 
+// A text whose parts differ, so that swapped parts are noticed.
+inline std::string text_of(std::size_t size) {
+  constexpr std::size_t kPeriod = 9973;  // a prime, so that no buffer is a multiple of it
+  std::string text;
+  for (std::size_t i = 0; i < kPeriod; i++) text += static_cast<char>(i * 2'654'435'761U >> 13);
+  while (text.size() < size) text += text;
+  text.resize(size);
+  return text;
+}
+
 // A kind of link has the type of its raw ends, and makes a link of one. `parent` and `child` are the two
 // sides.
 struct Local {
@@ -50,9 +66,58 @@ struct Local {
     return {std::move(pair.first), std::move(pair.second)};
   }
   static std::unique_ptr<Link> parent(os::Reactor& reactor, End end, LinkObserver& observer) {
-    return std::make_unique<LocalLink>(reactor, std::move(end), observer);
+    return std::make_unique<runtime::LocalLink>(reactor, std::move(end), observer);
   }
   static constexpr auto child = parent;
 };
 
-}  // namespace wireup::runtime::test
+struct StreamEnd {
+  os::UniqueFd in;
+  os::UniqueFd out;
+};
+
+template <typename Ends>
+struct OverStream {
+  using End = StreamEnd;
+  static std::pair<End, End> ends() {
+    std::signal(SIGPIPE, SIG_IGN);
+    return Ends::make();
+  }
+  static std::unique_ptr<Link> make(os::Reactor& reactor, End end, LinkObserver& observer,
+                                    runtime::StreamLinkOptions::Side side) {
+    runtime::StreamLinkOptions options;
+    options.side = side;
+    return std::make_unique<runtime::StreamLink>(reactor, std::move(end.in), std::move(end.out),
+                                                 std::move(options), observer);
+  }
+  static std::unique_ptr<Link> parent(os::Reactor& reactor, End end, LinkObserver& observer) {
+    return make(reactor, std::move(end), observer, runtime::StreamLinkOptions::Side::parent);
+  }
+  static std::unique_ptr<Link> child(os::Reactor& reactor, End end, LinkObserver& observer) {
+    return make(reactor, std::move(end), observer, runtime::StreamLinkOptions::Side::child);
+  }
+};
+
+struct PipeEnds {
+  static std::pair<StreamEnd, StreamEnd> make() {
+    os::FdPair down = os::make_pipe();
+    os::FdPair up = os::make_pipe();
+    return {StreamEnd{std::move(up.first), std::move(down.second)},
+            StreamEnd{std::move(down.first), std::move(up.second)}};
+  }
+};
+
+struct SocketEnds {
+  static std::pair<StreamEnd, StreamEnd> make() {
+    os::FdPair pair = os::stream_pair();
+    os::UniqueFd first = os::duplicate(pair.first.get());
+    os::UniqueFd second = os::duplicate(pair.second.get());
+    return {StreamEnd{std::move(first), std::move(pair.first)},
+            StreamEnd{std::move(second), std::move(pair.second)}};
+  }
+};
+
+using Pipes = OverStream<PipeEnds>;
+using Socket = OverStream<SocketEnds>;
+
+}  // namespace wireup::test

@@ -12,7 +12,7 @@
 namespace wireup::runtime {
 
 using namespace os::test;
-using namespace test;
+using namespace wireup::test;
 
 namespace {
 
@@ -30,16 +30,9 @@ struct LinkPair {
   std::unique_ptr<Link> child;
 };
 
-// A text whose parts differ, so that swapped parts are noticed.
-std::string text_of(std::size_t size) {
-  std::string text(size, ' ');
-  for (std::size_t i = 0; i < size; i++) text[i] = static_cast<char>(i * 2'654'435'761U >> 13);
-  return text;
-}
-
 }  // namespace
 
-#define LINK_KINDS Local
+#define LINK_KINDS Local, Pipes, Socket
 
 TEST_CASE_TEMPLATE("link: packets of all sizes arrive whole and in order, in both directions", Kind,
                    LINK_KINDS) {
