@@ -1,0 +1,106 @@
+// Starts the command that runs another host's agent, such as `ssh n3 wireup-agent link`. The command's stdin
+// and stdout are the link to that agent. Its stderr is read by lines.
+//
+// The command is the leader of a session of its own, so the terminal's signals do not reach it. If the link
+// ends, or this object is destroyed, the command's stdin and stdout are closed, so that the agent behind it
+// ends its tasks; a command that has not ended after a grace period is killed. It is always reaped, and
+// nothing waits for it.
+//
+// The calling process ignores SIGPIPE. Threads: the reactor's.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/lifetime.h"
+#include "os/reactor.h"
+#include "runtime/child_process.h"
+#include "runtime/line_reader.h"
+#include "runtime/link.h"
+#include "runtime/reaper.h"
+#include "runtime/stream_link.h"
+
+namespace wireup::runtime {
+
+struct HostCommandSpec {
+  std::string host;                  // for people
+  std::vector<std::string> command;  // not empty; command[0] is a path, or a name that is searched in PATH
+  std::vector<std::string> environment;  // "NAME=value", complete
+  // A file that is sent over the link first; empty: none. The command must read its size in bytes, which
+  // replaces each "%s" in the command's words, and execute it.
+  std::string stage = {};
+  std::chrono::milliseconds timeout{0};  // until the link is up; 0: none
+};
+
+struct HostCommandTiming {
+  StreamLinkTiming link = {};
+  // How long a command may take to end after its output has ended, and the other way round.
+  std::chrono::milliseconds last_words{1000};
+  std::chrono::milliseconds grace{2000};  // until it is killed
+};
+
+// All methods may destroy the HostCommand.
+class HostCommandObserver {
+ public:
+  virtual ~HostCommandObserver() = default;
+  // The agent has answered, and has the same version of the protocol.
+  virtual void on_host_up() = 0;
+  virtual void on_host_packet(std::string_view packet) = 0;
+  // A line of the command's stderr, printable and not empty.
+  virtual void on_host_line(const std::string& line) = 0;
+  // Called once, as the last call: the command could not be started, or it or its link has ended. `message`
+  // says for people what happened, in one line: "ssh n3 ended with code 255: Permission denied (publickey)".
+  virtual void on_host_end(const std::string& message) = 0;
+};
+
+class HostCommand final : LinkObserver {
+ public:
+  // A failure to start the command is reported by on_host_end(), in a later turn. Throws std::bad_alloc.
+  HostCommand(os::Reactor& reactor, Reaper& reaper, HostCommandSpec spec, HostCommandObserver& observer,
+              HostCommandTiming timing = {});
+  ~HostCommand() override;
+  HostCommand(const HostCommand&) = delete;
+  HostCommand& operator=(const HostCommand&) = delete;
+
+  // As Link::send(). Packets are queued until the link is up.
+  void send(std::string packet);
+  // As Link::unsent(). A staged file counts too.
+  std::size_t unsent() const { return link_ ? link_->unsent() : 0; }
+  bool up() const { return up_; }
+  // Stops reading the command's stderr, for example while its lines cannot be written, or reads on.
+  void hold_stderr(bool on);
+
+ private:
+  void start();
+  void on_up();
+  void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
+  void on_link_end(LinkEnd why, int error, const std::string& detail) override;
+  void on_exit(const os::ExitStatus& status);
+  void conclude_after(std::chrono::milliseconds delay);
+  void conclude();
+  std::string message() const;
+  std::string name() const;
+  void close();
+
+  os::Reactor& reactor_;
+  Reaper& reaper_;
+  HostCommandSpec spec_;
+  HostCommandObserver& observer_;
+  HostCommandTiming timing_;
+  os::Lifetime lifetime_;
+  std::unique_ptr<ChildProcess> process_;  // until it has ended
+  std::unique_ptr<StreamLink> link_;
+  std::unique_ptr<LineReader> stderr_;
+  os::Reactor::TimerId timer_ = 0;  // for the answer, or for the end
+  bool up_ = false;
+  // What has happened; the first that is set decides the message.
+  std::string failure_;  // the command could not be started, did not answer, or its link is invalid
+  std::optional<os::ExitStatus> status_;
+  bool link_ended_ = false;
+};
+
+}  // namespace wireup::runtime
