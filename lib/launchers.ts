@@ -2,6 +2,7 @@
  * Makes the commands that start wireup-agent on other hosts. The stdin and stdout of such a command become the link to that
  * agent, so nothing else may read or write them, and every byte must pass unchanged and at once.
  */
+import { stagedAgentWords } from './staged-agent';
 
 /** How hosts are reached: the kind, and the words of the program that does it. */
 export interface HostLauncher {
@@ -74,21 +75,6 @@ export const launcherVariables: Readonly<
 };
 
 /**
- * Reads the agent's program into a new private folder in which programs can be executed, opens it, removes the folder, and
- * executes the open file. So nothing is left behind, however the agent ends. `%s` is the size in bytes. An empty file that is
- * executed is a script that does nothing: it shows whether the folder is mounted with noexec.
- */
-const stageScript = [
-  'umask 077',
-  'for d in "$TMPDIR" /tmp /var/tmp "$HOME" /dev/shm; do f=',
-  '[ -d "$d" ] && f=$(mktemp -d "$d/wireup-XXXXXX" 2>/dev/null) || continue',
-  ': > "$f/agent" && chmod 700 "$f/agent" && "$f/agent" 2>/dev/null && break',
-  'rm -rf "$f"; f=; done',
-  '[ "$f" ] || { echo "no folder in which a program can be stored and executed" >&2; exit 126; }',
-  'head -c %s > "$f/agent" && exec 9< "$f/agent"; rm -rf "$f"; exec /proc/self/fd/9 link',
-].join('; ');
-
-/**
  * Quotes a word for sh, csh and fish alike. In single quotes most characters stand for themselves in all of them. The
  * exceptions are quoted by a backslash, outside of the quotes.
  */
@@ -106,7 +92,7 @@ export function hostCommand(
   { name, user }: { name: string; user?: string },
   { launcher: { kind, words }, agent, stage }: HostCommandOptions,
 ): string[] {
-  const start = stage ? ['/bin/sh', '-c', stageScript] : [agent, 'link'];
+  const start = stage ? stagedAgentWords() : [agent, 'link'];
   switch (kind) {
     case 'fork':
       return start;

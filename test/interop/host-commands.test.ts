@@ -21,7 +21,9 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Replies with its host name, arguments and pid, then with what it reads. Its name needs quotes. */
 const standIn = join(folder, "it's an agent!");
-writeFileSync(standIn, '#!/bin/sh\necho "$(hostname) $* $$"\nexec cat\n', { mode: 0o755 });
+writeFileSync(standIn, '#!/bin/sh\n[ $# -gt 0 ] || exit 2\necho "$(hostname) $* $$"\nexec cat\n', {
+  mode: 0o755,
+});
 
 interface Started {
   child: ChildProcessWithoutNullStreams;

@@ -11,6 +11,8 @@ export const packages = {
   fish: 'commands for the shells of other hosts',
   gdb: 'debuggers',
   valgrind: 'the cost of a get',
+  busybox: 'the start of an agent that is sent to a host',
+  tcsh: 'the start of an agent that is sent to a host',
   bubblewrap: 'ranks in sandboxes',
   'pkg-config': 'the calls of libpmi',
   iproute2: 'ranks on another machine',

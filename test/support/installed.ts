@@ -12,6 +12,7 @@ const timeout = 50_000;
 
 // The Debian package of each, or another requirement. The title of a skipped suite names it.
 const packages = {
+  busybox: 'busybox',
   bwrap: 'bubblewrap, where namespaces can be made',
   'c++': 'g++',
   cc: 'gcc',
@@ -20,6 +21,7 @@ const packages = {
   // mpiexec -pmi-port passes the host name to its ranks, which resolve it.
   hostname: 'a host name that resolves',
   cmake: 'cmake',
+  csh: 'tcsh',
   ip: 'iproute2, where root can make network namespaces',
   // Slurm's PMI-2 client library.
   libpmi2: 'libpmi2-0',
