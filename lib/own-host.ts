@@ -2,7 +2,7 @@
 import { hostname, networkInterfaces } from 'node:os';
 
 /** In milliseconds, for all look-ups together. A name that is not resolved by then is taken for another host. */
-const LOOK_UP_TIMEOUT = 2000;
+const LOOK_UP_TIMEOUT = 1000;
 
 /** How many look-ups run at a time: Node warns if a signal has more than ten listeners. */
 const LOOK_UPS = 8;
