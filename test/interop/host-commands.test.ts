@@ -19,11 +19,15 @@ import { eventually, isAlive, processOf } from '../support/processes';
 const folder = mkdtempSync(join(tmpdir(), 'host commands '));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Replies with its host name, arguments and pid, then with what it reads. Its name needs quotes. */
+/** Replies with its host name, which must resolve, arguments and pid, then with what it reads. Its name needs quotes. */
 const standIn = join(folder, "it's an agent!");
-writeFileSync(standIn, '#!/bin/sh\n[ $# -gt 0 ] || exit 2\necho "$(hostname) $* $$"\nexec cat\n', {
-  mode: 0o755,
-});
+writeFileSync(
+  standIn,
+  '#!/bin/sh\n[ $# -gt 0 ] || exit 2\ngetent hosts "$(hostname)" >/dev/null || exit 1\necho "$(hostname) $* $$"\nexec cat\n',
+  {
+    mode: 0o755,
+  },
+);
 
 interface Started {
   child: ChildProcessWithoutNullStreams;

@@ -18,7 +18,7 @@ const startTimeout = 60_000;
 
 /** Several hosts, and how to reach them. */
 export interface Hosts extends AsyncDisposable {
-  /** No look-up resolves them. */
+  /** Look-ups resolve them on these hosts, but not on this machine. */
   readonly names: readonly string[];
   readonly launcher: HostLauncher;
   /** The same as options of `wireup run`. */
@@ -48,6 +48,8 @@ const optionsOf = ({ kind, words }: HostLauncher): string[] => [
 /** Processes that last as long as the hosts, and a folder for their files. */
 class Daemons {
   readonly folder = mkdtempSync(join(tmpdir(), 'hosts-'));
+  /** What the hosts have as /etc/hosts: they know each other's names. */
+  readonly hostsFile = join(this.folder, 'hosts');
   readonly #processes: ChildProcess[] = [];
 
   /** Starts a daemon, and resolves when it has written a line that contains `ready`. Returns its pid. */
@@ -68,6 +70,23 @@ class Daemons {
     });
     await Promise.race([isReady, late]);
     return daemon.pid!;
+  }
+
+  /** Starts what holds the namespaces of a host. Its names are those of the hosts file. */
+  startHost(ready: string, name: string, network: boolean, ...argv: string[]): Promise<number> {
+    const namespaces = ['--uts', '--mount', ...(network ? ['--net'] : [])];
+    return this.start(
+      ready,
+      ...[installed('unshare'), ...namespaces, 'sh', '-c'],
+      'mount --bind "$1" /etc/hosts && hostname "$2" && shift 2 && exec "$@"',
+      ...['sh', this.hostsFile, name, ...argv],
+    );
+  }
+
+  /** Makes the hosts file. */
+  writeHosts(names: readonly string[], addressOf: (number: number) => string): void {
+    const lines = names.map((name, i) => `${addressOf(i + 1)} ${name}\n`);
+    writeFileSync(this.hostsFile, `127.0.0.1 localhost\n${lines.join('')}`);
   }
 
   async stop(): Promise<void> {
@@ -118,7 +137,7 @@ class Network {
   }
 
   static async start(daemons: Daemons): Promise<Network> {
-    const network = new Network(await daemons.start('ready', ...holder('bridge')));
+    const network = new Network(await daemons.startHost('ready', 'bridge', true, ...holder));
     network.#run(['link', 'add', 'bridge', 'type', 'bridge']);
     network.#run(['address', 'add', '10.0.0.254/24', 'dev', 'bridge']);
     network.#run(['link', 'set', 'bridge', 'up']);
@@ -131,7 +150,7 @@ class Network {
     this.#run(['link', 'set', name, 'master', 'bridge', 'up']);
     for (const words of [
       ['link', 'set', 'lo', 'up'],
-      ['address', 'add', `10.0.0.${number}/24`, 'dev', 'eth0'],
+      ['address', 'add', `${addressInNetwork(number)}/24`, 'dev', 'eth0'],
       ['link', 'set', 'eth0', 'up'],
     ])
       check(...enterNetwork(pid), this.#ip, ...words);
@@ -149,23 +168,11 @@ class Network {
 
 const enterNetwork = (pid: number): string[] => [installed('nsenter'), '--target', String(pid), '--net'];
 
-/** The command of a process that holds a host's namespaces. They end with it. */
-const holder = (name: string): string[] => [
-  installed('unshare'),
-  '--uts',
-  '--net',
-  ...named(name, 'sh', '-c', 'echo ready >&2; exec sleep infinity'),
-];
+/** The command of a process that only holds a host's namespaces. They end with it. */
+const holder = ['sh', '-c', 'echo ready >&2; exec sleep infinity'];
 
-/** The script of a host: it takes its name, and then runs what follows. */
-const named = (name: string, ...argv: string[]): string[] => [
-  'sh',
-  '-c',
-  'hostname "$1" && shift && exec "$@"',
-  'sh',
-  name,
-  ...argv,
-];
+/** The address of a host in a {@link Network}. */
+const addressInNetwork = (number: number): string => `10.0.0.${number}`;
 
 /**
  * Hosts n1, n2, ... with an sshd each, which shows a banner. They share the network of this machine, or have a
@@ -200,6 +207,7 @@ export class SshHosts implements Hosts {
   static async start(count: number, { network = false } = {}): Promise<SshHosts> {
     const hosts = new SshHosts(count);
     try {
+      hosts.#daemons.writeHosts(hosts.names, network ? addressInNetwork : () => '127.0.0.1');
       if (network) hosts.#network = await Network.start(hosts.#daemons);
       await hosts.#start();
       return hosts;
@@ -243,7 +251,7 @@ Banner ${this.#at('banner')}
 `,
     );
     const addresses = this.#network
-      ? this.names.map((_, i) => ({ address: `10.0.0.${i + 1}`, port: 22 }))
+      ? this.names.map((_, i) => ({ address: addressInNetwork(i + 1), port: 22 }))
       : (await freePorts(this.names.length)).map((port) => ({ address: '127.0.0.1', port }));
     const hostKey = readFileSync(this.#at('host_key.pub'), 'utf8').split(' ').slice(0, 2).join(' ');
     writeFileSync(
@@ -267,10 +275,11 @@ Host n*
     await Promise.all(
       this.names.map(async (name, i) => {
         const { address, port } = addresses[i]!;
-        const pid = await this.#daemons.start(
+        const pid = await this.#daemons.startHost(
           'Server listening',
-          ...[installed('unshare'), '--uts', ...(this.#network ? ['--net'] : [])],
-          ...named(name, installed('sshd'), '-D', '-e', '-f', this.#at('sshd_config')),
+          name,
+          this.#network !== undefined,
+          ...[installed('sshd'), '-D', '-e', '-f', this.#at('sshd_config')],
           // The address of a network is there only after this.
           ...['-o', `ListenAddress=${this.#network ? '0.0.0.0' : address}:${port}`, '-o', 'PidFile=none'],
         );
@@ -337,16 +346,17 @@ export class NamespaceHosts implements Hosts {
 
   async #start(): Promise<void> {
     const enter = this.launcher.words[0]!;
+    this.#daemons.writeHosts(this.names, addressInNetwork);
     const network = await Network.start(this.#daemons);
     for (const [i, name] of this.names.entries()) {
-      const pid = await this.#daemons.start('ready', ...holder(name));
+      const pid = await this.#daemons.startHost('ready', name, true, ...holder);
       network.connect(i + 1, name, pid);
       writeFileSync(`${enter}.${name}`, String(pid));
     }
     writeFileSync(
       enter,
       `#!/bin/sh
-pid=$(cat "$0.$1") && shift && exec ${installed('nsenter')} --target "$pid" --uts --net "$@"
+pid=$(cat "$0.$1") && shift && exec ${installed('nsenter')} --target "$pid" --uts --net --mount "$@"
 `,
       { mode: 0o755 },
     );

@@ -71,6 +71,8 @@ ${names.map((name, i) => `NodeName=${name} NodeHostname=localhost NodeAddr=127.0
 PartitionName=all Nodes=ALL Default=YES
 `,
     );
+    // The nodes know each other's names.
+    writeFileSync(at('hosts'), ['localhost', ...names].map((name) => `127.0.0.1 ${name}\n`).join(''));
     this.#daemon(
       installed('munged'),
       '-F',
@@ -88,12 +90,14 @@ PartitionName=all Nodes=ALL Default=YES
       this.#daemon(
         installed('unshare'),
         '--uts',
+        '--mount',
         'sh',
         '-c',
-        'hostname "$1"; exec "$2" -D -N "$1"',
+        'mount --bind "$3" /etc/hosts; hostname "$1"; exec "$2" -D -N "$1"',
         'sh',
         name,
         installed('slurmd'),
+        at('hosts'),
       );
     }
     await this.#until('all nodes are idle', () => {
