@@ -1,8 +1,8 @@
-// The child's part of start_process(), from clone(2) to execve(2). The child shares the parent's memory, and
-// the parent's thread is suspended.
+// The child's part of start_process(), from clone(2) to execve(2). The child shares the memory of its parent,
+// which may run at the same time, with other such children.
 //
-// So it must not allocate, lock, or call functions that a sanitizer intercepts. It makes raw system calls on
-// data that the parent has prepared.
+// So it must not allocate, lock, use errno, or call functions that a sanitizer intercepts. It makes system
+// calls (os/assembly.h) on data that the parent has prepared for it alone.
 #pragma once
 
 #include <sys/types.h>
