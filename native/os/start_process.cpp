@@ -1,17 +1,20 @@
 #include "os/start_process.h"
 
+#include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <optional>
 
-#include "os/error.h"
+#include "os/assembly.h"
 #include "os/limits.h"
 #include "os/start_process_child.h"
 
@@ -32,9 +35,15 @@ namespace {
 constexpr int kClonePidfd = 0x1000;
 constexpr auto kWaitPidfd = static_cast<idtype_t>(3);
 
-// The child's frames need a few words each. The rest is for valgrind, and for a signal frame, although all
-// signals are blocked.
+// A child's frames need a few words each. The rest is for valgrind, and for a signal frame, although all
+// signals are blocked. Unused pages of it take no memory.
 constexpr std::size_t kChildStack = 64 << 10;
+
+// The children that share this process's memory at a time. Each waits for a CPU, and longest after setsid(2),
+// which moves it into a scheduling group of its own (autogroup, sched(7)). If the children wait at the same
+// time, their waits overlap. On two busy CPUs, 4 at a time took half of the time of one by one, 8 a quarter,
+// 16 a fifth, and 64 a seventh.
+constexpr std::size_t kConcurrentChildren = 16;
 
 // A signal handler must not run in the child, which shares this process's memory. pthread_sigmask(3) would
 // not block the signals that the C library uses itself.
@@ -117,57 +126,166 @@ void reap(int pidfd) {
   }
 }
 
+struct Parent {
+  pid_t pid = ::getpid();
+  FdLimit files = fd_limit();
+};
+
+// A child until the caller gets it. The destructor ends and reaps a child that the caller does not get.
+class Child {
+ public:
+  // Throws OsError if the child cannot have the fds. `spec` must outlive the object.
+  Child(const ProcessSpec& spec, const Parent& parent);
+  ~Child() {
+    if (!pidfd_) return;
+    ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+    reap(pidfd_.get());
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  // The child uses this object and the stack below `stack_end` until wait_until_released() returns.
+  void start(std::byte* stack_end, bool concurrently);
+  // The errno of start(), or 0.
+  int start_error() const { return start_error_; }
+  void wait_until_released();
+
+  // After that:
+  std::optional<OsError> error() const;
+  StartedProcess take() { return {pid_, std::move(pidfd_)}; }
+
+ private:
+  std::vector<char*> args_;
+  std::vector<std::string> shell_;
+  std::vector<char*> shell_args_;
+  std::vector<char*> environment_;
+  std::vector<FdMove> moves_;
+  std::vector<unsigned long> cpus_;
+  FileLimit files_;
+  ChildPlan plan_{};
+  // Not 0 while a concurrent child uses this process's memory. The kernel sets it to 0 and wakes the futex
+  // when the child ends, however it ends, and also at execve(2) (CLONE_CHILD_CLEARTID; mm_release() in
+  // Linux).
+  std::atomic<pid_t> in_use_ = 0;
+  pid_t pid_ = -1;
+  UniqueFd pidfd_;
+  int start_error_ = 0;
+};
+
+Child::Child(const ProcessSpec& spec, const Parent& parent)
+    : args_(pointers(spec.args)),
+      shell_{"/bin/sh", spec.path},
+      environment_(pointers(spec.environment)),
+      moves_(plan_moves(spec.fds)),
+      cpus_(cpu_mask(spec.cpus)),
+      files_{spec.soft_files, parent.files.hard} {
+  if (spec.args.size() > 1) shell_.insert(shell_.end(), spec.args.begin() + 1, spec.args.end());
+  shell_args_ = pointers(shell_);
+  plan_.path = spec.path.c_str();
+  plan_.args = args_.data();
+  plan_.shell_args = shell_args_.data();
+  plan_.environment = environment_.data();
+  plan_.directory = spec.directory.empty() ? nullptr : spec.directory.c_str();
+  plan_.moves = moves_.data();
+  plan_.move_count = moves_.size();
+  plan_.new_session = spec.new_session;
+  plan_.die_with_parent = spec.die_with_parent;
+  plan_.parent = parent.pid;
+  plan_.join_fd = spec.join_fd;
+  plan_.cpus = cpus_.empty() ? nullptr : cpus_.data();
+  plan_.cpus_bytes = cpus_.size() * sizeof(unsigned long);
+  plan_.host_name = spec.host_name.empty() ? nullptr : spec.host_name.c_str();
+  plan_.ignored_signals = bits(spec.ignored_signals);
+  plan_.blocked_signals = bits(spec.blocked_signals);
+  plan_.files = spec.soft_files == 0 || spec.soft_files == parent.files.soft ? nullptr : &files_;
+  plan_.signals_to_set =
+      spec.not_default == nullptr ? ~std::uint64_t{0} : plan_.ignored_signals | bits(*spec.not_default);
+}
+
+void Child::start(std::byte* stack_end, bool concurrently) {
+  // Not vfork(2): the child's calls would overwrite the stack frame to which the parent returns.
+  const int flags = CLONE_VM | kClonePidfd | SIGCHLD | (concurrently ? CLONE_CHILD_CLEARTID : CLONE_VFORK);
+  int pidfd = -1;
+  in_use_ = concurrently ? 1 : 0;
+  pid_ = WIREUP_CLONE(run_child, stack_end, flags, &plan_, &pidfd, nullptr, &in_use_);
+  start_error_ = pid_ < 0 ? errno : 0;
+  if (pid_ < 0) {
+    in_use_ = 0;
+  } else {
+    pidfd_.reset(pidfd);
+  }
+}
+
+void Child::wait_until_released() {
+  while (in_use_.load(std::memory_order_acquire) != 0) {
+    // Without FUTEX_PRIVATE_FLAG, because the kernel wakes the futex without it.
+    ::syscall(SYS_futex, &in_use_, FUTEX_WAIT, 1, nullptr, nullptr, 0);
+  }
+}
+
+std::optional<OsError> Child::error() const {
+  if (start_error_ != 0) return OsError(start_error_, "clone");
+  if (plan_.failed_step != nullptr) return OsError(plan_.error, plan_.failed_step, subject_of(plan_));
+  return std::nullopt;
+}
+
+using Children = std::vector<std::unique_ptr<Child>>;
+
+// Returns when no child uses this process's memory. A null child is left out.
+void start_all(const Children& children, bool concurrently) {
+  const std::size_t count = concurrently ? std::min(children.size(), kConcurrentChildren) : 1;
+  const auto stacks = std::make_unique_for_overwrite<std::byte[]>(count * kChildStack);
+  const BlockedSignals blocked;
+  for (std::size_t i = 0; i < children.size(); i++) {
+    if (i >= count && children[i - count]) children[i - count]->wait_until_released();
+    if (!children[i]) continue;
+    std::byte* const stack_end = stacks.get() + (i % count + 1) * kChildStack;
+    children[i]->start(stack_end, concurrently);
+    // qemu's emulation of Linux knows clone(2) only as fork(2), vfork(2), and for threads.
+    if (concurrently && children[i]->start_error() == EINVAL) {
+      concurrently = false;
+      children[i]->start(stack_end, concurrently);
+    }
+  }
+  for (const auto& child : children) {
+    if (child) child->wait_until_released();
+  }
+}
+
 }  // namespace
 
+std::vector<StartResult> start_processes(std::span<const ProcessSpec> specs, StartMode mode) {
+  std::vector<StartResult> results(specs.size());
+  Children children(specs.size());
+  const Parent parent;
+  for (std::size_t i = 0; i < specs.size(); i++) {
+    try {
+      children[i] = std::make_unique<Child>(specs[i], parent);
+    } catch (const OsError& error) {
+      results[i] = error;
+    }
+  }
+  // valgrind ends a program that calls clone(2) in another way than fork(2), vfork(2) and threads do.
+  start_all(children,
+            mode == StartMode::concurrent && specs.size() > 1 && kHasAssembly && !runs_on_valgrind());
+  for (std::size_t i = 0; i < specs.size(); i++) {
+    if (!children[i]) continue;
+    if (auto error = children[i]->error()) {
+      results[i] = std::move(*error);
+      children[i].reset();
+    }
+  }
+  // From here on nothing can fail.
+  for (std::size_t i = 0; i < specs.size(); i++) {
+    if (children[i]) results[i] = children[i]->take();
+  }
+  return results;
+}
+
 StartedProcess start_process(const ProcessSpec& spec) {
-  const std::vector<char*> args = pointers(spec.args);
-  const std::vector<char*> environment = pointers(spec.environment);
-  std::vector<std::string> shell{"/bin/sh", spec.path};
-  if (spec.args.size() > 1) shell.insert(shell.end(), spec.args.begin() + 1, spec.args.end());
-  const std::vector<char*> shell_args = pointers(shell);
-  std::vector<FdMove> moves = plan_moves(spec.fds);
-
-  ChildPlan plan{};
-  plan.path = spec.path.c_str();
-  plan.args = args.data();
-  plan.shell_args = shell_args.data();
-  plan.environment = environment.data();
-  plan.directory = spec.directory.empty() ? nullptr : spec.directory.c_str();
-  plan.moves = moves.data();
-  plan.move_count = moves.size();
-  plan.new_session = spec.new_session;
-  plan.die_with_parent = spec.die_with_parent;
-  plan.parent = ::getpid();
-  plan.join_fd = spec.join_fd;
-  const std::vector<unsigned long> cpus = cpu_mask(spec.cpus);
-  plan.cpus = cpus.empty() ? nullptr : cpus.data();
-  plan.cpus_bytes = cpus.size() * sizeof(unsigned long);
-  plan.host_name = spec.host_name.empty() ? nullptr : spec.host_name.c_str();
-  plan.ignored_signals = bits(spec.ignored_signals);
-  plan.blocked_signals = bits(spec.blocked_signals);
-  const FdLimit own = fd_limit();
-  const FileLimit files{spec.soft_files, own.hard};
-  plan.files = spec.soft_files == 0 || spec.soft_files == own.soft ? nullptr : &files;
-  plan.signals_to_set =
-      spec.not_default == nullptr ? ~std::uint64_t{0} : plan.ignored_signals | bits(*spec.not_default);
-
-  // In this thread's stack, whose pages exist. A new mapping for each child would cost page faults.
-  alignas(std::max_align_t) char stack[kChildStack];
-  StartedProcess child;
-  int pidfd = -1;
-  {
-    const BlockedSignals blocked;
-    // Not vfork(2): the child's calls would overwrite the stack frame to which the parent returns.
-    constexpr int kFlags = CLONE_VM | CLONE_VFORK | kClonePidfd | SIGCHLD;
-    child.pid = WIREUP_CLONE(run_child, stack + kChildStack, kFlags, &plan, &pidfd);
-    if (child.pid < 0) throw OsError::last("clone");
-  }
-  child.pidfd.reset(pidfd);
-  if (plan.failed_step != nullptr) {
-    reap(pidfd);
-    throw OsError(plan.error, plan.failed_step, subject_of(plan));
-  }
-  return child;
+  StartResult result = std::move(start_processes({&spec, 1}).front());
+  if (auto* error = std::get_if<OsError>(&result)) throw std::move(*error);
+  return std::get<StartedProcess>(std::move(result));
 }
 
 sigset_t ignored_signals() {

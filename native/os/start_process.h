@@ -1,20 +1,24 @@
-// Starts a program with exactly the given fds, signals and environment, and waits for it by pidfd. The child
+// Starts programs with exactly the given fds, signals and environment, and waits for them by pidfd. A child
 // shares the caller's memory until it calls execve(2), as a child of vfork(2) does, so a process with much
 // memory starts children fast. The child inherits everything else (umask, priority, scheduling, limits) from
 // the caller.
 //
-// Needs Linux 5.9 (close_range). Threads: any; the calling thread is suspended until the child has called
-// execve(2).
+// Needs Linux 5.9 (close_range). Threads: any; the calling thread waits until its children have called
+// execve(2) or have ended. A stopped child (SIGSTOP, or a debugger) holds it until it continues. A child that
+// was killed before its execve(2) counts as started.
 #pragma once
 
 #include <sys/types.h>
 
 #include <csignal>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "os/error.h"
 #include "os/fd.h"
 
 namespace wireup::os {
@@ -59,6 +63,22 @@ struct StartedProcess {
 // file, directory or fd. missing_interpreter() follows the name of a file. If the kernel refuses a file with
 // ENOEXEC, /bin/sh runs it, as execvp(3) does. No child is left after an exception.
 StartedProcess start_process(const ProcessSpec& spec);
+
+// What start_process() returns or throws.
+using StartResult = std::variant<StartedProcess, OsError>;
+
+enum class StartMode : std::uint8_t {
+  // Several children at a time. On a busy machine the caller then waits much shorter for them. Under valgrind
+  // and on processors other than x86-64 and arm64, it is one_by_one.
+  concurrent,
+  one_by_one,
+};
+
+// Starts each of them as start_process() does. The results are in the order of the specs, and a child that
+// cannot be started does not affect the others. Throws OsError or std::bad_alloc if it cannot start any; then
+// no child is left.
+std::vector<StartResult> start_processes(std::span<const ProcessSpec> specs,
+                                         StartMode mode = StartMode::concurrent);
 
 // The signals that this process ignores now.
 sigset_t ignored_signals();

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "os/limits.h"
+#include "os/start_process_support.h"
 #include "os/support.h"
 
 namespace wireup::os {
@@ -20,18 +21,6 @@ namespace wireup::os {
 using namespace test;
 
 namespace {
-
-void wait_until_ended(int pidfd) {
-  pollfd entry{pidfd, POLLIN, 0};
-  REQUIRE(::poll(&entry, 1, static_cast<int>(std::chrono::milliseconds(kTimeout).count())) == 1);
-}
-
-ExitStatus wait_for(const StartedProcess& process) {
-  wait_until_ended(process.pidfd.get());
-  ExitStatus status;
-  REQUIRE(try_wait(process.pidfd.get(), status));
-  return status;
-}
 
 std::string read_all(int fd) {
   std::string text;
@@ -45,7 +34,7 @@ std::string read_all(int fd) {
 // A child that runs until its stdin ends: cat. The constructor waits until it has echoed a line.
 class Cat {
  public:
-  explicit Cat(ProcessSpec spec = {}) {
+  explicit Cat(Form form, ProcessSpec spec = {}) {
     FdPair in = make_pipe();
     FdPair out = make_pipe();
     spec.path = "/bin/cat";
@@ -53,7 +42,7 @@ class Cat {
     spec.fds.emplace_back(in.first.get(), 0);
     spec.fds.emplace_back(out.second.get(), 1);
     inodes = {{0, inode(in.first.get())}, {1, inode(out.second.get())}};
-    process = start_process(spec);
+    process = start(form, spec);
     input = std::move(in.second);
     REQUIRE(::write(input.get(), "\n", 1) == 1);
     char answer;
@@ -83,29 +72,16 @@ UniqueFd memory_file() {
 }
 
 // The output of /bin/sh with `script`.
-std::string shell(ProcessSpec spec, const std::string& script) {
+std::string shell(Form form, ProcessSpec spec, const std::string& script) {
   FdPair out = make_pipe();
   spec.path = "/bin/sh";
   spec.args = {"sh", "-c", script};
   spec.fds.emplace_back(out.second.get(), 1);
-  const StartedProcess process = start_process(spec);
+  const StartedProcess process = start(form, spec);
   out.second.reset();
   std::string text = read_all(out.first.get());
   wait_for(process);
   return text;
-}
-
-// Whether this process has no children, also no zombies.
-bool no_children() {
-  siginfo_t info{};
-  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
-}
-
-ProcessSpec program(const std::string& path) {
-  ProcessSpec spec;
-  spec.path = path;
-  spec.args = {path};
-  return spec;
 }
 
 struct IgnoredHere {
@@ -117,51 +93,51 @@ struct IgnoredHere {
 
 }  // namespace
 
-TEST_CASE("start_process: exit codes and signals") {
+TEST_IN_ALL_FORMS("start_process: exit codes and signals") {
   ProcessSpec spec = program("/bin/sh");
   spec.args = {"sh", "-c", "exit 7"};
-  ExitStatus status = wait_for(start_process(spec));
+  ExitStatus status = wait_for(start(form, spec));
   CHECK_FALSE(status.signaled);
   CHECK(status.value == 7);
   spec.args = {"sh", "-c", "kill -TERM $$"};
-  status = wait_for(start_process(spec));
+  status = wait_for(start(form, spec));
   CHECK(status.signaled);
   CHECK(status.value == SIGTERM);
   CHECK_FALSE(status.core_dumped);
 }
 
-TEST_CASE("start_process: try_wait() while the child runs, and after it was reaped elsewhere") {
-  Cat cat;
+TEST_IN_ALL_FORMS("start_process: try_wait() while the child runs, and after it was reaped elsewhere") {
+  Cat cat(form);
   ExitStatus status;
   CHECK_FALSE(try_wait(cat.process.pidfd.get(), status));
   CHECK((::fcntl(cat.process.pidfd.get(), F_GETFD) & FD_CLOEXEC) != 0);
 
-  const StartedProcess other = start_process(program("/bin/true"));
+  const StartedProcess other = start(form, program("/bin/true"));
   wait_for(other);
   CHECK(thrown_by([&] { try_wait(other.pidfd.get(), status); }) == ECHILD);
 }
 
-TEST_CASE("start_process: the child has the given arguments, environment and directory") {
+TEST_IN_ALL_FORMS("start_process: the child has the given arguments, environment and directory") {
   TemporaryFolder folder;
   ProcessSpec spec;
   spec.environment = {"A=1", "B=two words", "PATH=/bin:/usr/bin"};
   spec.directory = folder.path();
-  CHECK(shell(spec, "echo \"$A,$B,$PWD\"") == "1,two words," + folder.path() + "\n");
+  CHECK(shell(form, spec, "echo \"$A,$B,$PWD\"") == "1,two words," + folder.path() + "\n");
   write_file(folder / "here", "#!/bin/sh\nexit 3\n", 0755);
   spec = program("./here");
   spec.directory = folder.path();
-  CHECK(wait_for(start_process(spec)).value == 3);
+  CHECK(wait_for(start(form, spec)).value == 3);
 }
 
-TEST_CASE("start_process: the child has the given fds and no others") {
+TEST_IN_ALL_FORMS("start_process: the child has the given fds and no others") {
   // Fds without CLOEXEC, and with high numbers, are closed too.
   const UniqueFd open_low(::dup(STDERR_FILENO));
   const UniqueFd open_high(::fcntl(STDERR_FILENO, F_DUPFD, 900));
-  Cat cat;
+  Cat cat(form);
   CHECK(fds_of(cat.process.pid) == cat.inodes);
 }
 
-TEST_CASE("start_process: maps fds in every permutation") {
+TEST_IN_ALL_FORMS("start_process: maps fds in every permutation") {
   const std::array<int, 4> numbers{40, 41, 42, 43};
   std::array<UniqueFd, 4> files;
   for (std::size_t i = 0; i < files.size(); i++) {
@@ -182,41 +158,42 @@ TEST_CASE("start_process: maps fds in every permutation") {
     spec.fds.emplace_back(numbers[2], 60);
     expected[3] = inode(numbers[1]);
     expected[60] = inode(numbers[2]);
-    Cat cat(spec);
+    Cat cat(form, spec);
     expected.insert(cat.inodes.begin(), cat.inodes.end());
     CHECK(fds_of(cat.process.pid) == expected);
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST_CASE("start_process: the caller's fds do not change") {
+TEST_IN_ALL_FORMS("start_process: the caller's fds do not change") {
   const UniqueFd file = memory_file();
   const auto before = fds_of(::getpid());
   {
     ProcessSpec spec;
     spec.fds = {{file.get(), file.get()}, {file.get(), 100}};
-    Cat cat(spec);
+    Cat cat(form, spec);
     CHECK(fds_of(cat.process.pid).count(file.get()) == 1);
     CHECK((::fcntl(file.get(), F_GETFD) & FD_CLOEXEC) != 0);
   }
   CHECK(fds_of(::getpid()) == before);
 }
 
-TEST_CASE("start_process: refuses invalid fd maps") {
+TEST_IN_ALL_FORMS("start_process: refuses invalid fd maps") {
   ProcessSpec spec = program("/bin/true");
   spec.fds = {{0, 5}, {1, 5}};
-  CHECK(thrown_by([&] { start_process(spec); }) == EINVAL);
+  CHECK(thrown_by([&] { start(form, spec); }) == EINVAL);
   spec.fds = {{-1, 5}};
-  CHECK(thrown_by([&] { start_process(spec); }) == EBADF);
+  CHECK(thrown_by([&] { start(form, spec); }) == EBADF);
   spec.fds = {{0, -5}};
-  CHECK(thrown_by([&] { start_process(spec); }) == EBADF);
+  CHECK(thrown_by([&] { start(form, spec); }) == EBADF);
   spec.fds = {{987, 5}};
-  CHECK(thrown_by([&] { start_process(spec); }) == std::pair<int, std::string>(EBADF, "dup2"));
+  CHECK(thrown_by([&] { start(form, spec); }) == std::pair<int, std::string>(EBADF, "dup2"));
   spec.fds = {{987, 987}};
-  CHECK(thrown_by([&] { start_process(spec); }) == std::pair<int, std::string>(EBADF, "fcntl"));
+  CHECK(thrown_by([&] { start(form, spec); }) == std::pair<int, std::string>(EBADF, "fcntl"));
   CHECK(no_children());
 }
 
-TEST_CASE("start_process: signals have the default action and are unblocked, except for the ignored ones") {
+TEST_IN_ALL_FORMS(
+    "start_process: signals have the default action and are unblocked, except for the ignored ones") {
   const IgnoredHere pipe(SIGPIPE);
   const IgnoredHere hup(SIGHUP);
   const IgnoredHere user(SIGUSR1);
@@ -232,7 +209,7 @@ TEST_CASE("start_process: signals have the default action and are unblocked, exc
     ProcessSpec spec;
     ::sigemptyset(&spec.ignored_signals);
     ::sigaddset(&spec.ignored_signals, SIGHUP);
-    Cat cat(spec);
+    Cat cat(form, spec);
     CHECK(cat.status("SigBlk") == "0000000000000000");
     CHECK(cat.status("SigCgt") == "0000000000000000");
     CHECK(cat.status("SigIgn") == "0000000000000001");
@@ -243,7 +220,7 @@ TEST_CASE("start_process: signals have the default action and are unblocked, exc
     for (const int number : {SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&not_default, number);
     spec.not_default = &not_default;
     ::sigaddset(&spec.ignored_signals, SIGWINCH);
-    Cat reset(spec);
+    Cat reset(form, spec);
     CHECK(reset.status("SigBlk") == "0000000000000000");
     CHECK(reset.status("SigCgt") == "0000000000000000");
     CHECK(reset.status("SigIgn") == "0000000008000001");
@@ -255,18 +232,18 @@ TEST_CASE("start_process: signals have the default action and are unblocked, exc
   CHECK(::sigismember(&mask, SIGUSR1) == 1);
 }
 
-TEST_CASE("start_process: sessions") {
-  Cat same;
+TEST_IN_ALL_FORMS("start_process: sessions") {
+  Cat same(form);
   CHECK(::getpgid(same.process.pid) == ::getpgrp());
   CHECK(::getsid(same.process.pid) == ::getsid(0));
   ProcessSpec spec;
   spec.new_session = true;
-  Cat own(spec);
+  Cat own(form, spec);
   CHECK(::getpgid(own.process.pid) == own.process.pid);
   CHECK(::getsid(own.process.pid) == own.process.pid);
 }
 
-TEST_CASE("start_process: the child has the given blocked signals and soft limit of open files") {
+TEST_IN_ALL_FORMS("start_process: the child has the given blocked signals and soft limit of open files") {
   const FdLimit before = fd_limit();
   const UniqueFd file = memory_file();
   ProcessSpec spec;
@@ -277,7 +254,7 @@ TEST_CASE("start_process: the child has the given blocked signals and soft limit
   spec.soft_files = 64;
   // Above the child's limit.
   spec.fds = {{file.get(), 200}};
-  Cat cat(spec);
+  Cat cat(form, spec);
   CHECK(cat.status("SigBlk") == "8000000000000002");
   CHECK(fds_of(cat.process.pid).count(200) == 1);
   std::istringstream limits(read_file("/proc/" + std::to_string(cat.process.pid) + "/limits"));
@@ -292,10 +269,10 @@ TEST_CASE("start_process: the child has the given blocked signals and soft limit
   CHECK(hard == before.hard);
   CHECK(fd_limit().soft == before.soft);
   spec.soft_files = before.hard + 1;
-  CHECK(thrown_by([&] { Cat(ProcessSpec(spec)); }) == std::pair<int, std::string>(EINVAL, "setrlimit"));
+  CHECK(thrown_by([&] { Cat(form, spec); }) == std::pair<int, std::string>(EINVAL, "setrlimit"));
 }
 
-TEST_CASE("start_process: an error names the failed step, and leaves no child and no fd") {
+TEST_IN_ALL_FORMS("start_process: an error names the failed step, and leaves no child and no fd") {
   TemporaryFolder folder;
   write_file(folder / "plain", "exit 5\n", 0755);
   write_file(folder / "closed", "exit 5\n", 0644);
@@ -320,7 +297,7 @@ TEST_CASE("start_process: an error names the failed step, and leaves no child an
   for (const auto& row : rows) {
     CAPTURE(row.subject);
     try {
-      start_process(row.spec);
+      start(form, row.spec);
       FAIL("started");
     } catch (const OsError& error) {
       CHECK(error.code().value() == row.error);
@@ -332,27 +309,27 @@ TEST_CASE("start_process: an error names the failed step, and leaves no child an
   CHECK(fds_of(::getpid()) == fds);
 }
 
-TEST_CASE("start_process: the shell runs a script without #!, with its arguments") {
+TEST_IN_ALL_FORMS("start_process: the shell runs a script without #!, with its arguments") {
   TemporaryFolder folder;
   write_file(folder / "script", "echo \"$0 $1 $2\"\n", 0755);
   FdPair out = make_pipe();
   ProcessSpec spec = program(folder / "script");
   spec.args = {"other name", "one", "two words"};
   spec.fds = {{out.second.get(), 1}};
-  const StartedProcess process = start_process(spec);
+  const StartedProcess process = start(form, spec);
   out.second.reset();
   CHECK(read_all(out.first.get()) == (folder / "script") + " one two words\n");
   CHECK(wait_for(process).value == 0);
 }
 
-TEST_CASE("start_process: die_with_parent kills the child when the thread that started it ends") {
+TEST_IN_ALL_FORMS("start_process: die_with_parent kills the child when the thread that started it ends") {
   ProcessSpec spec;
   spec.die_with_parent = true;
   SUBCASE("the thread ends") {
     std::unique_ptr<Cat> cat;
     FdPair gate = make_pipe();
     std::thread parent([&] {
-      cat = std::make_unique<Cat>(spec);
+      cat = std::make_unique<Cat>(form, spec);
       char byte;
       CHECK(::read(gate.first.get(), &byte, 1) == 0);
     });
@@ -369,7 +346,7 @@ TEST_CASE("start_process: die_with_parent kills the child when the thread that s
       sleeper.die_with_parent = true;
       sleeper.fds = {{alive.second.get(), 3}};
       try {
-        start_process(sleeper);
+        start(form, sleeper);
       } catch (const OsError&) {
         ::_exit(1);
       }
@@ -384,7 +361,7 @@ TEST_CASE("start_process: die_with_parent kills the child when the thread that s
   }
 }
 
-TEST_CASE("start_process: many threads start processes while signals arrive, and leave nothing") {
+TEST_IN_ALL_FORMS("start_process: many threads start processes while signals arrive, and leave nothing") {
   const auto fds = fds_of(::getpid());
   static std::atomic<int> handled = 0;
   const auto before = ::signal(SIGUSR1, [](int) { ++handled; });
@@ -395,7 +372,7 @@ TEST_CASE("start_process: many threads start processes while signals arrive, and
       for (int i = 0; i < 25; i++) {
         ProcessSpec spec = program(i % 5 == 0 ? "/no/such/file" : "/bin/true");
         try {
-          const StartedProcess process = start_process(spec);
+          const StartedProcess process = start(form, spec);
           pollfd entry{process.pidfd.get(), POLLIN, 0};
           // A signal may interrupt it.
           while (::poll(&entry, 1, -1) < 0) {
@@ -415,67 +392,6 @@ TEST_CASE("start_process: many threads start processes while signals arrive, and
   CHECK(handled > 0);
   CHECK(no_children());
   CHECK(fds_of(::getpid()) == fds);
-}
-
-TEST_CASE("find_program") {
-  TemporaryFolder folder;
-  for (const char* name : {"one", "two", "here"}) REQUIRE(::mkdir((folder / name).c_str(), 0755) == 0);
-  write_file(folder / "one/plain", "", 0644);
-  write_file(folder / "two/plain", "", 0755);
-  write_file(folder / "one/closed", "", 0644);
-  write_file(folder / "two/tool", "", 0755);
-  write_file(folder / "here/local", "", 0755);
-  write_file(folder / "one/file", "", 0755);
-  REQUIRE(::mkdir((folder / "one/tool").c_str(), 0755) == 0);
-  REQUIRE(::symlink("nowhere", (folder / "one/dangling").c_str()) == 0);
-  const std::string one = folder / "one";
-  const std::string two = folder / "two";
-  struct Row {
-    std::string program;
-    std::string path;
-    std::string directory;
-    std::string found;
-    int error;
-  };
-  const Row rows[] = {
-      {"tool", two, "", two + "/tool", 0},
-      // It skips a folder, a file that is not executable, and a folder that does not exist.
-      {"tool", one + ":" + two, "", two + "/tool", 0},
-      {"plain", "/no/such:" + one + ":" + two, "", two + "/plain", 0},
-      {"tool", one + "/file:" + two, "", two + "/tool", 0},
-      // It reports EACCES if it found a file that is not executable.
-      {"closed", one + ":" + two, "", "", EACCES},
-      {"tool", one, "", "", EACCES},
-      {"nothing", one + ":" + two, "", "", ENOENT},
-      {"dangling", one, "", "", ENOENT},
-      {"", two, "", "", ENOENT},
-      // Empty and relative elements are relative to the directory.
-      {"local", "/no/such:", folder / "here", "./local", 0},
-      {"local", ":/no/such", folder / "here", "./local", 0},
-      {"local", "/no/such::/no/such", folder / "here", "./local", 0},
-      {"local", "here", folder.path(), "here/local", 0},
-      {"local", "/no/such", folder / "here", "", ENOENT},
-      // A name with a slash is not searched.
-      {"two/tool", one, folder.path(), "two/tool", 0},
-      {"./tool", two, folder / "two", "./tool", 0},
-      {two + "/tool", "", folder / "here", two + "/tool", 0},
-      {"./tool", two, folder / "here", "", ENOENT},
-      {one + "/closed", "", "", "", EACCES},
-      {one, "", "", "", EACCES},
-      {one + "/file/x", "", "", "", ENOTDIR},
-      {"sh", "", "", "/bin/sh", 0},
-      {std::string(300, 'x'), two, "", "", ENOENT},
-  };
-  for (const auto& row : rows) {
-    CAPTURE(row.program);
-    CAPTURE(row.path);
-    CAPTURE(row.directory);
-    std::string found;
-    const auto thrown = thrown_by([&] { found = find_program(row.program, row.path, row.directory); });
-    CHECK(thrown == row.error);
-    CHECK(found == row.found);
-    if (row.error != 0) CHECK(thrown.second == "execve");
-  }
 }
 
 }  // namespace wireup::os

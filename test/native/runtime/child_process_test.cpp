@@ -6,8 +6,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <new>
 #include <optional>
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "os/support.h"
 #include "runtime/blocking.h"
@@ -119,6 +124,32 @@ TEST_CASE("child process: no fault leaves a child behind") {
       CHECK(has_no_children());
     }
   }
+}
+
+TEST_CASE("start_processes: no fault leaves a child behind that the caller does not get") {
+  const auto fds = fds_of(::getpid());
+  for (const auto kind : {wireup::test::FaultKind::allocation, wireup::test::FaultKind::system_call}) {
+    for (const auto length : {wireup::test::FaultLength::once, wireup::test::FaultLength::from_then_on}) {
+      std::vector<os::ProcessSpec> specs{shell("sleep 1000"), shell("sleep 1000"), shell("sleep 1000")};
+      specs[1].path = "/no/such/file/with/a/name/for/which/a/message/allocates";
+      const auto faults = wireup::test::for_each_fault([&](std::uint64_t nth) {
+        const wireup::test::Fault fault({kind, wireup::test::FaultThread::own, length}, nth);
+        try {
+          for (os::StartResult& result : os::start_processes(specs)) {
+            const auto* const process = std::get_if<os::StartedProcess>(&result);
+            if (process == nullptr) continue;
+            CHECK(::kill(process->pid, SIGKILL) == 0);
+            CHECK(::waitpid(process->pid, nullptr, 0) == process->pid);
+          }
+        } catch (const std::bad_alloc&) {
+        }
+        return fault.hit();
+      });
+      CHECK(faults >= specs.size());
+      CHECK(has_no_children());
+    }
+  }
+  CHECK(fds_of(::getpid()) == fds);
 }
 
 }  // namespace wireup::runtime

@@ -104,10 +104,12 @@ void operator delete[](void* memory, const std::nothrow_t&) noexcept { std::free
 WRAP(int, accept4, EMFILE, (int fd, sockaddr* address, socklen_t* size, int flags),
      (fd, address, size, flags))
 WRAP(int, bind, EACCES, (int fd, const sockaddr* address, socklen_t size), (fd, address, size))
-WRAP(int, clone, EAGAIN, (int (*function)(void*), void* stack, int flags, void* argument, void* pidfd),
-     (function, stack, flags, argument, pidfd))
-WRAP(int, __clone, EAGAIN, (int (*function)(void*), void* stack, int flags, void* argument, void* pidfd),
-     (function, stack, flags, argument, pidfd))
+WRAP(int, clone, EAGAIN,
+     (int (*function)(void*), void* stack, int flags, void* argument, void* pidfd, void* tls, void* tid),
+     (function, stack, flags, argument, pidfd, tls, tid))
+WRAP(int, __clone, EAGAIN,
+     (int (*function)(void*), void* stack, int flags, void* argument, void* pidfd, void* tls, void* tid),
+     (function, stack, flags, argument, pidfd, tls, tid))
 WRAP(int, connect, ECONNREFUSED, (int fd, const sockaddr* address, socklen_t size), (fd, address, size))
 WRAP(int, epoll_ctl, ENOSPC, (int epoll, int operation, int fd, epoll_event* event),
      (epoll, operation, fd, event))
