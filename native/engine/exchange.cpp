@@ -8,19 +8,17 @@
 namespace wireup::engine {
 
 Exchange::Exchange(bool local, const std::vector<Child>& children, bool parent, std::uint64_t limit)
-    : limit_(limit) {
-  if (local) local_.emplace();
+    : limit_(limit), has_local_(local), has_parent_(parent) {
   for (const Child child : children) children_.try_emplace(child);
-  if (parent) parent_.emplace();
   missing_ = children_.size() + (local ? 1 : 0);
 }
 
 std::string Exchange::local_fence(std::uint64_t number, std::string keys) {
-  if (!local_) return "a fence of this host, which has no ranks";
+  if (!has_local_) return "a fence of this host, which has no ranks";
   // The keys are not checked: they are what ranks have put, within their own limit.
-  if (std::string error = check(*local_, number); !error.empty()) return error;
-  local_->keys = std::move(keys);
-  local_->whole = true;
+  if (std::string error = check(local_, number); !error.empty()) return error;
+  local_.keys = std::move(keys);
+  local_.whole = true;
   --missing_;
   advance();
   return {};
@@ -37,10 +35,10 @@ std::string Exchange::child_fence(Child child, std::uint64_t number, std::string
 }
 
 std::string Exchange::parent_release(std::uint64_t number, std::string_view keys, bool last) {
-  if (!parent_) return "a release, but all ranks are in this part of the tree";
+  if (!has_parent_) return "a release, but all ranks are in this part of the tree";
   if (missing_ > 0)
     return "a release of barrier " + std::to_string(number) + ", which not all ranks have entered";
-  if (std::string error = add(*parent_, number, keys, last); !error.empty()) return error;
+  if (std::string error = add(parent_, number, keys, last); !error.empty()) return error;
   if (last) complete();
   return {};
 }
@@ -65,25 +63,24 @@ std::string Exchange::add(Part& part, std::uint64_t number, std::string_view key
 // A fence has become whole.
 void Exchange::advance() {
   if (missing_ > 0) return;
-  if (!parent_) return complete();
+  if (!has_parent_) return complete();
   up_ = Up{number_, keys_except(nullptr)};
 }
 
 void Exchange::complete() {
   for (const auto& [child, part] : children_) down_.push_back({child, number_, keys_except(&part)});
-  if (local_) to_local_ = Local{number_, keys_except(&*local_)};
+  if (has_local_) to_local_ = Local{number_, keys_except(&local_)};
   for (auto& [child, part] : children_) part = {};
-  if (local_) *local_ = {};
-  if (parent_) *parent_ = {};
-  missing_ = children_.size() + (local_ ? 1 : 0);
+  local_ = {};
+  parent_ = {};
+  missing_ = children_.size() + (has_local_ ? 1 : 0);
   ++number_;
 }
 
 std::string Exchange::keys_except(const Part* own) const {
-  std::vector<const Part*> parts;
-  if (local_) parts.push_back(&*local_);
+  std::vector<const Part*> parts{&local_};
   for (const auto& [child, part] : children_) parts.push_back(&part);
-  if (parent_) parts.push_back(&*parent_);
+  parts.push_back(&parent_);
   std::erase(parts, own);
   std::size_t size = 0;
   for (const Part* part : parts) size += part->keys.size();
@@ -101,11 +98,11 @@ std::optional<Exchange::Local> Exchange::take_local() { return std::exchange(to_
 
 Exchange::Missing Exchange::missing() const {
   Missing result;
-  result.local = local_ && !local_->whole;
+  result.local = has_local_ && !local_.whole;
   for (const auto& [child, part] : children_) {
     if (!part.whole) result.children.push_back(child);
   }
-  result.parent = parent_ && missing_ == 0;
+  result.parent = has_parent_ && missing_ == 0;
   return result;
 }
 

@@ -33,8 +33,8 @@ class Exchange {
 
   // `local`: the agent's own host has ranks of the group. `children`: those with ranks of the group below
   // them. `parent`: ranks are outside this part of the tree. `limit`: of the keys, in bytes, that one child,
-  // or the parent, sends for one barrier. Each host of the job may need as much as its key-value space
-  // (ProcessGroupOptions::space).
+  // or the parent, sends for one barrier. It must be the limit of ProcessGroupOptions::space times the number
+  // of hosts of the job, because each host may put that much.
   Exchange(bool local, const std::vector<Child>& children, bool parent, std::uint64_t limit);
 
   // Inputs. They return the error of an invalid one; empty: it was valid.
@@ -88,10 +88,12 @@ class Exchange {
 
   std::uint64_t limit_;
   std::uint64_t number_ = 0;
-  std::optional<Part> local_;  // empty: the own host has no ranks of the group
+  bool has_local_;
+  Part local_;  // not used if the own host has no ranks of the group
   std::map<Child, Part> children_;
-  std::optional<Part> parent_;  // empty: no rank is outside
-  std::size_t missing_ = 0;     // own host and children whose fences are not whole
+  bool has_parent_;
+  Part parent_;              // not used if no rank is outside
+  std::size_t missing_ = 0;  // own host and children whose fences are not whole
   std::optional<Up> up_;
   std::vector<Down> down_;
   std::optional<Local> to_local_;

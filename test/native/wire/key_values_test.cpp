@@ -11,7 +11,7 @@ namespace {
 
 using Entries = std::vector<std::pair<std::string, std::string>>;
 
-Entries read(std::string_view text, bool& valid) {
+Entries read_entries(std::string_view text, bool& valid) {
   Entries entries;
   KeyValueReader reader(text);
   while (const auto entry = reader.next()) entries.emplace_back(entry->first, entry->second);
@@ -28,11 +28,11 @@ TEST_CASE("key values: entries with any bytes are read as they were written, als
   std::string text;
   for (const auto& [key, value] : entries) append_key_value(text, key, value);
   bool valid = false;
-  CHECK(read(text, valid) == entries);
+  CHECK(read_entries(text, valid) == entries);
   CHECK(valid);
-  CHECK(read(text + text, valid).size() == 2 * entries.size());
+  CHECK(read_entries(text + text, valid).size() == 2 * entries.size());
   CHECK(valid);
-  CHECK(read("", valid).empty());
+  CHECK(read_entries("", valid).empty());
   CHECK(valid);
 }
 
@@ -50,7 +50,7 @@ TEST_CASE("key values: a text that ends inside an entry is malformed, and entrie
   for (std::size_t size = 0; size <= text.size(); ++size) {
     CAPTURE(size);
     bool valid = false;
-    const Entries entries = read(std::string_view(text).substr(0, size), valid);
+    const Entries entries = read_entries(std::string_view(text).substr(0, size), valid);
     CHECK(entries.size() == (size == text.size() ? 2 : size >= first.size() ? 1 : 0));
     CHECK(valid == (size == 0 || size == first.size() || size == text.size()));
   }
@@ -59,9 +59,9 @@ TEST_CASE("key values: a text that ends inside an entry is malformed, and entrie
 TEST_CASE("key values: a length beyond the end is malformed") {
   for (const std::string& length : {std::string("\xff\xff\xff\xff"), std::string("\5\0\0\0", 4)}) {
     bool valid = true;
-    CHECK(read(length + "abcd", valid).empty());
+    CHECK(read_entries(length + "abcd", valid).empty());
     CHECK_FALSE(valid);
-    CHECK(read(std::string("\1\0\0\0a", 5) + length + "abcd", valid).empty());
+    CHECK(read_entries(std::string("\1\0\0\0a", 5) + length + "abcd", valid).empty());
     CHECK_FALSE(valid);
   }
 }
