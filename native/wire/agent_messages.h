@@ -1,16 +1,26 @@
-// The messages between a launcher and wireup-agent. Each message is one packet. File descriptors travel
-// beside it (SCM_RIGHTS) in the order in which the message names them. Only the fds require both processes
-// to be on one host: everything else is named in the message.
+// The messages of a launch's tree. The launcher is its root, and has one child: the agent of its own host.
+// Every other agent has another agent as its parent. The messages are the same on every edge.
+//
+// Each host has a number; 0 is the launcher's own. A packet has a header: the kind of the message, and a
+// host. Downward it is the host whose agent the message is for, or kEveryHost; upward it is the host that the
+// message is from. An agent handles what is for its own host and passes on the rest, without decoding it. Two
+// messages stay on one edge: Fence and Release (see engine/exchange.h). Output, Input and their Credits end
+// at host 0, because its agent has the launcher's stdin, stdout and stderr.
+//
+// File descriptors travel beside a message (SCM_RIGHTS) between the launcher and the agent of host 0 only.
+// Everything else is named in the message.
 //
 // A job has process group 0, which was launched, and the process groups that ranks have spawned. Every
-// process of a rank is a *task*. Its number is unique in the job; its process group and rank are only for
-// display.
+// process of a rank is a *task*. Its number is unique in the job: Group::first_task plus the rank.
 //
-// The launcher sends Hello, PassFds and SocketFolder. For each process group it sends Program (in as many
-// parts as its strings need) and Start. It sends Signal, Status and End at any time after that. The agent
-// sends Ready, then Started or StartFailed for each task, and Exited for each task that was started. It sends
-// OutputLost and Printed when they happen, and Done at the end. If the launcher closes its end of the socket,
-// the agent ends all tasks and exits.
+// The launcher sends Hello to the agent of host 0, and StartHost for each other host; when Ready comes from a
+// host, it sends Hello to it. Each process group begins with a Group, which makes its PMI servers, on every
+// host that has ranks of it. Each such host replies GroupReady or GroupFailed. Then come the Programs (each
+// in as many parts as its strings need) and Starts of that host's ranks. The agent replies Started or
+// StartFailed for each rank, and Exited for each that was started. It sends Events and queries when they
+// happen. The launcher sends Signal, Status, QueryStatus and End at any time. The agent sends Done at the
+// end, after all agents below it have. If an agent loses its parent, it ends all its tasks and exits. If it
+// loses a child, it sends HostLost for each host below that child.
 //
 // decode() checks every length and count, and refuses a packet that is not exactly one message.
 #pragma once
@@ -19,6 +29,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -29,7 +40,12 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 4;
+inline constexpr std::uint32_t kProtocolVersion = 5;
+
+// The number of the launcher's own host.
+inline constexpr std::uint32_t kOwnHost = 0;
+// Downward only: every agent.
+inline constexpr std::uint32_t kEveryHost = 0xffffffff;
 
 // Exit codes of the agent. Others: 0 after Done; 1 if the launcher closed the socket or sent an invalid
 // message.
@@ -64,8 +80,25 @@ struct Binding {
   std::vector<std::vector<std::uint32_t>> sets = {};  // unit `list`: CPU numbers
 };
 
+// A soft limit; ~0: unlimited.
+struct Limit {
+  std::uint32_t resource = 0;  // RLIMIT_...
+  std::uint64_t value = 0;
+};
+
+// What ranks inherit from the process that called the launcher, if their host is another one. An agent of the
+// launcher's host has inherited it itself.
+struct Inherited {
+  std::uint32_t umask = 0;
+  std::int32_t nice = 0;
+  // The agent takes the smaller one of these and its own hard limits. RLIMIT_NOFILE is in Hello::soft_files.
+  std::vector<Limit> limits = {};
+};
+
 struct Hello {
   std::uint32_t version = kProtocolVersion;
+  std::uint32_t host = kOwnHost;  // the number of the receiver's host
+  std::string name = {};  // the host's name in messages, labels and names of files; empty: gethostname()
   OutputPlan out = {};
   OutputPlan err = {};
   // The text before each line of output; empty: none. Labels and the patterns of files replace %r by the
@@ -73,9 +106,11 @@ struct Hello {
   // seconds since 1970 (labels only), and %% by a percent sign.
   std::string label = {};
   std::string spawned_label = {};  // the label of spawned process groups
-  // How many ranks of this agent get a copy of its stdin. The agent begins to read when the last of them has
-  // started. If it is 0, the agent closes its stdin at once.
+  // How many ranks of this host get a copy of the launcher's stdin.
   std::uint32_t stdin_readers = 0;
+  // Host 0 only: the other hosts that have readers of stdin. The agent of host 0 begins to read when all
+  // readers on all hosts have started. If there are none, it closes its stdin at once.
+  std::vector<std::uint32_t> stdin_hosts = {};
   Binding binding = {};
   // Ranks inherit these from the process that called the launcher: the numbers of ignored signals (in
   // addition to those that the agent itself ignores), the numbers of blocked signals, and the soft limit of
@@ -83,28 +118,105 @@ struct Hello {
   std::vector<std::int32_t> ignored_signals = {};
   std::vector<std::int32_t> blocked_signals = {};
   std::uint32_t soft_files = 0;
+  Inherited inherited = {};     // other hosts only
+  std::uint64_t kvs_limit = 0;  // in bytes, of all process groups; see engine/space.h
 
   // Calls `visit` with all fields, in their order on the wire. A new field that is missing here does not
   // compile.
   template <typename HelloOrConst, typename Visit>
   static void visit_fields(HelloOrConst& hello, Visit visit) {
-    auto& [version_, out_, err_, label_, spawned_label_, stdin_readers_, binding_, ignored_signals_,
-           blocked_signals_, soft_files_] = hello;
-    visit(version_, out_, err_, label_, spawned_label_, stdin_readers_, binding_, ignored_signals_,
-          blocked_signals_, soft_files_);
+    auto& [version_, host_, name_, out_, err_, label_, spawned_label_, stdin_readers_, stdin_hosts_, binding_,
+           ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_] = hello;
+    visit(version_, host_, name_, out_, err_, label_, spawned_label_, stdin_readers_, stdin_hosts_, binding_,
+          ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_);
   }
 };
 
-// File descriptors that every rank inherits, one attached fd for each number. Ranks see them under these
-// numbers, and StartRank::fds must not contain them. The launcher sends as many of these messages as it
+// File descriptors that every rank of host 0 inherits, one attached fd for each number. Ranks see them under
+// these numbers, and StartRank::fds must not contain them. The launcher sends as many of these messages as it
 // needs, all before the first Start.
 struct PassFds {
   std::vector<std::int32_t> fds;
 };
 
-// A folder with the socket of a PMI server. The agent removes it if its launcher has been killed.
-struct SocketFolder {
+// Starts the agent of another host, as a child of the receiver.
+struct StartHost {
+  std::uint32_t host = 0;
+  std::string name;  // for people
+  std::vector<std::string>
+      command;  // executed with the link as its stdin and stdout; command[0] is a path or name
+  std::vector<std::string> environment;
+  // A file of the receiver's host that is sent over the link before the agent's own messages; empty: none.
+  // The command must read its size in bytes, which replaces "%s" in the command's words, and execute it.
+  std::string stage = {};
+  std::uint32_t timeout_ms = 0;  // until the agent has sent Ready; 0: none
+  // The command is an agent on the receiver's own host, for a pretended one. Its guard finds out whether it
+  // is stopped, so its silence means nothing: on a machine with too many processes it may last long.
+  bool same_host = false;
+};
+
+enum class PmiMode : std::uint8_t { fd, port };
+
+// The kind of PMI_ID; lib/identity.ts describes them.
+enum class PmiIdKind : std::uint8_t { number, hexadecimal, rank };
+
+// `count` ranks after those of the run before, on one node and in one application.
+struct PlaceRun {
+  std::uint32_t count = 0;
+  std::uint32_t node = 0;
+  std::uint32_t appnum = 0;
+};
+
+struct Node {
+  std::uint32_t host = kOwnHost;  // the number of the host that it is on
+  std::string name = {};     // in labels, names of files and pretended host names; empty: the host's name
+  std::uint32_t number = 0;  // in labels and names of files
+};
+
+struct PrivateParent {
+  std::string variable;
   std::string path;
+};
+
+// A process group. The agent makes its PMI server if its host has ranks of the group, and takes part in its
+// barriers.
+struct Group {
+  std::uint32_t number = 0;
+  std::uint32_t first_task = 0;
+  std::string kvsname;
+  std::vector<PlaceRun> layout;  // all ranks
+  std::vector<Node> nodes;       // by the layout's number of the node
+  bool pretend_hosts =
+      false;  // gethostname() in the ranks returns the node's name, if the kernel permits that
+  std::uint32_t universe_size = 0;  // 0: the size of the process group
+  bool offer_1_2 = false;
+  std::string spawner = {};
+  std::vector<std::pair<std::string, std::string>> preput = {};
+  // Which peers may connect; see engine::AuthPolicy.
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> allowed_uids = {};
+  std::vector<std::string> allowed_hosts = {};
+  PmiIdKind pmi_id = PmiIdKind::number;
+  std::uint32_t handshake_timeout_ms = 0;
+  bool reconnect = false;
+  bool descendants_only = false;
+  PmiMode pmi = PmiMode::fd;
+  std::int32_t channel_fd = 0;  // the number of PMI_FD in ranks
+  // Mode `port`: where the server listens, see runtime::ListenOptions.
+  std::string address = {};
+  std::uint32_t first_port = 0;  // 0: any
+  std::uint32_t last_port = 0;
+  std::vector<PrivateParent> private_parents = {};
+};
+
+// The process group is over on all hosts: its server is closed, and its number is not used again.
+struct ForgetGroup {
+  std::uint32_t group = 0;
+};
+
+// Rank 0 of the group is a process that runs already. The attached fd is its PMI connection.
+struct AdoptRank {
+  std::uint32_t group = 0;
+  std::int32_t pid = 0;
 };
 
 // A program and the environment that its ranks share. If one packet is too small, several Programs with the
@@ -121,26 +233,26 @@ struct Program {
 };
 
 struct StartRank {
-  std::uint32_t task = 0;
-  std::uint32_t group = 0;
   std::uint32_t rank = 0;
-  std::vector<std::string> environment = {};  // in addition to the program's
+  std::uint32_t program = 0;
   // The numbers under which the rank sees the attached fds, one for each. An fd with the number 1 or 2
-  // replaces the output plan of Hello.
+  // replaces the output plan of Hello. On another host than 0 no fds are attached, and only these two numbers
+  // are allowed: the agent sends that output as Output with the task's number (see TaskPipes).
   std::vector<std::int32_t> fds = {};
-  std::uint32_t node = 0;
-  std::string host = {};      // the node's name in labels and names of files; empty: this host's
-  bool pretend_host = false;  // gethostname() returns `host` too, if the kernel permits that
-  bool reads_stdin = false;   // false: its stdin is /dev/null
-  bool silent = false;        // the agent discards its output
+  bool reads_stdin = false;  // false: its stdin is /dev/null
+  bool silent = false;       // the agent discards its output
 };
 
+// Starts ranks of the receiver's host. The agent starts a few of them in each turn of its loop, so that PMI
+// messages are served meanwhile. If the job ends first, it replies StartFailed (ECANCELED) for the others.
 struct Start {
-  std::uint32_t program = 0;
+  std::uint32_t group = 0;
   std::vector<StartRank> ranks;
-  // No other Start of this program follows, and the agent may forget it. A Start without ranks is only used
-  // for that; it may name a program that the agent does not know.
-  bool last = false;
+};
+
+// The agent may forget the program: no other Start names it. Sent after the group's last Start.
+struct ForgetProgram {
+  std::uint32_t program = 0;
 };
 
 // Sends a signal to the POSIX process groups of the tasks; an empty list means all tasks. SIGTSTP is sent as
@@ -163,10 +275,154 @@ struct Status {
   std::string line;
 };
 
+// These ranks will enter no barrier any more, as the launcher knows from their exits; or (`back`) they have
+// connected again. For the host of the ranks, and for every host that has to know that a barrier cannot be
+// completed.
+struct Depart {
+  std::uint32_t group = 0;
+  std::vector<std::uint32_t> ranks;
+  bool back = false;
+};
+
+// The answer to a query of this number; see SpawnQuery, NameQuery and BarrierQuery.
+struct SpawnAnswer {
+  std::uint32_t group = 0;
+  std::uint64_t query = 0;
+  std::int32_t rc = 0;
+  std::string message = {};
+  std::string kvsname = {};
+  std::vector<std::int32_t> errcodes = {};
+};
+
+struct NameAnswer {
+  std::uint32_t group = 0;
+  std::uint64_t query = 0;
+  std::uint8_t error = 0;  // engine::NameError
+  std::string port = {};
+};
+
+struct BarrierAnswer {
+  std::uint32_t group = 0;
+  std::uint64_t query = 0;
+  bool complete = true;
+  std::uint32_t gone = 0;  // if it is not complete: a member that has left
+};
+
+// Asks for a StatusReply with the same number.
+struct QueryStatus {
+  std::uint32_t id = 0;
+};
+
+// All local ranks of the sender's part of the tree have entered the barrier of this number, and these keys
+// were put since the one before. In parts; see wire/key_values.h.
+struct Fence {
+  std::uint32_t group = 0;
+  std::uint64_t number = 0;
+  std::string keys;
+  bool last = true;
+};
+
+// The barrier is complete, with the keys of the other hosts. In parts.
+struct Release {
+  std::uint32_t group = 0;
+  std::uint64_t number = 0;
+  std::string keys;
+  bool last = true;
+};
+
+// From host 0: bytes of the launcher's stdin for all readers of the receiver's host; no bytes: the end. Host
+// 0 sends none before it has received InputReaders.
+struct Input {
+  std::string bytes;
+};
+
+// To host 0: all readers of stdin on the sender's host have started, or could not be started. `left`: whether
+// one still reads. If none is left, now or later, host 0 no longer sends Input to this host.
+struct InputReaders {
+  bool left = true;
+};
+
+// For host 0: pipes for the output of tasks on another host, one attached fd for each task. Sent before the
+// Start of these tasks. Host 0 closes the fd at the end of the output, or when the host is lost.
+struct TaskPipes {
+  std::uint32_t host = 0;
+  std::uint32_t stream = 1;  // 1 or 2
+  std::vector<std::uint32_t> tasks;
+};
+
+// A line that earlier Output of the same stream has begun and not ended.
+enum class OpenLine : std::uint8_t {
+  continues,  // `bytes` continue it, or there is none
+  cut,        // `bytes` begin a line of another rank. The rest follows later
+  ended,      // it is complete without a newline
+};
+
+// To host 0: output of ranks. `stream` is 1 or 2. Whole lines, except the parts of a line that is too long or
+// late.
+//
+// If `task` is set, the bytes are the unchanged output of this task, for its pipe. No bytes: the end.
+struct Output {
+  std::uint32_t stream = 1;
+  std::int64_t task = -1;
+  std::string bytes;  // may be empty if `open_line` is `ended`
+  OpenLine open_line = OpenLine::continues;
+  // The label of the line that `bytes` continue. Host 0 needs it if it has cut this line.
+  std::string label = {};
+};
+
+// From host 0: it cannot write this output any more. The receiver closes the pipes of the ranks that write
+// it, so that they receive SIGPIPE.
+struct CloseOutput {
+  std::uint32_t stream = 1;
+  std::int64_t task = -1;
+  std::int32_t error = 0;  // errno
+};
+
+// The receiver of Input or Output has written so many bytes (see cost()) of `stream` (0: Input) and `task`
+// (as in Output). Without it, a sender sends at most kMaxUnacknowledged bytes of a stream, or
+// kMaxTaskUnacknowledged of one task's output.
+struct Credit {
+  std::uint32_t stream = 0;
+  std::int64_t task = -1;
+  std::uint32_t bytes = 0;
+};
+inline constexpr std::uint32_t kMaxUnacknowledged = 256 << 10;
+// As much as a pipe holds.
+inline constexpr std::uint32_t kMaxTaskUnacknowledged = 64 << 10;
+
+// What an Output counts for. It includes what the receiver needs to queue the message, so that small messages
+// cannot take more memory than large ones.
+inline std::size_t cost(const Output& output) {
+  constexpr std::size_t kQueued = 96;
+  return output.bytes.empty() ? 0 : output.bytes.size() + output.label.size() + kQueued;
+}
+
 struct Ready {
   std::uint32_t version = kProtocolVersion;
   std::int32_t pid = 0;
   std::string host;
+};
+
+// The agent of the host could not be started, or has ended, or is silent. `message` says which, for people,
+// with the last lines that its command has written to stderr.
+struct HostLost {
+  std::uint32_t host = 0;
+  bool was_ready = false;
+  std::string message;
+};
+
+// The process group's server is there, or its host has no ranks of it.
+struct GroupReady {
+  std::uint32_t group = 0;
+};
+
+struct GroupFailed {
+  std::uint32_t group = 0;
+  std::int32_t error = 0;  // errno
+  // Empty: `subject` is the reason, for people. `error` is then EMFILE if the limit of open files is too low,
+  // and 0 if an option is invalid.
+  std::string syscall;
+  std::string subject;
 };
 
 struct Started {
@@ -190,6 +446,99 @@ struct Exited {
   bool ended = false;  // it still ran when the agent began to end the job
 };
 
+// engine::Peer.
+struct Peer {
+  std::uint8_t transport = 0;
+  std::int64_t uid = -1;  // -1: not known
+  std::int32_t pid = 0;   // 0: not known
+  std::string address = {};
+  std::string host = {};
+  std::string unknown = {};
+};
+
+// One engine::Event. Its fields are those of engine/effects.h.
+struct EventRecord {
+  std::uint8_t type = 0;
+  std::int32_t rank = -1;
+  std::int32_t exit_code = 0;
+  bool lost = false;
+  bool again = false;
+  bool in_barrier = false;
+  std::uint64_t barrier = 0;
+  std::uint32_t version = 0;
+  std::uint32_t subversion = 0;
+  std::string message = {};
+  Peer peer = {};
+};
+
+struct Events {
+  std::uint32_t group = 0;
+  std::vector<EventRecord> events;
+};
+
+// Events that peers can repeat without end, and that the agent has dropped because the launcher was slow.
+struct EventsMissed {
+  std::uint8_t type = 0;
+  std::uint64_t count = 0;
+};
+
+struct SpawnCommand {
+  std::string program;
+  std::vector<std::string> args;
+  std::uint32_t ranks = 0;
+  std::vector<std::pair<std::string, std::string>> info;
+};
+
+// A rank asks for a process group.
+struct SpawnQuery {
+  std::uint32_t group = 0;
+  std::uint64_t query = 0;
+  std::uint32_t rank = 0;
+  std::vector<SpawnCommand> commands;
+  std::vector<std::pair<std::string, std::string>> preput;
+};
+
+struct NameQuery {
+  std::uint32_t group = 0;
+  std::uint64_t query = 0;
+  std::uint32_t rank = 0;
+  std::uint8_t operation = 0;  // engine::NameOperation
+  std::string service;
+  std::string port;
+};
+
+// A rank has entered the barrier of a barrier group that has ranks on other hosts.
+struct BarrierQuery {
+  std::uint32_t group = 0;
+  std::uint64_t query = 0;
+  std::uint32_t rank = 0;
+  std::string barrier_group;  // as in PMI-1.2's group=, see wire/barrier_group.h
+};
+
+struct BarrierGroupStatus {
+  std::int32_t tag = 0;
+  std::vector<std::uint32_t> inside;
+  std::vector<std::uint32_t> missing;
+};
+
+// The state of the ranks of one host in one process group; see engine::ProcessGroupStatus.
+struct GroupStatus {
+  std::uint32_t group = 0;
+  std::vector<std::uint8_t> ranks;  // engine::RankState of its ranks, in the order of ranks
+  std::uint64_t barrier = 0;
+  std::vector<std::uint32_t> inside;
+  std::vector<BarrierGroupStatus> barrier_groups;
+  std::uint64_t open_barrier_groups = 0;
+  std::uint64_t kvs_entries = 0;
+  std::uint64_t rejected = 0;
+  std::uint64_t unidentified = 0;
+};
+
+struct StatusReply {
+  std::uint32_t id = 0;
+  std::vector<GroupStatus> groups;
+};
+
 // Output could not be written to `subject`, the agent's stdout or stderr or a file. EPIPE: the reader has
 // closed the pipe, which is not reported to the user.
 struct OutputLost {
@@ -204,10 +553,37 @@ struct Printed {};
 struct Done {};
 
 // The index of a message in this list is its kind on the wire.
-using Message = std::variant<Hello, SocketFolder, Program, Start, Signal, End, Status, Ready, Started,
-                             StartFailed, Exited, OutputLost, Printed, Done, PassFds>;
+using Message =
+    std::variant<Hello, PassFds, StartHost, Group, ForgetGroup, AdoptRank, Program, ForgetProgram, Start,
+                 Signal, End, Status, Depart, SpawnAnswer, NameAnswer, BarrierAnswer, QueryStatus, Fence,
+                 Release, Input, InputReaders, TaskPipes, Output, CloseOutput, Credit, Ready, HostLost,
+                 GroupReady, GroupFailed, Started, StartFailed, Exited, OutputLost, Printed, Events,
+                 EventsMissed, SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done>;
 
-std::string encode(const Message& message);
+// The longest packet: a spawn of kMaxBlock bytes with its counts, or a Group of a million ranks in a cyclic
+// layout.
+inline constexpr std::size_t kMaxPacket = 16 << 20;
+// The longest `keys` of one Fence or Release, and `bytes` of one Output or Input.
+inline constexpr std::size_t kMaxPart = 64 << 10;
+
+// What is at the beginning of every packet: one byte and 32 bits.
+struct Header {
+  std::uint8_t kind = 0;  // the index in Message
+  std::uint32_t host = kOwnHost;
+};
+std::optional<Header> read_header(std::string_view packet);
+// The kind of the message type T.
+template <typename T>
+constexpr std::uint8_t kind_of() {
+  return []<typename... All>(std::type_identity<std::variant<All...>>) {
+    static_assert((std::is_same_v<T, All> || ...), "not a message");
+    std::uint8_t kind = 0;
+    (void)((std::is_same_v<T, All> || (++kind, false)) || ...);
+    return kind;
+  }(std::type_identity<Message>());
+}
+
+std::string encode(std::uint32_t host, const Message& message);
 std::optional<Message> decode(std::string_view packet);
 
 // Splits a program into parts of at most `limit` bytes each, ready for encode(). The result is empty if a

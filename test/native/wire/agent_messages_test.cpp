@@ -3,39 +3,88 @@
 #include <doctest/doctest.h>
 
 #include <random>
+#include <set>
 
 namespace {
 
 using namespace wireup::wire::agent;
 
+// Every message, with a value in every field that differs from the default, and without.
 std::vector<Message> samples() {
+  const Peer peer{1, 4'000'000'000, 4711, "127.0.0.1:5", "192.0.2.1", "why"};
   return {
-      Hello{3,
-            {OutputMode::merge},
-            {OutputMode::file, "err.%r"},
-            "[%r] ",
-            "[%g:%r] ",
-            64,
-            {BindingUnit::list, {{0, 2}, {1}}},
-            {1, 64},
-            {10},
-            1024},
-      PassFds{{3, 63}},
+      Hello{.version = 3,
+            .host = 7,
+            .name = "n7",
+            .out = {OutputMode::merge},
+            .err = {OutputMode::file, "err.%r"},
+            .label = "[%r] ",
+            .spawned_label = "[%g:%r] ",
+            .stdin_readers = 64,
+            .stdin_hosts = {1, 2},
+            .binding = {BindingUnit::list, {{0, 2}, {1}}},
+            .ignored_signals = {1, 64},
+            .blocked_signals = {10},
+            .soft_files = 1024,
+            .inherited = {18, -5, {{4, 0}, {7, ~std::uint64_t{0}}}},
+            .kvs_limit = std::uint64_t{1} << 40},
       Hello{},
-      SocketFolder{"/tmp/folder"},
+      PassFds{{3, 63}},
+      StartHost{2, "n2", {"ssh", "n2", "%s"}, {"A=1"}, "/bin/wireup-agent", 30'000},
+      StartHost{},
+      Group{.number = 5,
+            .first_task = 4'000'000'000,
+            .kvsname = "kvs",
+            .layout = {{3, 0, 1}, {1, 2, 0}},
+            .nodes = {{1, "node1", 4}, {}},
+            .pretend_hosts = true,
+            .universe_size = 9,
+            .offer_1_2 = true,
+            .spawner = "kvs0",
+            .preput = {{"k", "v"}, {"", std::string("a\0b", 3)}},
+            .allowed_uids = {{0, 0}, {1000, 2000}},
+            .allowed_hosts = {"10.0.0.0/8"},
+            .pmi_id = PmiIdKind::hexadecimal,
+            .handshake_timeout_ms = 10'000,
+            .reconnect = true,
+            .descendants_only = true,
+            .pmi = PmiMode::port,
+            .channel_fd = 20,
+            .address = "tcp://127.0.0.1:0",
+            .first_port = 2000,
+            .last_port = 3000,
+            .private_parents = {{"TMPDIR", "/tmp"}}},
+      Group{},
+      ForgetGroup{5},
+      AdoptRank{5, 4711},
       Program{
           7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
       Program{},
-      Start{7,
-            {{9, 1, 0, {"PMI_RANK=0"}, {3, 4}, 2, "node2", true, true, false},
-             {.rank = 4000000000u, .silent = true}},
-            true},
+      ForgetProgram{7},
+      Start{7, {{9, 1, {3, 4}, true, false}, {.rank = 4'000'000'000, .silent = true}}},
       Start{},
       Signal{15, {1, 2, 3}},
       Signal{},
       End{2000},
       Status{"a line"},
+      Depart{1, {2, 3}, true},
+      SpawnAnswer{1, std::uint64_t{1} << 40, -1, "no", "kvs", {0, -1}},
+      NameAnswer{1, 2, 3, "port"},
+      BarrierAnswer{1, 2, false, 3},
+      QueryStatus{1},
+      Fence{1, std::uint64_t{1} << 40, "keys", false},
+      Release{1, 2, "keys", false},
+      Input{"bytes"},
+      InputReaders{false},
+      TaskPipes{1, 2, {3, 4}},
+      Output{2, 4'000'000'000, "bytes", OpenLine::ended, "[1] "},
+      Output{},
+      CloseOutput{2, 3, 32},
+      Credit{1, 2, 3},
       Ready{1, 4711, "host"},
+      HostLost{1, true, "no sign for 5 s"},
+      GroupReady{1},
+      GroupFailed{1, 98, "bind", "address"},
       Started{9, 1234},
       Started{9, 1234, {0, 4}},
       StartFailed{1, 2, "execve", "./nowhere"},
@@ -43,8 +92,23 @@ std::vector<Message> samples() {
       Exited{5, false, -1, false},
       OutputLost{28, "file"},
       Printed{},
+      Events{1, {{3, 4, 5, true, true, true, std::uint64_t{1} << 40, 1, 2, "why", peer}, {}}},
+      EventsMissed{2, std::uint64_t{1} << 40},
+      SpawnQuery{1, 2, 3, {{"a.out", {"x"}, 4, {{"wdir", "/"}}}, {}}, {{"k", "v"}}},
+      NameQuery{1, 2, 3, 1, "service", "port"},
+      BarrierQuery{1, 2, 3, "0-3"},
+      StatusReply{1, {{2, {0, 4}, 3, {1}, {{-5, {1}, {2, 3}}}, 4, 5, 6, 7}, {}}},
       Done{},
   };
+}
+
+// The messages of most tests are for this host.
+constexpr std::uint32_t kHost = 3;
+std::string encode(const Message& message) { return wireup::wire::agent::encode(kHost, message); }
+
+// For the host of the packet that the message was decoded from.
+std::string encode_again(const std::string& packet, const Message& message) {
+  return wireup::wire::agent::encode(read_header(packet)->host, message);
 }
 
 std::size_t encoded_size(const Program& program) { return encode(program).size(); }
@@ -75,25 +139,37 @@ TEST_CASE("agent messages: decode reverses encode for every message") {
   }
 }
 
+TEST_CASE("agent messages: the samples have every message") {
+  std::set<std::size_t> kinds;
+  for (const Message& message : samples()) kinds.insert(message.index());
+  CHECK(kinds.size() == std::variant_size_v<Message>);
+}
+
 TEST_CASE("agent messages: every field keeps its value") {
   const auto hello = std::get<Hello>(*decode(encode(samples().front())));
   CHECK(hello.version == 3);
+  CHECK(hello.host == 7);
+  CHECK(hello.name == "n7");
   CHECK(hello.out.mode == OutputMode::merge);
   CHECK(hello.err.mode == OutputMode::file);
   CHECK(hello.err.file == "err.%r");
   CHECK(hello.label == "[%r] ");
   CHECK(hello.spawned_label == "[%g:%r] ");
   CHECK(hello.stdin_readers == 64);
+  CHECK(hello.stdin_hosts == std::vector<std::uint32_t>{1, 2});
   CHECK(hello.binding.sets == std::vector<std::vector<std::uint32_t>>{{0, 2}, {1}});
-  const auto spawn = std::get<Start>(*decode(encode(
-      Start{7, {{.task = 5, .group = 2, .rank = 4000000000u, .environment = {"A=b"}, .fds = {3, 4}}}})));
-  REQUIRE(spawn.ranks.size() == 1);
-  CHECK(spawn.program == 7);
-  CHECK(spawn.ranks[0].task == 5);
-  CHECK(spawn.ranks[0].group == 2);
-  CHECK(spawn.ranks[0].rank == 4000000000u);
-  CHECK(spawn.ranks[0].environment == std::vector<std::string>{"A=b"});
-  CHECK(spawn.ranks[0].fds == std::vector<std::int32_t>{3, 4});
+  CHECK(hello.inherited.nice == -5);
+  CHECK(hello.inherited.limits.at(1).value == ~std::uint64_t{0});
+  CHECK(hello.kvs_limit == std::uint64_t{1} << 40);
+  const auto start = std::get<Start>(
+      *decode(encode(Start{2, {{.rank = 4'000'000'000, .program = 7, .fds = {3, 4}, .reads_stdin = true}}})));
+  REQUIRE(start.ranks.size() == 1);
+  CHECK(start.group == 2);
+  CHECK(start.ranks[0].rank == 4'000'000'000);
+  CHECK(start.ranks[0].program == 7);
+  CHECK(start.ranks[0].fds == std::vector<std::int32_t>{3, 4});
+  CHECK(start.ranks[0].reads_stdin);
+  CHECK_FALSE(start.ranks[0].silent);
   const auto exited = std::get<Exited>(*decode(encode(Exited{5, true, 9, true, true})));
   CHECK(exited.task == 5);
   CHECK(exited.signaled);
@@ -103,9 +179,26 @@ TEST_CASE("agent messages: every field keeps its value") {
 }
 
 TEST_CASE("agent messages: the byte layout is fixed") {
-  CHECK(encode(End{258}) == std::string("\5\2\1\0\0", 5));
-  CHECK(encode(Started{2, 258}) == std::string("\10\2\0\0\0\2\1\0\0\0\0\0\0", 13));
-  CHECK(encode(Done{}) == "\x0d");
+  // The kind, the host, the fields.
+  CHECK(encode(End{258}) == std::string("\12\3\0\0\0\2\1\0\0", 9));
+  CHECK(encode(Started{2, 258}) == std::string("\35\3\0\0\0\2\0\0\0\2\1\0\0\0\0\0\0", 17));
+  CHECK(encode(Done{}) == std::string("\50\3\0\0\0", 5));
+}
+
+TEST_CASE("agent messages: the header has the kind and the host") {
+  for (const std::uint32_t host : {0U, 258U, kEveryHost}) {
+    const auto header = read_header(wireup::wire::agent::encode(host, End{1}));
+    REQUIRE(header.has_value());
+    CHECK(header->kind == kind_of<End>());
+    CHECK(header->host == host);
+  }
+  CHECK(kind_of<Hello>() == 0);
+  CHECK(kind_of<Done>() == std::variant_size_v<Message> - 1);
+  // Only the header is read.
+  CHECK(read_header(encode(End{1}).substr(0, 5)).has_value());
+  CHECK_FALSE(read_header(encode(End{1}).substr(0, 4)).has_value());
+  CHECK_FALSE(read_header(std::string(5, static_cast<char>(std::variant_size_v<Message>))).has_value());
+  CHECK_FALSE(read_header("").has_value());
 }
 
 TEST_CASE("agent messages: a message that is cut at any byte is refused") {
@@ -124,13 +217,18 @@ TEST_CASE("agent messages: extra bytes after a message are refused") {
 }
 
 TEST_CASE("agent messages: unknown kinds, enumeration values and booleans are refused") {
-  CHECK_FALSE(decode("\x0f").has_value());
-  CHECK_FALSE(decode("\xff").has_value());
+  constexpr auto kKinds = static_cast<char>(std::variant_size_v<Message>);
+  CHECK_FALSE(decode(std::string{kKinds, 0, 0, 0, 0}).has_value());
+  CHECK_FALSE(decode(std::string("\xff\0\0\0\0", 5)).has_value());
+  constexpr std::size_t kHeader = 5;
+  // After the version, the host and the length of the name.
   std::string hello = encode(Hello{});
-  hello[5] = 4;
+  REQUIRE(decode(hello).has_value());
+  hello[kHeader + 12] = static_cast<char>(OutputMode::discard) + 1;
   CHECK_FALSE(decode(hello).has_value());
+  // After the task.
   std::string exited = encode(Exited{});
-  exited[5] = 2;
+  exited[kHeader + 4] = 2;
   CHECK_FALSE(decode(exited).has_value());
 }
 
@@ -143,7 +241,7 @@ TEST_CASE("agent messages: a count or length beyond the packet is refused withou
       (void)decode(bad);  // the sanitizers detect a wrong access, the test's memory limit an allocation
     }
   }
-  CHECK_FALSE(decode(std::string("\3\0\0\0\0\xff\xff\xff\xff", 9)).has_value());
+  CHECK_FALSE(decode(std::string("\1\0\0\0\0\xff\xff\xff\xff", 9)).has_value());
 }
 
 TEST_CASE("agent messages: random bytes are refused or encode to the same bytes") {
@@ -152,7 +250,7 @@ TEST_CASE("agent messages: random bytes are refused or encode to the same bytes"
   for (int round = 0; round < 200'000; ++round) {
     packet.resize(random() % 64);
     for (char& c : packet) c = static_cast<char>(random() % 4 == 0 ? random() : random() % 12);
-    if (const auto message = decode(packet)) CHECK(encode(*message) == packet);
+    if (const auto message = decode(packet)) CHECK(encode_again(packet, *message) == packet);
   }
 }
 
@@ -162,7 +260,7 @@ TEST_CASE("agent messages: mutated messages are refused or encode to the same by
   for (int round = 0; round < 100'000; ++round) {
     std::string packet = encode(messages[random() % messages.size()]);
     for (int i = 0; i < 3; ++i) packet[random() % packet.size()] = static_cast<char>(random());
-    if (const auto message = decode(packet)) CHECK(encode(*message) == packet);
+    if (const auto message = decode(packet)) CHECK(encode_again(packet, *message) == packet);
   }
 }
 

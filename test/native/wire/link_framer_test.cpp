@@ -68,9 +68,9 @@ TEST_CASE("link framer: the parts of a stream do not depend on how reads split t
        "Welcome!\nEnjoy\n" + kGreeting,
        {"Welcome!\nEnjoy\n", "5 0.1.0", {}, false, 0}},
       {"a text that resembles a greeting",
-       "wireup-agent: hm\nwireup-agent x\nwireup-agent 5x\nwireup-agent 5 \x01\n xwireup-agent 5\n" +
+       "wireup-agent: hm\nwireup-agent x\nwireup-agent 5x\nwireup-agent 5 \x01\n my-wireup-agent 5\n" +
            kGreeting,
-       {"wireup-agent: hm\nwireup-agent x\nwireup-agent 5x\nwireup-agent 5 \x01\n xwireup-agent 5\n",
+       {"wireup-agent: hm\nwireup-agent x\nwireup-agent 5x\nwireup-agent 5 \x01\n my-wireup-agent 5\n",
         "5 0.1.0",
         {},
         false,
