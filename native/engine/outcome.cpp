@@ -68,7 +68,7 @@ void Outcome::explain(std::uint32_t rank) {
 
 void Outcome::exited(std::uint32_t rank, const RankOutcome& how, TimePoint now) {
   Rank& entry = ranks_[rank];
-  if (entry.outcome.pid == 0 || entry.outcome.exited) return;
+  if (entry.outcome.pid == 0 || entry.outcome.exited || entry.out_of_reach) return;
   const std::int32_t pid = entry.outcome.pid;
   entry.outcome = how;
   entry.outcome.pid = pid;
@@ -181,6 +181,23 @@ void Outcome::agent_lost(std::int32_t error, std::string message) {
   end();
 }
 
+void Outcome::host_lost(std::uint32_t host, std::string message, const std::vector<std::uint32_t>& ranks,
+                        std::optional<std::uint64_t> barrier) {
+  if (!failure_ && !ending_) {
+    failure_ = Failure{.reason = FailureReason::host, .value = host, .message = std::move(message)};
+    failure_->barrier = barrier;
+  }
+  for (const std::uint32_t rank : ranks) {
+    Rank& entry = ranks_[rank];
+    if (entry.outcome.pid == 0 || entry.outcome.exited || entry.out_of_reach) continue;
+    entry.out_of_reach = true;
+    entry.outcome.ended = true;
+    --running_;
+  }
+  // The others cannot go on without these ranks, so end_on_failure does not matter.
+  end();
+}
+
 void Outcome::tick(TimePoint now) {
   while (!suspects_.empty() && suspects_.front().until <= now) {
     const std::uint32_t rank = suspects_.front().rank;
@@ -230,7 +247,7 @@ std::uint32_t Outcome::victims() const {
   std::uint32_t count = 0;
   for (std::uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     const RankOutcome& how = ranks_[rank].outcome;
-    const bool ended = how.pid != 0 && (how.ended || (ending_ && !how.exited));
+    const bool ended = how.pid != 0 && !ranks_[rank].out_of_reach && (how.ended || (ending_ && !how.exited));
     if (ended && !(failure_ && static_cast<std::int32_t>(rank) == failure_->rank)) ++count;
   }
   return count;
@@ -267,6 +284,7 @@ std::int32_t Outcome::exit_code() const {
     case FailureReason::lost:
     case FailureReason::early:
     case FailureReason::agent:
+    case FailureReason::host:
       return 1;
   }
   return 1;

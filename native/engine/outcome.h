@@ -39,6 +39,7 @@ enum class FailureReason : std::uint8_t {
   startup,  // not every rank sent init and completed the first barrier in time
   output,   // output cannot be written
   agent,    // the agent has ended
+  host,     // another host is lost, or could not be reached
 };
 
 // How far a rank has come in PMI. The end of its connection does not change it.
@@ -48,13 +49,13 @@ struct Failure {
   FailureReason reason;
   std::int32_t rank = -1;
   // exit, abort, early: the exit code. signal: the signal. spawn, output, agent: errno. timeout, startup: the
-  // limit in milliseconds.
+  // limit in milliseconds. host: its number.
   std::int64_t value = 0;
-  std::string message = {};  // abort: its message. spawn, output, agent: what failed
+  std::string message = {};  // abort: its message. spawn, output, agent: what failed. host: why
   bool no_program = false;   // spawn: the program cannot be executed
   RankPhase phase = RankPhase::none;
   // exit, signal, abort, lost: the barrier in which the rank waited. early: the barrier that waits for the
-  // rank.
+  // rank. host: the first barrier that was not completed.
   std::optional<std::uint64_t> barrier = {};
   // Why the server closed the rank's connection before the failure; empty: it did not.
   std::string cut_off = {};
@@ -103,6 +104,10 @@ class Outcome {
   // The agent has ended, so there are no further reports of ranks. A later call with a message adds it to the
   // first.
   void agent_lost(std::int32_t error, std::string message);
+  // The host with this number is lost, or could not be reached. `ranks` are those on it; the ones that run
+  // count as ended, and there are no further reports of them. `barrier`: the first that is not completed.
+  void host_lost(std::uint32_t host, std::string message, const std::vector<std::uint32_t>& ranks,
+                 std::optional<std::uint64_t> barrier);
   // The launcher has sent this signal to ranks. If a rank disconnected and died of it, the signal is the
   // reason, even if the agent was already ending the job and reports that it killed the rank.
   void forwarded(std::int32_t signal) { forwarded_.insert(signal); }
@@ -115,13 +120,13 @@ class Outcome {
 
   // True if the ranks that still run must be ended.
   bool must_end() const { return ending_; }
-  // True if every rank that was started has exited and there is no suspect.
+  // True if every rank that was started has exited or is out of reach, and there is no suspect.
   bool settled() const { return running_ == 0 && !oldest_suspect(); }
 
   const std::optional<Failure>& failure() const { return failure_; }
   // True if some ranks were ended or not started, so that the job did not end by itself.
   bool cut_short() const;
-  // How many ranks, without the failed one, still ran when the job was ended.
+  // How many ranks, without the failed one and those on lost hosts, still ran when the job was ended.
   std::uint32_t victims() const;
   const RankOutcome& rank(std::uint32_t rank) const { return ranks_[rank].outcome; }
   std::vector<RankOutcome> ranks() const;
@@ -135,6 +140,7 @@ class Outcome {
     RankOutcome outcome = {};
     RankPhase phase = RankPhase::none;
     bool hung_up = false;
+    bool out_of_reach = false;                  // it ran when its host was lost
     std::optional<std::uint64_t> barrier = {};  // in which it waited when it disconnected
     std::string cut_off = {};
   };

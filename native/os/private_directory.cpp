@@ -12,6 +12,7 @@
 #include <cstring>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "os/file_place.h"
 #include "os/random.h"
@@ -25,16 +26,28 @@ namespace {
 constexpr std::string_view kPrefix = "wireup-";
 constexpr std::size_t kRandomLetters = 6;
 constexpr std::string_view kLetters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-constexpr const char* kSocket = "pmi";
-constexpr const char* kSocketLock = "pmi.lock";  // PathLock's
+constexpr std::string_view kLockSuffix = ".lock";  // PathLock's
+constexpr mode_t kPassable = S_IRWXU | S_IXGRP | S_IXOTH;
 
 // A name may exist already, or another process may be making the same one.
 constexpr int kAttempts = 100;
 
 constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 
-std::string by_fd(int folder, const char* name) {
-  return "/proc/self/fd/" + std::to_string(folder) + "/" + name;
+std::string by_fd(int folder, std::string_view name) {
+  return ("/proc/self/fd/" + std::to_string(folder) + "/").append(name);
+}
+
+// Empty if the folder cannot be read.
+std::vector<std::string> names_in(int folder) {
+  std::vector<std::string> names;
+  UniqueFd listed(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!listed) return names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(listed.get()), ::closedir);
+  if (entries == nullptr) return names;
+  [[maybe_unused]] const int owned = listed.release();
+  while (const dirent* entry = ::readdir(entries.get())) names.emplace_back(entry->d_name);
+  return names;
 }
 
 std::string fresh_name() {
@@ -50,6 +63,23 @@ bool is_name_of_ours(std::string_view name) {
          name.find_first_not_of(kLetters, kPrefix.size()) == std::string_view::npos;
 }
 
+// Removes dead sockets and their locks. Returns false if a file is left that may be in use.
+bool remove_dead_sockets(int folder) {
+  std::vector<std::string> locks;
+  for (std::string& name : names_in(folder)) {
+    if (!name.starts_with(kSocketName)) continue;
+    if (name.ends_with(kLockSuffix)) {
+      locks.push_back(std::move(name));
+    } else if (is_dead_socket(by_fd(folder, name))) {
+      ::unlinkat(folder, name.c_str(), 0);
+    } else {
+      return false;
+    }
+  }
+  for (const std::string& lock : locks) ::unlinkat(folder, lock.c_str(), 0);
+  return true;
+}
+
 // A living owner holds the lock from right after it made the folder. So if the lock is free, the owner is
 // dead.
 void remove_dead(int parent, const std::string& name) {
@@ -58,26 +88,13 @@ void remove_dead(int parent, const std::string& name) {
   if (!folder || ::fstat(folder.get(), &status) < 0 || status.st_uid != ::geteuid()) return;
   if ((status.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH)) != 0) return;  // not made by wireup
   if (::flock(folder.get(), LOCK_EX | LOCK_NB) < 0) return;
-  if (::fstatat(folder.get(), kSocket, &status, AT_SYMLINK_NOFOLLOW) == 0) {
-    if (!is_dead_socket(by_fd(folder.get(), kSocket))) return;
-    ::unlinkat(folder.get(), kSocket, 0);
-  }
-  ::unlinkat(folder.get(), kSocketLock, 0);
-  ::unlinkat(parent, name.c_str(), AT_REMOVEDIR);
+  if (remove_dead_sockets(folder.get())) ::unlinkat(parent, name.c_str(), AT_REMOVEDIR);
 }
 
 void remove_dead_ones(int parent) {
-  const int listed = ::openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (listed < 0) return;
-  DIR* const entries = ::fdopendir(listed);
-  if (entries == nullptr) {
-    ::close(listed);
-    return;
+  for (const std::string& name : names_in(parent)) {
+    if (is_name_of_ours(name)) remove_dead(parent, name);
   }
-  while (const dirent* entry = ::readdir(entries)) {
-    if (is_name_of_ours(entry->d_name)) remove_dead(parent, entry->d_name);
-  }
-  ::closedir(entries);
 }
 
 }  // namespace
@@ -97,14 +114,14 @@ std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& pare
     return nullptr;
   }
   const std::string path = parent.substr(0, parent.find_last_not_of('/') + 1) + "/";
-  const std::size_t size = path.size() + kPrefix.size() + kRandomLetters + 1 + std::strlen(kSocket);
+  const std::size_t size = path.size() + kPrefix.size() + kRandomLetters + 1 + kMaxSocketName;
   if (size > kMaxSocketPath) {
     fault = "the path of a socket in it is too long: " + std::to_string(size) + " bytes, " +
             std::to_string(kMaxSocketPath) + " at most";
     return nullptr;
   }
   remove_dead_ones(trusted.fd.get());
-  const mode_t mode = passable ? S_IRWXU | S_IXGRP | S_IXOTH : S_IRWXU;
+  const mode_t mode = passable ? kPassable : S_IRWXU;
   for (int i = 0; i < kAttempts; ++i) {
     const std::string name = fresh_name();
     if (::mkdirat(trusted.fd.get(), name.c_str(), S_IRWXU) < 0) {
@@ -139,8 +156,10 @@ std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& pare
 
 PrivateDirectory::~PrivateDirectory() { ::unlinkat(parent_.get(), name_.c_str(), AT_REMOVEDIR); }
 
-std::string PrivateDirectory::socket() const { return path_ + "/" + kSocket; }
+void PrivateDirectory::make_passable() { ::fchmodat(parent_.get(), name_.c_str(), kPassable, 0); }
 
-std::string PrivateDirectory::socket_by_fd() const { return by_fd(folder_.get(), kSocket); }
+std::string PrivateDirectory::socket(std::string_view name) const { return (path_ + "/").append(name); }
+
+std::string PrivateDirectory::socket_by_fd(std::string_view name) const { return by_fd(folder_.get(), name); }
 
 }  // namespace wireup::os

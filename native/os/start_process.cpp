@@ -39,12 +39,6 @@ constexpr auto kWaitPidfd = static_cast<idtype_t>(3);
 // signals are blocked. Unused pages of it take no memory.
 constexpr std::size_t kChildStack = 64 << 10;
 
-// The children that share this process's memory at a time. Each waits for a CPU, and longest after setsid(2),
-// which moves it into a scheduling group of its own (autogroup, sched(7)). If the children wait at the same
-// time, their waits overlap. On two busy CPUs, 4 at a time took half of the time of one by one, 8 a quarter,
-// 16 a fifth, and 64 a seventh.
-constexpr std::size_t kConcurrentChildren = 16;
-
 // A signal handler must not run in the child, which shares this process's memory. pthread_sigmask(3) would
 // not block the signals that the C library uses itself.
 class BlockedSignals {
@@ -233,7 +227,7 @@ using Children = std::vector<std::unique_ptr<Child>>;
 
 // Returns when no child uses this process's memory. A null child is left out.
 void start_all(const Children& children, bool concurrently) {
-  const std::size_t count = concurrently ? std::min(children.size(), kConcurrentChildren) : 1;
+  const std::size_t count = concurrently ? std::min(children.size(), kConcurrentStarts) : 1;
   const auto stacks = std::make_unique_for_overwrite<std::byte[]>(count * kChildStack);
   const BlockedSignals blocked;
   for (std::size_t i = 0; i < children.size(); i++) {

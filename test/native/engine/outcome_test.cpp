@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <csignal>
 #include <functional>
+#include <optional>
+#include <vector>
 
 #include "engine/process_group_support.h"
 
@@ -42,6 +44,9 @@ struct Story {
     outcome.exited(rank, {.value = code, .ended = true}, now);
   }
   void abort(std::uint32_t rank, std::int32_t code) { outcome.aborted(rank, code, "why", {}); }
+  void lose_host(const std::vector<std::uint32_t>& ranks, std::optional<std::uint64_t> barrier = {}) {
+    outcome.host_lost(5, "no sign", ranks, barrier);
+  }
   void stuck(std::uint32_t rank, std::uint64_t barrier = 0) { outcome.stuck(rank, barrier); }
   void after(milliseconds delay) { outcome.tick(now += delay); }
 
@@ -201,8 +206,43 @@ TEST_CASE("outcome: the first failure in time counts") {
       {"the agent ends after the job has failed",
        [](Story& s) { s.exit(1, 3), s.outcome.agent_lost(0, "killed"); },
        {true, 3, R::exit, 1, 3}},
+      {"a host is lost",
+       [](Story& s) {
+         s.lose_host({2, 3});
+       },
+       {true, 1, R::host, -1, 5}},
+      {"a host without ranks is lost", [](Story& s) { s.lose_host({}); }, {true, 1, R::host, -1, 5}},
+      {"a host is lost after the job has failed",
+       [](Story& s) { s.exit(1, 3), s.lose_host({2}); },
+       {true, 3, R::exit, 1, 3}},
+      {"a host is lost with a rank that has disconnected",
+       [](Story& s) { s.init(2), s.hang_up(2), s.lose_host({2}); },
+       {true, 1, R::host, -1, 5}},
   };
   for (const Row& row : rows) check(row);
+}
+
+TEST_CASE("outcome: the ranks of a lost host count as ended, but not as victims") {
+  Story s({.end_on_failure = false});
+  s.exit(3, 0);
+  s.lose_host({2, 3}, 4);
+  CHECK(s.outcome.must_end());
+  REQUIRE(s.outcome.failure());
+  CHECK(s.outcome.failure()->message == "no sign");
+  CHECK(s.outcome.failure()->barrier == 4U);
+  CHECK_FALSE(s.outcome.rank(2).exited);
+  CHECK(s.outcome.rank(2).ended);
+  CHECK(s.outcome.rank(3).exited);
+  CHECK_FALSE(s.outcome.rank(3).ended);
+  // A second report of the host, and one of its rank, change nothing.
+  s.lose_host({2, 3});
+  s.exit(2, 9);
+  CHECK_FALSE(s.outcome.rank(2).exited);
+  CHECK_FALSE(s.outcome.settled());
+  s.ended(0);
+  s.ended(1);
+  CHECK(s.outcome.settled());
+  CHECK(s.outcome.victims() == 2);
 }
 
 TEST_CASE("outcome: a rank leaves while others wait in a barrier") {

@@ -101,6 +101,8 @@ TEST_CASE("private folder: make() removes folders of killed owners, and no other
   make_folder(folder / "wireup-empty1");  // killed before it made the socket
   write_file(make_folder(folder / "wireup-lock01") + "/pmi.lock", "",
              0600);  // killed while it bound the socket
+  const std::string several = make_folder(folder / "wireup-dead02");
+  for (const char* name : {"/pmi-0", "/pmi-1", "/pmi-77"}) leave_dead_one(several + name);
   leave_dead_one(make_folder(folder / "other") + "/pmi");
   make_folder(folder / "wireup-mine");          // not a name of wireup
   make_folder(folder / "wireup-open01", 0755);  // not a mode of wireup
