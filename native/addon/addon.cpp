@@ -17,6 +17,7 @@
 #include "os/trusted_folder.h"
 #include "os/whole_file.h"
 #include "runtime/caller_notes.h"
+#include "runtime/pmi_ids.h"
 #include "runtime/rank_environment.h"
 #include "wire/clique.h"
 
@@ -106,14 +107,14 @@ Napi::Value open_channel(const Napi::CallbackInfo& info) {
 }
 
 void answer_spawn(const Napi::CallbackInfo& info) {
-  runtime(info).answer_spawn(to_u32(info[0]), {to_u32(info[1]), request_id(info[2]), {}},
-                             to_spawn_answer(info[3].As<Napi::Object>()));
+  runtime(info).answer_spawn(to_u32(info[0]), request_id(info[1]),
+                             to_spawn_answer(info[2].As<Napi::Object>()));
 }
 
 void spawn(const Napi::CallbackInfo& info) {
-  runtime(info).spawn(to_u32(info[0]), to_u32(info[1]),
-                      {{to_u32(info[2]), request_id(info[3]), to_numbers(info[5])},
-                       to_group_options(info[4].As<Napi::Object>())});
+  runtime(info).spawn(
+      to_u32(info[0]), to_u32(info[1]),
+      {{request_id(info[2]), to_numbers(info[4])}, to_group_options(info[3].As<Napi::Object>())});
 }
 
 void close_server(const Napi::CallbackInfo& info) { runtime(info).close_server(to_u32(info[0])); }
@@ -135,6 +136,13 @@ Napi::Value random_bytes(const Napi::CallbackInfo& info) {
   auto bytes = Napi::Buffer<std::byte>::New(info.Env(), to_u32(info[0]));
   os::fill_random({bytes.Data(), bytes.Length()});
   return bytes;
+}
+
+Napi::Value make_pmi_ids(const Napi::CallbackInfo& info) {
+  std::vector<std::string> texts;
+  for (engine::PmiId& id : runtime::make_pmi_ids(to_u32(info[0]), to_pmi_id_kind(info[1])))
+    texts.push_back(std::move(id.text));
+  return to_array(info.Env(), texts);
 }
 
 Napi::Value open_pipes(const Napi::CallbackInfo& info) {
@@ -272,6 +280,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("showStatus", show_status);
   define("openPipes", open_pipes);
   define("randomBytes", random_bytes);
+  define("makePmiIds", make_pmi_ids);
   define("checkWhole", check_whole);
   define("waitWritable", wait_writable);
   define("writeWhole", write_whole);

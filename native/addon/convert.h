@@ -30,6 +30,7 @@ runtime::ServerOptions to_server_options(const Napi::Object& object);
 runtime::AgentOptions to_agent_options(const Napi::Object& object);
 runtime::LaunchOptions to_launch_options(const Napi::Object& object);
 runtime::GroupOptions to_group_options(const Napi::Object& object);
+wire::agent::PmiIdKind to_pmi_id_kind(const Napi::Value& value);
 runtime::ListenOptions to_listen_options(const Napi::Object& object);
 wire::UnixAddress to_unix_address(const Napi::Value& value);
 runtime::ConnectOptions to_connect_options(const Napi::Object& object);

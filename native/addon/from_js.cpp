@@ -1,3 +1,4 @@
+#include <tuple>
 #include <unordered_map>
 
 #include "addon/convert.h"
@@ -94,8 +95,7 @@ engine::ProcessGroupOptions to_process_group_options(const Napi::Object& object)
   options.kvsname = to_text(member(object, "kvsname"));
   if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined())
     options.universe_size = to_u32(size);
-  if (const Napi::Value offer = object.Get("offerPmi12"); !offer.IsUndefined())
-    options.offer_1_2 = boolean(offer);
+  options.offer_1_2 = boolean(member(object, "offerPmi12"));
   if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined())
     options.spawner = to_text(spawner);
   if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined())
@@ -206,22 +206,79 @@ std::vector<os::UniqueFd> to_fds(const Napi::Value& value) {
   return fds;
 }
 
+// An entry for each of the layout's nodes. Each list has one for each node too, or is empty.
+std::vector<wire::agent::Node> to_nodes(const Napi::Object& object, std::uint32_t count) {
+  const std::vector<std::uint32_t> hosts = list(member(object, "nodeHosts"), to_u32);
+  std::vector<std::string> names = list(member(object, "nodeNames"), to_text);
+  const std::vector<std::uint32_t> numbers = list(member(object, "nodeNumbers"), to_u32);
+  for (const std::size_t size : {hosts.size(), names.size(), numbers.size()}) {
+    if (size != 0 && size != count) throw Napi::RangeError::New(object.Env(), "expected one for each node");
+  }
+  std::vector<wire::agent::Node> nodes(count);
+  for (std::uint32_t node = 0; node < count; ++node) {
+    if (!hosts.empty()) nodes[node].host = hosts[node];
+    if (!names.empty()) nodes[node].name = std::move(names[node]);
+    nodes[node].number = numbers.empty() ? node : numbers[node];
+  }
+  return nodes;
+}
+
+runtime::HostOptions to_host_options(const Napi::Value& value) {
+  const auto object = value.As<Napi::Object>();
+  runtime::HostOptions options;
+  options.name = to_text(member(object, "name"));
+  options.command = list(member(object, "command"), to_text);
+  options.environment = list(member(object, "environment"), to_text);
+  options.stage = to_text(member(object, "stage"));
+  options.timeout_ms = to_u32(member(object, "timeoutMs"));
+  options.same_host = boolean(member(object, "sameHost"));
+  return options;
+}
+
 }  // namespace
+
+wire::agent::PmiIdKind to_pmi_id_kind(const Napi::Value& value) {
+  using wire::agent::PmiIdKind;
+  static const std::unordered_map<std::string, PmiIdKind> kKinds{
+      {"number", PmiIdKind::number}, {"long", PmiIdKind::hexadecimal}, {"rank", PmiIdKind::rank}};
+  const auto found = kKinds.find(to_text(value));
+  if (found == kKinds.end()) throw Napi::TypeError::New(value.Env(), "unknown kind of PMI_ID");
+  return found->second;
+}
 
 std::vector<std::string> to_texts(const Napi::Value& value) { return list(value, to_text); }
 
 std::vector<std::int32_t> to_numbers(const Napi::Value& value) { return list(value, i32); }
 
 runtime::GroupOptions to_group_options(const Napi::Object& object) {
+  using wire::agent::PmiMode;
   runtime::GroupOptions options;
-  options.group = to_process_group_options(object);
-  options.group.auth.descendants_only = boolean(member(object, "descendantsOnly"));
-  options.listen = to_listen_options(object);
-  options.pmi = to_text(member(object, "pmi")) == "fd" ? runtime::PmiMode::fd : runtime::PmiMode::port;
+  options.layout = to_layout(object);
   options.programs = list(member(object, "programs"), to_program);
-  options.hosts = list(member(object, "hosts"), to_text);
-  options.pretend_hosts = boolean(member(object, "pretendHosts"));
-  options.nodes = list(member(object, "nodeNumbers"), to_u32);
+  wire::agent::Group& group = options.group;
+  group.kvsname = to_text(member(object, "kvsname"));
+  group.nodes = to_nodes(object, options.layout.nodes());
+  group.pretend_hosts = boolean(member(object, "pretendHosts"));
+  if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined())
+    group.universe_size = to_u32(size);
+  group.offer_1_2 = boolean(member(object, "offerPmi12"));
+  if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined())
+    group.spawner = to_text(spawner);
+  if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined())
+    group.preput = list(preput, pair);
+  for (const engine::UidRange& uids : list(member(object, "allowedUids"), uid_range))
+    group.allowed_uids.emplace_back(uids.first, uids.last);
+  group.allowed_hosts = list(member(object, "allowHosts"), to_text);
+  group.pmi_id = to_pmi_id_kind(member(object, "pmiId"));
+  group.handshake_timeout_ms = to_u32(member(object, "handshakeTimeout"));
+  group.reconnect = boolean(member(object, "reconnect"));
+  group.descendants_only = boolean(member(object, "descendantsOnly"));
+  group.pmi = to_text(member(object, "pmi")) == "fd" ? PmiMode::fd : PmiMode::port;
+  const runtime::ListenOptions listen = to_listen_options(object);
+  if (listen.address) group.address = wire::to_uri(*listen.address);
+  if (listen.ports) std::tie(group.first_port, group.last_port) = *listen.ports;
+  for (const runtime::PrivateParent& parent : listen.private_parents)
+    group.private_parents.push_back({parent.variable, parent.path});
   return options;
 }
 
@@ -239,6 +296,8 @@ runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.pipes.rank_out = to_fds(member(object, "rankStdoutFds"));
   options.pipes.rank_err = to_fds(member(object, "rankStderrFds"));
   options.group = to_group_options(object);
+  options.hosts = list(member(object, "hosts"), to_host_options);
+  options.hello.kvs_limit = to_u64(member(object, "kvsLimit"));
   options.name_server = to_name_server(object);
   if (const std::uint32_t port = to_u32(member(object, "singletonPort")); port != 0) {
     if (port > 0xffff) throw Napi::RangeError::New(object.Env(), "expected a port");

@@ -13,15 +13,15 @@ namespace {
 constexpr std::array kStates{"absent", "connected", "initialized", "finalized", "disconnected"};
 constexpr std::array kEvents{"connected",    "initialized", "barrier",        "finalized", "aborted",
                              "disconnected", "rejected",    "protocol_error", "stuck"};
-constexpr std::array kFailures{"exit",  "signal",  "abort",   "lost",   "early",
-                               "spawn", "timeout", "startup", "output", "agent"};
+constexpr std::array kFailures{"exit",    "signal",  "abort",  "lost",  "early", "spawn",
+                               "timeout", "startup", "output", "agent", "host"};
 constexpr std::array kPhases{"none", "initialized", "finalized"};
 constexpr std::array kClientFailures{"hung_up", "refused", "protocol"};
 
 // The last enumerator of each enum has the last name.
 static_assert(static_cast<std::size_t>(engine::RankState::disconnected) + 1 == kStates.size());
 static_assert(engine::kEventTypes == kEvents.size());
-static_assert(static_cast<std::size_t>(engine::FailureReason::agent) + 1 == kFailures.size());
+static_assert(static_cast<std::size_t>(engine::FailureReason::host) + 1 == kFailures.size());
 static_assert(static_cast<std::size_t>(engine::RankPhase::finalized) + 1 == kPhases.size());
 static_assert(static_cast<std::size_t>(engine::Failed::Reason::protocol) + 1 == kClientFailures.size());
 
@@ -172,6 +172,19 @@ struct Filler {
     object.Set("pid", ready.pid);
     object.Set("host", to_string(env, ready.host));
   }
+  void operator()(const runtime::HostStarted& started) const {
+    object.Set("type", "hostStarted");
+    object.Set("host", started.host);
+    object.Set("name", to_string(env, started.name));
+    object.Set("pid", started.pid);
+  }
+  void operator()(const runtime::HostLost& lost) const {
+    object.Set("type", "hostLost");
+    object.Set("host", lost.host);
+    object.Set("name", to_string(env, lost.name));
+    object.Set("message", to_string(env, lost.message));
+    object.Set("ranks", ranks(env, lost.ranks));
+  }
   void operator()(const runtime::RankStarted& started) const {
     object.Set("type", "started");
     object.Set("rank", started.rank);
@@ -217,6 +230,7 @@ struct Filler {
       object.Set("status", status);
     }
     object.Set("departed", ranks(env, result.departed));
+    object.Set("hosts", to_array(env, result.hosts));
     object.Set("duration", result.duration);
     object.Set("barriers", static_cast<double>(result.barriers));
     object.Set("barrierTimes",
@@ -226,6 +240,7 @@ struct Filler {
     for (std::uint32_t rank = 0; rank < result.ranks.size(); ++rank) {
       Napi::Object row = Napi::Object::New(env);
       set_outcome(row, result.ranks[rank]);
+      row.Set("host", result.places[rank]);
       row.Set("state", name(kStates, result.states[rank]));
       row.Set("times", times(env, result.times[rank]));
       rows.Set(rank, row);

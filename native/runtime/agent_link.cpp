@@ -10,6 +10,7 @@
 
 #include "os/error.h"
 #include "os/start_process.h"
+#include "runtime/local_link.h"
 
 namespace wireup::runtime {
 namespace {
@@ -56,8 +57,7 @@ AgentLink::AgentLink(os::Reactor& reactor, Reaper& reaper, const AgentOptions& o
   spec.ignored_signals = inherited_ignored_signals();
   process_ = std::make_unique<ChildProcess>(reactor_, reaper, spec,
                                             [this](const os::ExitStatus& status) { exited(status); });
-  socket_ = std::make_unique<os::MessageSocket>(reactor_, std::move(pair.first),
-                                                static_cast<os::MessageSocketObserver&>(*this));
+  link_ = std::make_unique<LocalLink>(reactor_, std::move(pair.first), static_cast<LinkObserver&>(*this));
   watch();
 }
 
@@ -72,7 +72,7 @@ void AgentLink::watch() {
     watch_ = 0;
     if (!process_) return;
     const bool stopped = process_->stopped();
-    if (stopped && stopped_ && socket_) return process_->kill();
+    if (stopped && stopped_ && link_) return process_->kill();
     // Without its agent the guard still has work to do: it kills what the agent has left.
     if (stopped && stopped_) process_->go_on();
     stopped_ = stopped && !stopped_;
@@ -80,21 +80,26 @@ void AgentLink::watch() {
   });
 }
 
-void AgentLink::send(const wire::agent::Message& message, std::vector<os::UniqueFd> fds) {
+void AgentLink::send(std::uint32_t host, const wire::agent::Message& message, std::vector<os::UniqueFd> fds) {
   has_ranks_ = has_ranks_ || std::holds_alternative<wire::agent::Start>(message);
-  if (socket_) socket_->send(wire::agent::encode(message), std::move(fds));
+  if (link_) link_->send(wire::agent::encode(host, message), std::move(fds));
 }
 
-bool AgentLink::hang_up() { return std::exchange(socket_, nullptr) != nullptr; }
+bool AgentLink::hang_up() { return std::exchange(link_, nullptr) != nullptr; }
 
-void AgentLink::on_message(std::string_view bytes, std::optional<std::vector<os::UniqueFd>>) {
-  auto message = wire::agent::decode(bytes);
-  if (!message) return on_message_end(EPROTO);
-  if (observer_ != nullptr) observer_->on_agent_message(*message);
+void AgentLink::on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>>) {
+  const auto header = wire::agent::read_header(packet);
+  auto message = wire::agent::decode(packet);
+  if (!header || !message) return end(EPROTO);
+  if (observer_ != nullptr) observer_->on_agent_message(header->host, *message);
 }
 
-void AgentLink::on_message_end(int error) {
-  socket_.reset();
+void AgentLink::on_link_end(LinkEnd why, int error, const std::string&) {
+  end(why == LinkEnd::closed || why == LinkEnd::failed ? error : EPROTO);
+}
+
+void AgentLink::end(int error) {
+  link_.reset();
   if (observer_ != nullptr) observer_->on_agent_silent(error);
 }
 

@@ -71,6 +71,8 @@ class HostCommand final : LinkObserver {
   // As Link::unsent(). A staged file counts too.
   std::size_t unsent() const { return link_ ? link_->unsent() : 0; }
   bool up() const { return up_; }
+  // Of the command; -1: it does not run.
+  pid_t pid() const { return process_ ? process_->pid() : -1; }
   // Stops reading the command's stderr, for example while its lines cannot be written, or reads on.
   void hold_stderr(bool on);
 

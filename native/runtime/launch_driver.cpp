@@ -2,24 +2,16 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstring>
-#include <numeric>
 #include <utility>
 
 #include "engine/result_codes.h"
-#include "os/error.h"
-#include "os/limits.h"
+#include "runtime/engine_messages.h"
 #include "wire/printable.h"
 
 namespace wireup::runtime {
 namespace {
 
-using namespace wire::agent;
-
-// Tasks named in one Signal: 64 KiB of a message that may have 160.
-constexpr std::size_t kSignalBatch = 16 << 10;
-
-// Bytes of a status line: wider than any terminal, and far below what a message may have.
+// Bytes of a status line: wider than any terminal.
 constexpr std::size_t kMaxStatus = 1000;
 
 // The exit code of a job that stop() has ended: what a shell reports for a process that TERM ended.
@@ -40,30 +32,27 @@ LaunchDriver::LaunchDriver(Parts parts, LaunchOptions options, std::function<voi
       options_(checked(std::move(options))),
       on_end_(std::move(on_end)),
       name_client_(parts.names),
-      space_(options_.group.group.space),
-      channel_fd_(free_channel_fd(options_.passed_fds)) {
+      channel_fd_(free_channel_fd(options_.passed_fds)),
+      agent_(start_agent(std::move(parts.agent))),
+      hosts_(*agent_, std::move(options_.hosts)),
+      starter_(options_, hosts_, options_.group.layout.size()) {
   // No timer may survive an exception.
   try {
-    open(std::move(parts.agent), std::move(parts.singleton));
+    open(std::move(parts.singleton));
   } catch (...) {
     cancel_timers();
     throw;
   }
 }
 
-void LaunchDriver::open(std::unique_ptr<AgentLink> agent, os::UniqueFd singleton) {
-  LaunchedGroup& group = add_group(0, std::move(options_.group));
-  start_agent(std::move(agent));
-  starter_.emplace(options_, *agent_, group.size());
-  starter_->greet();
-  if (singleton) {
-    adopt_singleton(group, std::move(singleton));
-  } else {
-    starter_->describe_programs(group);
-  }
+void LaunchDriver::open(os::UniqueFd singleton) {
+  singleton_ = std::move(singleton);
+  const LaunchedGroup& group = add_group(0, std::move(options_.group));
+  server_ready_ = !group.hosts().contains(wire::agent::kOwnHost);
+  greet(wire::agent::kOwnHost);
+  hosts_.start_others();
   limit(options_.timeout, engine::FailureReason::timeout);
   limit(options_.startup_timeout, engine::FailureReason::startup);
-  start_some();
 }
 
 LaunchDriver::~LaunchDriver() { cancel_timers(); }
@@ -74,65 +63,59 @@ void LaunchDriver::cancel_timers() {
   for (const os::Reactor::TimerId id : limits_) reactor_.cancel(id);
 }
 
-LaunchedGroup& LaunchDriver::add_group(std::uint32_t number, GroupOptions options) {
-  const auto first = static_cast<std::uint32_t>(next_task_);
-  options.names = name_client_;
-  options.channel_fd = channel_fd_;
-  options.group.names = names_;
-  options.group.space = space_;
-  auto group = std::make_unique<LaunchedGroup>(
-      reactor_, number, first, std::move(options), options_.policy, options_.begin,
-      [this](LaunchedGroup& from, const engine::Event& event) { on_event(from, event); },
-      [this](const LaunchedGroup& from, engine::SpawnQuery query) {
-        sink_.notify(handle_, std::move(query), from.number());
-      });
-  if (agent_pid_ != 0) group->server().started_by(agent_pid_);
-  next_task_ += group->size();
-  return *groups_.emplace(first, std::move(group)).first->second;
-}
-
-void LaunchDriver::start_agent(std::unique_ptr<AgentLink> agent) {
+std::unique_ptr<AgentLink> LaunchDriver::start_agent(std::unique_ptr<AgentLink> agent) {
   if (!agent) {
     options_.agent.out = options_.pipes.out.get();
     options_.agent.err = options_.pipes.err.get();
     agent = std::make_unique<AgentLink>(reactor_, reaper_, options_.agent);
   }
-  agent_ = std::move(agent);
-  agent_->observe(this);
+  agent->observe(this);
   options_.pipes.out.reset();
   options_.pipes.err.reset();
+  return agent;
 }
 
-void LaunchDriver::adopt_singleton(LaunchedGroup& group, os::UniqueFd connection) {
-  group.ask();
-  group.server().adopt_channel(0, std::move(connection));
-  group.started(0, options_.singleton->pid);
-  sink_.notify(handle_, RankStarted{0, options_.singleton->pid, {}});
+LaunchedGroup& LaunchDriver::add_group(std::uint32_t number, GroupOptions options) {
+  const auto first = static_cast<std::uint32_t>(next_task_);
+  options.group.channel_fd = channel_fd_;
+  auto group = std::make_unique<LaunchedGroup>(number, first, std::move(options), hosts_.count(),
+                                               options_.policy, options_.begin, names_.join());
+  next_task_ += group->size();
+  return *groups_.emplace(first, std::move(group)).first->second;
 }
 
-void LaunchDriver::on_event(LaunchedGroup& group, const engine::Event& event) {
-  // Ranks of a group that could not be started are killed while they connect: these are not refusals.
-  if (group.stillborn && event.type == engine::EventType::rejected) return;
-  sink_.tell(handle_, event, group.number());
-  // Only its parent can know how the singleton ended.
-  if (options_.singleton && group.number() == 0 && event.type == engine::EventType::disconnected) {
-    sink_.notify(handle_, RankExited{0, group.exited(0, {})});
+// The first messages to an agent.
+void LaunchDriver::greet(std::uint32_t host) {
+  starter_.greet(host, first());
+  for (const auto& [task, group] : groups_) hosts_.send(host, group->options().group);
+}
+
+void LaunchDriver::start_groups() {
+  for (const auto& [task, group] : groups_) {
+    if (end_sent_ || !group->can_start()) continue;
+    if (singleton_) {
+      adopt_singleton();
+    } else {
+      starter_.start(*group);
+    }
   }
-  judge();
+}
+
+void LaunchDriver::adopt_singleton() {
+  const std::int32_t pid = options_.singleton->pid;
+  std::vector<os::UniqueFd> connection;
+  connection.push_back(std::move(singleton_));
+  first().asked();
+  hosts_.send(wire::agent::kOwnHost, wire::agent::AdoptRank{.group = 0, .pid = pid}, std::move(connection));
+  first().started(0, pid);
+  sink_.notify(handle_, RankStarted{0, pid, {}});
 }
 
 LaunchedGroup* LaunchDriver::find_group(std::uint32_t number) {
-  for (const auto& [first, group] : groups_) {
+  for (const auto& [task, group] : groups_) {
     if (group->number() == number) return group.get();
   }
   return nullptr;
-}
-
-LaunchedGroup* LaunchDriver::group_of(std::uint32_t task) {
-  const auto next = groups_.upper_bound(task);
-  if (next == groups_.begin()) return nullptr;
-  LaunchedGroup& group = *std::prev(next)->second;
-  return group.has(task) && task - group.first_task() < group.asked() ? &group : nullptr;
 }
 
 double LaunchDriver::now() const {
@@ -142,144 +125,116 @@ double LaunchDriver::now() const {
 void LaunchDriver::limit(std::chrono::milliseconds delay, engine::FailureReason reason) {
   if (delay == std::chrono::milliseconds::zero()) return;
   limits_.push_back(reactor_.after(delay, [this, delay, reason] {
-    if (reason == engine::FailureReason::startup && first().started_up()) return;
-    first().outcome().timed_out(reason, delay);
-    judge();
-    // The agent waits no longer than the grace for readers of its output.
-    limits_.push_back(
-        reactor_.after(options_.grace, [this] { send_end(std::chrono::milliseconds::zero()); }));
+    if (reason == engine::FailureReason::startup) return check_startup();
+    time_out(reason, delay);
   }));
 }
 
-void LaunchDriver::start_some() {
-  for (const auto& [first, group] : groups_) {
-    if (!group->all_answered()) return;
-  }
-  for (const auto& [first, group] : groups_) {
-    if (!group->all_asked()) return starter_->start_batch(*group);
-  }
+// The first barrier is complete if one has been completed, or if no rank is inside.
+void LaunchDriver::check_startup() {
+  if (!first().all_initialized()) return time_out(engine::FailureReason::startup, options_.startup_timeout);
+  if (first().passed_barrier()) return;
+  ask_status([this](const StatusQueries::Replies& replies) {
+    if (over_ || first().passed_barrier() || first().status(replies).barrier.inside.empty()) return;
+    time_out(engine::FailureReason::startup, options_.startup_timeout);
+  });
+}
+
+void LaunchDriver::time_out(engine::FailureReason reason, std::chrono::milliseconds limit) {
+  first().outcome().timed_out(reason, limit);
+  judge();
+  // The agent waits no longer than the grace for readers of its output.
+  limits_.push_back(reactor_.after(options_.grace, [this] { send_end(std::chrono::milliseconds::zero()); }));
 }
 
 void LaunchDriver::spawn(std::uint32_t number, SpawnOptions options) {
   const auto fail = [&](std::string why) {
-    answer_spawn(options.spawner, {.rc = engine::kFail, .message = "cannot_start_processes"});
+    answer_spawn(options.spawner.query, {.rc = engine::kFail, .message = "cannot_start_processes"});
     sink_.notify(handle_, SpawnFailure{std::move(why)}, number);
   };
   if (end_sent_) return fail("the job is ending");
-  if (space_ && space_->is_full()) return fail("the keys and values of the job have reached their limit");
   constexpr std::uint64_t kTasks = std::uint64_t{1} << 32;
-  if (next_task_ + options.group.group.layout.size() > kTasks)
-    return fail("no number is left for its processes");
-  LaunchedGroup* group = nullptr;
+  if (next_task_ + options.group.layout.size() > kTasks) return fail("no number is left for its processes");
   try {
-    os::make_room_for_fds(options.group.group.layout.size() + kSpareFds);
-    group = &add_group(number, std::move(options.group));
-    group->spawner = options.spawner;
-    starter_->describe_programs(*group);
+    LaunchedGroup& group = add_group(number, std::move(options.group));
+    group.spawner = options.spawner;
+    hosts_.send_to_all(group.options().group);
   } catch (const std::exception& error) {
-    if (group != nullptr) remove_group(*group);
     return fail(describe(error));
   }
-  start_some();
   judge();
 }
 
-void LaunchDriver::remove_group(LaunchedGroup& group) {
-  starter_->forget_programs(group);
-  groups_.erase(group.first_task());
-}
-
-void LaunchDriver::answer_spawn(const Spawner& spawner, const engine::SpawnAnswer& answer) {
-  if (LaunchedGroup* group = find_group(spawner.group)) group->server().answer_spawn(spawner.query, answer);
+void LaunchDriver::answer_spawn(engine::QueryId query, engine::SpawnAnswer answer) {
+  const auto asker = askers_.find(query);
+  if (asker == askers_.end()) return;
+  const auto [host, group, number] = asker->second;
+  askers_.erase(asker);
+  hosts_.send(host, to_message(group, number, std::move(answer)));
 }
 
 // Called when the group has been started as a whole, or cannot be.
 void LaunchDriver::answer_spawner(LaunchedGroup& group) {
   const Spawner spawner = *std::exchange(group.spawner, std::nullopt);
-  const auto& failure = group.outcome().failure();
-  group.stillborn = failure && failure->reason == engine::FailureReason::spawn;
-  if (!group.stillborn) {
+  if (group.all_started()) {
     sink_.notify(handle_, GroupSpawned{}, group.number());
-    return answer_spawn(spawner, {.kvsname = group.options().group.kvsname, .errcodes = spawner.errcodes});
+    return answer_spawn(spawner.query,
+                        {.kvsname = group.options().group.kvsname, .errcodes = spawner.errcodes});
   }
-  starter_->forget_programs(group);
-  std::vector<std::uint32_t> started(group.asked());
-  std::iota(started.begin(), started.end(), group.first_task());
-  send_signal(SIGKILL, started);
-  sink_.notify(handle_, SpawnFailure{failure->message}, group.number());
-  answer_spawn(spawner, {.rc = engine::kFail,
-                         .message = failure->no_program ? "no_such_program" : "cannot_start_processes",
-                         .errcodes = std::vector<std::int32_t>(spawner.errcodes.size(), engine::kFail)});
-}
-
-void LaunchDriver::on_agent_message(Message& message) {
-  if (const auto* ready = std::get_if<Ready>(&message)) {
-    // Not the process that was started, which is the guard and may end first.
-    agent_pid_ = ready->pid;
-    for (const auto& [first, group] : groups_) group->server().started_by(agent_pid_);
-    sink_.notify(handle_, AgentReady{ready->pid, ready->host});
-  } else if (auto* started = std::get_if<Started>(&message)) {
-    if (LaunchedGroup* group = group_of(started->task)) {
-      const std::uint32_t rank = started->task - group->first_task();
-      group->started(rank, started->pid);
-      sink_.notify(handle_, RankStarted{rank, started->pid, std::move(started->cpus)}, group->number());
-    }
-  } else if (const auto* failed = std::get_if<StartFailed>(&message)) {
-    if (LaunchedGroup* group = group_of(failed->task)) {
-      const os::OsError error(failed->error, failed->syscall, failed->subject);
-      group->start_failed(failed->task - group->first_task(), failed->error, error.what(),
-                          failed->syscall == "execve");
-    }
-  } else if (const auto* exit = std::get_if<Exited>(&message)) {
-    if (LaunchedGroup* group = group_of(exit->task)) {
-      const std::uint32_t rank = exit->task - group->first_task();
-      engine::RankOutcome how;
-      how.signaled = exit->signaled;
-      how.value = exit->value;
-      how.core_dumped = exit->core_dumped;
-      how.ended = exit->ended;
-      sink_.notify(handle_, RankExited{rank, group->exited(rank, how)}, group->number());
-    }
-  } else if (const auto* lost = std::get_if<OutputLost>(&message)) {
-    first().outcome().output_lost(lost->error, lost->subject);
-  } else if (std::holds_alternative<Printed>(message)) {
-    sink_.notify(handle_, RanksPrinted{});
-  } else if (std::holds_alternative<Done>(message)) {
-    done_ = true;
-  }
-  start_some();
-  judge();
+  group.stillborn = true;
+  std::vector<std::uint32_t> all(group.is_asked() ? group.size() : 0);
+  for (std::uint32_t rank = 0; rank < all.size(); ++rank) all[rank] = rank;
+  send_signal(SIGKILL, group, all);
+  const auto& failure = group.outcome().failure();
+  sink_.notify(handle_, SpawnFailure{failure ? failure->message : "the job is ending"}, group.number());
+  const bool no_program = failure && failure->no_program;
+  answer_spawn(spawner.query,
+               {.rc = engine::kFail,
+                .message = no_program ? "no_such_program" : "cannot_start_processes",
+                .errcodes = std::vector<std::int32_t>(spawner.errcodes.size(), engine::kFail)});
 }
 
 void LaunchDriver::judge() {
-  // A server that learns of ranks that have left may call judge() again.
-  if (std::exchange(judging_, true)) {
-    judge_again_ = true;
-    return;
+  if (over_) return;
+  start_groups();
+  bool ends = false;
+  bool over = true;
+  for (const auto& [task, group] : groups_) {
+    send_messages(*group);
+    if (group->spawner && group->all_asked() && group->all_answered()) answer_spawner(*group);
+    // A group that is still being started does not fail the launch: it may become stillborn.
+    const bool counts = !group->spawner && !group->stillborn;
+    if (counts && group->outcome().failure() && !failed_) note_failure(*group);
+    ends = ends || (counts && group->outcome().must_end());
+    over = over && group->over() && !group->spawner;
   }
-  do {
-    judge_again_ = false;
-    bool ends = false;
-    bool over = true;
-    for (const auto& [first, group] : groups_) {
-      group->settle();
-      if (group->spawner && group->all_asked() && group->all_answered()) answer_spawner(*group);
-      // A group that is still being started does not fail the launch: it may become stillborn.
-      const bool counts = !group->spawner && !group->stillborn;
-      if (counts && group->outcome().failure() && !failed_) failed_ = group->number();
-      ends = ends || (counts && group->outcome().must_end());
-      over = over && group->over() && !group->spawner;
-    }
-    if (ends) {
-      for (const auto& [first, group] : groups_) group->outcome().stopped();
-      end(options_.grace);
-    } else if (over) {
-      end(std::chrono::milliseconds::zero());
-    }
-  } while (judge_again_);
-  judging_ = false;
+  if (ends) {
+    for (const auto& [task, group] : groups_) group->outcome().stopped();
+    end(options_.grace);
+  } else if (over) {
+    end(std::chrono::milliseconds::zero());
+  }
   forget_groups();
   arm_timer();
+}
+
+void LaunchDriver::send_messages(LaunchedGroup& group) {
+  for (const auto& [host, message] : group.take_messages()) hosts_.send(host, message);
+}
+
+// If ranks are missing, the status is asked for before the job is ended: the agents send it before they end
+// their ranks.
+void LaunchDriver::note_failure(LaunchedGroup& group) {
+  failed_ = group.number();
+  const engine::FailureReason reason = group.outcome().failure()->reason;
+  if (reason != engine::FailureReason::early && reason != engine::FailureReason::timeout &&
+      reason != engine::FailureReason::startup) {
+    return;
+  }
+  failure_departed_ = group.departed();
+  ask_status([this](const StatusQueries::Replies& replies) {
+    failure_status_ = find_group(*failed_)->status(replies);
+  });
 }
 
 // Not at once: one of these process groups may be the caller.
@@ -292,12 +247,15 @@ void LaunchDriver::forget_groups() {
   forget_timer_ = reactor_.after(std::chrono::milliseconds::zero(), [this, is_past] {
     forget_timer_ = 0;
     for (auto entry = groups_.begin(); entry != groups_.end();) {
-      if (is_past(*entry->second)) {
-        sink_.notify(handle_, GroupEnded{}, entry->second->number());
-        entry = groups_.erase(entry);
-      } else {
+      const LaunchedGroup& group = *entry->second;
+      if (!is_past(group)) {
         ++entry;
+        continue;
       }
+      sink_.notify(handle_, GroupEnded{}, group.number());
+      names_.leave(group.name_owner());
+      hosts_.send_to_all(wire::agent::ForgetGroup{group.number()});
+      entry = groups_.erase(entry);
     }
   });
 }
@@ -306,54 +264,64 @@ void LaunchDriver::end(std::chrono::milliseconds grace) {
   if (!std::exchange(end_sent_, true)) send_end(grace);
 }
 
+// Also for agents that are being started.
 void LaunchDriver::send_end(std::chrono::milliseconds grace) {
-  agent_->send(End{static_cast<std::uint32_t>(grace.count())});
+  agent_->send(wire::agent::kEveryHost, wire::agent::End{static_cast<std::uint32_t>(grace.count())});
 }
 
 void LaunchDriver::signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks) {
-  for (const auto& [number, group] : groups_) group->outcome().forwarded(signal);
-  // The ranks of group 0 are the first tasks.
-  if (ranks.empty()) return agent_->send(Signal{signal, {}});
-  send_signal(signal, ranks);
+  for (const auto& [task, group] : groups_) group->outcome().forwarded(signal);
+  if (ranks.empty()) return hosts_.send_to_all(wire::agent::Signal{signal, {}});
+  send_signal(signal, first(), ranks);
 }
 
-void LaunchDriver::send_signal(std::int32_t signal, const std::vector<std::uint32_t>& tasks) {
-  for (auto first = tasks.begin(); first != tasks.end();) {
-    const auto left = static_cast<std::size_t>(tasks.end() - first);
-    const auto last = first + static_cast<std::ptrdiff_t>(std::min(left, kSignalBatch));
-    agent_->send(Signal{signal, {first, last}});
-    first = last;
+void LaunchDriver::send_signal(std::int32_t signal, const LaunchedGroup& group,
+                               const std::vector<std::uint32_t>& ranks) {
+  std::map<std::uint32_t, wire::agent::Signal> messages;  // by host
+  for (const std::uint32_t rank : ranks) {
+    if (rank < group.size()) messages[group.host_of(rank)].tasks.push_back(group.first_task() + rank);
+  }
+  for (auto& [host, message] : messages) {
+    message.signal = signal;
+    hosts_.send(host, std::move(message));
   }
 }
 
 void LaunchDriver::show_status(std::string_view line) {
-  agent_->send(Status{std::string(wire::cut(line, kMaxStatus))});
+  hosts_.send(wire::agent::kOwnHost, wire::agent::Status{std::string(wire::cut(line, kMaxStatus))});
 }
 
-std::map<std::uint32_t, engine::ProcessGroupStatus> LaunchDriver::status() const {
-  std::map<std::uint32_t, engine::ProcessGroupStatus> result;
-  for (const auto& [first, group] : groups_)
-    result.emplace(group->number(), group->server().group().status());
-  return result;
+void LaunchDriver::ask_status(StatusQueries::OnReplies then) {
+  const std::set<std::uint32_t> hosts = agent_->alive() ? hosts_.greeted() : std::set<std::uint32_t>();
+  const std::uint32_t id = status_queries_.add(hosts, std::move(then));
+  for (const std::uint32_t host : hosts) hosts_.send(host, wire::agent::QueryStatus{id});
+}
+
+void LaunchDriver::query_status(RequestId request) {
+  ask_status([this, request](const StatusQueries::Replies& replies) {
+    StatusReply reply{request, {}};
+    for (const auto& [task, group] : groups_) reply.groups.emplace(group->number(), group->status(replies));
+    sink_.notify(handle_, std::move(reply));
+  });
 }
 
 void LaunchDriver::stop(std::chrono::milliseconds grace) {
-  for (const auto& [first, group] : groups_) group->outcome().stopped();
+  for (const auto& [task, group] : groups_) group->outcome().stopped();
   stopped_ = stopped_ || !end_sent_;
-  // Sent again even if the job is ending: the agent takes the shorter grace.
+  // Sent again even if the job is ending: the agents take the shorter grace.
   end_sent_ = true;
   send_end(grace);
 }
 
 void LaunchDriver::abandon() {
-  for (const auto& [first, group] : groups_) group->outcome().stopped();
+  for (const auto& [task, group] : groups_) group->outcome().stopped();
   if (agent_->hang_up() && agent_->gone()) finish();
 }
 
 void LaunchDriver::give_up(const std::string& why) {
-  if (!failed_) failed_ = 0;
-  judging_ = true;  // what the exception has interrupted is not resumed
+  over_ = true;  // what the exception has interrupted is not resumed
   first().outcome().agent_lost(0, why);
+  if (!failed_) failed_ = 0;
   finish();
 }
 
@@ -361,35 +329,25 @@ void LaunchDriver::arm_timer() {
   if (timer_ != 0) reactor_.cancel(timer_);
   timer_ = 0;
   std::optional<engine::TimePoint> due;
-  for (const auto& [first, group] : groups_) {
+  for (const auto& [task, group] : groups_) {
     const auto next = group->outcome().deadline();
     if (next && (!due || *next < *due)) due = next;
   }
   if (!due) return;
   timer_ = reactor_.at(*due, [this] {
     timer_ = 0;
-    for (const auto& [first, group] : groups_) group->outcome().tick(os::Reactor::Clock::now());
+    for (const auto& [task, group] : groups_) group->outcome().tick(os::Reactor::Clock::now());
     judge();
   });
-}
-
-void LaunchDriver::on_agent_silent(int error) {
-  if (!done_) first().outcome().agent_lost(error, {});
-  judge();
-  if (agent_->gone()) finish();
-}
-
-// Its last messages may still be in the socket: the launch ends with the socket.
-void LaunchDriver::on_agent_exit(const std::string& fault) {
-  if (!fault.empty()) first().outcome().agent_lost(0, fault);
-  if (agent_->gone()) finish();
 }
 
 void LaunchDriver::finish() {
   judge();
   // The result is the last notice.
+  over_ = true;
   cancel_timers();
   agent_->observe(nullptr);
+  status_queries_.lose_all();
   const engine::Outcome& own = first().outcome();
   if (own.failure() && own.failure()->reason == engine::FailureReason::agent &&
       own.failure()->message.empty()) {
@@ -405,7 +363,10 @@ void LaunchDriver::finish() {
   if (failed_ || result.stopped) {
     for (const auto& [task, group] : groups_) result.victims += group->outcome().victims();
   }
+  result.status = std::move(failure_status_);
+  result.departed = std::move(failure_departed_);
   first().describe_ranks(result);
+  for (std::uint32_t host = 0; host < hosts_.count(); ++host) result.hosts.push_back(hosts_.name(host));
   result.duration = now();
   sink_.notify(handle_, std::move(result));
   on_end_();

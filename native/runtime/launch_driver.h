@@ -1,10 +1,16 @@
-// A launch: group 0 and the process groups that ranks have spawned, the agent that holds the processes of all
-// of them, and the verdict on how the launch ends. The first failure of a group that could be started is the
-// failure of the launch, whose processes are then ended together.
+// A launch: group 0 and the process groups that ranks have spawned, the agents of their hosts, and the
+// verdict on how the launch ends. The first failure of a group that could be started is the failure of the
+// launch, whose processes are then ended together.
 //
-// The agent is a child of the calling process; the ranks are children of the agent. Notices go to `sink`
-// under `handle` and the number of the group. The last one is a LaunchResult, when no process of the launch
-// is left.
+// The agent of the calling process's own host is its child; it starts the agents of the other hosts. Each
+// agent has the PMI servers of its ranks, which are its children. What concerns several hosts is here: names,
+// barrier groups that span hosts, and the answers to spawns.
+//
+// Notices go to `sink` under `handle` and the number of the group. AgentReady is the first; if the PMI server
+// of group 0 cannot be made on the own host, an Error comes instead, and nothing after it. Otherwise the last
+// one is a LaunchResult, when no process of the launch is left.
+//
+// launch_reports.cpp has the functions that handle the agents' messages.
 //
 // Threads: the reactor's.
 #pragma once
@@ -17,14 +23,18 @@
 #include <string>
 #include <vector>
 
+#include "engine/names.h"
 #include "engine/outcome.h"
 #include "os/fd.h"
 #include "os/reactor.h"
 #include "runtime/agent_link.h"
+#include "runtime/hosts.h"
 #include "runtime/launch_options.h"
 #include "runtime/launched_group.h"
+#include "runtime/name_client.h"
 #include "runtime/notice.h"
 #include "runtime/rank_starter.h"
+#include "runtime/status_queries.h"
 #include "wire/agent_messages.h"
 
 namespace wireup::runtime {
@@ -59,8 +69,8 @@ class LaunchDriver final : AgentObserver {
   // spawner is answered. If one could not be, the others are ended, the spawner gets an error, and a
   // SpawnFailure gives the reason.
   void spawn(std::uint32_t number, SpawnOptions options);
-  // Gives a spawner another answer.
-  void answer_spawn(const Spawner& spawner, const engine::SpawnAnswer& answer);
+  // Gives a spawner another answer. `query`: as its SpawnQuery notice has it.
+  void answer_spawn(engine::QueryId query, engine::SpawnAnswer answer);
   // Ends the launch: TERM, and KILL after the grace. A second call can only shorten the grace.
   void stop(std::chrono::milliseconds grace);
   // Ends the launch without grace. Its processes are gone when the agent is.
@@ -69,31 +79,66 @@ class LaunchDriver final : AgentObserver {
   // afterwards. The processes end when the driver is destroyed.
   void give_up(const std::string& why);
 
-  // The status of each group, by number.
-  std::map<std::uint32_t, engine::ProcessGroupStatus> status() const;
+  // Sends a StatusReply with the status of each group when all hosts have replied.
+  void query_status(RequestId request);
 
  private:
   // By first task: the tasks of a group have successive numbers.
   using Groups = std::map<std::uint32_t, std::unique_ptr<LaunchedGroup>>;
 
-  void open(std::unique_ptr<AgentLink> agent, os::UniqueFd singleton);
+  // A spawn that is not answered yet. Each host numbers the queries of each group by itself.
+  struct Asker {
+    std::uint32_t host;
+    std::uint32_t group;
+    engine::QueryId query;
+  };
+
+  void open(os::UniqueFd singleton);
   LaunchedGroup& add_group(std::uint32_t number, GroupOptions options);
-  void remove_group(LaunchedGroup& group);
   LaunchedGroup& first() { return *groups_.begin()->second; }
   LaunchedGroup* find_group(std::uint32_t number);
-  LaunchedGroup* group_of(std::uint32_t task);
-  void start_agent(std::unique_ptr<AgentLink> agent);
-  void adopt_singleton(LaunchedGroup& group, os::UniqueFd connection);
-  void on_event(LaunchedGroup& group, const engine::Event& event);
-  void send_signal(std::int32_t signal, const std::vector<std::uint32_t>& tasks);
-  void start_some();
-  void on_agent_message(wire::agent::Message& message) override;
+  // Of a rank on that host that was asked for.
+  LaunchedGroup* group_of(std::uint32_t host, std::uint32_t task);
+  std::unique_ptr<AgentLink> start_agent(std::unique_ptr<AgentLink> agent);
+  void greet(std::uint32_t host);
+  void start_groups();
+  void adopt_singleton();
+  void send_messages(LaunchedGroup& group);
+  void send_signal(std::int32_t signal, const LaunchedGroup& group, const std::vector<std::uint32_t>& ranks);
+  // Calls `then` with the replies of all hosts that can be asked.
+  void ask_status(StatusQueries::OnReplies then);
+
+  void on_agent_message(std::uint32_t host, wire::agent::Message& message) override;
   void on_agent_silent(int error) override;
   void on_agent_exit(const std::string& fault) override;
+  // The reports of agents.
+  void handle(std::uint32_t host, const wire::agent::Ready& ready);
+  void handle(std::uint32_t host, const wire::agent::HostLost& lost);
+  void handle(std::uint32_t host, const wire::agent::GroupReady& ready);
+  void handle(std::uint32_t host, const wire::agent::GroupFailed& failed);
+  void handle(std::uint32_t host, wire::agent::Started& started);
+  void handle(std::uint32_t host, const wire::agent::StartFailed& failed);
+  void handle(std::uint32_t host, const wire::agent::Exited& exited);
+  void handle(std::uint32_t host, wire::agent::Events& events);
+  void handle(std::uint32_t host, const wire::agent::EventsMissed& missed);
+  void handle(std::uint32_t host, wire::agent::SpawnQuery& query);
+  void handle(std::uint32_t host, wire::agent::NameQuery& query);
+  void handle(std::uint32_t host, const wire::agent::BarrierQuery& query);
+  void handle(std::uint32_t host, wire::agent::StatusReply& reply);
+  void handle(std::uint32_t host, const wire::agent::OutputLost& lost);
+  void handle(std::uint32_t host, const wire::agent::Printed& printed);
+  void handle(std::uint32_t host, const wire::agent::Done& done);
+  void on_event(LaunchedGroup& group, const engine::Event& event);
+  void report_ready();
+  void refuse(const wire::agent::GroupFailed& failed);
+
   void judge();
+  void note_failure(LaunchedGroup& group);
   void answer_spawner(LaunchedGroup& group);
   void forget_groups();
   void limit(std::chrono::milliseconds delay, engine::FailureReason reason);
+  void time_out(engine::FailureReason reason, std::chrono::milliseconds limit);
+  void check_startup();
   double now() const;
   void end(std::chrono::milliseconds grace);
   void send_end(std::chrono::milliseconds grace);
@@ -108,21 +153,29 @@ class LaunchDriver final : AgentObserver {
   LaunchOptions options_;
   std::function<void()> on_end_;
   NameClient* name_client_;
-  std::shared_ptr<engine::Space> space_;  // of all groups
-  int channel_fd_;                        // the number of PMI_FD, which none of the passed descriptors has
-  // Of all groups; used without a name server.
-  std::shared_ptr<engine::Names> names_ = std::make_shared<engine::Names>();
+  engine::Names names_;  // of all groups; used without a name server
+  // Answers of the name server may come after the driver has been destroyed.
+  std::shared_ptr<void> alive_ = std::make_shared<char>();
+  int channel_fd_;  // the number of PMI_FD, which none of the passed descriptors has
   Groups groups_;
   std::uint64_t next_task_ = 0;
-  std::optional<std::uint32_t> failed_;  // the number of the group that failed first
   std::unique_ptr<AgentLink> agent_;
-  std::optional<RankStarter> starter_;
-  std::int32_t agent_pid_ = 0;  // 0: not known yet
-  bool judging_ = false;
-  bool judge_again_ = false;
+  Hosts hosts_;
+  RankStarter starter_;
+  os::UniqueFd singleton_;
+  StatusQueries status_queries_;
+  std::map<engine::QueryId, Asker> askers_;
+  engine::QueryId last_query_ = 0;
+  std::optional<std::uint32_t> failed_;  // the number of the group that failed first
+  std::optional<engine::ProcessGroupStatus> failure_status_;
+  std::vector<std::uint32_t> failure_departed_;
+  std::string agent_host_;     // the name that the own host has for its agent
+  bool server_ready_ = false;  // the PMI server of group 0 on the own host, or it needs none
+  bool reported_ready_ = false;
   bool end_sent_ = false;
   bool stopped_ = false;  // stop() was called before the launch was over
   bool done_ = false;     // the agent has reported that nothing of the job is left
+  bool over_ = false;     // the result is being reported
   os::Reactor::TimerId timer_ = 0;
   os::Reactor::TimerId forget_timer_ = 0;
   std::vector<os::Reactor::TimerId> limits_;

@@ -8,14 +8,43 @@
 #include <string>
 #include <vector>
 
+#include "engine/effects.h"
+#include "engine/layout.h"
 #include "engine/outcome.h"
 #include "os/fd.h"
 #include "os/reactor.h"
 #include "runtime/agent_link.h"
-#include "runtime/launched_group.h"
+#include "runtime/error.h"
+#include "wire/address.h"
 #include "wire/agent_messages.h"
 
 namespace wireup::runtime {
+
+// A host of the launch. Its number is its place in LaunchOptions::hosts.
+struct HostOptions {
+  std::string name;  // empty: the name that its kernel has
+  // Starts its agent; see wire::agent::StartHost. Not used for the launcher's own host.
+  std::vector<std::string> command = {};
+  std::vector<std::string> environment = {};
+  std::string stage = {};
+  std::uint32_t timeout_ms = 0;
+  bool same_host = false;
+};
+
+struct GroupOptions {
+  engine::Layout layout = engine::Layout::single_node(1);
+  // What the agents get. LaunchDriver sets `number`, `first_task`, `layout` and `channel_fd`. `nodes` may be
+  // empty: all nodes are on the launcher's own host.
+  wire::agent::Group group;
+  std::vector<wire::agent::Program> programs;  // by appnum
+};
+
+// The rank that asked for a process group.
+struct Spawner {
+  engine::QueryId query = 0;
+  // Part of the answer when all ranks of the new group have been started.
+  std::vector<std::int32_t> errcodes = {};
+};
 
 // Write ends of pipes that the calling process reads. They replace the agent's stdout and stderr, or those of
 // the ranks.
@@ -35,13 +64,15 @@ struct Singleton {
 
 struct LaunchOptions {
   GroupOptions group;
+  // By number; the first is the launcher's own. Empty: only that one.
+  std::vector<HostOptions> hosts;
   std::optional<Singleton> singleton = {};
   // The name server that other launches use too; absent: names are known in this launch only.
   std::optional<wire::UnixAddress> name_server;
-  // Descriptors of the calling process above 2, which ranks get under the same numbers.
+  // Descriptors of the calling process above 2, which ranks of its host get under the same numbers.
   std::vector<std::int32_t> passed_fds;
   AgentOptions agent;  // its stdout and stderr are set by `pipes`
-  // What the agent uses, sent as it is. RankStarter sets `stdin_readers`, and `soft_files` if it is 0.
+  // What the agents use. RankStarter sets what differs from host to host, and `soft_files` if it is 0.
   wire::agent::Hello hello;
   std::vector<bool> stdin_readers;  // by rank: whether it reads the agent's stdin; empty: none does
   std::vector<bool> silent;         // by rank: whether its output is discarded; empty: none's is
@@ -64,20 +95,12 @@ struct SpawnOptions {
   GroupOptions group;
 };
 
-// How many ranks one Start names. The PMI server gets its turn between two of them, and one message can carry
-// 253 descriptors.
-inline constexpr std::uint32_t kStartBatch = 64;
-
-// Descriptors that a launch needs beside one for each rank: the agent's socket and pidfd, the listener, those
-// of a Start that is under way, and those that Node opens.
-inline constexpr std::size_t kSpareFds = kStartBatch + 16;
-
 // Makes pipes for OutputPipes; the first of each pair is the calling process's end. Raises the soft limit of
 // open files if that helps. Throws os::OsError.
 std::vector<os::FdPair> open_output_pipes(std::size_t count);
 
-// Raises the soft limit of open files to what the launch needs. Throws Error (ERR_PMI_FD_LIMIT) if the hard
-// limit is too low.
+// Raises the soft limit of open files to what the launcher needs. Throws Error (ERR_PMI_FD_LIMIT) if the hard
+// limit is too low for the launcher, or for the agent of its host.
 void require_fds(const LaunchOptions& options);
 
 }  // namespace wireup::runtime

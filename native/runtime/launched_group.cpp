@@ -1,80 +1,75 @@
 #include "runtime/launched_group.h"
 
-#include <utility>
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
 
-#include "runtime/addresses.h"
-#include "runtime/name_client.h"
-#include "runtime/rank_environment.h"
+#include "runtime/engine_messages.h"
 
 namespace wireup::runtime {
+namespace {
 
-LaunchedGroup::LaunchedGroup(os::Reactor& reactor, std::uint32_t number, std::uint32_t first_task,
-                             GroupOptions options, engine::OutcomePolicy policy,
-                             os::Reactor::Clock::time_point begin, OnEvent on_event,
-                             OnSpawnQuery on_spawn_query)
-    : number_(number),
-      first_task_(first_task),
-      options_(std::move(options)),
+GroupOptions completed(GroupOptions options, std::uint32_t number, std::uint32_t first_task,
+                       std::uint32_t hosts) {
+  wire::agent::Group& group = options.group;
+  group.number = number;
+  group.first_task = first_task;
+  group.layout = to_runs(options.layout);
+  if (group.nodes.empty()) {
+    for (std::uint32_t node = 0; node < options.layout.nodes(); ++node)
+      group.nodes.push_back({.number = node});
+  }
+  if (group.nodes.size() != options.layout.nodes())
+    throw std::invalid_argument("nodes: expected one entry for each node of the layout");
+  for (const wire::agent::Node& node : group.nodes) {
+    if (node.host >= hosts) throw std::invalid_argument("nodes: expected numbers of hosts of the launch");
+  }
+  return options;
+}
+
+std::vector<std::uint32_t> places_of(const GroupOptions& options) {
+  std::vector<std::uint32_t> places;
+  places.reserve(options.layout.size());
+  for (std::uint32_t rank = 0; rank < options.layout.size(); ++rank)
+    places.push_back(options.group.nodes[options.layout.place(rank).node].host);
+  return places;
+}
+
+}  // namespace
+
+LaunchedGroup::LaunchedGroup(std::uint32_t number, std::uint32_t first_task, GroupOptions options,
+                             std::uint32_t hosts, engine::OutcomePolicy policy,
+                             os::Reactor::Clock::time_point begin, engine::Names::Owner name_owner)
+    : options_(completed(std::move(options), number, first_task, hosts)),
       begin_(begin),
-      on_event_(std::move(on_event)),
-      outcome_(options_.group.layout.size(), policy),
-      server_(reactor, options_.group, options_.pmi == PmiMode::port ? options_.listen : ListenOptions{},
-              callbacks(std::move(on_spawn_query))),
-      is_answered_(options_.group.layout.size()),
-      times_(options_.group.layout.size()) {
-  if (server_.address()) pmi_port_ = wire::to_pmi_port(*server_.address());
-}
-
-ServerCallbacks LaunchedGroup::callbacks(OnSpawnQuery on_spawn_query) {
-  ServerCallbacks result;
-  result.on_event = [this](const engine::Event& event) { on_event(event); };
-  result.on_spawn_query = [this, ask = std::move(on_spawn_query)](engine::SpawnQuery query) {
-    ask(*this, std::move(query));
-  };
-  if (options_.names == nullptr) return result;
-  result.on_name_query = [this](engine::NameQuery query) {
-    options_.names->ask(std::move(query.request), [this, id = query.id, alive = std::weak_ptr(alive_)](
-                                                      const engine::NameAnswer& answer) {
-      if (!alive.expired()) server_.answer_name(id, answer);
-    });
-  };
-  return result;
-}
+      name_owner_(name_owner),
+      places_(places_of(options_)),
+      hosts_(places_.begin(), places_.end()),
+      waiting_hosts_(hosts_),
+      outcome_(size(), policy),
+      spanning_(number, options_.layout),
+      ranks_(size()) {}
 
 double LaunchedGroup::now() const {
   return std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - begin_).count();
 }
 
-wire::agent::StartRank LaunchedGroup::describe(std::uint32_t rank, std::vector<os::UniqueFd>& fds) {
-  const engine::Layout& layout = options_.group.layout;
-  const RankPlace place{rank, layout.size(), layout.local_rank(rank), layout.local_size(rank)};
-  wire::agent::StartRank result;
-  result.task = first_task_ + rank;
-  result.group = number_;
-  result.rank = rank;
-  const std::uint32_t node = layout.place(rank).node;
-  result.node = options_.nodes.empty() ? node : options_.nodes[node];
-  if (options_.pmi == PmiMode::fd) {
-    fds.push_back(server_.open_channel(rank));
-    result.fds.push_back(options_.channel_fd);
-    result.environment = channel_environment(place, options_.channel_fd);
-  } else {
-    result.environment = port_environment(place, pmi_port_, options_.group.auth.pmi_ids[rank].text);
+std::vector<std::uint32_t> LaunchedGroup::ranks_on(std::uint32_t host) const {
+  std::vector<std::uint32_t> ranks;
+  for (std::uint32_t rank = 0; rank < size(); ++rank) {
+    if (places_[rank] == host) ranks.push_back(rank);
   }
-  if (!options_.hosts.empty()) {
-    result.host = options_.hosts[node];
-    result.pretend_host = options_.pretend_hosts;
-    // No look-up finds a pretended name.
-    if (!options_.pretend_hosts) result.environment.push_back(host_environment(result.host));
-  }
-  return result;
+  return ranks;
 }
 
-void LaunchedGroup::started(std::uint32_t rank, std::int32_t pid) {
+bool LaunchedGroup::started(std::uint32_t rank, std::int32_t pid) {
+  if (ranks_[rank].answered) return false;
   outcome_.started(rank, pid);
-  times_[rank].started = now();
-  server_.runs_as(rank, pid);
+  ++started_;
+  ranks_[rank].times.started = now();
+  if (has_channels()) connected(rank);
   answered(rank);
+  return true;
 }
 
 void LaunchedGroup::start_failed(std::uint32_t rank, std::int32_t error, std::string message,
@@ -83,93 +78,175 @@ void LaunchedGroup::start_failed(std::uint32_t rank, std::int32_t error, std::st
   answered(rank);
 }
 
-// Once for each rank: the agent may start a rank although sending the message about it seemed to fail.
 void LaunchedGroup::answered(std::uint32_t rank) {
-  if (is_answered_[rank]) return;
-  is_answered_[rank] = true;
-  ++answered_;
+  if (!std::exchange(ranks_[rank].answered, true)) ++answered_;
 }
 
 const engine::RankOutcome& LaunchedGroup::exited(std::uint32_t rank, engine::RankOutcome how) {
-  times_[rank].exited = now();
+  ranks_[rank].times.exited = now();
   outcome_.exited(rank, how, os::Reactor::Clock::now());
   return outcome_.rank(rank);
 }
 
-void LaunchedGroup::on_event(const engine::Event& event) {
+void LaunchedGroup::host_lost(std::uint32_t host, const std::string& message) {
+  const std::vector<std::uint32_t> ranks = ranks_on(host);
+  const bool uses_pmi =
+      std::ranges::any_of(ranks_, [](const Rank& rank) { return rank.times.initialized >= 0; });
+  outcome_.host_lost(host, message, ranks, uses_pmi ? std::optional(barriers_) : std::nullopt);
+  for (const std::uint32_t rank : ranks) answered(rank);
+}
+
+std::optional<std::uint64_t> LaunchedGroup::barrier_of(const engine::Event& event) const {
+  return event.in_barrier ? std::optional(event.barrier) : std::nullopt;
+}
+
+bool LaunchedGroup::on_event(const engine::Event& event) {
   const auto rank = static_cast<std::uint32_t>(event.rank);
   switch (event.type) {
     case engine::EventType::connected:
-      times_[rank].connected = now();
+      ranks_[rank].times.connected = now();
+      connected(rank);
       break;
     case engine::EventType::initialized:
-      times_[rank].initialized = now();
+      ranks_[rank].state = engine::RankState::initialized;
+      ranks_[rank].times.initialized = now();
       outcome_.initialized(rank);
       break;
     case engine::EventType::barrier:
-      ++barriers_;
+      // Every host reports it.
+      if (event.barrier < barriers_) return false;
+      barriers_ = event.barrier + 1;
       if (barrier_times_.size() < kMaxBarrierTimes) barrier_times_.push_back(now());
+      for (Rank& member : ranks_) member.passed_barrier = true;
       break;
     case engine::EventType::finalized:
-      times_[rank].finalized = now();
+      ranks_[rank].state = engine::RankState::finalized;
+      ranks_[rank].passed_barrier = false;
+      ranks_[rank].times.finalized = now();
       outcome_.finalized(rank);
+      spanning_.leave(rank);
+      // Under `reconnect` the rank's process may start another PMI program.
+      if (!options_.group.reconnect) depart(rank);
       break;
     case engine::EventType::aborted:
-      outcome_.aborted(rank, event.exit_code, event.message,
-                       event.in_barrier ? std::optional(event.barrier) : std::nullopt);
+      outcome_.aborted(rank, event.exit_code, event.message, barrier_of(event));
       break;
     case engine::EventType::disconnected:
-      outcome_.disconnected(rank, event.lost, event.in_barrier ? std::optional(event.barrier) : std::nullopt,
-                            event.message, os::Reactor::Clock::now());
+      outcome_.disconnected(rank, event.lost, barrier_of(event), event.message, os::Reactor::Clock::now());
+      disconnected(event);
       break;
     case engine::EventType::stuck:
       outcome_.stuck(rank, event.barrier);
-      break;
+      // Every host on which ranks wait reports it.
+      return !std::exchange(stuck_reported_, true);
     case engine::EventType::rejected:
     case engine::EventType::protocol_error:
       break;
   }
-  on_event_(*this, event);
+  return true;
 }
 
-void LaunchedGroup::settle() {
-  for (const std::uint32_t rank : outcome_.take_departed()) server_.depart(rank);
-  if (!outcome_.failure() || std::exchange(failure_seen_, true)) return;
-  const engine::FailureReason reason = outcome_.failure()->reason;
-  if (reason != engine::FailureReason::early && reason != engine::FailureReason::timeout &&
-      reason != engine::FailureReason::startup) {
-    return;
-  }
-  failure_status_ = server_.group().status();
-  departed_ = server_.group().departed();
+// The following functions follow the state of the rank and its departures as engine::ProcessGroup does. That
+// of the rank's host knows of a departure before it reports the event that caused it.
+
+void LaunchedGroup::connected(std::uint32_t rank) {
+  Rank& entry = ranks_[rank];
+  if (entry.departed) come_back(rank);
+  const bool resumes = options_.group.reconnect && entry.passed_barrier;
+  entry.state = resumes ? engine::RankState::initialized : engine::RankState::connected;
 }
 
-// The first barrier is complete if its number is past 0 or nothing is inside.
-bool LaunchedGroup::started_up() const {
-  const engine::ProcessGroup& group = server_.group();
-  for (const RankTimes& times : times_) {
-    if (times.initialized < 0) return false;
+void LaunchedGroup::disconnected(const engine::Event& event) {
+  const auto rank = static_cast<std::uint32_t>(event.rank);
+  Rank& entry = ranks_[rank];
+  const bool cannot_return = has_channels() && entry.state == engine::RankState::connected;
+  if (entry.state != engine::RankState::finalized) entry.state = engine::RankState::disconnected;
+  spanning_.leave(rank);
+  if (event.lost || cannot_return) depart(rank);
+}
+
+void LaunchedGroup::depart(std::uint32_t rank) {
+  if (std::exchange(ranks_[rank].departed, true)) return;
+  departed_.push_back(rank);
+  if (departed_.size() == 1) announce(rank, false);
+  send_answers(spanning_.depart(rank));
+}
+
+void LaunchedGroup::come_back(std::uint32_t rank) {
+  Rank& entry = ranks_[rank];
+  entry.departed = false;
+  stuck_reported_ = false;
+  spanning_.come_back(rank);
+  if (std::exchange(entry.depart_sent, false)) send_depart(places_[rank], rank, true);
+  const bool announced = departed_.front() == rank;
+  std::erase(departed_, rank);
+  if (!announced) return;
+  announce(rank, true);
+  if (!departed_.empty()) announce(departed_.front(), false);
+}
+
+// A host reports that its ranks are stuck if it knows of any rank that has left, so one is enough.
+void LaunchedGroup::announce(std::uint32_t rank, bool back) {
+  for (const std::uint32_t host : hosts_) {
+    if (host != places_[rank]) send_depart(host, rank, back);
   }
-  return group.barrier().number() > 0 || !group.barrier().under_way();
+}
+
+void LaunchedGroup::send_depart(std::uint32_t host, std::uint32_t rank, bool back) {
+  messages_.emplace_back(host, wire::agent::Depart{.group = number(), .ranks = {rank}, .back = back});
+}
+
+void LaunchedGroup::on_barrier_query(const wire::agent::BarrierQuery& query) {
+  send_answers(spanning_.enter(query));
+}
+
+void LaunchedGroup::send_answers(const SpanningBarriers::Answers& answers) {
+  for (const auto& [rank, message] : answers) messages_.emplace_back(places_[rank], message);
+}
+
+std::vector<std::pair<std::uint32_t, wire::agent::Message>> LaunchedGroup::take_messages() {
+  for (const std::uint32_t rank : outcome_.take_departed()) {
+    if (ranks_[rank].departed) continue;
+    send_depart(places_[rank], rank, false);
+    ranks_[rank].depart_sent = true;
+    depart(rank);
+  }
+  return std::exchange(messages_, {});
+}
+
+bool LaunchedGroup::all_initialized() const {
+  return std::ranges::all_of(ranks_, [](const Rank& rank) { return rank.times.initialized >= 0; });
+}
+
+engine::ProcessGroupStatus LaunchedGroup::status(const StatusQueries::Replies& replies) const {
+  std::vector<engine::RankState> states;
+  states.reserve(size());
+  for (const Rank& rank : ranks_) states.push_back(rank.state);
+  engine::ProcessGroupStatus result = join_status(number(), std::move(states), places_, replies);
+  const std::size_t listed = result.group_barriers.size();
+  for (engine::GroupBarrierStatus& barrier : spanning_.status(engine::kMaxReportedGroupBarriers - listed))
+    result.group_barriers.push_back(std::move(barrier));
+  result.open_group_barriers += spanning_.open();
+  return result;
 }
 
 void LaunchedGroup::describe_failure(LaunchResult& result) const {
   result.failure = outcome_.failure();
-  result.failed_group = number_;
+  result.failed_group = number();
   result.exit_code = outcome_.exit_code();
   if (result.failure->rank >= 0)
     result.failed_rank = outcome_.rank(static_cast<std::uint32_t>(result.failure->rank));
-  result.status = failure_status_;
-  result.departed = departed_;
 }
 
 void LaunchedGroup::describe_ranks(LaunchResult& result) const {
   result.barriers = barriers_;
   result.barrier_times = barrier_times_;
   result.ranks = outcome_.ranks();
-  result.times = times_;
-  for (std::uint32_t rank = 0; rank < size(); ++rank)
-    result.states.push_back(server_.group().rank_state(rank));
+  result.places = places_;
+  for (const Rank& rank : ranks_) {
+    result.times.push_back(rank.times);
+    result.states.push_back(rank.state);
+  }
 }
 
 }  // namespace wireup::runtime

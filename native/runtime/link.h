@@ -18,11 +18,11 @@
 #include <vector>
 
 #include "os/fd.h"
+#include "wire/agent_messages.h"
 
 namespace wireup::runtime {
 
-// The longest packet, in bytes.
-inline constexpr std::size_t kMaxPacket = 16 << 20;
+using wire::agent::kMaxPacket;
 
 enum class LinkEnd : std::uint8_t {
   closed,   // the peer closed the link, in one direction or both
@@ -35,8 +35,9 @@ enum class LinkEnd : std::uint8_t {
 class LinkObserver {
  public:
   virtual ~LinkObserver() = default;
-  // One whole packet; the view is valid until the link is destroyed. `fds` are CLOEXEC. Nullopt: not all fds fitted under this process's limit of open
-  // files, and all have been closed. The observer may destroy the link.
+  // One whole packet; the view is valid until the link is destroyed. `fds` are CLOEXEC. Nullopt: not all fds
+  // fitted under this process's limit of open files, and all have been closed. The observer may destroy the
+  // link.
   virtual void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) = 0;
   // Called once, as the last call, after all packets that came before the end. `error` is an errno if `why`
   // is `failed`, else 0. `detail` is for people ("no sign for 5 s") and printable. The observer may destroy

@@ -32,8 +32,8 @@ NameServer::NameServer(os::Reactor& reactor, const ListenOptions& listen, OnRefu
     listener_ = std::make_unique<os::Listener>(reactor_, to_socket_address(address_), on_accept);
     return;
   }
-  PrivateListener made = listen_privately(reactor_, listen.private_parents, false, on_accept);
-  directory_ = std::move(made.directory);
+  PrivateFolder::Socket made =
+      folder_.listen(reactor_, listen.private_parents, os::kSocketName, false, on_accept);
   listener_ = std::move(made.listener);
   address_ = std::move(made.address);
 }

@@ -76,7 +76,7 @@ class NameServer {
   OnRefusal on_refusal_;
   std::chrono::milliseconds timeout_;
   std::size_t room_;
-  std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
+  PrivateFolder folder_;  // outlives the listener, which unlinks its socket in it
   wire::Address address_;
   std::unique_ptr<os::Listener> listener_;
   engine::Names names_;

@@ -39,9 +39,25 @@ struct StatusReply {
   std::map<std::uint32_t, engine::ProcessGroupStatus> groups;
 };
 
+// The agent of the launcher's own host is there, and so is the PMI server of group 0.
 struct AgentReady {
   std::int32_t pid;
   std::string host;
+};
+
+// The agent of another host is there.
+struct HostStarted {
+  std::uint32_t host;  // its number
+  std::string name;
+  std::int32_t pid;  // of the agent, on that host
+};
+
+// Another host is lost, or its agent could not be started. `message` says why, for people.
+struct HostLost {
+  std::uint32_t host;
+  std::string name;
+  std::string message;
+  std::vector<std::uint32_t> ranks;  // of group 0, on that host
 };
 
 struct RankStarted {
@@ -98,14 +114,16 @@ struct LaunchResult {
   std::optional<engine::ProcessGroupStatus> status;
   // Those of the missing ranks that had left.
   std::vector<std::uint32_t> departed;
-  double duration = 0;        // milliseconds
-  std::uint32_t victims = 0;  // in all process groups
+  std::vector<std::string> hosts;  // the names of all hosts, by number
+  double duration = 0;             // milliseconds
+  std::uint32_t victims = 0;       // in all process groups
   // The rest is about process group 0.
   std::uint64_t barriers = 0;
   std::vector<double> barrier_times;  // of the first barriers
   std::vector<engine::RankOutcome> ranks;
   std::vector<engine::RankState> states;
   std::vector<RankTimes> times;
+  std::vector<std::uint32_t> places;  // the number of each rank's host
 };
 
 // The answers to requests that were made one after the other and all succeeded: `first`, first + 1, and so
@@ -119,9 +137,9 @@ struct Answers {
 struct Closed {};
 
 using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, engine::Event, EventsMissed,
-                             engine::SpawnQuery, AgentReady, RankStarted, RankExited, GroupSpawned,
-                             SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, engine::Ready,
-                             engine::Answer, Answers, engine::Failed, Error, Closed>;
+                             engine::SpawnQuery, AgentReady, HostStarted, HostLost, RankStarted, RankExited,
+                             GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult,
+                             engine::Ready, engine::Answer, Answers, engine::Failed, Error, Closed>;
 
 struct Notice {
   Handle handle;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <unordered_set>
+#include <utility>
 
 namespace wireup::runtime {
 namespace {
@@ -60,6 +61,12 @@ std::vector<std::string> merge_environment(const std::vector<std::string>& commo
   }
   merged.insert(merged.end(), own.begin(), own.end());
   return merged;
+}
+
+void add_default(std::vector<std::string>& environment, std::string variable) {
+  const std::string_view name = name_of(variable);
+  if (std::ranges::none_of(environment, [&](const std::string& other) { return name_of(other) == name; }))
+    environment.push_back(std::move(variable));
 }
 
 std::string own_environment_block(const std::optional<std::vector<std::string>>& names) {

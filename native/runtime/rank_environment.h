@@ -38,6 +38,9 @@ std::vector<std::string> merge_environment(const std::vector<std::string>& commo
                                            const std::vector<std::string>& own,
                                            const std::vector<std::string>& unset = {});
 
+// Adds the variable, "NAME=value", unless the environment has one of that name.
+void add_default(std::vector<std::string>& environment, std::string variable);
+
 // The environment of this process without stale PMI variables, as one block in which a NUL follows each
 // variable. With `names`, only these variables. No other thread may change the environment meanwhile.
 std::string own_environment_block(const std::optional<std::vector<std::string>>& names);

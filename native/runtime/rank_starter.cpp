@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <utility>
+#include <filesystem>
+#include <map>
+#include <optional>
 
 #include "os/error.h"
+#include "os/inherited_limits.h"
 #include "os/limits.h"
 #include "os/message_socket.h"
 #include "runtime/rank_environment.h"
@@ -16,8 +19,22 @@ namespace {
 
 using namespace wire::agent;
 
-// Descriptors in one PassFds: below the 253 that one message can carry.
+// Descriptors in one PassFds or TaskPipes: below the 253 that one message can carry.
 constexpr std::size_t kPassBatch = 64;
+
+// A rank has at most two descriptors of its own, for stdout and stderr.
+constexpr std::size_t kMaxFdsPerRank = 2;
+
+// Ranks in one Start: some 100 KiB.
+constexpr std::size_t kMaxRanksPerStart = 4096;
+
+// Bytes of one part of a program. A single string of a program may have 128 KiB (MAX_ARG_STRLEN).
+constexpr std::size_t kMaxProgramPart = 1 << 20;
+
+// The agent of another host is started in another directory.
+std::string absolute(const std::string& directory) {
+  return directory.empty() ? std::filesystem::current_path() : std::filesystem::absolute(directory);
+}
 
 }  // namespace
 
@@ -27,17 +44,33 @@ int free_channel_fd(const std::vector<std::int32_t>& taken) {
   return fd;
 }
 
-RankStarter::RankStarter(LaunchOptions& options, AgentLink& agent, std::uint32_t size)
-    : options_(options), agent_(agent), debugged_(size) {
+RankStarter::RankStarter(LaunchOptions& options, Hosts& hosts, std::uint32_t size)
+    : options_(options), hosts_(hosts), debugged_(size) {
   for (const std::uint32_t rank : options_.debugged) debugged_.at(rank) = true;
 }
 
-void RankStarter::greet() {
+void RankStarter::greet(std::uint32_t host, const LaunchedGroup& group) {
   Hello hello = options_.hello;
-  hello.stdin_readers = static_cast<std::uint32_t>(std::ranges::count(options_.stdin_readers, true));
+  hello.host = host;
+  hello.name = hosts_.name(host);
+  std::vector<std::uint32_t> readers(hosts_.count());
+  for (std::uint32_t rank = 0; rank < options_.stdin_readers.size(); ++rank) {
+    if (options_.stdin_readers[rank]) ++readers[group.host_of(rank)];
+  }
+  hello.stdin_readers = readers[host];
   // The kernel's own bound of the limit (fs.nr_open) is below 2^31.
   if (hello.soft_files == 0) hello.soft_files = static_cast<std::uint32_t>(os::unraised_soft_limit());
-  agent_.send(std::move(hello));
+  if (host != kOwnHost) {
+    hello.inherited.umask = options_.agent.inherited_context.umask;
+    hello.inherited.nice = os::niceness();
+    for (const auto& [resource, value] : os::soft_limits())
+      hello.inherited.limits.push_back({resource, value});
+    return hosts_.send(host, std::move(hello));
+  }
+  for (std::uint32_t other = 1; other < readers.size(); ++other) {
+    if (readers[other] > 0) hello.stdin_hosts.push_back(other);
+  }
+  hosts_.send(host, std::move(hello));
   pass_fds();
 }
 
@@ -48,85 +81,88 @@ void RankStarter::pass_fds() {
     const auto last = first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(left, kPassBatch));
     std::vector<os::UniqueFd> fds;
     std::for_each(first, last, [&](std::int32_t number) { fds.push_back(os::duplicate(number)); });
-    agent_.send(PassFds{{first, last}}, std::move(fds));
+    hosts_.send(kOwnHost, PassFds{{first, last}}, std::move(fds));
     first = last;
   }
 }
 
-// Each program has an even number. The same program under the debugger has the next odd one.
-std::uint32_t RankStarter::program_of(const LaunchedGroup& group, std::uint32_t rank) const {
-  const bool debugged = group.number() == 0 && debugged_[rank];
-  return *group.first_program + 2 * group.options().group.layout.place(rank).appnum + (debugged ? 1 : 0);
+RankStarter::ProgramKey RankStarter::program_of(const LaunchedGroup& group, std::uint32_t rank) const {
+  return {group.options().layout.place(rank).appnum, group.number() == 0 && debugged_[rank]};
 }
 
-void RankStarter::describe_programs(LaunchedGroup& group) {
-  group.first_program = next_program_;
-  std::vector<Program> programs = std::move(group.options().programs);
-  next_program_ += 2 * static_cast<std::uint32_t>(programs.size());
-  // The agent removes the folder if this process is killed.
-  if (const std::string folder = group.server().private_folder(); !folder.empty())
-    agent_.send(SocketFolder{folder});
-  std::uint32_t id = *group.first_program;
-  for (Program& program : programs) {
-    if (group.number() == 0 && !options_.debugged.empty()) {
-      Program debugged = program;
-      debugged.prefix.insert(debugged.prefix.begin(), options_.debugger.begin(), options_.debugger.end());
-      describe_program(id + 1, std::move(debugged));
-    }
-    describe_program(id, std::move(program));
-    id += 2;
-  }
-}
-
-void RankStarter::describe_program(std::uint32_t id, Program program) {
+bool RankStarter::send_program(std::uint32_t host, std::uint32_t id, const LaunchedGroup& group,
+                               ProgramKey key) {
+  const auto [appnum, debugged] = key;
+  Program program = group.options().programs.at(appnum);
   program.id = id;
-  std::vector<Program> parts = split(std::move(program), os::kMaxMessage);
-  if (parts.empty()) throw os::OsError(E2BIG, "execve");
-  for (Program& part : parts) agent_.send(std::move(part));
+  if (host != kOwnHost) program.directory = absolute(program.directory);
+  if (debugged)
+    program.prefix.insert(program.prefix.begin(), options_.debugger.begin(), options_.debugger.end());
+  std::vector<Program> parts = split(std::move(program), kMaxProgramPart);
+  for (Program& part : parts) hosts_.send(host, std::move(part));
+  return !parts.empty();
 }
 
-void RankStarter::forget_programs(const LaunchedGroup& group) {
-  if (!group.first_program) return;
-  const std::uint32_t last = program_of(group, group.size() - 1);
-  for (std::uint32_t id = *group.first_program; id <= last; id += 2) agent_.send(Start{id, {}, true});
+void RankStarter::start(LaunchedGroup& group) {
+  group.asked();
+  for (const std::uint32_t host : group.hosts()) start_on(host, group);
 }
 
-void RankStarter::start_batch(LaunchedGroup& group) {
-  const std::uint32_t first = group.asked();
-  try {
-    send_batch(group);
-  } catch (const std::exception& error) {
-    if (group.asked() == first) group.ask();
-    // The last one is the rank that could not be described; the first report is the one that counts.
-    for (std::uint32_t rank = group.asked(); rank-- > first;)
-      group.start_failed(rank, errno_of(error), describe(error), false);
+void RankStarter::start_on(std::uint32_t host, LaunchedGroup& group) {
+  const std::vector<std::uint32_t> ranks = group.ranks_on(host);
+  if (group.number() == 0 && host != kOwnHost) {
+    pass_pipes(host, STDOUT_FILENO, options_.pipes.rank_out, ranks);
+    pass_pipes(host, STDERR_FILENO, options_.pipes.rank_err, ranks);
   }
-}
-
-void RankStarter::send_batch(LaunchedGroup& group) {
-  Start start{program_of(group, group.asked()), {}};
+  std::map<ProgramKey, std::optional<std::uint32_t>> programs;  // their numbers; empty: it cannot be sent
+  Start start{.group = group.number(), .ranks = {}};
   std::vector<os::UniqueFd> fds;
-  const std::uint32_t last = std::min(group.size(), group.asked() + kStartBatch);
-  // A batch has one program, so it ends where the program changes.
-  while (group.asked() < last && program_of(group, group.asked()) == start.program) {
-    const std::uint32_t rank = group.asked();
-    group.ask();
+  const auto flush = [&] {
+    if (!start.ranks.empty()) hosts_.send(host, start, std::exchange(fds, {}));
+    start.ranks.clear();
+  };
+  for (const std::uint32_t rank : ranks) {
+    const ProgramKey key = program_of(group, rank);
+    const auto [program, is_new] = programs.try_emplace(key);
+    if (is_new && send_program(host, next_program_, group, key)) program->second = next_program_++;
+    if (!program->second) {
+      group.start_failed(rank, E2BIG, os::OsError(E2BIG, "execve").what(), true);
+      continue;
+    }
     start.ranks.push_back(describe_rank(group, rank, fds));
+    start.ranks.back().program = *program->second;
+    if (start.ranks.size() == kMaxRanksPerStart || fds.size() + kMaxFdsPerRank > os::kMaxFdsPerMessage)
+      flush();
   }
-  // In group 0, ranks under a debugger have programs of their own among the others.
-  start.last =
-      group.number() != 0 && (group.all_asked() || program_of(group, group.asked()) != start.program);
-  agent_.send(std::move(start), std::move(fds));
+  flush();
+  for (const auto& [key, number] : programs) {
+    if (number) hosts_.send(host, ForgetProgram{*number});
+  }
 }
 
-StartRank RankStarter::describe_rank(LaunchedGroup& group, std::uint32_t rank,
+// The own host's agent writes the output of other hosts' ranks to their pipes. The tasks of group 0 are
+// numbered as its ranks.
+void RankStarter::pass_pipes(std::uint32_t host, int stream, std::vector<os::UniqueFd>& pipes,
+                             const std::vector<std::uint32_t>& ranks) {
+  if (pipes.empty()) return;
+  for (auto first = ranks.begin(); first != ranks.end();) {
+    const auto left = static_cast<std::size_t>(ranks.end() - first);
+    const auto last = first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(left, kPassBatch));
+    std::vector<os::UniqueFd> fds;
+    std::for_each(first, last, [&](std::uint32_t rank) { fds.push_back(std::move(pipes[rank])); });
+    hosts_.send(kOwnHost, TaskPipes{host, static_cast<std::uint32_t>(stream), {first, last}}, std::move(fds));
+    first = last;
+  }
+}
+
+StartRank RankStarter::describe_rank(const LaunchedGroup& group, std::uint32_t rank,
                                      std::vector<os::UniqueFd>& fds) {
-  StartRank result = group.describe(rank, fds);
+  StartRank result{.rank = rank};
   if (group.number() != 0) return result;
   const auto attach = [&](std::vector<os::UniqueFd>& pipes, int number) {
     if (pipes.empty()) return;
-    fds.push_back(std::move(pipes[rank]));
     result.fds.push_back(number);
+    if (group.host_of(rank) == kOwnHost) fds.push_back(std::move(pipes[rank]));
   };
   attach(options_.pipes.rank_out, STDOUT_FILENO);
   attach(options_.pipes.rank_err, STDERR_FILENO);

@@ -1,15 +1,15 @@
-// Sends the agent what it needs to start the ranks of a launch: the plans for their output, the programs, and
-// the ranks in batches. The next batch is sent when the agent has answered for the last one: its descriptors
-// have then left the socket's queue, and PMI traffic is served between two batches.
+// Sends the agents what they need to start the ranks of a launch: the plans for their output, the programs,
+// and the ranks.
 //
 // Threads: the reactor's.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "os/fd.h"
-#include "runtime/agent_link.h"
+#include "runtime/hosts.h"
 #include "runtime/launch_options.h"
 #include "runtime/launched_group.h"
 #include "wire/agent_messages.h"
@@ -18,30 +18,31 @@ namespace wireup::runtime {
 
 class RankStarter {
  public:
-  // `options` and `agent` outlive the starter. `size` is that of group 0.
-  RankStarter(LaunchOptions& options, AgentLink& agent, std::uint32_t size);
+  // `options` and `hosts` outlive the starter. `size` is that of group 0.
+  RankStarter(LaunchOptions& options, Hosts& hosts, std::uint32_t size);
 
-  // The first messages: the plans, and the descriptors that every rank inherits. Throws os::OsError if one of
-  // the descriptors is not open.
-  void greet();
-  // The programs of the process group. Throws os::OsError if a string is too long for any program.
-  void describe_programs(LaunchedGroup& group);
-  // Lets the agent forget the programs of a spawned group that cannot be started. It forgets other programs
-  // with their last rank.
-  void forget_programs(const LaunchedGroup& group);
-  // The next batch of ranks of the group. If it cannot be sent, the ranks of the batch have failed to start.
-  void start_batch(LaunchedGroup& group);
+  // The first message to the host's agent; to the launcher's own host also the descriptors that every rank
+  // inherits. `group` is the launched one. Throws os::OsError if one of the descriptors is not open.
+  void greet(std::uint32_t host, const LaunchedGroup& group);
+  // Asks all hosts of the group to start its ranks. A rank whose program has a string that no program can
+  // have is not asked for: it has failed to start.
+  void start(LaunchedGroup& group);
 
  private:
+  // A program, and whether it is started by the debugger.
+  using ProgramKey = std::pair<std::uint32_t, bool>;
+
   void pass_fds();
-  void describe_program(std::uint32_t id, wire::agent::Program program);
-  std::uint32_t program_of(const LaunchedGroup& group, std::uint32_t rank) const;
-  void send_batch(LaunchedGroup& group);
-  wire::agent::StartRank describe_rank(LaunchedGroup& group, std::uint32_t rank,
+  ProgramKey program_of(const LaunchedGroup& group, std::uint32_t rank) const;
+  bool send_program(std::uint32_t host, std::uint32_t id, const LaunchedGroup& group, ProgramKey key);
+  void start_on(std::uint32_t host, LaunchedGroup& group);
+  void pass_pipes(std::uint32_t host, int stream, std::vector<os::UniqueFd>& pipes,
+                  const std::vector<std::uint32_t>& ranks);
+  wire::agent::StartRank describe_rank(const LaunchedGroup& group, std::uint32_t rank,
                                        std::vector<os::UniqueFd>& fds);
 
   LaunchOptions& options_;
-  AgentLink& agent_;
+  Hosts& hosts_;
   std::uint32_t next_program_ = 0;
   std::vector<bool> debugged_;  // by rank of group 0
 };

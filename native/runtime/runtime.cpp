@@ -445,18 +445,18 @@ void Runtime::status(Handle handle, RequestId request) {
   post(handle, [this, handle, request] {
     if (const ServerDriver* server = find(servers_, handle)) {
       outbox_.notify(handle, StatusReply{request, {{0, server->group().status()}}});
-    } else if (const LaunchDriver* launch = find(launches_, handle)) {
-      outbox_.notify(handle, StatusReply{request, launch->status()});
+    } else if (LaunchDriver* launch = find(launches_, handle)) {
+      launch->query_status(request);
     }
   });
 }
 
-void Runtime::answer_spawn(Handle handle, Spawner spawner, engine::SpawnAnswer answer) {
-  post(handle, [this, handle, spawner = std::move(spawner), answer = std::move(answer)] {
+void Runtime::answer_spawn(Handle handle, engine::QueryId query, engine::SpawnAnswer answer) {
+  post(handle, [this, handle, query, answer = std::move(answer)] {
     if (ServerDriver* server = find(servers_, handle)) {
-      server->answer_spawn(spawner.query, answer);
+      server->answer_spawn(query, answer);
     } else if (LaunchDriver* launch = find(launches_, handle)) {
-      launch->answer_spawn(spawner, answer);
+      launch->answer_spawn(query, answer);
     }
   });
 }

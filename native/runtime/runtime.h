@@ -70,7 +70,7 @@ class Runtime final {
   // Of a server or a launch.
   void status(Handle handle, RequestId request);
   // Answers a spawn that a rank of the server or launch has asked for. Of a launch, only to refuse it.
-  void answer_spawn(Handle handle, Spawner spawner, engine::SpawnAnswer answer);
+  void answer_spawn(Handle handle, engine::QueryId query, engine::SpawnAnswer answer);
   // Starts the process group that a rank of the launch has asked for: see LaunchDriver::spawn().
   void spawn(Handle launch, std::uint32_t number, SpawnOptions options);
   // Of a PMI server or a name server.

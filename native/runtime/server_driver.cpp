@@ -65,9 +65,9 @@ ServerDriver::~ServerDriver() {
 
 void ServerDriver::listen(const ListenOptions& options) {
   if (!options.private_parents.empty()) {
-    PrivateListener made =
-        listen_privately(reactor_, options.private_parents, is_shared(group_.options().auth), on_accept());
-    directory_ = std::move(made.directory);
+    folder_ = options.folder ? options.folder : std::make_shared<PrivateFolder>();
+    PrivateFolder::Socket made = folder_->listen(reactor_, options.private_parents, options.socket_name,
+                                                 is_shared(group_.options().auth), on_accept());
     listener_ = std::move(made.listener);
     address_ = std::move(made.address);
     identify_ = descriptor_of(*address_).identifier(group_.options().auth.descendants_only);
@@ -122,7 +122,6 @@ ServerDriver::Connection& ServerDriver::new_connection(os::UniqueFd socket) {
 os::UniqueFd ServerDriver::open_channel(std::uint32_t rank) {
   os::FdPair pair = os::stream_pair();
   adopt_channel(rank, std::move(pair.first));
-  os::set_nonblocking(pair.second.get(), false);
   return std::move(pair.second);
 }
 

@@ -28,8 +28,10 @@ struct ListenOptions {
   std::optional<wire::Address> address;
   // The first and the last port to try, for a TCP address with port 0.
   std::optional<std::pair<std::uint16_t, std::uint16_t>> ports = {};
-  // If not empty, used instead of the address: see listen_privately().
+  // If not empty, used instead of the address: a private socket, in `folder`. Null: in a folder of its own.
   std::vector<PrivateParent> private_parents = {};
+  std::shared_ptr<PrivateFolder> folder = {};
+  std::string socket_name{os::kSocketName};
 };
 
 // Called after the bytes of an input have been sent, in the order of what happened. A callback must not
@@ -72,8 +74,6 @@ class ServerDriver {
 
   // Where it listens, with the port that the kernel has chosen; empty if nowhere.
   const std::optional<wire::Address>& address() const { return address_; }
-  // The private folder of its socket; empty if there is none.
-  std::string private_folder() const { return directory_ ? directory_->path() : std::string(); }
   const engine::ProcessGroup& group() const { return group_; }
 
   // Reports to the engine which process a rank is, and which process starts the others.
@@ -117,7 +117,7 @@ class ServerDriver {
   os::Reactor& reactor_;
   engine::ProcessGroup group_;
   ServerCallbacks callbacks_;
-  std::unique_ptr<os::PrivateDirectory> directory_;  // outlives the listener, which unlinks its socket in it
+  std::shared_ptr<PrivateFolder> folder_;  // outlives the listener, which unlinks its socket in it
   std::unique_ptr<os::Listener> listener_;
   Identify identify_;  // set if there is a listener
   std::optional<wire::Address> address_;

@@ -226,29 +226,28 @@ bool StreamLink::on_greeting() {
       end(LinkEnd::invalid, 0, "it answered before it had read the program that was sent to it");
       return false;
     }
-    // Also to a peer of another version, which then knows why the link ends.
-    if (failed_ == 0) {
-      queue(wire::encode_greeting(own_greeting()));
-      write_some();
-    }
+    if (failed_ == 0) queue(wire::encode_greeting(own_greeting()));
   }
   const wire::LinkGreeting& there = *framer_.greeting();
   if (there.protocol != own_greeting().protocol) {
+    // The peer gets the reply, and so knows why the link ends.
+    if (failed_ == 0) write_some();
     end(LinkEnd::version, 0, other_version(there));
     return false;
   }
   up_ = true;
-  if (failed_ == 0) {
-    std::ranges::move(std::exchange(waiting_, {}), std::back_inserter(queue_));
-    write_some();
-  }
+  if (failed_ == 0) std::ranges::move(std::exchange(waiting_, {}), std::back_inserter(queue_));
+  // Before the peer gets the reply, so that what the peer does then comes after on_up().
+  if (const auto on_up = std::exchange(options_.on_up, nullptr)) on_up();
+  if (watch.gone()) return false;
+  if (failed_ == 0) write_some();
   if (options_.side == StreamLinkOptions::Side::parent) watch_silence();
   keep_alive();
-  if (const auto on_up = std::exchange(options_.on_up, nullptr)) on_up();
-  return !watch.gone();
+  return true;
 }
 
 void StreamLink::watch_silence() {
+  if (options_.timing.silence == std::chrono::milliseconds::zero()) return;
   const auto due = last_received_ + options_.timing.silence;
   silence_timer_ = reactor_.at(due, [this, due] {
     silence_timer_ = 0;

@@ -31,7 +31,7 @@ inline constexpr std::size_t kMaxNoise = 64 << 10;
 
 struct StreamLinkTiming {
   std::chrono::milliseconds heartbeat{1000};
-  std::chrono::milliseconds silence{5000};
+  std::chrono::milliseconds silence{5000};  // 0: it may last as long as it likes
 };
 
 struct StreamLinkOptions {

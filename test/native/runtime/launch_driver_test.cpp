@@ -1,5 +1,5 @@
-// A launch of two ranks that spawns a process group and fails, interrupted after each of its notices in every
-// way. The agent is a stand-in that starts no process.
+// A launch of two ranks on two hosts that spawns a process group and fails, interrupted after each of its
+// notices in every way. The agent is a stand-in that starts no process.
 #include "runtime/launch_driver.h"
 
 #include <doctest/doctest.h>
@@ -23,7 +23,8 @@ namespace {
 GroupOptions launched(std::string kvsname, std::uint32_t size) {
   GroupOptions options;
   options.group.kvsname = std::move(kvsname);
-  options.group.layout = engine::Layout::single_node(size);
+  options.layout = engine::Layout::by_node(size, 1);
+  for (std::uint32_t node = 0; node < size; ++node) options.group.nodes.push_back({.host = node});
   wire::agent::Program program;
   program.args = {"program"};
   options.programs = {program};
@@ -37,6 +38,7 @@ class Launch final : public NoticeSink {
       : nth_(nth), interrupt_(std::move(interrupt)) {
     LaunchOptions options;
     options.group = launched("first", 2);
+    options.hosts = {{.name = "n0"}, {.name = "n1", .command = {"start"}}};
     options.agent.path = WIREUP_STUB_AGENT;
     driver = std::make_unique<LaunchDriver>(
         LaunchDriver::Parts{.reactor = reactor, .reaper = reaper, .sink = *this, .handle = 1},
@@ -51,7 +53,7 @@ class Launch final : public NoticeSink {
   void notify(Handle, Payload payload, std::uint32_t group) override {
     if (const auto* ready = std::get_if<AgentReady>(&payload)) agent = ready->pid;
     if (const auto* started = std::get_if<RankStarted>(&payload); started != nullptr && started->rank == 1) {
-      on_driver([](LaunchDriver& launch) { launch.spawn(1, {{0, 1, {}}, launched("second", 1)}); });
+      on_driver([](LaunchDriver& launch) { launch.spawn(1, {{1, {}}, launched("second", 1)}); });
     }
     if (std::holds_alternative<GroupSpawned>(payload))
       on_driver([](LaunchDriver& launch) { launch.signal(SIGUSR1, {}); });

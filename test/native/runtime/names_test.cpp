@@ -63,7 +63,7 @@ struct World {
   // What the server replies to these bytes until it closes the connection.
   std::string talk(std::string_view bytes) {
     const os::UniqueFd socket = connect();
-    test::write_all(socket.get(), bytes);
+    wireup::test::write_all(socket.get(), bytes);
     std::string received;
     bool ended = false;
     run_until(reactor, [&] {
@@ -263,7 +263,7 @@ TEST_CASE("names: a client reports that the server is not a name server") {
     std::vector<os::UniqueFd> sockets;
     const os::Listener listener(reactor, os::SocketAddress::unix_path(address.path),
                                 [&](os::UniqueFd socket) {
-                                  if (!row.says.empty()) test::write_all(socket.get(), row.says);
+                                  if (!row.says.empty()) wireup::test::write_all(socket.get(), row.says);
                                   sockets.push_back(std::move(socket));
                                 });
     NameClient client(reactor, address, "kvs", kShort);
@@ -277,7 +277,7 @@ TEST_CASE("names: a server that does not answer in time is given up") {
   const wire::UnixAddress address{folder / "names", false};
   std::vector<os::UniqueFd> sockets;
   const os::Listener listener(reactor, os::SocketAddress::unix_path(address.path), [&](os::UniqueFd socket) {
-    test::write_all(socket.get(), encode(Welcome{}));
+    wireup::test::write_all(socket.get(), encode(Welcome{}));
     sockets.push_back(std::move(socket));
   });
   NameClient client(reactor, address, "kvs", kShort);

@@ -21,29 +21,64 @@ struct Folder {
   std::string path = "/tmp/place-XXXXXX";
 };
 
-PrivateListener listen(os::Reactor& reactor, const std::vector<PrivateParent>& parents) {
-  return listen_privately(reactor, parents, false, [](os::UniqueFd) {});
+PrivateFolder::Socket listen(PrivateFolder& folder, os::Reactor& reactor,
+                             const std::vector<PrivateParent>& parents, std::string_view name = "pmi") {
+  return folder.listen(reactor, parents, name, false, [](os::UniqueFd) {});
+}
+
+std::string path_of(const PrivateFolder::Socket& socket) {
+  return std::get<wire::UnixAddress>(socket.address).path;
 }
 
 }  // namespace
 
-TEST_CASE("private listener: the first folder that can be used is taken") {
+TEST_CASE("private listener: the first folder that can be used is taken, and removed at the end") {
   Folder good;
   Folder open;
   REQUIRE(::chmod(open.path.c_str(), 0777) == 0);
   os::Reactor reactor;
-  const PrivateListener made =
-      listen(reactor, {{"XDG_RUNTIME_DIR", "/nowhere"}, {"TMPDIR", open.path}, {"", good.path}});
-  REQUIRE(made.directory != nullptr);
-  CHECK(made.directory->path().starts_with(good.path + "/wireup-"));
-  CHECK(std::get<wire::UnixAddress>(made.address).path == made.directory->path() + "/pmi");
-  CHECK(std::filesystem::is_empty(open.path));
+  {
+    std::string path;
+    PrivateFolder folder([&](const std::string& made) { path = made; });
+    const auto made =
+        listen(folder, reactor, {{"XDG_RUNTIME_DIR", "/nowhere"}, {"TMPDIR", open.path}, {"", good.path}});
+    CHECK(path.starts_with(good.path + "/wireup-"));
+    CHECK(path_of(made) == path + "/pmi");
+    CHECK(std::filesystem::is_empty(open.path));
+  }
+  CHECK(std::filesystem::is_empty(good.path));
+}
+
+TEST_CASE("private listener: several sockets are in one folder, and each ends for itself") {
+  Folder parent;
+  os::Reactor reactor;
+  {
+    int made = 0;
+    PrivateFolder folder([&](const std::string&) { ++made; });
+    const auto first = listen(folder, reactor, {{"", parent.path}}, "pmi-0");
+    std::filesystem::path path = path_of(first);
+    {
+      const auto second = listen(folder, reactor, {{"", parent.path}}, "pmi-4294967295");
+      CHECK(path_of(second) == path.parent_path() / "pmi-4294967295");
+      CHECK(std::filesystem::exists(path_of(second)));
+    }
+    CHECK(made == 1);
+    CHECK(std::distance(std::filesystem::directory_iterator(path.parent_path()), {}) == 1);
+    // Other users must reach a socket that is for them.
+    const auto shared = folder.listen(reactor, {}, "pmi-2", true, [](os::UniqueFd) {});
+    CHECK(std::filesystem::status(path.parent_path()).permissions() == std::filesystem::perms{0711});
+    CHECK(std::filesystem::status(path).permissions() == std::filesystem::perms{0600});
+    CHECK(std::filesystem::status(path_of(shared)).permissions() == std::filesystem::perms{0666});
+  }
+  CHECK(std::filesystem::is_empty(parent.path));
 }
 
 TEST_CASE("private listener: without such a folder the socket has an abstract name") {
   os::Reactor reactor;
-  const PrivateListener made = listen(reactor, {{"XDG_RUNTIME_DIR", "/nowhere"}, {"", "/proc"}});
-  CHECK(made.directory == nullptr);
+  bool any = false;
+  PrivateFolder folder([&](const std::string&) { any = true; });
+  const auto made = listen(folder, reactor, {{"XDG_RUNTIME_DIR", "/nowhere"}, {"", "/proc"}});
+  CHECK_FALSE(any);
   const auto& address = std::get<wire::UnixAddress>(made.address);
   CHECK(address.abstract);
   CHECK(made.listener->address().text() == "@" + address.path);
@@ -59,8 +94,9 @@ TEST_CASE("private listener: if that fails too, the error gives each folder and 
   const rlimit none{0, before.rlim_max};
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
   std::string message;
+  PrivateFolder folder;
   try {
-    listen(reactor, {{"XDG_RUNTIME_DIR", "relative"}, {"TMPDIR", "/tmp"}});
+    listen(folder, reactor, {{"XDG_RUNTIME_DIR", "relative"}, {"TMPDIR", "/tmp"}});
     message = "nothing";
   } catch (const os::OsError& error) {
     message = error.what();

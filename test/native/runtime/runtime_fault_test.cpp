@@ -18,6 +18,7 @@ namespace {
 
 using namespace os::test;
 using test::group_called;
+using test::launch_called;
 using test::server_called;
 using test::TestProcess;
 using wireup::test::Fault;
@@ -72,7 +73,7 @@ Handles serve_a_rank(TestProcess& process, ServerOptions options) {
               std::get<engine::Event>(notice.payload).type == engine::EventType::disconnected);
     });
     if (const auto* query = std::get_if<engine::SpawnQuery>(&asked.payload))
-      runtime.answer_spawn(server, {0, query->id, {}}, {.rc = 0, .kvsname = "spawned"});
+      runtime.answer_spawn(server, query->id, {.rc = 0, .kvsname = "spawned"});
     runtime.request(client, 8, ClientOperation::finalize, {{}});
     if (TestProcess::is<engine::SpawnQuery>(asked)) wait_for_answers(process, client, 8);
   }
@@ -101,10 +102,10 @@ Handles serve_names(TestProcess& process) {
 
 // The launch ends by stop(), or by a failing rank.
 Handles launch(TestProcess& process, bool stop) {
-  LaunchOptions options;
-  options.group = group_called("launch");
-  options.group.group.layout = engine::Layout::by_node(2, 1);
-  options.agent.path = WIREUP_STUB_AGENT;
+  LaunchOptions options = launch_called("launch", WIREUP_STUB_AGENT);
+  options.group.layout = engine::Layout::by_node(2, 1);
+  options.group.group.nodes = {{.host = 0}, {.host = 1}};
+  options.hosts = {{.name = "n0"}, {.name = "n1", .command = {"start"}}};
   options.debugger = {"debugger"};
   options.debugged = {1};
   Runtime& runtime = process.runtime;
@@ -119,7 +120,8 @@ Handles launch(TestProcess& process, bool stop) {
     return (started != nullptr && started->rank == 1) || TestProcess::is<Closed>(notice);
   });
   if (!TestProcess::is<Closed>(last)) {
-    runtime.spawn(launch, 1, {{0, 1, {}}, group_called("spawned")});
+    runtime.status(launch, 1);
+    runtime.spawn(launch, 1, {{1, {}}, group_called("spawned")});
     process.wait(launch, [](const Notice& notice) {
       return TestProcess::is<GroupSpawned>(notice) || TestProcess::is<SpawnFailure>(notice) ||
              TestProcess::is<Closed>(notice);
@@ -202,9 +204,7 @@ TEST_CASE("faults: a shutdown at any time, with any fault") {
           const Handle other = process.runtime.open_server(server_called("other"));
           process.expect<ServerOpened>(other);
           const Fault fault(plan, nth);
-          LaunchOptions options;
-          options.group = group_called("launch");
-          options.agent.path = WIREUP_STUB_AGENT;
+          LaunchOptions options = launch_called("launch", WIREUP_STUB_AGENT);
           const Handle launch = process.runtime.launch(std::move(options));
           process.expect_or_closed<RankStarted>(launch);
           process.runtime.shutdown();
@@ -226,9 +226,7 @@ TEST_CASE("faults: a call of the JavaScript thread that fails leaves no handle")
       {
         // Prepared before the fault: these are the test's own allocations.
         ServerOptions server_options = server_called("server");
-        LaunchOptions launch_options;
-        launch_options.group = group_called("launch");
-        launch_options.agent.path = WIREUP_STUB_AGENT;
+        LaunchOptions launch_options = launch_called("launch", WIREUP_STUB_AGENT);
         const Fault fault(plan, nth);
         try {
           server = process.runtime.open_server(std::move(server_options));

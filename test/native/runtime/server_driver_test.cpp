@@ -66,34 +66,6 @@ TEST_CASE("server driver: its ranks hang up, their processes end and it is destr
   CHECK(fds_of(::getpid()).size() == fds);
 }
 
-TEST_CASE("launched group: the name server's answer may come when the group is gone") {
-  os::Reactor reactor;
-  const TemporaryFolder folder;
-  const wire::UnixAddress address{folder / "names", false};
-  ListenOptions listen;
-  listen.address = address;
-  const NameServer names(reactor, listen, [](engine::Peer, std::string) {});
-  NameClient client(reactor, address, "kvs");
-  bool open = false;
-  client.open([&](std::optional<Error> error) { open = !error; });
-  run_until(reactor, [&] { return open; });
-  GroupOptions options;
-  options.group = two_ranks();
-  options.names = &client;
-  auto group = std::make_unique<LaunchedGroup>(
-      reactor, 0, 0, std::move(options), engine::OutcomePolicy{}, os::Reactor::Clock::now(),
-      [](LaunchedGroup&, const engine::Event&) {}, [](LaunchedGroup&, engine::SpawnQuery) {});
-  const os::UniqueFd rank = group->server().open_channel(0);
-  wireup::test::write_all(rank.get(), std::string(kInit) + "cmd=publish_name service=ocean port=p\n");
-  run_until(reactor, [&] { return wireup::test::wait_readable(rank.get(), 0); });
-  group.reset();
-  std::optional<engine::NameAnswer> answer;
-  client.ask({engine::NameOperation::lookup, "ocean"},
-             [&](const engine::NameAnswer& found) { answer = found; });
-  run_until(reactor, [&] { return answer.has_value(); });
-  CHECK(answer->port == "p");
-}
-
 TEST_CASE(
     "server driver: its owner answers queries about names later, and a spawn is refused without an owner") {
   os::Reactor reactor;

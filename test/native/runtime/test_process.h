@@ -113,4 +113,12 @@ inline GroupOptions group_called(std::string kvsname) {
   return options;
 }
 
+inline LaunchOptions launch_called(std::string kvsname, std::string agent) {
+  LaunchOptions options;
+  options.group = group_called(std::move(kvsname));
+  options.agent.path = std::move(agent);
+  options.hello.kvs_limit = engine::kDefaultSpace;
+  return options;
+}
+
 }  // namespace wireup::runtime::test

@@ -1,0 +1,62 @@
+// The hosts of a launch, by number, and what the launcher knows of their agents. Messages for them leave
+// through the agent of the launcher's own host.
+//
+// Threads: the reactor's.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "os/fd.h"
+#include "runtime/agent_link.h"
+#include "runtime/launch_options.h"
+#include "wire/agent_messages.h"
+
+namespace wireup::runtime {
+
+class Hosts {
+ public:
+  // `link` outlives it. The launcher's own host is greeted from the start: its agent is a child that waits
+  // for its first message.
+  Hosts(AgentLink& link, std::vector<HostOptions> options);
+
+  std::uint32_t count() const { return static_cast<std::uint32_t>(hosts_.size()); }
+  // Asks for the agents of all hosts but the launcher's own.
+  void start_others();
+
+  // The agent has sent Ready. Returns false if that is not expected.
+  bool ready(std::uint32_t host, const wire::agent::Ready& ready);
+  // The host is lost. Returns false if it was lost before, or cannot be: the end of the launcher's own agent
+  // is the end of the link.
+  bool lose(std::uint32_t host);
+  // Whether the host exists and is not lost.
+  bool is_there(std::uint32_t host) const { return host < count() && !hosts_[host].lost; }
+  // Whether the agent can be sent messages. The driver begins with Hello.
+  bool is_greeted(std::uint32_t host) const { return is_there(host) && hosts_[host].greeted; }
+  std::set<std::uint32_t> greeted() const;
+
+  // For people.
+  const std::string& name(std::uint32_t host) const { return hosts_[host].options.name; }
+  // Of the agent; 0: not known.
+  std::int32_t pid(std::uint32_t host) const { return hosts_[host].pid; }
+
+  // Does nothing if the host is not greeted.
+  void send(std::uint32_t host, const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
+  // To those that are greeted.
+  void send_to_all(const wire::agent::Message& message);
+
+ private:
+  struct Host {
+    HostOptions options;
+    bool greeted = false;
+    bool lost = false;
+    std::int32_t pid = 0;
+  };
+
+  AgentLink& link_;
+  std::vector<Host> hosts_;
+};
+
+}  // namespace wireup::runtime

@@ -1,0 +1,213 @@
+// How LaunchDriver handles the messages of agents. An agent of another host is not trusted to be correct: a
+// report about a rank, group or query that it cannot know of is ignored.
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <utility>
+#include <variant>
+
+#include "os/error.h"
+#include "runtime/engine_messages.h"
+#include "runtime/launch_driver.h"
+
+namespace wireup::runtime {
+
+namespace agent = wire::agent;
+
+void LaunchDriver::on_agent_message(std::uint32_t host, agent::Message& message) {
+  if (!hosts_.is_there(host)) return;
+  std::visit(
+      [this, host](auto& known) {
+        if constexpr (requires { this->handle(host, known); }) handle(host, known);
+      },
+      message);
+  judge();
+}
+
+void LaunchDriver::handle(std::uint32_t host, const agent::Ready& ready) {
+  if (!hosts_.ready(host, ready)) return;
+  if (host == agent::kOwnHost) {
+    agent_host_ = ready.host;
+    return report_ready();
+  }
+  greet(host);
+  sink_.notify(handle_, HostStarted{host, hosts_.name(host), ready.pid});
+}
+
+// When both have happened: the agent is there, and its server is.
+void LaunchDriver::report_ready() {
+  const std::int32_t pid = hosts_.pid(agent::kOwnHost);
+  if (!server_ready_ || pid == 0 || std::exchange(reported_ready_, true)) return;
+  sink_.notify(handle_, AgentReady{pid, agent_host_});
+}
+
+void LaunchDriver::handle(std::uint32_t, const agent::HostLost& lost) {
+  if (!hosts_.lose(lost.host)) return;
+  status_queries_.lose(lost.host);
+  std::erase_if(askers_, [&](const auto& entry) { return entry.second.host == lost.host; });
+  const std::string message = lost.was_ready ? lost.message : "could not be started: " + lost.message;
+  sink_.notify(handle_, HostLost{lost.host, hosts_.name(lost.host), message, first().ranks_on(lost.host)});
+  for (const auto& [task, group] : groups_) {
+    // A host without ranks is needed too: later ranks may be placed there.
+    if (group->number() == 0 || group->hosts().contains(lost.host)) group->host_lost(lost.host, message);
+  }
+}
+
+void LaunchDriver::handle(std::uint32_t host, const agent::GroupReady& ready) {
+  LaunchedGroup* group = find_group(ready.group);
+  if (group == nullptr) return;
+  group->server_ready(host);
+  if (host != agent::kOwnHost || ready.group != 0) return;
+  server_ready_ = true;
+  report_ready();
+}
+
+void LaunchDriver::handle(std::uint32_t host, const agent::GroupFailed& failed) {
+  LaunchedGroup* group = find_group(failed.group);
+  if (group == nullptr || !group->hosts().contains(host)) return;
+  if (host == agent::kOwnHost && failed.group == 0) return refuse(failed);
+  const std::string why = failed.syscall.empty()
+                              ? failed.subject
+                              : os::OsError(failed.error, failed.syscall, failed.subject).what();
+  group->start_failed(group->ranks_on(host).front(), failed.error, why, false);
+}
+
+// The launch has not begun: there is no result.
+void LaunchDriver::refuse(const agent::GroupFailed& failed) {
+  if (reported_ready_) return;
+  Error error{failed.error == EMFILE ? "ERR_PMI_FD_LIMIT" : "ERR_PMI_OPTION", failed.subject, failed.error};
+  if (!failed.syscall.empty()) {
+    error = to_error(std::make_exception_ptr(os::OsError(failed.error, failed.syscall, failed.subject)),
+                     "ERR_PMI_LISTEN");
+  }
+  cancel_timers();
+  agent_->observe(nullptr);
+  over_ = true;
+  sink_.notify(handle_, std::move(error));
+  on_end_();
+}
+
+LaunchedGroup* LaunchDriver::group_of(std::uint32_t host, std::uint32_t task) {
+  const auto next = groups_.upper_bound(task);
+  if (next == groups_.begin()) return nullptr;
+  LaunchedGroup& group = *std::prev(next)->second;
+  const bool known = group.has(task) && group.is_asked() && group.host_of(task - group.first_task()) == host;
+  return known ? &group : nullptr;
+}
+
+void LaunchDriver::handle(std::uint32_t host, agent::Started& started) {
+  LaunchedGroup* group = group_of(host, started.task);
+  if (group == nullptr || started.pid <= 0) return;
+  const std::uint32_t rank = started.task - group->first_task();
+  if (!group->started(rank, started.pid)) return;
+  sink_.notify(handle_, RankStarted{rank, started.pid, std::move(started.cpus)}, group->number());
+}
+
+void LaunchDriver::handle(std::uint32_t host, const agent::StartFailed& failed) {
+  LaunchedGroup* group = group_of(host, failed.task);
+  if (group == nullptr) return;
+  const os::OsError error(failed.error, failed.syscall, failed.subject);
+  group->start_failed(failed.task - group->first_task(), failed.error, error.what(),
+                      failed.syscall == "execve");
+}
+
+void LaunchDriver::handle(std::uint32_t host, const agent::Exited& exited) {
+  LaunchedGroup* group = group_of(host, exited.task);
+  if (group == nullptr) return;
+  const std::uint32_t rank = exited.task - group->first_task();
+  engine::RankOutcome how;
+  how.signaled = exited.signaled;
+  how.value = exited.value;
+  how.core_dumped = exited.core_dumped;
+  how.ended = exited.ended;
+  sink_.notify(handle_, RankExited{rank, group->exited(rank, how)}, group->number());
+}
+
+void LaunchDriver::handle(std::uint32_t host, agent::Events& events) {
+  LaunchedGroup* group = find_group(events.group);
+  if (group == nullptr) return;
+  for (agent::EventRecord& record : events.events) {
+    const auto event = from_message(std::move(record), group->size());
+    if (!event) continue;
+    if (event->rank >= 0 && group->host_of(static_cast<std::uint32_t>(event->rank)) != host) {
+      // Of a rank elsewhere a host can only report that its own ranks wait for it.
+      if (event->type != engine::EventType::stuck) continue;
+    }
+    on_event(*group, *event);
+  }
+}
+
+void LaunchDriver::on_event(LaunchedGroup& group, const engine::Event& event) {
+  // Ranks of a group that could not be started are killed while they connect: these are not refusals.
+  if (group.stillborn && event.type == engine::EventType::rejected) return;
+  if (group.on_event(event)) sink_.tell(handle_, event, group.number());
+  // Only its parent can know how the singleton ended.
+  if (options_.singleton && group.number() == 0 && event.type == engine::EventType::disconnected) {
+    sink_.notify(handle_, RankExited{0, group.exited(0, {})});
+  }
+}
+
+void LaunchDriver::handle(std::uint32_t, const agent::EventsMissed& missed) {
+  if (missed.type >= engine::kEventTypes) return;
+  sink_.notify(handle_, EventsMissed{static_cast<engine::EventType>(missed.type), missed.count});
+}
+
+void LaunchDriver::handle(std::uint32_t host, agent::SpawnQuery& query) {
+  LaunchedGroup* group = find_group(query.group);
+  if (group == nullptr) return;
+  auto asked = from_message(std::move(query), group->size());
+  if (!asked || group->host_of(asked->rank) != host) return;
+  askers_.emplace(++last_query_, Asker{host, group->number(), asked->id});
+  asked->id = last_query_;
+  sink_.notify(handle_, *std::move(asked), group->number());
+}
+
+void LaunchDriver::handle(std::uint32_t host, agent::NameQuery& query) {
+  LaunchedGroup* group = find_group(query.group);
+  if (group == nullptr) return;
+  auto asked = from_message(std::move(query), group->size());
+  if (!asked || group->host_of(asked->rank) != host) return;
+  const auto answer = [this, host, number = group->number(), id = asked->id](engine::NameAnswer found) {
+    hosts_.send(host, to_message(number, id, std::move(found)));
+  };
+  if (name_client_ == nullptr) return answer(names_.execute(group->name_owner(), asked->request));
+  name_client_->ask(std::move(asked->request),
+                    [answer, alive = std::weak_ptr(alive_)](const engine::NameAnswer& found) {
+                      if (!alive.expired()) answer(found);
+                    });
+}
+
+void LaunchDriver::handle(std::uint32_t host, const agent::BarrierQuery& query) {
+  LaunchedGroup* group = find_group(query.group);
+  if (group == nullptr || query.rank >= group->size() || group->host_of(query.rank) != host) return;
+  group->on_barrier_query(query);
+}
+
+void LaunchDriver::handle(std::uint32_t host, agent::StatusReply& reply) {
+  status_queries_.reply(host, std::move(reply));
+}
+
+void LaunchDriver::handle(std::uint32_t, const agent::OutputLost& lost) {
+  first().outcome().output_lost(lost.error, lost.subject);
+}
+
+void LaunchDriver::handle(std::uint32_t, const agent::Printed&) { sink_.notify(handle_, RanksPrinted{}); }
+
+// The agent of the own host is done when all others are.
+void LaunchDriver::handle(std::uint32_t host, const agent::Done&) {
+  if (host == agent::kOwnHost) done_ = true;
+}
+
+void LaunchDriver::on_agent_silent(int error) {
+  if (!done_) first().outcome().agent_lost(error, {});
+  judge();
+  if (agent_->gone()) finish();
+}
+
+// Its last messages may still be in the link: the launch ends with the link.
+void LaunchDriver::on_agent_exit(const std::string& fault) {
+  if (!fault.empty()) first().outcome().agent_lost(0, fault);
+  if (agent_->gone()) finish();
+}
+
+}  // namespace wireup::runtime
