@@ -2,45 +2,36 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstring>
 #include <exception>
-#include <set>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
 #include "os/error.h"
+#include "os/inherited_limits.h"
 #include "os/limits.h"
-#include "os/private_directory.h"
-#include "runtime/rank_environment.h"
+#include "os/message_socket.h"
+#include "tools/agent/stdio.h"
 
 namespace wireup::agent {
 namespace {
 
 using namespace wire::agent;
 
-// After the launcher has gone, the job must end within two seconds. A process that is stuck in the kernel (a
-// dead network file system) is left to init.
-constexpr std::chrono::milliseconds kAbandonLimit{1500};
-// Interval at which ranks that still run receive KILL again.
-constexpr std::chrono::milliseconds kKillAgain{100};
 // Interval at which the agent checks whether the launcher has taken the last message.
 constexpr std::chrono::milliseconds kFlushCheck{5};
-// A running rank takes a pidfd and two pipes. To start one takes the other ends of the pipes, and the fds of
-// start_process().
-constexpr std::size_t kFdsPerRank = 3;
-constexpr std::size_t kFdsToStart = 16;
 // Reserved for ending the job: to read /proc, to write cgroup.kill, to remove the cgroup's folders, and to
 // print a line on stderr.
 constexpr std::size_t kReservedFds = 8;
 
-std::string host_name() {
+std::string own_host_name() {
   std::array<char, 256> name{};  // HOST_NAME_MAX is 64
   if (::gethostname(name.data(), name.size() - 1) != 0) return {};
   return name.data();
@@ -52,25 +43,49 @@ bool is_broken(int fd) {
   return ::poll(&entry, 1, 0) == 1 && (entry.revents & (POLLERR | POLLHUP)) != 0;
 }
 
+os::UniqueFd open_dev_null() {
+  os::UniqueFd fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!fd) throw os::OsError::last("open", "/dev/null");
+  return fd;
+}
+
+// What an agent receives of its parent.
+template <typename T>
+concept ForAgent = std::is_same_v<T, Hello> || std::is_same_v<T, PassFds> || std::is_same_v<T, Group> ||
+    std::is_same_v<T, ForgetGroup> || std::is_same_v<T, AdoptRank> || std::is_same_v<T, Program> ||
+    std::is_same_v<T, ForgetProgram> || std::is_same_v<T, Start> || std::is_same_v<T, Signal> ||
+    std::is_same_v<T, End> || std::is_same_v<T, Status> || std::is_same_v<T, Depart> ||
+    std::is_same_v<T, SpawnAnswer> || std::is_same_v<T, NameAnswer> || std::is_same_v<T, BarrierAnswer> ||
+    std::is_same_v<T, QueryStatus> || std::is_same_v<T, TaskPipes> || std::is_same_v<T, CloseOutput> ||
+    std::is_same_v<T, Credit> || std::is_same_v<T, wire::agent::Input> || std::is_same_v<T, StartHost> ||
+    std::is_same_v<T, Release>;
+
 }  // namespace
 
-Agent::Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, const Signals& signals, Cgroup& cgroup)
+Agent::Agent(os::Reactor& reactor, pid_t guard, ParentFds parent, const Signals& signals, Cgroup& cgroup,
+             FolderNote& folder)
     : reactor_(reactor),
-      signals_(signals),
       cgroup_(cgroup),
-      dev_null_(::open("/dev/null", O_RDWR | O_CLOEXEC)),
+      dev_null_(open_dev_null()),
+      router_(reactor, std::move(parent), *this),
+      fences_(router_, *this),
+      reports_(reactor, router_),
       ranks_(reactor, *this),
-      table_(host_name()),
-      descendants_(reactor, ranks_),
-      launcher_(reactor, std::move(launcher), *this),
+      groups_(reactor, router_, reports_, folder,
+              [this](std::uint32_t group, engine::FenceQuery query) {
+                fences_.fence_here(group, std::move(query));
+              }),
+      starts_({reactor, reports_, groups_, ranks_, cgroup, dev_null_.get()}, signals, own_host_name()),
+      end_(reactor, router_, ranks_, cgroup, output_, [this] { host_done(); }),
       guard_(reactor, guard, [this] { abandon(); }) {
-  if (!dev_null_) throw os::OsError::last("open", "/dev/null");
   // The kernel drops fds that exceed the limit of open files, so the limit is raised before they arrive.
-  os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToStart);
+  os::make_room_for_fds(os::kMaxFdsPerMessage + kReservedFds);
   for (std::size_t i = 0; i < kReservedFds; ++i) {
     reserve_.emplace_back(::fcntl(dev_null_.get(), F_DUPFD_CLOEXEC, 0));
     if (!reserve_.back()) throw os::OsError::last("fcntl");
   }
+  // The launcher waits for it before it sends Hello to another host.
+  if (router_.is_remote()) reports_.send(Ready{kProtocolVersion, ::getpid(), own_host_name()});
 }
 
 Agent::~Agent() = default;
@@ -85,327 +100,188 @@ int Agent::run() {
   }
   // The guard removes it too, if it still runs.
   cgroup_.remove();
-  if (phase_ == Phase::abandoned) {
-    for (const std::string& folder : socket_folders_) os::remove_dead_directory(folder);
-  }
   return exit_code_;
 }
 
-void Agent::on_message(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) {
-  if (phase_ == Phase::finished || phase_ == Phase::abandoned) return;
-  auto message = decode(packet);
-  const char* fault = "cannot be read";
-  if (message) {
-    const bool early = !hello_ && !std::holds_alternative<Hello>(*message);
-    fault = early ? "came before hello"
-                  : std::visit(
-                        [this, &fds](auto& known) -> const char* {
-                          using T = std::decay_t<decltype(known)>;
-                          if constexpr (std::is_same_v<T, Start> || std::is_same_v<T, PassFds>) {
-                            return handle(known, std::move(fds));
-                          } else if constexpr (std::is_same_v<T, Hello> || std::is_same_v<T, SocketFolder> ||
-                                               std::is_same_v<T, Program> || std::is_same_v<T, Signal> ||
-                                               std::is_same_v<T, Status> || std::is_same_v<T, End>) {
-                            return handle(known);
-                          } else {
-                            return "is not for an agent";
-                          }
-                        },
-                        *message);
-  }
-  if (fault != nullptr) {
-    complain("a message of the launcher %s; ending all ranks", fault);
-    abandon();
-  }
+void Agent::on_message(Message& message, Fds fds) {
+  if (done_sent_ || end_.phase() == JobEnd::Phase::abandoned) return;
+  const char* fault = std::visit(
+      [&](auto& known) -> const char* {
+        if constexpr (ForAgent<std::decay_t<decltype(known)>>) {
+          return handle(known, std::move(fds));
+        } else {
+          return "is not for an agent";
+        }
+      },
+      message);
+  if (fault != nullptr) on_invalid(fault);
 }
 
-const char* Agent::handle(Hello& hello) {
-  if (hello_) return "is a second hello";
+void Agent::on_invalid(const char* fault) {
+  if (done_sent_ || end_.phase() == JobEnd::Phase::abandoned) return;
+  complain("a message of the launcher %s; ending all ranks", fault);
+  abandon();
+}
+
+void Agent::on_parent_gone(const std::string& fault) {
+  if (!fault.empty()) complain("the launcher's socket: %s; ending all ranks", fault.c_str());
+  abandon();
+}
+
+const char* Agent::handle(Hello& hello, const Fds&) {
+  if (greeted_) return "is a second hello";
+  const std::string host = own_host_name();
   // Also for a launcher of another version, so that it can report the mismatch.
-  send(Ready{kProtocolVersion, ::getpid(), host_name()});
+  if (!router_.is_remote()) reports_.send(Ready{kProtocolVersion, ::getpid(), host});
   if (hello.version != kProtocolVersion) return "has another protocol version (launcher and agent differ)";
-  hello_ = hello;
-  for (const std::int32_t number : hello.ignored_signals) sigaddset(&signals_.ignored_in_ranks, number);
-  for (const std::int32_t number : hello.blocked_signals) sigaddset(&signals_.blocked_in_ranks, number);
-  output_ = std::make_unique<Output>(reactor_, hello, static_cast<OutputObserver&>(*this));
-  if (hello.stdin_readers > 0) {
-    input_ = std::make_unique<Input>(reactor_, hello.stdin_readers);
-  } else if (::dup2(dev_null_.get(), STDIN_FILENO) < 0) {
-    throw os::OsError::last("dup2", "/dev/null");
+  greeted_ = true;
+  if (router_.is_remote()) {
+    ::umask(static_cast<mode_t>(hello.inherited.umask & 0777));
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> limits;
+    for (const Limit& limit : hello.inherited.limits) limits.emplace_back(limit.resource, limit.value);
+    os::take_limits(limits);
+    os::take_niceness(hello.inherited.nice);
   }
+  fences_.greet(hello.kvs_limit);
+  auto& hosts = static_cast<HostMessages&>(*this);
+  output_ = std::make_unique<Output>(reactor_, hello, hosts, static_cast<OutputObserver&>(*this));
+  input_ = make_input(reactor_, hello, hosts);
+  if (!input_ && ::dup2(dev_null_.get(), STDIN_FILENO) < 0) throw os::OsError::last("dup2", "/dev/null");
+  groups_.greet(hello, hello.name.empty() ? host : hello.name);
+  starts_.greet(hello, *output_, input_.get());
   return nullptr;
 }
 
-const char* Agent::handle(const PassFds& pass, std::optional<std::vector<os::UniqueFd>> fds) {
-  if (!fds) {
-    passed_fds_lost_ = true;
-    return nullptr;
-  }
-  if (pass.fds.size() != fds->size()) return "has not the fds that it names";
-  const std::uint64_t limit = os::fd_limit().hard;
-  for (std::size_t i = 0; i < fds->size(); ++i) {
-    const std::int32_t number = pass.fds[i];
-    const auto is_same = [number](const auto& entry) { return entry.second == number; };
-    if (number <= STDERR_FILENO || std::ranges::any_of(passed_fds_, is_same)) return "has a bad fd number";
-    // The launcher may have opened it before its limit was lowered. Now no process can get this number.
-    if (static_cast<std::uint64_t>(number) >= limit) {
-      complain(
-          "the caller's fd %d cannot be passed on to ranks: it is not below the limit on open files, %llu",
-          number, static_cast<unsigned long long>(limit));
-      continue;
-    }
-    passed_fds_.emplace_back(std::move((*fds)[i]), number);
-  }
-  // The next message may contain as many fds.
-  os::make_room_for_fds(os::kMaxFdsPerMessage + kFdsToStart);
+const char* Agent::handle(Group& group, const Fds&) {
+  fences_.add(group);
+  return groups_.add(group);
+}
+
+const char* Agent::handle(const ForgetGroup& forget, const Fds&) {
+  if (starts_.has(forget.group)) return "forgets a process group whose ranks are to be started";
+  groups_.forget(forget.group);
+  fences_.forget(forget.group);
   return nullptr;
 }
 
-const char* Agent::handle(SocketFolder& folder) {
-  // Ranks can spawn many process groups. The folders of groups that have ended no longer exist.
-  if (socket_folders_.size() >= folders_to_check_) {
-    std::erase_if(socket_folders_, [](const std::string& path) { return ::access(path.c_str(), F_OK) != 0; });
-    folders_to_check_ = std::max(kFoldersToCheck, 2 * socket_folders_.size());
-  }
-  socket_folders_.push_back(std::move(folder.path));
+const char* Agent::handle(const ForgetProgram& forget, const Fds&) {
+  starts_.forget_program(forget.program);
   return nullptr;
 }
 
-const char* Agent::handle(Program& program) {
-  return programs_.add(std::move(program)) ? nullptr : "has a part of a program that does not fit";
-}
-
-const char* Agent::handle(Start& spawn, std::optional<std::vector<os::UniqueFd>> fds) {
-  std::size_t fds_named = 0;
-  std::set<std::uint32_t> tasks;
-  for (const StartRank& rank : spawn.ranks) {
-    if (ranks_.running(rank.task) || !tasks.insert(rank.task).second) return "starts a rank that runs";
-    if (rank.reads_stdin && !input_) return "has a reader of stdin that was not announced";
-    std::set<std::int32_t> numbers;
-    for (const std::int32_t number : rank.fds) {
-      const auto is_same = [number](const auto& entry) { return entry.second == number; };
-      if (number <= STDIN_FILENO || !numbers.insert(number).second ||
-          std::ranges::any_of(passed_fds_, is_same)) {
-        return "has a bad fd number";
-      }
-    }
-    fds_named += rank.fds.size();
-  }
-  if (fds && fds_named != fds->size()) return "has not the fds that it names";
-  if (spawn.ranks.empty()) {
-    if (spawn.last) programs_.forget(spawn.program);
-    return nullptr;
-  }
-
-  const Executable* program = nullptr;
-  std::optional<os::OsError> failure;
-  if (!fds || passed_fds_lost_) {
-    failure = os::OsError(EMFILE, "recvmsg", "the ranks' fds, in wireup-agent");
-  } else if (phase_ == Phase::serving) {
-    os::make_room_for_fds(spawn.ranks.size() * kFdsPerRank + kFdsToStart + os::kMaxFdsPerMessage);
-    try {
-      if (!std::exchange(bound_, true)) binding_.plan(hello_->binding);
-      program = programs_.find(spawn.program);
-      if (program == nullptr) return "starts an unknown program";
-    } catch (const os::OsError& error) {
-      failure = error;
-    }
-  } else {
-    failure = os::OsError(ECANCELED, "spawn", "the job is ending");
-  }
-
-  std::size_t next = 0;
-  for (const StartRank& rank : spawn.ranks) {
-    try {
-      if (failure) throw *failure;
-      std::vector<os::UniqueFd> own;
-      for (std::size_t i = 0; i < rank.fds.size(); ++i) own.push_back(std::move((*fds)[next++]));
-      start(rank, *program, std::move(own));
-    } catch (const os::OsError& error) {
-      if (rank.reads_stdin && input_) input_->give_up(rank.task);
-      send(StartFailed{rank.task, error.code().value(), error.syscall(), error.subject()});
-    }
-  }
-  if (spawn.last) programs_.forget(spawn.program);
-  return nullptr;
-}
-
-void Agent::start(const StartRank& rank, const Executable& program, std::vector<os::UniqueFd> fds) {
-  const RankNames names{rank.group, rank.rank, rank.node, rank.host.empty() ? host_name() : rank.host};
-  os::FdPair input;
-  if (rank.reads_stdin) input = os::make_pipe();
-
-  os::ProcessSpec spec;
-  spec.path = program.path;
-  spec.args = program.args;
-  spec.environment = runtime::merge_environment(program.environment, rank.environment);
-  spec.directory = program.directory;
-  spec.fds.emplace_back(rank.reads_stdin ? input.first.get() : dev_null_.get(), STDIN_FILENO);
-  for (std::size_t i = 0; i < fds.size(); ++i) spec.fds.emplace_back(fds[i].get(), rank.fds[i]);
-  for (const auto& [fd, number] : passed_fds_) spec.fds.emplace_back(fd.get(), number);
-  std::array<os::UniqueFd, 2> opened;
-  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
-    if (std::ranges::count(rank.fds, fd) > 0) continue;
-    os::UniqueFd& own = opened[static_cast<std::size_t>(fd - STDOUT_FILENO)];
-    spec.fds.emplace_back(output_of(rank, names, fd, own), fd);
-  }
-  spec.new_session = true;
-  spec.die_with_parent = true;
-  spec.ignored_signals = signals_.ignored_in_ranks;
-  spec.blocked_signals = signals_.blocked_in_ranks;
-  spec.soft_files = hello_->soft_files == 0 ? os::unraised_soft_limit() : hello_->soft_files;
-  spec.not_default = &signals_.not_default;
-  spec.cpus = binding_.next();
-  spec.join_fd = cgroup_.joining();
-  if (rank.pretend_host) spec.host_name = rank.host;
-
-  // Everything that can fail comes before start(), so that StartFailed is never sent for a running rank.
-  if (rank.reads_stdin) input_->add(rank.task, std::move(input.second));
-  const pid_t pid = ranks_.start(rank.task, spec);
-  // The MPIR interface has no spawned process groups.
-  if (rank.group == 0) table_.add(rank.rank, pid, program.path);
-  send(Started{rank.task, pid, spec.cpus});
-}
-
-int Agent::output_of(const StartRank& rank, const RankNames& names, int fd, os::UniqueFd& opened) {
-  const OutputMode mode =
-      rank.silent ? OutputMode::discard : (fd == STDERR_FILENO ? hello_->err : hello_->out).mode;
-  if (mode == OutputMode::discard) return dev_null_.get();
-  // Ranks of a spawned process group never inherit it: their output is always joined.
-  if (mode == OutputMode::inherit && rank.group == 0) {
-    if (!refuses_to_wait(fd)) return fd;
-    // Other processes share the open file, so its O_NONBLOCK flag is not changed. If it cannot be opened
-    // again, such as a socket, the agent writes the rank's output to it.
-    opened = open_again(fd, O_WRONLY);
-    if (opened) return opened.get();
-  }
-  opened = output_->open(names, fd);
-  return opened.get();
-}
-
-const char* Agent::handle(const Signal& signal) {
+const char* Agent::handle(const Signal& signal, const Fds&) {
   if (signal.tasks.empty()) ranks_.signal_all(signal.signal);
   for (const std::uint32_t task : signal.tasks) ranks_.signal(task, signal.signal);
   return nullptr;
 }
 
-const char* Agent::handle(const Status& status) {
+const char* Agent::handle(const Status& status, const Fds&) {
   output_->show_status(status.line);
   return nullptr;
 }
 
-// A second End can only shorten the grace period. After the ranks have ended, it limits how long the agent
-// waits for readers of the output.
-const char* Agent::handle(const End& end) {
-  const auto when = os::Reactor::Clock::now() + std::chrono::milliseconds(end.grace_ms);
-  if (phase_ == Phase::serving) {
-    ranks_.end_all();
-    reserve_.clear();
-    phase_ = Phase::ending;
-  } else if (phase_ == Phase::sweeping || phase_ == Phase::draining) {
-    drop_output_at(when);
-    return nullptr;
-  } else if (phase_ != Phase::ending || when >= kill_at_) {
-    return nullptr;
-  }
-  if (ranks_.none_running()) {
-    sweep();
-    return nullptr;
-  }
-  if (kill_timer_ != 0) reactor_.cancel(kill_timer_);
-  kill_at_ = when;
-  kill_timer_ = reactor_.at(when, [this] { kill_ranks(); });
+const char* Agent::handle(SpawnAnswer& answer, const Fds&) {
+  groups_.answer(answer);
   return nullptr;
 }
 
-// Repeats until the pidfds report that all ranks have ended. A rank that runs as another user cannot be
-// signalled now, but perhaps later.
-void Agent::kill_ranks() {
-  kill_timer_ = 0;
-  if (ranks_.none_running()) return;
-  ranks_.signal_all(SIGKILL);
-  cgroup_.kill();
-  kill_timer_ = reactor_.after(kKillAgain, [this] { kill_ranks(); });
+const char* Agent::handle(const BarrierAnswer& answer, const Fds&) {
+  groups_.answer(answer);
+  return nullptr;
+}
+
+const char* Agent::handle(const QueryStatus& query, const Fds&) {
+  reports_.send(groups_.status(query.id));
+  return nullptr;
+}
+
+const char* Agent::handle(const TaskPipes& pipes, Fds fds) {
+  const char* const fault = output_->handle(pipes, std::move(fds));
+  // The next message may contain as many fds.
+  os::make_room_for_fds(os::kMaxFdsPerMessage);
+  return fault;
+}
+
+const char* Agent::handle(const wire::agent::Input& input, const Fds&) {
+  return input_ ? input_->handle(input) : "is input without a reader";
+}
+
+const char* Agent::handle(const End& end, const Fds&) {
+  if (!greeted_) {
+    host_done();
+    return nullptr;
+  }
+  reserve_.clear();
+  starts_.cancel();
+  end_.end(std::chrono::milliseconds(end.grace_ms));
+  return nullptr;
 }
 
 void Agent::on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool ended) {
-  if (phase_ == Phase::abandoned) return;
+  if (end_.phase() == JobEnd::Phase::abandoned) return;
   // If the rank writes to the agent's stdout itself, only its SIGPIPE shows that the reader has gone.
-  if (status.signaled && status.value == SIGPIPE && hello_->out.mode == OutputMode::inherit && !ended &&
+  if (status.signaled && status.value == SIGPIPE && output_->inherits_stdout() && !ended &&
       is_broken(STDOUT_FILENO)) {
     on_output_lost(EPIPE, "stdout");
   }
-  send(Exited{task, status.signaled, status.value, status.core_dumped, ended});
+  reports_.send(Exited{task, status.signaled, status.value, status.core_dumped, ended});
   if (input_) input_->remove(task);
-  if (phase_ == Phase::ending && ranks_.none_running()) sweep();
+  end_.rank_exited();
+}
+
+const char* Agent::on_message_below(std::uint32_t child, std::uint32_t host, Message& message) {
+  if (done_sent_ || end_.phase() == JobEnd::Phase::abandoned) return nullptr;
+  if (const auto* fence = std::get_if<Fence>(&message)) return fences_.fence_of(child, *fence);
+  if (!greeted_) return "came before hello";
+  if (auto* output = std::get_if<wire::agent::Output>(&message))
+    return output_->handle(host, std::move(*output));
+  if (const auto* readers = std::get_if<InputReaders>(&message))
+    return input_ ? input_->handle(host, *readers) : nullptr;
+  if (const auto* credit = std::get_if<Credit>(&message))
+    return input_ ? input_->handle(host, *credit) : nullptr;
+  return "is not for this host";
+}
+
+void Agent::on_host_lost(std::uint32_t host) {
+  if (output_) output_->lose_host(host);
+  if (input_) input_->lose_host(host);
+}
+
+// In the way of complain(), without its prefix: the line has the name of its host.
+void Agent::on_child_stderr(const std::string& line) { print_line(line); }
+
+std::string Agent::on_release(std::uint32_t group, std::uint64_t number, const std::string& keys) {
+  const HostedGroup* const hosted = groups_.find(group);
+  return hosted == nullptr ? std::string() : hosted->server->finish_fence(number, keys);
 }
 
 void Agent::on_output_lost(int error, const std::string& subject) {
-  if (phase_ != Phase::abandoned) send(OutputLost{error, subject});
+  reports_.send(OutputLost{error, subject});
 }
 
-void Agent::on_printed() {
-  if (phase_ != Phase::abandoned) send(Printed{});
+void Agent::on_printed() { reports_.send(Printed{}); }
+
+void Agent::host_done() {
+  if (end_.phase() == JobEnd::Phase::abandoned) return reactor_.stop();
+  done_sent_ = true;
+  exit_code_ = 0;
+  reports_.send(Done{});
+  stop_when_sent();
 }
 
-void Agent::sweep() {
-  phase_ = Phase::sweeping;
-  if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
-  cgroup_.kill();
-  descendants_.end([this] {
-    phase_ = Phase::draining;
-    output_->show_status({});
-    if (drops_output_) output_->drop();
-    output_->drain([this] { finish(); });
-  });
-}
-
-void Agent::drop_output_at(os::Reactor::Clock::time_point when) {
-  reactor_.at(when, [this] {
-    drops_output_ = true;
-    if (phase_ != Phase::draining) return;
-    output_->drop();
-    finish();
-  });
-}
-
-void Agent::finish() {
-  if (phase_ == Phase::draining) {
-    phase_ = Phase::finished;
-    exit_code_ = 0;
-    send(Done{});
-  }
-  if (launcher_.flushed()) {
-    reactor_.stop();
-  } else {
-    reactor_.after(kFlushCheck, [this] { finish(); });
-  }
-}
-
-void Agent::on_message_end(int error) {
-  // If the launcher was killed, no message is needed.
-  if (error != 0 && error != ECONNRESET)
-    complain("the launcher's socket: %s; ending all ranks", std::strerror(error));
-  abandon();
+void Agent::stop_when_sent() {
+  if (router_.unsent() == 0) return reactor_.stop();
+  reactor_.after(kFlushCheck, [this] { stop_when_sent(); });
 }
 
 void Agent::abandon() {
-  if (phase_ == Phase::finished) {
-    reactor_.stop();
-    return;
-  }
-  if (phase_ == Phase::abandoned) return;
-  phase_ = Phase::abandoned;
+  if (done_sent_) return reactor_.stop();
   reserve_.clear();
-  if (kill_timer_ != 0) reactor_.cancel(std::exchange(kill_timer_, 0));
-  kill_ranks();
-  cgroup_.kill();
+  reports_.stop();
+  starts_.stop();
+  router_.drop_children();
+  end_.abandon();
   input_.reset();
-  if (output_) output_->drop();
-  reactor_.after(kAbandonLimit, [this] { reactor_.stop(); });
-  descendants_.end([this] { reactor_.stop(); });
 }
-
-void Agent::send(const Message& message) { launcher_.send(encode(message)); }
 
 }  // namespace wireup::agent

@@ -1,112 +1,116 @@
-// The agent between its launcher and the ranks. It handles the launcher's messages and ends the job in
-// phases:
+// The agent of one host: it receives messages of the launch's tree, and has the parts that carry them out.
 //
-//   serving    until the launcher sends End
-//   ending     ranks have received TERM, and receive KILL after the grace period
-//   sweeping   no rank runs; the agent kills the processes that they left
-//   draining   no process is left; the agent writes the rest of their output
-//   finished   the agent has sent Done
-//   abandoned  the launcher has gone; the agent kills everything at once and does not wait for output
+//   Router    the links of the tree
+//   Fences    barriers over hosts
+//   Reports   what goes to the launcher, in order
+//   Groups    the process groups with their PMI servers
+//   Starts    the ranks that are to be started
+//   Ranks     the ranks that run
+//   Output, Input   their standard streams
+//   JobEnd    the end of the job
 //
-// Threads: the reactor's.
+// If the launcher sends an invalid message or is gone, if the guard is gone, or after an exception, the agent
+// abandons the job. Threads: the reactor's.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "os/fd.h"
-#include "os/message_socket.h"
 #include "os/reactor.h"
-#include "tools/agent/binding.h"
 #include "tools/agent/cgroup.h"
-#include "tools/agent/descendants.h"
+#include "tools/agent/fences.h"
+#include "tools/agent/groups.h"
 #include "tools/agent/guard.h"
 #include "tools/agent/input.h"
-#include "tools/agent/mpir.h"
+#include "tools/agent/job_end.h"
 #include "tools/agent/output.h"
-#include "tools/agent/programs.h"
 #include "tools/agent/ranks.h"
+#include "tools/agent/reports.h"
+#include "tools/agent/router.h"
+#include "tools/agent/starts.h"
 #include "wire/agent_messages.h"
 
 namespace wireup::agent {
 
-class Agent final : os::MessageSocketObserver, RanksObserver, OutputObserver {
+class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages, OutputObserver {
  public:
-  struct Signals {
-    sigset_t ignored_in_ranks;
-    sigset_t blocked_in_ranks;
-    sigset_t not_default;  // in this process; does not change
-  };
-
   // Throws OsError.
-  Agent(os::Reactor& reactor, pid_t guard, os::UniqueFd launcher, const Signals& signals, Cgroup& cgroup);
+  Agent(os::Reactor& reactor, pid_t guard, ParentFds parent, const Signals& signals, Cgroup& cgroup,
+        FolderNote& folder);
   ~Agent() override;
 
   // Runs until the job has ended. Returns the exit code.
   int run();
 
  private:
-  // With this many socket folders the agent forgets those that no longer exist. The next check comes at twice
-  // the number that is left.
-  static constexpr std::size_t kFoldersToCheck = 64;
+  using Fds = std::optional<std::vector<os::UniqueFd>>;
 
-  enum class Phase { serving, ending, sweeping, draining, finished, abandoned };
-
-  void on_message(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
-  void on_message_end(int error) override;
+  void on_message(wire::agent::Message& message, Fds fds) override;
+  void on_invalid(const char* fault) override;
+  void on_parent_gone(const std::string& fault) override;
+  const char* on_message_below(std::uint32_t child, std::uint32_t host,
+                               wire::agent::Message& message) override;
+  void on_host_lost(std::uint32_t host) override;
+  void on_child_gone() override { end_.child_gone(); }
+  void on_child_stderr(const std::string& line) override;
+  std::string on_release(std::uint32_t group, std::uint64_t number, const std::string& keys) override;
+  void send_to(std::uint32_t host, wire::agent::Message message) override { router_.send_to(host, message); }
   void on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool ended) override;
   void on_output_lost(int error, const std::string& subject) override;
   void on_printed() override;
 
   // Each returns what is wrong with the message, or nullptr.
-  const char* handle(wire::agent::Hello& hello);
-  const char* handle(const wire::agent::PassFds& pass, std::optional<std::vector<os::UniqueFd>> fds);
-  const char* handle(wire::agent::SocketFolder& folder);
-  const char* handle(wire::agent::Program& program);
-  const char* handle(wire::agent::Start& spawn, std::optional<std::vector<os::UniqueFd>> fds);
-  const char* handle(const wire::agent::Signal& signal);
-  const char* handle(const wire::agent::Status& status);
-  const char* handle(const wire::agent::End& end);
+  const char* handle(wire::agent::Hello& hello, const Fds&);
+  const char* handle(const wire::agent::PassFds& pass, Fds fds) { return starts_.pass(pass, std::move(fds)); }
+  const char* handle(wire::agent::StartHost& start, const Fds&) {
+    return router_.start_host(std::move(start));
+  }
+  const char* handle(wire::agent::Group& group, const Fds&);
+  const char* handle(const wire::agent::ForgetGroup& forget, const Fds&);
+  const char* handle(const wire::agent::AdoptRank& adopt, Fds fds) {
+    return groups_.adopt(adopt, std::move(fds));
+  }
+  const char* handle(wire::agent::Program& program, const Fds&) { return starts_.add(program); }
+  const char* handle(const wire::agent::ForgetProgram& forget, const Fds&);
+  const char* handle(wire::agent::Start& start, Fds fds) { return starts_.add(start, std::move(fds)); }
+  const char* handle(const wire::agent::Signal& signal, const Fds&);
+  const char* handle(const wire::agent::End& end, const Fds&);
+  const char* handle(const wire::agent::Status& status, const Fds&);
+  const char* handle(const wire::agent::Depart& depart, const Fds&) { return groups_.depart(depart); }
+  const char* handle(wire::agent::SpawnAnswer& answer, const Fds&);
+  const char* handle(wire::agent::NameAnswer& answer, const Fds&) { return groups_.answer(answer); }
+  const char* handle(const wire::agent::BarrierAnswer& answer, const Fds&);
+  const char* handle(const wire::agent::QueryStatus& query, const Fds&);
+  const char* handle(const wire::agent::Release& release, const Fds&) { return fences_.release(release); }
+  const char* handle(const wire::agent::TaskPipes& pipes, Fds fds);
+  const char* handle(const wire::agent::CloseOutput& close, const Fds&) { return output_->handle(close); }
+  const char* handle(const wire::agent::Credit& credit, const Fds&) { return output_->handle(credit); }
+  const char* handle(const wire::agent::Input& input, const Fds&);
 
-  void start(const wire::agent::StartRank& rank, const Executable& program, std::vector<os::UniqueFd> fds);
-  // The fd for the rank's stdout or stderr. If it was opened for this, `opened` owns it.
-  int output_of(const wire::agent::StartRank& rank, const RankNames& names, int fd, os::UniqueFd& opened);
-  void send(const wire::agent::Message& message);
-  void kill_ranks();
-  void sweep();
-  void drop_output_at(os::Reactor::Clock::time_point when);
-  void finish();
+  void host_done();
+  void stop_when_sent();
   void abandon();
 
   os::Reactor& reactor_;
-  Signals signals_;
   Cgroup& cgroup_;
   os::UniqueFd dev_null_;
   std::vector<os::UniqueFd> reserve_;
-  std::optional<wire::agent::Hello> hello_;
-  std::vector<std::pair<os::UniqueFd, std::int32_t>> passed_fds_;  // the agent's fd, and its number in ranks
-  bool passed_fds_lost_ = false;                                   // some exceeded the limit of open files
-  std::vector<std::string> socket_folders_;
-  std::size_t folders_to_check_ = kFoldersToCheck;
-  Programs programs_;
+  bool greeted_ = false;
+  Router router_;
+  Fences fences_;
+  Reports reports_;
   Ranks ranks_;
-  ProcessTable table_;
-  Descendants descendants_;
+  Groups groups_;
   std::unique_ptr<Output> output_;
   std::unique_ptr<Input> input_;  // exists while ranks read stdin
-  Binding binding_;
-  bool bound_ = false;  // binding_.plan() has been called
-  Phase phase_ = Phase::serving;
-  os::Reactor::TimerId kill_timer_ = 0;
-  os::Reactor::Clock::time_point kill_at_;
-  bool drops_output_ = false;
+  Starts starts_;
+  JobEnd end_;
+  bool done_sent_ = false;
   int exit_code_ = 1;
-  os::MessageSocket launcher_;
   GuardWatch guard_;
 };
 

@@ -23,7 +23,8 @@ constexpr std::chrono::milliseconds kLookDelay{20};
 
 }  // namespace
 
-Descendants::Descendants(os::Reactor& reactor, const Ranks& ranks) : reactor_(reactor), ranks_(ranks) {
+Descendants::Descendants(os::Reactor& reactor, const Ranks& ranks, const Router& router)
+    : reactor_(reactor), ranks_(ranks), router_(router) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
@@ -68,8 +69,8 @@ void Descendants::look() {
   const bool any_left = reap();
   if (!done_) return;
   if (any_left) {
-    kill_children();
-    if (!killed_.empty() || !ranks_.none_running()) {
+    const bool commands = kill_children();
+    if (commands || !killed_.empty() || !ranks_.none_running()) {
       look_later(kLookDelay);
       return;
     }
@@ -85,8 +86,8 @@ bool Descendants::reap() {
       return false;
     }
     if (info.si_pid == 0) return true;
-    if (ranks_.is_rank(info.si_pid)) {
-      // waitid(2) returns this rank again, and no other zombie, until Ranks has reaped it.
+    if (is_kept(info.si_pid)) {
+      // waitid(2) returns this process again, and no other zombie, until it has been reaped.
       if (timer_ == 0 && !done_) look_later(kReapDelay);
       return true;
     }
@@ -95,10 +96,13 @@ bool Descendants::reap() {
   }
 }
 
-void Descendants::kill_children() {
+bool Descendants::kill_children() {
+  bool commands = false;
   for (const pid_t pid : children()) {
-    if (!ranks_.is_rank(pid) && !killed_.contains(pid) && ::kill(pid, SIGKILL) == 0) killed_.insert(pid);
+    commands = commands || router_.is_command(pid);
+    if (!is_kept(pid) && !killed_.contains(pid) && ::kill(pid, SIGKILL) == 0) killed_.insert(pid);
   }
+  return commands;
 }
 
 }  // namespace wireup::agent

@@ -1,16 +1,22 @@
 #include "tools/agent/guard.h"
 
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <ctime>
+#include <new>
 
 #include "os/error.h"
+#include "os/private_directory.h"
 #include "tools/agent/children.h"
 #include "wire/agent_messages.h"
 
@@ -55,7 +61,7 @@ bool still_stopped(pid_t agent) {
   ::_exit(1);
 }
 
-[[noreturn]] void guard(pid_t agent, const Cgroup& cgroup) {
+[[noreturn]] void guard(pid_t agent, const Cgroup& cgroup, const FolderNote& folder) {
   // Only the agent may hold its fds, so that their peers notice when it ends.
   close_all_fds();
   bool stopped = false;
@@ -77,6 +83,8 @@ bool still_stopped(pid_t agent) {
     ::waitid(P_PID, static_cast<id_t>(info.si_pid), &reaped, WEXITED | WNOHANG);
     if (reaped.si_pid != agent) continue;
     sweep(cgroup);
+    // If the agent has removed it, this does nothing.
+    os::remove_dead_directory(folder.path());
     if (stopped) ::_exit(wire::agent::kExitStopped);
     end_like(reaped);
   }
@@ -84,7 +92,28 @@ bool still_stopped(pid_t agent) {
 
 }  // namespace
 
-pid_t start_guard(const Cgroup& cgroup) {
+struct FolderNote::Memory {
+  std::atomic<std::size_t> size;  // set after the text; 0: no path
+  std::array<char, 256> text;     // the path of a unix socket is shorter (sockaddr_un)
+};
+
+FolderNote::FolderNote() {
+  void* memory = ::mmap(nullptr, sizeof(Memory), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw os::OsError::last("mmap");
+  memory_ = new (memory) Memory{};
+}
+
+FolderNote::~FolderNote() { ::munmap(memory_, sizeof(Memory)); }
+
+void FolderNote::set(const std::string& path) {
+  const std::size_t size = std::min(path.size(), memory_->text.size());
+  std::copy_n(path.begin(), size, memory_->text.begin());
+  memory_->size = size;
+}
+
+std::string FolderNote::path() const { return {memory_->text.data(), memory_->size}; }
+
+pid_t start_guard(const Cgroup& cgroup, const FolderNote& folder) {
   // If the wireup command, guard and agent were all stopped, and the command is then killed, SIGCONT
   // continues the guard, which then kills the agent.
   if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
@@ -92,7 +121,7 @@ pid_t start_guard(const Cgroup& cgroup) {
   const pid_t self = ::getpid();
   const pid_t agent = ::fork();
   if (agent < 0) throw os::OsError::last("fork");
-  if (agent > 0) guard(agent, cgroup);
+  if (agent > 0) guard(agent, cgroup, folder);
   // If the guard ends, SIGCONT continues a stopped agent, which then notices it.
   if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
   if (::getppid() != self) throw os::OsError(ESRCH, "getppid");

@@ -5,6 +5,8 @@
 // the agent. It also kills an agent that a signal has stopped, because a stopped agent blocks every rank. If
 // the guard is killed, the kernel continues a stopped agent, and the agent ends the job (GuardWatch).
 //
+// Then it removes the agent's private folder.
+//
 // Limits: if agent and guard are killed at the same time, only the ranks die. Processes that run as another
 // user cannot be killed.
 #pragma once
@@ -12,6 +14,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <string>
 
 #include "os/fd.h"
 #include "os/reactor.h"
@@ -19,10 +22,28 @@
 
 namespace wireup::agent {
 
+// The path of the agent's private folder, in memory that agent and guard share.
+class FolderNote {
+ public:
+  FolderNote();  // throws OsError
+  ~FolderNote();
+  FolderNote(const FolderNote&) = delete;
+  FolderNote& operator=(const FolderNote&) = delete;
+
+  // Once. A path of a private folder is short enough for the memory (os/private_directory.h).
+  void set(const std::string& path);
+  // Empty before set().
+  std::string path() const;
+
+ private:
+  struct Memory;
+  Memory* memory_;
+};
+
 // Forks. Returns in the child, which is the agent, with the guard's process id. The parent is the guard: it
-// never returns, removes the job's cgroup, and exits. Call it before other threads or files exist. Throws
-// OsError.
-pid_t start_guard(const Cgroup& cgroup);
+// never returns, removes the job's cgroup and the agent's private folder, and exits. Call it before other
+// threads or files exist. Throws OsError.
+pid_t start_guard(const Cgroup& cgroup, const FolderNote& folder);
 
 // Calls `gone` in the agent when the guard has ended. The constructor throws OsError, also if the guard has
 // ended already. Threads: the reactor's.

@@ -1,12 +1,18 @@
 // wireup-agent: a launcher starts it with its own stdin, stdout and stderr, and with a seqpacket socket to
-// itself as fd 3. wire/agent_messages.h describes the messages and the exit codes.
+// itself as fd 3. On another host it is started as `wireup-agent link`: its stdin and stdout are the link to
+// its parent; another word, `same-host`, follows if that parent is on this host. wire/agent_messages.h
+// describes the messages and the exit codes.
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <utility>
 
 #include "os/caller.h"
 #include "os/error.h"
@@ -27,6 +33,28 @@ bool is_seqpacket(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
+// Takes stdin and stdout for the link, and puts /dev/null in their place. Closes all other fds but stderr: a
+// staged agent is still open as one of them.
+wireup::agent::ParentFds take_stdio(bool same_host) {
+  ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+  wireup::os::fill_standard_fds();
+  wireup::agent::ParentFds link{wireup::os::duplicate(STDIN_FILENO), wireup::os::duplicate(STDOUT_FILENO),
+                                same_host};
+  const wireup::os::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null || ::dup2(null.get(), STDIN_FILENO) < 0 || ::dup2(null.get(), STDOUT_FILENO) < 0)
+    throw wireup::os::OsError::last("open", "/dev/null");
+  // A staged agent is executed by its fd, whose number would be its name.
+  ::prctl(PR_SET_NAME, "wireup-agent");
+  return link;
+}
+
+wireup::agent::ParentFds take_socket() {
+  wireup::os::UniqueFd launcher(kLauncherFd);
+  ::fcntl(kLauncherFd, F_SETFD, FD_CLOEXEC);
+  wireup::os::fill_standard_fds();
+  return {std::move(launcher)};
+}
+
 // The agent is in the launcher's POSIX process group, so it receives the terminal's signals. It ignores them,
 // because the launcher decides which signals the ranks receive. It ends when its socket closes. Keeps
 // `not_default` up to date, the set of signals whose action is not the default.
@@ -43,26 +71,28 @@ void ignore_signals(sigset_t& not_default) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  const bool linked = argc >= 2 && std::strcmp(argv[1], "link") == 0 && ::isatty(STDIN_FILENO) == 0;
+  const bool same_host = argc == 3 && std::strcmp(argv[2], "same-host") == 0;
   sigset_t not_default = wireup::os::ignored_signals();
   const sigset_t ignored = not_default;
   sigset_t blocked;
   sigemptyset(&blocked);
-  if (!is_seqpacket(kLauncherFd)) {
+  if (!linked && !is_seqpacket(kLauncherFd)) {
     std::fputs(
         "wireup-agent: started by wireup launchers to look after a job's ranks; not to be run by hand\n",
         stderr);
     return wireup::wire::agent::kExitNoLauncher;
   }
   try {
-    wireup::os::UniqueFd launcher(kLauncherFd);
-    ::fcntl(kLauncherFd, F_SETFD, FD_CLOEXEC);
-    wireup::os::fill_standard_fds();
+    wireup::agent::ParentFds parent = linked ? take_stdio(same_host) : take_socket();
     ignore_signals(not_default);
     wireup::agent::Cgroup cgroup;
-    const pid_t guard = wireup::agent::start_guard(cgroup);
+    wireup::agent::FolderNote folder;
+    const pid_t guard = wireup::agent::start_guard(cgroup, folder);
     wireup::os::Reactor reactor;
-    wireup::agent::Agent agent(reactor, guard, std::move(launcher), {ignored, blocked, not_default}, cgroup);
+    wireup::agent::Agent agent(reactor, guard, std::move(parent), {ignored, blocked, not_default}, cgroup,
+                               folder);
     return agent.run();
   } catch (const std::exception& error) {
     wireup::agent::complain("%s", error.what());

@@ -1,14 +1,15 @@
 #include "tools/agent/output.h"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "os/error.h"
 
@@ -17,105 +18,17 @@ namespace {
 
 using wire::agent::OutputMode;
 
-std::int64_t seconds_now() {
-  using namespace std::chrono;
-  return duration_cast<seconds>(system_clock::now().time_since_epoch()).count();
-}
+// For people.
+constexpr const char* kTaskPipes = "the pipes of ranks";
 
 }  // namespace
 
-// One pipe of one rank. Splits the bytes into lines for its sink.
-class OutputStream final : public os::Handler, public LineSource {
- public:
-  OutputStream(Output& output, std::shared_ptr<Sink> sink, const RankNames& names, os::UniqueFd pipe)
-      : output_(output), sink_(std::move(sink)), pipe_(std::move(pipe)) {
-    if (mentions(output.label_of(names), 't')) {
-      names_ = names;
-    } else {
-      label_ = expand(output.label_of(names), names, 0);
-    }
-    os::set_nonblocking(pipe_.get(), true);
-  }
-  ~OutputStream() override { watch(false); }
-
-  const std::shared_ptr<Sink>& sink() const { return sink_; }
-  int fd() const { return pipe_.get(); }
-
-  void watch(bool on) {
-    if (on == watched_) return;
-    if (on) {
-      output_.reactor_.add(fd(), EPOLLIN, *this);
-    } else {
-      output_.reactor_.remove(fd(), *this);
-    }
-    watched_ = on;
-  }
-
-  // Returns whether the last line has not ended.
-  bool feed(std::string_view bytes) {
-    last_ = os::Reactor::Clock::now();
-    const std::size_t end = bytes.rfind('\n') + 1;
-    if (end != 0) {
-      const std::string_view lines = bytes.substr(0, end);
-      if (partial_.empty()) {
-        sink_->append(*this, lines);
-      } else {
-        partial_ += lines;
-        sink_->append(*this, std::exchange(partial_, {}));
-      }
-      begun_ = false;
-    }
-    if (partial_.empty()) since_ = last_;
-    partial_ += bytes.substr(end);
-    if (partial_.size() >= kMaxLine) write_partial();
-    return begun_ || !partial_.empty();
-  }
-
-  // Writes the beginning of the line, and lets other sources cut it.
-  void write_and_release() {
-    write_partial();
-    sink_->release(*this);
-    begun_ = false;
-  }
-
-  void end() {
-    write_partial();
-    sink_->end(*this);
-  }
-
-  // When the beginning of the line has waited long enough, or the stream has been silent long enough.
-  os::Reactor::Clock::time_point due() const { return (partial_.empty() ? last_ : since_) + kPartialDelay; }
-
-  bool waiting = false;  // in Output::waiting_
-
- private:
-  void on_ready(std::uint32_t) override { output_.on_stream_ready(*this); }
-
-  void append_label(std::string& out) const override {
-    out += names_ ? expand(output_.label_of(*names_), *names_, seconds_now()) : label_;
-  }
-
-  void write_partial() {
-    if (partial_.empty()) return;
-    sink_->append(*this, std::exchange(partial_, {}));
-    begun_ = true;
-  }
-
-  Output& output_;
-  std::shared_ptr<Sink> sink_;
-  std::string label_;
-  std::optional<RankNames> names_;  // if the label contains the time
-  os::UniqueFd pipe_;
-  std::string partial_;
-  bool begun_ = false;  // a part of the line has been written
-  bool watched_ = false;
-  os::Reactor::Clock::time_point last_;   // of the last read
-  os::Reactor::Clock::time_point since_;  // of the first byte of partial_
-};
-
-Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObserver& observer)
+Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, HostMessages& hosts,
+               OutputObserver& observer)
     : reactor_(reactor),
+      hosts_(hosts),
       observer_(observer),
+      own_host_(plans.host == wire::agent::kOwnHost),
       out_(plans.out),
       err_(plans.err),
       label_(plans.label),
@@ -130,17 +43,28 @@ Output::Output(os::Reactor& reactor, const wire::agent::Hello& plans, OutputObse
 // Makes the sink at the first call.
 std::shared_ptr<Sink> Output::joined(int fd) {
   std::shared_ptr<Sink>& sink = fd == STDERR_FILENO ? stderr_ : stdout_;
+  if (!sink) sink = make_joined(fd);
+  if (own_host_ && fd == STDERR_FILENO) terminal_ = static_cast<FdSink*>(sink.get());
+  return sink;
+}
+
+std::shared_ptr<Sink> Output::make_joined(int fd) {
+  if (!own_host_) return make_link(static_cast<std::uint32_t>(fd), -1, !label_.empty());
   const std::shared_ptr<Sink>& other = fd == STDERR_FILENO ? stdout_ : stderr_;
-  if (!sink && other && same_stream(STDOUT_FILENO, STDERR_FILENO)) sink = other;
-  if (!sink) {
-    sink = std::make_shared<Sink>(reactor_, fd, fd == STDERR_FILENO ? "stderr" : "stdout", !label_.empty(),
+  if (other && same_stream(STDOUT_FILENO, STDERR_FILENO)) return other;
+  return std::make_shared<FdSink>(reactor_, fd, fd == STDERR_FILENO ? "stderr" : "stdout", !label_.empty(),
                                   static_cast<SinkObserver&>(*this));
-  }
+}
+
+std::shared_ptr<Sink> Output::make_link(std::uint32_t stream, std::int64_t task, bool labelled) {
+  auto sink = std::make_shared<LinkSink>(hosts_, stream, task, labelled, static_cast<SinkObserver&>(*this));
+  links_[{stream, task}] = sink;
   return sink;
 }
 
 Output::~Output() {
-  if (partial_timer_ != 0) reactor_.cancel(partial_timer_);
+  reactor_.cancel(partial_timer_);
+  reactor_.cancel(credit_timer_);
 }
 
 const wire::agent::OutputPlan& Output::plan(int fd) const { return fd == STDERR_FILENO ? err_ : out_; }
@@ -148,6 +72,15 @@ const wire::agent::OutputPlan& Output::plan(int fd) const { return fd == STDERR_
 os::UniqueFd Output::open(const RankNames& names, int fd) {
   if (plan(fd).mode == OutputMode::file) return open_file(names, plan(fd).file);
   return open_stream(names, joined(fd));
+}
+
+os::UniqueFd Output::open_task(std::uint32_t task, int fd) {
+  os::FdPair pipe = os::make_pipe();
+  add(std::make_unique<PipeStream>(reactor_, static_cast<PipeStreamOwner&>(*this),
+                                   make_link(static_cast<std::uint32_t>(fd), task, false),
+                                   std::move(pipe.first)))
+      .watch(true);
+  return std::move(pipe.second);
 }
 
 os::UniqueFd Output::open_file(const RankNames& names, const std::string& pattern) {
@@ -183,7 +116,7 @@ os::UniqueFd Output::open_file(const RankNames& names, const std::string& patter
   // it.
   const bool stays = shared || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode);
   auto sink =
-      std::make_shared<Sink>(reactor_, std::move(file), name, true, static_cast<SinkObserver&>(*this));
+      std::make_shared<FdSink>(reactor_, std::move(file), name, true, static_cast<SinkObserver&>(*this));
   if (stays) file_sinks_.emplace(name, sink);
   return open_stream(names, std::move(sink));
 }
@@ -192,14 +125,20 @@ os::UniqueFd Output::open_stream(const RankNames& names, std::shared_ptr<Sink> s
   os::FdPair pipe = os::make_pipe();
   // If the sink is broken, the rank gets a pipe without a reader.
   if (sink->broken()) return std::move(pipe.second);
-  auto stream = std::make_unique<OutputStream>(*this, std::move(sink), names, std::move(pipe.first));
-  stream->watch(true);
-  streams_.emplace(stream.get(), std::move(stream));
+  add(std::make_unique<PipeStream>(reactor_, static_cast<PipeStreamOwner&>(*this), std::move(sink),
+                                   std::move(pipe.first), names.group == 0 ? label_ : spawned_label_, names))
+      .watch(true);
   return std::move(pipe.second);
 }
 
+OutputStream& Output::add(std::unique_ptr<OutputStream> stream) {
+  OutputStream& added = *stream;
+  streams_.emplace(&added, std::move(stream));
+  return added;
+}
+
 void Output::show_status(std::string_view line) {
-  if (stderr_) stderr_->show_status(line);
+  if (terminal_ != nullptr) terminal_->show_status(line);
 }
 
 void Output::drain(std::function<void()> done) {
@@ -208,14 +147,119 @@ void Output::drain(std::function<void()> done) {
 }
 
 void Output::drop() {
+  dropped_ = true;
   drained_ = nullptr;
   partial_.clear();
   waiting_.clear();
+  lanes_.clear();
   streams_.clear();
   for (const auto& sink : {stdout_, stderr_}) {
     if (sink) sink->drop();
   }
   for (const auto& [name, sink] : file_sinks_) sink->drop();
+  for (const auto& [key, sink] : links_) sink->drop();
+}
+
+const char* Output::handle(std::uint32_t host, wire::agent::Output output) {
+  if (!own_host_) return "is not for this host";
+  if (dropped_) return nullptr;
+  const Lane lane{host, output.stream, output.task};
+  if (!lanes_.contains(lane)) {
+    if (lane.task >= 0) return "is output of a task without a pipe";
+    if (lane.stream != STDOUT_FILENO && lane.stream != STDERR_FILENO) return "is output of an unknown stream";
+    const int fd = static_cast<int>(lane.stream);
+    const OutputMode mode = plan(fd).mode;
+    if (mode != OutputMode::inherit && mode != OutputMode::merge) return "is output that is not for host 0";
+    if (const auto sink = joined(fd); sink->broken()) {
+      close_lane(lane, sink->error());
+    } else {
+      add_lane(lane, sink);
+    }
+  }
+  HostStream* const stream = lanes_[lane];
+  // It was sent before the host received CloseOutput.
+  if (stream == nullptr) return nullptr;
+  if (!stream->push(std::move(output))) return "is output without credit, or ends no line";
+  read_pushed(*stream);
+  return nullptr;
+}
+
+const char* Output::handle(const wire::agent::TaskPipes& pipes,
+                           std::optional<std::vector<os::UniqueFd>> fds) {
+  if (!own_host_ || pipes.host == wire::agent::kOwnHost) return "is not for this host";
+  if (pipes.stream != STDOUT_FILENO && pipes.stream != STDERR_FILENO) return "names an unknown stream";
+  if (fds && fds->size() != pipes.tasks.size()) return "has not the fds that it names";
+  for (std::size_t i = 0; i < pipes.tasks.size(); ++i) {
+    const Lane lane{pipes.host, pipes.stream, pipes.tasks[i]};
+    if (lanes_.contains(lane)) return "names a pipe twice";
+    if (!fds) {
+      close_lane(lane, EMFILE);
+      continue;
+    }
+    add_lane(lane, std::make_shared<FdSink>(reactor_, std::move((*fds)[i]), std::string(), false,
+                                            static_cast<SinkObserver&>(*this)));
+  }
+  if (!fds && lost_.insert(kTaskPipes).second) observer_.on_output_lost(EMFILE, kTaskPipes);
+  return nullptr;
+}
+
+void Output::add_lane(const Lane& lane, std::shared_ptr<Sink> sink) {
+  auto stream = std::make_unique<HostStream>(static_cast<HostStreamOwner&>(*this), std::move(sink), lane);
+  lanes_[lane] = stream.get();
+  add(std::move(stream));
+}
+
+void Output::lose_host(std::uint32_t host) {
+  std::vector<HostStream*> lost;
+  for (const auto& [lane, stream] : lanes_) {
+    if (lane.host == host && stream != nullptr) lost.push_back(stream);
+  }
+  for (HostStream* const stream : lost) {
+    // One before it may have shown that the sink is broken, which ends all its streams.
+    if (!streams_.contains(stream)) continue;
+    stream->push_end();
+    read_pushed(*stream);
+  }
+  std::erase_if(lanes_, [host](const auto& entry) { return entry.first.host == host && !entry.second; });
+}
+
+const char* Output::handle(const wire::agent::Credit& credit) {
+  const auto link = links_.find({credit.stream, credit.task});
+  if (link == links_.end()) return "acknowledges an unknown stream";
+  return link->second->acknowledge(credit.bytes) ? nullptr : "acknowledges more than was sent";
+}
+
+const char* Output::handle(const wire::agent::CloseOutput& close) {
+  const auto link = links_.find({close.stream, close.task});
+  if (link == links_.end() || close.error == 0) return "closes an unknown stream";
+  link->second->refuse(close.error);
+  return nullptr;
+}
+
+void Output::on_stream_credit(const Lane& lane) {
+  owed_.insert(lane);
+  // In the next turn, together with what else is written in this one.
+  if (credit_timer_ != 0) return;
+  credit_timer_ = reactor_.after(os::Reactor::Clock::duration::zero(), [this] { send_credits(); });
+}
+
+void Output::send_credits() {
+  credit_timer_ = 0;
+  for (const Lane& lane : std::exchange(owed_, {})) {
+    const auto entry = lanes_.find(lane);
+    if (entry != lanes_.end() && entry->second != nullptr) send_credit(*entry->second);
+  }
+}
+
+void Output::send_credit(HostStream& stream) {
+  const Lane& lane = *stream.lane();
+  const std::uint32_t bytes = stream.take_credit();
+  if (bytes > 0) hosts_.send_to(lane.host, wire::agent::Credit{lane.stream, lane.task, bytes});
+}
+
+void Output::close_lane(const Lane& lane, int error) {
+  lanes_[lane] = nullptr;
+  hosts_.send_to(lane.host, wire::agent::CloseOutput{lane.stream, lane.task, error});
 }
 
 void Output::on_stream_ready(OutputStream& stream) {
@@ -225,33 +269,43 @@ void Output::on_stream_ready(OutputStream& stream) {
 bool Output::may_read(OutputStream& stream) {
   const Sink& sink = *stream.sink();
   if (!sink.blocked() && !sink.held_from(stream)) return true;
-  stream.watch(false);
-  if (!std::exchange(stream.waiting, true)) waiting_[&sink].push_back(&stream);
+  wait(stream);
   return false;
+}
+
+void Output::wait(OutputStream& stream) {
+  stream.watch(false);
+  if (!std::exchange(stream.waiting, true)) waiting_[stream.sink().get()].push_back(&stream);
 }
 
 void Output::read_some(OutputStream& stream) {
   // The stream may be destroyed, and with it the last reference to its sink.
   const std::shared_ptr<Sink> sink = stream.sink();
-  const ssize_t size = ::read(stream.fd(), buffer_.data(), buffer_.size());
-  if (size > 0) {
-    if (stream.feed({buffer_.data(), static_cast<std::size_t>(size)})) {
-      expect_rest(stream);
-    } else {
+  switch (stream.read(buffer_, drained_ != nullptr)) {
+    case OutputStream::Result::nothing:
+      return;
+    case OutputStream::Result::lines:
       partial_.erase(&stream);
-    }
-  } else if (size < 0 && (errno == EINTR || (errno == EAGAIN && !drained_))) {
-    return;
-  } else {
-    stream.end();
-    forget(stream);
-    streams_.erase(&stream);
+      break;
+    case OutputStream::Result::in_line:
+      expect_rest(stream);
+      break;
+    case OutputStream::Result::end:
+      end(stream);
+      break;
   }
   written(sink);
 }
 
+void Output::read_pushed(HostStream& stream) {
+  if (drained_) return reactor_.post([this] { drain_some(); });
+  if (stream.waiting) return;
+  while (streams_.contains(&stream) && stream.has_more() && may_read(stream)) read_some(stream);
+}
+
 void Output::written(const std::shared_ptr<Sink>& sink) {
-  if (sink == stderr_ && sink->printed() && !std::exchange(reported_printed_, true)) observer_.on_printed();
+  if (sink.get() == terminal_ && terminal_->printed() && !std::exchange(reported_printed_, true))
+    observer_.on_printed();
   sink->flush();
   if (sink->broken()) {
     close_streams_of(*sink);
@@ -261,6 +315,8 @@ void Output::written(const std::shared_ptr<Sink>& sink) {
 }
 
 void Output::on_sink_ready(Sink& sink) {
+  // Its last stream may end.
+  const std::shared_ptr<Sink> keep = sink.shared_from_this();
   if (sink.broken()) {
     close_streams_of(sink);
   } else {
@@ -286,26 +342,39 @@ void Output::serve_waiting(Sink& sink) {
     stream->waiting = false;
     const std::shared_ptr<Sink> keep = stream->sink();
     read_some(*stream);
-    if (streams_.contains(stream) && may_read(*stream)) stream->watch(true);
+    if (!streams_.contains(stream)) continue;
+    if (stream->has_more()) {
+      wait(*stream);
+    } else if (may_read(*stream)) {
+      stream->watch(true);
+    }
   }
   serving_ = false;
 }
 
-void Output::forget(OutputStream& stream) {
+void Output::end(OutputStream& stream) {
+  stream.end();
   partial_.erase(&stream);
-  if (!stream.waiting) return;
-  const auto entry = waiting_.find(stream.sink().get());
-  if (entry != waiting_.end()) std::erase(entry->second, &stream);
+  if (stream.waiting) {
+    const auto entry = waiting_.find(stream.sink().get());
+    if (entry != waiting_.end()) std::erase(entry->second, &stream);
+  }
+  if (const Lane* const lane = stream.lane(); lane != nullptr) {
+    send_credit(static_cast<HostStream&>(stream));
+    lanes_.erase(*lane);
+  }
+  streams_.erase(&stream);
 }
 
 void Output::close_streams_of(const Sink& sink) {
   std::erase_if(streams_, [&](const auto& entry) {
     if (entry.second->sink().get() != &sink) return false;
     partial_.erase(entry.first);
+    if (const Lane* const lane = entry.second->lane(); lane != nullptr) close_lane(*lane, sink.error());
     return true;
   });
   waiting_.erase(&sink);
-  if (!lost_.insert(sink.name()).second) return;
+  if (sink.name().empty() || !lost_.insert(sink.name()).second) return;
   observer_.on_output_lost(sink.error(), sink.name());
 }
 
@@ -343,6 +412,7 @@ void Output::flush_partials() {
     stream->write_and_release();
     written(sink);
   }
+  if (drained_) drain_some();
 }
 
 // Reads each pipe once a turn, so that the launcher's socket is served too.
@@ -351,7 +421,8 @@ void Output::drain_some() {
   std::vector<OutputStream*> readable;
   for (auto& [key, stream] : streams_) {
     stream->watch(false);
-    if (!stream->sink()->blocked()) readable.push_back(key);
+    const bool idle = stream->lane() != nullptr && !stream->has_more();
+    if (!idle && !stream->sink()->blocked() && !stream->sink()->held_from(*stream)) readable.push_back(key);
   }
   for (OutputStream* stream : readable) {
     // Meanwhile the sink may have broken, become full, or been taken by the line of another stream. Then its
@@ -368,9 +439,14 @@ void Output::drain_some() {
 }
 
 bool Output::all_written() const {
-  const auto done = [](const auto& sink) { return !sink || !sink->blocked(); };
-  return streams_.empty() && done(stdout_) && done(stderr_) &&
-         std::ranges::all_of(file_sinks_, [&](const auto& entry) { return done(entry.second); });
+  const auto done = [](const auto& sink) { return !sink || sink->done(); };
+  const auto all_done = [](const auto& sinks) {
+    return std::ranges::all_of(sinks, [](const auto& entry) { return entry.second->done(); });
+  };
+  // A stream of another host may go on.
+  const bool read = std::ranges::all_of(
+      streams_, [](const auto& entry) { return entry.first->lane() != nullptr && !entry.first->has_more(); });
+  return read && done(stdout_) && done(stderr_) && all_done(file_sinks_) && all_done(links_);
 }
 
 }  // namespace wireup::agent

@@ -1,5 +1,7 @@
 #include "tools/agent/pattern.h"
 
+#include <chrono>
+
 namespace wireup::agent {
 namespace {
 
@@ -48,6 +50,11 @@ std::string expand(std::string_view pattern, const RankNames& names, std::int64_
     }
   });
   return result;
+}
+
+std::int64_t seconds_now() {
+  using namespace std::chrono;
+  return duration_cast<seconds>(system_clock::now().time_since_epoch()).count();
 }
 
 bool mentions(std::string_view pattern, char letter) {

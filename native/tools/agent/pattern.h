@@ -18,6 +18,9 @@ struct RankNames {
 // Expands the pattern. `seconds`: the time, since 1970.
 std::string expand(std::string_view pattern, const RankNames& names, std::int64_t seconds);
 
+// The time that expand() takes.
+std::int64_t seconds_now();
+
 // Whether `pattern` contains `%letter`.
 bool mentions(std::string_view pattern, char letter);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "os/start_process.h"
+#include "runtime/rank_environment.h"
 
 namespace wireup::agent {
 namespace {
@@ -54,20 +55,24 @@ bool Programs::add(wire::agent::Program part) {
   return !entry.complete || !entry.program.args.empty();
 }
 
-const Executable* Programs::find(std::uint32_t id) {
+bool Programs::has(std::uint32_t id) const {
   const auto entry = entries_.find(id);
-  if (entry == entries_.end() || !entry->second.complete) return nullptr;
-  Entry& known = entry->second;
+  return entry != entries_.end() && entry->second.complete;
+}
+
+const Executable& Programs::find(std::uint32_t id) {
+  Entry& known = entries_.at(id);
   if (known.failure) throw *known.failure;
   if (!known.found) {
     try {
+      runtime::add_default(known.program.environment, runtime::host_environment(host_name_));
       known.found = resolve(std::move(known.program));
     } catch (const os::OsError& error) {
       known.failure = error;
       throw;
     }
   }
-  return &*known.found;
+  return *known.found;
 }
 
 }  // namespace wireup::agent

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "os/error.h"
@@ -22,12 +23,17 @@ struct Executable {
 
 class Programs {
  public:
+  // `host_name`: of this host.
+  explicit Programs(std::string host_name) : host_name_(std::move(host_name)) {}
+
   // Returns false for an invalid part: one after the last part, or a last part if there is no args[0].
   bool add(wire::agent::Program part);
 
-  // The program of that id; nullptr if it is unknown or incomplete. Throws OsError, at every call, if the
-  // program or its prefix cannot be found or executed.
-  const Executable* find(std::uint32_t id);
+  // Whether the program is known and complete.
+  bool has(std::uint32_t id) const;
+  // A program that it has. Throws OsError, at every call, if the program or its prefix cannot be found or
+  // executed.
+  const Executable& find(std::uint32_t id);
 
   void forget(std::uint32_t id) { entries_.erase(id); }
 
@@ -39,6 +45,7 @@ class Programs {
     std::optional<os::OsError> failure;
   };
 
+  std::string host_name_;
   std::unordered_map<std::uint32_t, Entry> entries_;
 };
 

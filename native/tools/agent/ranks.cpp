@@ -6,9 +6,6 @@
 
 #include <csignal>
 #include <utility>
-#include <vector>
-
-#include "os/error.h"
 
 namespace wireup::agent {
 
@@ -41,8 +38,26 @@ struct Ranks::Task final : os::Handler {
 Ranks::Ranks(os::Reactor& reactor, RanksObserver& observer) : reactor_(reactor), observer_(observer) {}
 Ranks::~Ranks() = default;
 
-pid_t Ranks::start(std::uint32_t number, const os::ProcessSpec& spec) {
-  auto task = std::make_unique<Task>(*this, number, os::start_process(spec));
+std::vector<Ranks::Outcome> Ranks::start(std::span<const std::uint32_t> numbers,
+                                         std::span<const os::ProcessSpec> specs) {
+  std::vector<Outcome> outcomes;
+  for (os::StartResult& result : os::start_processes(specs)) {
+    auto* const process = std::get_if<os::StartedProcess>(&result);
+    if (process == nullptr) {
+      outcomes.emplace_back(std::get<os::OsError>(std::move(result)));
+      continue;
+    }
+    try {
+      outcomes.emplace_back(watch(numbers[outcomes.size()], std::move(*process)));
+    } catch (const os::OsError& error) {
+      outcomes.emplace_back(error);
+    }
+  }
+  return outcomes;
+}
+
+pid_t Ranks::watch(std::uint32_t number, os::StartedProcess process) {
+  auto task = std::make_unique<Task>(*this, number, std::move(process));
   const pid_t pid = task->child.pid;
   by_pid_.emplace(pid, task.get());
   by_task_.emplace(number, std::move(task));

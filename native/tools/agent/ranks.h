@@ -11,8 +11,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <unordered_map>
+#include <variant>
+#include <vector>
 
+#include "os/error.h"
 #include "os/reactor.h"
 #include "os/start_process.h"
 
@@ -32,8 +36,11 @@ class Ranks final {
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
 
-  // The task must not be running. Throws OsError.
-  pid_t start(std::uint32_t number, const os::ProcessSpec& spec);
+  // The pid of a task that has been started, or why it could not be.
+  using Outcome = std::variant<pid_t, os::OsError>;
+  // Starts task numbers[i] with specs[i]. The tasks must not be running. The outcomes are in the same order.
+  // Throws OsError if none could be started.
+  std::vector<Outcome> start(std::span<const std::uint32_t> numbers, std::span<const os::ProcessSpec> specs);
 
   bool running(std::uint32_t number) const { return by_task_.contains(number); }
   bool none_running() const { return by_task_.empty(); }
@@ -50,6 +57,7 @@ class Ranks final {
  private:
   struct Task;
 
+  pid_t watch(std::uint32_t number, os::StartedProcess process);
   void reap(Task& task);
 
   os::Reactor& reactor_;

@@ -1,4 +1,5 @@
-// Joins the lines of many ranks on the agent's stdout, its stderr, or in a file.
+// Joins the lines of many sources: ranks, and on host 0 other hosts. The derived classes write them: FdSink
+// to an fd of this host, LinkSink to the agent of host 0.
 //
 // While a line arrives, no line of another source splits it: a source that has begun a line holds the sink
 // until the line ends, and other sources must not append (held_from()). A source that becomes silent in the
@@ -6,47 +7,50 @@
 // is visible: the first part ends with "...", and the rest begins with "..." after its label. Without labels
 // a cut only adds a newline.
 //
-// The sink queues what the fd does not take. The owner must not append while blocked(), which limits the
+// The sink queues what cannot be written yet. The owner must not append while blocked(), which limits the
 // memory. Threads: the reactor's.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
-
-#include "os/fd.h"
-#include "os/reactor.h"
-#include "tools/agent/stdio.h"
+#include <utility>
 
 namespace wireup::agent {
 
 class Sink;
 
-// One stream of one rank, whose lines a sink joins.
+// What a sink joins: lines of one stream of one rank, or of one host.
 class LineSource {
  public:
   virtual ~LineSource() = default;
-  // Appends the label that precedes each of its lines.
-  virtual void append_label(std::string& out) const = 0;
+
+ protected:
+  // `labelled`: its text contains the labels.
+  explicit LineSource(bool labelled) : labelled_(labelled) {}
 
  private:
   friend class Sink;
+  // Appends the label of its next line. If its text contains the labels: of the line that its next text
+  // continues.
+  virtual void append_label(std::string& out) const = 0;
+  // All that it has appended is written.
+  virtual void on_written() {}
+
+  const bool labelled_;
   bool cut_ = false;  // its last line was cut, and has not ended
 };
 
 class SinkObserver {
  public:
   virtual ~SinkObserver() = default;
-  // A blocked sink has room again, or is broken. flush() never calls it.
+  // A blocked sink has room again, or is broken, or everything is written. flush() never calls it.
   virtual void on_sink_ready(Sink& sink) = 0;
 };
 
-class Sink final : os::Handler {
+class Sink : public std::enable_shared_from_this<Sink> {
  public:
-  // For the agent's own fd 1 or 2. `name` is for people.
-  Sink(os::Reactor& reactor, int fd, std::string name, bool labelled, SinkObserver& observer);
-  // For a file.
-  Sink(os::Reactor& reactor, os::UniqueFd file, std::string name, bool labelled, SinkObserver& observer);
-  ~Sink() override;
+  virtual ~Sink() = default;
   Sink(const Sink&) = delete;
   Sink& operator=(const Sink&) = delete;
 
@@ -55,46 +59,53 @@ class Sink final : os::Handler {
   void append(LineSource& source, std::string_view text);
   // The source is silent, so its line may be cut.
   void release(const LineSource& source);
-  // The source has ended. With labels, a line that it left open gets a newline.
-  void end(const LineSource& source);
+  // Cuts the source's line, if it is open. The source itself marks the rest.
+  void cut(LineSource& source);
+  // The source has ended, or its line has ended without a newline. With labels, a line that it left open gets
+  // a newline.
+  virtual void end(LineSource& source);
+  // The source is being destroyed.
+  void forget(const LineSource& source);
   bool held_from(const LineSource& source) const { return held_ && open_ != &source; }
 
-  // Shows a line on the terminal until the first append(). An empty line removes it. Does nothing after the
-  // first append(), or if the fd is not a terminal.
-  void show_status(std::string_view line);
-  // Whether lines have been written to this terminal.
-  bool printed() const { return printed_; }
-
-  void flush();
+  virtual void flush() = 0;
   // Discards what is not yet written.
-  void drop();
-  bool blocked() const { return watched_; }
+  virtual void drop() = 0;
+  virtual bool blocked() const = 0;
+  // Whether everything is written, or will never be.
+  virtual bool done() const { return !blocked(); }
   // Whether writing has failed (EPIPE: the reader has gone). The sink then discards everything.
   bool broken() const { return error_ != 0; }
   int error() const { return error_; }
+  // For people. Empty: its loss is not reported by this agent.
   const std::string& name() const { return name_; }
 
+ protected:
+  Sink(std::string name, bool labelled) : name_(std::move(name)), labelled_(labelled) {}
+
+  // Text of the source is about to be appended.
+  virtual void before_text(const LineSource& source) = 0;
+  // A line begins although the one before it has no newline. `cut`: the rest of that line follows later.
+  virtual void break_line(bool cut) = 0;
+
+  // The source's label; empty without labels.
+  std::string label_of(const LineSource& source) const;
+  // Call it when all of pending_ is written.
+  void written();
+
+  std::string pending_;
+  int error_ = 0;
+
  private:
-  void on_ready(std::uint32_t events) override;
-  void watch(bool on);
   void begin_line(LineSource& source);
   void close_line();
 
-  os::Reactor& reactor_;
-  SinkObserver& observer_;
-  std::string name_;
-  os::UniqueFd file_;
-  Stdio out_;
+  const std::string name_;
   const bool labelled_;
-  const bool terminal_;
-  std::string pending_;
   bool line_open_ = false;
   LineSource* open_ = nullptr;  // the source of the open line, while it may continue it
   bool held_ = false;
-  bool status_ = false;
-  bool printed_ = false;
-  bool watched_ = false;
-  int error_ = 0;
+  LineSource* unwritten_ = nullptr;  // the source of pending_
 };
 
 }  // namespace wireup::agent

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "wire/printable.h"
 
@@ -45,6 +46,10 @@ Stdio::Stdio(int fd, Direction direction) : original_(fd) {
     own_ = open_again(fd, (direction == Direction::in ? O_RDONLY : O_WRONLY) | O_NONBLOCK);
     if (own_) method_ = Method::direct;
   }
+}
+
+Stdio::Stdio(os::UniqueFd own) : original_(own.get()), own_(std::move(own)), method_(Method::direct) {
+  os::set_nonblocking(original_, true);
 }
 
 ssize_t Stdio::read(char* buffer, std::size_t size) const {
@@ -99,20 +104,22 @@ bool same_stream(int a, int b) {
   return first.st_dev == second.st_dev && first.st_ino == second.st_ino && !S_ISREG(first.st_mode);
 }
 
+void print_line(std::string_view text) {
+  // One write, so that a pipe takes the line as a whole.
+  std::string line(wire::cut(wire::printable(text), PIPE_BUF - 1));
+  line += '\n';
+  // If this fails, there is no other place to report it.
+  [[maybe_unused]] const ssize_t written =
+      Stdio(STDERR_FILENO, Stdio::Direction::out).write(line.data(), line.size());
+}
+
 void complain(const char* format, ...) {
   std::array<char, PIPE_BUF> text{};
   va_list arguments;
   va_start(arguments, format);
   std::vsnprintf(text.data(), text.size(), format, arguments);
   va_end(arguments);
-  // One write, so that a pipe takes the line as a whole.
-  constexpr std::string_view kPrefix = "wireup-agent: ";
-  std::string line(kPrefix);
-  line += wire::cut(wire::printable(text.data()), PIPE_BUF - kPrefix.size() - 1);
-  line += '\n';
-  // If this fails, there is no other place to report it.
-  [[maybe_unused]] const ssize_t written =
-      Stdio(STDERR_FILENO, Stdio::Direction::out).write(line.data(), line.size());
+  print_line(std::string("wireup-agent: ") + text.data());
 }
 
 }  // namespace wireup::agent

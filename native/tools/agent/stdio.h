@@ -1,6 +1,6 @@
-// One of the agent's own fds 0, 1 and 2. Its use never blocks the agent's loop, and does not change flags of
-// the open file description, which the launcher, its shell and the ranks share. The method depends on the
-// file:
+// One of the agent's own fds 0, 1 and 2, or an fd of an output. Its use never blocks the agent's loop. It
+// does not change flags of the open file description of 0, 1 and 2, which the launcher, its shell and the
+// ranks share. The method depends on the file:
 //
 //   pipe, terminal   opened again through /proc/self/fd, with a non-blocking open file description of its own
 //   regular file     used directly, because it is always ready
@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <string_view>
 
 #include "os/fd.h"
 
@@ -24,6 +25,9 @@ class Stdio {
   enum class Direction { in, out };
 
   Stdio(int fd, Direction direction);
+  // A file, pipe or device that no other process uses through this open file description, so it is made
+  // non-blocking and used directly. Throws OsError.
+  explicit Stdio(os::UniqueFd own);
 
   // The fd to watch on the reactor. If the reactor refuses it with EPERM, it is always ready.
   int fd() const { return own_ ? own_.get() : original_; }
@@ -50,6 +54,9 @@ os::UniqueFd open_again(int fd, int flags);
 
 // Whether two fds lead to the same pipe, terminal or socket, so that one writer must serve both.
 bool same_stream(int a, int b);
+
+// Prints one line on the agent's stderr, without a prefix: as complain().
+void print_line(std::string_view text);
 
 // Prints one line on the agent's stderr, with printable characters only (wire/printable.h). Prints only as
 // much as fits without waiting.

@@ -14,10 +14,12 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "os/fd.h"
+#include "os/message_socket.h"
 #include "os/start_process.h"
 #include "runtime/blocking.h"
 #include "wire/agent_messages.h"
@@ -89,6 +91,8 @@ class Driver {
   pid_t agent_pid() const { return agent_pid_; }  // after hello()
   int socket() const { return socket_.get(); }
 
+  // Sends one message of the socket: a part of a packet, and the mark whether more follow
+  // (runtime/local_link.h).
   void send_bytes(std::string_view packet, const std::vector<int>& fds = {}) const {
     iovec part{const_cast<char*>(packet.data()), packet.size()};
     msghdr header{};
@@ -106,37 +110,83 @@ class Driver {
     }
     REQUIRE(::sendmsg(socket_.get(), &header, MSG_NOSIGNAL) == static_cast<ssize_t>(packet.size()));
   }
+  void send_packet(const std::string& packet, const std::vector<int>& fds = {}) const {
+    REQUIRE(packet.size() < os::kMaxMessage);
+    send_bytes(packet + '\0', fds);
+  }
   void send(const msg::Message& message, const std::vector<int>& fds = {}) const {
-    send_bytes(msg::encode(message), fds);
+    send_packet(msg::encode(host, message), fds);
   }
 
   // The next message; empty at the end of the socket.
   std::optional<msg::Message> receive(int timeout_ms = kTimeoutMs) const {
-    REQUIRE(wait_readable(socket_.get(), timeout_ms));
-    std::string packet(1 << 16, '\0');
-    const ssize_t size = ::recv(socket_.get(), packet.data(), packet.size(), 0);
-    if (size <= 0) return std::nullopt;
-    packet.resize(static_cast<std::size_t>(size));
+    std::string packet;
+    for (char more = 1; more != 0;) {
+      REQUIRE(wait_readable(socket_.get(), timeout_ms));
+      std::string part(os::kMaxMessage, '\0');
+      const ssize_t size = ::recv(socket_.get(), part.data(), part.size(), 0);
+      if (size <= 0) return std::nullopt;
+      more = part[static_cast<std::size_t>(size) - 1];
+      packet.append(part, 0, static_cast<std::size_t>(size) - 1);
+    }
+    const auto header = msg::read_header(packet);
+    REQUIRE(header.has_value());
+    CHECK(header->host == host);
     auto message = msg::decode(packet);
     REQUIRE(message.has_value());
     return message;
   }
-  bool silent() const { return !wait_readable(socket_.get(), 0); }
+  // Whether no message waits, except Events.
+  bool silent() {
+    while (wait_readable(socket_.get(), 0)) {
+      const auto message = receive();
+      REQUIRE(message.has_value());
+      if (!std::holds_alternative<msg::Events>(*message)) {
+        early_.push_back(*message);
+        return false;
+      }
+      keep(std::get<msg::Events>(*message));
+    }
+    return true;
+  }
 
+  // Expects a message of this type as the next one. Events that come before it are kept in `events`.
   template <typename T>
   T expect() {
-    std::optional<msg::Message> message;
-    if (early_.empty()) {
-      message = receive();
-    } else {
-      message = std::move(early_.front());
-      early_.pop_front();
+    for (;;) {
+      std::optional<msg::Message> message;
+      if (early_.empty()) {
+        message = receive();
+      } else {
+        message = std::move(early_.front());
+        early_.pop_front();
+      }
+      REQUIRE(message.has_value());
+      const auto* failed = std::get_if<msg::GroupFailed>(&*message);
+      INFO("kind ", message->index(), failed != nullptr ? " " + failed->subject : "");
+      if constexpr (!std::is_same_v<T, msg::Events>) {
+        if (const auto* more = std::get_if<msg::Events>(&*message)) {
+          keep(*more);
+          continue;
+        }
+      }
+      REQUIRE(std::holds_alternative<T>(*message));
+      return std::get<T>(*message);
     }
-    REQUIRE(message.has_value());
-    INFO("kind ", message->index());
-    REQUIRE(std::holds_alternative<T>(*message));
-    return std::get<T>(*message);
   }
+  // The next message is the end of the socket.
+  void expect_end() {
+    for (auto message = receive(); message.has_value(); message = receive()) {
+      REQUIRE(std::holds_alternative<msg::Events>(*message));
+      keep(std::get<msg::Events>(*message));
+    }
+  }
+
+  // All events, without those that expect<Events>() has returned.
+  std::vector<msg::EventRecord> events;
+
+  // The number of the agent's host. If it is not 0, the test is the agent of host 0.
+  std::uint32_t host = msg::kOwnHost;
 
   // The ranks that read the agent's stdin.
   std::vector<std::uint32_t> readers;
@@ -145,8 +195,37 @@ class Driver {
     return {.out = {msg::OutputMode::merge}, .err = {msg::OutputMode::merge}, .label = "[%r] "};
   }
 
+  // A process group of ranks on one node, whose tasks begin with its number times kTasks.
+  static constexpr std::uint32_t kTasks = 1000;
+  static msg::Group group(std::uint32_t number = 0, std::uint32_t size = 256) {
+    msg::Group result;
+    result.number = number;
+    result.first_task = number * kTasks;
+    result.kvsname = "kvs" + std::to_string(number);
+    result.layout = {{size, 0, 0}};
+    result.nodes = {{}};
+    result.allowed_uids = {{::geteuid(), ::geteuid()}};
+    result.handshake_timeout_ms = 10'000;
+    result.channel_fd = kChannelFd;
+    return result;
+  }
+  static constexpr int kChannelFd = 20;
+  void add(const msg::Group& added) {
+    send(added);
+    CHECK(expect<msg::GroupReady>().group == added.number);
+  }
+
+  // Also makes group 0.
   void hello(msg::Hello plans = {}) {
+    greet(std::move(plans));
+    msg::Group first = group();
+    first.nodes = {{.host = host}};
+    add(first);
+  }
+  void greet(msg::Hello plans = {}) {
+    plans.host = host;
     plans.stdin_readers = static_cast<std::uint32_t>(readers.size());
+    if (plans.kvs_limit == 0) plans.kvs_limit = 1 << 20;
     send(plans);
     const auto ready = expect<msg::Ready>();
     CHECK(ready.version == msg::kProtocolVersion);
@@ -166,25 +245,28 @@ class Driver {
   // Starts one rank of a program and returns its pid. Exits that are reported before that are kept for
   // expect().
   pid_t start(std::uint32_t rank, std::uint32_t id = 0, std::vector<std::pair<int, int>> fds = {}) {
-    return start(msg::StartRank{.task = rank, .rank = rank}, id, std::move(fds)).pid;
+    return start(msg::StartRank{.rank = rank, .program = id}, std::move(fds)).pid;
   }
-  msg::Started start(msg::StartRank entry, std::uint32_t id = 0, std::vector<std::pair<int, int>> fds = {}) {
-    entry.environment.push_back("RANK=" + std::to_string(entry.rank));
-    entry.reads_stdin = std::ranges::count(readers, entry.task) > 0;
+  msg::Started start(msg::StartRank entry, std::vector<std::pair<int, int>> fds = {},
+                     std::uint32_t in_group = 0) {
+    const std::uint32_t task = in_group * kTasks + entry.rank;
+    entry.reads_stdin = std::ranges::count(readers, task) > 0;
     std::vector<int> ours;
     for (const auto& [mine, number] : fds) {
       ours.push_back(mine);
       entry.fds.push_back(number);
     }
-    send(msg::Start{id, {entry}}, ours);
+    send(msg::Start{in_group, {entry}}, ours);
     for (;;) {
       const auto message = receive();
       REQUIRE(message.has_value());
       if (const auto* started = std::get_if<msg::Started>(&*message)) {
-        CHECK(started->task == entry.task);
+        CHECK(started->task == task);
         return *started;
       }
-      REQUIRE(std::holds_alternative<msg::Exited>(*message));
+      const bool other =
+          std::holds_alternative<msg::Exited>(*message) || std::holds_alternative<msg::Events>(*message);
+      REQUIRE(other);
       early_.push_back(*message);
     }
   }
@@ -194,7 +276,7 @@ class Driver {
   void finish() {
     end();
     expect<msg::Done>();
-    CHECK_FALSE(receive().has_value());
+    expect_end();
     CHECK(wait().value == 0);
   }
 
@@ -210,6 +292,7 @@ class Driver {
   }
 
  private:
+  void keep(const msg::Events& more) { events.insert(events.end(), more.events.begin(), more.events.end()); }
   void take(os::UniqueFd socket) {
     os::set_nonblocking(socket.get(), false);
     socket_ = std::move(socket);

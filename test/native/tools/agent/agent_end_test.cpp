@@ -66,7 +66,7 @@ TEST_CASE("End: a second one can shorten the grace, and no rank is started after
   agent.start(0);
   CHECK(read_line(out.first.get()) == "ready");
   agent.end(3'600'000);
-  agent.send(msg::Start{0, {{.task = 1}}});
+  agent.send(msg::Start{0, {{.rank = 1}}});
   CHECK(agent.expect<msg::StartFailed>().error == ECANCELED);
   agent.end(0);
   CHECK(agent.expect<msg::Exited>().value == SIGKILL);
@@ -244,7 +244,7 @@ os::ExitStatus after_signal(int number, bool to_guard) {
   pids.push_back(agent.agent_pid());
   ::kill(to_guard ? agent.pid() : agent.agent_pid(), number);
   // The socket ends with the agent.
-  CHECK_FALSE(agent.receive().has_value());
+  agent.expect_end();
   const os::ExitStatus status = agent.wait();
   for (const pid_t pid : pids) CHECK(eventually([pid] { return !exists(pid) || state_of(pid) == 'Z'; }));
   return status;
@@ -276,7 +276,7 @@ TEST_CASE("if the guard is killed, a stopped agent is continued and ends the job
   ::kill(agent.agent_pid(), SIGSTOP);
   REQUIRE(eventually([&] { return state_of(agent.agent_pid()) == 'T'; }));
   ::kill(agent.pid(), SIGKILL);
-  CHECK_FALSE(agent.receive().has_value());
+  agent.expect_end();
   for (const pid_t pid : pids) CHECK(eventually([pid] { return !exists(pid) || state_of(pid) == 'Z'; }));
 }
 

@@ -93,7 +93,7 @@ TEST_CASE("stdin is read only when its last reader has started, or could not be 
   write_all(in.second.get(), "early\n");
   in.second.reset();
   CHECK_FALSE(wait_readable(out.first.get(), 0));
-  agent.send(msg::Start{1, {{.task = 1, .reads_stdin = true}}});
+  agent.send(msg::Start{0, {{.rank = 1, .program = 1, .reads_stdin = true}}});
   CHECK(agent.expect<msg::StartFailed>().error == ENOENT);
   CHECK(read_line(out.first.get()) == "early");
   CHECK(agent.expect<msg::Exited>().value == 0);

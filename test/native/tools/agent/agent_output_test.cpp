@@ -45,7 +45,7 @@ TEST_CASE("a partial line is never joined with another rank's") {
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello(Driver::labelled());
-  agent.shell("printf \"start of $RANK\"; read x <&5; echo \" end of $RANK\"");
+  agent.shell("printf \"start of $PMI_RANK\"; read x <&5; echo \" end of $PMI_RANK\"");
   os::FdPair go0 = os::make_pipe();
   os::FdPair go1 = os::make_pipe();
   agent.start(0, 0, {{go0.first.get(), 5}});
@@ -64,7 +64,7 @@ TEST_CASE("a very long line is not cut while it keeps arriving") {
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello(Driver::labelled());
-  agent.shell("echo >&6; head -c 10000000 /dev/zero | tr '\\0' $RANK; echo");
+  agent.shell("echo >&6; head -c 10000000 /dev/zero | tr '\\0' $PMI_RANK; echo");
   std::string text;
   std::thread reader([&] { text = read_all(out.first.get()); });
   os::FdPair begun = os::make_pipe();
@@ -174,9 +174,13 @@ TEST_CASE("labels and names of files are made from patterns") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
-  agent.hello({.out = {OutputMode::merge}, .label = "%r|%h|%p|%g|%%|%x|%t|"});
+  agent.greet({.out = {OutputMode::merge}, .label = "%r|%h|%p|%g|%%|%x|%t|"});
+  msg::Group group = Driver::group();
+  group.layout = {{2, 0, 0}, {2, 1, 0}};
+  group.nodes = {{}, {.name = "there", .number = 7}};
+  agent.add(group);
   agent.program({"echo", "hi"});
-  agent.start(msg::StartRank{.task = 3, .rank = 3, .node = 7, .host = "there"});
+  agent.start(3);
   agent.expect<msg::Exited>();
   agent.finish();
   const std::string text = read_all(out.first.get());
@@ -230,7 +234,7 @@ TEST_CASE("a file that cannot be opened and a full disk are reported") {
   Driver agent;
   agent.hello({.out = {OutputMode::file, "/no/such/folder/%r"}});
   agent.program({"true"});
-  agent.send(msg::Start{0, {{.task = 0}}});
+  agent.send(msg::Start{0, {{.rank = 0}}});
   const auto failed = agent.expect<msg::StartFailed>();
   CHECK(failed.error == ENOENT);
   CHECK(failed.syscall == "open");
@@ -255,7 +259,7 @@ TEST_CASE("the output of silent ranks is discarded") {
   agent.hello(Driver::labelled());
   agent.program({"echo", "said"});
   agent.start(msg::StartRank{.rank = 0, .silent = true});
-  agent.start(msg::StartRank{.task = 1, .rank = 1});
+  agent.start(msg::StartRank{.rank = 1});
   agent.expect<msg::Exited>();
   agent.expect<msg::Exited>();
   agent.finish();
@@ -459,13 +463,12 @@ TEST_CASE("each of 200 ranks has its line and its exit code") {
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello(Driver::labelled());
-  agent.shell("echo rank $RANK; exit $RANK");
+  agent.shell("echo rank $PMI_RANK; exit $PMI_RANK");
   msg::Start spawn{0, {}};
   std::vector<int> fds;
   const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   for (std::uint32_t rank = 0; rank < 200; ++rank) {
-    spawn.ranks.push_back(
-        {.task = rank, .rank = rank, .environment = {"RANK=" + std::to_string(rank)}, .fds = {9}});
+    spawn.ranks.push_back({.rank = rank, .fds = {9}});
     fds.push_back(null.get());
   }
   agent.send(spawn, fds);
@@ -495,10 +498,11 @@ TEST_CASE("spawned process groups have labels of their own") {
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello({.out = {msg::OutputMode::merge}, .label = "[%r] ", .spawned_label = "[%g:%r] "});
-  agent.shell("echo $RANK");
+  agent.shell("echo $PMI_RANK");
   agent.start(0);
   agent.expect<msg::Exited>();
-  agent.start(msg::StartRank{.task = 1, .group = 1, .rank = 0});
+  agent.add(Driver::group(1, 1));
+  agent.start(msg::StartRank{.rank = 0}, {}, 1);
   agent.expect<msg::Exited>();
   agent.finish();
   CHECK(read_all(out.first.get()) == "[0] 0\n[1:0] 0\n");
@@ -509,9 +513,10 @@ TEST_CASE("the output of a spawned process group is joined if group 0 inherits i
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello();
-  agent.shell("[ -p /dev/stdout ] && printf 'unended %s' $RANK");
+  agent.shell("[ -p /dev/stdout ] && printf 'unended %s' $PMI_RANK");
+  agent.add(Driver::group(1, 2));
   for (std::uint32_t rank = 0; rank < 2; ++rank) {
-    agent.start(msg::StartRank{.task = rank, .group = 1, .rank = rank});
+    agent.start(msg::StartRank{.rank = rank}, {}, 1);
     agent.expect<msg::Exited>();
   }
   agent.finish();

@@ -34,7 +34,7 @@ TEST_CASE("without a launcher it prints one line and exits") {
 TEST_CASE("exit codes and signals of ranks are reported") {
   Driver agent;
   agent.hello();
-  agent.shell("case $RANK in 0) exit 0;; 1) exit 77;; 2) kill -9 $$;; 3) kill -15 $$;; esac");
+  agent.shell("case $PMI_RANK in 0) exit 0;; 1) exit 77;; 2) kill -9 $$;; 3) kill -15 $$;; esac");
   std::map<std::uint32_t, msg::Exited> exits;
   for (std::uint32_t rank = 0; rank < 4; ++rank) {
     agent.start(rank);
@@ -65,14 +65,18 @@ TEST_CASE("a program that arrives in parts runs with its directory, arguments an
   out.second.reset();
   agent.hello();
   agent.send(msg::Program{4, "/usr", "", {}, {"sh"}, {}, false});
-  agent.send(msg::Program{
-      4, "", "", {}, {"-c", "pwd; echo $1 $A $B $RANK; env | grep -c ^B="}, {"A=a", "B=common"}, false});
+  agent.send(msg::Program{4,
+                          "",
+                          "",
+                          {},
+                          {"-c", "pwd; echo $1 $A $PMI_RANK; env | grep -c ^PMI_RANK="},
+                          {"A=a", "PMI_RANK=77"},
+                          false});
   agent.send(msg::Program{4, "", "", {}, {"name", "argument"}, {"PATH=/usr/bin:/bin"}, true});
-  agent.send(msg::Start{4, {{.task = 9, .environment = {"B=own", "RANK=9"}}}});
-  agent.expect<msg::Started>();
+  agent.start(9, 4);
   CHECK(agent.expect<msg::Exited>().value == 0);
   agent.finish();
-  CHECK(read_all(out.first.get()) == "/usr\nargument a own 9\n1\n");
+  CHECK(read_all(out.first.get()) == "/usr\nargument a 9\n1\n");
 }
 
 TEST_CASE("a prefix is executed before the program") {
@@ -95,7 +99,7 @@ TEST_CASE("a missing program fails for every rank of a Start, also behind a pref
     if (with_prefix) prefix = {"/bin/echo"};
     agent.send(msg::Program{0, "", "", prefix, {"no-such-program"}, {"PATH=/usr/bin:/bin"}, true});
     for (int round = 0; round < 2; ++round) {
-      agent.send(msg::Start{0, {{.task = 0}, {.task = 1}}});
+      agent.send(msg::Start{0, {{.rank = 0}, {.rank = 1}}});
       for (std::uint32_t rank = 0; rank < 2; ++rank) {
         const auto failed = agent.expect<msg::StartFailed>();
         CHECK(failed.task == rank);
@@ -108,14 +112,42 @@ TEST_CASE("a missing program fails for every rank of a Start, also behind a pref
   }
 }
 
+TEST_CASE("ranks are reported in the order of a Start, whether they could be started or not") {
+  Driver agent;
+  agent.hello();
+  agent.program({"sleep", "1000"}, 0);
+  agent.program({"no-such-program"}, 1);
+  agent.program({"/etc/passwd"}, 2);
+  msg::Start start;
+  // Several turns of the agent's loop.
+  for (std::uint32_t rank = 0; rank < 70; ++rank) start.ranks.push_back({.rank = rank, .program = rank % 3});
+  agent.send(start);
+  for (std::uint32_t rank = 0; rank < 70; ++rank) {
+    CAPTURE(rank);
+    if (rank % 3 == 0) {
+      const auto started = agent.expect<msg::Started>();
+      CHECK(started.task == rank);
+      CHECK(exists(started.pid));
+    } else {
+      const auto failed = agent.expect<msg::StartFailed>();
+      CHECK(failed.task == rank);
+      CHECK(failed.error == (rank % 3 == 1 ? ENOENT : EACCES));
+    }
+  }
+  agent.end();
+  for (int rank = 0; rank < 70; rank += 3) agent.expect<msg::Exited>();
+  agent.expect<msg::Done>();
+  CHECK(agent.wait().value == 0);
+}
+
 TEST_CASE("a file that cannot be executed and a missing directory are reported with the errno") {
   Driver agent;
   agent.hello();
   agent.program({"/etc/passwd"}, 0);
-  agent.send(msg::Start{0, {{.task = 0}}});
+  agent.send(msg::Start{0, {{.rank = 0}}});
   CHECK(agent.expect<msg::StartFailed>().error == EACCES);
   agent.send(msg::Program{1, "/no/such/folder", "", {}, {"/bin/true"}, {}, true});
-  agent.send(msg::Start{1, {{.task = 0}}});
+  agent.send(msg::Start{0, {{.rank = 0, .program = 1}}});
   const auto failed = agent.expect<msg::StartFailed>();
   CHECK(failed.error == ENOENT);
   CHECK(failed.syscall == "chdir");
@@ -142,8 +174,8 @@ TEST_CASE("a rank has its standard fds, the attached ones, and no others") {
     // The stream ends, because the agent has closed its copy.
     CHECK(read_all(attached.first.get()) == "hello\n");
     agent.finish();
-    // 3 is the folder that ls itself has open. 7 was attached.
-    CHECK(read_all(out.first.get()) == (labelled ? "[0] 0 1 2 3 7\n" : "0 1 2 3 7\n"));
+    // 3 is the folder that ls itself has open. 7 was attached, and 20 is PMI_FD.
+    CHECK(read_all(out.first.get()) == (labelled ? "[0] 0 1 2 20 3 7\n" : "0 1 2 20 3 7\n"));
   }
 }
 
@@ -215,13 +247,14 @@ TEST_CASE("ranks for which the agent has too few open files are reported, and th
     limit_files(agent.agent_pid(), room);
     const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     msg::Start spawn;
-    for (std::uint32_t rank = 0; rank < 20; ++rank)
-      spawn.ranks.push_back({.task = rank, .rank = rank, .fds = {7}});
+    for (std::uint32_t rank = 0; rank < 20; ++rank) spawn.ranks.push_back({.rank = rank, .fds = {7}});
     agent.send(spawn, std::vector<int>(20, null.get()));
     std::size_t started = 0;
-    for (std::size_t i = 0; i < 20; ++i) {
+    for (std::size_t i = 0; i < 20;) {
       const auto answer = agent.receive();
       REQUIRE(answer.has_value());
+      if (std::holds_alternative<msg::Events>(*answer)) continue;
+      ++i;
       if (std::holds_alternative<msg::Started>(*answer)) {
         ++started;
       } else {
@@ -269,7 +302,7 @@ TEST_CASE("ranks above the limit of processes are reported, and others can be st
   pair.second.reset();
   agent.hello();
   agent.program({"sleep", "1000"});
-  agent.send(msg::Start{0, {{.task = 0}, {.task = 1}, {.task = 2}, {.task = 3}}});
+  agent.send(msg::Start{0, {{.rank = 0}, {.rank = 1}, {.rank = 2}, {.rank = 3}}});
   agent.expect<msg::Started>();
   agent.expect<msg::Started>();
   for (int i = 0; i < 2; ++i) {
@@ -299,7 +332,7 @@ TEST_CASE("a message that is too long is reported and ends the job") {
   CHECK_FALSE(exists(rank));
   const auto lines = lines_of(read_all(err.first.get()));
   REQUIRE(lines.size() == 1);
-  CHECK(lines[0].find("Message too long") != std::string::npos);
+  CHECK(lines[0].find("the peer sent an invalid message") != std::string::npos);
 }
 
 TEST_CASE("the terminal's signals do not end the agent") {
@@ -311,6 +344,12 @@ TEST_CASE("the terminal's signals do not end the agent") {
     ::kill(agent.agent_pid(), number);
   }
   agent.finish();
+}
+
+TEST_CASE("a job can end before its hosts are known") {
+  Driver agent;
+  agent.send(msg::End{0});
+  CHECK(agent.wait().value == 0);
 }
 
 TEST_CASE("an invalid message of the launcher ends the job with one line") {
@@ -333,28 +372,62 @@ TEST_CASE("an invalid message of the launcher ends the job with one line") {
       agent.send(message);
     };
   };
-  run([](Driver& agent) { agent.send_bytes("garbage"); }, "cannot be read");
-  run([](Driver& agent) { agent.send(msg::End{0}); }, "before hello");
+  run([](Driver& agent) { agent.send_bytes("garbage"); }, "invalid message");
+  run([](Driver& agent) { agent.send_packet("garbage"); }, "cannot be read");
+  run([](Driver& agent) { agent.send(msg::Status{"line"}); }, "before hello");
   run(
       [](Driver& agent) {
         agent.send(msg::Hello{.version = 99});
         CHECK(agent.expect<msg::Ready>().version == msg::kProtocolVersion);
       },
       "version");
+  run(
+      [](Driver& agent) {
+        agent.hello();
+        agent.send_packet(msg::encode(1, msg::End{0}));
+      },
+      "for an unknown host");
   run(after_hello(msg::Hello{}), "second hello");
   run(after_hello(msg::Done{}), "not for an agent");
-  run(after_hello(msg::Start{9, {{.task = 0}}}), "unknown program");
-  run(after_hello(msg::Start{1, {{.task = 0, .fds = {7}}}}), "fds");
-  run(after_hello(msg::Start{1, {{.task = 5}}}), "that runs");
-  run(after_hello(msg::Start{1, {{.task = 0}, {.task = 0}}}), "that runs");
-  run(after_hello(msg::Start{1, {{.task = 0, .reads_stdin = true}}}), "was not announced");
+  run(after_hello(msg::Release{}), "unknown process group");
+  run(after_hello(msg::StartHost{.host = 0, .command = {"true"}}), "a host that exists");
+  run(after_hello(msg::StartHost{.host = 1}), "without a command");
+  run(after_hello(msg::Input{"x"}), "without a reader");
+  run(after_hello(Driver::group()), "process group that exists");
+  run(after_hello(msg::Start{7, {{.rank = 0, .program = 1}}}), "unknown process group");
+  run(after_hello(msg::Start{0, {{.rank = 256, .program = 1}}}), "not on this host");
+  run(after_hello(msg::Start{0, {{.rank = 0, .program = 9}}}), "unknown program");
+  run(after_hello(msg::Start{0, {{.rank = 0, .program = 1, .fds = {7}}}}), "fds");
+  run(after_hello(msg::Start{0, {{.rank = 5, .program = 1}}}), "that runs");
+  run(after_hello(msg::Start{0, {{.rank = 0, .program = 1}, {.rank = 0, .program = 1}}}), "that runs");
+  run(after_hello(msg::Start{0, {{.rank = 0, .program = 1, .reads_stdin = true}}}), "was not announced");
   run(after_hello(msg::Program{.id = 1, .args = {"x"}}), "does not fit");
   run(after_hello(msg::Program{.id = 2}), "does not fit");
   run(after_hello(msg::PassFds{{3}}), "fds");
+  run(after_hello(msg::AdoptRank{}), "fd of the rank");
+  run(after_hello(msg::AdoptRank{.group = 7}), "unknown process group");
+  run(after_hello(msg::Depart{0, {256}}), "does not exist");
+  run(after_hello(msg::NameAnswer{.error = 99}), "unknown error");
+}
+
+TEST_CASE("a group whose ranks are to be started cannot be forgotten") {
+  os::FdPair err = os::make_pipe();
+  Driver agent({.err = err.second.get()});
+  err.second.reset();
+  agent.hello();
+  agent.program({"true"});
+  // Both messages are read in one turn of the agent's loop, because it is stopped meanwhile.
+  ::kill(agent.agent_pid(), SIGSTOP);
+  REQUIRE(eventually([&] { return state_of(agent.agent_pid()) == 'T'; }));
+  agent.send(msg::Start{0, {{.rank = 0}}});
+  agent.send(msg::ForgetGroup{0});
+  ::kill(agent.agent_pid(), SIGCONT);
+  CHECK(agent.wait().value == 1);
+  CHECK(read_all(err.first.get()).find("ranks are to be started") != std::string::npos);
 }
 
 TEST_CASE("fds of the caller reach every rank under their numbers, and invalid numbers are refused") {
-  enum class Then { run, spawn_with_fd_5, nothing };
+  enum class Then { run, start_with_fd_5, start_with_channel, nothing };
   // The last message ends the agent.
   const auto said = [](std::vector<std::int32_t> numbers, Then then) {
     os::FdPair out = os::make_pipe();
@@ -362,7 +435,7 @@ TEST_CASE("fds of the caller reach every rank under their numbers, and invalid n
     {
       Driver agent({.out = out.second.get(), .err = out.second.get()});
       agent.hello();
-      agent.shell("for fd in 3 63; do echo rank $RANK >/proc/self/fd/$fd; done");
+      agent.shell("for fd in 3 63; do echo rank $PMI_RANK >/proc/self/fd/$fd; done");
       const std::vector<int> ours(numbers.size(), passed.second.get());
       agent.send(msg::PassFds{std::move(numbers)}, ours);
       if (then == Then::run) {
@@ -372,8 +445,9 @@ TEST_CASE("fds of the caller reach every rank under their numbers, and invalid n
         }
         agent.finish();
       } else {
-        if (then == Then::spawn_with_fd_5)
-          agent.send(msg::Start{0, {{.task = 0, .fds = {5}}}}, {passed.first.get()});
+        if (then == Then::start_with_fd_5)
+          agent.send(msg::Start{0, {{.rank = 0, .fds = {5}}}}, {passed.first.get()});
+        if (then == Then::start_with_channel) agent.send(msg::Start{0, {{.rank = 0}}});
         CHECK(agent.wait().value == 1);
       }
     }
@@ -385,36 +459,25 @@ TEST_CASE("fds of the caller reach every rank under their numbers, and invalid n
   for (const std::vector<std::int32_t>& numbers : {std::vector<std::int32_t>{2}, {3, 3}, {-1}}) {
     CHECK(said(numbers, Then::nothing).find("has a bad fd number") != std::string::npos);
   }
-  CHECK(said({3, 5}, Then::spawn_with_fd_5).find("has a bad fd number") != std::string::npos);
+  CHECK(said({3, 5}, Then::start_with_fd_5).find("has a bad fd number") != std::string::npos);
+  CHECK(said({3, 20}, Then::start_with_channel).find("has a bad fd number") != std::string::npos);
 }
 
-TEST_CASE("a program is forgotten after its last Start, and its number can be used again") {
+TEST_CASE("a program is forgotten when its last rank has been started, and its number can be used again") {
   os::FdPair out = os::make_pipe();
   Driver agent({.out = out.second.get()});
   out.second.reset();
   agent.hello();
-  for (const char* word : {"one", "two"}) {
-    agent.program({"echo", word}, 3);
-    agent.send(msg::Start{3, {{.task = 0}}, true});
+  for (const std::uint32_t rank : {0, 1}) {
+    agent.program({"sh", "-c", "echo $PMI_RANK"}, 3);
+    agent.send(msg::Start{0, {{.rank = rank, .program = 3}}});
+    agent.send(msg::ForgetProgram{3});
+    agent.send(msg::ForgetProgram{4});  // unknown
     agent.expect<msg::Started>();
     agent.expect<msg::Exited>();
   }
   agent.finish();
-  CHECK(read_all(out.first.get()) == "one\ntwo\n");
-}
-
-TEST_CASE("a Start without ranks forgets a program, and may name an unknown one") {
-  os::FdPair out = os::make_pipe();
-  Driver agent({.out = out.second.get()});
-  out.second.reset();
-  agent.hello();
-  agent.program({"echo", "one"}, 3);
-  for (const std::uint32_t program : {3U, 3U, 4U}) agent.send(msg::Start{program, {}, true});
-  agent.program({"echo", "two"}, 3);
-  agent.start(0, 3);
-  agent.expect<msg::Exited>();
-  agent.finish();
-  CHECK(read_all(out.first.get()) == "two\n");
+  CHECK(read_all(out.first.get()) == "0\n1\n");
 }
 
 }  // namespace

@@ -1,0 +1,78 @@
+// The agent of another host that is a child of this agent in the tree: the command that reaches it, and how
+// far it has come.
+//
+// What the command writes to stderr before the agent is ready is kept for the message of a failure. After
+// that each line is reported at once.
+//
+// Threads: the reactor's.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "os/reactor.h"
+#include "runtime/host_command.h"
+#include "runtime/reaper.h"
+#include "wire/agent_messages.h"
+
+namespace wireup::agent {
+
+class ChildHost;
+
+// All methods may destroy the ChildHost.
+class ChildHostObserver {
+ public:
+  virtual ~ChildHostObserver() = default;
+  virtual void on_child_packet(ChildHost& child, std::string_view packet) = 0;
+  // A line of stderr, for people.
+  virtual void on_child_line(ChildHost& child, const std::string& line) = 0;
+  // Once, as the last call. `message`: why, for people.
+  virtual void on_child_end(ChildHost& child, const std::string& message) = 0;
+};
+
+class ChildHost final : runtime::HostCommandObserver {
+ public:
+  // Starts the command. A failure is reported by on_child_end(), in a later turn. Throws std::bad_alloc.
+  ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartHost start,
+            ChildHostObserver& observer);
+  ~ChildHost() override;
+  ChildHost(const ChildHost&) = delete;
+  ChildHost& operator=(const ChildHost&) = delete;
+
+  std::uint32_t host() const { return host_; }
+  // Packets are queued until the agent can be reached.
+  void send(std::string packet) { command_.send(std::move(packet)); }
+  // The agent has sent Ready, within the time limit of the start.
+  void set_ready();
+  bool ready() const { return ready_; }
+  // The agent has sent Done: the end of its link is no loss. It comes soon, or on_child_end() is called.
+  void set_done();
+  bool done() const { return done_; }
+  // Of the command; -1: it does not run.
+  pid_t pid() const { return command_.pid(); }
+
+ private:
+  void on_host_up() override;
+  void on_host_packet(std::string_view packet) override { observer_.on_child_packet(*this, packet); }
+  void on_host_line(const std::string& line) override;
+  void on_host_end(const std::string& message) override { observer_.on_child_end(*this, message); }
+
+  os::Reactor& reactor_;
+  std::uint32_t host_;
+  std::string name_;
+  std::chrono::milliseconds timeout_;
+  ChildHostObserver& observer_;
+  std::deque<std::string> lines_;  // until the agent is ready
+  bool ready_ = false;
+  bool done_ = false;
+  os::Reactor::TimerId timer_ = 0;  // until the agent is ready, or has ended after Done
+  runtime::HostCommandTiming timing_;
+  runtime::HostCommand command_;
+};
+
+}  // namespace wireup::agent

@@ -1,0 +1,99 @@
+#include "tools/agent/fences.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace wireup::agent {
+
+using namespace wire::agent;
+
+namespace {
+
+// Calls `send` with the parts of a Fence or Release.
+template <typename Message, typename Send>
+void send_parts(std::uint32_t group, std::uint64_t number, std::string_view keys, Send send) {
+  do {
+    const std::string_view part = engine::take_part(keys, kMaxPart);
+    send(Message{group, number, std::string(part), keys.empty()});
+  } while (!keys.empty());
+}
+
+}  // namespace
+
+void Fences::add(const wire::agent::Group& group) {
+  std::set<std::uint32_t> hosts;
+  for (const Node& node : group.nodes) hosts.insert(node.host);
+  if (hosts.size() > 1) groups_.emplace(group.number, Group{std::move(hosts)});
+}
+
+engine::Exchange* Fences::exchange_of(std::uint32_t number) {
+  const auto found = groups_.find(number);
+  if (found == groups_.end()) return nullptr;
+  Group& group = found->second;
+  if (group.exchange) return group.exchange.get();
+  const bool local = group.hosts.contains(router_.host());
+  std::set<std::uint32_t> children;
+  std::size_t below = 0;
+  for (const std::uint32_t host : group.hosts) {
+    const auto child = router_.child_of(host);
+    if (!child) continue;
+    children.insert(*child);
+    ++below;
+  }
+  // A lost host counts as outside, so the barrier never completes; the job ends.
+  const bool parent = below + (local ? 1 : 0) < group.hosts.size();
+  group.exchange =
+      std::make_unique<engine::Exchange>(local, std::vector<std::uint32_t>(children.begin(), children.end()),
+                                         parent, kvs_limit_ * group.hosts.size());
+  return group.exchange.get();
+}
+
+void Fences::fence_here(std::uint32_t group, engine::FenceQuery query) {
+  engine::Exchange* const exchange = exchange_of(group);
+  if (exchange == nullptr) return;
+  exchange->local_fence(query.number, std::move(query.keys));
+  carry_out(group, *exchange);
+}
+
+const char* Fences::fence_of(std::uint32_t child, const Fence& fence) {
+  engine::Exchange* const exchange = exchange_of(fence.group);
+  if (exchange == nullptr) return "is a fence of an unknown process group";
+  if (std::string fault = exchange->child_fence(child, fence.number, fence.keys, fence.last); !fault.empty())
+    return note(std::move(fault));
+  return carry_out(fence.group, *exchange);
+}
+
+const char* Fences::release(const Release& release) {
+  engine::Exchange* const exchange = exchange_of(release.group);
+  if (exchange == nullptr) return "releases a barrier of an unknown process group";
+  if (std::string fault = exchange->parent_release(release.number, release.keys, release.last);
+      !fault.empty()) {
+    return note(std::move(fault));
+  }
+  return carry_out(release.group, *exchange);
+}
+
+const char* Fences::carry_out(std::uint32_t group, engine::Exchange& exchange) {
+  if (const auto up = exchange.take_up()) {
+    send_parts<Fence>(group, up->number, up->keys, [this](const Fence& part) { router_.send(part); });
+  }
+  for (const engine::Exchange::Down& down : exchange.take_down()) {
+    send_parts<Release>(group, down.number, down.keys,
+                        [&](const Release& part) { router_.send_to(down.child, part); });
+  }
+  if (const auto here = exchange.take_local()) {
+    // The ranks that it releases may enter the next barrier meanwhile, which calls fence_here().
+    if (std::string fault = observer_.on_release(group, here->number, here->keys); !fault.empty())
+      return note(std::move(fault));
+  }
+  return nullptr;
+}
+
+const char* Fences::note(std::string fault) {
+  fault_ = "is an invalid barrier: " + std::move(fault);
+  return fault_.c_str();
+}
+
+}  // namespace wireup::agent

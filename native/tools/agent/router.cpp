@@ -1,0 +1,199 @@
+#include "tools/agent/router.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <variant>
+
+#include "runtime/local_link.h"
+#include "runtime/stream_link.h"
+
+namespace wireup::agent {
+
+using namespace wire::agent;
+
+namespace {
+
+// Whether an agent may send such a message upward.
+bool goes_up(std::uint8_t kind) {
+  static constexpr std::uint8_t kUp[] = {
+      kind_of<Fence>(),       kind_of<InputReaders>(), kind_of<wire::agent::Output>(),
+      kind_of<Credit>(),      kind_of<Ready>(),        kind_of<HostLost>(),
+      kind_of<GroupReady>(),  kind_of<GroupFailed>(),  kind_of<Started>(),
+      kind_of<StartFailed>(), kind_of<Exited>(),       kind_of<OutputLost>(),
+      kind_of<Printed>(),     kind_of<Events>(),       kind_of<EventsMissed>(),
+      kind_of<SpawnQuery>(),  kind_of<NameQuery>(),    kind_of<BarrierQuery>(),
+      kind_of<StatusReply>(), kind_of<Done>()};
+  return std::ranges::find(kUp, kind) != std::end(kUp);
+}
+
+// Whether the message is about the launcher's stdin, stdout or stderr, which the agent of host 0 has.
+bool is_for_streams(std::uint8_t kind) {
+  return kind == kind_of<wire::agent::Output>() || kind == kind_of<Credit>() ||
+         kind == kind_of<InputReaders>();
+}
+
+}  // namespace
+
+Router::Router(os::Reactor& reactor, ParentFds parent, RouterObserver& observer)
+    : reactor_(reactor), observer_(observer), reaper_(reactor), remote_(bool(parent.out)) {
+  auto& own = static_cast<runtime::LinkObserver&>(*this);
+  if (remote_) {
+    runtime::StreamLinkOptions options{.side = runtime::StreamLinkOptions::Side::child};
+    if (parent.same_host) options.timing.silence = std::chrono::milliseconds::zero();
+    parent_ = std::make_unique<runtime::StreamLink>(reactor, std::move(parent.in), std::move(parent.out),
+                                                    std::move(options), own);
+  } else {
+    parent_ = std::make_unique<runtime::LocalLink>(reactor, std::move(parent.in), own);
+  }
+}
+
+Router::~Router() = default;
+
+// Before Hello this host does not know its number. The parent then sets it.
+void Router::send(const Message& message) { parent_->send(encode(host_.value_or(kEveryHost), message)); }
+
+void Router::send_to(std::uint32_t host, const Message& message) {
+  if (const auto child = child_of(host)) {
+    children_.at(*child)->send(encode(host, message));
+  } else if (host == kOwnHost && this->host() != kOwnHost) {
+    send(message);
+  }
+}
+
+const char* Router::start_host(StartHost start) {
+  if (start.host == kEveryHost || start.host == host() || below_.contains(start.host))
+    return "starts a host that exists";
+  if (start.command.empty()) return "starts a host without a command";
+  const std::uint32_t host = start.host;
+  below_.emplace(host, host);
+  children_.emplace(host, std::make_unique<ChildHost>(reactor_, reaper_, std::move(start),
+                                                      static_cast<ChildHostObserver&>(*this)));
+  return nullptr;
+}
+
+std::optional<std::uint32_t> Router::child_of(std::uint32_t host) const {
+  const auto found = below_.find(host);
+  if (found == below_.end() || !children_.contains(found->second)) return std::nullopt;
+  return found->second;
+}
+
+void Router::drop_children() {
+  for (const auto& [host, child] : children_) dropped_.insert(child->pid());
+  children_.clear();
+}
+
+void Router::drop_unready_children() {
+  std::erase_if(children_, [this](const auto& entry) {
+    if (!entry.second->ready()) dropped_.insert(entry.second->pid());
+    return !entry.second->ready();
+  });
+}
+
+bool Router::is_command(pid_t pid) const {
+  return dropped_.contains(pid) ||
+         std::ranges::any_of(children_, [pid](const auto& entry) { return entry.second->pid() == pid; });
+}
+
+void Router::on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) {
+  const auto header = read_header(packet);
+  if (!header) return observer_.on_invalid("cannot be read");
+  const bool is_hello = header->kind == kind_of<Hello>();
+  // The job may end before this host is greeted.
+  if (!host_ && !is_hello && header->kind != kind_of<End>()) return observer_.on_invalid("came before hello");
+  const std::uint32_t own = host_.value_or(header->host);
+  if (header->host != own) {
+    if (header->host != kEveryHost && !below_.contains(header->host))
+      return observer_.on_invalid("is for an unknown host");
+    pass_down(*header, packet);
+    if (header->host != kEveryHost) return;
+  }
+  auto message = decode(packet);
+  if (!message) return observer_.on_invalid("cannot be read");
+  if (is_hello) host_ = own;
+  observer_.on_message(*message, std::move(fds));
+}
+
+void Router::pass_down(const Header& header, std::string_view packet) {
+  if (header.host == kEveryHost) {
+    if (header.kind == kind_of<End>()) drop_unready_children();
+    for (const auto& [host, child] : children_) child->send(std::string(packet));
+    return;
+  }
+  const auto child = child_of(header.host);
+  if (!child) return;  // it is lost, and the launcher does not know that yet
+  if (header.kind == kind_of<StartHost>()) learn_below(*child, packet);
+  children_.at(*child)->send(std::string(packet));
+}
+
+// A host below this one gets another child.
+void Router::learn_below(std::uint32_t child, std::string_view packet) {
+  const auto message = decode(packet);
+  if (!message) return;
+  below_.emplace(std::get<StartHost>(*message).host, child);
+}
+
+void Router::on_child_packet(ChildHost& child, std::string_view packet) {
+  if (const char* fault = receive(child, packet)) {
+    lose(child, std::string("the agent's message ") + fault);
+  }
+}
+
+const char* Router::receive(ChildHost& child, std::string_view packet) {
+  const auto header = read_header(packet);
+  if (!header) return "cannot be read";
+  if (!goes_up(header->kind)) return "is not for a parent";
+  const bool is_ready = header->kind == kind_of<Ready>();
+  const bool is_done = header->kind == kind_of<Done>();
+  const bool unnumbered = header->host == kEveryHost && (is_ready || is_done);
+  const std::uint32_t host = unnumbered ? child.host() : header->host;
+  if (child_of(host) != child.host()) return "is from an unknown host";
+  if (!child.ready() && !is_ready) return "came before ready";
+  const bool stays =
+      header->kind == kind_of<Fence>() || (is_for_streams(header->kind) && this->host() == kOwnHost);
+  if (!is_ready && !stays && !is_done) {
+    parent_->send(std::string(packet));
+    return nullptr;
+  }
+  auto message = decode(packet);
+  if (!message) return "cannot be read";
+  if (is_ready) {
+    if (host == child.host()) {
+      if (child.ready()) return "is a second ready";
+      child.set_ready();
+    }
+    parent_->send(encode(host, *message));
+  } else if (stays) {
+    return observer_.on_message_below(child.host(), host, *message);
+  } else {
+    // The agents below it have sent theirs to it.
+    if (host != child.host()) return "is of a host below it";
+    child.set_done();
+  }
+  return nullptr;
+}
+
+void Router::on_child_line(ChildHost&, const std::string& line) { observer_.on_child_stderr(line); }
+
+void Router::on_child_end(ChildHost& child, const std::string& message) { lose(child, message); }
+
+void Router::lose(ChildHost& child, const std::string& message) {
+  const std::uint32_t number = child.host();
+  const bool was_ready = child.ready();
+  const bool done = child.done();
+  children_.erase(number);
+  for (const auto& [host, below] : below_) {
+    if (below != number || done) continue;
+    send(HostLost{host, was_ready, message});
+    observer_.on_host_lost(host);
+  }
+  observer_.on_child_gone();
+}
+
+void Router::on_link_end(runtime::LinkEnd why, int error, const std::string& detail) {
+  // If the parent was killed, no message is needed.
+  const bool orderly = why == runtime::LinkEnd::closed || error == ECONNRESET;
+  observer_.on_parent_gone(orderly ? std::string() : detail);
+}
+
+}  // namespace wireup::agent

@@ -1,0 +1,120 @@
+// The agent's place in the tree of a launch (wire/agent_messages.h): the link to its parent, and the agents
+// of other hosts that are its children.
+//
+// A packet of the parent for this host is decoded and passed to the observer. A packet for a host below a
+// child is passed on to that child without decoding it, and a packet of a child to the parent. What stays on
+// one edge (Fence, Release) or ends at host 0 (output and stdin of ranks) is passed to the observer.
+//
+// If a child is lost, each host below it is lost: the parent receives HostLost, and the observer a call. A
+// child that sends anything invalid is lost.
+//
+// Threads: the reactor's.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/fd.h"
+#include "os/reactor.h"
+#include "runtime/link.h"
+#include "runtime/reaper.h"
+#include "tools/agent/child_host.h"
+#include "wire/agent_messages.h"
+
+namespace wireup::agent {
+
+class RouterObserver {
+ public:
+  virtual ~RouterObserver() = default;
+  // A message of the parent for this host. The first one is a Hello, or an End.
+  virtual void on_message(wire::agent::Message& message, std::optional<std::vector<os::UniqueFd>> fds) = 0;
+  // A message of the child `child` that came from `host`, which is the child or below it: a Fence, or at host
+  // 0 one about output or stdin. Returns what is wrong with the message, or nullptr.
+  virtual const char* on_message_below(std::uint32_t child, std::uint32_t host,
+                                       wire::agent::Message& message) = 0;
+  // A packet of the parent is invalid: `fault` completes "a message of the launcher ...".
+  virtual void on_invalid(const char* fault) = 0;
+  virtual void on_host_lost(std::uint32_t host) = 0;
+  // A child has ended after its Done, or is lost.
+  virtual void on_child_gone() = 0;
+  // A line that the command of a child has written to stderr, with the name of its host.
+  virtual void on_child_stderr(const std::string& line) = 0;
+  // Once, and nothing comes from the parent after it. `fault`: why, for people; empty: the parent has closed
+  // the link, or was killed.
+  virtual void on_parent_gone(const std::string& fault) = 0;
+};
+
+// The fds of the link to the parent: a seqpacket socket of a launcher on this host, or (`out` is set) the two
+// directions of a byte stream.
+struct ParentFds {
+  os::UniqueFd in;
+  os::UniqueFd out = {};
+  bool same_host = false;  // the parent of a byte stream is on this host, see StartHost::same_host
+};
+
+class Router final : runtime::LinkObserver, ChildHostObserver {
+ public:
+  // Throws OsError.
+  Router(os::Reactor& reactor, ParentFds parent, RouterObserver& observer);
+  ~Router() override;
+
+  // The number of this host. Known when the observer gets the Hello.
+  std::uint32_t host() const { return host_.value_or(wire::agent::kOwnHost); }
+  // The parent is an agent, or a launcher, that does not share this host's files.
+  bool is_remote() const { return remote_; }
+
+  // Sends a message of this host to the parent.
+  void send(const wire::agent::Message& message);
+  // The bytes for the parent that the kernel has not taken.
+  std::size_t unsent() const { return parent_->unsent(); }
+  // Sends a message to the agent of another host: below this one, or host 0. Does nothing if that host is
+  // lost.
+  void send_to(std::uint32_t host, const wire::agent::Message& message);
+
+  // Starts the agent of another host as a child. Returns what is wrong with the message, or nullptr.
+  const char* start_host(wire::agent::StartHost start);
+  // The child below which the host is; empty: none, or it is lost.
+  std::optional<std::uint32_t> child_of(std::uint32_t host) const;
+  // Every child has ended after its Done, or is lost.
+  bool children_gone() const { return children_.empty(); }
+  // The processes of the commands that reach children.
+  bool is_command(pid_t pid) const;
+  // Closes the links to all children, so that their agents end their tasks. They are not reported as lost.
+  void drop_children();
+
+ private:
+  void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
+  void on_link_end(runtime::LinkEnd why, int error, const std::string& detail) override;
+  void on_child_packet(ChildHost& child, std::string_view packet) override;
+  void on_child_line(ChildHost& child, const std::string& line) override;
+  void on_child_end(ChildHost& child, const std::string& message) override;
+
+  // At the end of the job. No task runs there, and an agent that is not reached yet would never answer.
+  void drop_unready_children();
+  void pass_down(const wire::agent::Header& header, std::string_view packet);
+  void learn_below(std::uint32_t child, std::string_view packet);
+  // Returns what is wrong with the packet, or nullptr.
+  const char* receive(ChildHost& child, std::string_view packet);
+  void lose(ChildHost& child, const std::string& message);
+
+  os::Reactor& reactor_;
+  RouterObserver& observer_;
+  runtime::Reaper reaper_;
+  std::optional<std::uint32_t> host_;
+  bool remote_;
+  std::unique_ptr<runtime::Link> parent_;
+  std::map<std::uint32_t, std::unique_ptr<ChildHost>> children_;  // by host
+  std::map<std::uint32_t, std::uint32_t> below_;                  // host to child, of all that were started
+  std::set<pid_t> dropped_;                                       // commands of children that were dropped
+};
+
+}  // namespace wireup::agent
