@@ -2,6 +2,11 @@
 
 const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => string])[] = [
   [
+    /cannot be executed: /i,
+    () =>
+      "the launcher's program is not on this host: choose another one by launcher (--launcher, --launcher-exec)",
+  ],
+  [
     /host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/i,
     (host) =>
       `ssh does not know the host's key, or knows another one: run 'ssh ${host} true' once, and compare and accept the key`,

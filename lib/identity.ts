@@ -100,23 +100,8 @@ function checkHosts(value: unknown): string[] {
   });
 }
 
-/** Makes a PMI_ID for each rank. No two are equal. */
-function makePmiIds(size: number, kind: PmiId): string[] {
-  if (kind === 'rank') return Array.from({ length: size }, (_, rank) => String(rank));
-  const length = kind === 'long' ? 16 : 4;
-  const pmiIds = new Set<string>();
-  while (pmiIds.size < size) {
-    const bytes = native.randomBytes((size - pmiIds.size) * length);
-    for (let at = 0; at < bytes.length; at += length) {
-      const pmiId = bytes.subarray(at, at + length);
-      pmiIds.add(kind === 'long' ? pmiId.toString('hex') : String(pmiId.readUInt32LE() & 0x7fffffff));
-    }
-  }
-  return [...pmiIds];
-}
-
 /** Checks what PmiServer and launch() have in common, and returns what the addon gets. */
-function toAdmission(size: number, options: AdmissionOptions & KvsOptions & WireOptions) {
+function toAdmission(options: AdmissionOptions & KvsOptions & WireOptions) {
   return {
     /** The server answers every PMI-1 client with 1.2. */
     offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
@@ -124,11 +109,7 @@ function toAdmission(size: number, options: AdmissionOptions & KvsOptions & Wire
     /** The first and the last uid of each range. */
     allowedUids: checkUids(options.allowedUids ?? [process.geteuid!()]),
     allowHosts: checkHosts(options.allowHosts ?? []),
-    /** PMI_ID of each rank. */
-    pmiIds: makePmiIds(
-      size,
-      checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const),
-    ),
+    pmiId: checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const),
     reconnect: checkBoolean('reconnect', options.reconnect ?? false),
     handshakeTimeout: checkInteger('handshakeTimeout', options.handshakeTimeout ?? 10_000, 1, 2 ** 31 - 1),
   };
@@ -150,6 +131,6 @@ export function makeGroupOptions(
     appSizes: [],
     kvsname: `wireup-${native.randomBytes(8).toString('hex')}`,
     ...(universeSize === undefined ? {} : { universeSize }),
-    ...toAdmission(size, options),
+    ...toAdmission(options),
   };
 }

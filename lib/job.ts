@@ -81,6 +81,24 @@ export interface GroupEndedEvent extends EventBase<'group-ended'> {
   group: number;
 }
 
+/** The agent of another host has answered. */
+export interface HostStartedEvent extends EventBase<'host-started'> {
+  /** The name of the host. */
+  host: string;
+  /** The process id of its wireup-agent there. */
+  pid: number;
+}
+
+/** Another host is lost, or could not be reached. The job then fails, and other hosts may follow. */
+export interface HostLostEvent extends EventBase<'host-lost'> {
+  /** The name of the host. */
+  host: string;
+  /** What has happened, for people. */
+  message: string;
+  /** The ranks of group 0 that are on the host. */
+  ranks: number[];
+}
+
 /** Ranks have written to the terminal that {@link Job.showStatus} writes to. */
 export type PrintedEvent = EventBase<'printed'>;
 
@@ -106,6 +124,8 @@ export type JobEvent =
   | SpawnedEvent
   | SpawnRefusedEvent
   | GroupEndedEvent
+  | HostStartedEvent
+  | HostLostEvent
   | PrintedEvent
   | MissedEvent<RepeatedJobEventType>;
 
@@ -116,6 +136,8 @@ const jobEventTypes = [
   'spawned',
   'spawn-refused',
   'group-ended',
+  'host-started',
+  'host-lost',
   'printed',
 ];
 
@@ -136,9 +158,11 @@ export class Job implements AsyncDisposable {
   readonly result: Promise<JobResult>;
   /** How many ranks were launched. */
   readonly size: number;
-  /** The host that the ranks run on. */
+  /** The host of this process. */
   readonly host: string;
-  /** The process id of wireup-agent. */
+  /** The host of each rank. */
+  readonly hosts: readonly string[];
+  /** The process id of wireup-agent on this host. */
   readonly agentPid: number;
   /**
    * Resolves with the process id of each rank when all have been started. Rejects with `ERR_PMI_CLOSED` if
@@ -164,6 +188,7 @@ export class Job implements AsyncDisposable {
     agent: { pid: number; host: string },
     parts: {
       size: number;
+      hosts: readonly string[];
       grace: number;
       streams: JobStreams;
       started: Promise<readonly number[]>;
@@ -175,6 +200,7 @@ export class Job implements AsyncDisposable {
     this.host = agent.host;
     this.agentPid = agent.pid;
     this.size = parts.size;
+    this.hosts = parts.hosts;
     this.#grace = parts.grace;
     this.started = parts.started;
     this.result = parts.result;

@@ -75,6 +75,45 @@ export interface DebuggerOptions {
   ranks: readonly number[];
 }
 
+/** A host on which ranks run. */
+export interface LaunchHost {
+  /** Its name or address, as the launcher knows it. */
+  name: string;
+  /** How many ranks it gets before the next host gets some. Default: 1. */
+  slots?: number;
+  /** The user on that host. Only with the launcher `ssh`. Default: what ssh chooses. */
+  user?: string;
+}
+
+/**
+ * How other hosts are reached. The launcher is a command that runs wireup-agent there. Its stdin and stdout are the link to
+ * the agent.
+ *
+ * - `ssh`: ssh, without any prompt.
+ * - `slurm`: srun, inside of an allocation or outside.
+ * - `fork`: no command. The agents run on this host, which pretends to be several.
+ * - `{ ssh }`, `{ slurm }`: these words in place of `ssh` or `srun`: another program, or further options.
+ * - `{ exec }`: these words, then the name of the host, then the agent's program and arguments, such as
+ *   `['docker', 'exec', '-i']`. If `{host}` is in the words, the name of the host takes its place:
+ *   `['kubectl', 'exec', '-i', '{host}', '--']`.
+ */
+export type Launcher =
+  | 'ssh'
+  | 'slurm'
+  | 'fork'
+  | {
+      /** The words in place of `ssh`. */
+      ssh: readonly string[];
+    }
+  | {
+      /** The words in place of `srun`. */
+      slurm: readonly string[];
+    }
+  | {
+      /** The words of the command. */
+      exec: readonly string[];
+    };
+
 /** A program that was started without a launcher and waits for one. */
 export interface SingletonOptions {
   /** The port of 127.0.0.1 on which the program listens. */
@@ -128,16 +167,37 @@ export interface JobSettings
   nameServer?: string;
   /** How many ranks share a node. Default: all. Containers that have a /dev/shm each need 1. */
   ranksPerNode?: number;
-  /** Instead of `ranksPerNode`: the node of each rank. Nodes are numbered from 0 without gaps. */
+  /**
+   * Instead of `ranksPerNode`: the node of each rank. Nodes are numbered from 0 without gaps. With `hosts`: the index of the
+   * host of each rank.
+   */
   nodes?: readonly number[];
   /**
-   * The name of each node, for labels, file names, and the ranks' MPIR_CVAR_CH3_INTERFACE_HOSTNAME. Default: the name of this
-   * host.
+   * The hosts on which ranks run; each is a node. A string is a list such as `a,b:4`, `n[1-4,08-12]:8` or `bob@c`, in which
+   * `:` precedes the slots. Each host gets a rank for each of its slots before the next one gets some, and if ranks remain, it
+   * begins again at the first one. At most 65,536 hosts. Hosts that get no rank are not started. This host, by any of its names
+   * or addresses, needs no launcher. Default: this host.
+   *
+   * The names appear in labels, names of files, and the ranks' MPIR_CVAR_CH3_INTERFACE_HOSTNAME.
    */
-  hosts?: readonly string[];
+  hosts?: readonly (string | LaunchHost)[];
+  /** How other hosts are reached. Default: `ssh`. */
+  launcher?: Launcher;
   /**
-   * Whether gethostname() returns the names in `hosts` in the ranks, and so MPI_Get_processor_name too. It needs
-   * CAP_SYS_ADMIN; without it the option has no effect. Default: false.
+   * The path of wireup-agent on other hosts, or a name without a slash, which is searched in PATH there. Default: the same path
+   * as on this host.
+   */
+  agentPath?: string;
+  /**
+   * Whether wireup-agent is sent to other hosts when they are started, so that wireup need not be installed there. The hosts
+   * need the machine type and the C library of this one. Default: false.
+   */
+  stage?: boolean;
+  /** Milliseconds until the agent of every other host must have answered. Default: 60,000. */
+  startTimeout?: number;
+  /**
+   * With the launcher `fork`: whether gethostname() returns the names in `hosts` in the ranks, and so MPI_Get_processor_name
+   * too. It needs CAP_SYS_ADMIN; without it the option has no effect. Default: false.
    */
   pretendHosts?: boolean;
   /**

@@ -1,5 +1,4 @@
 /** Converts the options of launch() to those of the addon. */
-import { hostname } from 'node:os';
 import { resolveUnixAddress, toListenOptions } from './address';
 import { makeGroupOptions } from './identity';
 import {
@@ -12,6 +11,7 @@ import {
   type RankEnvironment,
   type SingletonOptions,
 } from './launch-options';
+import { planHosts } from './launch-hosts';
 import { MAX_RANKS } from './limits';
 import {
   execPath,
@@ -33,7 +33,6 @@ import {
   checkOptions,
   checkSignal,
   checkString,
-  checkStrings,
   optionError,
 } from './options';
 import type { JobApp } from './result';
@@ -55,6 +54,10 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   ranksPerNode: true,
   nodes: true,
   hosts: true,
+  launcher: true,
+  agentPath: true,
+  stage: true,
+  startTimeout: true,
   pretendHosts: true,
   allowedUids: true,
   pmiId: true,
@@ -81,7 +84,7 @@ export interface LaunchPlan {
   stderr: OutputTarget;
   maxSpawn: number;
   /** The options of a process group of that size, except its programs and their places. */
-  makeGroup(size: number): Omit<NativeGroupOptions, 'programs' | 'hosts' | 'nodeNumbers'>;
+  makeGroup(size: number): Omit<NativeGroupOptions, 'programs' | 'nodeHosts' | 'nodeNames' | 'nodeNumbers'>;
   singleton: SingletonOptions | undefined;
   native: Omit<
     NativeLaunchOptions,
@@ -89,10 +92,11 @@ export interface LaunchPlan {
   >;
 }
 
-/** What Hydra sets for its ranks: gfortran then prints into a pipe without delay, and MPICH knows the name of its interface. */
-function hydraEnvironment(): string[] {
-  return ['GFORTRAN_UNBUFFERED_PRECONNECTED=y', `MPIR_CVAR_CH3_INTERFACE_HOSTNAME=${hostname()}`];
-}
+/**
+ * What Hydra sets for its ranks: gfortran then prints into a pipe without delay. (The agent sets another such variable,
+ * MPIR_CVAR_CH3_INTERFACE_HOSTNAME.)
+ */
+const hydraEnvironment = ['GFORTRAN_UNBUFFERED_PRECONNECTED=y'];
 
 function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
   if (typeof options !== 'object' || options === null) throw optionError('options', 'an object', options);
@@ -145,7 +149,7 @@ function toEnvironment(where: string, app: LaunchApp): NativeEnvironment {
     ([name, value]) => value !== undefined && !native.isStalePmiVariable(name),
   );
   return {
-    defaults: hydraEnvironment(),
+    defaults: hydraEnvironment,
     inherited: inherited ?? new Uint8Array(),
     set: set.map(([name, value]) => `${name}=${value}`),
     unset: [...variables.keys()].filter((name) => variables.get(name) === undefined),
@@ -182,29 +186,17 @@ function toOutputPlan(target: OutputTarget, joins: boolean): NativeOutputPlan {
   return { mode: joins ? 'merge' : 'inherit', file: '' };
 }
 
-function nodesOf(
-  options: JobSettings,
-  size: number,
-): { nodes: number[]; hosts: string[]; pretendHosts: boolean } {
-  const pretendHosts = checkBoolean('pretendHosts', options.pretendHosts ?? false);
-  const nodes = options.nodes === undefined ? [] : checkIntegers('nodes', options.nodes, 0, size - 1);
-  if (options.nodes !== undefined && nodes.length !== size)
-    throw optionError('nodes', `one node for each of ${size} ranks`, nodes);
-  if (options.nodes !== undefined && options.ranksPerNode !== undefined)
+/** The nodes of a job on this host alone. */
+function nodesOf(options: JobSettings, size: number): number[] {
+  if (options.nodes === undefined) return [];
+  const nodes = checkIntegers('nodes', options.nodes, 0, size - 1);
+  if (nodes.length !== size) throw optionError('nodes', `one node for each of ${size} ranks`, nodes);
+  if (options.ranksPerNode !== undefined)
     throw optionError('ranksPerNode', 'nothing beside nodes', options.ranksPerNode);
-  const count =
-    nodes.length > 0
-      ? nodes.reduce((most, node) => Math.max(most, node), 0) + 1
-      : Math.ceil(size / (options.ranksPerNode ?? size));
-  if (nodes.length > 0 && new Set(nodes).size !== count)
+  const count = nodes.reduce((most, node) => Math.max(most, node), 0) + 1;
+  if (new Set(nodes).size !== count)
     throw optionError('nodes', 'nodes that are numbered from 0 without gaps', nodes);
-  const hosts = checkStrings('hosts', options.hosts ?? []);
-  if (options.hosts !== undefined && hosts.length !== count)
-    throw optionError('hosts', `a name for each of ${count} nodes`, hosts);
-  // HOST_NAME_MAX.
-  if (hosts.some((name) => !/^[^\s\p{Cc}]+$/u.test(name) || Buffer.byteLength(name) > 64))
-    throw optionError('hosts', 'names of 1 to 64 bytes without blanks and control characters', hosts);
-  return { nodes, hosts, pretendHosts: pretendHosts && hosts.length > 0 };
+  return nodes;
 }
 
 /** The node of each rank if nodes are filled in the order of ranks, for jobs of several applications. */
@@ -247,10 +239,13 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   const shim = checkBoolean('execShim', options.execShim ?? true) && transport.shim;
   const programs = given.map(({ where, app }) => toProgram(where, app, shim ? [execPath] : []));
   const ruled = applyJobRules(options, size);
-  const joins = size > 1 || ruled.label !== '';
   const stdout = checkTarget('stdout', options.stdout ?? 'inherit');
   const stderr = checkTarget('stderr', options.stderr ?? 'inherit');
-  const { nodes, hosts, pretendHosts } = nodesOf(options, size);
+  const placed = await planHosts(options, sizes);
+  const isAlone = (placed?.hosts.length ?? 0) < 2;
+  // A rank on another host has no stdout of this process to write to.
+  const joins = size > 1 || ruled.label !== '' || !isAlone;
+  const nodes = placed?.nodes ?? nodesOf(options, size);
   const listen = {
     ...(transport.inherited ? {} : await toListenOptions(pmi)),
     ...(options.ports === undefined ? {} : { ports: checkPorts(options.ports) }),
@@ -259,7 +254,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     ...makeGroupOptions(ranks, universe, options.ranksPerNode, options),
     ...listen,
     pmi: transport.inherited ? 'fd' : 'port',
-    pretendHosts,
+    pretendHosts: placed?.pretendHosts ?? false,
     // Without the shim, what connects may not descend from the rank's process: a container's runtime may detach it.
     descendantsOnly: shim,
   });
@@ -281,7 +276,9 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
         : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) }),
       agent: agentPath,
       programs,
-      hosts,
+      hosts: placed?.hosts ?? [],
+      nodeHosts: placed?.nodeHosts ?? [],
+      nodeNames: placed?.nodeNames ?? [],
       nodeNumbers: [],
       stdout: toOutputPlan(stdout, joins),
       stderr: toOutputPlan(stderr, joins),

@@ -92,6 +92,11 @@ export function prepareLaunch(): void {
   }
 }
 
+/** @param own the name of this host */
+function hostsOfRanks({ size, native: { nodes, nodeHosts, hosts } }: LaunchPlan, own: string): string[] {
+  return Array.from({ length: size }, (_, rank) => hosts[nodeHosts[nodes[rank]!] ?? 0]?.name || own);
+}
+
 const groupOf = ({ group }: { group: number }): { group?: number } => (group === 0 ? {} : { group });
 
 /**
@@ -132,6 +137,16 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             host = notice.host;
             hub.open();
             return ready.resolve(notice);
+          case 'hostStarted':
+            return hub.push({ type: 'host-started', host: notice.name, pid: notice.pid, time });
+          case 'hostLost':
+            return hub.push({
+              type: 'host-lost',
+              host: notice.name,
+              message: notice.message,
+              ranks: notice.ranks,
+              time,
+            });
           case 'error':
             failure = fromNative(notice);
             started.reject(failure);
@@ -192,8 +207,10 @@ export async function launch(options: LaunchOptions): Promise<Job> {
       error,
     );
   }
-  const job = new Job(handle, hub, await ready.promise, {
+  const agent = await ready.promise;
+  const job = new Job(handle, hub, agent, {
     size,
+    hosts: hostsOfRanks(plan, agent.host),
     grace: plan.native.grace,
     streams,
     started: started.promise,

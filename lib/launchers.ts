@@ -95,7 +95,7 @@ export function hostCommand(
   const start = stage ? stagedAgentWords() : [agent, 'link'];
   switch (kind) {
     case 'fork':
-      return start;
+      return [...start, 'same-host'];
     case 'ssh': {
       // ssh passes its words to the user's login shell, joined with blanks. The first of ssh's options of one name counts.
       const remote = ['exec', ...start.map(quoteForShells)].join(' ');

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromThrown } from './errors';
-import type { NativeAdmission } from './identity';
+import type { NativeAdmission, PmiId } from './identity';
 import type { NativeJobSettings } from './launch-options';
 import type { PmiTransport } from './transports';
 import type { RankState } from './status';
@@ -80,8 +80,19 @@ export interface NativeResult {
   stopped: boolean;
   failure?: {
     reason:
-      'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'startup' | 'output' | 'agent';
+      | 'exit'
+      | 'signal'
+      | 'abort'
+      | 'lost'
+      | 'early'
+      | 'spawn'
+      | 'timeout'
+      | 'startup'
+      | 'output'
+      | 'agent'
+      | 'host';
     rank: number;
+    /** host: its number. */
     value: number;
     message: string;
     phase: 'none' | 'initialized' | 'finalized';
@@ -96,11 +107,14 @@ export interface NativeResult {
   status?: NativeProcessGroupStatus;
   /** The ranks that had left by then and will enter no barrier. */
   departed: number[];
+  /** The names of the hosts, by number. */
+  hosts: string[];
   duration: number;
   barriers: number;
   barrierTimes: number[];
   victims: number;
-  ranks: (NativeRankOutcome & { state: RankState; times: NativeTimes })[];
+  /** `host`: the number of the rank's host. */
+  ranks: (NativeRankOutcome & { host: number; state: RankState; times: NativeTimes })[];
 }
 
 export interface NativeProcessGroupStatus {
@@ -171,7 +185,12 @@ export interface NativeName {
  */
 export type NativeNotice = { handle: number; group: number; time: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
+  /** The agent of this host runs, and the PMI server of group 0 is there. */
   | { type: 'agent'; pid: number; host: string }
+  /** The agent of another host runs; `pid` is its process there. */
+  | { type: 'hostStarted'; host: number; name: string; pid: number }
+  /** A host is lost or could not be started, with these ranks of group 0. `message` says why, for people. */
+  | { type: 'hostLost'; host: number; name: string; message: string; ranks: number[] }
   | { type: 'started'; rank: number; pid: number; cpus: number[] }
   | ({ type: 'exited'; rank: number } & NativeRankOutcome)
   /** `local`: PMI cannot carry the request, and the server was not asked. `errcodes`: of a spawn. */
@@ -223,6 +242,12 @@ export interface NativeProcessGroupOptions extends NativeAdmission {
   nodes: number[];
   /** How many ranks each application has, if `nodes` is not empty. */
   appSizes: number[];
+}
+
+/** Those of a PmiServer, whose ranks get their PMI_IDs from the calling process. */
+export interface NativeServerOptions extends NativeProcessGroupOptions {
+  /** By rank. */
+  pmiIds: string[];
 }
 
 export interface NativeListenOptions {
@@ -283,8 +308,10 @@ export interface NativeGroupOptions extends NativeProcessGroupOptions, NativeLis
   pmi: 'fd' | 'port';
   /** By appnum. */
   programs: NativeProgram[];
-  /** The names of the nodes, or empty. */
-  hosts: string[];
+  /** The number of the host of each node. Empty: this host, 0. */
+  nodeHosts: number[];
+  /** The names of the nodes. Empty: those of their hosts. */
+  nodeNames: string[];
   /** gethostname() of the ranks returns these names. */
   pretendHosts: boolean;
   /** The numbers of the nodes in labels and names of files. Empty: 0, 1 and so on. */
@@ -295,8 +322,26 @@ export interface NativeGroupOptions extends NativeProcessGroupOptions, NativeLis
   descendantsOnly: boolean;
 }
 
+/** A host of a launch. */
+export interface NativeHost {
+  /** For people; empty: the name that its kernel has. */
+  name: string;
+  /** Starts its agent, with the link as stdin and stdout. Not used for this host. */
+  command: string[];
+  /** The environment of that command: "NAME=value". */
+  environment: string[];
+  /** A file of this host that is sent over the link first; empty: none. Its size replaces `%s` in the command. */
+  stage: string;
+  /** The limit for the start of the agent; 0: none. */
+  timeoutMs: number;
+  /** The command is an agent on this host, for a pretended one. */
+  sameHost: boolean;
+}
+
 /** lib/launch-options.ts declares the settings of the job. */
 export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions, NativeJobSettings {
+  /** By number; the first is this host. Empty: only this host. */
+  hosts: NativeHost[];
   /** The port of 127.0.0.1 on which a singleton waits, the program that becomes the one rank; 0: none. */
   singletonPort: number;
   /** The process id of the singleton. */
@@ -388,19 +433,18 @@ export interface Native {
   /** Ends all handles at once, and waits for that. There are no further notices. */
   shutdown(): void;
 
-  openServer(options: NativeProcessGroupOptions & NativeListenOptions & NativeNameOptions): number;
+  openServer(options: NativeServerOptions & NativeListenOptions & NativeNameOptions): number;
   /** Returns the fd of a new channel. The caller owns it. */
   openChannel(server: number, rank: number): number;
-  /** Answers a spawn of a server, or of a process group of a launch. */
-  answerSpawn(handle: number, group: number, id: number, answer: NativeSpawnAnswer): void;
+  /** Answers a spawn of a server or launch. */
+  answerSpawn(handle: number, id: number, answer: NativeSpawnAnswer): void;
   /**
-   * Answers a spawn of a launch's process group `asker`: starts a new process group with the unused number
-   * `group`. The rank gets `errcodes` when all ranks have been started.
+   * Answers a spawn of a launch: starts a new process group with the unused number `group`. The rank gets
+   * `errcodes` when all ranks have been started.
    */
   spawn(
     launch: number,
     group: number,
-    asker: number,
     id: number,
     options: NativeGroupOptions,
     errcodes: readonly number[],
@@ -424,6 +468,8 @@ export interface Native {
    * launch.
    */
   randomBytes(count: number): Buffer;
+  /** Makes a PMI_ID for each rank. No two are equal. */
+  makePmiIds(size: number, kind: PmiId): string[];
   /** Throws the error that writeWhole() would throw, if that can be known before. */
   checkWhole(file: string): void;
   /** Replaces the file's content. If it throws, the content is unchanged. */

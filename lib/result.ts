@@ -1,6 +1,7 @@
 /** The result of a launched job, as data and as text. */
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
+import { adviceOnStart } from './host-advice';
 import { formatIdset } from './idset';
 import type { NativeResult } from './native';
 import { printable } from './printable';
@@ -23,9 +24,20 @@ import { describeStatus, toPmiStatus, type PmiStatus, type RankState } from './s
  * | `startup` | not every rank had sent init and completed the first barrier within the option `startupTimeout` |
  * | `output` | output cannot be written; with EPIPE, its reader has closed it |
  * | `agent` | wireup-agent was killed or stopped |
+ * | `host` | another host was lost, or could not be reached |
  */
 export type FailureReason =
-  'exit' | 'signal' | 'abort' | 'lost' | 'early' | 'spawn' | 'timeout' | 'startup' | 'output' | 'agent';
+  | 'exit'
+  | 'signal'
+  | 'abort'
+  | 'lost'
+  | 'early'
+  | 'spawn'
+  | 'timeout'
+  | 'startup'
+  | 'output'
+  | 'agent'
+  | 'host';
 
 /**
  * How far a rank had come in PMI.
@@ -40,8 +52,10 @@ export type RankPhase = 'none' | 'initialized' | 'finalized';
 export interface JobFailure {
   /** The kind of failure. */
   reason: FailureReason;
-  /** Absent for `timeout`, `startup`, `output` and `agent`. */
+  /** Absent for `timeout`, `startup`, `output`, `agent` and `host`. */
   rank?: number;
+  /** The host of the rank; for `host`: the host that was lost. Absent if the failure concerns no single host. */
+  host?: string;
   /** The number of the rank's process group, if that was spawned; absent for group 0. */
   group?: number;
   /** The program that the rank of a spawned process group ran; absent for group 0. */
@@ -56,13 +70,18 @@ export interface JobFailure {
   coreDumped?: boolean;
   /** For `spawn`, `output` and `agent`: the errno; absent if there was none. */
   errno?: number;
-  /** For `abort`: the rank's message. For `spawn`, `output` and `agent`: what failed. */
+  /** For `host`: the ranks on it, as an idset; empty if it had none. */
+  ranks?: string;
+  /** For `abort`: the rank's message. For `spawn`, `output`, `agent` and `host`: what failed. */
   message?: string;
   /** How far the rank had come in PMI, whatever has happened to its connection since. */
   phase?: RankPhase;
   /** Why the PMI server closed the rank's connection before the failure; absent if it did not. */
   cutOff?: string;
-  /** The number of the barrier in which the rank was. For `early`: of the barrier that waits for it. */
+  /**
+   * The number of the barrier in which the rank was. For `early`: of the barrier that waits for it. For `host`: of the first
+   * barrier that was not complete.
+   */
   barrier?: number;
   /** For `early`: the ranks that waited, as an idset. */
   waiting?: string;
@@ -102,6 +121,8 @@ export interface RankResult {
   rank: number;
   /** Which of the job's applications it ran. */
   appnum: number;
+  /** The name of its host. */
+  host: string;
   /** Absent when it was never started. */
   pid?: number;
   /** How far it had come in PMI at the end. */
@@ -145,7 +166,7 @@ export interface JobResult {
   duration: number;
   /** The completed barriers. */
   barriers: CompletedBarriers;
-  /** The host that the ranks ran on. */
+  /** The host of the launcher. */
   host: string;
   /** The programs, by appnum. */
   apps: JobApp[];
@@ -173,15 +194,34 @@ export function exitOf(outcome: {
   return { signal: signalName(outcome.value) };
 }
 
-function toJobFailure(result: NativeResult, spawner: Spawner): JobFailure | undefined {
+/** The ranks of group 0 on a host. */
+function ranksOn(result: NativeResult, host: number): string {
+  return formatIdset(result.ranks.flatMap((row, rank) => (row.host === host ? [rank] : [])));
+}
+
+function toJobFailure(
+  result: NativeResult,
+  spawner: Spawner,
+  nameOf: (host: number) => string,
+): JobFailure | undefined {
   if (result.failure === undefined) return undefined;
   const { reason, rank, value, message, phase, barrier, cutOff, group, outcome: row } = result.failure;
   const program = group === 0 ? undefined : spawner.programOf(group, rank);
   const exits = reason === 'exit' || reason === 'abort' || (reason === 'early' && row?.exited && !row.ended);
   const status = result.status && toPmiStatus(result.status);
+  const host =
+    reason === 'host'
+      ? nameOf(value)
+      : rank < 0
+        ? undefined
+        : group === 0
+          ? nameOf(result.ranks[rank]!.host)
+          : (spawner.hostOf(group, rank) ?? nameOf(0));
   return {
     reason,
     ...(rank >= 0 ? { rank, phase } : {}),
+    ...(host === undefined ? {} : { host }),
+    ...(reason === 'host' ? { ranks: ranksOn(result, value) } : {}),
     ...(group === 0 ? {} : { group }),
     ...(program === undefined ? {} : { program }),
     ...(row?.pid ? { pid: row.pid } : {}),
@@ -208,7 +248,8 @@ export function toJobResult(
   apps: readonly JobApp[],
   spawner: Spawner,
 ): JobResult {
-  const failure = toJobFailure(result, spawner);
+  const nameOf = (number: number): string => result.hosts[number] || host;
+  const failure = toJobFailure(result, spawner, nameOf);
   const appnums = apps.flatMap(({ ranks }, appnum) => Array<number>(ranks).fill(appnum));
   return {
     exitCode: result.exitCode,
@@ -222,6 +263,7 @@ export function toJobResult(
     ranks: result.ranks.map((row, rank) => ({
       rank,
       appnum: appnums[rank]!,
+      host: nameOf(row.host),
       ...(row.pid === 0 ? {} : { pid: row.pid }),
       state: row.state,
       ...(row.exited ? exitOf(row) : {}),
@@ -249,7 +291,8 @@ export function describeFailure(result: JobResult): string | undefined {
 }
 
 function describeReason(result: JobResult, failure: JobFailure): string {
-  const { ended, host } = result;
+  const { ended } = result;
+  const { host = result.host } = failure;
   const { reason, rank, group, pid, code, signal, message, phase, barrier } = failure;
   const others =
     ended === 0
@@ -258,6 +301,8 @@ function describeReason(result: JobResult, failure: JobFailure): string {
   switch (reason) {
     case 'agent':
       return `${message}; the job was ended`;
+    case 'host':
+      return `${describeHostFailure(host, failure)}${others}`;
     case 'output':
       return `output cannot be written to ${message}: ${errorText(failure.errno)}${others}`;
     case 'spawn':
@@ -297,6 +342,23 @@ function describeReason(result: JobResult, failure: JobFailure): string {
       return `${subject} ${gone} while others wait in PMI barrier ${barrier}: ${failure.waiting}; missing: ${failure.missing}${others}`;
     }
   }
+}
+
+/** How the addon's message about a host begins that has never answered. */
+const NOT_STARTED = 'could not be started: ';
+
+/** `host n3 was lost (no sign for 5 s, last seen in barrier 2); ranks 8-11 were on it`. */
+function describeHostFailure(host: string, { message = '', barrier, ranks = '' }: JobFailure): string {
+  if (message.startsWith(NOT_STARTED)) {
+    const advice = adviceOnStart(host, message);
+    return `host ${host} ${message}${advice === undefined ? '' : ` (${advice})`}`;
+  }
+  const seen = barrier === undefined ? '' : `, last seen in barrier ${barrier}`;
+  const on =
+    ranks === ''
+      ? 'no rank was on it'
+      : `rank${/^\d+$/.test(ranks) ? ` ${ranks} was` : `s ${ranks} were`} on it`;
+  return `host ${host} was lost (${message}${seen}); ${on}`;
 }
 
 function seconds(milliseconds = 0): string {

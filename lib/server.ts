@@ -23,7 +23,7 @@ import {
   type WireOptions,
 } from './identity';
 import { MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
-import { native, type NativeProcessGroupOptions } from './native';
+import { native, type NativeServerOptions } from './native';
 import { checkInteger, checkKvsname, checkOptions } from './options';
 import type { PmiStatus } from './status';
 import { deferred } from './wait';
@@ -85,7 +85,7 @@ export class PmiServer implements AsyncDisposable {
   readonly size: number;
   /** The name of its key-value space. */
   readonly kvsname: string;
-  readonly #job: NativeProcessGroupOptions;
+  readonly #job: NativeServerOptions;
   readonly #handle: JobHandle;
   readonly #hub: EventHub<PmiEvent>;
   readonly #address: string | undefined;
@@ -93,7 +93,7 @@ export class PmiServer implements AsyncDisposable {
   #closing = false;
 
   private constructor(
-    job: NativeProcessGroupOptions,
+    job: NativeServerOptions,
     handle: JobHandle,
     hub: EventHub<PmiEvent>,
     address: string,
@@ -136,8 +136,10 @@ export class PmiServer implements AsyncDisposable {
         ? {}
         : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) };
 
-    const job: NativeProcessGroupOptions = {
-      ...makeGroupOptions(size, universe, options.ranksPerNode, options),
+    const group = makeGroupOptions(size, universe, options.ranksPerNode, options);
+    const job: NativeServerOptions = {
+      ...group,
+      pmiIds: native.makePmiIds(size, group.pmiId),
       preput: checkPairs('preput', options.preput ?? {}, {
         key: MAX_KEY,
         value: MAX_VALUE,
@@ -167,7 +169,7 @@ export class PmiServer implements AsyncDisposable {
           } else if (notice.type === 'event' || notice.type === 'missed') pushNative(hub, notice, toPmiEvent);
           else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost', time: notice.time });
           else if (notice.type === 'spawn') {
-            hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, 0, notice.id, answer)));
+            hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, notice.id, answer)));
           } else if (notice.type === 'closed') hub.end(failure);
         },
       );

@@ -89,6 +89,12 @@ export class Spawner {
     return programs?.[appnums?.[rank] ?? 0]?.args[0];
   }
 
+  /** The name of the host of a rank of a spawned process group; undefined: this host. */
+  hostOf(group: number, rank: number): string | undefined {
+    const { nodeNames } = this.#plan.native;
+    return nodeNames[this.#groups.get(group)?.nodes[rank] ?? -1];
+  }
+
   /**
    * Handles a notice about a spawn.
    *
@@ -134,10 +140,10 @@ export class Spawner {
         programs: group.programs.map(({ args }) => args[0]!),
         ignoredInfo,
       });
-      native.spawn(launch, number, asker, query.id, options, errcodes);
+      native.spawn(launch, number, query.id, options, errcodes);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      native.answerSpawn(launch, asker, query.id, {
+      native.answerSpawn(launch, query.id, {
         rc: FAIL,
         message: error.word,
         kvsname: '',
@@ -179,7 +185,7 @@ export class Spawner {
     this.#checkRoom(size);
     // The engine's layout numbers its nodes without gaps.
     const nodeNumbers = [...new Set(nodes)].sort((x, y) => x - y);
-    const { hosts } = this.#plan.native;
+    const { nodeNames, nodeHosts } = this.#plan.native;
     const options: NativeGroupOptions = {
       ...this.#plan.makeGroup(size),
       spawner: asker.kvsname,
@@ -188,7 +194,8 @@ export class Spawner {
       appSizes: sizes,
       nodes: nodes.map((node) => nodeNumbers.indexOf(node)),
       nodeNumbers,
-      hosts: hosts.length === 0 ? [] : nodeNumbers.map((node) => hosts[node]!),
+      nodeNames: nodeNames.length === 0 ? [] : nodeNumbers.map((node) => nodeNames[node]!),
+      nodeHosts: nodeHosts.length === 0 ? [] : nodeNumbers.map((node) => nodeHosts[node]!),
     };
     const group: Group = {
       size,
@@ -201,7 +208,7 @@ export class Spawner {
   }
 
   #nodeOf(name: string): number {
-    const { hosts } = this.#plan.native;
+    const { nodeNames: hosts } = this.#plan.native;
     const node = hosts.indexOf(name);
     if (node >= 0) return node;
     if (hosts.length === 0 && (name === 'localhost' || name === hostname())) return 0;

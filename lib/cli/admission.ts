@@ -25,7 +25,7 @@ export const admissionOptions = {
     choices: ['1', '2'],
     read: subversion,
     defaultText: '1',
-    variable: { name: 'WIREUP_PMI_SUBVERSION', read: subversion },
+    variable: { names: ['WIREUP_PMI_SUBVERSION'], read: subversion },
     help: "the newest PMI-1 that the server offers: 1.1, or 1.2. MPICH's library uses barriers of a part of the ranks (PMI_Barrier_group) only with 1.2; Flux's library fails with it",
     group,
     setting: 'pmiSubversion',

@@ -20,7 +20,7 @@ const serveOptions = {
 const listOptions = {
   address: {
     value: '<address>',
-    variable: { name: NAME_SERVER_VARIABLE, read: (text: string) => text },
+    variable: { names: [NAME_SERVER_VARIABLE], read: (text: string) => text },
     defaultText: '$XDG_RUNTIME_DIR/wireup-names',
     help: 'the address of the name server',
     checkedAs: 'address',

@@ -31,8 +31,11 @@ export interface OptionRow {
   readonly default?: string | number | readonly number[];
   /** The default in the help, if it is not the default's own text. */
   readonly defaultText?: string;
-  /** An environment variable that gives the value if the option is not given. An empty variable counts as not set. */
-  readonly variable?: { readonly name: string; readonly read: (text: string) => unknown };
+  /**
+   * Environment variables, the first of which that is set gives the value if the option is not given. An empty variable counts
+   * as not set.
+   */
+  readonly variable?: { readonly names: readonly string[]; readonly read: (text: string) => unknown };
   readonly help: string;
   /** The heading in the help. */
   readonly group?: string;
@@ -106,7 +109,7 @@ export function flagsOf(key: string, { short, value }: OptionRow): string {
 /** Where the value comes from if the option is not given, for people; empty if there is no value then. */
 export function defaultOf({ value, variable, default: fallback, defaultText }: OptionRow): string {
   const own = defaultText ?? (value === undefined || fallback === undefined ? undefined : String(fallback));
-  return [variable?.name, own].filter((text) => text !== undefined).join(', else ');
+  return [...(variable?.names ?? []), own].filter((text) => text !== undefined).join(', else ');
 }
 
 /** @param option how the command line names it */
@@ -150,13 +153,15 @@ export function addVariables<Rows extends OptionTable>(
   given: ReadonlySet<string>,
 ): void {
   for (const [key, { variable }] of Object.entries(rows)) {
-    const text = variable === undefined || given.has(key) ? undefined : process.env[variable.name];
-    if (text === undefined || text === '') continue;
+    if (variable === undefined || given.has(key)) continue;
+    const name = variable.names.find((one) => process.env[one]);
+    if (name === undefined) continue;
+    const text = process.env[name]!;
     try {
-      (values as Record<string, unknown>)[key] = variable!.read(text);
+      (values as Record<string, unknown>)[key] = variable.read(text);
     } catch (error) {
       if (!(error instanceof InvalidValue)) throw error;
-      throw new UsageError(`${variable!.name}=${shortened(text)}: ${error.message}`);
+      throw new UsageError(`${name}=${shortened(text)}: ${error.message}`);
     }
   }
 }

@@ -46,7 +46,7 @@ Examples:
 /** The command as commander has it, for its help. It does not read the command line. */
 export function makeRunCommand(name: string): Command {
   const command = new Command(name)
-    .description('Starts programs as the ranks of one job on this machine, as mpiexec does.')
+    .description('Starts programs as the ranks of one job, as mpiexec does.')
     .usage('[options] program [args...] [: [options] program [args...]]...')
     .exitOverride()
     .configureOutput({ outputError: usageError, writeOut: print })

@@ -18,9 +18,9 @@
  * Then add a row to test/interop/command-line.test.ts, and write docs/options.md:
  * `npx vitest run test/unit/run-options.test.ts -u`.
  */
-import { hostname } from 'node:os';
 import type { JobSettings, LaunchApp, OutputTarget, PmiTransport } from '../index';
-import { MAX_RANKS, MAX_TIME_LIMIT } from '../limits';
+import { launcherKinds, type HostLauncher } from '../launchers';
+import { MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from '../limits';
 import { isWellFormed } from '../options';
 import { softCount } from '../soft';
 import { transportNames, transports } from '../transports';
@@ -75,10 +75,14 @@ function stdinOf(text: string): 'all' | 'none' | number[] {
   return text === 'all' || text === 'none' ? text : idset(text);
 }
 
-function launcher(text: string): string {
-  if (text !== 'fork' && text !== 'local')
-    throw new InvalidValue(`expected fork, because all ranks start on this machine (${hostname()})`);
-  return text;
+function launcher(text: string): HostLauncher['kind'] {
+  if (text === 'local') return 'fork';
+  const kind = launcherKinds.find((known) => known === text);
+  if (kind === undefined)
+    throw new InvalidValue(
+      `expected ${listOf(launcherKinds)}; other commands that run a program on a host work as --launcher exec --launcher-exec '${text} ...'`,
+    );
+  return kind;
 }
 
 function initialErrhandler(text: string): string {
@@ -144,9 +148,10 @@ const programOptions = {
     toSetting: toBytes,
   },
   hosts: {
-    also: ['host', 'H'],
+    also: ['host', 'H', 'hostlist', 'machine', 'machines', 'machinelist'],
     value: '<list>',
-    help: 'names of this machine, as name[:count] with commas between them; each is a node',
+    defaultText: '--hostfile, else this host',
+    help: 'the hosts, as name[:slots] with commas between them, such as n[1-4]:8',
   },
   env: {
     value: '<name value>',
@@ -178,13 +183,14 @@ const jobOptions = {
     also: ['machinefile'],
     value: '<file>',
     bytes: true,
-    help: 'a file of hosts, one name[:count] in each line',
+    defaultText: 'HYDRA_HOST_FILE, else the Slurm allocation',
+    help: 'a file of hosts, one name[:slots] [user=NAME] in each line',
     group: place,
   },
   map: {
     value: '<map>',
     read: parseMap,
-    help: 'pretend several nodes: block:N or cyclic:N nodes, or the node of each rank, such as 0,0,1,1',
+    help: 'pretend several hosts: block:N or cyclic:N nodes, or the node of each rank, such as 0,0,1,1',
     group: place,
   },
   nodePerRank: {
@@ -207,8 +213,41 @@ const jobOptions = {
     also: ['bootstrap'],
     value: '<name>',
     read: launcher,
-    help: 'fork is the only launcher: it starts ranks on this machine',
+    variable: { names: ['HYDRA_LAUNCHER', 'HYDRA_BOOTSTRAP'], read: launcher },
+    defaultText: 'slurm in a Slurm allocation, else ssh',
+    help: 'how other hosts are reached: by ssh, slurm (srun), exec (the command of --launcher-exec), or fork (pretended hosts)',
     group: place,
+  },
+  launcherExec: {
+    also: ['bootstrap-exec'],
+    value: '<command>',
+    read: words,
+    variable: { names: ['HYDRA_LAUNCHER_EXEC', 'HYDRA_BOOTSTRAP_EXEC'], read: words },
+    help: 'a command, split at blanks, in place of ssh or srun; or with --launcher exec the command before a program on a host, in which {host} is the host, else its last word',
+    group: place,
+    checkedAs: 'launcher',
+  },
+  agentPath: {
+    value: '<path>',
+    defaultText: 'the same path as here',
+    help: 'where wireup-agent is on other hosts; a name without a slash is searched in PATH there',
+    group: place,
+    conflicts: ['stage'],
+    setting: 'agentPath',
+  },
+  stage: {
+    help: 'send wireup-agent to other hosts, so that wireup need not be installed there',
+    group: place,
+    setting: 'stage',
+  },
+  startTimeout: {
+    value: '<S>',
+    read: seconds(1, MAX_MILLISECONDS),
+    default: 60_000,
+    defaultText: '60',
+    help: 'how long other hosts may take to start, in seconds',
+    group: place,
+    setting: 'startTimeout',
   },
   genv: {
     value: '<name value>',
@@ -271,7 +310,7 @@ const jobOptions = {
   noSpawn: { help: 'ranks may not spawn', group: pmi, setting: 'maxSpawn', toSetting: () => 0 },
   nameServer: {
     value: '<address>',
-    variable: { name: NAME_SERVER_VARIABLE, read: (text: string) => text },
+    variable: { names: [NAME_SERVER_VARIABLE], read: (text: string) => text },
     help: 'share published names (MPI_Publish_name) with other jobs: the address that `wireup names serve` prints',
     group: pmi,
     setting: 'nameServer',
@@ -354,7 +393,7 @@ const jobOptions = {
     short: 't',
     value: '<S>',
     read: seconds(1, MAX_TIME_LIMIT),
-    variable: { name: 'MPIEXEC_TIMEOUT', read: timeoutOfVariable },
+    variable: { names: ['MPIEXEC_TIMEOUT'], read: timeoutOfVariable },
     help: 'end the job after S seconds, with exit code 124',
     group: end,
     setting: 'timeout',

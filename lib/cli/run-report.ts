@@ -10,8 +10,14 @@ import { writeJson } from './whole-file';
 
 const ranksText = (count: number): string => `${count} rank${count === 1 ? '' : 's'}`;
 
+/** How many hosts a line names. */
+const MAX_NAMED = 16;
+
 export function describeJob(job: Job, apps: readonly LaunchApp[]): string {
-  return `${apps.map((app) => `${ranksText(app.ranks)} of ${toText(app.program)}`).join(', ')} on ${job.host}`;
+  const names = [...new Set(job.hosts)];
+  const shown = names.length > MAX_NAMED ? [...names.slice(0, MAX_NAMED), '...'] : names;
+  const where = names.length === 1 ? names[0]! : `${names.length} hosts (${shown.join(', ')})`;
+  return `${apps.map((app) => `${ranksText(app.ranks)} of ${toText(app.program)}`).join(', ')} on ${where}`;
 }
 
 /** The exit code of an MPICH program that cannot communicate with its server (MPI_ERR_OTHER). */
@@ -61,6 +67,12 @@ export async function reportTrouble(job: Job): Promise<void> {
   report.end();
 }
 
+export async function reportHosts(job: Job): Promise<void> {
+  for await (const event of job.events({ types: ['host-started'] })) {
+    if (event.type === 'host-started') say(`host ${event.host}: wireup-agent has started (pid ${event.pid})`);
+  }
+}
+
 export async function reportSpawns(job: Job): Promise<void> {
   const nameOf = ({ group, rank }: { group: number; rank: number }): string =>
     `rank ${rank}${group === 0 ? '' : ` of spawned group ${group}`}`;
@@ -104,9 +116,10 @@ export async function writeProcessTable(job: Job, file: string, apps: readonly L
   const programs = apps.flatMap(({ program, ranks }) => Array<LaunchApp['program']>(ranks).fill(program));
   const rows = pids.map((pid, rank) => ({
     rank,
-    host: job.host,
+    host: job.hosts[rank]!,
     pid,
-    executable: toText(executableOf(pid) ?? programs[rank]!),
+    // The processes of other hosts cannot be seen from here.
+    executable: toText((job.hosts[rank] === job.host ? executableOf(pid) : undefined) ?? programs[rank]!),
   }));
   const fault = writeJson(file, rows);
   if (fault !== undefined) say(`cannot write the process table to ${file}: ${fault}`);

@@ -1,10 +1,12 @@
 /** `wireup run`: calls launch() with what the command line asks for, and reports how the job ends. */
-import { arch, availableParallelism, hostname, release } from 'node:os';
+import { arch, availableParallelism, release } from 'node:os';
 import type { Command } from 'commander';
 import { launch, prepareLaunch, type JobResult, type JobSettings, type LaunchApp } from '../index';
 import type { NativeCaller } from '../native';
+import { launcherKinds } from '../launchers';
 import { softCount } from '../soft';
 import { transports } from '../transports';
+import { findHosts, placeRanks, ranksByDefault, type HostSettings } from './hosts';
 import { JobSignals } from './job-signals';
 import {
   HelpWanted,
@@ -14,8 +16,7 @@ import {
   type RunProgram,
   type RunRequest,
 } from './mpiexec-args';
-import { longName, namingOptions, settingsOf, UsageError } from './option';
-import { checkLocal, hostsOfFile, hostsOfList, placeByMap, placeOnHosts, type Placement } from './placement';
+import { namingOptions, settingsOf, UsageError } from './option';
 import { fail, print, say } from './report';
 import { runOptions, type JobValues, type ProgramValues } from './run-options';
 import {
@@ -23,6 +24,7 @@ import {
   describeJob,
   executableOf,
   reportBindings,
+  reportHosts,
   reportLostNames,
   reportSpawns,
   reportTrouble,
@@ -43,7 +45,7 @@ const INTERRUPTED = 130;
 export function addRun(program: Command, start: Start): void {
   const command = program
     .command('run')
-    .description("start programs as the ranks of one job on this machine: mpiexec's command line")
+    .description("start programs as the ranks of one job: mpiexec's command line")
     .helpOption(false)
     .allowUnknownOption()
     .passThroughOptions()
@@ -90,7 +92,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
     if (fault !== undefined) throw new UsageError(`--${option} ${file}: ${fault}`);
   }
   const begin = process.uptime();
-  const { apps, placement } = await place(options, programs);
+  const { apps, placement } = place(options, programs);
   const settings = settingsOf<JobSettings>(runOptions, options);
   const pmi = settings.pmi ?? 'fd';
   const ports = portRange(process.env.MPIEXEC_PORT_RANGE);
@@ -100,12 +102,11 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
     ...settings,
     apps,
     ...(transports[pmi].ports && ports !== undefined ? { ports } : {}),
-    ...(placement === undefined
-      ? {}
-      : { nodes: placement.nodes, hosts: placement.hosts, pretendHosts: placement.pretended }),
+    ...placement,
   });
   void reportTrouble(job);
   if (options.verbose) void reportSpawns(job);
+  if (options.verbose) void reportHosts(job);
   void reportLostNames(job, options.nameServer);
   if (options.reportBindings) void reportBindings(job);
   const progress = startProgress(job, options.progress);
@@ -176,7 +177,7 @@ function inheritance({
 
 function printInfo(): void {
   print(`wireup ${version}
-Launchers: fork (ranks start on this machine, ${hostname()})
+Launchers: ${launcherKinds.join(', ')}
 PMI: 1.1, 1.2 and 2.0, over ${Object.values(transports)
     .map(({ title }) => title)
     .join(', ')}
@@ -185,50 +186,16 @@ System: Linux ${release()} ${arch()}, Node ${process.version}
 `);
 }
 
-/** How many ranks each program has, and on which nodes they are. There is no placement if all ranks share one node. */
-async function place(
+/** The programs with their ranks, and where these are. */
+function place(
   options: JobValues,
   programs: readonly RunProgram[],
-): Promise<{ apps: LaunchApp[]; placement: Placement | undefined }> {
-  const shared =
-    options.hostfile === undefined
-      ? []
-      : hostsOfFile(options.hostfile, readText('--hostfile', options.hostfile));
-  // The hosts of the first program hold for all programs that name none.
-  const first = programs[0]!.options.hosts;
-  if (first !== undefined && options.hostfile !== undefined)
-    throw new UsageError('--hosts and --hostfile: expected one of them');
-  const hosts = programs.map(({ options: { hosts: own } }) =>
-    own === undefined && first === undefined ? shared : hostsOfList('--hosts', own ?? first!),
-  );
-  await checkLocal(hosts.flat());
+): { apps: LaunchApp[]; placement: HostSettings } {
+  const hosts = findHosts(options, programs, readText);
   const apps = programs.map((program, i) =>
-    toApp(options, program, ranksByDefault(options, hosts[i]!, programs.length === 1)),
+    toApp(options, program, ranksByDefault(options, hosts.ofPrograms[i]!, programs.length === 1)),
   );
-  const size = apps.reduce((sum, { ranks }) => sum + ranks, 0);
-  const named = hosts.some(({ length }) => length > 0);
-  const ways = (['map', 'nodePerRank'] as const)
-    .filter((key) => options[key])
-    .map((key) => `--${longName(key)}`);
-  if (named) ways.unshift('--hosts');
-  if (options.ppn !== undefined && options.map !== undefined) ways.push('--ppn');
-  if (ways.length > 1)
-    throw new UsageError(`${ways.join(' and ')}: each of them places ranks on nodes; expected one`);
-  if (options.map !== undefined) return { apps, placement: placeByMap(options.map, size) };
-  if (!named) return { apps, placement: undefined };
-  const here = [{ name: hostname(), count: 1 }];
-  const placement = placeOnHosts(
-    apps.map(({ ranks }, i) => ({ ranks, hosts: hosts[i]!.length > 0 ? hosts[i]! : here })),
-    options.ppn,
-  );
-  return { apps, placement };
-}
-
-/** How many ranks a program has without -n. */
-function ranksByDefault(options: JobValues, hosts: readonly { count: number }[], alone: boolean): number {
-  if (alone && options.map?.kind === 'list') return options.map.nodes.length;
-  if (hosts.length === 0) return options.ppn ?? 1;
-  return hosts.reduce((sum, { count }) => sum + (options.ppn ?? count), 0);
+  return { apps, placement: placeRanks(options, apps, hosts) };
 }
 
 function toApp(job: JobValues, { program, args, options }: RunProgram, byDefault: number): LaunchApp {

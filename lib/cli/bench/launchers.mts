@@ -47,7 +47,8 @@ export const startFloor: Launcher = {
 export const wireup: Launcher = {
   name: 'wireup',
   essential: true,
-  server: /^wireup-reactor$/,
+  // In a job it is the agent. (`wireup serve` has no agent.)
+  server: /^wireup-(agent|reactor)$/,
   transports: transportNames,
   commands: (program, ranks, pmi) => [
     [...tool, 'run', '--progress', 'none', '--pmi', pmi, '--no-exec-shim', '-n', `${ranks}`, ...program],

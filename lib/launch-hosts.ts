@@ -1,0 +1,228 @@
+/** The hosts of a launch: checks the options that name them, and makes what the addon gets. */
+import { userInfo } from 'node:os';
+import { HostListError, parseHostList, type ListedHost } from './host-list';
+import { findUserConflict, placeOnHosts } from './host-placement';
+import type { JobSettings, Launcher, LaunchHost } from './launch-options';
+import {
+  hostCommand,
+  launcherKinds,
+  launcherPrograms,
+  launcherVariables,
+  type HostLauncher,
+} from './launchers';
+import { MAX_HOSTS, MAX_MILLISECONDS, MAX_RANKS } from './limits';
+import { agentPath, native, type NativeHost } from './native';
+import {
+  checkBoolean,
+  checkInteger,
+  checkIntegers,
+  checkOneOf,
+  checkOptions,
+  checkString,
+  checkStrings,
+  optionError,
+} from './options';
+import { findOwnHosts } from './own-host';
+
+/** In milliseconds. An ssh of a busy host takes a second or two, and Slurm may need longer than ssh. */
+const DEFAULT_START_TIMEOUT = 60_000;
+
+/** HOST_NAME_MAX: a pretended host cannot have a longer name. */
+const MAX_HOST_NAME = 64;
+
+/** Where the ranks of a launch are. */
+export interface HostPlan {
+  /** The node of each rank. */
+  nodes: number[];
+  nodeNames: string[];
+  nodeHosts: number[];
+  hosts: NativeHost[];
+  pretendHosts: boolean;
+}
+
+/** @throws {@link PmiError} `ERR_PMI_OPTION` */
+function checkLauncher(value: Launcher): HostLauncher {
+  if (typeof value !== 'object' || value === null) {
+    const kind = checkOneOf('launcher', value, ['ssh', 'slurm', 'fork'] as const);
+    return { kind, words: kind === 'fork' ? [] : launcherPrograms[kind] };
+  }
+  checkOptions('launcher', value, ['ssh', 'slurm', 'exec'] as never[]);
+  const given = Object.entries(value as Record<string, unknown>);
+  if (given.length !== 1) throw optionError('launcher', 'one of ssh, slurm and exec', value);
+  const [kind, words] = given[0]!;
+  const checked = checkStrings(`launcher.${kind}`, words);
+  if (checked.length === 0) throw optionError(`launcher.${kind}`, 'the words of a command', words);
+  return { kind: checkOneOf('launcher', kind, launcherKinds), words: checked };
+}
+
+function checkHost(name: string, value: LaunchHost): ListedHost {
+  checkOptions(name, value, ['name', 'slots', 'user']);
+  const host = checkString(`${name}.name`, value.name);
+  if (!/^(?!-)[^\s\p{Cc}]+$/u.test(host))
+    throw optionError(
+      `${name}.name`,
+      "a name without blanks and control characters, and without '-' at its begin",
+      host,
+    );
+  const user = value.user === undefined ? undefined : checkString(`${name}.user`, value.user);
+  if (user !== undefined && !/^(?!-)[^\s\p{Cc}@]+$/u.test(user))
+    throw optionError(`${name}.user`, 'the name of a user', user);
+  return {
+    name: host,
+    slots: checkInteger(`${name}.slots`, value.slots ?? 1, 1, MAX_RANKS),
+    ...(user === undefined ? {} : { user }),
+  };
+}
+
+function checkHosts(value: JobSettings['hosts']): ListedHost[] {
+  if (!Array.isArray(value) || value.length === 0) throw optionError('hosts', 'an array of hosts', value);
+  const hosts: ListedHost[] = [];
+  for (const [i, host] of (value as readonly (string | LaunchHost)[]).entries()) {
+    const name = `hosts[${i}]`;
+    try {
+      const listed =
+        typeof host === 'string' ? parseHostList(checkString(name, host)) : [checkHost(name, host)];
+      for (const one of listed) hosts.push(one);
+    } catch (error) {
+      throw error instanceof HostListError ? optionError(name, error.expected, host) : error;
+    }
+    if (hosts.length > MAX_HOSTS) throw optionError('hosts', `at most ${MAX_HOSTS} hosts`, hosts.length);
+  }
+  const conflict = findUserConflict(hosts);
+  if (conflict !== undefined) throw optionError('hosts', `one user on the host ${conflict}`, value);
+  return hosts;
+}
+
+function checkAgentPath(value: unknown): string {
+  const path = checkString('agentPath', value);
+  // A command that starts a program elsewhere has no working directory that the caller knows.
+  if (!/^\/|^[^/]+$/.test(path))
+    throw optionError('agentPath', 'an absolute path, or a name without a slash', path);
+  return path;
+}
+
+/** The environment of the commands that start agents, as this process has it, byte by byte. */
+function commandEnvironment(kind: HostLauncher['kind']): string[] {
+  const own = native.ownEnvironment();
+  const entries =
+    own === undefined
+      ? Object.entries(process.env).map(([name, value]) => `${name}=${value}`)
+      : native
+          .textOfBytes(own)
+          .split('\0')
+          .filter((entry) => entry !== '');
+  const changed = launcherVariables[kind];
+  return [
+    ...entries.filter((entry) => !(entry.slice(0, entry.indexOf('=')) in changed)),
+    ...Object.entries(changed).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`])),
+  ];
+}
+
+/** A host on which ranks run as another user needs its launcher, also if it is this one. */
+function isOtherUser(user: string | undefined): boolean {
+  if (user === undefined) return false;
+  try {
+    return userInfo().username !== user;
+  } catch {
+    // This process's user has no name.
+    return true;
+  }
+}
+
+/** Those of the hosts that need no command. */
+async function ownHosts(kind: HostLauncher['kind'], hosts: readonly ListedHost[]): Promise<Set<string>> {
+  // Other launchers have names of their own for hosts: of nodes, of containers. This host's addresses say nothing about these.
+  const names = kind === 'slurm' ? [process.env.SLURMD_NODENAME ?? 'localhost'] : [];
+  const candidates = hosts.filter(({ user }) => !isOtherUser(user)).map(({ name }) => name);
+  return findOwnHosts(candidates, { names, lookUp: kind === 'ssh' });
+}
+
+function checkNodes(value: readonly number[], size: number, hosts: readonly ListedHost[]): number[] {
+  const nodes = checkIntegers('nodes', value, 0, hosts.length - 1);
+  if (nodes.length !== size)
+    throw optionError('nodes', `the index of a host for each of ${size} ranks`, nodes);
+  if (new Set(hosts.map(({ name }) => name)).size !== hosts.length)
+    throw optionError(
+      'hosts',
+      'hosts that differ, beside nodes',
+      hosts.map(({ name }) => name),
+    );
+  return nodes;
+}
+
+/** Checks nodes that are given by index, and leaves out hosts without ranks. */
+function placeByNodes(
+  nodes: readonly number[],
+  hosts: readonly ListedHost[],
+): { nodes: number[]; hosts: ListedHost[] } {
+  const used = [...new Set(nodes)].sort((x, y) => x - y);
+  const index = new Map(used.map((node, i) => [node, i]));
+  return { nodes: nodes.map((node) => index.get(node)!), hosts: used.map((node) => hosts[node]!) };
+}
+
+/**
+ * @param sizes how many ranks each application has
+ * @returns undefined if there is no option `hosts`
+ * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`
+ */
+export async function planHosts(
+  options: JobSettings,
+  sizes: readonly number[],
+): Promise<HostPlan | undefined> {
+  const launcher = checkLauncher(options.launcher ?? 'ssh');
+  const stage = checkBoolean('stage', options.stage ?? false);
+  if (stage && options.agentPath !== undefined)
+    throw optionError('agentPath', 'nothing beside stage', options.agentPath);
+  const agent = options.agentPath === undefined ? agentPath : checkAgentPath(options.agentPath);
+  const timeoutMs = checkInteger(
+    'startTimeout',
+    options.startTimeout ?? DEFAULT_START_TIMEOUT,
+    1,
+    MAX_MILLISECONDS,
+  );
+  const pretend = checkBoolean('pretendHosts', options.pretendHosts ?? false);
+  if (options.hosts === undefined) return undefined;
+  if (options.ranksPerNode !== undefined)
+    throw optionError('ranksPerNode', 'nothing beside hosts', options.ranksPerNode);
+  const listed = checkHosts(options.hosts);
+  const userIndex = launcher.kind === 'ssh' ? -1 : listed.findIndex(({ user }) => user !== undefined);
+  if (userIndex >= 0)
+    throw optionError(
+      'hosts',
+      `no user, because the launcher ${launcher.kind} cannot change it`,
+      listed[userIndex]!.user,
+    );
+  const size = sizes.reduce((sum, ranks) => sum + ranks);
+  const { nodes, hosts } =
+    options.nodes === undefined
+      ? placeOnHosts(sizes.map((ranks) => ({ ranks, hosts: listed })))
+      : placeByNodes(checkNodes(options.nodes, size, listed), listed);
+  const pretendHosts = pretend && launcher.kind === 'fork';
+  if (pretendHosts && hosts.some(({ name }) => Buffer.byteLength(name) > MAX_HOST_NAME))
+    throw optionError(
+      'hosts',
+      `names of up to ${MAX_HOST_NAME} bytes`,
+      hosts.map(({ name }) => name),
+    );
+  const own = await ownHosts(launcher.kind, hosts);
+  const others = hosts.filter(({ name }) => !own.has(name));
+  const numbers = new Map(others.map(({ name }, i) => [name, i + 1]));
+  const environment = others.length === 0 ? [] : commandEnvironment(launcher.kind);
+  return {
+    nodes,
+    nodeNames: hosts.map(({ name }) => name),
+    nodeHosts: hosts.map(({ name }) => numbers.get(name) ?? 0),
+    hosts: [
+      { name: '', command: [], environment: [], stage: '', timeoutMs: 0, sameHost: true },
+      ...others.map((host) => ({
+        name: host.name,
+        command: hostCommand(host, { launcher, agent, stage }),
+        environment,
+        stage: stage ? agentPath : '',
+        timeoutMs,
+        sameHost: launcher.kind === 'fork',
+      })),
+    ],
+    pretendHosts,
+  };
+}
