@@ -87,7 +87,7 @@ describe.each(places)('an XDG_RUNTIME_DIR %s', (_, make, missing = false) => {
     });
     expect(stderr).toBe('');
     expect(code).toBe(0);
-    expect(stdout).toMatch(new RegExp(`^unix://${good}/wireup-\\w{6}/pmi\n$`));
+    expect(stdout).toMatch(new RegExp(`^unix://${good}/wireup-\\w{6}/pmi-0\n$`));
     expect(readdirSync(good)).toEqual([]);
   });
 
@@ -97,7 +97,7 @@ describe.each(places)('an XDG_RUNTIME_DIR %s', (_, make, missing = false) => {
       environment: { XDG_RUNTIME_DIR: place, TMPDIR: place },
     });
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^unix:\/\/\/tmp\/wireup-\w{6}\/pmi\n$/);
+    expect(stdout).toMatch(/^unix:\/\/\/tmp\/wireup-\w{6}\/pmi-0\n$/);
   });
 });
 

@@ -1,4 +1,4 @@
-// If the launcher or the agent has no fds left for a request, the rank gets an error reply, and nothing else is affected.
+// If the agent has no fds left for a request, the rank gets an error reply, and nothing else is affected.
 
 import { describe, expect, it, vi } from 'vitest';
 
@@ -12,7 +12,7 @@ const peers = needs('cc', 'prlimit');
 describe.skipIf(peers.missing)(
   `if two ranks each spawn more than the limit of open files allows${peers.note}`,
   () => {
-    // With 300, the launcher has no fds for the sockets. With 1024, the agent has none for the output of the ranks.
+    // With 300, there are none for the sockets of the ranks. With 1024, there are none for their output.
     it.each([300, 1024])(
       'both requests are refused with a limit of %d files, and a small spawn still works',
       async (files) => {
@@ -35,7 +35,11 @@ describe.skipIf(peers.missing)(
         expect(code).toBe(143);
         expect(stderr).not.toMatch(/wireup-agent \(pid/);
         expect(
-          toolLines(stderr).filter((line) => /rank [01] could not spawn: .*Too many open files$/.test(line)),
+          toolLines(stderr).filter((line) =>
+            /rank [01] could not spawn: 400 ranks need \d+ open files in wireup-agent, but the limit is/.test(
+              line,
+            ),
+          ),
           stderr,
         ).toHaveLength(2);
       },

@@ -70,7 +70,14 @@ test('docs/api-guide.md contains every program of examples/', () => {
 
 describe('docs/endings.md shows the messages about failures', () => {
   const failed = (program: string, ended: number, failure: JobFailure): string => {
-    const rank = { rank: 1, appnum: 0, state: 'finalized' as const, coreDumped: false, ended: false };
+    const rank = {
+      rank: 1,
+      host: 'node7',
+      appnum: 0,
+      state: 'finalized' as const,
+      coreDumped: false,
+      ended: false,
+    };
     const result: JobResult = {
       exitCode: 1,
       stopped: false,

@@ -60,6 +60,9 @@ const same: CommandLine[] = [
   { args: ['-usize', '8', '-n', '1', 'echo', 'hi'] },
   { args: ['-pmi-port', '-n', '2', 'echo', 'hi'] },
   { args: ['-launcher', 'fork', '-n', '1', 'echo', 'hi'] },
+  { args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'] },
+  { args: ['-bootstrap-exec', 'ssh -x', '-n', '1', 'echo', 'hi'] },
+  { args: ['-f', 'HYDRA_USE_LOCALHOST', '-n', '2', 'echo', 'hi'] },
   { args: ['-bind-to', 'none', '-n', '2', ...cpus] },
   { args: ['-bind-to', 'core', '-n', '2', ...cpus] },
   { args: ['-bind-to', 'hwthread', '-n', '3', ...cpus] },
@@ -232,17 +235,13 @@ const differ: CommandLine[] = [
     why: 'the standard permits hosts for each program; Hydra refuses the second list',
   },
   {
-    args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'],
-    ours: {
-      code: 2,
-      stdout: [],
-      stderr: /-launcher: expected fork, because all ranks start on this machine/,
-    },
-    why: 'wireup has no launcher but fork',
+    args: ['-launcher', 'rsh', '-n', '1', 'echo', 'hi'],
+    ours: { code: 2, stdout: [], stderr: /-launcher: expected ssh, slurm, fork or exec; other commands/ },
+    why: 'rsh works as --launcher exec --launcher-exec rsh',
   },
   {
     args: ['-rmk', 'user', '-n', '1', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /not supported: wireup uses no resource manager/ },
+    ours: { code: 2, stdout: [], stderr: /not supported: wireup uses the hosts of a Slurm allocation/ },
     why: 'wireup gives the reason why it does not support an option of Hydra',
   },
   {
@@ -265,7 +264,7 @@ const differ: CommandLine[] = [
   },
   {
     args: ['-info'],
-    ours: { code: 0, stdout: [/^Binding:/, /^Launchers: fork/, /^PMI:/, /^System:/, /^wireup /] },
+    ours: { code: 0, stdout: [/^Binding:/, /^Launchers: ssh/, /^PMI:/, /^System:/, /^wireup /] },
     why: 'each program describes itself',
   },
   {
@@ -378,13 +377,25 @@ describe.skipIf(peers.missing)(`the command lines of mpiexec and wireup run${pee
     expect(alike, `${theirs.stdout.join('\n')}\n${theirs.stderr}`).toBe(false);
   });
 
-  // Only under wireup: Hydra would try to connect to the host.
-  it('include no host that is another machine', async () => {
-    const { code, stderr } = await play(ours, {
-      args: ['-hosts', 'localhost,192.0.2.1', '-n', '2', 'echo', 'hi'],
+  // Only under wireup: Hydra has no such launcher.
+  it('name a host that cannot be reached', async () => {
+    const { code, stdout, stderr } = await play(ours, {
+      args: [
+        '-launcher',
+        'exec',
+        '-launcher-exec',
+        'false',
+        '-hosts',
+        'localhost,other',
+        '-n',
+        '2',
+        'echo',
+        'hi',
+      ],
     });
-    expect(stderr).toMatch(/^wireup: host 192\.0\.2\.1 \(192\.0\.2\.1\) is not this machine, .*\n$/);
-    expect(code).toBe(2);
+    expect(stderr).toMatch(/^wireup: host other could not be started: .*\n$/);
+    expect(stdout).toEqual([]);
+    expect(code).toBe(1);
   });
 
   it('are at least 60', () => {

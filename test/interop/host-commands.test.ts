@@ -134,9 +134,13 @@ describe.each(kinds)('by %s', (_, tools, make) => {
       const agent = startAgent(name, '/nowhere/wireup-agent', true);
       agent.child.stdin.write(readFileSync(standIn));
       expect(await agent.readLine()).toMatch(new RegExp(`^${name} link \\d+$`));
-      const left = spawnSync('sh', ['-c', 'ls -d "$TMPDIR"/wireup-?????? /tmp/wireup-?????? 2>/dev/null'], {
-        encoding: 'utf8',
-      });
+      const left = spawnSync(
+        'sh',
+        ['-c', 'ls "$TMPDIR"/wireup-??????/agent /tmp/wireup-??????/agent 2>/dev/null'],
+        {
+          encoding: 'utf8',
+        },
+      );
       expect(left.stdout).toBe('');
       await expectEcho(agent);
       expect(await agent.end()).toMatchObject({ code: 0 });

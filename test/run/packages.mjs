@@ -12,7 +12,6 @@ export const packages = {
   gdb: 'debuggers',
   valgrind: 'the cost of a get',
   busybox: 'the start of an agent that is sent to a host',
-  tcsh: 'the start of an agent that is sent to a host',
   bubblewrap: 'ranks in sandboxes',
   'pkg-config': 'the calls of libpmi',
   iproute2: 'ranks on another machine',

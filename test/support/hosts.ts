@@ -11,14 +11,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { HostLauncher } from '../../lib/launchers';
 import { freePorts } from './free-ports';
 import { installed, needs } from './installed';
+import { mark } from './processes';
+import { wireup } from './run';
 import { Slurm } from './slurm';
 
 /** In milliseconds, for a busy machine. */
 const startTimeout = 60_000;
 
-/** Several hosts, and how to reach them. */
+/**
+ * Several hosts, and how to reach them. They share the processes and files of this machine, so the end of a `Run` finds what is
+ * left on them.
+ */
 export interface Hosts extends AsyncDisposable {
-  /** Look-ups resolve them on these hosts, but not on this machine. */
+  /** Look-ups resolve them on these hosts, but not on this machine. Pretended hosts have names only. */
   readonly names: readonly string[];
   readonly launcher: HostLauncher;
   /** The same as options of `wireup run`. */
@@ -32,7 +37,21 @@ export const hostNeeds = {
   ssh: (): ReturnType<typeof needs> => asRoot(needs('ssh', 'sshd', 'unshare')),
   slurm: (): ReturnType<typeof needs> => asRoot(needs('srun', 'munged', 'slurmctld', 'slurmd', 'unshare')),
   namespaces: (): ReturnType<typeof needs> => asRoot(needs('ip', 'nsenter', 'unshare')),
+  pretended: (): ReturnType<typeof needs> => asRoot({ missing: false, note: '' }),
 };
+
+/** The variables that the agents of all kinds of hosts get, so that the end of a `Run` finds their processes and files. */
+const passedVariables = [mark, 'TMPDIR', 'XDG_RUNTIME_DIR'].join(' ');
+
+/** The command line of `wireup run` with as many ranks on each of the hosts. */
+export function wireupOn(hosts: Hosts, ranksPerHost: number, ...args: string[]): string[] {
+  const ranks = hosts.names.length * ranksPerHost;
+  const places =
+    hosts instanceof PretendedHosts
+      ? ['--map', `block:${hosts.names.length}`]
+      : [...hosts.options, '--hosts', hosts.names.map((name) => `${name}:${ranksPerHost}`).join(',')];
+  return wireup('run', '-n', String(ranks), ...places, ...args);
+}
 
 function asRoot(tools: ReturnType<typeof needs>): ReturnType<typeof needs> {
   return process.getuid?.() === 0 || tools.missing ? tools : { missing: true, note: ' (needs root)' };
@@ -247,6 +266,7 @@ UseDNS no
 MaxStartups 200
 MaxSessions 200
 SetEnv HOME=${this.home}
+AcceptEnv ${passedVariables}
 Banner ${this.#at('banner')}
 `,
     );
@@ -270,6 +290,7 @@ Host n*
   IdentitiesOnly yes
   UserKnownHostsFile ${this.#at('known_hosts')}
   StrictHostKeyChecking yes
+  SendEnv ${passedVariables}
 `,
     );
     await Promise.all(
@@ -366,3 +387,31 @@ pid=$(cat "$0.$1") && shift && exec ${installed('nsenter')} --target "$pid" --ut
     await this.#daemons.stop();
   }
 }
+
+/** Hosts node0, node1, ... that `--map` pretends. */
+export class PretendedHosts implements Hosts {
+  readonly names: readonly string[];
+  readonly launcher: HostLauncher = { kind: 'fork', words: [] };
+  readonly options = ['--launcher', 'fork'];
+  readonly environment = {};
+
+  constructor(count: number) {
+    this.names = Array.from({ length: count }, (_, i) => `node${i}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // They end with the job.
+  }
+}
+
+/** Each kind of hosts, for `describe.each`: its name, its requirements, and how to make them. */
+export const hostKinds = [
+  ['ssh', hostNeeds.ssh(), (count: number): Promise<Hosts> => SshHosts.start(count)],
+  ['srun', hostNeeds.slurm(), (count: number): Promise<Hosts> => SlurmHosts.start(count)],
+  ['namespaces', hostNeeds.namespaces(), (count: number): Promise<Hosts> => NamespaceHosts.start(count)],
+  [
+    'pretended nodes',
+    hostNeeds.pretended(),
+    (count: number): Promise<Hosts> => Promise.resolve(new PretendedHosts(count)),
+  ],
+] as const;

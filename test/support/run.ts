@@ -26,10 +26,9 @@ export interface RunOptions {
   directory?: string;
   /** Files may remain. For tests that kill `wireup` with SIGKILL. */
   mayLeaveFiles?: boolean;
+  /** In milliseconds: how long the processes of a job may live after its command has ended. Default: 2,000. */
+  exitTimeout?: number;
 }
-
-// In milliseconds: how long the processes of a job may live after its command has ended.
-const exitTimeout = 2000;
 
 /** A running command and its output so far. `done` rejects if the deadline passes, or if processes or files are left. */
 export class Run {
@@ -119,7 +118,7 @@ export class Run {
       this.child.once('exit', (code, signal) => fulfil({ code, signal, stdout: '', stderr: '' }));
     }).finally(() => clearTimeout(timer));
 
-    await eventually(() => this.processes().length === 0, exitTimeout);
+    await eventually(() => this.processes().length === 0, this.options.exitTimeout ?? 2000);
     const left = this.processes();
     if (left.length > 0) {
       failures.push(`left running: ${left.map(({ pid, name }) => `${name} (${pid})`).join(', ')}`);

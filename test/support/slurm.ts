@@ -58,9 +58,10 @@ export class Slurm implements AsyncDisposable {
         SlurmdPidFile: at('%n.pid'),
         SlurmctldLogFile: at('slurmctld.log'),
         SlurmdLogFile: at('%n.log'),
-        // No cgroups and no affinity, because the machine shares these with others.
+        // No cgroups, because the machine shares these with others.
         ProctrackType: 'proctrack/linuxproc',
-        TaskPlugin: 'task/none',
+        // With task/none, srun reports that it cannot bind even if it shall not.
+        TaskPlugin: 'task/affinity',
         JobAcctGatherType: 'jobacct_gather/none',
         SlurmdParameters: 'config_overrides',
         MpiDefault: 'none',

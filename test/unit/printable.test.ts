@@ -28,7 +28,18 @@ test('the description of a failure is one line, whatever the names in it contain
     barriers: { count: 0, times: [] },
     host: evil,
     apps: [{ program: evil, ranks: 1 }],
-    ranks: [{ rank: 0, appnum: 0, pid: 42, state: 'absent', coreDumped: false, ended: false, times: {} }],
+    ranks: [
+      {
+        rank: 0,
+        appnum: 0,
+        host: evil,
+        pid: 42,
+        state: 'absent',
+        coreDumped: false,
+        ended: false,
+        times: {},
+      },
+    ],
     spawned: 0,
   });
   const failures: JobResult['failure'][] = [
@@ -37,6 +48,7 @@ test('the description of a failure is one line, whatever the names in it contain
     { reason: 'spawn', rank: 0, message: evil },
     { reason: 'output', message: evil, errno: 28 },
     { reason: 'agent', message: evil },
+    { reason: 'host', host: evil, message: evil, ranks: '0' },
     { reason: 'exit', rank: 0, group: 1, program: evil, pid: 42, code: 3 },
   ];
   for (const failure of failures) {

@@ -1,0 +1,286 @@
+/** Where launch() and `wireup run` start ranks, and by which commands. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { findHosts, placeRanks, ranksByDefault } from '../../lib/cli/hosts';
+import { readRun, readText } from '../../lib/cli/mpiexec-args';
+import type { LaunchOptions } from '../../lib/launch-options';
+import { planLaunch } from '../../lib/launch-plan';
+import { agentPath } from '../../lib/native';
+import { describeFailure, type JobResult } from '../../lib/result';
+
+beforeEach(() => {
+  for (const name of Object.keys(process.env)) if (/^(SLURM|HYDRA)/.test(name)) vi.stubEnv(name, undefined);
+});
+afterEach(() => vi.unstubAllEnvs());
+
+const plan = async (options: Partial<LaunchOptions>) =>
+  (await planLaunch({ program: 'a.out', ranks: 4, ...options })).native;
+
+describe('launch()', () => {
+  test('without hosts all ranks are on this one', async () => {
+    expect(await plan({})).toMatchObject({ hosts: [], nodeHosts: [], nodeNames: [], nodes: [] });
+  });
+
+  test('this host has the number 0, by any of its names, and needs no command', async () => {
+    const { hosts, ...places } = await plan({
+      hosts: ['n1.invalid', 'localhost', { name: '127.0.0.1' }, 'n2.invalid'],
+      launcher: 'ssh',
+    });
+    expect(places).toMatchObject({
+      nodes: [0, 1, 2, 3],
+      nodeNames: ['n1.invalid', 'localhost', '127.0.0.1', 'n2.invalid'],
+      nodeHosts: [1, 0, 0, 2],
+    });
+    expect(hosts.map(({ name }) => name)).toEqual(['', 'n1.invalid', 'n2.invalid']);
+    expect(hosts[0]).toMatchObject({ command: [], stage: '' });
+  });
+
+  test.each([
+    ['ssh', {}, ['ssh', '-x', '-T'], ['n1', `exec ${agentPath} link`]],
+    [{ ssh: ['/opt/ssh', '-v'] }, {}, ['/opt/ssh', '-v', '-x'], ['n1', `exec ${agentPath} link`]],
+    ['ssh', { agentPath: "/a'b/c d" }, ['ssh'], ['n1', "exec '/a'\\''b/c d' link"]],
+    ['ssh', { agentPath: 'wireup-agent' }, ['ssh'], ['n1', 'exec wireup-agent link']],
+    ['slurm', {}, ['srun', '-N1', '-n1', '-w', 'n1'], [agentPath, 'link']],
+    [{ slurm: ['srun', '--qos=x'] }, {}, ['srun', '-N1'], ['--qos=x', agentPath, 'link']],
+    ['fork', {}, [agentPath, 'link'], ['link', 'same-host']],
+    [{ exec: ['docker', 'exec', '-i'] }, {}, ['docker', 'exec', '-i'], ['-i', 'n1', agentPath, 'link']],
+    [
+      { exec: ['kubectl', 'exec', '-i', 'pod/{host}', '--'] },
+      { agentPath: '/a' },
+      ['kubectl'],
+      ['-i', 'pod/n1', '--', '/a', 'link'],
+    ],
+    [{ exec: ['enter'] }, { stage: true }, ['enter', 'n1', 'sh', '-c'], []],
+  ] as const)('the command of %j with %j', async (launcher, options, begin, end) => {
+    const { hosts } = await plan({ hosts: ['n1'], launcher, ...options });
+    const { command, stage } = hosts[1]!;
+    const sent = 'stage' in options;
+    expect(command.slice(0, begin.length)).toEqual(
+      sent ? [begin[0], begin[1], expect.stringMatching(/sh$/), '-c'] : begin,
+    );
+    expect(command.slice(command.length - end.length)).toEqual(end);
+    expect(command.join(' ').includes('%s')).toBe(sent);
+    expect(stage).toBe(sent ? agentPath : '');
+  });
+
+  test('a user is passed to ssh, and makes this host another one', async () => {
+    const { hosts } = await plan({ hosts: ['bob@n1', { name: 'localhost', user: 'eve' }] });
+    expect(hosts.slice(1).map(({ command }) => command.slice(-4, -1))).toEqual([
+      ['-l', 'bob', 'n1'],
+      ['-l', 'eve', 'localhost'],
+    ]);
+  });
+
+  test('slots, several programs, and indices', async () => {
+    const apps = [
+      { program: 'a', ranks: 1 },
+      { program: 'b', ranks: 4 },
+    ];
+    expect((await planLaunch({ apps, hosts: ['n[1-2]:2'], launcher: 'fork' })).native).toMatchObject({
+      nodes: [0, 0, 1, 1, 0],
+      nodeHosts: [1, 2],
+    });
+    // A host without ranks is not started.
+    expect(await plan({ hosts: ['n[1-3]'], nodes: [2, 0, 2, 0], launcher: 'fork' })).toMatchObject({
+      nodes: [1, 0, 1, 0],
+      nodeNames: ['n1', 'n3'],
+    });
+  });
+
+  test("srun's variables are removed or replaced", async () => {
+    vi.stubEnv('SLURM_LABELIO', '1');
+    vi.stubEnv('SLURM_OVERLAP', '0');
+    vi.stubEnv('SOME_VARIABLE', 'x=y');
+    const { hosts } = await plan({ hosts: ['n1'], launcher: 'slurm' });
+    const { environment } = hosts[1]!;
+    expect(environment).toContain('SOME_VARIABLE=x=y');
+    expect(environment.filter((entry) => entry.startsWith('SLURM_'))).toEqual(['SLURM_OVERLAP=1']);
+  });
+
+  test("Slurm's name of this host", async () => {
+    vi.stubEnv('SLURMD_NODENAME', 'n2');
+    expect(await plan({ hosts: ['n[1-2]'], launcher: 'slurm' })).toMatchObject({ nodeHosts: [1, 0] });
+    expect(await plan({ hosts: ['n[1-2]'], launcher: 'fork' })).toMatchObject({ nodeHosts: [1, 2] });
+  });
+
+  test.each<[Partial<LaunchOptions>, string]>([
+    [{ hosts: [] }, 'hosts: expected an array of hosts, got []'],
+    [{ hosts: ['n[1-'] }, "hosts[0]: expected a number at character 5, got 'n[1-'"],
+    [
+      { hosts: [{ name: '-x' }] },
+      "hosts[0].name: expected a name without blanks and control characters, and without '-' at its begin, got '-x'",
+    ],
+    [
+      { hosts: [{ name: 'a', slots: 0 }] },
+      'hosts[0].slots: expected a whole number from 1 to 1048576, got 0',
+    ],
+    [{ hosts: [{ name: 'a', user: '-x' }] }, "hosts[0].user: expected the name of a user, got '-x'"],
+    [{ hosts: ['x@a', 'a'] }, "hosts: expected one user on the host a, got [ 'x@a', 'a' ]"],
+    [
+      { hosts: ['x@a'], launcher: 'slurm' },
+      "hosts: expected no user, because the launcher slurm cannot change it, got 'x'",
+    ],
+    [{ hosts: ['a'], ranksPerNode: 1 }, 'ranksPerNode: expected nothing beside hosts, got 1'],
+    [{ hosts: ['a'], nodes: [0, 0, 0, 1] }, 'nodes[3]: expected a whole number from 0 to 0, got 1'],
+    [
+      { hosts: ['a,a'], nodes: [0, 0, 0, 1] },
+      "hosts: expected hosts that differ, beside nodes, got [ 'a', 'a' ]",
+    ],
+    [{ launcher: 'rsh' as 'ssh' }, "launcher: expected 'ssh' or 'slurm' or 'fork', got 'rsh'"],
+    [{ launcher: {} as 'ssh' }, 'launcher: expected one of ssh, slurm and exec, got {}'],
+    [{ launcher: { exec: [] } }, 'launcher.exec: expected the words of a command, got []'],
+    [
+      { agentPath: 'bin/agent' },
+      "agentPath: expected an absolute path, or a name without a slash, got 'bin/agent'",
+    ],
+    [{ agentPath: '/a', stage: true }, "agentPath: expected nothing beside stage, got '/a'"],
+    [{ startTimeout: 0 }, 'startTimeout: expected a whole number from 1 to 2147483647, got 0'],
+  ])('%j is refused', async (options, message) => {
+    await expect(plan(options)).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message });
+  });
+});
+
+describe('wireup run', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'hosts-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const file = (text: string): string => {
+    writeFileSync(join(folder, 'hosts'), text);
+    return join(folder, 'hosts');
+  };
+
+  /** `n1*2 n2`: where the ranks are; the launcher. */
+  function place(...words: string[]): { ranks: string; launcher: unknown } {
+    const { job, programs } = readRun([...words, 'a.out']);
+    const found = findHosts(job, programs, readText);
+    const apps = programs.map(({ program, options }, i) => ({
+      program,
+      ranks: options.ranks ?? ranksByDefault(job, found.ofPrograms[i]!, programs.length === 1),
+    }));
+    const { nodes = [], hosts = [], launcher } = placeRanks(job, apps, found);
+    const names = hosts.map((host) => (typeof host === 'string' ? host : host.name));
+    return { ranks: nodes.map((node) => names[node]).join(' '), launcher };
+  }
+
+  const ssh = { ssh: ['ssh'] };
+  const srun = { slurm: ['srun'] };
+
+  test.each([
+    [['-n', '3', '--hosts', 'n[1-2]'], 'n1 n2 n1', ssh],
+    [['-host', 'a:2,b'], 'a a b', ssh],
+    [['-hosts', 'a:2,b', '-ppn', '1', '-n', '3'], 'a b a', ssh],
+    [['-n', '1', '-host', 'a', 'x', ':', '-n', '2', '-host', 'b'], 'a b b', ssh],
+    [['-n', '1', '-host', 'a', 'x', ':', '-n', '2'], 'a a a', ssh],
+    [['-n', '1', 'x', ':', '-n', '1', '-host', 'b'], `${hostname()} b`, ssh],
+    [['--launcher', 'slurm', '-host', 'a'], 'a', srun],
+    [
+      ['-bootstrap', 'ssh', '-bootstrap-exec', 'ssh -p 2222', '-host', 'a'],
+      'a',
+      { ssh: ['ssh', '-p', '2222'] },
+    ],
+    [
+      ['-launcher', 'exec', '-launcher-exec', 'docker exec -i', '-host', 'a'],
+      'a',
+      { exec: ['docker', 'exec', '-i'] },
+    ],
+    [['--launcher', 'fork', '-host', 'a,b'], 'a b', 'fork'],
+    [['--map', 'block:2', '-n', '4', '--launcher', 'ssh'], 'node0 node0 node1 node1', 'fork'],
+    [['-n', '4'], '', undefined],
+    [['-f', 'HYDRA_USE_LOCALHOST'], hostname(), ssh],
+  ])('%j', (words, ranks, launcher) => expect(place(...words)).toEqual({ ranks, launcher }));
+
+  test('a file of hosts', () => {
+    expect(place('-f', file('a:2\nb user=bob\n'))).toEqual({ ranks: 'a a b', launcher: ssh });
+    expect(() => place('-f', file('a b'))).toThrow(/^--hostfile .*\/hosts:1: expected user=NAME/);
+    expect(() => place('-f', file('a'), '-host', 'b')).toThrow(
+      '--hosts and --hostfile: expected one of them',
+    );
+  });
+
+  test("Hydra's variables", () => {
+    vi.stubEnv('HYDRA_HOST_FILE', file('a:2\nb\n'));
+    expect(place()).toEqual({ ranks: 'a a b', launcher: ssh });
+    expect(place('-host', 'c')).toEqual({ ranks: 'c', launcher: ssh });
+    expect(place('--launcher', 'fork', '-n', '2')).toEqual({ ranks: '', launcher: undefined });
+    expect(place('--map', 'block:1', '-n', '1').ranks).toBe('node0');
+    vi.stubEnv('HYDRA_BOOTSTRAP', 'slurm');
+    expect(place().launcher).toEqual(srun);
+    vi.stubEnv('HYDRA_LAUNCHER', 'ssh');
+    vi.stubEnv('HYDRA_LAUNCHER_EXEC', '/opt/ssh');
+    vi.stubEnv('HYDRA_LAUNCHER_EXTRA_ARGS', '-p  2222');
+    expect(place().launcher).toEqual({ ssh: ['/opt/ssh', '-p', '2222'] });
+    vi.stubEnv('HYDRA_LAUNCHER', 'lsf');
+    expect(() => place()).toThrow('HYDRA_LAUNCHER=lsf: expected ssh, slurm, fork or exec');
+  });
+
+  test('a Slurm allocation', () => {
+    vi.stubEnv('SLURM_JOB_NODELIST', 'n[1-2]');
+    vi.stubEnv('SLURM_TASKS_PER_NODE', '2,1');
+    expect(place()).toEqual({ ranks: 'n1 n1 n2', launcher: srun });
+    expect(place('-ppn', '1', '-n', '3').ranks).toBe('n1 n2 n1');
+    expect(place('-host', 'a')).toEqual({ ranks: 'a', launcher: srun });
+    expect(place('--launcher', 'ssh').launcher).toEqual(ssh);
+    expect(place('--launcher', 'fork', '-n', '1').ranks).toBe('');
+    expect(place('--node-per-rank', '-n', '1').ranks).toBe('');
+    vi.stubEnv('HYDRA_HOST_FILE', file('a'));
+    expect(place().ranks).toBe('a');
+  });
+
+  test.each([
+    [['-host', 'n[1'], "--hosts n[1: expected ',' or ']' at character 4"],
+    [['-host', 'x@a,y@a'], 'host a: expected one user'],
+    [['-launcher', 'exec', '-host', 'a'], '--launcher exec needs --launcher-exec'],
+    [['-launcher', 'rsh'], "--launcher exec --launcher-exec 'rsh ...'"],
+    [['-host', 'a', '--map', 'block:1'], '--hosts and --map: each of them places ranks'],
+    [['-agent-path', '/a', '-stage'], '--agent-path and --stage: expected one of them'],
+  ])('%j is refused', (words, message) => expect(() => place(...words)).toThrow(message));
+});
+
+describe('the failure of a host', () => {
+  const text = (failure: Partial<JobResult['failure']>, ended = 0): string =>
+    describeFailure({
+      exitCode: 1,
+      stopped: false,
+      failure: { reason: 'host', host: 'n3', ...failure },
+      ended,
+      duration: 1,
+      barriers: { count: 0, times: [] },
+      host: 'here',
+      apps: [],
+      ranks: [],
+      spawned: 0,
+    })!;
+
+  test.each([
+    [
+      { message: 'no sign for 5 s', barrier: 2, ranks: '8-11' },
+      4,
+      'host n3 was lost (no sign for 5 s, last seen in barrier 2); ranks 8-11 were on it; 4 ranks were ended',
+    ],
+    [
+      { message: 'killed by SIGKILL', ranks: '8' },
+      0,
+      'host n3 was lost (killed by SIGKILL); rank 8 was on it',
+    ],
+    [
+      { message: 'could not be started: ssh: connect to host n3 port 22: Connection refused', ranks: '8' },
+      0,
+      'host n3 could not be started: ssh: connect to host n3 port 22: Connection refused',
+    ],
+    [
+      { message: 'could not be started: srun cannot be executed: No such file or directory', ranks: '8' },
+      0,
+      "host n3 could not be started: srun cannot be executed: No such file or directory (the launcher's program is not on this host: choose another one by launcher (--launcher, --launcher-exec))",
+    ],
+    [
+      { message: 'could not be started: Host key verification failed.', ranks: '8' },
+      0,
+      "host n3 could not be started: Host key verification failed. (ssh does not know the host's key, or knows another one: run 'ssh n3 true' once, and compare and accept the key)",
+    ],
+  ])('%j', (failure, ended, expected) => expect(text(failure, ended)).toBe(expected));
+});
