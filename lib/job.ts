@@ -233,7 +233,9 @@ export class Job implements AsyncDisposable {
   }
 
   /**
-   * Sends a signal to the POSIX process groups of ranks that still run. SIGTSTP is sent as SIGSTOP.
+   * Sends a signal to the POSIX process groups of ranks that still run. SIGTSTP is sent as SIGSTOP. While
+   * other hosts are being started, there are no ranks: SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGKILL then stop the job, and
+   * others do nothing.
    *
    * @param ranks the ranks; all by default; none if the array is empty
    * @throws {@link PmiError} `ERR_PMI_OPTION`

@@ -152,8 +152,9 @@ export interface JobResult {
   /**
    * The exit code that a launcher should use: 0 without a failure; the failing rank's code, or 128 + its
    * signal; abort's code; 124 if a time limit passed; 143 (128 + SIGTERM) if stop() or the option `signal`
-   * ended the job; 127 if a program does not exist, 126 if it cannot be executed; 141 (128 + SIGPIPE) if the
-   * reader of the output has closed it; otherwise 1.
+   * ended the job; 128 + a signal that kill() sent before ranks were started; 127 if a program does not
+   * exist, 126 if it cannot be executed; 141 (128 + SIGPIPE) if the reader of the output has closed it;
+   * otherwise 1.
    */
   exitCode: number;
   /** The first failure in time; absent if there was none. */

@@ -34,6 +34,7 @@ export class JobSignals {
   #interrupts = 0;
   #lastInterrupt = -Infinity;
   #explained = false;
+  #ranksStarted = false;
   readonly #early: Forwarded[] = [];
 
   /** @param ignored signals that neither this process nor the ranks get */
@@ -46,6 +47,10 @@ export class JobSignals {
 
   attach(job: Job): void {
     this.#job = job;
+    job.started.then(
+      () => (this.#ranksStarted = true),
+      () => undefined,
+    );
     for (const signal of this.#early) this.#take(signal);
   }
 
@@ -77,7 +82,7 @@ export class JobSignals {
     if (this.#explained) return;
     this.#explained = true;
     const timer = setTimeout(() => {
-      if (!this.endedJob)
+      if (this.#ranksStarted && !this.endedJob)
         say(
           `the ranks got SIGINT and continue; ^C twice within ${REPEAT_MS / 1000} s ends the job, a third ^C kills it`,
         );

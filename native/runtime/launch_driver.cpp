@@ -14,8 +14,13 @@ namespace {
 // Bytes of a status line: wider than any terminal.
 constexpr std::size_t kMaxStatus = 1000;
 
-// The exit code of a job that stop() has ended: what a shell reports for a process that TERM ended.
-constexpr std::int32_t kStopped = 128 + SIGTERM;
+// What a shell reports for a process that a signal ended.
+constexpr std::int32_t kSignalBase = 128;
+
+// Whether the signal is sent to end a program.
+bool ends_programs(std::int32_t signal) {
+  return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT || signal == SIGKILL;
+}
 
 LaunchOptions checked(LaunchOptions options) {
   require_fds(options);
@@ -270,6 +275,11 @@ void LaunchDriver::send_end(std::chrono::milliseconds grace) {
 }
 
 void LaunchDriver::signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks) {
+  // Hosts are still being started, so no rank can get it.
+  if (ends_programs(signal) && !first().is_asked()) {
+    if (!end_sent_) stop_signal_ = signal;
+    return stop(std::chrono::milliseconds::zero());
+  }
   for (const auto& [task, group] : groups_) group->outcome().forwarded(signal);
   if (ranks.empty()) return hosts_.send_to_all(wire::agent::Signal{signal, {}});
   send_signal(signal, first(), ranks);
@@ -358,7 +368,7 @@ void LaunchDriver::finish() {
   result.stopped = stopped_ && std::ranges::any_of(groups_, [](const auto& entry) {
                      return !entry.second->stillborn && entry.second->outcome().cut_short();
                    });
-  if (result.stopped) result.exit_code = kStopped;
+  if (result.stopped) result.exit_code = kSignalBase + stop_signal_;
   if (failed_) find_group(*failed_)->describe_failure(result);
   if (failed_ || result.stopped) {
     for (const auto& [task, group] : groups_) result.victims += group->outcome().victims();

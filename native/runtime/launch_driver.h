@@ -16,6 +16,7 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 #include <functional>
 #include <map>
 #include <memory>
@@ -173,9 +174,10 @@ class LaunchDriver final : AgentObserver {
   bool server_ready_ = false;  // the PMI server of group 0 on the own host, or it needs none
   bool reported_ready_ = false;
   bool end_sent_ = false;
-  bool stopped_ = false;  // stop() was called before the launch was over
-  bool done_ = false;     // the agent has reported that nothing of the job is left
-  bool over_ = false;     // the result is being reported
+  bool stopped_ = false;                // stop() was called before the launch was over
+  std::int32_t stop_signal_ = SIGTERM;  // ended the job before ranks were started; else what stop() sends
+  bool done_ = false;                   // the agent has reported that nothing of the job is left
+  bool over_ = false;                   // the result is being reported
   os::Reactor::TimerId timer_ = 0;
   os::Reactor::TimerId forget_timer_ = 0;
   std::vector<os::Reactor::TimerId> limits_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -651,6 +652,23 @@ TEST_CASE("hosts: signals go to the hosts of their ranks") {
     CHECK(signal.signal == 12);
     CHECK(signal.tasks.empty());
   }
+}
+
+TEST_CASE("hosts: a signal that ends programs ends the job while hosts are being started") {
+  FakeTree tree(launch_on({1, 1}));
+  tree.ready(0);
+  tree.send(0, agent::GroupReady{0});
+  tree.settle();
+  tree.driver().signal(SIGUSR1, {});
+  CHECK(tree.expect<agent::Signal>(0).signal == SIGUSR1);
+  tree.driver().signal(SIGINT, {});
+  CHECK(tree.expect<agent::End>(agent::kEveryHost).grace_ms == 0);
+  tree.driver().signal(SIGTERM, {});
+  tree.finish();
+  const LaunchResult& result = tree.result();
+  CHECK_FALSE(result.failure);
+  CHECK(result.stopped);
+  CHECK(result.exit_code == 128 + SIGINT);
 }
 
 TEST_CASE("hosts: pipes of ranks on other hosts go to the agent of the own host") {
