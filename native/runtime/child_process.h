@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 #include <functional>
 
 #include "os/reactor.h"
@@ -30,6 +31,7 @@ class ChildProcess final : public os::Handler {
   // Whether a signal has stopped the child, and none has continued it since.
   bool stopped() const;
   void kill() const { send_signal(process(), SIGKILL); }
+  void terminate() const { send_signal(process(), SIGTERM); }
   // Undoes a stop.
   void go_on() const { send_signal(process(), SIGCONT); }
   // Hands a child that still runs to the reaper, which kills it after `grace`. `on_exit` is not called any

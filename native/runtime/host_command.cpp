@@ -138,6 +138,8 @@ void HostCommand::on_link_end(LinkEnd why, int, const std::string& detail) {
   link_ended_ = true;
   if (why != LinkEnd::closed) {
     failure_ = detail;
+    // It has not moved for seconds, so it would not end by itself.
+    if (why == LinkEnd::silent) timing_.grace = std::chrono::milliseconds::zero();
     return conclude();
   }
   // The exit of the command says more.
@@ -196,10 +198,12 @@ std::string HostCommand::message() const {
   return lines.empty() ? text : text + ": " + lines;
 }
 
-// Closes the command's stdin first, so that it can end by itself.
+// Closes the command's stdin first, so that it can end by itself. While it waits for the host, it may not
+// read its stdin.
 void HostCommand::close() {
   link_.reset();
   stderr_.reset();
+  if (process_ && !up_) process_->terminate();
   if (process_) process_->give_up(timing_.grace);
   process_.reset();
 }

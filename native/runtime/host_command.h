@@ -3,7 +3,8 @@
 //
 // The command is the leader of a session of its own, so the terminal's signals do not reach it. If the link
 // ends, or this object is destroyed, the command's stdin and stdout are closed, so that the agent behind it
-// ends its tasks; a command that has not ended after a grace period is killed. It is always reaped, and
+// ends its tasks; a command that has not ended after a grace period is killed. A command that has not reached
+// the host also receives TERM, and one whose link was silent is killed at once. It is always reaped, and
 // nothing waits for it.
 //
 // The calling process ignores SIGPIPE. Threads: the reactor's.

@@ -68,10 +68,15 @@ void Reaper::resume() noexcept {
 void Reaper::schedule() noexcept {
   reactor_.cancel(std::exchange(timer_, 0));
   if (children_.empty()) return;
+  auto delay = delay_;
+  const auto now = Clock::now();
+  for (const Child& child : children_) {
+    if (!child.killed) delay = std::min(delay, std::max(child.kill_at - now, Clock::duration::zero()));
+  }
   // No owner: the handle whose child this was may have failed.
-  reactor_.run_as(0, [this] {
+  reactor_.run_as(0, [this, delay] {
     try {
-      timer_ = reactor_.after(delay_, [this] {
+      timer_ = reactor_.after(delay, [this] {
         timer_ = 0;
         sweep();
       });
@@ -84,13 +89,14 @@ void Reaper::schedule() noexcept {
 
 void Reaper::sweep() {
   const auto now = Clock::now();
+  delay_ = std::min<Clock::duration>(2 * delay_, kLongestDelay);
   for (Child& child : children_) {
     if (child.killed || child.kill_at > now) continue;
     child.killed = true;
     send_signal(child.process.pidfd, SIGKILL);
+    delay_ = kFirstDelay;
   }
   reap_ended();
-  delay_ = std::min<Clock::duration>(2 * delay_, kLongestDelay);
   schedule();
   if (children_.empty() && on_idle_) on_idle_();
 }

@@ -212,6 +212,7 @@ TEST_CASE("host command: a command that is killed or stopped") {
   SUBCASE("stopped") {
     signal = SIGSTOP;
     message = "no sign for 200 ms";
+    timing.grace = kOneHour;  // it is killed at once
   }
   HostRun run(greet("echo $$ >&2; ") + "exec cat", timing);
   run_until(run.reactor, [&] { return run.observer.ups > 0 && !run.observer.lines.empty(); });
@@ -329,6 +330,15 @@ TEST_CASE("host command: after its destruction the command may end by itself, an
   run.run_to_idle();
   CHECK_FALSE(run.observer.end.has_value());
   if (ends) CHECK(read_file(folder / "file") == "ended\n");
+}
+
+TEST_CASE("host command: a command that has not reached the host is asked to end") {
+  HostCommandTiming timing;
+  timing.grace = kOneHour;
+  HostRun run("echo started >&2; exec sleep 1000", timing);
+  run_until(run.reactor, [&] { return !run.observer.lines.empty(); });
+  run.command.reset();
+  run.run_to_idle();
 }
 
 TEST_CASE("host command: a command that floods its stderr can be held") {
