@@ -324,13 +324,24 @@ export class SlurmHosts implements Hosts {
   private constructor(
     readonly cluster: Slurm,
     count: number,
+    job: string | undefined,
   ) {
     this.names = numbered('n', count);
-    this.environment = cluster.environment;
+    this.environment = { ...cluster.environment, ...(job === undefined ? {} : { SLURM_JOB_ID: job }) };
   }
 
-  static async start(count: number): Promise<SlurmHosts> {
-    return new SlurmHosts(await Slurm.start(count), count);
+  /**
+   * @param options.allocation all nodes are one allocation. Without it, each srun is a job that waits until those before it have
+   * left its node
+   */
+  static async start(count: number, { allocation = false } = {}): Promise<SlurmHosts> {
+    const cluster = await Slurm.start(count);
+    try {
+      return new SlurmHosts(cluster, count, allocation ? cluster.allocate() : undefined);
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -404,10 +415,14 @@ export class PretendedHosts implements Hosts {
   }
 }
 
-/** Each kind of hosts, for `describe.each`: its name, its requirements, and how to make them. */
+/** Each kind of hosts, for `describe.each`: its name, its requirements, and how to make them. Slurm's are an allocation. */
 export const hostKinds = [
   ['ssh', hostNeeds.ssh(), (count: number): Promise<Hosts> => SshHosts.start(count)],
-  ['srun', hostNeeds.slurm(), (count: number): Promise<Hosts> => SlurmHosts.start(count)],
+  [
+    'srun',
+    hostNeeds.slurm(),
+    (count: number): Promise<Hosts> => SlurmHosts.start(count, { allocation: true }),
+  ],
   ['namespaces', hostNeeds.namespaces(), (count: number): Promise<Hosts> => NamespaceHosts.start(count)],
   [
     'pretended nodes',

@@ -20,6 +20,8 @@ export class Slurm implements AsyncDisposable {
   readonly environment: Record<string, string>;
   readonly #folder = mkdtempSync(join(tmpdir(), 'slurm-'));
   readonly #daemons: ChildProcess[] = [];
+  #isUp = false;
+  #nodes = 0;
 
   private constructor() {
     this.environment = { SLURM_CONF: join(this.#folder, 'slurm.conf') };
@@ -37,6 +39,7 @@ export class Slurm implements AsyncDisposable {
   }
 
   async #start(nodes: number): Promise<void> {
+    this.#nodes = nodes;
     const at = (name: string): string => join(this.#folder, name);
     for (const name of ['state', 'spool']) mkdirSync(at(name));
     // munged refuses a folder that other users can write to, but its clients of any user must be able to pass through it.
@@ -102,13 +105,23 @@ PartitionName=all Nodes=ALL Default=YES
       );
     }
     await this.#until('all nodes are idle', () => {
-      const { stdout } = spawnSync('sinfo', ['-h', '-t', 'idle', '-o', '%D'], {
-        encoding: 'utf8',
-        env: { ...process.env, ...this.environment },
-        timeout: 10_000,
-      });
+      const { stdout } = this.#command('sinfo', '-h', '-t', 'idle', '-o', '%D');
       return stdout.trim() === String(nodes);
     });
+    this.#isUp = true;
+  }
+
+  /** Allocates all nodes, until the cluster ends. Returns the number of the job, for SLURM_JOB_ID. */
+  allocate(): string {
+    const { stderr } = this.#command('salloc', '--no-shell', '--nodes', String(this.#nodes));
+    const job = /Granted job allocation (\d+)/.exec(stderr)?.[1];
+    if (job === undefined) throw new Error(`Slurm: no allocation\n${stderr}`);
+    return job;
+  }
+
+  #command(name: string, ...args: string[]): { stdout: string; stderr: string } {
+    const env = { ...process.env, ...this.environment };
+    return spawnSync(name, args, { encoding: 'utf8', env, timeout: 30_000 });
   }
 
   #daemon(command: string, ...args: string[]): void {
@@ -126,6 +139,11 @@ PartitionName=all Nodes=ALL Default=YES
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isUp) {
+      // A step that outlives the daemons tries to report to them for ever.
+      this.#command('scancel', '--user', String(process.getuid!()));
+      await this.#until('no job is left', () => this.#command('squeue', '-h').stdout === '');
+    }
     for (const daemon of this.#daemons.reverse()) {
       if (daemon.exitCode !== null || daemon.signalCode !== null) continue;
       const ended = once(daemon, 'exit');
