@@ -85,10 +85,12 @@ describe.each(hostKinds)('over four hosts by %s', (_, tools, make) => {
       );
 
       const patterns = ['allreduce', 'alltoall', 'onesided', 'ring'];
-      it.skipIf(mpich.missing || (pmi !== 'fd' && !long)).each(ranksPerHost.patterns)(
-        `run ${patterns.join(', ')} of MPICH, %d a host${mpich.note}`,
-        (perHost) => expectOk(perHost, pmi, patterns, program('patterns'), ...patterns),
-      );
+      if (pmi === 'fd' || long) {
+        it.skipIf(mpich.missing).each(ranksPerHost.patterns)(
+          `run ${patterns.join(', ')} of MPICH, %d a host${mpich.note}`,
+          (perHost) => expectOk(perHost, pmi, patterns, program('patterns'), ...patterns),
+        );
+      }
     });
 
     it.skipIf(mpich.missing)(
@@ -235,7 +237,7 @@ d\\\\e! ü " EMPTY=; "$@"`;
       // A guard and an agent of each host.
       expect(found).toBeGreaterThanOrEqual(2 * hostCount);
       expect(most).toBeGreaterThan(0);
-      expect(most).toBeLessThan(24 * 1024);
+      expect(most).toBeLessThan(12 * 1024);
     });
 
     it('have their hosts in --result and --proctable', async () => {
