@@ -1,7 +1,8 @@
 /** What a PmiClient sends its requests to: a server, or the singleton in this file. */
 import { PmiError } from './errors';
 import { MAX_KEY, MAX_KVSNAME, MAX_VALUE } from './limits';
-import type { ClientRequest, NativeOperation, NativeReady, NativeSpawnRequest } from './native';
+import type { ClientRequest, NativeOperation } from './native';
+import type { NativeReady, NativeSpawnRequest } from './native-notices';
 
 export interface Ready extends Omit<NativeReady, 'type'> {
   /** The server's address, for messages; undefined for a singleton. */

@@ -1,15 +1,8 @@
 import { describeRequest, type Backend } from './backend';
 import { follow } from './dispatch';
 import { fromNative, fromThrown, PmiError } from './errors';
-import {
-  native,
-  type ClientRequest,
-  type NativeConnectOptions,
-  type NativeNotice,
-  type NativeOperation,
-  type NativeReady,
-  type NativeSpawnRequest,
-} from './native';
+import { native, type ClientRequest, type NativeConnectOptions, type NativeOperation } from './native';
+import type { NativeNotice, NativeReady, NativeSpawnRequest } from './native-notices';
 import { deferred, type Deferred } from './wait';
 
 /** Requests of one call. Its promise resolves when all of them are answered. */

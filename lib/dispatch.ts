@@ -1,5 +1,6 @@
 /** Passes each notice of the addon to the object that owns its handle, in the order of the notices. */
-import { native, type NativeNotice } from './native';
+import { native } from './native';
+import type { NativeNotice } from './native-notices';
 
 type Handler = (notice: NativeNotice) => void;
 

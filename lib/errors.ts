@@ -1,4 +1,4 @@
-import type { NativeError } from './native';
+import type { NativeError } from './native-notices';
 
 /**
  * The codes of {@link PmiError}.

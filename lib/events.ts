@@ -1,11 +1,6 @@
 import type { EventHub, HubOptions, MissedEvent } from './event-hub';
-import {
-  native,
-  type NativeEvent,
-  type NativeNotice,
-  type NativeSpawn,
-  type NativeSpawnAnswer,
-} from './native';
+import { native } from './native';
+import type { NativeEvent, NativeNotice, NativeSpawn, NativeSpawnAnswer } from './native-notices';
 import {
   checkInteger,
   checkKvsname,

@@ -1,6 +1,7 @@
 import { follow } from './dispatch';
 import { PmiError } from './errors';
-import { native, type NativeNotice, type NativeStatus } from './native';
+import { native } from './native';
+import type { NativeNotice, NativeStatus } from './native-notices';
 import { toPmiStatus, type PmiStatus } from './status';
 import { deferred, type Deferred } from './wait';
 

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { adviceOnStart } from './host-advice';
 import { formatIdset } from './idset';
-import type { NativeResult } from './native';
+import type { NativeResult } from './native-notices';
 import { printable } from './printable';
 import { signalName } from './signals';
 import type { Spawner } from './spawn';

@@ -3,13 +3,8 @@
  */
 import { hostname } from 'node:os';
 import type { JobEvent, SpawnedEvent } from './job';
-import {
-  native,
-  type NativeGroupOptions,
-  type NativeNotice,
-  type NativeProgram,
-  type NativeSpawn,
-} from './native';
+import { native, type NativeGroupOptions, type NativeProgram } from './native';
+import type { NativeNotice, NativeSpawn } from './native-notices';
 import { MAX_RANKS } from './limits';
 import { checkInteger } from './options';
 import { softCount } from './soft';

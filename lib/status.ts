@@ -1,5 +1,5 @@
 import { formatIdset } from './idset';
-import type { NativeProcessGroupStatus } from './native';
+import type { NativeProcessGroupStatus } from './native-notices';
 
 /**
  * How far a rank has come in PMI.

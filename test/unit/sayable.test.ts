@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { PmiClient } from '../../lib/client';
 import { toSpawnEvent } from '../../lib/events';
-import type { NativeSpawnAnswer } from '../../lib/native';
+import type { NativeSpawnAnswer } from '../../lib/native-notices';
 import { PmiServer, type PmiServerOptions } from '../../lib/server';
 
 const invalidNames: [string, string][] = [

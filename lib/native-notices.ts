@@ -1,0 +1,211 @@
+/**
+ * The notices of the addon: what it reports about the handles that it has given out. lib/dispatch.ts passes each to the
+ * object of its handle.
+ */
+import type { RankState } from './status';
+import type { FailureReason } from './result';
+import type { PmiTransport } from './transports';
+
+export interface NativePeer {
+  transport: PmiTransport;
+  uid?: number;
+  pid?: number;
+  address: string;
+}
+
+/** An event of a process group. `event` decides which of the other fields are used. */
+export interface NativeEvent {
+  type: 'event';
+  event:
+    | 'connected'
+    | 'initialized'
+    | 'barrier'
+    | 'finalized'
+    | 'aborted'
+    | 'disconnected'
+    | 'rejected'
+    | 'protocol_error'
+    | 'stuck';
+  rank: number;
+  exitCode: number;
+  lost: boolean;
+  barrier: number;
+  version: number;
+  subversion: number;
+  /**
+   * aborted: the rank's message. disconnected: why the server closed the connection; empty: the rank closed
+   * it. rejected, protocol_error: the reason.
+   */
+  message: string;
+  peer: NativePeer;
+  /** Peers can cause any number of such events. */
+  repeats: boolean;
+}
+
+export interface NativeError {
+  type: 'error';
+  code: string;
+  message: string;
+  errno?: number;
+  syscall?: string;
+}
+
+export interface NativeRankOutcome {
+  pid: number;
+  exited: boolean;
+  signaled: boolean;
+  value: number;
+  coreDumped: boolean;
+  /** It still ran when the agent began to end the job. */
+  ended: boolean;
+}
+
+/** Milliseconds since the launch. */
+export interface NativeTimes {
+  started?: number;
+  connected?: number;
+  initialized?: number;
+  finalized?: number;
+  exited?: number;
+}
+
+export interface NativeResult {
+  type: 'result';
+  exitCode: number;
+  stopped: boolean;
+  failure?: {
+    reason: FailureReason;
+    rank: number;
+    /** host: its number. */
+    value: number;
+    message: string;
+    phase: 'none' | 'initialized' | 'finalized';
+    barrier?: number;
+    /** Why the server closed the rank's connection; empty: it did not. */
+    cutOff: string;
+    group: number;
+    /** The outcome of the rank, if the failure has one. */
+    outcome?: NativeRankOutcome;
+  };
+  /** For `early`, `timeout` and `startup`: the state of the ranks at the failure. */
+  status?: NativeProcessGroupStatus;
+  /** The ranks that had left by then and will enter no barrier. */
+  departed: number[];
+  /** The names of the hosts, by number. */
+  hosts: string[];
+  duration: number;
+  barriers: number;
+  barrierTimes: number[];
+  victims: number;
+  /** `host`: the number of the rank's host. */
+  ranks: (NativeRankOutcome & { host: number; state: RankState; times: NativeTimes })[];
+}
+
+export interface NativeProcessGroupStatus {
+  ranks: RankState[];
+  barrier: number;
+  inside: number[];
+  missing: number[];
+  groupBarriers: { tag: number; inside: number[]; missing: number[] }[];
+  openGroupBarriers: number;
+  kvsEntries: number;
+  rejected: number;
+  unidentified: number;
+}
+
+/** A rank requests a spawn. The launcher must answer by answerSpawn() or spawn(). */
+export interface NativeSpawn {
+  type: 'spawn';
+  id: number;
+  rank: number;
+  commands: { program: string; args: string[]; ranks: number; info: [string, string][] }[];
+  preput: [string, string][];
+}
+
+/** A spawn that a client requests. */
+export type NativeSpawnRequest = Pick<NativeSpawn, 'commands' | 'preput'>;
+
+export interface NativeSpawnAnswer {
+  rc: number;
+  message: string;
+  /** Of the new process group; may be empty. */
+  kvsname: string;
+  /** One for each process, or none. */
+  errcodes: readonly number[];
+}
+
+export interface NativeStatus extends NativeProcessGroupStatus {
+  type: 'status';
+  request: number;
+  spawned: (NativeProcessGroupStatus & { group: number })[];
+}
+
+export interface NativeReady {
+  type: 'ready';
+  rank: number;
+  size: number;
+  spawned: boolean;
+  appnum: number;
+  universeSize: number;
+  version: number;
+  subversion: number;
+  kvsname: string;
+  kvsnameMax: number;
+  keyMax: number;
+  valueMax: number;
+}
+
+/** A published name, and the launcher that has published it. */
+export interface NativeName {
+  service: string;
+  port: string;
+  kvsname: string;
+  pid?: number;
+}
+
+/**
+ * `group`: the process group of a launch; 0 for the launched one, and for everything else. `time`:
+ * milliseconds since the server or launch began.
+ */
+export type NativeNotice = { handle: number; group: number; time: number } & (
+  | { type: 'opened'; address: string; pmiPort: string }
+  /** The agent of this host runs, and the PMI server of group 0 is there. */
+  | { type: 'agent'; pid: number; host: string }
+  /** The agent of another host runs; `pid` is its process there. */
+  | { type: 'hostStarted'; host: number; name: string; pid: number }
+  /** A host is lost or could not be started, with these ranks of group 0. `message` says why, for people. */
+  | { type: 'hostLost'; host: number; name: string; message: string; ranks: number[] }
+  | { type: 'started'; rank: number; pid: number; cpus: number[] }
+  | ({ type: 'exited'; rank: number } & NativeRankOutcome)
+  /** `local`: PMI cannot carry the request, and the server was not asked. `errcodes`: of a spawn. */
+  | {
+      type: 'answer';
+      request: number;
+      rc: number;
+      value: string;
+      message: string;
+      local: boolean;
+      errcodes: number[];
+    }
+  /** The answers to requests `first`, `first + 1` and so on, all successful. */
+  | { type: 'answers'; first: number; values: string[] }
+  | { type: 'failed'; reason: 'hung_up' | 'refused' | 'protocol'; message: string }
+  /** All ranks of the spawned process group have been started. */
+  | { type: 'spawned' }
+  /** Not all of them could be started. */
+  | { type: 'spawnFailed'; message: string }
+  /** No rank of the spawned process group runs any more. */
+  | { type: 'groupEnded' }
+  | { type: 'printed' }
+  | { type: 'names'; names: NativeName[] }
+  | { type: 'namesLost' }
+  | { type: 'closed' }
+  | NativeEvent
+  /** Repeatable events that were dropped, because too many of them waited. */
+  | { type: 'missed'; event: NativeEvent['event']; count: number }
+  | NativeSpawn
+  | NativeError
+  | NativeResult
+  | NativeStatus
+  | NativeReady
+);
