@@ -20,6 +20,7 @@ afterEach(() => {
 function job(): { job: Job; calls: string[] } {
   const calls: string[] = [];
   const fake = {
+    started: Promise.resolve([]),
     result: new Promise(() => undefined),
     kill: (signal: string) => void calls.push(signal),
     stop: async (options?: { grace?: number }) =>
