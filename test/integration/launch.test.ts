@@ -379,10 +379,7 @@ describe('wrong use rejects', () => {
       { program: 'true', ranks: 2, nodes: [1, 1] },
       /nodes: expected nodes that are numbered from 0 without gaps/,
     ],
-    [
-      { program: 'true', ranks: 2, nodes: [0, 1], hosts: ['a'] },
-      /nodes\[1\]: expected a whole number/,
-    ],
+    [{ program: 'true', ranks: 2, nodes: [0, 1], hosts: ['a'] }, /nodes\[1\]: expected a whole number/],
     [{ program: 'true', ranks: 1, bind: [[]] }, /bind: expected sets of CPUs/],
     [{ program: 'true', ranks: 1, bind: 'numa' }, /bind: expected 'none'/],
     [{ program: 'true', ranks: 1, ports: [2, 1] }, /ports\[1\]: expected a whole number from 2/],
