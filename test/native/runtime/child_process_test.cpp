@@ -60,7 +60,7 @@ TEST_CASE("child process: a child that cannot be watched is killed and reaped") 
       const auto target = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(number), gone);
       if (target == "anon_inode:[eventpoll]") REQUIRE(::dup3(null.get(), number, O_CLOEXEC) == number);
     }
-    CHECK_THROWS_AS(ChildProcess(reactor, reaper, shell("sleep 1000"), ignore_exit), os::OsError);
+    CHECK_THROWS_AS(ChildProcess(reactor, reaper, shell("exec sleep 1000"), ignore_exit), os::OsError);
     CHECK_FALSE(reaper.idle());
   }
   CHECK(has_no_children());
@@ -71,7 +71,7 @@ TEST_CASE("child process: its destructor kills the child and does not wait for i
   bool idle = false;
   Reaper reaper(reactor, [&] { idle = true; });
   {
-    const ChildProcess process(reactor, reaper, shell("sleep 1000"), ignore_exit);
+    const ChildProcess process(reactor, reaper, shell("exec sleep 1000"), ignore_exit);
     CHECK(reaper.idle());
   }
   CHECK_FALSE(reaper.idle());
@@ -100,7 +100,7 @@ TEST_CASE("child process: a child that does not end within the grace is killed")
   os::Reactor reactor;
   bool idle = false;
   Reaper reaper(reactor, [&] { idle = true; });
-  ChildProcess process(reactor, reaper, shell("trap '' TERM; sleep 1000"), ignore_exit);
+  ChildProcess process(reactor, reaper, shell("trap '' TERM; exec sleep 1000"), ignore_exit);
   process.give_up(std::chrono::milliseconds(10));
   run_until(reactor, [&] { return idle; });
   CHECK(has_no_children());
@@ -109,7 +109,7 @@ TEST_CASE("child process: a child that does not end within the grace is killed")
 TEST_CASE("child process: no fault leaves a child behind") {
   for (const auto kind : {wireup::test::FaultKind::allocation, wireup::test::FaultKind::system_call}) {
     for (const auto length : {wireup::test::FaultLength::once, wireup::test::FaultLength::from_then_on}) {
-      const os::ProcessSpec spec = shell("sleep 1000");
+      const os::ProcessSpec spec = shell("exec sleep 1000");
       const auto faults = wireup::test::for_each_fault([&](std::uint64_t nth) {
         os::Reactor reactor;
         Reaper reaper(reactor);
@@ -130,7 +130,8 @@ TEST_CASE("start_processes: no fault leaves a child behind that the caller does 
   const auto fds = fds_of(::getpid());
   for (const auto kind : {wireup::test::FaultKind::allocation, wireup::test::FaultKind::system_call}) {
     for (const auto length : {wireup::test::FaultLength::once, wireup::test::FaultLength::from_then_on}) {
-      std::vector<os::ProcessSpec> specs{shell("sleep 1000"), shell("sleep 1000"), shell("sleep 1000")};
+      std::vector<os::ProcessSpec> specs{shell("exec sleep 1000"), shell("exec sleep 1000"),
+                                         shell("exec sleep 1000")};
       specs[1].path = "/no/such/file/with/a/name/for/which/a/message/allocates";
       const auto faults = wireup::test::for_each_fault([&](std::uint64_t nth) {
         const wireup::test::Fault fault({kind, wireup::test::FaultThread::own, length}, nth);
