@@ -1,6 +1,6 @@
 #include "tools/agent/fences.h"
 
-#include <algorithm>
+#include <limits>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -10,6 +10,11 @@ namespace wireup::agent {
 using namespace wire::agent;
 
 namespace {
+
+std::uint64_t times(std::uint64_t limit, std::uint64_t hosts) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+  return limit > kMost / hosts ? kMost : limit * hosts;
+}
 
 // Calls `send` with the parts of a Fence or Release.
 template <typename Message, typename Send>
@@ -46,7 +51,7 @@ engine::Exchange* Fences::exchange_of(std::uint32_t number) {
   const bool parent = below + (local ? 1 : 0) < group.hosts.size();
   group.exchange =
       std::make_unique<engine::Exchange>(local, std::vector<std::uint32_t>(children.begin(), children.end()),
-                                         parent, kvs_limit_ * group.hosts.size());
+                                         parent, times(kvs_limit_, group.hosts.size()));
   return group.exchange.get();
 }
 
