@@ -102,6 +102,7 @@ void HostCommand::start() {
                                             [this](const os::ExitStatus& status) { on_exit(status); });
   StreamLinkOptions options;
   options.timing = timing_.link;
+  if (spec_.same_host) options.timing.silence = std::chrono::milliseconds::zero();
   options.file = std::move(file.fd);
   options.file_size = file.size;
   options.on_up = [this] { on_up(); };
@@ -115,7 +116,8 @@ void HostCommand::send(std::string packet) {
   if (link_) link_->send(std::move(packet));
 }
 
-void HostCommand::hold_stderr(bool on) {
+void HostCommand::hold(bool on) {
+  if (link_) link_->hold(on);
   if (stderr_) stderr_->hold(on);
 }
 
@@ -142,7 +144,7 @@ void HostCommand::on_link_end(LinkEnd why, int, const std::string& detail) {
     if (why == LinkEnd::silent) timing_.grace = std::chrono::milliseconds::zero();
     return conclude();
   }
-  // The exit of the command says more.
+  // The exit status of the command explains more.
   if (status_) return conclude();
   conclude_after(timing_.last_words);
 }

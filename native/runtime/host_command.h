@@ -35,6 +35,8 @@ struct HostCommandSpec {
   // replaces each "%s" in the command's words, and execute it.
   std::string stage = {};
   std::chrono::milliseconds timeout{0};  // until the link is up; 0: none
+  // The agent is on this host and has a guard, so its silence means nothing (wire::agent::StartHost).
+  bool same_host = false;
 };
 
 struct HostCommandTiming {
@@ -74,8 +76,8 @@ class HostCommand final : LinkObserver {
   bool up() const { return up_; }
   // Of the command; -1: it does not run.
   pid_t pid() const { return process_ ? process_->pid() : -1; }
-  // Stops reading the command's stderr, for example while its lines cannot be written, or reads on.
-  void hold_stderr(bool on);
+  // Stops reading from the link and from the command's stderr, or reads on; see StreamLink::hold().
+  void hold(bool on);
 
  private:
   void start();

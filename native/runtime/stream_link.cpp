@@ -101,6 +101,15 @@ void StreamLink::send(std::string packet, std::vector<os::UniqueFd> fds) {
   }
 }
 
+void StreamLink::hold(bool on) {
+  if (on == held_ || detached_) return;
+  held_ = on;
+  // Removed, because epoll reports the end of the writer with any mask.
+  if (on) return reactor_.remove(in_.fd.get(), in_);
+  last_received_ = Clock::now();
+  reactor_.add(in_.fd.get(), EPOLLIN, in_);
+}
+
 void StreamLink::queue(std::string bytes) {
   unsent_ += bytes.size();
   queue_.push_back(std::move(bytes));
@@ -173,7 +182,7 @@ void StreamLink::on_readable(std::uint32_t) {
 
 StreamLink::Stop StreamLink::receive(int reads) {
   const os::Lifetime::Watch watch(lifetime_);
-  for (int i = 0; i < reads; ++i) {
+  for (int i = 0; i < reads && !held_; ++i) {
     const ssize_t size = ::read(in_.fd.get(), buffer_.data(), buffer_.size());
     if (size > 0) {
       last_received_ = Clock::now();
@@ -257,9 +266,9 @@ void StreamLink::watch_silence() {
 
 void StreamLink::on_silence(Clock::time_point due) {
   const auto now = Clock::now();
-  if (now > due + options_.timing.heartbeat) {
-    // This process did not run itself, for example because all processes of the job were stopped. So the peer
-    // may have had no chance to send.
+  if (held_ || now > due + options_.timing.heartbeat) {
+    // Or this process did not run itself, for example because all processes of the job were stopped. So the
+    // peer may have had no chance to send.
     last_received_ = now;
   } else if (now >= last_received_ + options_.timing.silence) {
     // Bytes may have arrived in this turn.
@@ -289,6 +298,7 @@ void StreamLink::fail(int error, std::string what) {
   failed_ = error;
   what_failed_ = std::move(what);
   drop_queue();
+  hold(false);
   watches_writable_ = false;
   reactor_.remove(out_.fd.get(), out_);
   failed_timer_ = reactor_.after({}, [this] { finish_failed(kLastTurns); });

@@ -64,6 +64,8 @@ class StreamLink final : public Link {
   bool carries_fds() const override { return false; }
   std::size_t unsent() const override { return unsent_; }
   bool up() const { return up_; }
+  // Stops reading, so that the peer has to wait, or reads on. Its silence does not count meanwhile.
+  void hold(bool on);
   // The text that came before the greeting.
   const std::string& noise() const { return framer_.noise(); }
 
@@ -113,6 +115,7 @@ class StreamLink final : public Link {
   std::size_t sent_ = 0;             // of queue_.front()
   std::size_t unsent_ = 0;
   bool watches_writable_ = false;
+  bool held_ = false;
   bool up_ = false;
   int failed_ = 0;  // errno of writing or of reading the file; the end is due
   std::string what_failed_;

@@ -261,6 +261,30 @@ TEST_CASE_TEMPLATE("stream link: ends if nothing comes from the peer", Kind, Pip
   }
 }
 
+TEST_CASE_TEMPLATE("stream link: a held link reads nothing, and silence does not end it", Kind, Pipes,
+                   Socket) {
+  const StreamLinkTiming timing{std::chrono::milliseconds(1), std::chrono::milliseconds(5)};
+  RawStream<Kind> stream(Side::parent, timing);
+  stream.write(kGreeting);
+  run_until(stream.reactor, [&] { return stream.link->up(); });
+  stream.link->hold(true);
+  stream.write(wire::encode_frame("packet"));
+  bool passed = false;
+  stream.reactor.after(20 * timing.silence, [&] { passed = true; });
+  run_until(stream.reactor, [&] { return passed; });
+  CHECK(stream.observer.packets.empty());
+  CHECK_FALSE(stream.observer.end.has_value());
+  SUBCASE("it reads on, and silence counts again") { stream.link->hold(false); }
+  SUBCASE("the end of the peer ends it, after the last packet") {
+    stream.raw.in.reset();
+    stream.raw.out.reset();
+    stream.link->send("packet for a peer that has gone");
+    stream.link->hold(false);
+  }
+  stream.run_to_end();
+  CHECK(stream.observer.packets == std::vector<std::string>{"packet"});
+}
+
 TEST_CASE("stream link: the parent waits for the greeting without a time limit") {
   const StreamLinkTiming timing{std::chrono::milliseconds(1), std::chrono::milliseconds(5)};
   RawStream<Pipes> stream(Side::parent, timing);
