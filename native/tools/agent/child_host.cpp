@@ -1,9 +1,6 @@
 #include "tools/agent/child_host.h"
 
-#include <unistd.h>
-
 #include <utility>
-#include <vector>
 
 namespace wireup::agent {
 namespace {
@@ -14,22 +11,13 @@ constexpr std::size_t kMaxLines = 64;
 // An agent that has sent Done ends within milliseconds; its command may take a little longer.
 constexpr std::chrono::milliseconds kLeave{2000};
 
-// An empty environment: that of this process.
-std::vector<std::string> environment_of(std::vector<std::string> given) {
-  if (!given.empty()) return given;
-  for (char** variable = environ; *variable != nullptr; ++variable) given.emplace_back(*variable);
-  return given;
-}
-
-runtime::HostCommandTiming timing_of(const wire::agent::StartHost& start) {
-  runtime::HostCommandTiming timing;
-  if (start.same_host) timing.link.silence = std::chrono::milliseconds::zero();
-  return timing;
-}
-
 runtime::HostCommandSpec to_spec(wire::agent::StartHost start) {
-  return {std::move(start.name), std::move(start.command), environment_of(std::move(start.environment)),
-          std::move(start.stage), std::chrono::milliseconds(start.timeout_ms)};
+  return {.host = std::move(start.name),
+          .command = std::move(start.command),
+          .environment = std::move(start.environment),
+          .stage = std::move(start.stage),
+          .timeout = std::chrono::milliseconds(start.timeout_ms),
+          .same_host = start.same_host};
 }
 
 }  // namespace
@@ -41,9 +29,8 @@ ChildHost::ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent:
       name_(start.name),
       timeout_(start.timeout_ms),
       observer_(observer),
-      timing_(timing_of(start)),
-      command_(reactor, reaper, to_spec(std::move(start)), static_cast<runtime::HostCommandObserver&>(*this),
-               timing_) {}
+      command_(reactor, reaper, to_spec(std::move(start)),
+               static_cast<runtime::HostCommandObserver&>(*this)) {}
 
 ChildHost::~ChildHost() { reactor_.cancel(timer_); }
 

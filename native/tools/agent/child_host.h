@@ -45,6 +45,8 @@ class ChildHost final : runtime::HostCommandObserver {
   ChildHost& operator=(const ChildHost&) = delete;
 
   std::uint32_t host() const { return host_; }
+  // Stops reading from the agent, or reads on.
+  void hold(bool on) { command_.hold(on); }
   // Packets are queued until the agent can be reached.
   void send(std::string packet) { command_.send(std::move(packet)); }
   // The agent has sent Ready, within the time limit of the start.
@@ -71,7 +73,6 @@ class ChildHost final : runtime::HostCommandObserver {
   bool ready_ = false;
   bool done_ = false;
   os::Reactor::TimerId timer_ = 0;  // until the agent is ready, or has ended after Done
-  runtime::HostCommandTiming timing_;
   runtime::HostCommand command_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 #include <variant>
 
@@ -13,6 +14,11 @@ namespace wireup::agent {
 using namespace wire::agent;
 
 namespace {
+
+// Bytes that may wait for the parent before children are held. A child sends at most its last read more.
+constexpr std::size_t kMaxUnsent = 4 << 20;
+// Interval at which the agent checks whether the parent has taken enough of them.
+constexpr std::chrono::milliseconds kUnsentCheck{10};
 
 // Whether an agent may send such a message upward.
 bool goes_up(std::uint8_t kind) {
@@ -48,7 +54,7 @@ Router::Router(os::Reactor& reactor, ParentFds parent, RouterObserver& observer)
   }
 }
 
-Router::~Router() = default;
+Router::~Router() { reactor_.cancel(release_timer_); }
 
 // Before Hello this host does not know its number. The parent then sets it.
 void Router::send(const Message& message) { parent_->send(encode(host_.value_or(kEveryHost), message)); }
@@ -69,6 +75,7 @@ const char* Router::start_host(StartHost start) {
   below_.emplace(host, host);
   children_.emplace(host, std::make_unique<ChildHost>(reactor_, reaper_, std::move(start),
                                                       static_cast<ChildHostObserver&>(*this)));
+  if (holds_children_) children_.at(host)->hold(true);
   return nullptr;
 }
 
@@ -151,8 +158,9 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
   if (!child.ready() && !is_ready) return "came before ready";
   const bool stays =
       header->kind == kind_of<Fence>() || (is_for_streams(header->kind) && this->host() == kOwnHost);
-  if (!is_ready && !stays && !is_done) {
-    parent_->send(std::string(packet));
+  const bool is_loss = header->kind == kind_of<HostLost>();
+  if (!is_ready && !stays && !is_done && !is_loss) {
+    pass_up(std::string(packet));
     return nullptr;
   }
   auto message = decode(packet);
@@ -162,7 +170,12 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
       if (child.ready()) return "is a second ready";
       child.set_ready();
     }
-    parent_->send(encode(host, *message));
+    pass_up(encode(host, *message));
+  } else if (is_loss) {
+    const std::uint32_t lost = std::get<HostLost>(*message).host;
+    if (lost == child.host() || child_of(lost) != child.host()) return "loses an unknown host";
+    pass_up(std::string(packet));
+    observer_.on_host_lost(lost);
   } else if (stays) {
     return observer_.on_message_below(child.host(), host, *message);
   } else {
@@ -171,6 +184,26 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
     child.set_done();
   }
   return nullptr;
+}
+
+void Router::pass_up(std::string packet) {
+  parent_->send(std::move(packet));
+  if (holds_children_ || unsent() <= kMaxUnsent) return;
+  hold_children(true);
+  release_when_sent();
+}
+
+void Router::hold_children(bool on) {
+  holds_children_ = on;
+  for (const auto& [host, child] : children_) child->hold(on);
+}
+
+void Router::release_when_sent() {
+  release_timer_ = reactor_.after(kUnsentCheck, [this] {
+    release_timer_ = 0;
+    if (unsent() > kMaxUnsent / 2) return release_when_sent();
+    hold_children(false);
+  });
 }
 
 void Router::on_child_line(ChildHost&, const std::string& line) { observer_.on_child_stderr(line); }

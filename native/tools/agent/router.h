@@ -5,6 +5,8 @@
 // child is passed on to that child without decoding it, and a packet of a child to the parent. What stays on
 // one edge (Fence, Release) or ends at host 0 (output and stdin of ranks) is passed to the observer.
 //
+// While the parent is slow, nothing is read from children, so that what waits for the parent is bounded.
+//
 // If a child is lost, each host below it is lost: the parent receives HostLost, and the observer a call. A
 // child that sends anything invalid is lost.
 //
@@ -105,6 +107,9 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   // Returns what is wrong with the packet, or nullptr.
   const char* receive(ChildHost& child, std::string_view packet);
   void lose(ChildHost& child, const std::string& message);
+  void pass_up(std::string packet);
+  void hold_children(bool on);
+  void release_when_sent();
 
   os::Reactor& reactor_;
   RouterObserver& observer_;
@@ -114,7 +119,9 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   std::unique_ptr<runtime::Link> parent_;
   std::map<std::uint32_t, std::unique_ptr<ChildHost>> children_;  // by host
   std::map<std::uint32_t, std::uint32_t> below_;                  // host to child, of all that were started
-  std::set<pid_t> dropped_;                                       // commands of children that were dropped
+  bool holds_children_ = false;
+  os::Reactor::TimerId release_timer_ = 0;
+  std::set<pid_t> dropped_;  // commands of children that were dropped
 };
 
 }  // namespace wireup::agent

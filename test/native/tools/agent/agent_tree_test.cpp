@@ -1,0 +1,201 @@
+// Agents of several hosts, as a tree below the agent that the test drives. All of them are on this host.
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "os/support.h"
+#include "tools/agent/agent_driver.h"
+#include "wire/link_framer.h"
+
+namespace {
+
+using namespace wireup;
+using namespace wireup::test;
+
+constexpr int kTreeFd = 7;  // PMI_FD; the shell can redirect only to fds below 10
+
+msg::StartHost host_by(std::uint32_t host, std::vector<std::string> command) {
+  return {.host = host,
+          .name = "host" + std::to_string(host),
+          .command = std::move(command),
+          .environment = {"PATH=/usr/bin:/bin"},
+          .timeout_ms = kTimeoutMs,
+          .same_host = true};
+}
+msg::StartHost real_host(std::uint32_t host) { return host_by(host, {WIREUP_AGENT, "link", "same-host"}); }
+
+// The agents of hosts 0, 1 and 2. Host 1 is a child of host 0, and host 2 of host 1.
+struct Chain {
+  explicit Chain(int out) : agent({.out = out}) {
+    agent.any_host = true;
+    agent.greet();
+    pids[0] = agent.agent_pid();
+    for (std::uint32_t host = 1; host < kHosts; ++host) {
+      agent.send_to(host - 1, real_host(host));
+      pids[host] = agent.expect<msg::Ready>().pid;
+      agent.send_to(host, msg::Hello{.host = host, .kvs_limit = 1 << 20});
+    }
+  }
+  // One rank on each host.
+  void start(const std::string& script) {
+    msg::Group group = Driver::group(0, kHosts);
+    group.layout = {{1, 0, 0}, {1, 1, 0}, {1, 2, 0}};
+    group.nodes = {{.host = 0}, {.host = 1}, {.host = 2}};
+    group.channel_fd = kTreeFd;
+    agent.send_to(msg::kEveryHost, group);
+    for (std::uint32_t host = 0; host < kHosts; ++host) agent.expect<msg::GroupReady>();
+    agent.send_to(msg::kEveryHost,
+                  msg::Program{.args = {"sh", "-c", script}, .environment = {"PATH=/usr/bin:/bin"}});
+    for (std::uint32_t host = 0; host < kHosts; ++host) agent.send_to(host, msg::Start{0, {{.rank = host}}});
+    for (std::uint32_t host = 0; host < kHosts; ++host) agent.expect<msg::Started>();
+  }
+
+  static constexpr std::uint32_t kHosts = 3;
+  Driver agent;
+  std::map<std::uint32_t, pid_t> pids;
+};
+
+TEST_CASE("ranks of three hosts in a chain put, meet in a barrier and get") {
+  os::FdPair out = os::make_pipe();
+  Chain chain(out.second.get());
+  out.second.reset();
+  chain.start(
+      "ask() { echo \"cmd=$1\" >&7; read -r reply <&7; }; ask 'init pmi_version=1 pmi_subversion=1';"
+      "for n in 1 2; do ask \"put kvsname=kvs0 key=k$PMI_RANK.$n value=v$PMI_RANK.$n\"; ask barrier_in;"
+      "for r in 0 1 2; do ask \"get kvsname=kvs0 key=k$r.$n\"; echo $PMI_RANK \"$reply\"; done; done;"
+      "ask barrier_in; ask finalize");
+  for (std::uint32_t rank = 0; rank < Chain::kHosts; ++rank) {
+    const auto exited = chain.agent.expect<msg::Exited>();
+    CHECK_FALSE(exited.signaled);
+    CHECK(exited.value == 0);
+  }
+  chain.agent.finish();
+  const auto lines = lines_of(read_all(out.first.get()));
+  CHECK(lines.size() == 18);
+  for (const std::string rank : {"0", "1", "2"}) {
+    for (const std::string key : {"0.1", "1.1", "2.1", "0.2", "1.2", "2.2"})
+      CHECK(std::ranges::count(lines, rank + " cmd=get_result rc=0 msg=success value=v" + key) == 1);
+  }
+}
+
+TEST_CASE("a host that is lost is reported with every host below it, and their ranks end") {
+  for (const std::uint32_t lost : {1U, 2U}) {
+    CAPTURE(lost);
+    Chain chain(STDOUT_FILENO);
+    chain.start("exec sleep 1000");
+    ::kill(chain.pids[lost], SIGKILL);
+    std::vector<std::uint32_t> hosts;
+    for (std::uint32_t host = lost; host < Chain::kHosts; ++host) {
+      const auto report = chain.agent.expect<msg::HostLost>();
+      CHECK(report.was_ready);
+      CHECK_FALSE(report.message.empty());
+      hosts.push_back(report.host);
+    }
+    std::ranges::sort(hosts);
+    CHECK(hosts == (lost == 1 ? std::vector<std::uint32_t>{1, 2} : std::vector<std::uint32_t>{2}));
+    for (std::uint32_t host = lost; host < Chain::kHosts; ++host) CHECK(ends(chain.pids[host]));
+    chain.agent.send_to(msg::kEveryHost, msg::End{0});
+    for (std::uint32_t rank = 0; rank < lost; ++rank) chain.agent.expect<msg::Exited>();
+    chain.agent.expect_done();
+  }
+}
+
+TEST_CASE("the launcher's end leaves no agent of the tree") {
+  Chain chain(STDOUT_FILENO);
+  chain.start("exec sleep 1000");
+  chain.agent.hang_up();
+  chain.agent.wait();
+  for (const auto& [host, pid] : chain.pids) CHECK(ends(pid));
+}
+
+TEST_CASE("a host that has not answered does not delay the end of the job") {
+  Driver agent;
+  agent.greet();
+  agent.send(host_by(1, {"sleep", "1000"}));
+  agent.finish();
+}
+
+TEST_CASE("a child that sends anything invalid is lost") {
+  const std::string greeting =
+      "printf '\\nwireup-agent " + std::to_string(msg::kProtocolVersion) + " x\\n'; ";
+  os::test::TemporaryFolder folder;
+  const auto child = [&](const std::vector<std::string>& packets) {
+    const std::string file = folder / "packets";
+    std::ofstream out(file, std::ios::binary);
+    for (const std::string& packet : packets) out << wire::encode_frame(std::string(packet));
+    out.close();
+    return host_by(1, {"sh", "-c", greeting + "read -r reply; cat " + file + "; exec sleep 1000"});
+  };
+  const std::string ready = msg::encode(msg::kEveryHost, msg::Ready{.pid = 1, .host = "fake"});
+  const struct {
+    std::vector<std::string> packets;
+    std::string fault;
+    bool ready;
+  } rows[] = {
+      {{"garbage"}, "cannot be read", false},
+      {{msg::encode(1, msg::Done{})}, "came before ready", false},
+      {{msg::encode(1, msg::Hello{})}, "is not for a parent", false},
+      {{ready, ready}, "is a second ready", true},
+      {{ready, msg::encode(2, msg::Printed{})}, "is from an unknown host", true},
+      {{ready, msg::encode(0, msg::Printed{})}, "is from an unknown host", true},
+      {{ready, msg::encode(1, msg::HostLost{.host = 1})}, "loses an unknown host", true},
+      {{ready, msg::encode(1, msg::HostLost{.host = 0})}, "loses an unknown host", true},
+      {{ready, msg::encode(1, msg::Fence{})}, "is a fence of an unknown process group", true},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.fault);
+    Driver agent;
+    agent.any_host = true;
+    agent.greet();
+    agent.send(child(row.packets));
+    if (row.ready) CHECK(agent.expect<msg::Ready>().host == "fake");
+    const auto lost = agent.expect<msg::HostLost>();
+    CHECK(lost.host == 1);
+    CHECK(lost.was_ready == row.ready);
+    CHECK(lost.message == "the agent's message " + row.fault);
+    agent.finish();
+  }
+}
+
+// Bytes that the process has read.
+std::uint64_t bytes_read(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/io");
+  std::string name;
+  std::uint64_t value = 0;
+  file >> name >> value;
+  REQUIRE(name == "rchar:");
+  return value;
+}
+
+TEST_CASE("nothing is read from a child while the launcher is slow") {
+  constexpr std::uint32_t kMessages = 40'000;
+  const std::string greeting =
+      "printf '\\nwireup-agent " + std::to_string(msg::kProtocolVersion) + " x\\n'; ";
+  os::test::TemporaryFolder folder;
+  const std::string file = folder / "packets";
+  std::ofstream out(file, std::ios::binary);
+  out << wire::encode_frame(msg::encode(msg::kEveryHost, msg::Ready{.pid = 1, .host = "fake"}));
+  const std::string packet = msg::encode(1, msg::OutputLost{5, std::string(1000, 'x')});
+  for (std::uint32_t i = 0; i < kMessages; ++i) out << wire::encode_frame(std::string(packet));
+  out.close();
+  Driver agent;
+  agent.any_host = true;
+  agent.greet();
+  const std::uint64_t before = bytes_read(agent.agent_pid());
+  agent.send(host_by(1, {"sh", "-c", greeting + "read -r reply; cat " + file + "; exec sleep 1000"}));
+  agent.expect<msg::Ready>();
+  // Until it reads no more.
+  std::uint64_t read = 0;
+  for (int still = 0; still < 25;) {
+    const std::uint64_t now = bytes_read(agent.agent_pid()) - before;
+    still = now == read && now > 1 << 20 ? still + 1 : 0;
+    read = now;
+    ::poll(nullptr, 0, 10);
+  }
+  CHECK(read < 8 << 20);
+  for (std::uint32_t i = 0; i < kMessages; ++i) agent.expect<msg::OutputLost>();
+  agent.hang_up();
+  agent.wait();
+}
+
+}  // namespace
