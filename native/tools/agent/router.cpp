@@ -16,7 +16,7 @@ using namespace wire::agent;
 namespace {
 
 // Bytes that may wait for the parent before children are held. A child sends at most its last read more.
-constexpr std::size_t kMaxUnsent = 4 << 20;
+constexpr std::size_t kMaxUnsentBeforeHold = 4 << 20;
 // Interval at which the agent checks whether the parent has taken enough of them.
 constexpr std::chrono::milliseconds kUnsentCheck{10};
 
@@ -188,7 +188,7 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
 
 void Router::pass_up(std::string packet) {
   parent_->send(std::move(packet));
-  if (holds_children_ || unsent() <= kMaxUnsent) return;
+  if (holds_children_ || unsent() <= kMaxUnsentBeforeHold) return;
   hold_children(true);
   release_when_sent();
 }
@@ -201,7 +201,7 @@ void Router::hold_children(bool on) {
 void Router::release_when_sent() {
   release_timer_ = reactor_.after(kUnsentCheck, [this] {
     release_timer_ = 0;
-    if (unsent() > kMaxUnsent / 2) return release_when_sent();
+    if (unsent() > kMaxUnsentBeforeHold / 2) return release_when_sent();
     hold_children(false);
   });
 }
