@@ -7,9 +7,8 @@
 #include "wire/limits.h"
 
 namespace wireup::wire {
-namespace {
 
-std::optional<std::size_t> length_of(std::string_view header) {
+std::optional<std::size_t> frame_length(std::string_view header) {
   const std::size_t begin = std::min(header.find_first_not_of(' '), header.size());
   header.remove_prefix(begin);
   header = header.substr(0, header.find_last_not_of(' ') + 1);
@@ -19,8 +18,6 @@ std::optional<std::size_t> length_of(std::string_view header) {
   if (error != std::errc() || stop != end || length == 0) return std::nullopt;
   return length;
 }
-
-}  // namespace
 
 LineFramer::Result LineFramer::next(std::string_view& input, std::string_view& line) {
   if (complete_) {
@@ -59,7 +56,7 @@ FrameFramer::Result FrameFramer::next(std::string_view& input, std::string_view&
   };
   const bool whole = buffer_.empty() && input.size() >= kFrameHeader;
   if (!whole && buffer_.size() < kFrameHeader && !take(kFrameHeader)) return Result::more;
-  const auto length = length_of(std::string_view(whole ? input : buffer_).substr(0, kFrameHeader));
+  const auto length = frame_length(std::string_view(whole ? input : buffer_).substr(0, kFrameHeader));
   if (!length) return Result::bad_length;
   if (*length > limit_) return Result::too_long;
   const std::size_t size = kFrameHeader + *length;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -37,6 +38,9 @@ class LineFramer {
   std::string buffer_;
   bool complete_ = false;  // buffer_ is the line that next() returned last
 };
+
+// The length that the six characters before a frame stand for; empty: they are no positive number.
+std::optional<std::size_t> frame_length(std::string_view header);
 
 // A frame consists of its length, decimal in six characters, and that many bytes. MPICH pads the length with
 // blanks on the left, Slurm's library on the right.
