@@ -12,6 +12,7 @@ const serial = [
   'test/fault/output.test.ts',
   'test/fault/many-jobs.test.ts',
   'test/integration/launch.test.ts',
+  'test/integration/many-hosts.test.ts',
   'test/interop/hosts.test.ts',
   'test/interop/matrix.test.ts',
 ];

@@ -57,16 +57,22 @@ __attribute__((format(printf, 2, 3))) static inline void send_line(const struct 
   }
 }
 
-// Reads one line without its newline, byte by byte, so that it consumes nothing of the next line.
+// Reads one line without its newline. It looks at what has come before it reads, so that it consumes nothing
+// of the next line.
 static inline void receive_line(const struct raw_pmi* pmi, const char* prefix, char line[kMaxLine]) {
   int length = 0;
   for (;;) {
     if (length == kMaxLine - 1) die("the server's line has no end");
-    if (read(pmi->fd, line + length, 1) != 1) die("the server hung up; expected %s", prefix);
-    if (line[length] == '\n') break;
-    ++length;
+    const ssize_t ready = recv(pmi->fd, line + length, (size_t)(kMaxLine - 1 - length), MSG_PEEK);
+    if (ready <= 0) die("the server hung up; expected %s", prefix);
+    const char* end = memchr(line + length, '\n', (size_t)ready);
+    const ssize_t wanted = end == NULL ? ready : end + 1 - (line + length);
+    if (read(pmi->fd, line + length, (size_t)wanted) != wanted)
+      die("the server hung up; expected %s", prefix);
+    length += (int)wanted;
+    if (end != NULL) break;
   }
-  line[length] = '\0';
+  line[length - 1] = '\0';
   if (strncmp(line, prefix, strlen(prefix)) != 0) die("expected '%s', got '%s'", prefix, line);
 }
 

@@ -1,0 +1,91 @@
+// A job over many hosts: every rank gets the business card of every rank, and the links between the hosts carry each barrier in
+// one message up and one message down. The hosts are pretended.
+
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, describe, expect, it, vi } from 'vitest';
+
+import { needs } from '../support/installed';
+import { framesOf, type Frame } from '../support/link-frames';
+import { long } from '../support/long';
+import { program } from '../support/programs';
+import { lines, run, transports, wireup } from '../support/run';
+
+vi.setConfig({ testTimeout: 250_000 });
+const deadline = 240_000;
+
+const folder = mkdtempSync(join(tmpdir(), 'many-hosts-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const compiler = needs('cc');
+const okLines = (ranks: number): string[] =>
+  Array.from({ length: ranks }, (_, rank) => `raw_exchange: rank ${rank} of ${ranks} ok`).sort();
+
+describe.skipIf(compiler.missing)(`every rank gets the business cards of all ranks${compiler.note}`, () => {
+  const [ranks, hosts] = long ? [1024, 64] : [128, 16];
+  describe.each(transports)('over %s', (pmi) => {
+    it.each(['block', 'cyclic'])(`${ranks} ranks on ${hosts} hosts, %s`, async (map) => {
+      const result = await run(
+        wireup('run', '-n', `${ranks}`, '--map', `${map}:${hosts}`, '--pmi', pmi, program('raw_exchange')),
+        { deadline },
+      );
+      expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
+      expect(lines(result.stdout).sort()).toEqual(okLines(ranks));
+    });
+  });
+});
+
+describe.skipIf(compiler.missing)(`the links of a job over hosts${compiler.note}`, () => {
+  const names = ['h1', 'h2', 'h3', 'h4'];
+  const ranks = 2 * names.length;
+
+  /** Runs a program on all hosts, and returns the frames of the link to each host. */
+  async function record(...command: string[]): Promise<{ up: Frame[]; down: Frame[] }[]> {
+    const own = mkdtempSync(join(folder, 'links-'));
+    const launcher = join(own, 'launcher');
+    writeFileSync(
+      launcher,
+      `#!/bin/sh
+host=$1; shift; tee '${own}'/$host.down | "$@" | tee '${own}'/$host.up
+`,
+      { mode: 0o755 },
+    );
+    const { code, stdout, stderr } = await run(
+      wireup(
+        ...['run', '-n', `${ranks}`, '--hosts', names.map((name) => `${name}:2`).join(',')],
+        ...['--launcher', 'exec', '--launcher-exec', launcher, ...command],
+      ),
+    );
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(lines(stdout).sort()).toEqual(okLines(ranks));
+    return names.map((name) => ({
+      up: framesOf(readFileSync(join(own, `${name}.up`))),
+      down: framesOf(readFileSync(join(own, `${name}.down`))),
+    }));
+  }
+
+  /** The keys of the business cards of these ranks. */
+  const cards = (...of: number[]): string[] => of.map((rank) => `card-${rank}`);
+
+  it('carry a barrier in one message up and one message down, with each new key once', async () => {
+    const links = await record(program('raw_exchange'));
+    for (const [host, { up, down }] of links.entries()) {
+      const own = cards(2 * host, 2 * host + 1);
+      const others = cards(...Array(ranks).keys()).filter((key) => !own.includes(key));
+      // The second barrier comes after no put.
+      expect(up.flatMap(({ fence }) => fence ?? [])).toEqual([
+        { group: 0, number: 0, keys: own, last: true },
+        { group: 0, number: 1, keys: [], last: true },
+      ]);
+      expect(down.flatMap(({ fence }) => fence ?? [])).toEqual([
+        { group: 0, number: 0, keys: others, last: true },
+        { group: 0, number: 1, keys: [], last: true },
+      ]);
+      expect(up.filter(({ kind }) => kind === 'Release')).toEqual([]);
+      expect(down.filter(({ kind }) => kind === 'Fence')).toEqual([]);
+    }
+  });
+});
