@@ -1,14 +1,16 @@
-// Launches many jobs in one process, for many-jobs.test.ts, a tenth of them with each ending. Prints the resources of
-// the process after COUNT jobs, and after half as many more. Arguments: COUNT, raw_abort, raw_drop, raw_stage. Needs
-// --expose-gc.
+// Launches many jobs in one process, for many-jobs.test.ts, as many with each ending. Prints the resources of the process
+// after COUNT jobs, and after half as many more. Arguments: COUNT, HOSTS, raw_abort, raw_drop, raw_stage. With HOSTS of 0 the
+// jobs have two ranks on this host, else one rank on each of so many pretended hosts. Needs --expose-gc.
 'use strict';
 const { deepEqual } = require('node:assert/strict');
 const { readdirSync, readFileSync } = require('node:fs');
 const { launch } = require('../../dist/index.js');
 
-const [count, rawAbort, rawDrop, rawStage] = process.argv.slice(2);
+const [count, hostCount, rawAbort, rawDrop, rawStage] = process.argv.slice(2);
+const hosts = Array.from({ length: Number(hostCount) }, (_, i) => `node${i}`);
+const place = hosts.length === 0 ? { ranks: 2 } : { ranks: hosts.length, hosts, launcher: 'fork' };
 const runForever = 'exec tail -f /dev/null';
-/** Rank 1 runs a command, rank 0 runs forever. */
+/** Rank 1 runs a command, the others run forever. */
 const one = (what) => ({
   program: 'sh',
   args: ['-c', `if [ $PMI_RANK = 1 ]; then ${what}; fi; ${runForever}`],
@@ -35,10 +37,18 @@ const endings = [
   { options: all, act: (job) => process.kill(job.agentPid, 'SIGKILL'), reason: 'agent', code: 1 },
 ];
 
+/** Kills the agent of a host. */
+async function loseHost(job) {
+  for await (const { host, pid } of job.events({ types: ['host-started'] }))
+    if (host === hosts[1]) process.kill(pid, 'SIGKILL');
+}
+if (hosts.length > 0) endings.push({ options: all, act: loseHost, reason: 'host', code: 1 });
+
 async function runJob({ options, act, reason, code }) {
-  const job = await launch({ ranks: 2, stdout: 'ignore', stderr: 'ignore', ...options });
-  act?.(job);
+  const job = await launch({ ...place, stdout: 'ignore', stderr: 'ignore', ...options });
+  const acted = act?.(job);
   const { failure, exitCode } = await job.result;
+  await acted;
   deepEqual({ reason: failure?.reason, code: exitCode }, { reason, code });
 }
 
