@@ -1,14 +1,15 @@
 // Jobs over four hosts, by each way to reach them and over every transport: PMI and MPI programs, where ranks run, what they
 // inherit, and their output and input.
 
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { hostKinds, hostNeeds, SshHosts, wireupOn, type Hosts } from '../support/hosts';
 import { needs } from '../support/installed';
@@ -34,6 +35,62 @@ const ranksPerHost = {
 const compiler = needs('cc');
 const mpich = needs('mpicc');
 
+/** In bytes: more than an agent needs, and less than one that keeps what it passes on. */
+const agentMemory = 12 << 20;
+
+/** The agents and guards of the jobs whose processes have this mark. */
+class Agents {
+  constructor(private readonly id: string) {}
+
+  #pids(): number[] {
+    return processesMarked(this.id).flatMap(({ pid, name }) => (name === 'wireup-agent' ? [pid] : []));
+  }
+
+  #field(pid: number, of: 'io' | 'status', pattern: RegExp): number {
+    try {
+      return Number(pattern.exec(readFileSync(`/proc/${pid}/${of}`, 'latin1'))?.[1] ?? 0);
+    } catch {
+      return 0; // it has ended
+    }
+  }
+
+  /** How many bytes they have written, in all. */
+  written(): number {
+    return this.#pids().reduce((sum, pid) => sum + this.#field(pid, 'io', /^wchar: (\d+)/m), 0);
+  }
+
+  /** Waits until they write nothing any more, except heartbeats of a few bytes. */
+  async areStill(): Promise<boolean> {
+    let last = 0;
+    let still = 0;
+    return eventually(() => {
+      const now = this.written();
+      still = now - last < 1000 ? still + 1 : 0;
+      last = now;
+      return still === 20;
+    }, 60_000);
+  }
+
+  /** The most memory that one of them has ever had, in bytes. */
+  most(): number {
+    const pids = this.#pids();
+    // A guard and an agent of each host.
+    expect(pids.length).toBeGreaterThanOrEqual(2 * hostCount);
+    const peaks = pids.map((pid) => this.#field(pid, 'status', /^VmHWM:\s+(\d+) kB/m));
+    expect(Math.min(...peaks)).toBeGreaterThan(0);
+    return Math.max(...peaks) * 1024;
+  }
+}
+
+/** Ranks run `wait`, a command of the shell, until open() is called. */
+function gateOf(name: string): { wait: string; open: () => void } {
+  const file = join(mkdtempSync(join(folder, `${name}-`)), 'gate');
+  return {
+    wait: `until [ -e '${file}' ]; do sleep 0.1; done`,
+    open: () => writeFileSync(file, ''),
+  };
+}
+
 describe.each(hostKinds)('over four hosts by %s', (_, tools, make) => {
   describe.skipIf(tools.missing)(`ranks${tools.note}`, () => {
     let hosts: Hosts;
@@ -44,6 +101,21 @@ describe.each(hostKinds)('over four hosts by %s', (_, tools, make) => {
 
     const runOn = (perHost: number, ...words: string[]): Promise<Result> =>
       run(wireupOn(hosts, perHost, ...words), { deadline, environment: hosts.environment });
+
+    /** Starts a rank on each host, for a test that has the streams of the command. */
+    function startWatched(...words: string[]): {
+      tool: ChildProcessByStdio<Writable, Readable, null>;
+      agents: Agents;
+    } {
+      const id = `hosts-test-${process.pid}-${performance.now()}`;
+      const [file, ...args] = wireupOn(hosts, 1, ...words);
+      const tool = spawn(file!, args, {
+        stdio: ['pipe', 'pipe', 'inherit'],
+        env: { ...process.env, ...hosts.environment, [mark]: id },
+      });
+      onTestFinished(() => void tool.kill('SIGKILL'));
+      return { tool, agents: new Agents(id) };
+    }
 
     /** The name of the host of each rank. */
     const hostOf = (perHost: number): string[] =>
@@ -155,16 +227,19 @@ d\\\\e! ü " EMPTY=; "$@"`;
         expect(readFileSync(`${file}.${rank}`, 'utf8'), `rank ${rank}`).toBe(here.stdout);
     });
 
-    it('read the standard input of the command on the last host', async () => {
+    it('read the standard input of the command on the last host, and the agents hold little of it', async () => {
       const bytes = (long ? 100 : 20) * 1_000_000;
       const last = String(hostCount - 1);
-      const [file, ...args] = wireupOn(hosts, 1, '--stdin', last, 'sh', '-c', 'echo "$PMI_RANK: $(cksum)"');
-      const tool = spawn(file!, args, {
-        stdio: ['pipe', 'pipe', 'inherit'],
-        env: { ...process.env, ...hosts.environment },
-      });
+      const gate = gateOf('stdin');
+      const script = `[ "$PMI_RANK" != ${last} ] || ${gate.wait}; echo "$PMI_RANK: $(cksum)"; ${gate.wait}`;
+      const { tool, agents } = startWatched('--stdin', last, 'sh', '-c', script);
       const data = Buffer.alloc(bytes, '0123456789\n');
       tool.stdin.end(data);
+      // The last rank does not read yet.
+      expect(await eventually(() => agents.written() > 1e5, 120_000)).toBe(true);
+      expect(await agents.areStill()).toBe(true);
+      expect(agents.most()).toBeLessThan(agentMemory);
+      gate.open();
       const [output, [code]] = await Promise.all([
         text(tool.stdout),
         once(tool, 'close') as Promise<[number]>,
@@ -180,26 +255,11 @@ d\\\\e! ü " EMPTY=; "$@"`;
 
     it('write much output to a slow reader, and the agents hold little of it', async () => {
       const count = long ? 10_000_000 : 2_000_000;
-      const id = `hosts-output-${process.pid}-${performance.now()}`;
-      const script = 'seq -f "$PMI_RANK %09.0f" 1 "$0"; echo "$PMI_RANK end"';
-      const [file, ...args] = wireupOn(hosts, 1, 'sh', '-c', script, String(count));
-      const tool = spawn(file!, args, {
-        stdio: ['ignore', 'pipe', 'inherit'],
-        env: { ...process.env, ...hosts.environment, [mark]: id },
-      });
+      const gate = gateOf('output');
+      const script = `seq -f "$PMI_RANK %09.0f" 1 "$0"; echo "$PMI_RANK end"; ${gate.wait}`;
+      const { tool, agents } = startWatched('sh', '-c', script, String(count));
+      tool.stdin.end();
       const ended = once(tool, 'close') as Promise<[number]>;
-      const agents = (): number[] =>
-        processesMarked(id).flatMap(({ pid, name }) => (name === 'wireup-agent' ? [pid] : []));
-      const field = (pid: number, of: 'io' | 'status', pattern: RegExp): number => {
-        try {
-          return Number(pattern.exec(readFileSync(`/proc/${pid}/${of}`, 'latin1'))?.[1] ?? 0);
-        } catch {
-          return 0; // it has ended
-        }
-      };
-      const written = (): number =>
-        agents().reduce((sum, pid) => sum + field(pid, 'io', /^wchar: (\d+)/m), 0);
-
       const next = Array<number>(hostCount).fill(1);
       const wrong: string[] = [];
       let rest = '';
@@ -215,29 +275,17 @@ d\\\\e! ü " EMPTY=; "$@"`;
           if (line.slice(2) !== expected && wrong.length < 10) wrong.push(line);
         }
       });
-      // The reader pauses until no agent writes any more, except heartbeats of a few bytes: all buffers are full then.
+      // The reader pauses until all buffers are full.
       expect(await eventually(() => received > 4e6, 120_000)).toBe(true);
       tool.stdout.pause();
-      let last = 0;
-      let still = 0;
-      const isStill = await eventually(() => {
-        const now = written();
-        still = now - last < 1000 ? still + 1 : 0;
-        last = now;
-        return still === 20;
-      }, 60_000);
-      const most = Math.max(...agents().map((pid) => field(pid, 'status', /^VmHWM:\s+(\d+) kB/m)));
-      const found = agents().length;
+      expect(await agents.areStill()).toBe(true);
       tool.stdout.resume();
-      const [code] = await ended;
-      expect(code).toBe(0);
-      expect(isStill).toBe(true);
+      expect(await eventually(() => next.every((number) => number === count + 2), 200_000)).toBe(true);
+      expect(agents.most()).toBeLessThan(agentMemory);
+      gate.open();
+      expect((await ended)[0]).toBe(0);
       expect(wrong).toEqual([]);
       expect(next).toEqual(Array(hostCount).fill(count + 2));
-      // A guard and an agent of each host.
-      expect(found).toBeGreaterThanOrEqual(2 * hostCount);
-      expect(most).toBeGreaterThan(0);
-      expect(most).toBeLessThan(12 * 1024);
     });
 
     it('have their hosts in --result and --proctable', async () => {
