@@ -1,6 +1,6 @@
 // The endings of a job under Debian's mpiexec (Hydra) and under `wireup run`, side by side, with the same programs and the
-// same signals. Each row states the ending that wireup guarantees. Where Hydra's ending differs, the row states it and the
-// reason for the difference. A single ending of Hydra is checked. Where Hydra's own processes race, the row lists the
+// same signals. Each row states the ending that wireup guarantees, on one host and over two. Where Hydra's ending differs, the
+// row states it and the reason for the difference. A single ending of Hydra is checked. Where Hydra's own processes race, the row lists the
 // endings that were observed, and the test logs a new one without failing.
 
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { lines, Run, wireup, type Result } from '../support/run';
 
 vi.setConfig({ testTimeout: 90_000 });
 
-type Launcher = 'hydra' | 'ours';
+type Launcher = 'hydra' | 'ours' | 'oursOverHosts';
 type Ending = number | NodeJS.Signals;
 
 interface EndingRow {
@@ -27,13 +27,15 @@ interface EndingRow {
   /** In seconds: the time limit of both launchers, or of Hydra alone where it would wait forever. */
   timeout?: number;
   hydraTimeout?: number;
+  /** Ranks fail one after the other. Then all of them are on one host, whose agent observes the order. */
+  inOrder?: boolean;
   /** What the test does to the launcher once `ready` holds. */
   ready?: (run: Run) => boolean;
   act?: (run: Run, launcher: Launcher) => Promise<void> | void;
   ours: Ending;
   /** One ending: Hydra always has it. A list: the endings that were observed. */
   hydra: Ending | Ending[];
-  /** Checks, for both launchers, something else in which their endings differ. */
+  /** Checks, for all launchers, something else in which their endings differ. */
   expectOther?: (result: Result, launcher: Launcher) => void;
   /** The reason of a difference; absent where there is none. */
   why?: string;
@@ -78,6 +80,7 @@ const rows: EndingRow[] = [
   },
   {
     what: 'rank 1 exits with 4 and rank 0 later with 3',
+    inOrder: true,
     program: script(`[ $PMI_RANK = 1 ] && { ${first('exit 4')}; }; ${afterFirst}; exit 3`),
     ours: 4,
     hydra: 7,
@@ -85,6 +88,7 @@ const rows: EndingRow[] = [
   },
   {
     what: 'four ranks exit with 0, 1, 2 and 3, and rank 1 is the first to fail',
+    inOrder: true,
     ranks: 4,
     program: script(
       `case $PMI_RANK in 0) exit 0;; 1) ${first('exit 1')};; esac; ${afterFirst}; exit $PMI_RANK`,
@@ -100,7 +104,7 @@ const rows: EndingRow[] = [
     ),
     ready: (run) => run.stdout.endsWith('\n'),
     act: async (run, launcher) => {
-      if (launcher === 'ours') return;
+      if (launcher !== 'hydra') return;
       const [folder] = lines(run.stdout);
       const gone = (): boolean =>
         existsSync(join(folder!, 'first')) &&
@@ -116,6 +120,7 @@ const rows: EndingRow[] = [
   },
   {
     what: 'SIGKILL ends rank 1 and rank 0 later exits with 5',
+    inOrder: true,
     program: script(`[ $PMI_RANK = 1 ] && { ${first('kill -KILL $$')}; }; ${afterFirst}; exit 5`),
     ours: 137,
     hydra: [9],
@@ -285,7 +290,7 @@ const rows: EndingRow[] = [
     ready: started(2),
     act: (run, launcher) => {
       const name = launcher === 'hydra' ? 'hydra_pmi_proxy' : 'wireup-agent';
-      // wireup has two processes of this name; the younger one is the parent of the ranks.
+      // wireup has two processes of this name on each host; the youngest one is the parent of ranks.
       const found = run
         .processes()
         .filter((process) => process.name === name.slice(0, 15))
@@ -299,12 +304,24 @@ const rows: EndingRow[] = [
   },
 ];
 
+/** The command line of a launcher, up to the program. */
+function launcherWords(launcher: Launcher, { ranks = 2, inOrder }: EndingRow): string[] {
+  const count = ['-n', String(ranks)];
+  switch (launcher) {
+    case 'hydra':
+      return [installed('mpiexec'), ...count];
+    case 'ours':
+      return wireup('run', ...count);
+    case 'oursOverHosts':
+      return wireup('run', ...count, '--map', inOrder ? 'block:1' : 'block:2');
+  }
+}
+
 /** Where the row lists several endings of Hydra, a run of Hydra may also fail, leave files or exceed its deadline. */
 async function play(row: EndingRow, launcher: Launcher): Promise<Result | undefined> {
-  const tool = launcher === 'hydra' ? [installed('mpiexec')] : wireup('run');
   const timeout = row.timeout ?? (launcher === 'hydra' ? row.hydraTimeout : undefined);
   const environment = timeout === undefined ? {} : { MPIEXEC_TIMEOUT: String(timeout) };
-  const run = new Run([...tool, '-n', String(row.ranks ?? 2), ...row.program()], {
+  const run = new Run([...launcherWords(launcher, row), ...row.program()], {
     environment,
     mayLeaveFiles: true,
   });
@@ -313,56 +330,63 @@ async function play(row: EndingRow, launcher: Launcher): Promise<Result | undefi
     await row.act?.(run, launcher);
     return run.done;
   };
-  return launcher === 'ours' || !Array.isArray(row.hydra) ? played() : played().catch(() => undefined);
+  return launcher !== 'hydra' || !Array.isArray(row.hydra) ? played() : played().catch(() => undefined);
 }
 
 const peers = needs('mpicc', 'mpiexec');
-describe.skipIf(peers.missing)(`endings under mpiexec and wireup run${peers.note}`, () => {
-  it.each(rows.map((row): [string, EndingRow] => [row.what, row]))('%s', async (_, row) => {
-    const [hydra, ours] = await Promise.all([play(row, 'hydra'), play(row, 'ours')]);
-    expect(ours!.signal ?? ours!.code, ours!.stderr).toBe(row.ours);
-    // Messages go to stderr only, so that they do not mix with the output of the ranks.
-    expect(ours!.stdout).not.toMatch(/wireup|terminat/i);
-    row.expectOther?.(ours!, 'ours');
-    const how = hydra?.signal ?? hydra?.code;
-    if (Array.isArray(row.hydra)) {
-      if (!row.hydra.includes(how!))
-        console.log(`${row.what}: mpiexec, which was seen to give ${row.hydra.join(', ')}, gave ${how}`);
-    } else {
-      expect(how, `${hydra!.stdout}${hydra!.stderr}`).toBe(row.hydra);
-      row.expectOther?.(hydra!, 'hydra');
-    }
-  });
+describe.skipIf(peers.missing)(
+  `endings under mpiexec, and under wireup run on one host and over two${peers.note}`,
+  () => {
+    it.each(rows.map((row): [string, EndingRow] => [row.what, row]))('%s', async (_, row) => {
+      const [hydra, ours, overHosts] = await Promise.all(
+        (['hydra', 'ours', 'oursOverHosts'] as const).map((launcher) => play(row, launcher)),
+      );
+      for (const result of [ours!, overHosts!]) {
+        expect(result.signal ?? result.code, result.stderr).toBe(row.ours);
+        // Messages go to stderr only, so that they do not mix with the output of the ranks.
+        expect(result.stdout).not.toMatch(/wireup|terminat/i);
+        row.expectOther?.(result, 'ours');
+      }
+      const how = hydra?.signal ?? hydra?.code;
+      if (Array.isArray(row.hydra)) {
+        if (!row.hydra.includes(how!))
+          console.log(`${row.what}: mpiexec, which was seen to give ${row.hydra.join(', ')}, gave ${how}`);
+      } else {
+        expect(how, `${hydra!.stdout}${hydra!.stderr}`).toBe(row.hydra);
+        row.expectOther?.(hydra!, 'hydra');
+      }
+    });
 
-  it('a row gives a reason if and only if the endings differ', () => {
-    for (const { what, ours, hydra, expectOther, why } of rows) {
-      const same = [hydra].flat().every((ending) => ending === ours) && expectOther === undefined;
-      expect(same, what).toBe(why === undefined);
-    }
-  });
+    it('a row gives a reason if and only if the endings differ', () => {
+      for (const { what, ours, hydra, expectOther, why } of rows) {
+        const same = [hydra].flat().every((ending) => ending === ours) && expectOther === undefined;
+        expect(same, what).toBe(why === undefined);
+      }
+    });
 
-  const appendForever = [
-    'sh',
-    '-c',
-    ': > "$TMPDIR/$PMI_RANK"; echo "$TMPDIR/$PMI_RANK"; while :; do echo >> "$TMPDIR/$PMI_RANK"; sleep 0.05; done',
-  ];
-  const stopped = (pid: number) => /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+    const appendForever = [
+      'sh',
+      '-c',
+      ': > "$TMPDIR/$PMI_RANK"; echo "$TMPDIR/$PMI_RANK"; while :; do echo >> "$TMPDIR/$PMI_RANK"; sleep 0.05; done',
+    ];
+    const stopped = (pid: number) => /^State:\s*T/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
 
-  it('mpiexec stops alone at TSTP, and its ranks run on', async () => {
-    const run = new Run([installed('mpiexec'), '-n', '2', ...appendForever], { mayLeaveFiles: true });
-    await run.until(({ stdout }) => stdout.endsWith('\n') && lines(stdout).length === 2);
-    const files = lines(run.stdout);
-    // mpiexec does not handle TSTP, and its default action is ignored in an orphaned POSIX process group, so STOP is sent.
-    run.kill('SIGSTOP');
-    expect(await eventually(() => stopped(run.pid), waitTimeout)).toBe(true);
-    const sizes = files.map((file) => statSync(file).size);
-    expect(
-      await eventually(() => files.every((file, i) => statSync(file).size > sizes[i]!), waitTimeout),
-    ).toBe(true);
-    expect(stopped(run.pid)).toBe(true);
-    run.kill('SIGCONT');
-    run.kill('SIGTERM');
-    // The ending is not under test.
-    await run.done.catch(() => undefined);
-  });
-});
+    it('mpiexec stops alone at TSTP, and its ranks run on', async () => {
+      const run = new Run([installed('mpiexec'), '-n', '2', ...appendForever], { mayLeaveFiles: true });
+      await run.until(({ stdout }) => stdout.endsWith('\n') && lines(stdout).length === 2);
+      const files = lines(run.stdout);
+      // mpiexec does not handle TSTP, and its default action is ignored in an orphaned POSIX process group, so STOP is sent.
+      run.kill('SIGSTOP');
+      expect(await eventually(() => stopped(run.pid), waitTimeout)).toBe(true);
+      const sizes = files.map((file) => statSync(file).size);
+      expect(
+        await eventually(() => files.every((file, i) => statSync(file).size > sizes[i]!), waitTimeout),
+      ).toBe(true);
+      expect(stopped(run.pid)).toBe(true);
+      run.kill('SIGCONT');
+      run.kill('SIGTERM');
+      // The ending is not under test.
+      await run.done.catch(() => undefined);
+    });
+  },
+);
