@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { needs } from '../support/installed';
 import { program } from '../support/programs';
-import { Run, run, toolLines, wireup, wireupRun } from '../support/run';
+import { places, Run, run, toolLines, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -19,14 +19,30 @@ const deadline = 55_000;
 
 const compiler = needs('cc');
 
-describe('the time limits', () => {
+/**
+ * Starts a job whose rank prints INT and runs `onTerm`, and ends it with two INT. The second comes after the first is
+ * handled.
+ */
+async function interruptTwice(killTimeout: string, onTerm: string, ...options: string[]): Promise<Run> {
+  const script = `trap 'echo INT' INT; trap '${onTerm}' TERM; echo ready; while :; do sleep 0.05; done`;
+  const job = new Run(wireupRun(1, 'fd', '--kill-timeout', killTimeout, ...options, 'sh', '-c', script), {
+    deadline,
+  });
+  await job.until(() => job.stdout === 'ready\n');
+  job.kill('SIGINT');
+  await job.until(() => job.stdout === 'ready\nINT\n');
+  job.kill('SIGINT');
+  return job;
+}
+
+describe.each(places)('the time limits %s', (_, place) => {
   it.each([
     ['-t 0.5', ['-t', '0.5'], {}],
     ['MPIEXEC_TIMEOUT', [], { MPIEXEC_TIMEOUT: '0.5' }],
   ] as [string, string[], Record<string, string>][])(
     '%s ends the job with exit code 124',
     async (_, options, environment) => {
-      const result = await run(wireupRun(2, 'fd', ...options, 'sleep', '1000'), { environment });
+      const result = await run(wireupRun(2, 'fd', ...place, ...options, 'sleep', '1000'), { environment });
       expect(result.code).toBe(124);
       // Not all ranks may have been started by then.
       expect(toolLines(result.stderr)[0]).toMatch(
@@ -35,6 +51,15 @@ describe('the time limits', () => {
     },
   );
 
+  it('after --kill-timeout, KILL ends a rank that ignores TERM', async () => {
+    const file = join(folder, 'killed.json');
+    const job = await interruptTwice('0.2', '', ...place, '--result', file);
+    expect((await job.done).code).toBe(130);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ ranks: [{ signal: 'SIGKILL' }] });
+  });
+});
+
+describe('the time limits', () => {
   it.each([
     ['2592000', 0],
     ['99999999999999999999', 0],
@@ -62,29 +87,6 @@ describe('the time limits', () => {
   it.each(['0', '-1', 'x', '', '1e3', '9999999999'])("-t '%s' is wrong use", async (text) => {
     expect((await run(wireup('run', '-t', text, 'true'))).code).toBe(2);
     expect((await run(wireup('run', '--startup-timeout', text, 'true'))).code).toBe(2);
-  });
-
-  /**
-   * Starts a job whose rank prints INT and runs `onTerm`, and ends it with two INT. The second comes after the first is
-   * handled.
-   */
-  async function interruptTwice(killTimeout: string, onTerm: string, ...options: string[]): Promise<Run> {
-    const script = `trap 'echo INT' INT; trap '${onTerm}' TERM; echo ready; while :; do sleep 0.05; done`;
-    const job = new Run(wireupRun(1, 'fd', '--kill-timeout', killTimeout, ...options, 'sh', '-c', script), {
-      deadline,
-    });
-    await job.until(() => job.stdout === 'ready\n');
-    job.kill('SIGINT');
-    await job.until(() => job.stdout === 'ready\nINT\n');
-    job.kill('SIGINT');
-    return job;
-  }
-
-  it('after --kill-timeout, KILL ends a rank that ignores TERM', async () => {
-    const file = join(folder, 'killed.json');
-    const job = await interruptTwice('0.2', '', '--result', file);
-    expect((await job.done).code).toBe(130);
-    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ ranks: [{ signal: 'SIGKILL' }] });
   });
 
   it('a rank may use the whole --kill-timeout', async () => {

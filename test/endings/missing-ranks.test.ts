@@ -10,7 +10,7 @@ import { describeFailure, launch } from '../../dist/index.js';
 import { needs } from '../support/installed';
 import { eventually } from '../support/processes';
 import { program } from '../support/programs';
-import { lines, Run, run, toolLines, transports, wireupRun } from '../support/run';
+import { lines, places, Run, run, toolLines, transports, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -112,12 +112,12 @@ describe.skipIf(mpich.missing)(`a job whose other ranks wait in MPI_Init${mpich.
   });
 });
 
-describe.skipIf(compiler.missing)(`the states of the ranks${compiler.note}`, () => {
+describe.skipIf(compiler.missing).each(places)(`the states of the ranks %s${compiler.note}`, (_, place) => {
   const script =
     'case $PMI_RANK in 0) echo sleeping; exec sleep 1000;; 1) exec "$0" connected;; *) exec "$0" first-barrier;; esac';
 
   it('are reported on SIGURG', async () => {
-    const job = new Run(wireupRun(4, 'tcp', 'sh', '-c', script, program('raw_stage')));
+    const job = new Run(wireupRun(4, 'tcp', ...place, 'sh', '-c', script, program('raw_stage')));
     await job.until(() => lines(job.stdout).length === 4);
     const places =
       'wireup: 4 ranks: never connected: 0; connected, no init: 1; initialized: 2-3; in barrier 0: 2-3; missing: 0-1';
@@ -129,7 +129,7 @@ describe.skipIf(compiler.missing)(`the states of the ranks${compiler.note}`, () 
 
   it('are reported when --startup-timeout ends the job', async () => {
     const result = await run(
-      wireupRun(4, 'tcp', '--startup-timeout', '5', 'sh', '-c', script, program('raw_stage')),
+      wireupRun(4, 'tcp', ...place, '--startup-timeout', '5', 'sh', '-c', script, program('raw_stage')),
     );
     expect(result.code).toBe(124);
     expect(toolLines(result.stderr)).toEqual([

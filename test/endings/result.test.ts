@@ -18,7 +18,7 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { installed, needs } from '../support/installed';
 import { program } from '../support/programs';
-import { run, toolLines, wireupRun } from '../support/run';
+import { places, run, toolLines, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -68,10 +68,10 @@ describe('--result', () => {
     expect(readdirSync(folder).filter((name) => name.startsWith('good'))).toEqual(['good.json']);
   });
 
-  it('writes the failure', async () => {
-    const file = join(folder, 'bad.json');
+  it.each(places)('writes the failure of a job %s', async (name, place) => {
+    const file = join(folder, `${name}.json`);
     const script = '[ $PMI_RANK = 1 ] && exit 3; exec sleep 1000';
-    expect((await run(wireupRun(3, 'fd', '--result', file, 'sh', '-c', script))).code).toBe(3);
+    expect((await run(wireupRun(3, 'fd', ...place, '--result', file, 'sh', '-c', script))).code).toBe(3);
     expect(read(file)).toMatchObject({
       exitCode: 3,
       failure: { reason: 'exit', rank: 1, code: 3 },

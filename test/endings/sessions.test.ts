@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { needs } from '../support/installed';
+import { long } from '../support/long';
 import { program } from '../support/programs';
-import { lines, Run, run, wireupRun } from '../support/run';
+import { lines, places, Run, run, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -55,45 +56,51 @@ describe('a rank', () => {
   );
 });
 
-describe.skipIf(compiler.missing)(`ranks that escape leave no process${compiler.note}`, () => {
-  /** A running job whose ranks have escaped. */
-  async function escaped(method: string, ...options: string[]): Promise<{ job: Run; go: string }> {
-    const own = mkdtempSync(join(folder, `${method}-`));
-    const job = new Run(
-      wireupRun(ranks, 'fd', '--kill-timeout', '0.3', ...options, program('escape'), method, own),
-      { deadline: 15_000 },
-    );
-    await job.until(() => lines(job.stdout).filter((line) => line === 'ready').length === ranks);
-    return { job, go: join(own, 'go') };
-  }
+describe.skipIf(compiler.missing).each(places)(
+  `ranks that escape %s leave no process${compiler.note}`,
+  (_, place) => {
+    /** A running job whose ranks have escaped. */
+    async function escaped(method: string, ...options: string[]): Promise<{ job: Run; go: string }> {
+      const own = mkdtempSync(join(folder, `${method}-`));
+      const job = new Run(
+        wireupRun(ranks, 'fd', ...place, '--kill-timeout', '0.3', ...options, program('escape'), method, own),
+        { deadline: 15_000 },
+      );
+      await job.until(() => lines(job.stdout).filter((line) => line === 'ready').length === ranks);
+      return { job, go: join(own, 'go') };
+    }
 
-  describe.each(['session', 'rank', 'agent', 'dead', 'vfork', 'ignore'])('%s', (method) => {
-    it('after another rank has exited with 3', async () => {
-      const { job, go } = await escaped(method);
-      writeFileSync(go, '');
-      expect(await job.done).toMatchObject({ code: 3 });
-    });
+    const methods = ['session', 'rank', 'agent', 'dead', 'vfork', 'ignore'];
+    // The agent of every host ends processes in the same way.
+    const some = ['dead', 'vfork'];
+    describe.each(place.length === 0 || long ? methods : some)('%s', (method) => {
+      it('after another rank has exited with 3', async () => {
+        const { job, go } = await escaped(method);
+        writeFileSync(go, '');
+        expect(await job.done).toMatchObject({ code: 3 });
+      });
 
-    it('after --timeout', async () => {
-      const { job } = await escaped(method, '--timeout', '5');
-      expect(await job.done).toMatchObject({ code: 124 });
-    });
+      it('after --timeout', async () => {
+        const { job } = await escaped(method, '--timeout', '5');
+        expect(await job.done).toMatchObject({ code: 124 });
+      });
 
-    it('after repeated ^C', async () => {
-      const { job } = await escaped(method);
-      let over = false;
-      const done = job.done.finally(() => (over = true));
-      while (!over) {
-        job.kill('SIGINT');
-        await Promise.race([done, new Promise((next) => setTimeout(next, 100))]);
-      }
-      expect(await done).toMatchObject({ code: 130 });
-    });
+      it('after repeated ^C', async () => {
+        const { job } = await escaped(method);
+        let over = false;
+        const done = job.done.finally(() => (over = true));
+        while (!over) {
+          job.kill('SIGINT');
+          await Promise.race([done, new Promise((next) => setTimeout(next, 100))]);
+        }
+        expect(await done).toMatchObject({ code: 130 });
+      });
 
-    it('after kill -9 of the wireup command', async () => {
-      const { job } = await escaped(method);
-      job.kill('SIGKILL');
-      expect(await job.done).toMatchObject({ signal: 'SIGKILL' });
+      it('after kill -9 of the wireup command', async () => {
+        const { job } = await escaped(method);
+        job.kill('SIGKILL');
+        expect(await job.done).toMatchObject({ signal: 'SIGKILL' });
+      });
     });
-  });
-});
+  },
+);

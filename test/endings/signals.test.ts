@@ -9,7 +9,7 @@ import { installed, needs } from '../support/installed';
 import { eventually } from '../support/processes';
 import { program } from '../support/programs';
 import { root } from '../support/root';
-import { lines, Run, toolLines, wireupRun } from '../support/run';
+import { lines, places, Run, toolLines, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -19,11 +19,15 @@ const deadline = 55_000;
 
 const compiler = needs('cc');
 
-describe('signals to wireup run', () => {
+function state(pid: number): string | undefined {
+  return /^State:\s*(\w)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+}
+
+describe.each(places)('signals to wireup run %s', (_, place) => {
   const ignoring = "trap 'echo INT' INT; trap 'echo TERM' TERM; echo ready; while :; do sleep 0.05; done";
 
   it('the first INT is passed on, the second ends the job, the third kills it', async () => {
-    const job = new Run(wireupRun(1, 'fd', '--kill-timeout', '1000', 'sh', '-c', ignoring));
+    const job = new Run(wireupRun(1, 'fd', ...place, '--kill-timeout', '1000', 'sh', '-c', ignoring));
     await job.until(() => job.stdout === 'ready\n');
     job.kill('SIGINT');
     await job.until(() => job.stdout === 'ready\nINT\n');
@@ -42,7 +46,7 @@ describe('signals to wireup run', () => {
       // The child of the shell is in the same POSIX process group. The shell waits for it, and has a trap, or the
       // signal would end it.
       const script = `trap 'echo got' ${name}; sh -c "trap 'echo got; exit' ${name}; echo ready; while :; do sleep 0.05; done"; exit 7`;
-      const job = new Run(wireupRun(2, 'fd', '--on-failure', 'wait', 'sh', '-c', script));
+      const job = new Run(wireupRun(2, 'fd', ...place, '--on-failure', 'wait', 'sh', '-c', script));
       await job.until(() => lines(job.stdout).length === 2);
       job.kill(signal);
       const { code, stdout } = await job.done;
@@ -51,10 +55,25 @@ describe('signals to wireup run', () => {
     },
   );
 
-  function state(pid: number): string | undefined {
-    return /^State:\s*(\w)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
-  }
+  it('TSTP stops the ranks and the wireup command, and CONT continues them', async () => {
+    // exec, because a shell that is just starting a program when it is stopped is in another state.
+    const job = new Run(wireupRun(2, 'fd', ...place, 'sh', '-c', 'echo $$; exec tail -f /dev/null'));
+    await job.until(() => job.stdout.endsWith('\n') && lines(job.stdout).length === 2);
+    const ranks = lines(job.stdout).map(Number);
+    job.kill('SIGTSTP');
+    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), waitTimeout)).toBe(
+      true,
+    );
+    job.kill('SIGCONT');
+    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), waitTimeout)).toBe(
+      true,
+    );
+    job.kill('SIGUSR1');
+    expect((await job.done).code).toBe(138);
+  });
+});
 
+describe('the terminal', () => {
   const nohup = needs('nohup');
   it.skipIf(nohup.missing)(`HUP ends nothing under nohup${nohup.note}`, async () => {
     const script = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done";
@@ -107,23 +126,6 @@ describe('signals to wireup run', () => {
       expect(code).toBe(0);
     },
   );
-
-  it('TSTP stops the ranks and the wireup command, and CONT continues them', async () => {
-    // exec, because a shell that is just starting a program when it is stopped is in another state.
-    const job = new Run(wireupRun(2, 'fd', 'sh', '-c', 'echo $$; exec tail -f /dev/null'));
-    await job.until(() => job.stdout.endsWith('\n') && lines(job.stdout).length === 2);
-    const ranks = lines(job.stdout).map(Number);
-    job.kill('SIGTSTP');
-    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) === 'T'), waitTimeout)).toBe(
-      true,
-    );
-    job.kill('SIGCONT');
-    expect(await eventually(() => [job.pid, ...ranks].every((pid) => state(pid) !== 'T'), waitTimeout)).toBe(
-      true,
-    );
-    job.kill('SIGUSR1');
-    expect((await job.done).code).toBe(138);
-  });
 });
 
 describe('^C', () => {

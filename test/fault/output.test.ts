@@ -26,7 +26,7 @@ import { launch, type LaunchOptions } from '../../dist/index.js';
 import { needs } from '../support/installed';
 import { eventually } from '../support/processes';
 import { program } from '../support/programs';
-import { Run, run, wireup } from '../support/run';
+import { places, Run, run, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 180_000 });
 
@@ -253,10 +253,10 @@ describe('binary output', () => {
   });
 });
 
-describe('ends of streams', () => {
+describe.each(places)('ends of streams %s', (_, place) => {
   it('a rank that closes its stdout runs on', async () => {
     const { code, stdout, stderr } = await run(
-      wireup('run', '-n', '2', '-l', 'sh', '-c', 'echo before; exec >&-; echo after >&2'),
+      wireup('run', ...place, '-n', '2', '-l', 'sh', '-c', 'echo before; exec >&-; echo after >&2'),
     );
     expect(code).toBe(0);
     expect(stdout.split('\n').sort()).toEqual(['', '[0] before', '[1] before']);
@@ -272,7 +272,7 @@ describe('ends of streams', () => {
         '-c',
         pipeline,
         'bash',
-        ...wireup('run', '-n', ranks, 'yes'),
+        ...wireup('run', ...place, '-n', ranks, 'yes'),
       ]);
       expect(stderr).toBe('y\n');
       expect(code).toBe(141);
@@ -280,11 +280,11 @@ describe('ends of streams', () => {
   );
 
   it('a reader that pauses delays neither a time limit nor the third ^C', async () => {
-    const limited = start('-t', '1', '--kill-timeout', '0.1', '-n', '2', 'yes');
+    const limited = start(...place, '-t', '1', '--kill-timeout', '0.1', '-n', '2', 'yes');
     limited.stdout!.pause();
     expect(await once(limited, 'exit')).toEqual([124, null]);
 
-    const interrupted = start('-n', '2', 'sh', '-c', "trap '' INT; echo ready >&2; exec yes");
+    const interrupted = start(...place, '-n', '2', 'sh', '-c', "trap '' INT; echo ready >&2; exec yes");
     interrupted.stdout!.pause();
     let ready = '';
     interrupted.stderr!.setEncoding('utf8').on('data', (chunk: string) => (ready += chunk));
@@ -299,7 +299,7 @@ describe('ends of streams', () => {
     // The last rank to start writes once and waits. Both ranks run by then, and neither gets SIGPIPE before it is ended.
     const program = '[ $PMI_RANK = 0 ] || echo full; exec sleep 60';
     const { code, stderr } = await run(
-      wireup('run', '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'sh', '-c', program),
+      wireup('run', ...place, '-n', '2', '-l', '-outfile-pattern', '/dev/full', 'sh', '-c', program),
     );
     expect(stderr).toMatch(
       /^wireup: output cannot be written to \/dev\/full: no space left on device \(ENOSPC\); 2 ranks were ended\n$/,
@@ -309,10 +309,10 @@ describe('ends of streams', () => {
 
   it('an output file that cannot be created is reported before any rank runs', async () => {
     const { code, stderr } = await run(
-      wireup('run', '-n', '2', '-outfile-pattern', '/no/such/folder/%r', 'true'),
+      wireup('run', ...place, '-n', '2', '-outfile-pattern', '/no/such/folder/%r', 'true'),
     );
     expect(stderr).toMatch(
-      /^wireup: rank 0 on \S+ could not be started: open \/no\/such\/folder\/0: No such file or directory\n$/,
+      /^wireup: rank ([01]) on \S+ could not be started: open \/no\/such\/folder\/\1: No such file or directory\n$/,
     );
     expect(code).toBe(1);
   });

@@ -12,6 +12,15 @@ import { root } from './root';
 export type Transport = 'fd' | 'tcp' | 'unix';
 export const transports: readonly Transport[] = ['fd', 'tcp', 'unix'];
 
+/**
+ * Where the ranks of a job are, for `describe.each`: a name, and the options of `wireup run`. The two hosts are pretended; the
+ * ranks are on them in turn.
+ */
+export const places: readonly (readonly [name: string, options: readonly string[]])[] = [
+  ['on one host', []],
+  ['over two hosts', ['--launcher', 'fork', '--hosts', 'node0,node1']],
+];
+
 export interface Result {
   code: number | null;
   signal: NodeJS.Signals | null;
