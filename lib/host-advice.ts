@@ -2,9 +2,9 @@
 
 const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => string])[] = [
   [
-    /cannot be executed: /i,
+    /cannot be executed: No such file/i,
     () =>
-      "the launcher's program is not on this host: choose another one by launcher (--launcher, --launcher-exec)",
+      "the launcher's program is not on this host: install it, or choose another one by launcher (--launcher, --launcher-exec)",
   ],
   [
     /host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/i,

@@ -73,7 +73,7 @@ class Reader {
   #check(names: readonly string[], begin: number, room: number): void {
     if (names.length > room) this.#failAt(begin, `at most ${MAX_HOSTS} hosts in all`);
     // A command would take it for an option.
-    if (names[0]!.startsWith('-')) this.#failAt(begin, "the name of a host, without '-' at its begin");
+    if (names[0]!.startsWith('-')) this.#failAt(begin, "the name of a host that does not begin with '-',");
     if (names.some((name) => Buffer.byteLength(name) > MAX_NAME))
       this.#failAt(begin, `the name of a host, up to ${MAX_NAME} bytes`);
   }

@@ -61,7 +61,7 @@ function checkHost(name: string, value: LaunchHost): ListedHost {
   if (!/^(?!-)[^\s\p{Cc}]+$/u.test(host))
     throw optionError(
       `${name}.name`,
-      "a name without blanks and control characters, and without '-' at its begin",
+      "a name that has no blanks and control characters, and does not begin with '-'",
       host,
     );
   const user = value.user === undefined ? undefined : checkString(`${name}.user`, value.user);

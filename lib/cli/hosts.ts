@@ -33,7 +33,7 @@ function hostsOfList(option: string, list: string): ListedHost[] {
     return parseHostList(list);
   } catch (error) {
     if (!(error instanceof HostListError)) throw error;
-    throw new UsageError(`${option} ${list}: ${error.message}`);
+    throw new UsageError(`${option}: ${error.message}, got '${list}'`);
   }
 }
 
@@ -101,7 +101,8 @@ export function findHosts(options: JobValues, programs: readonly RunProgram[], r
     own === undefined && first === undefined ? shared : hostsOfList('--hosts', own ?? first!),
   );
   const conflict = findUserConflict(found.flat());
-  if (conflict !== undefined) throw new UsageError(`host ${conflict}: expected one user`);
+  if (conflict !== undefined)
+    throw new UsageError(`host ${conflict}: expected one user in all places that name the host`);
   return { ofPrograms: found.map((hosts) => withoutUsers(hosts, launcher)), launcher };
 }
 

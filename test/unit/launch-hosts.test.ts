@@ -110,7 +110,7 @@ describe('launch()', () => {
     [{ hosts: ['n[1-'] }, "hosts[0]: expected a number at character 5, got 'n[1-'"],
     [
       { hosts: [{ name: '-x' }] },
-      "hosts[0].name: expected a name without blanks and control characters, and without '-' at its begin, got '-x'",
+      "hosts[0].name: expected a name that has no blanks and control characters, and does not begin with '-', got '-x'",
     ],
     [
       { hosts: [{ name: 'a', slots: 0 }] },
@@ -232,8 +232,8 @@ describe('wireup run', () => {
   });
 
   test.each([
-    [['-host', 'n[1'], "--hosts n[1: expected ',' or ']' at character 4"],
-    [['-host', 'x@a,y@a'], 'host a: expected one user'],
+    [['-host', 'n[1'], "--hosts: expected ',' or ']' at character 4, got 'n[1'"],
+    [['-host', 'x@a,y@a'], 'host a: expected one user in all places that name the host'],
     [['-launcher', 'exec', '-host', 'a'], '--launcher exec needs --launcher-exec'],
     [['-launcher', 'rsh'], "--launcher exec --launcher-exec 'rsh ...'"],
     [['-host', 'a', '--map', 'block:1'], '--hosts and --map: each of them places ranks'],
@@ -275,7 +275,7 @@ describe('the failure of a host', () => {
     [
       { message: 'could not be started: srun cannot be executed: No such file or directory', ranks: '8' },
       0,
-      "host n3 could not be started: srun cannot be executed: No such file or directory (the launcher's program is not on this host: choose another one by launcher (--launcher, --launcher-exec))",
+      "host n3 could not be started: srun cannot be executed: No such file or directory (the launcher's program is not on this host: install it, or choose another one by launcher (--launcher, --launcher-exec))",
     ],
     [
       { message: 'could not be started: Host key verification failed.', ranks: '8' },
