@@ -9,7 +9,7 @@ namespace agent = wire::agent;
 Hosts::Hosts(AgentLink& link, std::vector<HostOptions> options) : link_(link) {
   if (options.empty()) options.emplace_back();
   for (HostOptions& host : options) hosts_.push_back({std::move(host)});
-  hosts_[agent::kOwnHost].greeted = true;
+  hosts_[agent::kOwnHost].ready = true;
 }
 
 void Hosts::start_others() {
@@ -29,7 +29,7 @@ bool Hosts::ready(std::uint32_t host, const agent::Ready& ready) {
   Host& entry = hosts_[host];
   if (entry.pid != 0 || ready.pid <= 0) return false;
   entry.pid = ready.pid;
-  entry.greeted = true;
+  entry.ready = true;
   if (entry.options.name.empty()) entry.options.name = ready.host;
   return true;
 }
@@ -40,20 +40,20 @@ bool Hosts::lose(std::uint32_t host) {
   return true;
 }
 
-std::set<std::uint32_t> Hosts::greeted() const {
+std::set<std::uint32_t> Hosts::ready_ones() const {
   std::set<std::uint32_t> result;
   for (std::uint32_t host = 0; host < count(); ++host) {
-    if (is_greeted(host)) result.insert(host);
+    if (is_there(host) && hosts_[host].ready) result.insert(host);
   }
   return result;
 }
 
 void Hosts::send(std::uint32_t host, const agent::Message& message, std::vector<os::UniqueFd> fds) {
-  if (is_greeted(host)) link_.send(host, message, std::move(fds));
+  if (is_there(host)) link_.send(host, message, std::move(fds));
 }
 
 void Hosts::send_to_all(const agent::Message& message) {
-  for (const std::uint32_t host : greeted()) link_.send(host, message);
+  for (std::uint32_t host = 0; host < count(); ++host) send(host, message);
 }
 
 }  // namespace wireup::runtime

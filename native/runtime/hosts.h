@@ -1,5 +1,6 @@
 // The hosts of a launch, by number, and what the launcher knows of their agents. Messages for them leave
-// through the agent of the launcher's own host.
+// through the agent of the launcher's own host. They may be sent from start_others() on: the agents above a
+// host queue them until its own agent has answered, and drop them if it never does.
 //
 // Threads: the reactor's.
 #pragma once
@@ -18,8 +19,8 @@ namespace wireup::runtime {
 
 class Hosts {
  public:
-  // `link` outlives it. The launcher's own host is greeted from the start: its agent is a child that waits
-  // for its first message.
+  // `link` outlives it. The launcher's own host counts as ready from the start: its agent is a child that
+  // waits for its first message.
   Hosts(AgentLink& link, std::vector<HostOptions> options);
 
   std::uint32_t count() const { return static_cast<std::uint32_t>(hosts_.size()); }
@@ -33,24 +34,23 @@ class Hosts {
   bool lose(std::uint32_t host);
   // Whether the host exists and is not lost.
   bool is_there(std::uint32_t host) const { return host < count() && !hosts_[host].lost; }
-  // Whether the agent can be sent messages. The driver begins with Hello.
-  bool is_greeted(std::uint32_t host) const { return is_there(host) && hosts_[host].greeted; }
-  std::set<std::uint32_t> greeted() const;
+  // The hosts whose agents have sent Ready: those that reply soon.
+  std::set<std::uint32_t> ready_ones() const;
 
   // For people.
   const std::string& name(std::uint32_t host) const { return hosts_[host].options.name; }
   // Of the agent; 0: not known.
   std::int32_t pid(std::uint32_t host) const { return hosts_[host].pid; }
 
-  // Does nothing if the host is not greeted.
+  // Does nothing if the host is lost.
   void send(std::uint32_t host, const wire::agent::Message& message, std::vector<os::UniqueFd> fds = {});
-  // To those that are greeted.
+  // To all that are not lost.
   void send_to_all(const wire::agent::Message& message);
 
  private:
   struct Host {
     HostOptions options;
-    bool greeted = false;
+    bool ready = false;
     bool lost = false;
     std::int32_t pid = 0;
   };

@@ -56,6 +56,7 @@ void LaunchDriver::open(os::UniqueFd singleton) {
   server_ready_ = !group.hosts().contains(wire::agent::kOwnHost);
   greet(wire::agent::kOwnHost);
   hosts_.start_others();
+  for (std::uint32_t host = wire::agent::kOwnHost + 1; host < hosts_.count(); ++host) greet(host);
   limit(options_.timeout, engine::FailureReason::timeout);
   limit(options_.startup_timeout, engine::FailureReason::startup);
 }
@@ -89,10 +90,11 @@ LaunchedGroup& LaunchDriver::add_group(std::uint32_t number, GroupOptions option
   return *groups_.emplace(first, std::move(group)).first->second;
 }
 
-// The first messages to an agent.
+// The first messages to an agent. Other hosts' agents get them together with the first answer that they get
+// at all, so no further round trip is needed before they have their PMI servers.
 void LaunchDriver::greet(std::uint32_t host) {
   starter_.greet(host, first());
-  for (const auto& [task, group] : groups_) hosts_.send(host, group->options().group);
+  hosts_.send(host, first().options().group);
 }
 
 void LaunchDriver::start_groups() {
@@ -302,7 +304,7 @@ void LaunchDriver::show_status(std::string_view line) {
 }
 
 void LaunchDriver::ask_status(StatusQueries::OnReplies then) {
-  const std::set<std::uint32_t> hosts = agent_->alive() ? hosts_.greeted() : std::set<std::uint32_t>();
+  const std::set<std::uint32_t> hosts = agent_->alive() ? hosts_.ready_ones() : std::set<std::uint32_t>();
   const std::uint32_t id = status_queries_.add(hosts, std::move(then));
   for (const std::uint32_t host : hosts) hosts_.send(host, wire::agent::QueryStatus{id});
 }

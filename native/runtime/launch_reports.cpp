@@ -30,7 +30,6 @@ void LaunchDriver::handle(std::uint32_t host, const agent::Ready& ready) {
     agent_host_ = ready.host;
     return report_ready();
   }
-  greet(host);
   sink_.notify(handle_, HostStarted{host, hosts_.name(host), ready.pid});
 }
 

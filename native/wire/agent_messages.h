@@ -13,14 +13,15 @@
 // A job has process group 0, which was launched, and the process groups that ranks have spawned. Every
 // process of a rank is a *task*. Its number is unique in the job: Group::first_task plus the rank.
 //
-// The launcher sends Hello to the agent of host 0, and StartHost for each other host; when Ready comes from a
-// host, it sends Hello to it. Each process group begins with a Group, which makes its PMI servers, on every
-// host that has ranks of it. Each such host replies GroupReady or GroupFailed. Then come the Programs (each
-// in as many parts as its strings need) and Starts of that host's ranks. The agent replies Started or
-// StartFailed for each rank, and Exited for each that was started. It sends Events and queries when they
-// happen. The launcher sends Signal, Status, QueryStatus and End at any time. The agent sends Done at the
-// end, after all agents below it have. If an agent loses its parent, it ends all its tasks and exits. If it
-// loses a child, it sends HostLost for each host below that child.
+// The launcher sends Hello to the agent of host 0, StartHost for each other host, and at once Hello to each
+// of these too: packets for a host are queued until its agent can be reached. Each agent sends Ready. Each
+// process group begins with a Group, which makes its PMI servers, on every host that has ranks of it. Each
+// such host replies GroupReady or GroupFailed. Then come the Programs (each in as many parts as its strings
+// need) and Starts of that host's ranks. The agent replies Started or StartFailed for each rank, and Exited
+// for each that was started. It sends Events and queries when they happen. The launcher sends Signal, Status,
+// QueryStatus and End at any time. The agent sends Done at the end, after all agents below it have. If an
+// agent loses its parent, it ends all its tasks and exits. If it loses a child, it sends HostLost for each
+// host below that child.
 //
 // decode() checks every length and count, and refuses a packet that is not exactly one message.
 #pragma once
@@ -143,11 +144,12 @@ struct PassFds {
 struct StartHost {
   std::uint32_t host = 0;
   std::string name;  // for people
-  std::vector<std::string>
-      command;  // executed with the link as its stdin and stdout; command[0] is a path or name
+  // Executed with the link as its stdin and stdout. command[0] is a path or name.
+  std::vector<std::string> command;
   std::vector<std::string> environment;
   // A file of the receiver's host that is sent over the link before the agent's own messages; empty: none.
-  // The command must read its size in bytes, which replaces "%s" in the command's words, and execute it.
+  // The command must read its size in bytes, which replaces the "%s" of its last word that has one, and
+  // execute it.
   std::string stage = {};
   std::uint32_t timeout_ms = 0;  // until the agent has sent Ready; 0: none
   // The command is an agent on the receiver's own host, for a pretended one. Its guard finds out whether it

@@ -45,7 +45,7 @@ agent::GroupStatus status_of(std::uint32_t group, std::vector<std::uint8_t> rank
 
 }  // namespace
 
-TEST_CASE("hosts: an agent gets Hello and the group when it is ready, and ranks start when all servers are") {
+TEST_CASE("hosts: each agent gets Hello and the group at once, and ranks start when all servers are there") {
   LaunchOptions options = launch_on({1, 2});
   options.stdin_readers = {false, true, true};
   options.hello.label = "%r ";
@@ -71,9 +71,7 @@ TEST_CASE("hosts: an agent gets Hello and the group when it is ready, and ranks 
   CHECK(agent_ready.host == "kernel");
   tree.settle();
   CHECK_FALSE(tree.take<agent::Start>(0));
-  CHECK_FALSE(tree.take<agent::Hello>(1));
 
-  tree.ready(1);
   const auto hello = tree.expect<agent::Hello>(1);
   CHECK(hello.host == 1);
   CHECK(hello.name == "n1");
@@ -82,6 +80,8 @@ TEST_CASE("hosts: an agent gets Hello and the group when it is ready, and ranks 
   CHECK(hello.stdin_hosts.empty());
   CHECK_FALSE(hello.inherited.limits.empty());
   CHECK(tree.expect<agent::Group>(1).number == 0);
+  CHECK_FALSE(tree.take_notice<HostStarted>());
+  tree.ready(1);
   const auto host_started = tree.notice<HostStarted>();
   CHECK(host_started.host == 1);
   CHECK(host_started.name == "n1");
