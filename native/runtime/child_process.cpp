@@ -11,6 +11,15 @@ namespace wireup::runtime {
 ChildProcess::ChildProcess(os::Reactor& reactor, Reaper& reaper, const os::ProcessSpec& spec, OnExit on_exit)
     : reactor_(reactor), reaper_(reaper), on_exit_(std::move(on_exit)), child_(1) {
   child_.front().process = os::start_process(spec);
+  watch();
+}
+
+ChildProcess::ChildProcess(os::Reactor& reactor, Reaper& reaper, Reaper::Children& child, OnExit on_exit)
+    : reactor_(reactor), reaper_(reaper), on_exit_(std::move(on_exit)), child_(std::move(child)) {
+  watch();
+}
+
+void ChildProcess::watch() {
   pid_ = child_.front().process.pid;
   try {
     reactor_.add(process().get(), EPOLLIN, *this);

@@ -22,6 +22,8 @@ class ChildProcess final : public os::Handler {
   // ChildProcess. Its status is exit code 0 if other code of the calling process has reaped the child.
   // Throws os::OsError or std::bad_alloc; a child that was already started is then killed.
   ChildProcess(os::Reactor& reactor, Reaper& reaper, const os::ProcessSpec& spec, OnExit on_exit);
+  // The same for a child that has been started: the one in `child`, which is empty afterwards.
+  ChildProcess(os::Reactor& reactor, Reaper& reaper, Reaper::Children& child, OnExit on_exit);
   // Kills a child that still runs. Does not wait for its end.
   ~ChildProcess() override { give_up({}); }
   ChildProcess(const ChildProcess&) = delete;
@@ -39,6 +41,7 @@ class ChildProcess final : public os::Handler {
   void give_up(std::chrono::milliseconds grace) noexcept;
 
  private:
+  void watch();
   void on_ready(std::uint32_t events) override;
   const os::UniqueFd& process() const { return child_.front().process.pidfd; }
 

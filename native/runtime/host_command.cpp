@@ -8,9 +8,8 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
+#include <variant>
 
-#include "os/error.h"
-#include "os/start_process.h"
 #include "runtime/words.h"
 
 namespace wireup::runtime {
@@ -18,26 +17,24 @@ namespace {
 
 constexpr std::string_view kSizeMark = "%s";
 
-struct StagedFile {
-  os::UniqueFd fd;
-  std::uint64_t size = 0;
-};
-
-StagedFile open_staged(const std::string& path) {
-  StagedFile file;
+void open_staged(StartedHostCommand& command) {
+  const std::string& path = command.spec.stage;
   // A FIFO would wait for its writer.
-  file.fd.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.fd) throw os::OsError::last("open", path);
+  command.staged.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!command.staged) throw os::OsError::last("open", path);
   struct stat status {};
-  if (::fstat(file.fd.get(), &status) != 0) throw os::OsError::last("fstat", path);
+  if (::fstat(command.staged.get(), &status) != 0) throw os::OsError::last("fstat", path);
   if (!S_ISREG(status.st_mode)) throw os::OsError(EINVAL, "open", path);
-  file.size = static_cast<std::uint64_t>(status.st_size);
-  return file;
+  command.staged_size = static_cast<std::uint64_t>(status.st_size);
 }
 
-void replace_size(std::string& word, const std::string& size) {
-  for (std::size_t at = 0; (at = word.find(kSizeMark, at)) != std::string::npos; at += size.size()) {
-    word.replace(at, kSizeMark.size(), size);
+// In the last word that has the mark: words before it are the user's, and may have a "%s" of their own.
+void insert_size(std::vector<std::string>& words, std::uint64_t size) {
+  for (auto word = words.rbegin(); word != words.rend(); ++word) {
+    const std::size_t mark = word->find(kSizeMark);
+    if (mark == std::string::npos) continue;
+    word->replace(mark, kSizeMark.size(), std::to_string(size));
+    return;
   }
 }
 
@@ -49,6 +46,38 @@ std::string path_of(const std::vector<std::string>& environment) {
   return {};
 }
 
+// The command's ends of its stdin, stdout and stderr.
+struct Pipes {
+  os::UniqueFd in;
+  os::UniqueFd out;
+  os::UniqueFd err;
+};
+
+// Opens what the command needs. Throws OsError.
+os::ProcessSpec prepare(StartedHostCommand& command, Pipes& pipes) {
+  if (!command.spec.stage.empty()) {
+    open_staged(command);
+    insert_size(command.spec.command, command.staged_size);
+  }
+  const auto connect = [](os::UniqueFd& read_end, os::UniqueFd& write_end) {
+    os::FdPair pipe = os::make_pipe();
+    read_end = std::move(pipe.first);
+    write_end = std::move(pipe.second);
+  };
+  connect(pipes.in, command.in);
+  connect(command.out, pipes.out);
+  connect(command.err, pipes.err);
+  const std::vector<std::string>& words = command.spec.command;
+  os::ProcessSpec process;
+  process.path = os::find_program(words.front(), path_of(command.spec.environment), {});
+  process.args = words;
+  process.environment = command.spec.environment;
+  process.fds = {
+      {pipes.in.get(), STDIN_FILENO}, {pipes.out.get(), STDOUT_FILENO}, {pipes.err.get(), STDERR_FILENO}};
+  process.new_session = true;
+  return process;
+}
+
 std::string why_not_started(const os::OsError& error) {
   const std::string reason = error.code().message();
   if (error.syscall() == "execve") return error.subject() + " cannot be executed: " + reason;
@@ -58,23 +87,53 @@ std::string why_not_started(const os::OsError& error) {
 
 }  // namespace
 
-HostCommand::HostCommand(os::Reactor& reactor, Reaper& reaper, HostCommandSpec spec,
+std::vector<StartedHostCommand> start_host_commands(std::vector<HostCommandSpec> specs) {
+  std::vector<StartedHostCommand> commands;
+  std::vector<Pipes> pipes;
+  std::vector<os::ProcessSpec> processes;
+  for (HostCommandSpec& spec : specs) commands.push_back({.spec = std::move(spec)});
+  for (StartedHostCommand& command : commands) {
+    try {
+      processes.push_back(prepare(command, pipes.emplace_back()));
+      command.process.emplace_back();
+    } catch (const os::OsError& error) {
+      command.error = error;
+    }
+  }
+  std::vector<os::StartResult> results = os::start_processes(processes);
+  auto result = results.begin();
+  for (StartedHostCommand& command : commands) {
+    if (command.error) continue;
+    if (auto* const process = std::get_if<os::StartedProcess>(&*result)) {
+      command.process.front().process = std::move(*process);
+    } else {
+      command.process.clear();
+      command.error = std::get<os::OsError>(std::move(*result));
+    }
+    ++result;
+  }
+  return commands;
+}
+
+HostCommand::HostCommand(os::Reactor& reactor, Reaper& reaper, StartedHostCommand started,
                          HostCommandObserver& observer, HostCommandTiming timing)
-    : reactor_(reactor), reaper_(reaper), spec_(std::move(spec)), observer_(observer), timing_(timing) {
+    : reactor_(reactor),
+      reaper_(reaper),
+      spec_(std::move(started.spec)),
+      observer_(observer),
+      timing_(timing) {
   try {
-    start();
+    if (started.error) throw os::OsError(*started.error);
+    watch(started);
   } catch (const os::OsError& error) {
+    reaper_.adopt(started.process, {});
     failure_ = why_not_started(error);
     close();
     conclude_after({});
-    return;
+  } catch (...) {
+    reaper_.adopt(started.process, {});
+    throw;
   }
-  if (spec_.timeout.count() == 0) return;
-  timer_ = reactor_.after(spec_.timeout, [this] {
-    timer_ = 0;
-    failure_ = "no answer within " + in_words(spec_.timeout);
-    conclude();
-  });
 }
 
 HostCommand::~HostCommand() {
@@ -82,33 +141,18 @@ HostCommand::~HostCommand() {
   close();
 }
 
-void HostCommand::start() {
-  StagedFile file;
-  if (!spec_.stage.empty()) {
-    file = open_staged(spec_.stage);
-    for (std::string& word : spec_.command) replace_size(word, std::to_string(file.size));
-  }
-  os::FdPair in = os::make_pipe();
-  os::FdPair out = os::make_pipe();
-  os::FdPair err = os::make_pipe();
-  os::ProcessSpec process;
-  process.path = os::find_program(spec_.command.front(), path_of(spec_.environment), {});
-  process.args = spec_.command;
-  process.environment = spec_.environment;
-  process.fds = {
-      {in.first.get(), STDIN_FILENO}, {out.second.get(), STDOUT_FILENO}, {err.second.get(), STDERR_FILENO}};
-  process.new_session = true;
-  process_ = std::make_unique<ChildProcess>(reactor_, reaper_, process,
+void HostCommand::watch(StartedHostCommand& started) {
+  process_ = std::make_unique<ChildProcess>(reactor_, reaper_, started.process,
                                             [this](const os::ExitStatus& status) { on_exit(status); });
   StreamLinkOptions options;
   options.timing = timing_.link;
   if (spec_.same_host) options.timing.silence = std::chrono::milliseconds::zero();
-  options.file = std::move(file.fd);
-  options.file_size = file.size;
+  options.file = std::move(started.staged);
+  options.file_size = started.staged_size;
   options.on_up = [this] { on_up(); };
-  link_ = std::make_unique<StreamLink>(reactor_, std::move(out.first), std::move(in.second),
+  link_ = std::make_unique<StreamLink>(reactor_, std::move(started.out), std::move(started.in),
                                        std::move(options), static_cast<LinkObserver&>(*this));
-  stderr_ = std::make_unique<LineReader>(reactor_, std::move(err.first),
+  stderr_ = std::make_unique<LineReader>(reactor_, std::move(started.err),
                                          [this](const std::string& line) { observer_.on_host_line(line); });
 }
 
@@ -121,8 +165,12 @@ void HostCommand::hold(bool on) {
   if (stderr_) stderr_->hold(on);
 }
 
+void HostCommand::give_up(std::string why) {
+  failure_ = std::move(why);
+  conclude();
+}
+
 void HostCommand::on_up() {
-  reactor_.cancel(std::exchange(timer_, 0));
   up_ = true;
   // Warnings of the login do not explain a later end.
   const os::Lifetime::Watch watch(lifetime_);

@@ -1,4 +1,4 @@
-// Starts the command that runs another host's agent, such as `ssh n3 wireup-agent link`. The command's stdin
+// Runs the command that starts another host's agent, such as `ssh n3 wireup-agent link`. The command's stdin
 // and stdout are the link to that agent. Its stderr is read by lines.
 //
 // The command is the leader of a session of its own, so the terminal's signals do not reach it. If the link
@@ -11,14 +11,18 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "os/error.h"
+#include "os/fd.h"
 #include "os/lifetime.h"
 #include "os/reactor.h"
+#include "os/start_process.h"
 #include "runtime/child_process.h"
 #include "runtime/line_reader.h"
 #include "runtime/link.h"
@@ -32,12 +36,28 @@ struct HostCommandSpec {
   std::vector<std::string> command;  // not empty; command[0] is a path, or a name that is searched in PATH
   std::vector<std::string> environment;  // "NAME=value", complete
   // A file that is sent over the link first; empty: none. The command must read its size in bytes, which
-  // replaces each "%s" in the command's words, and execute it.
+  // replaces the "%s" of its last word that has one, and execute it.
   std::string stage = {};
-  std::chrono::milliseconds timeout{0};  // until the link is up; 0: none
   // The agent is on this host and has a guard, so its silence means nothing (wire::agent::StartHost).
   bool same_host = false;
 };
+
+// A command whose start has been tried.
+struct StartedHostCommand {
+  HostCommandSpec spec;
+  std::optional<os::OsError> error = {};  // why it does not run
+  Reaper::Children process = {};          // one, if it runs
+  // The other ends of its stdin, stdout and stderr.
+  os::UniqueFd in = {};
+  os::UniqueFd out = {};
+  os::UniqueFd err = {};
+  os::UniqueFd staged = {};
+  std::uint64_t staged_size = 0;
+};
+
+// Starts several commands at the same time, see os::start_processes(). The results have the order of the
+// specs. Throws std::bad_alloc; then none runs.
+std::vector<StartedHostCommand> start_host_commands(std::vector<HostCommandSpec> specs);
 
 struct HostCommandTiming {
   StreamLinkTiming link = {};
@@ -56,14 +76,15 @@ class HostCommandObserver {
   // A line of the command's stderr, printable and not empty.
   virtual void on_host_line(const std::string& line) = 0;
   // Called once, as the last call: the command could not be started, or it or its link has ended. `message`
-  // says for people what happened, in one line: "ssh n3 ended with code 255: Permission denied (publickey)".
+  // is for people, one line: "ssh n3 ended with code 255: Permission denied (publickey)".
   virtual void on_host_end(const std::string& message) = 0;
 };
 
 class HostCommand final : LinkObserver {
  public:
-  // A failure to start the command is reported by on_host_end(), in a later turn. Throws std::bad_alloc.
-  HostCommand(os::Reactor& reactor, Reaper& reaper, HostCommandSpec spec, HostCommandObserver& observer,
+  // That a command has not been started is reported by on_host_end(), in a later turn. Throws std::bad_alloc;
+  // then the command is killed.
+  HostCommand(os::Reactor& reactor, Reaper& reaper, StartedHostCommand started, HostCommandObserver& observer,
               HostCommandTiming timing = {});
   ~HostCommand() override;
   HostCommand(const HostCommand&) = delete;
@@ -78,9 +99,12 @@ class HostCommand final : LinkObserver {
   pid_t pid() const { return process_ ? process_->pid() : -1; }
   // Stops reading from the link and from the command's stderr, or reads on; see StreamLink::hold().
   void hold(bool on);
+  // Ends the command and its link now. `why` is the beginning of on_host_end()'s message: "no answer within
+  // 60 s".
+  void give_up(std::string why);
 
  private:
-  void start();
+  void watch(StartedHostCommand& started);
   void on_up();
   void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
   void on_link_end(LinkEnd why, int error, const std::string& detail) override;
@@ -100,10 +124,10 @@ class HostCommand final : LinkObserver {
   std::unique_ptr<ChildProcess> process_;  // until it has ended
   std::unique_ptr<StreamLink> link_;
   std::unique_ptr<LineReader> stderr_;
-  os::Reactor::TimerId timer_ = 0;  // for the answer, or for the end
+  os::Reactor::TimerId timer_ = 0;  // for the end
   bool up_ = false;
   // What has happened; the first that is set decides the message.
-  std::string failure_;  // the command could not be started, did not answer, or its link is invalid
+  std::string failure_;  // the command could not be started, was given up, or its link is invalid
   std::optional<os::ExitStatus> status_;
   bool link_ended_ = false;
 };

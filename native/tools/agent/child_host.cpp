@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "runtime/words.h"
+
 namespace wireup::agent {
 namespace {
 
@@ -11,36 +13,32 @@ constexpr std::size_t kMaxLines = 64;
 // An agent that has sent Done ends within milliseconds; its command may take a little longer.
 constexpr std::chrono::milliseconds kLeave{2000};
 
-runtime::HostCommandSpec to_spec(wire::agent::StartHost start) {
-  return {.host = std::move(start.name),
-          .command = std::move(start.command),
-          .environment = std::move(start.environment),
-          .stage = std::move(start.stage),
-          .timeout = std::chrono::milliseconds(start.timeout_ms),
+}  // namespace
+
+runtime::HostCommandSpec to_spec(const wire::agent::StartHost& start) {
+  return {.host = start.name,
+          .command = start.command,
+          .environment = start.environment,
+          .stage = start.stage,
           .same_host = start.same_host};
 }
 
-}  // namespace
-
-ChildHost::ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartHost start,
-                     ChildHostObserver& observer)
+ChildHost::ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, const wire::agent::StartHost& start,
+                     runtime::StartedHostCommand command, ChildHostObserver& observer)
     : reactor_(reactor),
       host_(start.host),
       name_(start.name),
-      timeout_(start.timeout_ms),
       observer_(observer),
-      command_(reactor, reaper, to_spec(std::move(start)),
-               static_cast<runtime::HostCommandObserver&>(*this)) {}
-
-ChildHost::~ChildHost() { reactor_.cancel(timer_); }
-
-void ChildHost::on_host_up() {
-  if (timeout_ == std::chrono::milliseconds::zero()) return;
-  timer_ = reactor_.after(timeout_, [this] {
+      command_(reactor, reaper, std::move(command), static_cast<runtime::HostCommandObserver&>(*this)) {
+  const std::chrono::milliseconds timeout(start.timeout_ms);
+  if (timeout == std::chrono::milliseconds::zero()) return;
+  timer_ = reactor_.after(timeout, [this, timeout] {
     timer_ = 0;
-    observer_.on_child_end(*this, "the agent on " + name_ + " did not report that it is ready");
+    command_.give_up("no answer within " + runtime::in_words(timeout));
   });
 }
+
+ChildHost::~ChildHost() { reactor_.cancel(timer_); }
 
 void ChildHost::set_ready() {
   ready_ = true;

@@ -22,6 +22,8 @@
 
 namespace wireup::agent {
 
+runtime::HostCommandSpec to_spec(const wire::agent::StartHost& start);
+
 class ChildHost;
 
 // All methods may destroy the ChildHost.
@@ -37,9 +39,10 @@ class ChildHostObserver {
 
 class ChildHost final : runtime::HostCommandObserver {
  public:
-  // Starts the command. A failure is reported by on_child_end(), in a later turn. Throws std::bad_alloc.
-  ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartHost start,
-            ChildHostObserver& observer);
+  // `start`: what the parent has asked for; `command`: its command, whose start has been tried. If it does
+  // not run, on_child_end() is called in a later turn. Throws std::bad_alloc.
+  ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, const wire::agent::StartHost& start,
+            runtime::StartedHostCommand command, ChildHostObserver& observer);
   ~ChildHost() override;
   ChildHost(const ChildHost&) = delete;
   ChildHost& operator=(const ChildHost&) = delete;
@@ -59,7 +62,7 @@ class ChildHost final : runtime::HostCommandObserver {
   pid_t pid() const { return command_.pid(); }
 
  private:
-  void on_host_up() override;
+  void on_host_up() override {}
   void on_host_packet(std::string_view packet) override { observer_.on_child_packet(*this, packet); }
   void on_host_line(const std::string& line) override;
   void on_host_end(const std::string& message) override { observer_.on_child_end(*this, message); }
@@ -67,12 +70,11 @@ class ChildHost final : runtime::HostCommandObserver {
   os::Reactor& reactor_;
   std::uint32_t host_;
   std::string name_;
-  std::chrono::milliseconds timeout_;
   ChildHostObserver& observer_;
   std::deque<std::string> lines_;  // until the agent is ready
   bool ready_ = false;
   bool done_ = false;
-  os::Reactor::TimerId timer_ = 0;  // until the agent is ready, or has ended after Done
+  os::Reactor::TimerId timer_ = 0;  // until the agent is ready; until it has ended after Done
   runtime::HostCommand command_;
 };
 

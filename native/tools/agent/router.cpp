@@ -54,7 +54,10 @@ Router::Router(os::Reactor& reactor, ParentFds parent, RouterObserver& observer)
   }
 }
 
-Router::~Router() { reactor_.cancel(release_timer_); }
+Router::~Router() {
+  reactor_.cancel(start_timer_);
+  reactor_.cancel(release_timer_);
+}
 
 // Before Hello this host does not know its number. The parent then sets it.
 void Router::send(const Message& message) { parent_->send(encode(host_.value_or(kEveryHost), message)); }
@@ -71,12 +74,24 @@ const char* Router::start_host(StartHost start) {
   if (start.host == kEveryHost || start.host == host() || below_.contains(start.host))
     return "starts a host that exists";
   if (start.command.empty()) return "starts a host without a command";
-  const std::uint32_t host = start.host;
-  below_.emplace(host, host);
-  children_.emplace(host, std::make_unique<ChildHost>(reactor_, reaper_, std::move(start),
-                                                      static_cast<ChildHostObserver&>(*this)));
-  if (holds_children_) children_.at(host)->hold(true);
+  below_.emplace(start.host, start.host);
+  to_start_.push_back(std::move(start));
+  if (start_timer_ == 0) start_timer_ = reactor_.after({}, [this] { start_children(); });
   return nullptr;
+}
+
+void Router::start_children() {
+  reactor_.cancel(std::exchange(start_timer_, 0));
+  const std::vector<StartHost> starts = std::exchange(to_start_, {});
+  std::vector<runtime::HostCommandSpec> specs;
+  for (const StartHost& start : starts) specs.push_back(to_spec(start));
+  std::vector<runtime::StartedHostCommand> commands = runtime::start_host_commands(std::move(specs));
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    auto child = std::make_unique<ChildHost>(reactor_, reaper_, starts[i], std::move(commands[i]),
+                                             static_cast<ChildHostObserver&>(*this));
+    if (holds_children_) child->hold(true);
+    children_.emplace(starts[i].host, std::move(child));
+  }
 }
 
 std::optional<std::uint32_t> Router::child_of(std::uint32_t host) const {
@@ -86,6 +101,8 @@ std::optional<std::uint32_t> Router::child_of(std::uint32_t host) const {
 }
 
 void Router::drop_children() {
+  reactor_.cancel(std::exchange(start_timer_, 0));
+  to_start_.clear();
   for (const auto& [host, child] : children_) dropped_.insert(child->pid());
   children_.clear();
 }
@@ -105,6 +122,8 @@ bool Router::is_command(pid_t pid) const {
 void Router::on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) {
   const auto header = read_header(packet);
   if (!header) return observer_.on_invalid("cannot be read");
+  // The packet may be for one of them.
+  if (header->kind != kind_of<StartHost>() && !to_start_.empty()) start_children();
   const bool is_hello = header->kind == kind_of<Hello>();
   // The job may end before this host is greeted.
   if (!host_ && !is_hello && header->kind != kind_of<End>()) return observer_.on_invalid("came before hello");

@@ -82,7 +82,8 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   // lost.
   void send_to(std::uint32_t host, const wire::agent::Message& message);
 
-  // Starts the agent of another host as a child. Returns what is wrong with the message, or nullptr.
+  // Starts the agent of another host as a child, together with others that are asked for in this turn.
+  // Returns what is wrong with the message, or nullptr.
   const char* start_host(wire::agent::StartHost start);
   // The child below which the host is; empty: none, or it is lost.
   std::optional<std::uint32_t> child_of(std::uint32_t host) const;
@@ -100,6 +101,7 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   void on_child_line(ChildHost& child, const std::string& line) override;
   void on_child_end(ChildHost& child, const std::string& message) override;
 
+  void start_children();
   // At the end of the job. No task runs there, and an agent that is not reached yet would never answer.
   void drop_unready_children();
   void pass_down(const wire::agent::Header& header, std::string_view packet);
@@ -117,6 +119,8 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   std::optional<std::uint32_t> host_;
   bool remote_;
   std::unique_ptr<runtime::Link> parent_;
+  std::vector<wire::agent::StartHost> to_start_;
+  os::Reactor::TimerId start_timer_ = 0;
   std::map<std::uint32_t, std::unique_ptr<ChildHost>> children_;  // by host
   std::map<std::uint32_t, std::uint32_t> below_;                  // host to child, of all that were started
   bool holds_children_ = false;

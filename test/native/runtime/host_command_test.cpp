@@ -73,9 +73,13 @@ HostCommandSpec script_of(std::string script) {
   return spec;
 }
 
+StartedHostCommand start(HostCommandSpec spec) {
+  return std::move(start_host_commands({std::move(spec)}).front());
+}
+
 struct HostRun {
   explicit HostRun(HostCommandSpec spec, HostCommandTiming timing = {}) {
-    command = std::make_unique<HostCommand>(reactor, reaper, std::move(spec), observer, timing);
+    command = std::make_unique<HostCommand>(reactor, reaper, start(std::move(spec)), observer, timing);
   }
   explicit HostRun(std::string script, HostCommandTiming timing = {})
       : HostRun(script_of(std::move(script)), timing) {}
@@ -174,28 +178,34 @@ TEST_CASE("host command: too much noise") {
   run.run_to_idle();
 }
 
-TEST_CASE("host command: a command that does not answer is ended after the timeout") {
-  HostCommandSpec spec = script_of("exec sleep 1000");
+TEST_CASE("host command: a command that is given up is ended, and what it has written is reported") {
   HostCommandTiming timing;
   timing.grace = std::chrono::milliseconds(10);
-  spec.timeout = kSoon;
-  HostRun run(std::move(spec), timing);
-  run.run_to_end();
-  CHECK(*run.observer.end == "no answer within 100 ms");
+  HostRun run("echo 'is it there?' >&2; exec sleep 1000", timing);
+  run_until(run.reactor, [&] { return !run.observer.lines.empty(); });
+  run.command->give_up("no answer within 100 ms");
+  CHECK(run.observer.end == "no answer within 100 ms: is it there?");
   CHECK(run.observer.ups == 0);
   run.run_to_idle();
 }
 
-TEST_CASE("host command: the timeout does not apply when the link is up") {
-  HostCommandSpec spec = script_of(greet() + "exec cat");
-  const auto spec_timeout = std::chrono::seconds(3);
-  spec.timeout = spec_timeout;
-  HostRun run(std::move(spec));
-  run.run_to_up();
-  bool passed = false;
-  run.reactor.after(spec_timeout, [&] { passed = true; });
-  run_until(run.reactor, [&] { return passed; });
-  CHECK_FALSE(run.observer.end.has_value());
+TEST_CASE(
+    "host command: several are started at the same time, and one that cannot be does not affect others") {
+  HostCommandSpec none = script_of("exit 0");
+  none.command = {"/no-such-program"};
+  os::Reactor reactor;
+  Reaper reaper(reactor);
+  std::vector<StartedHostCommand> started =
+      start_host_commands({script_of("exit 3"), none, script_of(greet() + "exec cat")});
+  REQUIRE(started.size() == 3);
+  HostEnd observers[3];
+  std::vector<std::unique_ptr<HostCommand>> commands;
+  for (std::size_t i = 0; i < 3; ++i)
+    commands.push_back(std::make_unique<HostCommand>(reactor, reaper, std::move(started[i]), observers[i]));
+  run_until(reactor, [&] { return observers[0].end && observers[1].end && observers[2].ups > 0; });
+  CHECK(*observers[0].end == "sh n3 ended with code 3");
+  CHECK(*observers[1].end == "/no-such-program cannot be executed: No such file or directory");
+  CHECK_FALSE(observers[2].end.has_value());
 }
 
 TEST_CASE("host command: a command that is killed or stopped") {
@@ -257,7 +267,6 @@ TEST_CASE("host command: a command that cannot be started") {
     spec.stage = folder.path();
     message = spec.stage + " cannot be read: Invalid argument";
   }
-  spec.timeout = kOneHour;
   HostRun run(std::move(spec));
   run.command->send("ignored");
   CHECK_FALSE(run.observer.end.has_value());
@@ -271,8 +280,9 @@ TEST_CASE("host command: sends a file first, and the command knows its size") {
   const std::string content = text_of(1'000'000);
   write_file(folder / "agent", content, 0600);
   HostCommandSpec spec =
-      script_of("head -c \"$1\" > " + folder / "copy" + "; " + greet("echo $2 >&2; ") + "exec cat");
-  spec.command.insert(spec.command.end(), {"sh", "%s", "[%s|%s]"});
+      script_of("head -c \"$2\" > " + folder / "copy" + "; " + greet("echo $1 $3 >&2; ") + "exec cat");
+  // The words before it are the user's, for example an option of ssh.
+  spec.command.insert(spec.command.end(), {"sh", "[%s]", "%s", "last"});
   spec.stage = folder / "agent";
   HostRun run(std::move(spec));
   run.command->send("packet");
@@ -280,8 +290,7 @@ TEST_CASE("host command: sends a file first, and the command knows its size") {
   run_until(run.reactor, [&] { return run.observer.packets.size() == 1; });
   CHECK(run.observer.packets[0] == "packet");
   CHECK(bool(read_file(folder / "copy") == content));
-  const std::string size = std::to_string(content.size());
-  CHECK(run.observer.lines == std::vector<std::string>{"[" + size + "|" + size + "]"});
+  CHECK(run.observer.lines == std::vector<std::string>{"[%s] last"});
 }
 
 TEST_CASE("host command: a command that ends while the file is sent") {
@@ -373,15 +382,16 @@ TEST_CASE("host command: can be destroyed in its callbacks") {
   }
   SUBCASE("line") { run.observer.at_line = destroy; }
   SUBCASE("the last line, after the end of the command") {
-    run.command = std::make_unique<HostCommand>(
-        run.reactor, run.reaper, script_of("echo one >&2; echo two >&2; exit 1"), run.observer, timing);
+    run.command = std::make_unique<HostCommand>(run.reactor, run.reaper,
+                                                start(script_of("echo one >&2; echo two >&2; exit 1")),
+                                                run.observer, timing);
     run.command->hold(true);
     run.observer.at_line = destroy;
   }
   SUBCASE("end") {
     run.observer.at_end = destroy;
-    run.command =
-        std::make_unique<HostCommand>(run.reactor, run.reaper, script_of("exit 1"), run.observer, timing);
+    run.command = std::make_unique<HostCommand>(run.reactor, run.reaper, start(script_of("exit 1")),
+                                                run.observer, timing);
   }
   run_until(run.reactor, [&] { return run.command == nullptr; });
   run.run_to_idle();
@@ -396,10 +406,9 @@ TEST_CASE("host command: no fault leaves a process or an fd behind") {
       os::Reactor reactor;
       Reaper reaper(reactor);
       HostCommandSpec spec = script_of("exec sleep 1000");
-      spec.timeout = kOneHour;
       const wireup::test::Fault fault({kind, wireup::test::FaultThread::own}, nth);
       try {
-        const HostCommand command(reactor, reaper, std::move(spec), observer);
+        const HostCommand command(reactor, reaper, start(std::move(spec)), observer);
       } catch (const std::bad_alloc&) {
       }
       return fault.hit();

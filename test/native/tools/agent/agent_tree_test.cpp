@@ -115,6 +115,26 @@ TEST_CASE("a host that has not answered does not delay the end of the job") {
   agent.finish();
 }
 
+TEST_CASE("the time for the start of a host ends when its agent is ready") {
+  const std::string greeting =
+      "printf '\\nwireup-agent " + std::to_string(msg::kProtocolVersion) + " x\\n'; ";
+  const std::string rows[] = {"", greeting};
+  for (const std::string& answer : rows) {
+    CAPTURE(answer);
+    Driver agent;
+    agent.any_host = true;
+    agent.greet();
+    msg::StartHost start = host_by(1, {"sh", "-c", answer + "exec sleep 1000"});
+    start.timeout_ms = 300;
+    agent.send(start);
+    const auto lost = agent.expect<msg::HostLost>();
+    CHECK(lost.host == 1);
+    CHECK_FALSE(lost.was_ready);
+    CHECK(lost.message == "no answer within 300 ms");
+    agent.finish();
+  }
+}
+
 TEST_CASE("a child that sends anything invalid is lost") {
   const std::string greeting =
       "printf '\\nwireup-agent " + std::to_string(msg::kProtocolVersion) + " x\\n'; ";
