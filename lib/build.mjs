@@ -79,6 +79,7 @@ const commands = await build({
     withoutChildProcess,
     apart(/^\.\.\/index$/, 'index.js'),
     apart(/^\.\/bench\/run\.mjs$/, 'bench.js'),
+    apart(/^\.\/check\/run$/, 'check.js'),
   ],
 });
 const bench = await build({
@@ -87,7 +88,12 @@ const bench = await build({
   entryPoints: [join(lib, 'cli/bench/run.mts')],
   outfile: join(dist, 'bench.js'),
 });
-writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, runHelp, commands, bench]));
+const check = await build({
+  ...bundled,
+  entryPoints: [join(lib, 'cli/check/run.ts')],
+  outfile: join(dist, 'check.js'),
+});
+writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, runHelp, commands, bench, check]));
 placeCommands();
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");

@@ -1,6 +1,7 @@
 /** All commands except that of `wireup run`. Each is in a file of its own. */
 import { Command } from 'commander';
 import { addBench } from './bench';
+import { addCheck } from './check';
 import { addCompletion } from './completion';
 import { addExchange } from './exchange';
 import { addLibpmiPath } from './libpmi-path';
@@ -28,7 +29,7 @@ export function startCommand(start: Start): void {
     .configureOutput({ outputError: usageError, writeOut: print })
     .configureHelp(helpStyle);
   addRun(program, start);
-  for (const add of [addExchange, addServe, addPmi, addNames, addBench, addLibpmiPath, addCompletion])
+  for (const add of [addExchange, addServe, addPmi, addNames, addCheck, addBench, addLibpmiPath, addCompletion])
     add(program);
   const mistaken = meantForRun(start.words);
   if (mistaken !== undefined) return sayUsage(mistaken);

@@ -1,0 +1,152 @@
+/** A connection to a PMI server that sends and receives bytes. It neither repairs nor refuses anything. */
+import { connect, Socket } from 'node:net';
+import { Malformed, FRAME_LENGTH, readFrameLength } from '../wire';
+import { NoReply, type Transcript } from '../finding';
+
+export class RawConnection {
+  readonly #socket: Socket;
+  readonly #transcript: Transcript;
+  #received = '';
+  #ended: string | undefined;
+  #wake: () => void = () => undefined;
+
+  constructor(socket: Socket, transcript: Transcript) {
+    this.#socket = socket;
+    this.#transcript = transcript;
+    socket.setEncoding('latin1');
+    socket.on('data', (text: string) => {
+      this.#received += text;
+      this.#wake();
+    });
+    const end = (why: string) => (): void => {
+      this.#ended ??= why;
+      this.#wake();
+    };
+    socket.on('end', end('the server has closed the connection'));
+    socket.on('close', end('the connection has ended'));
+    socket.on('error', (error) => end(`the connection has failed: ${error.message}`)());
+  }
+
+  /** Why the connection has ended; undefined: it has not. */
+  get ended(): string | undefined {
+    return this.#ended;
+  }
+
+  /** Takes what the server has sent and no one has read. */
+  takeUnread(): string {
+    const unread = this.#received;
+    this.#received = '';
+    return unread;
+  }
+
+  write(bytes: string): void {
+    if (this.#ended === undefined) this.#socket.write(bytes, 'latin1');
+  }
+
+  /** Writes each byte alone. Each arrives before the next one is sent, if the peer is not busy. */
+  async writeSlowly(bytes: string): Promise<void> {
+    for (const byte of bytes) {
+      if (this.#ended !== undefined) return;
+      await new Promise<void>((resolve) => this.#socket.write(byte, 'latin1', () => resolve()));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** @throws {@link NoReply} */
+  async readLine(timeout: number): Promise<string> {
+    const end = performance.now() + timeout;
+    for (;;) {
+      const newline = this.#received.indexOf('\n');
+      if (newline !== -1) {
+        const line = this.#received.slice(0, newline);
+        this.#received = this.#received.slice(newline + 1);
+        this.#transcript.add('S', line);
+        return line;
+      }
+      await this.#more(end, timeout);
+    }
+  }
+
+  /** The content of a frame. @throws {@link NoReply}, {@link Malformed} */
+  async readFrame(timeout: number): Promise<string> {
+    const end = performance.now() + timeout;
+    for (;;) {
+      if (this.#received.length >= FRAME_LENGTH) {
+        const length = readFrameLength(this.#received.slice(0, FRAME_LENGTH));
+        if (length === undefined) {
+          this.#transcript.add('S', this.#received);
+          throw new Malformed(
+            `a frame begins with '${this.#received.slice(0, FRAME_LENGTH)}', not with its length`,
+          );
+        }
+        if (this.#received.length >= FRAME_LENGTH + length) {
+          const frame = this.#received.slice(0, FRAME_LENGTH + length);
+          this.#received = this.#received.slice(frame.length);
+          this.#transcript.add('S', frame);
+          return frame.slice(FRAME_LENGTH);
+        }
+      }
+      await this.#more(end, timeout);
+    }
+  }
+
+  /** Waits until the server sends more or ends the connection. Returns false if it does neither in time. */
+  async changed(timeout: number): Promise<boolean> {
+    if (this.#ended !== undefined || this.#received !== '') return true;
+    return this.#change(timeout);
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  async #more(end: number, timeout: number): Promise<void> {
+    if (this.#ended !== undefined) this.#fail(this.#ended);
+    if (await this.#change(end - performance.now())) return;
+    this.#fail(`the server has sent no complete reply within ${timeout / 1000} s`);
+  }
+
+  #fail(why: string): never {
+    if (this.#received !== '') this.#transcript.add('S', `${this.#received} (not complete)`);
+    throw new NoReply(why);
+  }
+
+  #change(timeout: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), Math.max(0, timeout));
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+    });
+  }
+}
+
+/** How this process reaches its PMI server. */
+export type Route = { kind: 'fd'; fd: number } | { kind: 'port'; address: string; id: string | undefined };
+
+/** PMI_FD, or else PMI_PORT. Undefined if neither is set. */
+export function readRoute(environment: NodeJS.ProcessEnv): Route | undefined {
+  if (environment.PMI_FD !== undefined) return { kind: 'fd', fd: Number(environment.PMI_FD) };
+  if (environment.PMI_PORT === undefined) return undefined;
+  return { kind: 'port', address: environment.PMI_PORT, id: environment.PMI_ID };
+}
+
+/** @throws rejects with a {@link NoReply} */
+export async function openConnection(route: Route, transcript: Transcript): Promise<RawConnection> {
+  if (route.kind === 'fd') return new RawConnection(new Socket({ fd: route.fd }), transcript);
+  const socket = connectTo(route.address);
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', () => resolve());
+    socket.once('error', (error) => reject(new NoReply(error.message)));
+  });
+  return new RawConnection(socket, transcript);
+}
+
+function connectTo(address: string): Socket {
+  const path = /^(?:unix:\/\/)?((?:\/|@).*)$/s.exec(address)?.[1];
+  if (path !== undefined) return connect({ path: path.startsWith('@') ? `\0${path.slice(1)}` : path });
+  const [, host, port] = /^(?:tcp:\/\/)?(.*):(\d+)$/.exec(address) ?? [];
+  if (host === undefined) throw new NoReply(`PMI_PORT=${address} is no address`);
+  return connect({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) });
+}

@@ -1,0 +1,58 @@
+/** wireup's own server keeps every rule of conformance, over every transport. */
+import { describe, expect, it, test, vi } from 'vitest';
+
+import { rulesFor } from '../../lib/conformance/rules';
+import { check, knownServers, rulesWith, type CheckResult } from '../support/conformance';
+import { run, transports, wireup, wireupRun } from '../support/run';
+
+vi.setConfig({ testTimeout: 120_000 });
+
+describe('wireup run', () => {
+  const results: CheckResult[] = [];
+
+  it.each(transports)('--pmi %s', async (transport) => {
+    const launcher = wireupRun(4, transport).concat(transport === 'unix' ? ['--no-exec-shim'] : []);
+    const result = await check(['server', '--destructive', 'all', '--', ...launcher]);
+    expect(rulesWith(result, 'failed')).toEqual(knownServers.wireup.failed);
+    expect(rulesWith(result, 'not-offered')).toEqual(knownServers.wireup.notOffered);
+    results.push(result);
+  });
+
+  it('every rule was tried', () => {
+    const tried = results.flatMap((result) => rulesWith(result, 'passed', 'failed', 'not-offered'));
+    const missing = rulesFor('server').filter(({ id }) => !tried.includes(id));
+    expect(missing.map(({ id }) => id)).toEqual([]);
+  });
+});
+
+test('a job of one rank, and ranks that start the check themselves', async () => {
+  const one = await check(['server', '--', ...wireupRun(1, 'fd')]);
+  expect(one.code).toBe(0);
+  expect(rulesWith(one, 'failed')).toEqual([]);
+  const tap = await run(wireupRun(3, 'fd', ...wireup('check', 'server', '--pmi-version', '2', '--tap')));
+  expect(tap.code).toBe(0);
+  const lines = tap.stdout.split('\n').filter((line) => line !== '');
+  expect(lines[0]).toBe('TAP version 14');
+  const count = Number(/^1\.\.(\d+)$/.exec(lines[1]!)![1]);
+  expect(lines.filter((line) => line.startsWith('ok '))).toHaveLength(count);
+});
+
+test.each([
+  [['server'], /neither PMI_FD nor PMI_PORT is set: start it as the ranks of a launcher/],
+  [['server', '--destructive', 'some'], /--destructive: expected all, or some of/],
+  [['server', '--pmi-version', '3'], /--pmi-version: expected 1.1, 1.2 or 2/],
+  [['server', '--tap', '--json'], /--json|--tap/],
+])('wrong use: %j', async (words, message) => {
+  const result = await run(wireup('check', ...words));
+  expect(result.code).toBe(2);
+  expect(result.stderr).toMatch(message);
+});
+
+test('a launcher that starts no rank', async () => {
+  const result = await run(wireup('check', 'server', '--', 'true'));
+  expect(result).toMatchObject({ code: 1, stdout: '' });
+  expect(result.stderr).toBe('wireup: true ended with code 0, and no rank has reported\n');
+  const missing = await run(wireup('check', 'server', '--', '/nonexistent'));
+  expect(missing.code).toBe(1);
+  expect(missing.stderr).toMatch(/^wireup: spawn \/nonexistent ENOENT\n$/);
+});
