@@ -29,7 +29,16 @@ export function startCommand(start: Start): void {
     .configureOutput({ outputError: usageError, writeOut: print })
     .configureHelp(helpStyle);
   addRun(program, start);
-  for (const add of [addExchange, addServe, addPmi, addNames, addCheck, addBench, addLibpmiPath, addCompletion])
+  for (const add of [
+    addExchange,
+    addServe,
+    addPmi,
+    addNames,
+    addCheck,
+    addBench,
+    addLibpmiPath,
+    addCompletion,
+  ])
     add(program);
   const mistaken = meantForRun(start.words);
   if (mistaken !== undefined) return sayUsage(mistaken);
