@@ -11,7 +11,10 @@ export interface PlacedProgram {
 export interface HostPlacement {
   /** For each rank the index of its host in `hosts`. */
   nodes: number[];
-  /** The hosts that have ranks, each once, in the order of their first ranks. */
+  /**
+   * The hosts, each once: those that have ranks in the order of their first ranks, then the others. A host that is listed twice
+   * has the slots of both entries.
+   */
   hosts: ListedHost[];
 }
 
@@ -38,31 +41,44 @@ class Slots {
 /**
  * Fills the slots of the hosts in their order. If ranks remain, it begins again at the first host: hosts are then
  * oversubscribed evenly, as under Hydra. A program with the same hosts as an earlier one continues where that one has stopped.
- * A host that is listed twice is the same host. Hosts without ranks are left out.
+ * A host that is listed twice is the same host.
  *
  * @param ppn how many ranks each host gets at a time, instead of its own slots
  */
 export function placeOnHosts(programs: readonly PlacedProgram[], ppn?: number): HostPlacement {
+  const lists = programs.map(({ hosts }) => hosts.map((host) => ({ ...host, slots: ppn ?? host.slots })));
+  const slots = countOfEach(lists);
   const hosts: ListedHost[] = [];
   const indexOf = new Map<string, number>();
-  const nodes: number[] = [];
-  const lists = new Map<string, Slots>();
-  for (const program of programs) {
-    const own = program.hosts.map((host) => ({ ...host, slots: ppn ?? host.slots }));
-    const key = JSON.stringify(own);
-    const slots = lists.get(key) ?? new Slots(own);
-    lists.set(key, slots);
-    for (let i = 0; i < program.ranks; i++) {
-      const host = slots.next();
-      let index = indexOf.get(host.name);
-      if (index === undefined) {
-        index = hosts.push(host) - 1;
-        indexOf.set(host.name, index);
-      }
-      nodes.push(index);
+  const add = (host: ListedHost): number => {
+    let index = indexOf.get(host.name);
+    if (index === undefined) {
+      index = hosts.push({ ...host, slots: slots.get(host.name)! }) - 1;
+      indexOf.set(host.name, index);
     }
+    return index;
+  };
+  const nodes: number[] = [];
+  const used = new Map<string, Slots>();
+  for (const [i, { ranks }] of programs.entries()) {
+    const key = JSON.stringify(lists[i]);
+    const free = used.get(key) ?? new Slots(lists[i]!);
+    used.set(key, free);
+    for (let rank = 0; rank < ranks; rank++) nodes.push(add(free.next()));
   }
+  for (const host of lists.flat()) add(host);
   return { nodes, hosts };
+}
+
+/** The slots of each host by its name: those of the list that gives it most. Programs may have lists of their own. */
+function countOfEach(lists: readonly (readonly ListedHost[])[]): Map<string, number> {
+  const most = new Map<string, number>();
+  for (const list of lists) {
+    const own = new Map<string, number>();
+    for (const { name, slots } of list) own.set(name, (own.get(name) ?? 0) + slots);
+    for (const [name, slots] of own) most.set(name, Math.max(slots, most.get(name) ?? 0));
+  }
+  return most;
 }
 
 /** How many ranks a program has if it does not say it: one for each slot. */

@@ -63,6 +63,8 @@ export interface SpawnedEvent extends EventBase<'spawned'> {
   size: number;
   /** The programs that it runs, in the order of the rank's commands. */
   programs: string[];
+  /** The host of each rank. */
+  hosts: string[];
   /** Keys of MPI_Info that wireup ignores. */
   ignoredInfo: string[];
 }

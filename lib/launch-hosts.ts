@@ -23,6 +23,7 @@ import {
   optionError,
 } from './options';
 import { findOwnHosts } from './own-host';
+import type { SpawnHost } from './spawn-placement';
 
 /** In milliseconds. An ssh of a busy host takes a second or two, and Slurm may need longer than ssh. */
 const DEFAULT_START_TIMEOUT = 60_000;
@@ -37,6 +38,8 @@ export interface HostPlan {
   nodeNames: string[];
   nodeHosts: number[];
   hosts: NativeHost[];
+  /** The hosts that ranks may be spawned on. The first ones are the nodes. */
+  spawnHosts: SpawnHost[];
   pretendHosts: boolean;
 }
 
@@ -129,12 +132,26 @@ function isOtherUser(user: string | undefined): boolean {
   }
 }
 
-/** Those of the hosts that need no command. */
-async function ownHosts(kind: HostLauncher['kind'], hosts: readonly ListedHost[]): Promise<Set<string>> {
+/**
+ * Those of the hosts that need no command.
+ *
+ * @param used how many of the hosts have ranks. The names of others are not looked up: a file of many hosts would take long
+ */
+async function ownHosts(
+  kind: HostLauncher['kind'],
+  hosts: readonly ListedHost[],
+  used: number,
+): Promise<Set<string>> {
   // Other launchers have names of their own for hosts: of nodes, of containers. This host's addresses say nothing about these.
   const names = kind === 'slurm' ? [process.env.SLURMD_NODENAME ?? 'localhost'] : [];
-  const candidates = hosts.filter(({ user }) => !isOtherUser(user)).map(({ name }) => name);
-  return findOwnHosts(candidates, { names, lookUp: kind === 'ssh' });
+  const candidates = (list: readonly ListedHost[]): string[] =>
+    list.filter(({ user }) => !isOtherUser(user)).map(({ name }) => name);
+  const lookUp = kind === 'ssh';
+  const own = await findOwnHosts(candidates(hosts.slice(0, used)), { names, lookUp });
+  const resolve = (): Promise<string[]> => Promise.resolve([]);
+  for (const name of await findOwnHosts(candidates(hosts.slice(used)), { names, lookUp, resolve }))
+    own.add(name);
+  return own;
 }
 
 function checkNodes(value: readonly number[], size: number, hosts: readonly ListedHost[]): number[] {
@@ -150,14 +167,15 @@ function checkNodes(value: readonly number[], size: number, hosts: readonly List
   return nodes;
 }
 
-/** Checks nodes that are given by index, and leaves out hosts without ranks. */
+/** Checks nodes that are given by index, and puts hosts without ranks behind the others. */
 function placeByNodes(
   nodes: readonly number[],
   hosts: readonly ListedHost[],
 ): { nodes: number[]; hosts: ListedHost[] } {
-  const used = [...new Set(nodes)].sort((x, y) => x - y);
-  const index = new Map(used.map((node, i) => [node, i]));
-  return { nodes: nodes.map((node) => index.get(node)!), hosts: used.map((node) => hosts[node]!) };
+  const used = new Set(nodes);
+  const order = [...hosts.keys()].sort((x, y) => Number(used.has(y)) - Number(used.has(x)) || x - y);
+  const index = new Map(order.map((node, i) => [node, i]));
+  return { nodes: nodes.map((node) => index.get(node)!), hosts: order.map((node) => hosts[node]!) };
 }
 
 /**
@@ -204,14 +222,16 @@ export async function planHosts(
       `names of up to ${MAX_HOST_NAME} bytes`,
       hosts.map(({ name }) => name),
     );
-  const own = await ownHosts(launcher.kind, hosts);
+  const used = new Set(nodes).size;
+  const own = await ownHosts(launcher.kind, hosts, used);
   const others = hosts.filter(({ name }) => !own.has(name));
   const numbers = new Map(others.map(({ name }, i) => [name, i + 1]));
   const environment = others.length === 0 ? [] : commandEnvironment(launcher.kind);
   return {
     nodes,
-    nodeNames: hosts.map(({ name }) => name),
-    nodeHosts: hosts.map(({ name }) => numbers.get(name) ?? 0),
+    nodeNames: hosts.slice(0, used).map(({ name }) => name),
+    nodeHosts: hosts.slice(0, used).map(({ name }) => numbers.get(name) ?? 0),
+    spawnHosts: hosts.map((host) => ({ ...host, number: numbers.get(host.name) ?? 0 })),
     hosts: [
       { name: '', command: [], environment: [], stage: '', timeoutMs: 0, sameHost: true },
       ...others.map((host) => ({

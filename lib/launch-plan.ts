@@ -37,6 +37,7 @@ import {
 } from './options';
 import type { JobApp } from './result';
 import { checkSpawnLimit } from './spawn';
+import type { SpawnHost } from './spawn-placement';
 import { transportNames, transports } from './transports';
 
 const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'inheritEnv', 'setEnv', 'path'] as const;
@@ -83,6 +84,8 @@ export interface LaunchPlan {
   stdout: OutputTarget;
   stderr: OutputTarget;
   maxSpawn: number;
+  /** The hosts that ranks may be spawned on; none: this host only. */
+  spawnHosts: readonly SpawnHost[];
   /** The options of a process group of that size, except its programs and their places. */
   makeGroup(size: number): Omit<NativeGroupOptions, 'programs' | 'nodeHosts' | 'nodeNames' | 'nodeNumbers'>;
   singleton: SingletonOptions | undefined;
@@ -242,9 +245,8 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   const stdout = checkTarget('stdout', options.stdout ?? 'inherit');
   const stderr = checkTarget('stderr', options.stderr ?? 'inherit');
   const placed = await planHosts(options, sizes);
-  const isAlone = (placed?.hosts.length ?? 0) < 2;
   // A rank on another host has no stdout of this process to write to.
-  const joins = size > 1 || ruled.label !== '' || !isAlone;
+  const joins = size > 1 || ruled.label !== '' || (placed?.nodeHosts[0] ?? 0) !== 0;
   const nodes = placed?.nodes ?? nodesOf(options, size);
   const listen = {
     ...(transport.inherited ? {} : await toListenOptions(pmi)),
@@ -266,6 +268,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     stderr,
     singleton: singletonOf(options.singleton, size),
     maxSpawn: checkSpawnLimit(options.maxSpawn, universe, size),
+    spawnHosts: placed?.spawnHosts ?? [],
     makeGroup,
     native: {
       ...makeGroup(size),

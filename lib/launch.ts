@@ -138,8 +138,10 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             hub.open();
             return ready.resolve(notice);
           case 'hostStarted':
+            spawner.onNotice(handle.id, notice);
             return hub.push({ type: 'host-started', host: notice.name, pid: notice.pid, time });
           case 'hostLost':
+            spawner.onNotice(handle.id, notice);
             return hub.push({
               type: 'host-lost',
               host: notice.name,
@@ -171,6 +173,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
               notice.group !== 0,
             );
           case 'exited':
+            spawner.onNotice(handle.id, notice);
             return hub.push(
               { type: 'exited', rank: notice.rank, ...exitOf(notice), time, ...groupOf(notice) },
               notice.group !== 0,

@@ -171,8 +171,8 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
   /** The agent of this host runs, and the PMI server of group 0 is there. */
   | { type: 'agent'; pid: number; host: string }
-  /** The agent of another host runs; `pid` is its process there. */
-  | { type: 'hostStarted'; host: number; name: string; pid: number }
+  /** The agent of another host runs; `pid` is its process there, `ownName` what gethostname() returns there. */
+  | { type: 'hostStarted'; host: number; name: string; pid: number; ownName: string }
   /** A host is lost or could not be started, with these ranks of group 0. `message` says why, for people. */
   | { type: 'hostLost'; host: number; name: string; message: string; ranks: number[] }
   | { type: 'started'; rank: number; pid: number; cpus: number[] }

@@ -70,7 +70,7 @@ export interface JobFailure {
   coreDumped?: boolean;
   /** For `spawn`, `output` and `agent`: the errno; absent if there was none. */
   errno?: number;
-  /** For `host`: the ranks on it, as an idset; empty if it had none. */
+  /** For `host`: the ranks of the process group on it, as an idset; empty if it had none. */
   ranks?: string;
   /** For `abort`: the rank's message. For `spawn`, `output`, `agent` and `host`: what failed. */
   message?: string;
@@ -222,7 +222,9 @@ function toJobFailure(
     reason,
     ...(rank >= 0 ? { rank, phase } : {}),
     ...(host === undefined ? {} : { host }),
-    ...(reason === 'host' ? { ranks: ranksOn(result, value) } : {}),
+    ...(reason === 'host'
+      ? { ranks: group === 0 ? ranksOn(result, value) : formatIdset(spawner.ranksOn(group, value)) }
+      : {}),
     ...(group === 0 ? {} : { group }),
     ...(program === undefined ? {} : { program }),
     ...(row?.pid ? { pid: row.pid } : {}),
@@ -349,16 +351,18 @@ function describeReason(result: JobResult, failure: JobFailure): string {
 const NOT_STARTED = 'could not be started: ';
 
 /** `host n3 was lost (no sign for 5 s, last seen in barrier 2); ranks 8-11 were on it`. */
-function describeHostFailure(host: string, { message = '', barrier, ranks = '' }: JobFailure): string {
+function describeHostFailure(host: string, { message = '', barrier, ranks = '', group }: JobFailure): string {
   if (message.startsWith(NOT_STARTED)) {
     const advice = adviceOnStart(host, message);
     return `host ${host} ${message}${advice === undefined ? '' : ` (${advice})`}`;
   }
   const seen = barrier === undefined ? '' : `, last seen in barrier ${barrier}`;
+  const single = /^\d+$/.test(ranks);
+  const of = group === undefined ? '' : ` of spawned group ${group}`;
   const on =
     ranks === ''
       ? 'no rank was on it'
-      : `rank${/^\d+$/.test(ranks) ? ` ${ranks} was` : `s ${ranks} were`} on it`;
+      : `rank${single ? '' : 's'} ${ranks}${of} ${single ? 'was' : 'were'} on it`;
   return `host ${host} was lost (${message}${seen}); ${on}`;
 }
 

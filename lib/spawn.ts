@@ -8,6 +8,7 @@ import type { NativeNotice, NativeSpawn } from './native-notices';
 import { MAX_RANKS } from './limits';
 import { checkInteger } from './options';
 import { softCount } from './soft';
+import { Refusal, SpawnHosts } from './spawn-placement';
 import type { LaunchPlan } from './launch-plan';
 
 /**
@@ -20,7 +21,7 @@ const DEFAULT_MAX_SPAWN = 1024;
 const FAIL = -1;
 
 /** The keys of MPI_Info that wireup knows. It ignores others, as MPI permits. */
-const knownInfo = new Set(['wdir', 'path', 'host', 'soft', 'env']);
+const knownInfo = new Set(['wdir', 'path', 'host', 'hosts', 'soft', 'env']);
 
 interface Group {
   size: number;
@@ -28,8 +29,10 @@ interface Group {
   /** Its programs, by appnum. Spawned children inherit the settings of their parent's program. */
   programs: NativeProgram[];
   appnums: number[];
-  /** The node of each rank. */
+  /** The node of each rank. With several hosts: the index of its host in `LaunchPlan.spawnHosts`. */
   nodes: number[];
+  /** The ranks that have exited. */
+  exited: Set<number>;
 }
 
 /** @throws {@link PmiError} `ERR_PMI_OPTION` */
@@ -38,19 +41,14 @@ export function checkSpawnLimit(maxSpawn: unknown, universeSize: number | undefi
   return checkInteger('maxSpawn', maxSpawn, 0, MAX_RANKS);
 }
 
-/** A spawn is refused: with one word for the rank, and a sentence for people. */
-class Refusal extends Error {
-  constructor(
-    readonly word: string,
-    message: string,
-  ) {
-    super(message);
-  }
-}
+/** The types of the notices that a {@link Spawner} needs. */
+type SpawnerNotice =
+  'spawn' | 'spawned' | 'spawnFailed' | 'groupEnded' | 'exited' | 'hostStarted' | 'hostLost';
 
 export class Spawner {
   readonly #plan: LaunchPlan;
   readonly #emit: (event: JobEvent) => void;
+  readonly #hosts: SpawnHosts;
   readonly #groups = new Map<number, Group>();
   /** The events of process groups that are being started. */
   readonly #pending = new Map<number, Omit<SpawnedEvent, 'time'>>();
@@ -59,6 +57,7 @@ export class Spawner {
 
   constructor(plan: LaunchPlan, emit: (event: JobEvent) => void) {
     this.#plan = plan;
+    this.#hosts = new SpawnHosts(plan.spawnHosts);
     this.#emit = emit;
     const { programs, appSizes, kvsname, nodes, ranksPerNode } = plan.native;
     this.#groups.set(0, {
@@ -70,6 +69,7 @@ export class Spawner {
         nodes.length > 0
           ? nodes
           : Array.from({ length: plan.size }, (_, rank) => Math.floor(rank / ranksPerNode)),
+      exited: new Set(),
     });
   }
 
@@ -86,19 +86,31 @@ export class Spawner {
 
   /** The name of the host of a rank of a spawned process group; undefined: this host. */
   hostOf(group: number, rank: number): string | undefined {
-    const { nodeNames } = this.#plan.native;
-    return nodeNames[this.#groups.get(group)?.nodes[rank] ?? -1];
+    const host = this.#hosts.get(this.#groups.get(group)?.nodes[rank] ?? -1);
+    return host === undefined || host.number === 0 ? undefined : host.name;
+  }
+
+  /** The ranks of a spawned process group on the host with that number. */
+  ranksOn(group: number, host: number): number[] {
+    const nodes = this.#groups.get(group)?.nodes ?? [];
+    return nodes.flatMap((node, rank) => (this.#hosts.get(node)?.number === host ? [rank] : []));
   }
 
   /**
-   * Handles a notice about a spawn.
+   * Handles a notice about a spawn, or about ranks and hosts, which decide where there is room.
    *
    * @param launch the addon's handle of the launch
    */
-  onNotice(
-    launch: number,
-    notice: Extract<NativeNotice, { type: 'spawn' | 'spawned' | 'spawnFailed' | 'groupEnded' }>,
-  ): void {
+  onNotice(launch: number, notice: Extract<NativeNotice, { type: SpawnerNotice }>): void {
+    switch (notice.type) {
+      case 'hostStarted':
+        return this.#hosts.started(notice.host, notice.ownName);
+      case 'hostLost':
+        return this.#hosts.lose(notice.host);
+      case 'exited':
+        this.#groups.get(notice.group)?.exited.add(notice.rank);
+        return;
+    }
     const { group } = notice;
     switch (notice.type) {
       case 'spawn':
@@ -133,6 +145,7 @@ export class Spawner {
         by,
         size: group.size,
         programs: group.programs.map(({ args }) => args[0]!),
+        hosts: group.nodes.map((_, rank) => this.hostOf(number, rank) ?? hostname()),
         ignoredInfo,
       });
       native.spawn(launch, number, query.id, options, errcodes);
@@ -158,6 +171,7 @@ export class Spawner {
     const sizes: number[] = [];
     const nodes: number[] = [];
     const errcodes: number[] = [];
+    const running = this.#running();
     for (const command of commands) {
       const info = new Map(command.info);
       for (const key of info.keys()) if (!knownInfo.has(key)) ignoredInfo.add(key);
@@ -167,30 +181,28 @@ export class Spawner {
         soft === undefined ? command.ranks : (softCount(soft, Math.min(command.ranks, maxSpawn)) ?? 0);
       if (ranks === 0)
         throw new Refusal('soft_allows_none', `soft=${soft} allows no count from 1 to ${command.ranks}`);
-      const hosts = info
-        .get('host')
-        ?.split(',')
-        .map((name) => this.#nodeOf(name));
+      const named = info.get('host') ?? info.get('hosts');
+      for (const node of this.#hosts.place(ranks, named, running, asker.nodes[by.rank]!)) nodes.push(node);
       programs.push(childProgram(parent, command, info));
       sizes.push(ranks);
-      for (let i = 0; i < ranks; i++) nodes.push(hosts?.[i % hosts.length] ?? asker.nodes[by.rank]!);
       for (let i = 0; i < command.ranks; i++) errcodes.push(i < ranks ? 0 : FAIL);
     }
     const size = nodes.length;
     this.#checkRoom(size);
     // The engine's layout numbers its nodes without gaps.
     const nodeNumbers = [...new Set(nodes)].sort((x, y) => x - y);
-    const { nodeNames, nodeHosts } = this.#plan.native;
+    const indexOf = new Map(nodeNumbers.map((node, i) => [node, i]));
+    const hosts = nodeNumbers.flatMap((node) => this.#hosts.get(node) ?? []);
     const options: NativeGroupOptions = {
       ...this.#plan.makeGroup(size),
       spawner: asker.kvsname,
       preput,
       programs,
       appSizes: sizes,
-      nodes: nodes.map((node) => nodeNumbers.indexOf(node)),
+      nodes: nodes.map((node) => indexOf.get(node)!),
       nodeNumbers,
-      nodeNames: nodeNames.length === 0 ? [] : nodeNumbers.map((node) => nodeNames[node]!),
-      nodeHosts: nodeHosts.length === 0 ? [] : nodeNumbers.map((node) => nodeHosts[node]!),
+      nodeNames: hosts.map(({ name }) => name),
+      nodeHosts: hosts.map(({ number }) => number),
     };
     const group: Group = {
       size,
@@ -198,19 +210,18 @@ export class Spawner {
       programs,
       nodes,
       appnums: sizes.flatMap((ranks, i) => Array<number>(ranks).fill(i)),
+      exited: new Set(),
     };
     return { options, group, errcodes, ignoredInfo: [...ignoredInfo] };
   }
 
-  #nodeOf(name: string): number {
-    const { nodeNames: hosts } = this.#plan.native;
-    const node = hosts.indexOf(name);
-    if (node >= 0) return node;
-    if (hosts.length === 0 && (name === 'localhost' || name === hostname())) return 0;
-    throw new Refusal(
-      'unknown_host',
-      `host=${name} is not a host of this job (${hosts.length === 0 ? hostname() : hosts.join(', ')})`,
-    );
+  /** How many ranks run on each host of the job. */
+  #running(): number[] {
+    const running = Array<number>(this.#hosts.length).fill(0);
+    for (const { nodes, exited } of this.#groups.values()) {
+      for (const [rank, node] of nodes.entries()) if (node in running && !exited.has(rank)) running[node]!++;
+    }
+    return running;
   }
 
   #checkRoom(size: number): void {

@@ -15,9 +15,12 @@ const MAX_NAMED = 16;
 
 export function describeJob(job: Job, apps: readonly LaunchApp[]): string {
   const names = [...new Set(job.hosts)];
-  const shown = names.length > MAX_NAMED ? [...names.slice(0, MAX_NAMED), '...'] : names;
-  const where = names.length === 1 ? names[0]! : `${names.length} hosts (${shown.join(', ')})`;
-  return `${apps.map((app) => `${ranksText(app.ranks)} of ${toText(app.program)}`).join(', ')} on ${where}`;
+  return `${apps.map((app) => `${ranksText(app.ranks)} of ${toText(app.program)}`).join(', ')} on ${namesOf(names)}`;
+}
+
+function namesOf(hosts: readonly string[]): string {
+  const shown = hosts.length > MAX_NAMED ? [...hosts.slice(0, MAX_NAMED), '...'] : hosts;
+  return hosts.length === 1 ? hosts[0]! : `${hosts.length} hosts (${shown.join(', ')})`;
 }
 
 /** The exit code of an MPICH program that cannot communicate with its server (MPI_ERR_OTHER). */
@@ -78,9 +81,11 @@ export async function reportSpawns(job: Job): Promise<void> {
     `rank ${rank}${group === 0 ? '' : ` of spawned group ${group}`}`;
   for await (const event of job.events({ types: ['spawned', 'group-ended'] })) {
     if (event.type === 'spawned') {
+      const hosts = [...new Set(event.hosts)];
+      const where = hosts.length === 1 && hosts[0] === job.host ? '' : ` on ${namesOf(hosts)}`;
       const ignored = event.ignoredInfo.length === 0 ? '' : `; info ignored: ${event.ignoredInfo.join(', ')}`;
       say(
-        `${nameOf(event.by)} spawned group ${event.group}: ${ranksText(event.size)} of ${event.programs.join(', ')}${ignored}`,
+        `${nameOf(event.by)} spawned group ${event.group}: ${ranksText(event.size)} of ${event.programs.join(', ')}${where}${ignored}`,
       );
     }
     if (event.type === 'group-ended') say(`spawned group ${event.group} has ended`);

@@ -177,6 +177,7 @@ struct Filler {
     object.Set("host", started.host);
     object.Set("name", to_string(env, started.name));
     object.Set("pid", started.pid);
+    object.Set("ownName", to_string(env, started.own_name));
   }
   void operator()(const runtime::HostLost& lost) const {
     object.Set("type", "hostLost");

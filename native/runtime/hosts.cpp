@@ -9,11 +9,15 @@ namespace agent = wire::agent;
 Hosts::Hosts(AgentLink& link, std::vector<HostOptions> options) : link_(link) {
   if (options.empty()) options.emplace_back();
   for (HostOptions& host : options) hosts_.push_back({std::move(host)});
+  hosts_[agent::kOwnHost].asked = true;
   hosts_[agent::kOwnHost].ready = true;
 }
 
-void Hosts::start_others() {
-  for (std::uint32_t host = 1; host < count(); ++host) {
+std::vector<std::uint32_t> Hosts::start(const std::set<std::uint32_t>& hosts) {
+  std::vector<std::uint32_t> started;
+  for (const std::uint32_t host : hosts) {
+    if (std::exchange(hosts_[host].asked, true)) continue;
+    started.push_back(host);
     const HostOptions& options = hosts_[host].options;
     link_.send(agent::kOwnHost, agent::StartHost{.host = host,
                                                  .name = options.name,
@@ -23,6 +27,7 @@ void Hosts::start_others() {
                                                  .timeout_ms = options.timeout_ms,
                                                  .same_host = options.same_host});
   }
+  return started;
 }
 
 bool Hosts::ready(std::uint32_t host, const agent::Ready& ready) {

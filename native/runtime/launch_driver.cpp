@@ -22,6 +22,9 @@ bool ends_programs(std::int32_t signal) {
   return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT || signal == SIGKILL;
 }
 
+// Whether some ranks of a group that was started were ended, or not started.
+bool is_cut_short(const LaunchedGroup& group) { return !group.stillborn && group.outcome().cut_short(); }
+
 LaunchOptions checked(LaunchOptions options) {
   require_fds(options);
   return options;
@@ -55,8 +58,7 @@ void LaunchDriver::open(os::UniqueFd singleton) {
   const LaunchedGroup& group = add_group(0, std::move(options_.group));
   server_ready_ = !group.hosts().contains(wire::agent::kOwnHost);
   greet(wire::agent::kOwnHost);
-  hosts_.start_others();
-  for (std::uint32_t host = wire::agent::kOwnHost + 1; host < hosts_.count(); ++host) greet(host);
+  start_hosts(group.hosts());
   limit(options_.timeout, engine::FailureReason::timeout);
   limit(options_.startup_timeout, engine::FailureReason::startup);
 }
@@ -95,6 +97,10 @@ LaunchedGroup& LaunchDriver::add_group(std::uint32_t number, GroupOptions option
 void LaunchDriver::greet(std::uint32_t host) {
   starter_.greet(host, first());
   hosts_.send(host, first().options().group);
+}
+
+void LaunchDriver::start_hosts(const std::set<std::uint32_t>& hosts) {
+  for (const std::uint32_t host : hosts_.start(hosts)) greet(host);
 }
 
 void LaunchDriver::start_groups() {
@@ -162,9 +168,13 @@ void LaunchDriver::spawn(std::uint32_t number, SpawnOptions options) {
   if (end_sent_) return fail("the job is ending");
   constexpr std::uint64_t kTasks = std::uint64_t{1} << 32;
   if (next_task_ + options.group.layout.size() > kTasks) return fail("no number is left for its processes");
+  for (const wire::agent::Node& node : options.group.group.nodes) {
+    if (hosts_.is_lost(node.host)) return fail("host " + hosts_.name(node.host) + " is lost");
+  }
   try {
     LaunchedGroup& group = add_group(number, std::move(options.group));
     group.spawner = options.spawner;
+    start_hosts(group.hosts());
     hosts_.send_to_all(group.options().group);
   } catch (const std::exception& error) {
     return fail(describe(error));
@@ -180,6 +190,17 @@ void LaunchDriver::answer_spawn(engine::QueryId query, engine::SpawnAnswer answe
   hosts_.send(host, to_message(group, number, std::move(answer)));
 }
 
+// Why the group could not be started. With several hosts it names the one that failed.
+std::string LaunchDriver::describe_failed_start(const LaunchedGroup& group) const {
+  const auto& failure = group.outcome().failure();
+  if (!failure) return "the job is ending";
+  if (failure->reason == engine::FailureReason::host)
+    return "host " + hosts_.name(static_cast<std::uint32_t>(failure->value)) + ": " + failure->message;
+  if (failure->rank < 0 || hosts_.count() == 1) return failure->message;
+  return "on " + hosts_.name(group.host_of(static_cast<std::uint32_t>(failure->rank))) + ": " +
+         failure->message;
+}
+
 // Called when the group has been started as a whole, or cannot be.
 void LaunchDriver::answer_spawner(LaunchedGroup& group) {
   const Spawner spawner = *std::exchange(group.spawner, std::nullopt);
@@ -193,7 +214,7 @@ void LaunchDriver::answer_spawner(LaunchedGroup& group) {
   for (std::uint32_t rank = 0; rank < all.size(); ++rank) all[rank] = rank;
   send_signal(SIGKILL, group, all);
   const auto& failure = group.outcome().failure();
-  sink_.notify(handle_, SpawnFailure{failure ? failure->message : "the job is ending"}, group.number());
+  sink_.notify(handle_, SpawnFailure{describe_failed_start(group)}, group.number());
   const bool no_program = failure && failure->no_program;
   answer_spawn(spawner.query,
                {.rc = engine::kFail,
@@ -259,6 +280,8 @@ void LaunchDriver::forget_groups() {
         ++entry;
         continue;
       }
+      forgotten_victims_ += group.outcome().victims();
+      forgot_cut_short_ = forgot_cut_short_ || is_cut_short(group);
       sink_.notify(handle_, GroupEnded{}, group.number());
       names_.leave(group.name_owner());
       hosts_.send_to_all(wire::agent::ForgetGroup{group.number()});
@@ -367,12 +390,13 @@ void LaunchDriver::finish() {
     first().outcome().agent_lost(0, "wireup-agent left before the job had ended");
   }
   LaunchResult result;
-  result.stopped = stopped_ && std::ranges::any_of(groups_, [](const auto& entry) {
-                     return !entry.second->stillborn && entry.second->outcome().cut_short();
-                   });
+  result.stopped = stopped_ && (forgot_cut_short_ || std::ranges::any_of(groups_, [](const auto& entry) {
+                                  return is_cut_short(*entry.second);
+                                }));
   if (result.stopped) result.exit_code = kSignalBase + stop_signal_;
   if (failed_) find_group(*failed_)->describe_failure(result);
   if (failed_ || result.stopped) {
+    result.victims = forgotten_victims_;
     for (const auto& [task, group] : groups_) result.victims += group->outcome().victims();
   }
   result.status = std::move(failure_status_);

@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -66,9 +67,9 @@ class LaunchDriver final : AgentObserver {
   void signal(std::int32_t signal, const std::vector<std::uint32_t>& ranks);
   // Shows a line on the terminal until ranks write to it; an empty one removes it.
   void show_status(std::string_view line);
-  // Starts a process group under `number`, which no other has had. When all its ranks have been started, its
-  // spawner is answered. If one could not be, the others are ended, the spawner gets an error, and a
-  // SpawnFailure gives the reason.
+  // Starts a process group under `number`, which no other has had, and its hosts that do not run yet. When
+  // all its ranks have been started, its spawner is answered. If one could not be, the others are ended, the
+  // spawner gets an error, and a SpawnFailure gives the reason.
   void spawn(std::uint32_t number, SpawnOptions options);
   // Gives a spawner another answer. `query`: as its SpawnQuery notice has it.
   void answer_spawn(engine::QueryId query, engine::SpawnAnswer answer);
@@ -102,6 +103,8 @@ class LaunchDriver final : AgentObserver {
   LaunchedGroup* group_of(std::uint32_t host, std::uint32_t task);
   std::unique_ptr<AgentLink> start_agent(std::unique_ptr<AgentLink> agent);
   void greet(std::uint32_t host);
+  // Those that do not run yet.
+  void start_hosts(const std::set<std::uint32_t>& hosts);
   void start_groups();
   void adopt_singleton();
   void send_messages(LaunchedGroup& group);
@@ -136,6 +139,7 @@ class LaunchDriver final : AgentObserver {
   void judge();
   void note_failure(LaunchedGroup& group);
   void answer_spawner(LaunchedGroup& group);
+  std::string describe_failed_start(const LaunchedGroup& group) const;
   void forget_groups();
   void limit(std::chrono::milliseconds delay, engine::FailureReason reason);
   void time_out(engine::FailureReason reason, std::chrono::milliseconds limit);
@@ -170,6 +174,9 @@ class LaunchDriver final : AgentObserver {
   std::optional<std::uint32_t> failed_;  // the number of the group that failed first
   std::optional<engine::ProcessGroupStatus> failure_status_;
   std::vector<std::uint32_t> failure_departed_;
+  // Of process groups that are forgotten.
+  std::uint32_t forgotten_victims_ = 0;
+  bool forgot_cut_short_ = false;
   std::string agent_host_;     // the name that the own host has for its agent
   bool server_ready_ = false;  // the PMI server of group 0 on the own host, or it needs none
   bool reported_ready_ = false;

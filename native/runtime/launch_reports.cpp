@@ -30,7 +30,7 @@ void LaunchDriver::handle(std::uint32_t host, const agent::Ready& ready) {
     agent_host_ = ready.host;
     return report_ready();
   }
-  sink_.notify(handle_, HostStarted{host, hosts_.name(host), ready.pid});
+  sink_.notify(handle_, HostStarted{host, hosts_.name(host), ready.pid, ready.host});
 }
 
 // When both have happened: the agent is there, and its server is.
@@ -47,8 +47,7 @@ void LaunchDriver::handle(std::uint32_t, const agent::HostLost& lost) {
   const std::string message = lost.was_ready ? lost.message : "could not be started: " + lost.message;
   sink_.notify(handle_, HostLost{lost.host, hosts_.name(lost.host), message, first().ranks_on(lost.host)});
   for (const auto& [task, group] : groups_) {
-    // A host without ranks is needed too: later ranks may be placed there.
-    if (group->number() == 0 || group->hosts().contains(lost.host)) group->host_lost(lost.host, message);
+    if (group->hosts().contains(lost.host)) group->host_lost(lost.host, message);
   }
 }
 

@@ -49,7 +49,8 @@ struct AgentReady {
 struct HostStarted {
   std::uint32_t host;  // its number
   std::string name;
-  std::int32_t pid;  // of the agent, on that host
+  std::int32_t pid;      // of the agent, on that host
+  std::string own_name;  // what gethostname() returns there
 };
 
 // Another host is lost, or its agent could not be started. `message` says why, for people.

@@ -1,16 +1,29 @@
-// MPI programs that spawn, publish and connect under `wireup run`, with the MPICH that test/interop/build-mpich.sh builds.
+// MPI programs that spawn, publish and connect under `wireup run`, on one host and over two, with the MPICH that
+// test/interop/build-mpich.sh builds.
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { listNames, NameServer } from '../../dist/index.js';
-import { dynamicMpich } from '../support/installed';
+import { hostNeeds, PretendedHosts, SshHosts, type Hosts } from '../support/hosts';
+import { dynamicMpich, needs } from '../support/installed';
+import { long } from '../support/long';
 import { eventually } from '../support/processes';
 import { compile } from '../support/programs';
-import { lines, run, Run, toolLines, transports, wireup, wireupRun } from '../support/run';
+import {
+  lines,
+  run,
+  Run,
+  toolLines,
+  transports,
+  wireup,
+  wireupRun,
+  type Result,
+  type Transport,
+} from '../support/run';
 
 vi.setConfig({ testTimeout: 100_000 });
 const deadline = 90_000;
@@ -28,13 +41,49 @@ function inUse(job: Run): { files: number; memory: number } {
   };
 }
 
-describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
-  describe.each(transports)('--pmi %s', (transport) => {
-    const spawns = (
-      ranks: number,
-      ...args: string[]
-    ): Promise<{ code: number | null; stdout: string; stderr: string }> =>
-      run(wireupRun(ranks, transport, '-l', spawn(), ...args), { deadline });
+/** Where the ranks run. Spawned ranks run on both hosts if there are two. */
+const places: {
+  title: string;
+  tools: ReturnType<typeof needs>;
+  make: () => Promise<Hosts | undefined>;
+  pmi: readonly Transport[];
+}[] = [
+  { title: 'on one host', tools: needs(), make: () => Promise.resolve(undefined), pmi: transports },
+  {
+    title: 'over two pretended hosts',
+    tools: hostNeeds.pretended(),
+    make: () => Promise.resolve(new PretendedHosts(2)),
+    pmi: transports,
+  },
+  {
+    title: 'over two hosts by ssh',
+    tools: hostNeeds.ssh(),
+    make: () => SshHosts.start(2),
+    pmi: long ? transports : ['unix'],
+  },
+];
+
+/** In milliseconds: how long processes of other hosts may live after the command. */
+const exitTimeout = 15_000;
+
+describe.each(places)('MPI_Comm_spawn $title', ({ tools, make, pmi }) => {
+  const missing = tools.missing ? tools : mpich;
+  let hosts: Hosts | undefined;
+  beforeAll(async () => {
+    if (!missing.missing) hosts = await make();
+  });
+  afterAll(() => hosts?.[Symbol.asyncDispose]());
+  const wireupThere = (ranks: number, transport: Transport, ...args: string[]): string[] =>
+    wireupRun(
+      ranks,
+      transport,
+      ...(hosts === undefined ? [] : [...hosts.options, '--hosts', hosts.names.join(',')]),
+      ...args,
+    );
+
+  describe.skipIf(missing.missing).each(pmi)(`--pmi %s${missing.note}`, (transport) => {
+    const spawns = (ranks: number, ...args: string[]): Promise<Result> =>
+      run(wireupThere(ranks, transport, '-l', spawn(), ...args), { deadline });
 
     it('starts one child', async () => {
       expect(await spawns(1, 'one', '1')).toMatchObject({
@@ -67,7 +116,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     });
 
     it('starts several programs with arguments and info, and ignores unknown keys', async () => {
-      const { code, stdout, stderr } = await run(wireupRun(2, transport, '-l', '-v', spawn(), 'multiple'), {
+      const { code, stdout, stderr } = await run(wireupThere(2, transport, '-l', '-v', spawn(), 'multiple'), {
         deadline,
       });
       expect(code).toBe(0);
@@ -81,8 +130,9 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
           '[0] multiple done',
         ].sort(),
       );
+      const both = hosts === undefined ? '' : ` on 2 hosts (${hosts.names.join(', ')})`;
       expect(toolLines(stderr)).toContain(
-        `wireup: rank 0 spawned group 1: 3 ranks of ${spawn()}, ${spawn()}; info ignored: unheard_of`,
+        `wireup: rank 0 spawned group 1: 3 ranks of ${spawn()}, ${spawn()}${both}; info ignored: unheard_of`,
       );
       expect(toolLines(stderr)).toContain('wireup: spawned group 1 has ended');
     });
@@ -109,10 +159,12 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     });
 
     it('returns an error for a program that does not exist', async () => {
-      const { code, stdout, stderr } = await run(wireupRun(1, transport, spawn(), 'missing'), { deadline });
+      const { code, stdout, stderr } = await run(wireupThere(1, transport, spawn(), 'missing'), { deadline });
       expect({ code, stdout }).toEqual({ code: 0, stdout: 'spawn failed\nmissing done\n' });
+      // The first rank that reports its failure may be on either host.
+      const where = hosts === undefined ? '' : /on \S+: /.exec(stderr)![0];
       expect(toolLines(stderr)).toEqual([
-        'wireup: rank 0 could not spawn: execve /nonexistent/program: No such file or directory',
+        `wireup: rank 0 could not spawn: ${where}execve /nonexistent/program: No such file or directory`,
       ]);
     });
 
@@ -137,15 +189,17 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
     });
 
     it('leaves no process of either process group after kill -9 of the wireup command', async () => {
-      const job = new Run(wireupRun(2, transport, spawn(), 'hang'));
+      const job = new Run(wireupThere(2, transport, spawn(), 'hang'), { deadline, exitTimeout });
       await job.until(({ stdout }) => lines(stdout).filter((line) => line === 'child hangs').length === 2);
       job.kill('SIGKILL');
-      expect(await eventually(() => job.processes().length === 0, 2000)).toBe(true);
+      expect(
+        await eventually(() => job.processes().length === 0, hosts === undefined ? 2000 : exitTimeout),
+      ).toBe(true);
       await job.done;
     });
 
     it('adds the spawned process group to the status', async () => {
-      const job = new Run(wireupRun(2, transport, spawn(), 'hang'));
+      const job = new Run(wireupThere(2, transport, spawn(), 'hang'), { deadline, exitTimeout });
       await job.until(({ stdout }) => lines(stdout).filter((line) => line === 'child hangs').length === 2);
       job.kill('SIGURG');
       await job.until(({ stderr }) => toolLines(stderr).length === 2);
@@ -157,7 +211,9 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
       ]);
     });
   });
+});
 
+describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
   it('leaves no fd, process or memory of the agent behind in 100 spawns of a running job', async () => {
     const job = new Run(wireupRun(1, 'unix', spawn(), 'again', '100', 'stay'), { deadline });
     await job.until(({ stdout }) => lines(stdout).length >= 10);
@@ -176,9 +232,7 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
   });
 
   it('is refused by --no-spawn and --max-spawn with a reason', async () => {
-    const refused = (
-      ...options: string[]
-    ): Promise<{ code: number | null; stdout: string; stderr: string }> =>
+    const refused = (...options: string[]): Promise<Result> =>
       run(wireupRun(1, 'fd', ...options, spawn(), 'refused'), { deadline });
     expect(await refused('--no-spawn')).toMatchObject({
       code: 0,

@@ -32,12 +32,23 @@ test('a program with the same hosts continues where the one before has stopped',
   ).toBe('a a b a b a b');
 });
 
-test('hosts without ranks are left out, and each host is there once', () => {
-  const { nodes, hosts } = placeOnHosts([{ ranks: 3, hosts: parseHostList('a,x@b,a,c') }]);
-  expect(nodes).toEqual([0, 1, 0]);
+test('each host is there once, with all its slots, and hosts without ranks are the last', () => {
+  const { nodes, hosts } = placeOnHosts([{ ranks: 2, hosts: parseHostList('a,a:2,x@b,c') }]);
+  expect(nodes).toEqual([0, 0]);
   expect(hosts).toEqual([
-    { name: 'a', slots: 1 },
+    { name: 'a', slots: 3 },
     { name: 'b', slots: 1, user: 'x' },
+    { name: 'c', slots: 1 },
+  ]);
+  expect(
+    placeOnHosts([
+      { ranks: 1, hosts: parseHostList('b:2,a') },
+      { ranks: 2, hosts: parseHostList('a:3,c') },
+    ]).hosts,
+  ).toEqual([
+    { name: 'b', slots: 2 },
+    { name: 'a', slots: 3 },
+    { name: 'c', slots: 1 },
   ]);
 });
 

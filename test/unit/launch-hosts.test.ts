@@ -82,11 +82,22 @@ describe('launch()', () => {
       nodes: [0, 0, 1, 1, 0],
       nodeHosts: [1, 2],
     });
-    // A host without ranks is not started.
-    expect(await plan({ hosts: ['n[1-3]'], nodes: [2, 0, 2, 0], launcher: 'fork' })).toMatchObject({
-      nodes: [1, 0, 1, 0],
-      nodeNames: ['n1', 'n3'],
+    // A host without ranks is no node. It waits for spawned ranks.
+    const { native, spawnHosts } = await planLaunch({
+      program: 'a.out',
+      ranks: 4,
+      hosts: ['n[1-2]:3', 'localhost:2', 'n3'],
+      nodes: [3, 0, 3, 0],
+      launcher: 'fork',
     });
+    expect(native).toMatchObject({ nodes: [1, 0, 1, 0], nodeNames: ['n1', 'n3'], nodeHosts: [1, 2] });
+    expect(native.hosts.map(({ name }) => name)).toEqual(['', 'n1', 'n3', 'n2']);
+    expect(spawnHosts).toEqual([
+      { name: 'n1', slots: 3, number: 1 },
+      { name: 'n3', slots: 1, number: 2 },
+      { name: 'n2', slots: 3, number: 3 },
+      { name: 'localhost', slots: 2, number: 0 },
+    ]);
   });
 
   test("srun's variables are removed or replaced", async () => {
