@@ -66,20 +66,29 @@ const places: {
 /** In milliseconds: how long processes of other hosts may live after the command. */
 const exitTimeout = 15_000;
 
-describe.each(places)('MPI_Comm_spawn $title', ({ tools, make, pmi }) => {
-  const missing = tools.missing ? tools : mpich;
+/** For a suite at one of the places: the hosts, and the command line of a job there. */
+function at({ make }: (typeof places)[number], missing: boolean) {
   let hosts: Hosts | undefined;
   beforeAll(async () => {
-    if (!missing.missing) hosts = await make();
+    if (!missing) hosts = await make();
   });
   afterAll(() => hosts?.[Symbol.asyncDispose]());
-  const wireupThere = (ranks: number, transport: Transport, ...args: string[]): string[] =>
-    wireupRun(
-      ranks,
-      transport,
-      ...(hosts === undefined ? [] : [...hosts.options, '--hosts', hosts.names.join(',')]),
-      ...args,
-    );
+  return {
+    hosts: (): Hosts | undefined => hosts,
+    wireupThere: (ranks: number, transport: Transport, ...args: string[]): string[] =>
+      wireupRun(
+        ranks,
+        transport,
+        ...(hosts === undefined ? [] : [...hosts.options, '--hosts', hosts.names.join(',')]),
+        ...args,
+      ),
+  };
+}
+
+describe.each(places)('MPI_Comm_spawn $title', (place) => {
+  const { pmi, tools } = place;
+  const missing = tools.missing ? tools : mpich;
+  const { hosts, wireupThere } = at(place, missing.missing);
 
   describe.skipIf(missing.missing).each(pmi)(`--pmi %s${missing.note}`, (transport) => {
     const spawns = (ranks: number, ...args: string[]): Promise<Result> =>
@@ -130,7 +139,7 @@ describe.each(places)('MPI_Comm_spawn $title', ({ tools, make, pmi }) => {
           '[0] multiple done',
         ].sort(),
       );
-      const both = hosts === undefined ? '' : ` on 2 hosts (${hosts.names.join(', ')})`;
+      const both = hosts() === undefined ? '' : ` on 2 hosts (${hosts()!.names.join(', ')})`;
       expect(toolLines(stderr)).toContain(
         `wireup: rank 0 spawned group 1: 3 ranks of ${spawn()}, ${spawn()}${both}; info ignored: unheard_of`,
       );
@@ -162,7 +171,7 @@ describe.each(places)('MPI_Comm_spawn $title', ({ tools, make, pmi }) => {
       const { code, stdout, stderr } = await run(wireupThere(1, transport, spawn(), 'missing'), { deadline });
       expect({ code, stdout }).toEqual({ code: 0, stdout: 'spawn failed\nmissing done\n' });
       // The first rank that reports its failure may be on either host.
-      const where = hosts === undefined ? '' : /on \S+: /.exec(stderr)![0];
+      const where = hosts() === undefined ? '' : /on \S+: /.exec(stderr)![0];
       expect(toolLines(stderr)).toEqual([
         `wireup: rank 0 could not spawn: ${where}execve /nonexistent/program: No such file or directory`,
       ]);
@@ -193,7 +202,7 @@ describe.each(places)('MPI_Comm_spawn $title', ({ tools, make, pmi }) => {
       await job.until(({ stdout }) => lines(stdout).filter((line) => line === 'child hangs').length === 2);
       job.kill('SIGKILL');
       expect(
-        await eventually(() => job.processes().length === 0, hosts === undefined ? 2000 : exitTimeout),
+        await eventually(() => job.processes().length === 0, hosts() === undefined ? 2000 : exitTimeout),
       ).toBe(true);
       await job.done;
     });
@@ -253,36 +262,53 @@ describe.skipIf(mpich.missing)(`MPI_Comm_spawn${mpich.note}`, () => {
   });
 });
 
-describe.skipIf(mpich.missing)(`ports and names${mpich.note}`, () => {
-  const connect = (): string => compile('connect', mpich.mpicc);
+const connect = (): string => compile('connect', mpich.mpicc);
 
-  it.each(transports)('connect ranks of one job, --pmi %s', async (transport) => {
-    const { code, stdout, stderr } = await run(wireupRun(4, transport, connect(), 'within'), { deadline });
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(lines(stdout).sort()).toEqual(['1 received 2', '2 received 1', 'then it is gone']);
-  });
+describe.each(places)('ports and names $title', (place) => {
+  const { pmi, tools } = place;
+  const missing = tools.missing ? tools : mpich;
+  const { wireupThere } = at(place, missing.missing);
 
-  it.each(transports)('connect two launches with a NameServer, --pmi %s', async (transport) => {
-    const folder = mkdtempSync(join(tmpdir(), 'names-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
-    await using names = await NameServer.listen({ address: join(folder, 'names') });
-    const job = (ranks: number, ...args: string[]): Run =>
-      new Run(
-        wireupRun(ranks, transport, '--name-server', names.address, compile('names', mpich.mpicc), ...args),
-        { deadline },
-      );
-    const accepts = job(2, 'accept', 'ocean');
-    await accepts.until(({ stdout }) => stdout.includes('published'));
-    expect(await listNames(names.address)).toMatchObject([{ service: 'ocean', pid: accepts.pid }]);
-    const connects = job(3, 'connect', 'ocean');
-    for (const run of [accepts, connects]) {
-      const { code, stdout, stderr } = await run.done;
+  describe.skipIf(missing.missing).each(pmi)(`--pmi %s${missing.note}`, (transport) => {
+    it('connect ranks of one job', async () => {
+      const { code, stdout, stderr } = await run(wireupThere(4, transport, connect(), 'within'), {
+        deadline,
+      });
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(lines(stdout)).toContain('together: 5');
-    }
-    expect(await listNames(names.address)).toEqual([]);
-  });
+      expect(lines(stdout).sort()).toEqual(['1 received 2', '2 received 1', 'then it is gone']);
+    });
 
+    it('connect two launches with a NameServer', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'names-'));
+      onTestFinished(() => rmSync(folder, { recursive: true }));
+      await using names = await NameServer.listen({ address: join(folder, 'names') });
+      const job = (ranks: number, ...args: string[]): Run =>
+        new Run(
+          wireupThere(
+            ranks,
+            transport,
+            '--name-server',
+            names.address,
+            compile('names', mpich.mpicc),
+            ...args,
+          ),
+          { deadline },
+        );
+      const accepts = job(2, 'accept', 'ocean');
+      await accepts.until(({ stdout }) => stdout.includes('published'));
+      expect(await listNames(names.address)).toMatchObject([{ service: 'ocean', pid: accepts.pid }]);
+      const connects = job(3, 'connect', 'ocean');
+      for (const run of [accepts, connects]) {
+        const { code, stdout, stderr } = await run.done;
+        expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+        expect(lines(stdout)).toContain('together: 5');
+      }
+      expect(await listNames(names.address)).toEqual([]);
+    });
+  });
+});
+
+describe.skipIf(mpich.missing)(`names of wireup names serve${mpich.note}`, () => {
   it('connect two launches with wireup names serve', async () => {
     const names = new Run(wireup('names', 'serve'));
     await names.until(({ stdout }) => stdout.endsWith('\n'));

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { hostKinds, hostNeeds, SshHosts, type Hosts } from '../support/hosts';
-import { installed, needs } from '../support/installed';
+import { needs } from '../support/installed';
 import { long } from '../support/long';
 import { program } from '../support/programs';
-import { lines, run, Run, toolLines, wireup, type Result } from '../support/run';
+import { lines, Run, toolLines, wireup, type Result } from '../support/run';
 
 vi.setConfig({ testTimeout: 120_000 });
 /** In milliseconds. */
