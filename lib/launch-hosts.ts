@@ -1,7 +1,7 @@
 /** The hosts of a launch: checks the options that name them, and makes what the addon gets. */
-import { userInfo } from 'node:os';
+import { hostname, userInfo } from 'node:os';
 import { HostListError, parseHostList, type ListedHost } from './host-list';
-import { findUserConflict, placeOnHosts } from './host-placement';
+import { findUserConflict, placeOnHosts, type HostPlacement } from './host-placement';
 import type { JobSettings, Launcher, LaunchHost } from './launch-options';
 import {
   hostCommand,
@@ -178,6 +178,14 @@ function placeByNodes(
   return { nodes: nodes.map((node) => index.get(node)!), hosts: order.map((node) => hosts[node]!) };
 }
 
+/** Places a rank that runs on this host already, which need not be one of the hosts: it then takes none of their slots. */
+async function placeHere(kind: HostLauncher['kind'], listed: readonly ListedHost[]): Promise<HostPlacement> {
+  const { hosts } = placeOnHosts([{ ranks: 0, hosts: listed }]);
+  const own = await ownHosts(kind, hosts, 0);
+  const here = hosts.find(({ name }) => own.has(name)) ?? { name: hostname(), slots: 0 };
+  return { nodes: [0], hosts: [here, ...hosts.filter((host) => host !== here)] };
+}
+
 /**
  * @param sizes how many ranks each application has
  * @returns undefined if there is no option `hosts`
@@ -211,10 +219,14 @@ export async function planHosts(
       listed[userIndex]!.user,
     );
   const size = sizes.reduce((sum, ranks) => sum + ranks);
+  if (options.singleton !== undefined && options.nodes !== undefined)
+    throw optionError('nodes', 'nothing beside singleton', options.nodes);
   const { nodes, hosts } =
-    options.nodes === undefined
-      ? placeOnHosts(sizes.map((ranks) => ({ ranks, hosts: listed })))
-      : placeByNodes(checkNodes(options.nodes, size, listed), listed);
+    options.singleton !== undefined
+      ? await placeHere(launcher.kind, listed)
+      : options.nodes === undefined
+        ? placeOnHosts(sizes.map((ranks) => ({ ranks, hosts: listed })))
+        : placeByNodes(checkNodes(options.nodes, size, listed), listed);
   const pretendHosts = pretend && launcher.kind === 'fork';
   if (pretendHosts && hosts.some(({ name }) => Buffer.byteLength(name) > MAX_HOST_NAME))
     throw optionError(

@@ -141,3 +141,9 @@ export function placeRanks(
   }));
   return { ...placeOnHosts(placed, options.ppn), launcher, pretendHosts: launcher === 'fork' };
 }
+
+/** The settings for a program that runs already: the hosts are for the ranks that it spawns. */
+export function spawnHosts({ ofPrograms, launcher }: RunHosts): Pick<HostSettings, 'hosts' | 'launcher'> {
+  const hosts = ofPrograms.flat();
+  return hosts.length === 0 ? {} : { hosts, launcher };
+}

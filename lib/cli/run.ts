@@ -6,7 +6,7 @@ import type { NativeCaller } from '../native';
 import { launcherKinds } from '../launchers';
 import { softCount } from '../soft';
 import { transports } from '../transports';
-import { findHosts, placeRanks, ranksByDefault, type HostSettings } from './hosts';
+import { findHosts, placeRanks, ranksByDefault, spawnHosts, type HostSettings } from './hosts';
 import { JobSignals } from './job-signals';
 import {
   HelpWanted,
@@ -75,7 +75,7 @@ const loadHelp = (): typeof import('./run-help.js') =>
 async function run(start: Start): Promise<void> {
   const { words } = start;
   const caller = takeCaller(start);
-  if (words[0] === '-pmi_args') return runSingleton(words.slice(1), caller);
+  if (words[0] === '-pmi_args') return namingOptions(runOptions, () => runSingleton(words.slice(1), caller));
   // The agent takes a third of the start, and starts while the words are read. A command line without the word of a program
   // mostly asks for help.
   if (words.some((word) => !word.startsWith('-'))) prepareLaunch();
@@ -137,7 +137,8 @@ const writeResult = (file: string, result: JobResult, exitCode: number): string 
 
 /**
  * `mpiexec -pmi_args PORT INTERFACE KEY PID`: an MPI program that was started without a launcher runs this command when it
- * needs one. The program is the parent of this process, and both use the same standard streams and terminal.
+ * needs one. The program is the parent of this process, and both use the same standard streams and terminal. Only variables
+ * can name hosts and the name server.
  */
 async function runSingleton(words: readonly string[], caller: NativeCaller): Promise<void> {
   const [port, , , named] = words.map(Number);
@@ -150,14 +151,19 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
   }
   const signals = new JobSignals(signalNames(caller.ignoredSignals));
   const program = executableOf(pid!) ?? `process ${pid}`;
+  const { job: options, programs } = readRun(['singleton']);
+  const settings = settingsOf<JobSettings>(runOptions, options);
   const job = await launch({
     singleton: { port: port!, pid: pid! },
     program,
     ranks: 1,
     path: ownPath(),
     ...inheritance(caller),
+    ...settings,
+    ...spawnHosts(findHosts(options, programs, readText)),
   });
   void reportTrouble(job);
+  void reportLostNames(job, options.nameServer);
   signals.attach(job);
   const result = await job.result;
   sayFailure(result, false);

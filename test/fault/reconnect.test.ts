@@ -143,19 +143,31 @@ describe('a rank that reconnects', () => {
     expect((await server.done).code).toBe(0);
   });
 
-  it.skipIf(mpich.missing)(
-    `may run a second MPI program with --reconnect over TCP${mpich.note}`,
-    async () => {
-      const script = '"$0" && "$0"';
-      const result = await run(
-        wireup('run', '-n', '4', '--pmi', 'tcp', '--reconnect', 'sh', '-c', script, program('hello')),
-      );
-      expect(result).toMatchObject({ code: 0, stderr: '' });
-      expect(lines(result.stdout).sort()).toEqual(
-        [0, 0, 1, 1, 2, 2, 3, 3].map((rank) => `hello: rank ${rank} of 4 ok`),
-      );
-    },
-  );
+  it.skipIf(mpich.missing).each([
+    ['one host', []],
+    ['two pretended hosts', ['--map', 'block:2']],
+  ])(`may run a second MPI program with --reconnect over TCP, on %s${mpich.note}`, async (_, options) => {
+    const script = '"$0" && "$0"';
+    const result = await run(
+      wireup(
+        'run',
+        '-n',
+        '4',
+        ...options,
+        '--pmi',
+        'tcp',
+        '--reconnect',
+        'sh',
+        '-c',
+        script,
+        program('hello'),
+      ),
+    );
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(lines(result.stdout).sort()).toEqual(
+      [0, 0, 1, 1, 2, 2, 3, 3].map((rank) => `hello: rank ${rank} of 4 ok`),
+    );
+  });
 
   it.skipIf(mpich.missing).each(['fd', 'tcp', 'unix'] as const)(
     `without --reconnect, over %s, fails at its second MPI program with a line that gives the reason${mpich.note}`,

@@ -2,7 +2,7 @@
 // test/interop/build-mpich.sh builds.
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -144,6 +144,19 @@ describe.each(places)('MPI_Comm_spawn $title', (place) => {
         `wireup: rank 0 spawned group 1: 3 ranks of ${spawn()}, ${spawn()}${both}; info ignored: unheard_of`,
       );
       expect(toolLines(stderr)).toContain('wireup: spawned group 1 has ended');
+    });
+
+    it('runs children on all hosts, in turn, and MPI knows the names of these', async () => {
+      const { code, stdout, stderr } = await spawns(2, 'where', '4');
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      const names = hosts()?.names ?? [hostname(), hostname()];
+      expect(lines(stdout).sort()).toEqual(
+        [
+          ...[0, 1, 2, 3].map((rank) => `[1:${rank}] child on ${names[rank % 2]!}`),
+          '[0] 4 children answered 406',
+          '[0] where done',
+        ].sort(),
+      );
     });
 
     it('works for every rank in turn', async () => {
@@ -333,11 +346,9 @@ describe.skipIf(mpich.missing)(`a singleton that spawns${mpich.note}`, () => {
     mode: 0o755,
   });
   afterAll(() => rmSync(folder, { recursive: true }));
-  const runSingleton = (
-    what: string,
-    ...args: string[]
-  ): Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }> =>
-    run([spawn(), what, ...args], { deadline, environment: { PATH: `${folder}:${process.env['PATH']}` } });
+  const environment = { PATH: `${folder}:${process.env['PATH']}` };
+  const runSingleton = (what: string, ...args: string[]): Promise<Result> =>
+    run([spawn(), what, ...args], { deadline, environment });
 
   it('gets its children, which use its standard streams', async () => {
     expect(await runSingleton('one', '3')).toMatchObject({
@@ -348,6 +359,32 @@ describe.skipIf(mpich.missing)(`a singleton that spawns${mpich.note}`, () => {
     expect(await runSingleton('again', '5')).toMatchObject({ code: 0, stderr: '' });
     expect((await runSingleton('multiple')).stdout).toContain(
       'child of 3, appnum 1, argument second, in /\n',
+    );
+  });
+
+  const ssh = hostNeeds.ssh();
+  it.skipIf(ssh.missing)(`gets its children on the hosts that variables name${ssh.note}`, async () => {
+    await using hosts = await SshHosts.start(2);
+    const file = join(folder, 'hosts');
+    writeFileSync(file, 'n1:2\nn2\n');
+    const { code, stdout, stderr } = await run([spawn(), 'where', '4'], {
+      deadline,
+      exitTimeout,
+      environment: {
+        ...environment,
+        HYDRA_HOST_FILE: file,
+        HYDRA_LAUNCHER: 'ssh',
+        HYDRA_LAUNCHER_EXEC: hosts.launcher.words.join(' '),
+      },
+    });
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(lines(stdout).sort()).toEqual(
+      [
+        '4 children answered 406',
+        ...['n1', 'n1', 'n1', 'n2'].map((name) => `child on ${name}`),
+        'where done',
+      ].sort(),
     );
   });
 

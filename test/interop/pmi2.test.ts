@@ -40,7 +40,16 @@ describe.each(libraries)('$name', ({ missing, path }) => {
     expect(lines(result.stderr)).toEqual(toolLines(result.stderr));
   });
 
-  it('a spawn starts its programs', async () => {
+  it('every function works with 8 ranks on four pretended hosts', async () => {
+    const result = await run(wireup('run', '-n', '8', '--map', 'block:4', ...calls('calls')));
+    expect(result).toMatchObject({ code: 0, stdout: 'ok\n'.repeat(8) });
+    expect(reported(result.stderr, ' could not spawn: on node')).toBe(8);
+  });
+
+  it.each([
+    ['one host', []],
+    ['three pretended hosts', ['--launcher', 'fork', '--hosts', 'a,b,c']],
+  ])('a spawn starts its programs on %s', async (_, options) => {
     const folder = mkdtempSync(join(tmpdir(), 'pmi2-'));
     try {
       for (const name of ['one', 'two']) {
@@ -50,7 +59,7 @@ describe.each(libraries)('$name', ({ missing, path }) => {
           { mode: 0o755 },
         );
       }
-      const result = await run(wireup('run', '-l', ...calls('spawn')), {
+      const result = await run(wireup('run', '-n', '1', ...options, '-l', ...calls('spawn')), {
         environment: { PATH: `${folder}:${process.env['PATH']}` },
       });
       expect(result).toMatchObject({ code: 0, stderr: '' });

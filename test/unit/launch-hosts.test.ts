@@ -73,6 +73,23 @@ describe('launch()', () => {
     ]);
   });
 
+  test.each([
+    // It takes a slot of this host, if that is one of the hosts.
+    [['n1:2', 'localhost:3'], 'localhost', 3],
+    [['n1:2'], hostname(), 0],
+  ])('a program that runs already is on this host: %j', async (hosts, name, slots) => {
+    const options = { program: 'a.out', ranks: 1, singleton: { port: 1, pid: 1 }, launcher: 'ssh' } as const;
+    const { native, spawnHosts } = await planLaunch({ ...options, hosts });
+    expect(native).toMatchObject({ nodes: [0], nodeHosts: [0], nodeNames: [name] });
+    expect(spawnHosts).toEqual([
+      { name, slots, number: 0 },
+      { name: 'n1', slots: 2, number: 1 },
+    ]);
+    await expect(planLaunch({ ...options, hosts, nodes: [0] })).rejects.toMatchObject({
+      code: 'ERR_PMI_OPTION',
+    });
+  });
+
   test('slots, several programs, and indices', async () => {
     const apps = [
       { program: 'a', ranks: 1 },

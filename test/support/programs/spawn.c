@@ -3,6 +3,7 @@
 //
 //   spawn one N          rank 0's communicator spawns N children; a sum goes down and up; disconnect
 //   spawn merge N        the same, with both joined into one communicator for the sum
+//   spawn where N        the same as "one"; the children print MPI's name of their processor
 //   spawn multiple       two commands each with its own arguments and info
 //   spawn each           every rank in turn spawns two children by itself
 //   spawn again K [stay] K spawns of one child, one after the other, then waits forever
@@ -71,6 +72,12 @@ static int child(int argc, char** argv, MPI_Comm parent) {
     printf("child: %d of %d\n", one, size);
     MPI_Comm_free(&all);
   }
+  if (strcmp(what, "where") == 0) {
+    char name[MPI_MAX_PROCESSOR_NAME];
+    int length = 0;
+    MPI_Get_processor_name(name, &length);
+    printf("child on %s\n", name);
+  }
   if (strcmp(what, "args") == 0) {
     int size = 0;
     int* appnum = NULL;
@@ -114,8 +121,8 @@ int main(int argc, char** argv) {
   const int root = rank == 0 ? MPI_ROOT : MPI_PROC_NULL;
   MPI_Comm children = MPI_COMM_NULL;
 
-  if (strcmp(what, "one") == 0) {
-    char* args[] = {"child", NULL};
+  if (strcmp(what, "one") == 0 || strcmp(what, "where") == 0) {
+    char* args[] = {"child", (char*)what, NULL};
     children = spawn(args, count, MPI_COMM_WORLD);
     exchange_with_children(children, root, count);
     MPI_Comm_disconnect(&children);
