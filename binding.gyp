@@ -52,6 +52,14 @@
       "sources": ["<!@(<(sources_of) client exec glibc)"],
       "libraries": ["<(libpthread)"],
     },
+    # `wireup tap`.
+    {
+      "target_name": "wireup-tap",
+      "type": "executable",
+      "dependencies": ["core"],
+      "sources": ["<!@(<(sources_of) client tap glibc)"],
+      "libraries": ["<(libpthread)"],
+    },
     # The commands wireup and mpiexec.wireup. native/build.mjs copies it to the files that npm has linked.
     {
       "target_name": "wireup-start",

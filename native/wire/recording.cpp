@@ -139,6 +139,16 @@ bool is_usual(const CutMessage& message) {
 
 }  // namespace
 
+void append_header(std::string& out, const RecordingHeader& header) {
+  out += R"({"wireupTrace":1)";
+  append_member(out, "start", header.start);
+  append_member(out, "by", header.by);
+  if (!header.version.empty()) append_member(out, "version", header.version);
+  if (!header.host.empty()) append_member(out, "host", header.host);
+  if (header.size) append_member(out, "size", *header.size);
+  out += "}\n";
+}
+
 void append_record(std::string& out, RecordForm form, const RecordHead& head, Side side,
                    const CutMessage& message, bool masked) {
   const char letter = side == Side::client ? 'C' : 'S';

@@ -33,6 +33,16 @@ struct RecordedEvent {
   std::uint64_t count = 0;  // 0: none
 };
 
+// The first line of a recording as JSON lines. lib/trace/format.ts describes the members.
+struct RecordingHeader {
+  std::uint64_t start = 0;
+  std::string_view by;
+  std::string_view version = {};
+  std::string_view host = {};
+  std::optional<std::uint32_t> size = {};
+};
+void append_header(std::string& out, const RecordingHeader& header);
+
 // Appends one line. `masked`: secrets in the message have been replaced.
 void append_record(std::string& out, RecordForm form, const RecordHead& head, Side side,
                    const CutMessage& message, bool masked = false);

@@ -70,6 +70,7 @@ test('the prebuilt binaries need no newer glibc than Node does, and no C++ runti
     'wireup-bench-client',
     'wireup-exec',
     'wireup-start',
+    'wireup-tap',
     'wireup.node',
   ]);
   const text = execFileSync('readelf', ['--dynamic', '--wide', ...binaries], {

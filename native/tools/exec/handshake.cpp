@@ -29,7 +29,7 @@ using client::Failure;
 }  // namespace
 
 Identity handshake(const client::Connection& connection, const std::string& pmi_id,
-                   const client::Deadline& deadline) {
+                   const client::Deadline& deadline, const HandshakeObserver& observer) {
   engine::ClientOptions options;
   options.pmi_id = pmi_id;
   options.handshake_only = true;
@@ -43,9 +43,11 @@ Identity handshake(const client::Connection& connection, const std::string& pmi_
       if (const auto* ready = std::get_if<engine::Ready>(&event)) return {ready->info.rank, ready->info.size};
       if (const auto* failed = std::get_if<engine::Failed>(&event)) refused(*failed, connection.address);
     }
+    if (observer && !effects.send.empty()) observer(wire::Side::client, effects.send);
     talk.send(effects.send, deadline);
     effects.clear();
     const std::string_view bytes = talk.receive(deadline);
+    if (observer) observer(wire::Side::server, bytes);
     if (bytes.empty()) {
       session.eof(effects);
     } else {

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 
 #include "tools/client/connection.h"
 #include "tools/client/deadline.h"
+#include "wire/message_splitter.h"
 
 namespace wireup::exec {
 
@@ -15,9 +18,12 @@ struct Identity {
   std::uint32_t size;
 };
 
+// Sees the bytes of the handshake, which contain `pmi_id`.
+using HandshakeObserver = std::function<void(wire::Side, std::string_view)>;
+
 // Receives exactly the reply to initack. Everything after it is for the program. Throws Failure, whose text
 // never contains `pmi_id`.
 Identity handshake(const client::Connection& connection, const std::string& pmi_id,
-                   const client::Deadline& deadline);
+                   const client::Deadline& deadline, const HandshakeObserver& observer = {});
 
 }  // namespace wireup::exec

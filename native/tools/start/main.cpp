@@ -1,7 +1,8 @@
-// The installed wireup command. It records the state that Node changes at its start (os/caller.h), and
-// executes Node with cli.js. If its name is mpiexec.wireup, it passes this on. cli.js gets the caller's
-// environment, arguments and fds unchanged, except for one more argument with the recorded state, and for the
-// variables hidden from Node.
+// The installed wireup command. `wireup tap` executes wireup-tap, which must start without the delay of Node,
+// and inherit everything unchanged. Any other command is Node's. For these, this program records the state
+// that Node changes at its start (os/caller.h), and executes Node with cli.js. If its name is mpiexec.wireup,
+// it passes this on. cli.js gets the caller's environment, arguments and fds unchanged, except for one more
+// argument with the recorded state, and for the variables hidden from Node.
 #include <sys/auxv.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +34,17 @@ constexpr std::array<std::string_view, 1> kHidden{"NODE_EXTRA_CA_CERTS="};
 // One thread instead of V8's default of four is enough.
 constexpr const char* kNodeOption = "--v8-pool-size=1";
 
+#if defined(__aarch64__)
+#define WIREUP_PLATFORM "linux-arm64"
+#else
+#define WIREUP_PLATFORM "linux-x64"
+#endif
+
+// Where wireup-tap is, from dist; the last one if this program is in build/Release. lib/native.ts prefers
+// build/ too.
+constexpr std::array<const char*, 3> kTaps{"../build/Release/wireup-tap",
+                                           "../prebuilds/" WIREUP_PLATFORM "/wireup-tap", "wireup-tap"};
+
 // In the folder of this program; and if this program is in build/Release, in dist.
 constexpr std::array<const char*, 2> kTools{"cli.js", "../../dist/cli.js"};
 
@@ -43,12 +56,13 @@ std::string folder_of_self() {
   return std::string(self.substr(0, self.rfind('/') + 1));
 }
 
-std::string find_tool() {
+// Returns the first of the files that exists. Throws OsError.
+std::string find_in_own_folder(std::span<const char* const> files) {
   const std::string folder = folder_of_self();
-  for (const char* tool : kTools) {
-    if (std::string path = folder + tool; ::access(path.c_str(), R_OK) == 0) return path;
+  for (const char* file : files) {
+    if (std::string path = folder + file; ::access(path.c_str(), R_OK) == 0) return path;
   }
-  throw wireup::os::OsError(ENOENT, "open", folder + kTools.front());
+  throw wireup::os::OsError(ENOENT, "open", folder + files.front());
 }
 
 // The name of the link or file through which this program was called.
@@ -78,10 +92,15 @@ std::vector<char*> hide_from_node(std::vector<std::string>& hidden) {
 
 int main(int argc, char** argv) {
   try {
+    if (argc > 1 && std::string_view(argv[1]) == "tap" && own_name() == "wireup") {
+      const std::string tap = find_in_own_folder(kTaps);
+      ::execv(tap.c_str(), argv + 1);
+      throw wireup::os::OsError::last("execve", tap);
+    }
     wireup::runtime::CallerNotes notes{wireup::os::note_caller()};
     const std::vector<char*> environment = hide_from_node(notes.hidden);
     wireup::os::fill_standard_fds();
-    const std::string tool = find_tool();
+    const std::string tool = find_in_own_folder(kTools);
     const std::string started =
         "--started-as=" + std::string(own_name()) + ':' + std::to_string(wireup::runtime::leave_notes(notes));
     std::vector<const char*> words{"node", kNodeOption, tool.c_str(), started.c_str()};
