@@ -316,7 +316,7 @@ export interface Native {
 const addonName = 'wireup.node';
 
 /**
- * The folder of the compiled parts: the addon, wireup-agent, wireup-exec, libpmi. Parts that were compiled
+ * The folder of the compiled parts: the addon, wireup-agent, wireup-exec, wireup-tap, libpmi. Parts that were compiled
  * here take precedence over the prebuilt ones of the package. No install script is needed, and nothing is
  * written.
  */
@@ -330,6 +330,7 @@ const folder = findFolder();
 
 export const agentPath = join(folder, 'wireup-agent');
 export const execPath = join(folder, 'wireup-exec');
+export const tapPath = join(folder, 'wireup-tap');
 /** The programs of `wireup bench`: the floors, and the rank that it starts. */
 export const benchPath = join(folder, 'wireup-bench');
 export const benchClientPath = join(folder, 'wireup-bench-client');

@@ -7,8 +7,10 @@ import { addExchange } from './exchange';
 import { addLibpmiPath } from './libpmi-path';
 import { addNames } from './names';
 import { addPmi } from './pmi';
+import { addReplay } from './replay';
 import { addRun } from './run';
 import { addServe } from './serve';
+import { addTap } from './tap';
 import { helpStyle, usageError } from './commander-options';
 import { fail, print, sayUsage } from './report';
 import { takeCaller, type Start } from './start';
@@ -29,11 +31,13 @@ export function startCommand(start: Start): void {
     .configureOutput({ outputError: usageError, writeOut: print })
     .configureHelp(helpStyle);
   addRun(program, start);
+  addReplay(program, start);
   for (const add of [
     addExchange,
     addServe,
     addPmi,
     addNames,
+    addTap,
     addCheck,
     addBench,
     addLibpmiPath,
