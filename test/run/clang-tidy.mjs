@@ -14,6 +14,7 @@ const pieces = {
   core: ['wire', 'engine', 'os', 'runtime', 'client', 'agent', 'exec', 'libpmi', 'bench', 'bench_client'],
   libpmi2: ['libpmi2'],
   start: ['start'],
+  tap: ['tap'],
   addon: ['addon'],
 };
 /** Layers that are not read: glibc defines functions of the C library, in its way. */

@@ -49,12 +49,21 @@ test('values are replaced whole, and all other bytes stay', () => {
   expect(replace('1', 'cmd=put  kvsname=old key=kvsname value=old')).toBe(
     'cmd=put  kvsname=new key=kvsname value=old',
   );
-  expect(replace('1', 'cmd=put xkvsname=old kvsname=older')).toBe('cmd=put xkvsname=old kvsname=older');
+  expect(replace('1', 'cmd=put other-kvsname=old kvsname=older')).toBe(
+    'cmd=put other-kvsname=old kvsname=older',
+  );
   expect(replace('2', 'cmd=x;kvsname=old;value=a b;')).toBe('cmd=x;kvsname=new;value=a b;');
 });
 
-const say = (dir: Direction, text: string, wire: Wire = '1', more: object = {}): TraceRecord =>
-  ({ t: 0, group: 0, rank: 0, dir, wire, text, ...more }) as TraceRecord;
+const say = (dir: Direction, text: string, wire: Wire = '1', more: object = {}): TraceRecord => ({
+  t: 0,
+  group: 0,
+  rank: 0,
+  dir,
+  wire,
+  text,
+  ...more,
+});
 
 /** Replays against a server that reacts to each piece that it gets. Returns the findings and what the server got. */
 async function play(
