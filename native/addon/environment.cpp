@@ -5,8 +5,9 @@
 namespace wireup::addon {
 namespace {
 
-// In one turn of the event loop. They take some milliseconds; signals, timers and sockets need their turn.
-constexpr std::size_t kMostNotices = 1024;
+// In one turn of the event loop. They take about a millisecond; signals, timers and sockets need their turn.
+// An agent sends up to 256 events at once.
+constexpr std::size_t kMostNotices = 128;
 
 }  // namespace
 
