@@ -3,9 +3,13 @@ import { Argument, Option, type Command } from 'commander';
 import { versions } from '../conformance/rule';
 import { rulesFor } from '../conformance/rules';
 import { addOptions } from './commander-options';
-import { InvalidValue, seconds, type OptionTable, type Values } from './option';
+import { InvalidValue, seconds, wholeNumber, type OptionTable, type Values } from './option';
+import { transportNames } from '../transports';
 
 const group = 'Options:';
+
+/** Each is a process of this machine. */
+const MAX_CLIENT_RANKS = 1024;
 
 /** One hour, for a launcher that waits for its nodes. */
 const MAX_TIMEOUT = 3_600_000;
@@ -54,6 +58,35 @@ const serverOptions = {
   ...outputOptions,
 } as const satisfies OptionTable;
 
+const clientOptions = {
+  ranks: {
+    short: 'n',
+    value: '<N>',
+    read: wholeNumber(1, MAX_CLIENT_RANKS),
+    default: 2,
+    help: 'how many ranks the program has',
+    group,
+  },
+  pmi: {
+    value: '<transport>',
+    choices: transportNames,
+    default: 'fd',
+    help: 'how the ranks reach the server',
+    group,
+  },
+  timeout: {
+    value: '<seconds>',
+    read: seconds(0.001, MAX_TIMEOUT),
+    default: 30_000,
+    defaultText: '30',
+    help: 'how long the program may run with one server',
+    group,
+  },
+  ...outputOptions,
+} as const satisfies OptionTable;
+
+export type ClientValues = Values<typeof clientOptions>;
+
 export type ServerValues = Values<typeof serverOptions> & {
   /** The folder of the process that has started the launcher, for lib/conformance/server/journal.ts. */
   readonly journal?: string;
@@ -76,7 +109,30 @@ export function addCheck(program: Command): void {
       const { checkServer } = require('./check/run') as typeof import('./check/run.js');
       return checkServer(launcher, options);
     });
+  addOptions(check.command('client'), clientOptions)
+    .description('check a PMI client: run its program with servers of every allowed manner')
+    .addArgument(new Argument('<program...>', 'after --: the program, with its arguments'))
+    .addHelpText('after', CLIENT_HELP)
+    .action((program: string[], options: ClientValues) => {
+      const { checkProgram } = require('./check/run') as typeof import('./check/run.js');
+      return checkProgram(program, options);
+    });
 }
+
+const CLIENT_HELP = `
+wireup starts the program several times, as the ranks of a server of its own: one that does what the documents say, and
+then servers that order or divide their replies in other ways that the documents allow, have small limits, or refuse a
+put. It judges what the program sends, and whether it ends with code 0. What the program prints is not shown.
+
+docs/conformance.md lists the rules.
+
+Exit codes:
+  0  no MUST is broken
+  1  a MUST is broken, or the checks could not run
+  2  wrong use
+
+Example:
+  wireup check client -n 2 -- ./a.out`;
 
 const HELP = `
 Every rank of a job must run it. Rank 0 prints the report. With a launcher after --, wireup starts the launcher with these

@@ -1,5 +1,6 @@
 /** The table of all rules. `docs/conformance.md` is made of it. */
 import type { Rule, RuleTheme, Side } from './rule';
+import { client1, client2, clientPort, clientReads1, clientRun } from './rules/clients';
 import { environment } from './rules/environment';
 import { barrier, end, framing, information, init, kvs, names, spawn } from './rules/pmi1';
 import { pmi12 } from './rules/pmi12';
@@ -21,6 +22,11 @@ export const themes: readonly RuleTheme[] = [
   start2,
   kvs2,
   attributes2,
+  clientRun,
+  clientPort,
+  client1,
+  clientReads1,
+  client2,
 ];
 
 /** The rules that bind one side, in the order of the table. */

@@ -55,3 +55,9 @@ export const knownServers = {
     notOffered: ['P1-MESSAGE-7', 'P1-PUT-4', 'P1-PUT-6', 'P1-GET-4'],
   },
 } as const satisfies Record<string, KnownPeer>;
+
+export const knownClients = {
+  wireup: { name: '`PmiClient`, `libpmi.so.0`, `libpmi2.so.0`', failed: [], notOffered: [] },
+  mpich: { name: 'MPICH 4.0.2, ch4 and ch3', failed: ['C1-READ-5', 'C1-READ-9'], notOffered: [] },
+  slurm: { name: "Slurm 22.05's `libpmi2.so.0`", failed: [], notOffered: [] },
+} as const satisfies Record<string, KnownPeer>;

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 
 import { documents } from '../../lib/conformance/rule';
 import { isRule, themes } from '../../lib/conformance/rules';
-import { knownServers, type KnownPeer } from '../support/conformance';
+import { knownClients, knownServers, type KnownPeer } from '../support/conformance';
 
 const file = join(__dirname, '../../docs/conformance.md');
 
@@ -50,6 +50,7 @@ function page(): string {
   const parts: Record<string, string> = {
     rules: rulesTable(),
     servers: peersTable(Object.values(knownServers)),
+    clients: peersTable(Object.values(knownClients)),
   };
   return Object.entries(parts).reduce(
     (text, [name, content]) => {
@@ -72,6 +73,7 @@ test('each rule has an id of its own and is one sentence', () => {
 });
 
 test('the known deviations of peers name rules', () => {
-  const named = Object.values(knownServers).flatMap(({ failed, notOffered }) => [...failed, ...notOffered]);
+  const peers: KnownPeer[] = [...Object.values(knownServers), ...Object.values(knownClients)];
+  const named = peers.flatMap(({ failed, notOffered }) => [...failed, ...notOffered]);
   expect(named.filter((id) => !isRule(id))).toEqual([]);
 });

@@ -1,11 +1,12 @@
 /** The action of `wireup check`. */
 import { join } from 'node:path';
+import { checkClient } from '../../conformance/client/check-client';
 import { breaksMust, type Finding } from '../../conformance/finding';
 import { format, type Format } from '../../conformance/report';
 import { checkAsRank, NoServer, type RankObserver } from '../../conformance/server/check-rank';
 import { Journal } from '../../conformance/server/journal';
 import { checkLaunched } from '../../conformance/server/launched';
-import type { ServerValues } from '../check';
+import type { ClientValues, ServerValues } from '../check';
 import { print, sayUsage } from '../report';
 
 function formatOf({ tap, json }: { tap: boolean; json: boolean }): Format {
@@ -56,6 +57,8 @@ export async function checkServer(launcher: readonly string[], options: ServerVa
       skipped: skip.split(','),
       observer: journal ?? unobserved,
     });
+    // The other ranks may wait for this one, so the launcher should end them.
+    if (report.lostBy !== undefined) process.exitCode = 1;
     if (journal !== undefined) return journal.end(report);
     if (report.rank !== 0) return;
     const { transport, size, findings } = report;
@@ -74,3 +77,11 @@ const unobserved: RankObserver = {
   onLine: () => undefined,
   onFinding: () => undefined,
 };
+
+export async function checkProgram(program: readonly string[], options: ClientValues): Promise<void> {
+  const { ranks: size, pmi: transport, timeout } = options;
+  const { version, findings } = await checkClient({ program, size, transport, timeout });
+  const speaks = version === undefined ? '' : `, PMI-${version}`;
+  const subject = `Client ${program.join(' ')}${speaks} over ${transports[transport === 'fd' ? 'fd' : 'port']}, ${ranks(size)}`;
+  finish(subject, findings, options);
+}

@@ -14,7 +14,7 @@ import { checkEnvironment, checkPort, checkRefusals, type Place } from './probes
 import { probePmi1, probeDestructive } from './probes-1';
 import { probePmi12 } from './probes-12';
 import { probePmi2 } from './probes-2';
-import { openConnection, readRoute } from './raw-connection';
+import { openConnection, readRoute, type RawConnection } from './raw-connection';
 import { LineSession } from './session';
 
 export interface RankOptions {
@@ -61,9 +61,10 @@ export async function checkAsRank(options: RankOptions): Promise<RankReport> {
   const findings = new Findings(transcript, observer, options.skipped);
   let place: Place = { rank: Number(process.env.PMI_RANK ?? 0), size: Number(process.env.PMI_SIZE ?? 1) };
   if (route.kind === 'fd') observer.onPlace(place);
+  let connection: RawConnection | undefined;
   try {
     await checkEnvironment(findings, route);
-    const connection = await openConnection(route, transcript);
+    connection = await openConnection(route, transcript);
     const session = new LineSession(connection, transcript, options.timeout);
     if (route.kind === 'port' && options.version !== '2') {
       const found = await checkPort(findings, session, route);
@@ -81,11 +82,12 @@ export async function checkAsRank(options: RankOptions): Promise<RankReport> {
         await probeDestructive(findings, session, kvsname, options.destructive);
     }
     if (options.version === '1.1') await finish(findings, session, options);
-    connection.close();
   } catch (error) {
     if (!(error instanceof NoReply || error instanceof NotTried || error instanceof Violation)) throw error;
     // The rules that need what has failed are reported as not tried.
     findings.add({ rule: START, status: 'not-tried', reason: error.message });
+  } finally {
+    connection?.close();
   }
   return {
     ...place,

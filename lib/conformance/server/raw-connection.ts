@@ -1,7 +1,12 @@
 /** A connection to a PMI server that sends and receives bytes. It neither repairs nor refuses anything. */
 import { connect, Socket } from 'node:net';
+import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
 import { Malformed, FRAME_LENGTH, readFrameLength } from '../wire';
 import { NoReply, type Transcript } from '../finding';
+
+/** How many bytes of a slow request have a pause after them, and how long it is in milliseconds. */
+const APART = 4;
+const APART_MS = 10;
 
 export class RawConnection {
   readonly #socket: Socket;
@@ -43,12 +48,12 @@ export class RawConnection {
     if (this.#ended === undefined) this.#socket.write(bytes, 'latin1');
   }
 
-  /** Writes each byte alone. Each arrives before the next one is sent, if the peer is not busy. */
+  /** Writes each byte alone. The server reads the first ones alone, if it is not busy. */
   async writeSlowly(bytes: string): Promise<void> {
-    for (const byte of bytes) {
+    for (const [i, byte] of Array.from(bytes).entries()) {
       if (this.#ended !== undefined) return;
-      await new Promise<void>((resolve) => this.#socket.write(byte, 'latin1', () => resolve()));
-      await new Promise((resolve) => setImmediate(resolve));
+      this.#socket.write(byte, 'latin1');
+      await (i < APART ? delay(APART_MS) : immediate());
     }
   }
 
