@@ -92,7 +92,7 @@ std::vector<char*> hide_from_node(std::vector<std::string>& hidden) {
 
 int main(int argc, char** argv) {
   try {
-    if (argc > 1 && std::string_view(argv[1]) == "tap" && own_name() == "wireup") {
+    if (argc > 1 && std::string_view(argv[1]) == "tap" && !own_name().starts_with("mpiexec")) {
       const std::string tap = find_in_own_folder(kTaps);
       ::execv(tap.c_str(), argv + 1);
       throw wireup::os::OsError::last("execve", tap);
