@@ -16,7 +16,7 @@ bool is_repeatable(const Event& event) {
     case EventType::finalized:
     case EventType::aborted:
     case EventType::stuck:
-      return false;
+      return event.again;
   }
   return false;
 }

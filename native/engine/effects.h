@@ -73,6 +73,8 @@ struct Event {
   std::int32_t rank = -1;
   std::int32_t exit_code = 0;
   bool lost = false;
+  // Of `finalized`, `aborted` and `stuck` the engine leaves it false. The launcher of a job over hosts sets
+  // it for all but the first of a rank.
   bool again = false;
   bool in_barrier = false;
   std::uint64_t barrier = 0;

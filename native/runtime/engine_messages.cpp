@@ -5,10 +5,17 @@
 #include <stdexcept>
 #include <utility>
 
+#include "wire/limits.h"
+#include "wire/printable.h"
+
 namespace wireup::runtime {
 namespace {
 
 namespace agent = wire::agent;
+
+// Bytes of the texts of an event: more than the engine puts into them. The message of an abort is the rank's.
+constexpr std::size_t kMaxEventText = 4 << 10;
+constexpr std::size_t kMaxAbortMessage = 64 << 10;
 
 // The rank of an event that is not about a rank.
 constexpr std::int32_t kNoRank = -1;
@@ -46,9 +53,9 @@ std::optional<engine::Peer> peer_from_message(agent::Peer peer) {
   result.transport = static_cast<wire::Transport>(peer.transport);
   if (peer.uid >= 0) result.uid = static_cast<std::uint32_t>(peer.uid);
   if (peer.pid != 0) result.pid = peer.pid;
-  result.address = std::move(peer.address);
-  result.host = std::move(peer.host);
-  result.unknown = std::move(peer.unknown);
+  result.address = wire::cut(peer.address, kMaxEventText);
+  result.host = wire::cut(peer.host, kMaxEventText);
+  result.unknown = wire::cut(peer.unknown, kMaxEventText);
   return result;
 }
 
@@ -79,17 +86,19 @@ std::optional<engine::Event> from_message(agent::EventRecord record, std::uint32
   if (!no_rank && (record.rank < 0 || static_cast<std::uint32_t>(record.rank) >= size)) return std::nullopt;
   auto peer = peer_from_message(std::move(record.peer));
   if (!peer) return std::nullopt;
-  return engine::Event{.type = type,
-                       .rank = record.rank,
-                       .exit_code = record.exit_code,
-                       .lost = record.lost,
-                       .again = record.again,
-                       .in_barrier = record.in_barrier,
-                       .barrier = record.barrier,
-                       .version = record.version,
-                       .subversion = record.subversion,
-                       .message = std::move(record.message),
-                       .peer = *std::move(peer)};
+  const bool aborted = type == engine::EventType::aborted;
+  return engine::Event{
+      .type = type,
+      .rank = record.rank,
+      .exit_code = record.exit_code,
+      .lost = record.lost,
+      .again = record.again,
+      .in_barrier = record.in_barrier,
+      .barrier = record.barrier,
+      .version = record.version,
+      .subversion = record.subversion,
+      .message = std::string(wire::cut(record.message, aborted ? kMaxAbortMessage : kMaxEventText)),
+      .peer = *std::move(peer)};
 }
 
 agent::SpawnQuery to_message(std::uint32_t group, engine::SpawnQuery query) {
@@ -148,6 +157,8 @@ agent::NameQuery to_message(std::uint32_t group, engine::NameQuery query) {
 std::optional<engine::NameQuery> from_message(agent::NameQuery query, std::uint32_t size) {
   if (query.rank >= size || query.operation > static_cast<std::uint8_t>(engine::NameOperation::lookup))
     return std::nullopt;
+  // What a rank sends is one frame at most.
+  if (query.service.size() > wire::kMaxFrame || query.port.size() > wire::kMaxFrame) return std::nullopt;
   return engine::NameQuery{.id = query.query,
                            .rank = query.rank,
                            .request = {.operation = static_cast<engine::NameOperation>(query.operation),

@@ -185,9 +185,10 @@ void LaunchDriver::spawn(std::uint32_t number, SpawnOptions options) {
 void LaunchDriver::answer_spawn(engine::QueryId query, engine::SpawnAnswer answer) {
   const auto asker = askers_.find(query);
   if (asker == askers_.end()) return;
-  const auto [host, group, number] = asker->second;
+  const auto [host, number, rank, asked] = asker->second;
   askers_.erase(asker);
-  hosts_.send(host, to_message(group, number, std::move(answer)));
+  if (LaunchedGroup* group = find_group(number)) group->answered_query(rank);
+  hosts_.send(host, to_message(number, asked, std::move(answer)));
 }
 
 // Why the group could not be started. With several hosts it names the one that failed.

@@ -92,6 +92,7 @@ class LaunchDriver final : AgentObserver {
   struct Asker {
     std::uint32_t host;
     std::uint32_t group;
+    std::uint32_t rank;
     engine::QueryId query;
   };
 
@@ -132,7 +133,11 @@ class LaunchDriver final : AgentObserver {
   void handle(std::uint32_t host, const wire::agent::OutputLost& lost);
   void handle(std::uint32_t host, const wire::agent::Printed& printed);
   void handle(std::uint32_t host, const wire::agent::Done& done);
-  void on_event(LaunchedGroup& group, const engine::Event& event);
+  void on_event(LaunchedGroup& group, engine::Event& event);
+  // The agent of the host has sent `what`, which a correct one never does: the host is lost. The agent of the
+  // own host is a part of this program, so its message is only ignored.
+  void distrust(std::uint32_t host, const std::string& what);
+  void lose_host(std::uint32_t host, const std::string& message);
   void report_ready();
   void refuse(const wire::agent::GroupFailed& failed);
 

@@ -1,5 +1,6 @@
-// How LaunchDriver handles the messages of agents. An agent of another host is not trusted to be correct: a
-// report about a rank, group or query that it cannot know of is ignored.
+// How LaunchDriver handles the messages of agents. An agent of another host is not trusted to be correct: if
+// a message is impossible after those before it, the host is lost. So an agent cannot make the launcher queue
+// more than a correct one. Late messages about a process group that is forgotten are ignored.
 #include <algorithm>
 #include <cerrno>
 #include <exception>
@@ -9,10 +10,25 @@
 #include "os/error.h"
 #include "runtime/engine_messages.h"
 #include "runtime/launch_driver.h"
+#include "wire/printable.h"
 
 namespace wireup::runtime {
 
 namespace agent = wire::agent;
+
+namespace {
+
+// Bytes of a text about output: more than the path of a file.
+constexpr std::size_t kMaxSubject = 8 << 10;
+
+// More than the CPUs of any host.
+constexpr std::size_t kMaxCpus = 1 << 16;
+
+constexpr const char* kForeignTask = "a report on a rank that it does not have";
+constexpr const char* kForeignQuery = "an invalid query, or one of a rank that it does not have";
+constexpr const char* kTooManyQueries = "more queries than a rank can have";
+
+}  // namespace
 
 void LaunchDriver::on_agent_message(std::uint32_t host, agent::Message& message) {
   if (!hosts_.is_there(host)) return;
@@ -25,7 +41,7 @@ void LaunchDriver::on_agent_message(std::uint32_t host, agent::Message& message)
 }
 
 void LaunchDriver::handle(std::uint32_t host, const agent::Ready& ready) {
-  if (!hosts_.ready(host, ready)) return;
+  if (!hosts_.ready(host, ready)) return distrust(host, "an unexpected ready");
   if (host == agent::kOwnHost) {
     agent_host_ = ready.host;
     return report_ready();
@@ -41,20 +57,30 @@ void LaunchDriver::report_ready() {
 }
 
 void LaunchDriver::handle(std::uint32_t, const agent::HostLost& lost) {
-  if (!hosts_.lose(lost.host)) return;
-  status_queries_.lose(lost.host);
-  std::erase_if(askers_, [&](const auto& entry) { return entry.second.host == lost.host; });
-  const std::string message = lost.was_ready ? lost.message : "could not be started: " + lost.message;
-  sink_.notify(handle_, HostLost{lost.host, hosts_.name(lost.host), message, first().ranks_on(lost.host)});
+  lose_host(lost.host, lost.was_ready ? lost.message : "could not be started: " + lost.message);
+}
+
+void LaunchDriver::distrust(std::uint32_t host, const std::string& what) {
+  if (host == agent::kOwnHost) return;
+  const std::string message = "its agent sent " + what;
+  hosts_.send(host, agent::DropHost{message});
+  lose_host(host, message);
+}
+
+void LaunchDriver::lose_host(std::uint32_t host, const std::string& message) {
+  if (!hosts_.lose(host)) return;
+  status_queries_.lose(host);
+  std::erase_if(askers_, [&](const auto& entry) { return entry.second.host == host; });
+  sink_.notify(handle_, HostLost{host, hosts_.name(host), message, first().ranks_on(host)});
   for (const auto& [task, group] : groups_) {
-    if (group->hosts().contains(lost.host)) group->host_lost(lost.host, message);
+    if (group->hosts().contains(host)) group->host_lost(host, message);
   }
 }
 
 void LaunchDriver::handle(std::uint32_t host, const agent::GroupReady& ready) {
   LaunchedGroup* group = find_group(ready.group);
   if (group == nullptr) return;
-  group->server_ready(host);
+  if (!group->server_ready(host)) return distrust(host, "a second PMI server of a process group");
   if (host != agent::kOwnHost || ready.group != 0) return;
   server_ready_ = true;
   report_ready();
@@ -62,7 +88,8 @@ void LaunchDriver::handle(std::uint32_t host, const agent::GroupReady& ready) {
 
 void LaunchDriver::handle(std::uint32_t host, const agent::GroupFailed& failed) {
   LaunchedGroup* group = find_group(failed.group);
-  if (group == nullptr || !group->hosts().contains(host)) return;
+  if (group == nullptr) return;
+  if (!group->waits_for(host)) return distrust(host, "an unexpected failure of a process group");
   if (host == agent::kOwnHost && failed.group == 0) return refuse(failed);
   const std::string why = failed.syscall.empty()
                               ? failed.subject
@@ -95,15 +122,18 @@ LaunchedGroup* LaunchDriver::group_of(std::uint32_t host, std::uint32_t task) {
 
 void LaunchDriver::handle(std::uint32_t host, agent::Started& started) {
   LaunchedGroup* group = group_of(host, started.task);
-  if (group == nullptr || started.pid <= 0) return;
+  if (group == nullptr) return distrust(host, kForeignTask);
   const std::uint32_t rank = started.task - group->first_task();
-  if (!group->started(rank, started.pid)) return;
+  if (started.pid <= 0 || started.cpus.size() > kMaxCpus || !group->started(rank, started.pid))
+    return distrust(host, "an impossible start of a rank");
   sink_.notify(handle_, RankStarted{rank, started.pid, std::move(started.cpus)}, group->number());
 }
 
 void LaunchDriver::handle(std::uint32_t host, const agent::StartFailed& failed) {
   LaunchedGroup* group = group_of(host, failed.task);
-  if (group == nullptr) return;
+  if (group == nullptr) return distrust(host, kForeignTask);
+  if (group->is_answered(failed.task - group->first_task()))
+    return distrust(host, "a failed start of a rank that it has reported before");
   const os::OsError error(failed.error, failed.syscall, failed.subject);
   group->start_failed(failed.task - group->first_task(), failed.error, error.what(),
                       failed.syscall == "execve");
@@ -111,8 +141,9 @@ void LaunchDriver::handle(std::uint32_t host, const agent::StartFailed& failed) 
 
 void LaunchDriver::handle(std::uint32_t host, const agent::Exited& exited) {
   LaunchedGroup* group = group_of(host, exited.task);
-  if (group == nullptr) return;
+  if (group == nullptr) return distrust(host, kForeignTask);
   const std::uint32_t rank = exited.task - group->first_task();
+  if (!group->runs(rank)) return distrust(host, "the exit of a rank that does not run");
   engine::RankOutcome how;
   how.signaled = exited.signaled;
   how.value = exited.value;
@@ -124,18 +155,19 @@ void LaunchDriver::handle(std::uint32_t host, const agent::Exited& exited) {
 void LaunchDriver::handle(std::uint32_t host, agent::Events& events) {
   LaunchedGroup* group = find_group(events.group);
   if (group == nullptr) return;
+  if (!group->hosts().contains(host)) return distrust(host, kForeignTask);
   for (agent::EventRecord& record : events.events) {
-    const auto event = from_message(std::move(record), group->size());
-    if (!event) continue;
-    if (event->rank >= 0 && group->host_of(static_cast<std::uint32_t>(event->rank)) != host) {
-      // Of a rank elsewhere a host can only report that its own ranks wait for it.
-      if (event->type != engine::EventType::stuck) continue;
-    }
+    auto event = from_message(std::move(record), group->size());
+    if (!event) return distrust(host, "an invalid event");
+    // Of a rank elsewhere a host can only report that its own ranks wait for it.
+    const bool foreign = event->rank >= 0 && group->host_of(static_cast<std::uint32_t>(event->rank)) != host;
+    if (foreign && event->type != engine::EventType::stuck) return distrust(host, kForeignTask);
+    if (!group->admit(*event)) return distrust(host, "an event that cannot follow those before it");
     on_event(*group, *event);
   }
 }
 
-void LaunchDriver::on_event(LaunchedGroup& group, const engine::Event& event) {
+void LaunchDriver::on_event(LaunchedGroup& group, engine::Event& event) {
   // Ranks of a group that could not be started are killed while they connect: these are not refusals.
   if (group.stillborn && event.type == engine::EventType::rejected) return;
   if (group.on_event(event)) sink_.tell(handle_, event, group.number());
@@ -145,8 +177,8 @@ void LaunchDriver::on_event(LaunchedGroup& group, const engine::Event& event) {
   }
 }
 
-void LaunchDriver::handle(std::uint32_t, const agent::EventsMissed& missed) {
-  if (missed.type >= engine::kEventTypes) return;
+void LaunchDriver::handle(std::uint32_t host, const agent::EventsMissed& missed) {
+  if (missed.type >= engine::kEventTypes) return distrust(host, "an unknown type of events");
   sink_.notify(handle_, EventsMissed{static_cast<engine::EventType>(missed.type), missed.count});
 }
 
@@ -154,8 +186,9 @@ void LaunchDriver::handle(std::uint32_t host, agent::SpawnQuery& query) {
   LaunchedGroup* group = find_group(query.group);
   if (group == nullptr) return;
   auto asked = from_message(std::move(query), group->size());
-  if (!asked || group->host_of(asked->rank) != host) return;
-  askers_.emplace(++last_query_, Asker{host, group->number(), asked->id});
+  if (!asked || group->host_of(asked->rank) != host) return distrust(host, kForeignQuery);
+  if (!group->add_query(asked->rank)) return distrust(host, kTooManyQueries);
+  askers_.emplace(++last_query_, Asker{host, group->number(), asked->rank, asked->id});
   asked->id = last_query_;
   sink_.notify(handle_, *std::move(asked), group->number());
 }
@@ -164,8 +197,11 @@ void LaunchDriver::handle(std::uint32_t host, agent::NameQuery& query) {
   LaunchedGroup* group = find_group(query.group);
   if (group == nullptr) return;
   auto asked = from_message(std::move(query), group->size());
-  if (!asked || group->host_of(asked->rank) != host) return;
-  const auto answer = [this, host, number = group->number(), id = asked->id](engine::NameAnswer found) {
+  if (!asked || group->host_of(asked->rank) != host) return distrust(host, kForeignQuery);
+  if (!group->add_query(asked->rank)) return distrust(host, kTooManyQueries);
+  const auto answer = [this, host, number = group->number(), rank = asked->rank,
+                       id = asked->id](engine::NameAnswer found) {
+    if (LaunchedGroup* asker = find_group(number)) asker->answered_query(rank);
     hosts_.send(host, to_message(number, id, std::move(found)));
   };
   if (name_client_ == nullptr) return answer(names_.execute(group->name_owner(), asked->request));
@@ -177,19 +213,26 @@ void LaunchDriver::handle(std::uint32_t host, agent::NameQuery& query) {
 
 void LaunchDriver::handle(std::uint32_t host, const agent::BarrierQuery& query) {
   LaunchedGroup* group = find_group(query.group);
-  if (group == nullptr || query.rank >= group->size() || group->host_of(query.rank) != host) return;
-  group->on_barrier_query(query);
+  if (group == nullptr) return;
+  if (query.rank >= group->size() || group->host_of(query.rank) != host) return distrust(host, kForeignQuery);
+  if (!group->on_barrier_query(query)) distrust(host, kTooManyQueries);
 }
 
 void LaunchDriver::handle(std::uint32_t host, agent::StatusReply& reply) {
   status_queries_.reply(host, std::move(reply));
 }
 
-void LaunchDriver::handle(std::uint32_t, const agent::OutputLost& lost) {
-  first().outcome().output_lost(lost.error, lost.subject);
+void LaunchDriver::handle(std::uint32_t host, const agent::OutputLost& lost) {
+  std::string subject(wire::cut(lost.subject, kMaxSubject));
+  if (host != agent::kOwnHost) subject += " on " + hosts_.name(host);
+  first().outcome().output_lost(lost.error, std::move(subject));
 }
 
-void LaunchDriver::handle(std::uint32_t, const agent::Printed&) { sink_.notify(handle_, RanksPrinted{}); }
+// Only the own host's agent has the terminal.
+void LaunchDriver::handle(std::uint32_t host, const agent::Printed&) {
+  if (host != agent::kOwnHost) return distrust(host, "a report on a terminal that it does not have");
+  sink_.notify(handle_, RanksPrinted{});
+}
 
 // The agent of the own host is done when all others are.
 void LaunchDriver::handle(std::uint32_t host, const agent::Done&) {

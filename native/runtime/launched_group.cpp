@@ -4,10 +4,14 @@
 #include <chrono>
 #include <stdexcept>
 
+#include "engine/limits.h"
 #include "runtime/engine_messages.h"
 
 namespace wireup::runtime {
 namespace {
+
+// No job completes so many.
+constexpr std::uint64_t kMaxBarrier = std::uint64_t{1} << 62;
 
 GroupOptions completed(GroupOptions options, std::uint32_t number, std::uint32_t first_task,
                        std::uint32_t hosts) {
@@ -98,6 +102,40 @@ void LaunchedGroup::host_lost(std::uint32_t host, const std::string& message) {
 
 std::optional<std::uint64_t> LaunchedGroup::barrier_of(const engine::Event& event) const {
   return event.in_barrier ? std::optional(event.barrier) : std::nullopt;
+}
+
+// What is dropped while the launcher is slow (see is_repeatable()) may be missing, so only events of which a
+// rank has one are counted.
+bool LaunchedGroup::admit(engine::Event& event) {
+  using enum engine::EventType;
+  if (event.type == barrier) return event.barrier < kMaxBarrier;
+  if (engine::is_repeatable(event)) return true;
+  auto& seen = ranks_[static_cast<std::uint32_t>(event.rank)].seen;
+  const auto type = static_cast<std::size_t>(event.type);
+  constexpr std::size_t kLoss = engine::kEventTypes;
+  const bool reconnect = options_.group.reconnect;
+  if (event.type == disconnected && event.lost) {
+    // The rank cannot connect again.
+    if (reconnect || seen[kLoss]) return false;
+    seen.set(kLoss);
+    if (event.again) return true;
+  }
+  const bool repeated = seen[type];
+  seen.set(type);
+  // Under `reconnect` a rank may finalize several times. An abort can come of each connection, and the ranks
+  // can be stuck again after one has connected.
+  const bool may_repeat =
+      event.type == aborted || event.type == stuck || (event.type == finalized && reconnect);
+  if (!repeated || !may_repeat) return !repeated;
+  event.again = true;
+  return true;
+}
+
+bool LaunchedGroup::add_query(std::uint32_t rank) {
+  std::uint32_t& queries = ranks_[rank].queries;
+  if (queries >= engine::kMaxDeferred) return false;
+  ++queries;
+  return true;
 }
 
 bool LaunchedGroup::on_event(const engine::Event& event) {
@@ -196,8 +234,10 @@ void LaunchedGroup::send_depart(std::uint32_t host, std::uint32_t rank, bool bac
   messages_.emplace_back(host, wire::agent::Depart{.group = number(), .ranks = {rank}, .back = back});
 }
 
-void LaunchedGroup::on_barrier_query(const wire::agent::BarrierQuery& query) {
-  send_answers(spanning_.enter(query));
+bool LaunchedGroup::on_barrier_query(const wire::agent::BarrierQuery& query) {
+  const auto answers = spanning_.enter(query);
+  if (answers) send_answers(*answers);
+  return answers.has_value();
 }
 
 void LaunchedGroup::send_answers(const SpanningBarriers::Answers& answers) {

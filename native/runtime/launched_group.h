@@ -6,6 +6,7 @@
 // Threads: the reactor's.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -46,8 +47,10 @@ class LaunchedGroup {
   const GroupOptions& options() const { return options_; }
   engine::Names::Owner name_owner() const { return name_owner_; }
 
-  // The PMI server on the host is there. When all are, the ranks can be started.
-  void server_ready(std::uint32_t host) { waiting_hosts_.erase(host); }
+  // The PMI server on the host is there. When all are, the ranks can be started. Returns false if the host
+  // has ranks of the group and was not waited for.
+  bool server_ready(std::uint32_t host) { return waiting_hosts_.erase(host) > 0 || !hosts_.contains(host); }
+  bool waits_for(std::uint32_t host) const { return waiting_hosts_.contains(host); }
   bool can_start() const { return waiting_hosts_.empty() && !asked_ && !outcome_.must_end(); }
   // The agents have been asked to start all ranks.
   void asked() { asked_ = true; }
@@ -58,15 +61,28 @@ class LaunchedGroup {
   bool all_answered() const { return !asked_ || answered_ == size(); }
   bool all_started() const { return asked_ && answered_ == size() && started_ == size(); }
 
-  // Reports of agents about ranks that were asked for. A second report of the same kind is ignored: false.
+  // The rank that was asked for has been started, or could not be.
+  bool is_answered(std::uint32_t rank) const { return ranks_[rank].answered; }
+  // It has been started and has not exited.
+  bool runs(std::uint32_t rank) const { return outcome_.rank(rank).pid != 0 && !outcome_.rank(rank).exited; }
+
+  // Reports of agents about ranks that were asked for. started() returns false if there was a report before.
   bool started(std::uint32_t rank, std::int32_t pid);
   void start_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   const engine::RankOutcome& exited(std::uint32_t rank, engine::RankOutcome how);
   // The host is lost, or was never there.
   void host_lost(std::uint32_t host, const std::string& message);
+  // Before on_event(). Returns false if no correct agent can report the event now. If there was one of its
+  // type of that rank before, `event.again` becomes true, so that the bound of the outbox holds for it.
+  bool admit(engine::Event& event);
   // Returns false if another host has reported the same event.
   bool on_event(const engine::Event& event);
-  void on_barrier_query(const wire::agent::BarrierQuery& query);
+  // The rank waits for one more answer of the launcher, or for one less. add_query() returns false if no rank
+  // can wait for so many.
+  bool add_query(std::uint32_t rank);
+  void answered_query(std::uint32_t rank) { --ranks_[rank].queries; }
+  // Returns false if no rank can wait in so many barriers.
+  bool on_barrier_query(const wire::agent::BarrierQuery& query);
 
   // What the reports lead to: which ranks will enter no barrier any more, and answers to barrier queries.
   // Called after every report.
@@ -100,7 +116,9 @@ class LaunchedGroup {
     bool answered = false;        // it was started, or could not be
     bool passed_barrier = false;  // since its last init
     bool departed = false;
-    bool depart_sent = false;  // its own host has been sent a Depart of it
+    bool depart_sent = false;                   // its own host has been sent a Depart of it
+    std::bitset<engine::kEventTypes + 1> seen;  // types of events, see admit(); the last: a loss
+    std::uint32_t queries = 0;
   };
 
   void answered(std::uint32_t rank);

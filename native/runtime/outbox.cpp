@@ -45,7 +45,11 @@ void Outbox::notify(Handle handle, Payload payload, std::uint32_t group) {
     Reader* reader = find_open(handle);
     if (reader == nullptr) return;
     was_empty = queue_.empty();
-    push(*reader, handle, std::move(payload), group);
+    if (const auto* missed = std::get_if<EventsMissed>(&payload)) {
+      push(*reader, handle, *missed);
+    } else {
+      push(*reader, handle, std::move(payload), group);
+    }
   }
   if (was_empty) wake_();
 }
@@ -71,11 +75,16 @@ void Outbox::push(Reader& reader, Handle handle, const engine::Event& event, std
     waiting.missed = nullptr;
     return;
   }
+  push(reader, handle, EventsMissed{event.type, 1});
+}
+
+void Outbox::push(Reader& reader, Handle handle, const EventsMissed& missed) {
+  Waiting& waiting = reader.waiting[static_cast<std::size_t>(missed.type)];
   if (waiting.missed != nullptr) {
-    ++waiting.missed->count;
+    waiting.missed->count += missed.count;
     return;
   }
-  push(reader, handle, EventsMissed{event.type, 1}, 0);
+  push(reader, handle, Payload(missed), 0);
   waiting.missed = &std::get<EventsMissed>(queue_.back().payload);
 }
 

@@ -91,6 +91,8 @@ class Outbox final : public NoticeSink {
   Reader* find_open(Handle handle);
   void push(Reader& reader, Handle handle, Payload payload, std::uint32_t group);
   void push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group);
+  // Adds to the last one of the type, if no event of the type has come since.
+  void push(Reader& reader, Handle handle, const EventsMissed& missed);
   void close(Handle handle, Error* error) noexcept;
   void splice_last(Reader& reader, Error* error) noexcept;
 

@@ -1,74 +1,62 @@
 #include "runtime/spanning_barriers.h"
 
-#include <algorithm>
-#include <utility>
+#include "engine/limits.h"
+#include "wire/limits.h"
 
 namespace wireup::runtime {
-namespace {
 
+using engine::GroupBarriers;
 using wire::BarrierGroup;
 
-bool contains(const std::vector<wire::RankRange>& ranges, std::uint32_t rank) {
-  return std::ranges::any_of(
-      ranges, [rank](const wire::RankRange& range) { return range.first <= rank && rank <= range.last; });
+SpanningBarriers::Answer SpanningBarriers::answer(const GroupBarriers::Member& member, bool complete,
+                                                  std::uint32_t gone) {
+  const auto count = waits_.find(member.rank);
+  if (count != waits_.end() && --count->second == 0) waits_.erase(count);
+  return {member.rank, {.group = group_, .query = member.query, .complete = complete, .gone = gone}};
 }
 
-}  // namespace
-
-SpanningBarriers::Answer SpanningBarriers::answer(const Waiting& waiting, bool complete,
-                                                  std::uint32_t gone) const {
-  return {waiting.rank, {.group = group_, .query = waiting.query, .complete = complete, .gone = gone}};
-}
-
-SpanningBarriers::Answers SpanningBarriers::enter(const wire::agent::BarrierQuery& query) {
-  auto barrier = wire::parse_barrier_group(query.barrier_group);
+std::optional<SpanningBarriers::Answers> SpanningBarriers::enter(const wire::agent::BarrierQuery& query) {
+  if (query.barrier_group.size() > wire::kMaxLine) return std::nullopt;
+  const auto barrier = wire::parse_barrier_group(query.barrier_group);
   // The ranks of a node are on one host.
-  if (!barrier || barrier->kind == BarrierGroup::Kind::node) return {};
-  const engine::GroupBarriers::Result result = barriers_.enter(query.rank, *barrier);
-  Key key{barrier->kind, barrier->tag, std::move(barrier->ranks)};
-  const Waiting own{query.rank, query.query};
+  if (!barrier || barrier->kind == BarrierGroup::Kind::node) return Answers();
+  if (const auto count = waits_.find(query.rank);
+      count != waits_.end() && count->second >= engine::kMaxDeferred) {
+    return std::nullopt;
+  }
+  const GroupBarriers::Result result = barriers_.enter(query.rank, *barrier, query.query);
   Answers answers;
   switch (result.entry) {
-    case engine::GroupBarriers::Entry::waiting:
-      waiting_[std::move(key)].push_back(own);
+    case GroupBarriers::Entry::waiting:
+      ++waits_[query.rank];
       break;
-    case engine::GroupBarriers::Entry::complete:
-      answers.push_back(answer(own, true, 0));
-      if (const auto others = waiting_.extract(key)) {
-        for (const Waiting& waiting : others.mapped()) answers.push_back(answer(waiting, true, 0));
-      }
+    case GroupBarriers::Entry::complete:
+      ++waits_[query.rank];
+      for (const GroupBarriers::Member& member : result.released) answers.push_back(answer(member, true, 0));
       break;
-    case engine::GroupBarriers::Entry::failed:
-      answers.push_back(answer(own, false, result.gone));
+    case GroupBarriers::Entry::failed:
+      ++waits_[query.rank];
+      answers.push_back(answer({query.rank, query.query}, false, result.gone));
       break;
-    case engine::GroupBarriers::Entry::not_member:
-    case engine::GroupBarriers::Entry::unknown_rank:
-    case engine::GroupBarriers::Entry::twice:
+    case GroupBarriers::Entry::not_member:
+    case GroupBarriers::Entry::unknown_rank:
+    case GroupBarriers::Entry::twice:
       break;
   }
   return answers;
 }
 
 SpanningBarriers::Answers SpanningBarriers::depart(std::uint32_t rank) {
-  barriers_.depart(rank);
   Answers answers;
-  std::erase_if(waiting_, [&](const auto& entry) {
-    const auto& [kind, tag, ranks] = entry.first;
-    if (kind != BarrierGroup::Kind::world && !contains(ranks, rank)) return false;
-    for (const Waiting& waiting : entry.second) {
-      if (waiting.rank != rank) answers.push_back(answer(waiting, false, rank));
-    }
-    return true;
-  });
+  for (const GroupBarriers::Failed& failed : barriers_.depart(rank))
+    answers.push_back(answer(failed.member, false, rank));
+  waits_.erase(rank);
   return answers;
 }
 
 void SpanningBarriers::leave(std::uint32_t rank) {
   barriers_.leave(rank);
-  for (auto entry = waiting_.begin(); entry != waiting_.end();) {
-    std::erase_if(entry->second, [rank](const Waiting& waiting) { return waiting.rank == rank; });
-    entry = entry->second.empty() ? waiting_.erase(entry) : std::next(entry);
-  }
+  waits_.erase(rank);
 }
 
 }  // namespace wireup::runtime

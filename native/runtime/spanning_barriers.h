@@ -3,9 +3,10 @@
 // There is no I/O.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <map>
-#include <tuple>
+#include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/barrier.h"
@@ -28,8 +29,9 @@ class SpanningBarriers {
   SpanningBarriers(std::uint32_t group, const engine::Layout& layout) : group_(group), barriers_(layout) {}
 
   // The rank has entered a barrier. A query that names no barrier of the rank is ignored: the engine beside
-  // the rank has refused it.
-  Answers enter(const wire::agent::BarrierQuery& query);
+  // the rank has refused it. Returns nothing if the engine would not have let the rank enter one more barrier
+  // (engine::kMaxDeferred), or such a long name of a group; nothing has changed then.
+  std::optional<Answers> enter(const wire::agent::BarrierQuery& query);
   // The rank has left for good, or has connected again.
   Answers depart(std::uint32_t rank);
   void come_back(std::uint32_t rank) { barriers_.come_back(rank); }
@@ -40,18 +42,12 @@ class SpanningBarriers {
   std::size_t open() const { return barriers_.open(); }
 
  private:
-  struct Waiting {
-    std::uint32_t rank;
-    engine::QueryId query;
-  };
-  // The kind, the tag and the ranks of a barrier group.
-  using Key = std::tuple<wire::BarrierGroup::Kind, std::int32_t, std::vector<wire::RankRange>>;
-
-  Answer answer(const Waiting& waiting, bool complete, std::uint32_t gone) const;
+  // The rank waits in one barrier less.
+  Answer answer(const engine::GroupBarriers::Member& member, bool complete, std::uint32_t gone);
 
   std::uint32_t group_;
   engine::GroupBarriers barriers_;
-  std::map<Key, std::vector<Waiting>> waiting_;
+  std::unordered_map<std::uint32_t, std::size_t> waits_;  // how many barriers each rank waits in
 };
 
 }  // namespace wireup::runtime

@@ -50,6 +50,8 @@ void fields(Codec& codec, M& m) {
     codec.field(m.stage);
     codec.field(m.timeout_ms);
     codec.field(m.same_host);
+  } else if constexpr (std::is_same_v<T, DropHost>) {
+    codec.field(m.message);
   } else if constexpr (std::is_same_v<T, PlaceRun>) {
     codec.field(m.count);
     codec.field(m.node);

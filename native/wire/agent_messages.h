@@ -41,7 +41,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 5;
+inline constexpr std::uint32_t kProtocolVersion = 6;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -155,6 +155,12 @@ struct StartHost {
   // The command is an agent on the receiver's own host, for a pretended one. Its guard finds out whether it
   // is stopped, so its silence means nothing: on a machine with too many processes it may last long.
   bool same_host = false;
+};
+
+// For a host that the launcher does not trust any more. The parent of that host's agent ends the link to it
+// and sends HostLost for all hosts below it.
+struct DropHost {
+  std::string message;  // why, for people
 };
 
 enum class PmiMode : std::uint8_t { fd, port };
@@ -405,7 +411,7 @@ struct Ready {
   std::string host;
 };
 
-// The agent of the host could not be started, or has ended, or is silent. `message` says which, for people,
+// The agent of the host could not be started, or has ended, or is silent. `message` is the reason, for people,
 // with the last lines that its command has written to stderr.
 struct HostLost {
   std::uint32_t host = 0;
@@ -556,9 +562,9 @@ struct Done {};
 
 // The index of a message in this list is its kind on the wire.
 using Message =
-    std::variant<Hello, PassFds, StartHost, Group, ForgetGroup, AdoptRank, Program, ForgetProgram, Start,
-                 Signal, End, Status, Depart, SpawnAnswer, NameAnswer, BarrierAnswer, QueryStatus, Fence,
-                 Release, Input, InputReaders, TaskPipes, Output, CloseOutput, Credit, Ready, HostLost,
+    std::variant<Hello, PassFds, StartHost, DropHost, Group, ForgetGroup, AdoptRank, Program, ForgetProgram,
+                 Start, Signal, End, Status, Depart, SpawnAnswer, NameAnswer, BarrierAnswer, QueryStatus,
+                 Fence, Release, Input, InputReaders, TaskPipes, Output, CloseOutput, Credit, Ready, HostLost,
                  GroupReady, GroupFailed, Started, StartFailed, Exited, OutputLost, Printed, Events,
                  EventsMissed, SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done>;
 

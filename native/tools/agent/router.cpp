@@ -100,6 +100,14 @@ std::optional<std::uint32_t> Router::child_of(std::uint32_t host) const {
   return found->second;
 }
 
+std::vector<std::uint32_t> Router::unfinished() const {
+  std::vector<std::uint32_t> result;
+  for (const auto& [host, child] : children_) {
+    if (!child->done()) result.push_back(host);
+  }
+  return result;
+}
+
 void Router::drop_children() {
   reactor_.cancel(std::exchange(start_timer_, 0));
   to_start_.clear();
@@ -149,6 +157,10 @@ void Router::pass_down(const Header& header, std::string_view packet) {
   const auto child = child_of(header.host);
   if (!child) return;  // it is lost, and the launcher does not know that yet
   if (header.kind == kind_of<StartHost>()) learn_below(*child, packet);
+  if (header.kind == kind_of<DropHost>() && *child == header.host) {
+    const auto message = decode(packet);
+    return lose(*child, message ? std::get<DropHost>(*message).message : std::string());
+  }
   children_.at(*child)->send(std::string(packet));
 }
 

@@ -8,7 +8,7 @@
 // While the parent is slow, nothing is read from children, so that what waits for the parent is bounded.
 //
 // If a child is lost, each host below it is lost: the parent receives HostLost, and the observer a call. A
-// child that sends anything invalid is lost.
+// child that sends anything invalid is lost, and one that the launcher drops.
 //
 // Threads: the reactor's.
 #pragma once
@@ -89,6 +89,10 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   std::optional<std::uint32_t> child_of(std::uint32_t host) const;
   // Every child has ended after its Done, or is lost.
   bool children_gone() const { return children_.empty(); }
+  // The children that have not sent Done.
+  std::vector<std::uint32_t> unfinished() const;
+  // Ends the link to a child, which is then lost. `message`: why, for people.
+  void lose(std::uint32_t child, const std::string& message) { lose(*children_.at(child), message); }
   // The processes of the commands that reach children.
   bool is_command(pid_t pid) const;
   // Closes the links to all children, so that their agents end their tasks. They are not reported as lost.

@@ -203,7 +203,9 @@ TEST_CASE("hosts: under reconnect a rank that comes back is announced") {
   CHECK(tree.expect<agent::Depart>(0).ranks == Ranks{1});
   CHECK(tree.expect<agent::Depart>(1).ranks == Ranks{1});
   CHECK(tree.expect<agent::Depart>(1).ranks == Ranks{2});
-  tree.event(1, EventType::connected, 1);
+  agent::EventRecord connected{.type = static_cast<std::uint8_t>(EventType::connected), .rank = 1};
+  connected.again = true;
+  tree.send(1, agent::Events{0, {connected}});
   const auto here = tree.expect<agent::Depart>(0);
   CHECK(here.back);
   CHECK(here.ranks == Ranks{1});
@@ -669,36 +671,6 @@ TEST_CASE("hosts: at the startup limit the status decides whether the first barr
     tree.settle();
     CHECK(tree.take<agent::End>(agent::kEveryHost).has_value() == inside);
   }
-}
-
-TEST_CASE("hosts: a host reports only on its own ranks") {
-  FakeTree tree(launch_on({1, 1}));
-  tree.ready(0);
-  tree.ready(1);
-  tree.send(0, agent::GroupReady{0});
-  tree.send(1, agent::GroupReady{0});
-  tree.expect<agent::Start>(0);
-  tree.started(1, 0);
-  tree.started(0, 7);
-  tree.send(1, exited(0));
-  tree.send(1, agent::StartFailed{0, ENOENT, "execve", "x"});
-  tree.event(1, EventType::initialized, 0);
-  tree.event(0, EventType::initialized, 17);
-  tree.event(0, EventType::initialized, 0, 0, 5);
-  tree.send(1, agent::SpawnQuery{.group = 0, .query = 1, .rank = 0});
-  tree.send(1, agent::NameQuery{.group = 0, .query = 1, .rank = 0});
-  tree.send(1, agent::BarrierQuery{.group = 0, .query = 1, .rank = 0, .barrier_group = "WORLD"});
-  tree.send(5, agent::Ready{.pid = 1, .host = "x"});
-  tree.send(1, agent::EventsMissed{200, 1});
-  tree.send(0, agent::GroupFailed{9, 0, "", "x"});
-  tree.settle();
-  CHECK_FALSE(tree.take_notice<RankStarted>());
-  CHECK_FALSE(tree.take_notice<RankExited>());
-  CHECK_FALSE(tree.take_notice<engine::Event>());
-  CHECK_FALSE(tree.take_notice<engine::SpawnQuery>());
-  CHECK_FALSE(tree.take_notice<EventsMissed>());
-  CHECK_FALSE(tree.take<agent::NameAnswer>(1));
-  CHECK_FALSE(tree.take<agent::End>(agent::kEveryHost));
 }
 
 TEST_CASE("hosts: signals go to the hosts of their ranks") {

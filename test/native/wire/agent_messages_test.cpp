@@ -32,6 +32,7 @@ std::vector<Message> samples() {
       PassFds{{3, 63}},
       StartHost{2, "n2", {"ssh", "n2", "%s"}, {"A=1"}, "/bin/wireup-agent", 30'000},
       StartHost{},
+      DropHost{"a second ready"},
       Group{.number = 5,
             .first_task = 4'000'000'000,
             .kvsname = "kvs",
