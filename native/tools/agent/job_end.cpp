@@ -1,7 +1,11 @@
 #include "tools/agent/job_end.h"
 
 #include <csignal>
+#include <set>
+#include <string>
 #include <utility>
+
+#include "runtime/words.h"
 
 namespace wireup::agent {
 namespace {
@@ -11,12 +15,16 @@ using std::chrono::milliseconds;
 // After the launcher has gone, the job must end within two seconds. A process that is stuck in the kernel (a
 // dead network file system) is left to init.
 constexpr milliseconds kAbandonLimit{1500};
+// After the grace period an agent's ranks have received KILL. A busy host takes seconds to end many large
+// processes. The interval is that of the checks.
+constexpr milliseconds kDoneLimit{10'000};
+constexpr milliseconds kDoneCheck{500};
 // Interval at which ranks that still run receive KILL again.
 constexpr milliseconds kKillAgain{100};
 
 }  // namespace
 
-JobEnd::JobEnd(os::Reactor& reactor, const Router& router, Ranks& ranks, Cgroup& cgroup,
+JobEnd::JobEnd(os::Reactor& reactor, Router& router, Ranks& ranks, Cgroup& cgroup,
                const std::unique_ptr<Output>& output, std::function<void()> on_done)
     : reactor_(reactor),
       router_(router),
@@ -29,6 +37,7 @@ JobEnd::JobEnd(os::Reactor& reactor, const Router& router, Ranks& ranks, Cgroup&
 JobEnd::~JobEnd() {
   reactor_.cancel(kill_timer_);
   reactor_.cancel(limit_timer_);
+  reactor_.cancel(children_timer_);
 }
 
 void JobEnd::end(milliseconds grace) {
@@ -36,20 +45,41 @@ void JobEnd::end(milliseconds grace) {
   if (phase_ == Phase::serving) {
     ranks_.end_all();
     phase_ = Phase::ending;
-  } else if (phase_ == Phase::sweeping || phase_ == Phase::draining) {
-    drop_output_at(when);
-    return;
+    watch_children();
+  } else if (phase_ == Phase::sweeping || phase_ == Phase::draining ||
+             (phase_ == Phase::ending && ranks_.none_running())) {
+    // If the agents below have not ended, this also limits how long they wait for this one to write their
+    // output.
+    return drop_output_at(when);
   } else if (phase_ != Phase::ending || when >= kill_at_) {
     return;
   }
-  if (ranks_.none_running()) {
-    // The second call also limits how long the agents below wait for this one to write their output.
-    if (!router_.children_gone()) drop_output_at(when);
-    return sweep_if_over();
-  }
-  reactor_.cancel(kill_timer_);
   kill_at_ = when;
+  if (ranks_.none_running()) return sweep_if_over();
+  reactor_.cancel(kill_timer_);
   kill_timer_ = reactor_.at(when, [this] { kill_ranks(); });
+}
+
+void JobEnd::watch_children() {
+  if (router_.host() != wire::agent::kOwnHost) return;
+  children_timer_ = reactor_.after(kDoneCheck, [this] { check_children(); });
+}
+
+// Checks are counted, and not the time, because this process may have been stopped.
+void JobEnd::check_children() {
+  children_timer_ = 0;
+  if (phase_ != Phase::ending || router_.children_gone()) return;
+  std::set<std::uint32_t> waiting;
+  if (!drops_output_) {
+    for (const std::uint32_t host : output_->hosts_that_wait())
+      waiting.insert(router_.child_of(host).value_or(host));
+  }
+  const bool due = os::Reactor::Clock::now() >= kill_at_;
+  watch_children();
+  for (const std::uint32_t child : router_.unfinished()) {
+    if (!due || waiting.contains(child) || ++late_[child] < kDoneLimit / kDoneCheck) continue;
+    router_.lose(child, "it did not end within " + runtime::in_words(kDoneLimit) + " after its ranks had to");
+  }
 }
 
 // The output of the agents below still arrives, and the commands that reach them are children of this
@@ -103,6 +133,7 @@ void JobEnd::abandon() {
   phase_ = Phase::abandoned;
   reactor_.cancel(std::exchange(kill_timer_, 0));
   reactor_.cancel(std::exchange(limit_timer_, 0));
+  reactor_.cancel(std::exchange(children_timer_, 0));
   kill_ranks();
   cgroup_.kill();
   if (output_) output_->drop();

@@ -2,12 +2,15 @@
 //
 //   serving    until the launcher sends End
 //   ending     ranks have received TERM, and receive KILL after the grace period. Then the agent waits for
-//   the
-//              agents below it
+//              the agents below it
 //   sweeping   no rank runs; the agent kills the processes that they left
 //   draining   no process is left; the agent writes the rest of their output
 //   done       nothing is left
 //   abandoned  the launcher has gone; the agent kills everything at once and does not wait for output
+//
+// An agent below this one has kDoneLimit to end after the grace period. The time in which its output waits
+// for this host to write it does not count. After that it is lost. The agent of host 0 watches over all
+// others, because only it knows which output waits.
 //
 // Threads: the reactor's.
 #pragma once
@@ -15,6 +18,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "os/reactor.h"
@@ -32,7 +36,7 @@ class JobEnd {
 
   // `output` is there when end() is called. `on_done` is called once, at the end of draining, or when an
   // abandoned job is over.
-  JobEnd(os::Reactor& reactor, const Router& router, Ranks& ranks, Cgroup& cgroup,
+  JobEnd(os::Reactor& reactor, Router& router, Ranks& ranks, Cgroup& cgroup,
          const std::unique_ptr<Output>& output, std::function<void()> on_done);
   ~JobEnd();
   JobEnd(const JobEnd&) = delete;
@@ -52,10 +56,12 @@ class JobEnd {
   void sweep_if_over();
   void sweep();
   void drop_output_at(os::Reactor::Clock::time_point when);
+  void watch_children();
+  void check_children();
   void done();
 
   os::Reactor& reactor_;
-  const Router& router_;
+  Router& router_;
   Ranks& ranks_;
   Cgroup& cgroup_;
   const std::unique_ptr<Output>& output_;
@@ -67,6 +73,8 @@ class JobEnd {
   os::Reactor::TimerId limit_timer_ = 0;  // of the output, or of an abandoned job
   os::Reactor::Clock::time_point drop_at_;
   bool drops_output_ = false;
+  os::Reactor::TimerId children_timer_ = 0;
+  std::map<std::uint32_t, int> late_;  // the checks that found a child late
 };
 
 }  // namespace wireup::agent

@@ -223,6 +223,14 @@ void Output::lose_host(std::uint32_t host) {
   std::erase_if(lanes_, [host](const auto& entry) { return entry.first.host == host && !entry.second; });
 }
 
+std::set<std::uint32_t> Output::hosts_that_wait() const {
+  std::set<std::uint32_t> hosts;
+  for (const auto& [lane, stream] : lanes_) {
+    if (stream != nullptr && stream->is_behind()) hosts.insert(lane.host);
+  }
+  return hosts;
+}
+
 const char* Output::handle(const wire::agent::Credit& credit) {
   const auto link = links_.find({credit.stream, credit.task});
   if (link == links_.end()) return "acknowledges an unknown stream";

@@ -92,6 +92,8 @@ class Output final : SinkObserver, PipeStreamOwner, HostStreamOwner {
   const char* handle(const wire::agent::TaskPipes& pipes, std::optional<std::vector<os::UniqueFd>> fds);
   // Its output is written as far as it has arrived.
   void lose_host(std::uint32_t host);
+  // The hosts whose output has arrived and is not yet written: they may have to wait for this host.
+  std::set<std::uint32_t> hosts_that_wait() const;
 
   // Messages of host 0 to another host.
   const char* handle(const wire::agent::Credit& credit);

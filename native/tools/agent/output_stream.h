@@ -133,6 +133,8 @@ class HostStream final : public OutputStream {
   void push_end() { ends_ = true; }
   // How much of the output is written since the last call.
   std::uint32_t take_credit();
+  // Whether output that has arrived is not yet written.
+  bool is_behind() const { return unacknowledged_ > 0; }
 
   Result read(os::Buffer& buffer, bool empty_is_end) override;
   bool has_more() const override { return !queue_.empty() || ends_; }

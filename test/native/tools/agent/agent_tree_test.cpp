@@ -115,6 +115,73 @@ TEST_CASE("a host that has not answered does not delay the end of the job") {
   agent.finish();
 }
 
+// Shell code of an agent that answers, and sends these packets.
+std::string fake_agent(const std::string& file, const std::vector<std::string>& packets) {
+  std::ofstream out(file, std::ios::binary);
+  for (const std::string& packet : packets) out << wire::encode_frame(std::string(packet));
+  out.close();
+  return "printf '\\nwireup-agent " + std::to_string(msg::kProtocolVersion) + " x\\n'; read -r reply; cat " +
+         file + "; exec sleep 1000";
+}
+std::string ready_packet() { return msg::encode(msg::kEveryHost, msg::Ready{.pid = 1, .host = "fake"}); }
+
+TEST_CASE("a host that the launcher drops is lost, wherever it is in the tree") {
+  for (const std::uint32_t dropped : {1U, 2U}) {
+    CAPTURE(dropped);
+    Chain chain(STDOUT_FILENO);
+    chain.start("exec sleep 1000");
+    chain.agent.send_to(dropped, msg::DropHost{"not trusted"});
+    for (std::uint32_t host = dropped; host < Chain::kHosts; ++host) {
+      const auto lost = chain.agent.expect<msg::HostLost>();
+      CHECK(lost.host == host);
+      CHECK(lost.was_ready);
+      CHECK(lost.message == "not trusted");
+    }
+    for (std::uint32_t host = dropped; host < Chain::kHosts; ++host) CHECK(ends(chain.pids[host]));
+    // The launcher may not know yet.
+    chain.agent.send_to(dropped, msg::DropHost{"again"});
+    chain.agent.send_to(msg::kEveryHost, msg::End{0});
+    for (std::uint32_t rank = 0; rank < dropped; ++rank) chain.agent.expect<msg::Exited>();
+    chain.agent.expect_done();
+  }
+}
+
+TEST_CASE("a host that does not end with the job is lost") {
+  os::test::TemporaryFolder folder;
+  Driver agent;
+  agent.any_host = true;
+  agent.greet();
+  agent.send(host_by(1, {"sh", "-c", fake_agent(folder / "packets", {ready_packet()})}));
+  agent.expect<msg::Ready>();
+  agent.send_to(msg::kEveryHost, msg::End{0});
+  const auto lost = agent.expect<msg::HostLost>();
+  CHECK(lost.host == 1);
+  CHECK(lost.was_ready);
+  CHECK(lost.message == "it did not end within 10 s after its ranks had to");
+  agent.expect_done();
+}
+
+TEST_CASE("the output of ranks beside other hosts is written whole if its reader is slow") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.any_host = true;
+  agent.hello(Driver::labelled());
+  agent.send(real_host(1));
+  const pid_t other = agent.expect<msg::Ready>().pid;
+  agent.send_to(1, msg::Hello{.host = 1, .kvs_limit = 1 << 20});
+  // It fits into the pipes.
+  constexpr std::size_t kSize = 100'000;
+  agent.shell("yes xxxxxxx | head -c " + std::to_string(kSize));
+  agent.start(0);
+  agent.expect<msg::Exited>();
+  agent.send_to(msg::kEveryHost, msg::End{0});
+  CHECK(ends(other));
+  const std::string text = read_all(out.first.get());
+  CHECK(std::ranges::count(text, 'x') == kSize / 8 * 7);
+  agent.expect_done();
+}
+
 TEST_CASE("the time for the start of a host ends when its agent is ready") {
   const std::string greeting =
       "printf '\\nwireup-agent " + std::to_string(msg::kProtocolVersion) + " x\\n'; ";
@@ -136,17 +203,8 @@ TEST_CASE("the time for the start of a host ends when its agent is ready") {
 }
 
 TEST_CASE("a child that sends anything invalid is lost") {
-  const std::string greeting =
-      "printf '\\nwireup-agent " + std::to_string(msg::kProtocolVersion) + " x\\n'; ";
   os::test::TemporaryFolder folder;
-  const auto child = [&](const std::vector<std::string>& packets) {
-    const std::string file = folder / "packets";
-    std::ofstream out(file, std::ios::binary);
-    for (const std::string& packet : packets) out << wire::encode_frame(std::string(packet));
-    out.close();
-    return host_by(1, {"sh", "-c", greeting + "read -r reply; cat " + file + "; exec sleep 1000"});
-  };
-  const std::string ready = msg::encode(msg::kEveryHost, msg::Ready{.pid = 1, .host = "fake"});
+  const std::string ready = ready_packet();
   const struct {
     std::vector<std::string> packets;
     std::string fault;
@@ -167,7 +225,7 @@ TEST_CASE("a child that sends anything invalid is lost") {
     Driver agent;
     agent.any_host = true;
     agent.greet();
-    agent.send(child(row.packets));
+    agent.send(host_by(1, {"sh", "-c", fake_agent(folder / "packets", row.packets)}));
     if (row.ready) CHECK(agent.expect<msg::Ready>().host == "fake");
     const auto lost = agent.expect<msg::HostLost>();
     CHECK(lost.host == 1);
@@ -189,20 +247,15 @@ std::uint64_t bytes_read(pid_t pid) {
 
 TEST_CASE("nothing is read from a child while the launcher is slow") {
   constexpr std::uint32_t kMessages = 40'000;
-  const std::string greeting =
-      "printf '\\nwireup-agent " + std::to_string(msg::kProtocolVersion) + " x\\n'; ";
   os::test::TemporaryFolder folder;
-  const std::string file = folder / "packets";
-  std::ofstream out(file, std::ios::binary);
-  out << wire::encode_frame(msg::encode(msg::kEveryHost, msg::Ready{.pid = 1, .host = "fake"}));
-  const std::string packet = msg::encode(1, msg::OutputLost{5, std::string(1000, 'x')});
-  for (std::uint32_t i = 0; i < kMessages; ++i) out << wire::encode_frame(std::string(packet));
-  out.close();
+  std::vector<std::string> packets(kMessages + 1, msg::encode(1, msg::OutputLost{5, std::string(1000, 'x')}));
+  packets[0] = ready_packet();
+  const std::string script = fake_agent(folder / "packets", packets);
   Driver agent;
   agent.any_host = true;
   agent.greet();
   const std::uint64_t before = bytes_read(agent.agent_pid());
-  agent.send(host_by(1, {"sh", "-c", greeting + "read -r reply; cat " + file + "; exec sleep 1000"}));
+  agent.send(host_by(1, {"sh", "-c", script}));
   agent.expect<msg::Ready>();
   // Until it reads no more.
   std::uint64_t read = 0;
