@@ -82,6 +82,7 @@ void Recorder::closed() {
 
 void Recorder::split(wire::Side side, std::string_view bytes, bool is_secret) {
   while (const auto message = splitter_.next(side, bytes)) record(side, *message, is_secret);
+  settle();
 }
 
 void Recorder::record(wire::Side side, const wire::CutMessage& message, bool is_secret) {
@@ -117,6 +118,12 @@ void Recorder::push(const std::string& record) {
   changed_.notify_one();
 }
 
+void Recorder::settle() {
+  std::unique_lock lock(mutex_);
+  const auto is_idle = [this] { return failed_ || (waiting_.empty() && !writing_); };
+  if (!late_) late_ = !written_.wait_for(lock, kWriteTimeout, is_idle);
+}
+
 void Recorder::append_dropped() {
   if (dropped_ == 0) return;
   append_record(waiting_, options_.form, head(), {.event = "dropped", .count = dropped_});
@@ -130,6 +137,7 @@ void Recorder::write_all() {
     if (waiting_.empty()) return;
     const std::string bytes = std::move(waiting_);
     waiting_.clear();
+    writing_ = true;
     lock.unlock();
     std::string_view rest = bytes;
     while (!rest.empty()) {
@@ -144,7 +152,10 @@ void Recorder::write_all() {
       }
     }
     lock.lock();
+    writing_ = false;
     failed_ = !rest.empty();
+    if (waiting_.empty()) late_ = false;
+    written_.notify_one();
     if (failed_) return;
   }
 }

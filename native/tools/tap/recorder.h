@@ -1,8 +1,13 @@
 // Writes the recording of one rank. A thread of its own writes to the file, so that a slow disk or reader
-// does not delay the rank. Records that the thread cannot write in time are dropped and counted. Threads: all
-// functions are called by one thread.
+// does not delay the rank. Records that the thread cannot write in time are dropped and counted.
+//
+// A message is written before it is passed on, unless the file is slow: a launcher that ends a job kills the
+// proxy as soon as the rank has ended, and the last messages are those that matter.
+//
+// Threads: all functions are called by one thread.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +39,9 @@ class Recorder final : public ProxyObserver {
   // As much as a rank sends in its start and a slow reader of stderr may leave. A frame of PMI-2 fits into
   // it.
   static constexpr std::size_t kMaxWaiting = std::size_t{8} << 20;
+  // How long a message waits until it is written. After that, no message waits until the thread has caught
+  // up.
+  static constexpr std::chrono::milliseconds kWriteTimeout{50};
   // Servers accept lines of different lengths. A longer one is recorded in parts.
   static constexpr std::size_t kMaxRecordedLine = std::size_t{64} << 10;
 
@@ -62,6 +70,8 @@ class Recorder final : public ProxyObserver {
   void push(const std::string& record);
   // Under the lock.
   void append_dropped();
+  // Waits until the thread has written everything, within kWriteTimeout.
+  void settle();
   // The thread.
   void write_all();
 
@@ -75,7 +85,10 @@ class Recorder final : public ProxyObserver {
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::condition_variable written_;
   std::string waiting_;
+  bool writing_ = false;
+  bool late_ = false;  // the thread has not kept kWriteTimeout, and has not caught up since
   bool over_ = false;
   bool failed_ = false;  // the file takes no more
   std::thread thread_;
