@@ -1,7 +1,7 @@
 /** Options as commander has them, for the help, the completion, and the commands other than `wireup run`. */
 import { Help, Option, type Command, type HelpConfiguration } from 'commander';
 import { defaultOf, flagsOf, listOf, readValue, type OptionRow, type OptionTable } from './option';
-import { say } from './report';
+import { report } from './report';
 
 /** Adds the options of the table to the command, under their headings. */
 export function addOptions(command: Command, rows: OptionTable): Command {
@@ -59,7 +59,7 @@ export function givenTo(command: Command): Set<string> {
 
 /** Commander's messages begin with "error: ", end with a newline, and suggest an option in a line of its own. */
 export function usageError(message: string): void {
-  say(
+  report(
     `${message
       .replace(/^error: /, '')
       .trimEnd()

@@ -12,7 +12,7 @@ import { addRun } from './run';
 import { addServe } from './serve';
 import { addTap } from './tap';
 import { helpStyle, usageError } from './commander-options';
-import { fail, print, sayUsage } from './report';
+import { fail, print, reportUsage } from './report';
 import { takeCaller, type Start } from './start';
 import { version } from './version';
 
@@ -45,7 +45,7 @@ export function startCommand(start: Start): void {
   ])
     add(program);
   const mistaken = meantForRun(start.words);
-  if (mistaken !== undefined) return sayUsage(mistaken);
+  if (mistaken !== undefined) return reportUsage(mistaken);
   program.parseAsync(start.words, { from: 'user' }).catch(fail);
 }
 

@@ -8,7 +8,7 @@ import { parseHostFile } from './host-file';
 import type { RunProgram } from './mpiexec-args';
 import { longName, UsageError } from './option';
 import { placeByMap } from './placement';
-import { say } from './report';
+import { report } from './report';
 import type { JobValues } from './run-options';
 import { slurmAllocation } from './slurm-allocation';
 
@@ -40,7 +40,7 @@ function hostsOfList(option: string, list: string): ListedHost[] {
 function hostsOfFile(option: string, file: string, readText: ReadText): ListedHost[] {
   if (file === USE_LOCALHOST) return [{ name: hostname(), slots: 1 }];
   const { hosts, ignored } = parseHostFile(`${option} ${file}`, readText(option, file));
-  for (const line of ignored) say(line);
+  for (const line of ignored) report(line);
   return hosts;
 }
 
@@ -62,7 +62,7 @@ function withoutUsers(hosts: readonly ListedHost[], launcher: RunHosts['launcher
   if (typeof launcher === 'object' && 'ssh' in launcher) return hosts;
   return hosts.map(({ name, slots, user }) => {
     if (user !== undefined)
-      say(`host ${name}: the user ${user} is ignored; only --launcher ssh changes users`);
+      report(`host ${name}: the user ${user} is ignored; only --launcher ssh changes users`);
     return { name, slots };
   });
 }

@@ -1,6 +1,6 @@
 /** What `wireup run` does with the signals that it gets. Most are meant for the ranks. */
 import { describeStatus, type Job } from '../index';
-import { say } from './report';
+import { report } from './report';
 
 /** Signals that go to the ranks' POSIX process groups. */
 const forwarded = [
@@ -83,7 +83,7 @@ export class JobSignals {
     this.#explained = true;
     const timer = setTimeout(() => {
       if (this.#ranksStarted && !this.endedJob)
-        say(
+        report(
           `the ranks got SIGINT and continue; ^C twice within ${REPEAT_MS / 1000} s ends the job, a third ^C kills it`,
         );
     }, WAITS_MS);
@@ -98,13 +98,13 @@ export class JobSignals {
   }
 
   async #report(): Promise<void> {
-    if (this.#job === undefined) return say('the job has not been started yet');
+    if (this.#job === undefined) return report('the job has not been started yet');
     try {
       const status = await this.#job.status();
       const ranks = (size: number): string => `${size} rank${size === 1 ? '' : 's'}`;
-      say(`${ranks(status.size)}: ${describeStatus(status)}`);
+      report(`${ranks(status.size)}: ${describeStatus(status)}`);
       for (const group of status.spawned ?? [])
-        say(`spawned group ${group.group}, ${ranks(group.size)}: ${describeStatus(group)}`);
+        report(`spawned group ${group.group}, ${ranks(group.size)}: ${describeStatus(group)}`);
     } catch {
       // The job has just ended, which is reported anyway.
     }

@@ -5,7 +5,7 @@ import { bench, benchLines } from './pmi-bench';
 import { exchange, exchangeLines } from './exchange';
 import { valueOption } from './commander-options';
 import { wholeNumber } from './option';
-import { say } from './report';
+import { report } from './report';
 
 interface ProbeOptions {
   timeout?: number;
@@ -149,7 +149,7 @@ async function run(
         'ERR_PMI_ENVIRONMENT',
         'no PMI server: neither PMI_FD nor PMI_PORT is set; run the command as a rank, for example `wireup run -n 2 wireup pmi info`',
       );
-    if (options.verbose) say(`rank ${client.rank} of ${client.size} by ${client.server!}`);
+    if (options.verbose) report(`rank ${client.rank} of ${client.size} by ${client.server!}`);
     const { json, lines } = await work(client, waiting);
     const label = options.label ? `[${client.rank}] ` : '';
     if (options.json)
@@ -158,7 +158,7 @@ async function run(
     await client.finalize(waiting());
   } catch (error) {
     const { message, code } = error as PmiError;
-    say(client === undefined || client.singleton ? message : `rank ${client.rank}: ${message}`);
+    report(client === undefined || client.singleton ? message : `rank ${client.rank}: ${message}`);
     await client?.close();
     // It exits at once, because the look-up of a name cannot be stopped when its time limit has passed.
     process.exit(exitCodes[code] ?? 1);

@@ -1,7 +1,7 @@
 /** Shows how far the ranks are while the job runs: one line on the terminal, or lines. */
 import type { Job, PmiStatus } from '../index';
 import { idset } from './option';
-import { say, statusLineShown } from './report';
+import { report, statusLineShown } from './report';
 
 /** A job that ends earlier shows nothing. */
 const DELAY_MS = 500;
@@ -66,7 +66,7 @@ export class Progress {
     if (text !== this.#last) {
       this.#last = text;
       if (this.#lines) {
-        say(text);
+        report(text);
       } else {
         statusLineShown(true);
         this.#job.showStatus(`wireup: ${text}`);

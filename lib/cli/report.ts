@@ -14,7 +14,7 @@ const USAGE = 2;
 /** Removes an unfinished line from a terminal (ECMA-48: EL). */
 const ERASE_LINE = '\r\u001b[K';
 
-/** Bytes of lines that wait for the reader of stderr. Lines above that are lost. */
+/** Bytes of lines that wait for the reader of stderr. Further lines are counted and dropped until these are written. */
 const MAX_WAITING = 65_536;
 
 /** Between two attempts to write lines that wait. */
@@ -31,7 +31,7 @@ const STDERR = 2;
 
 let unfinished = false;
 
-/** Records for say() whether a status line is on the terminal. */
+/** Records for report() whether a status line is on the terminal. */
 export function statusLineShown(shown: boolean): void {
   unfinished = shown;
 }
@@ -56,14 +56,21 @@ export function print(text: string): void {
 }
 
 let waiting: Buffer = Buffer.alloc(0);
+let dropped = 0;
 let retry: NodeJS.Timeout | undefined;
 let endsWithWaiting = false;
 
-/** Prints one line on stderr. It escapes control characters, since a line may contain text of peers, ranks and file names. */
-export function say(line: string): void {
-  const bytes = Buffer.from(`${unfinished ? ERASE_LINE : ''}wireup: ${printable(line)}\n`);
-  if (waiting.length + bytes.length > MAX_WAITING) return;
-  waiting = Buffer.concat([waiting, bytes]);
+const toBytes = (line: string): Buffer =>
+  Buffer.from(`${unfinished ? ERASE_LINE : ''}wireup: ${printable(line)}\n`);
+
+/**
+ * Prints one line on stderr. It escapes control characters, since a line may contain text of peers, ranks and file names. If
+ * the reader is so slow that lines are dropped, a line in their place counts them.
+ */
+export function report(line: string): void {
+  const bytes = toBytes(line);
+  if (dropped > 0 || waiting.length + bytes.length > MAX_WAITING) dropped++;
+  else waiting = Buffer.concat([waiting, bytes]);
   writeWaiting(0);
 }
 
@@ -78,6 +85,7 @@ function writeWaiting(timeout: number): void {
     while (waiting.length > 0) {
       if (!isWritable(Math.max(0, Math.ceil(end - performance.now())))) break;
       waiting = waiting.subarray(writeSync(STDERR, waiting.subarray(0, CHUNK)));
+      if (waiting.length === 0 && dropped > 0) waiting = toBytes(describeDropped());
     }
   } catch (error) {
     // After any error but EAGAIN, stderr takes no more lines.
@@ -89,6 +97,12 @@ function writeWaiting(timeout: number): void {
   if (endsWithWaiting) return;
   endsWithWaiting = true;
   process.once('exit', () => writeWaiting(LAST_WAIT_MS));
+}
+
+function describeDropped(): string {
+  const lines = `${dropped} line${dropped === 1 ? ' is' : 's are'}`;
+  dropped = 0;
+  return `${lines} missing here, because the reader of stderr was too slow`;
 }
 
 /** If the addon cannot be loaded (the line may report just that), a write can block. */
@@ -103,8 +117,8 @@ function isWritable(timeout: number): boolean {
 }
 
 /** Reports wrong use that is found only when the command runs. */
-export function sayUsage(fault: string): void {
-  say(`${fault} (see --help)`);
+export function reportUsage(fault: string): void {
+  report(`${fault} (see --help)`);
   process.exitCode = USAGE;
 }
 
@@ -117,7 +131,7 @@ export function fail(error: unknown): void {
     return;
   }
   if (error instanceof UsageError || code === 'ERR_PMI_OPTION' || code === 'ERR_PMI_ADDRESS')
-    return sayUsage(message);
-  say(message);
+    return reportUsage(message);
+  report(message);
   process.exitCode = 1;
 }

@@ -2,7 +2,7 @@
 import { fstatSync, readlinkSync } from 'node:fs';
 import { describeFailure, formatIdset, type Job, type JobResult, type LaunchApp } from '../index';
 import { Progress } from './progress';
-import { NO_READER, say } from './report';
+import { NO_READER, report } from './report';
 import type { JobValues } from './run-options';
 import { toText } from './start';
 import { TroubleReport, troubleTypes } from './trouble';
@@ -31,13 +31,13 @@ const MPICH_NO_PMI = 15;
  *
  * @param inherited ranks got their PMI connection as an fd
  */
-export function sayFailure(result: JobResult, inherited: boolean): void {
+export function reportFailure(result: JobResult, inherited: boolean): void {
   if (result.failure === undefined) return;
   if (result.exitCode === NO_READER && result.failure.reason === 'output') return;
-  for (const line of describeFailure(result)?.split('\n') ?? []) say(line);
+  for (const line of describeFailure(result)?.split('\n') ?? []) report(line);
   const { reason, code, phase, rank } = result.failure;
   if (inherited && reason === 'exit' && code === MPICH_NO_PMI && phase === 'none') {
-    say(
+    report(
       `rank ${rank} never used PMI_FD; does a wrapper (sudo, Python's subprocess) close inherited fds? Then use --pmi tcp`,
     );
   }
@@ -65,14 +65,15 @@ function isTerminal(fd: number): boolean {
 }
 
 export async function reportTrouble(job: Job): Promise<void> {
-  const report = new TroubleReport();
-  for await (const event of job.events({ types: troubleTypes })) report.add(event);
-  report.end();
+  const trouble = new TroubleReport();
+  for await (const event of job.events({ types: troubleTypes })) trouble.add(event);
+  trouble.end();
 }
 
 export async function reportHosts(job: Job): Promise<void> {
   for await (const event of job.events({ types: ['host-started'] })) {
-    if (event.type === 'host-started') say(`host ${event.host}: wireup-agent has started (pid ${event.pid})`);
+    if (event.type === 'host-started')
+      report(`host ${event.host}: wireup-agent has started (pid ${event.pid})`);
   }
 }
 
@@ -84,11 +85,11 @@ export async function reportSpawns(job: Job): Promise<void> {
       const hosts = [...new Set(event.hosts)];
       const where = hosts.length === 1 && hosts[0] === job.host ? '' : ` on ${namesOf(hosts)}`;
       const ignored = event.ignoredInfo.length === 0 ? '' : `; info ignored: ${event.ignoredInfo.join(', ')}`;
-      say(
+      report(
         `${nameOf(event.by)} spawned group ${event.group}: ${ranksText(event.size)} of ${event.programs.join(', ')}${where}${ignored}`,
       );
     }
-    if (event.type === 'group-ended') say(`spawned group ${event.group} has ended`);
+    if (event.type === 'group-ended') report(`spawned group ${event.group} has ended`);
   }
 }
 
@@ -96,14 +97,14 @@ export async function reportLostNames(job: Job, nameServer: string | undefined):
   if (nameServer === undefined) return;
   for await (const event of job.events({ types: ['name-server-lost'] })) {
     if (event.type === 'name-server-lost')
-      say(`the name server ${nameServer} has ended: ranks can no longer publish or look up names`);
+      report(`the name server ${nameServer} has ended: ranks can no longer publish or look up names`);
   }
 }
 
 export async function reportBindings(job: Job): Promise<void> {
   for await (const event of job.events({ types: ['started'] })) {
     if (event.type === 'started')
-      say(
+      report(
         `rank ${event.rank} (pid ${event.pid}) ${event.cpus.length === 0 ? 'is not bound' : `is bound to CPU ${formatIdset(event.cpus)}`}`,
       );
   }
@@ -127,7 +128,7 @@ export async function writeProcessTable(job: Job, file: string, apps: readonly L
     executable: toText((job.hosts[rank] === job.host ? executableOf(pid) : undefined) ?? programs[rank]!),
   }));
   const fault = writeJson(file, rows);
-  if (fault !== undefined) say(`cannot write the process table to ${file}: ${fault}`);
+  if (fault !== undefined) report(`cannot write the process table to ${file}: ${fault}`);
 }
 
 /** Undefined if the process has ended, or the kernel does not let this user see it. */

@@ -17,7 +17,7 @@ import {
   type RunRequest,
 } from './mpiexec-args';
 import { namingOptions, settingsOf, UsageError } from './option';
-import { fail, print, say } from './report';
+import { fail, print, report } from './report';
 import { runOptions, type JobValues, type ProgramValues } from './run-options';
 import {
   describeExits,
@@ -28,7 +28,7 @@ import {
   reportLostNames,
   reportSpawns,
   reportTrouble,
-  sayFailure,
+  reportFailure,
   startProgress,
   writeProcessTable,
 } from './run-report';
@@ -110,25 +110,25 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   void reportLostNames(job, options.nameServer);
   if (options.reportBindings) void reportBindings(job);
   const progress = startProgress(job, options.progress);
-  if (options.verbose) say(`${describeJob(job, apps)}, PMI over ${pmi}`);
+  if (options.verbose) report(`${describeJob(job, apps)}, PMI over ${pmi}`);
   signals.attach(job);
   if (options.proctable !== undefined) await writeProcessTable(job, options.proctable, apps);
   const result = await job.result;
   // If the agent has ended too early, it has not removed the line.
   if (result.failure?.reason !== 'agent') progress?.end();
   const shim = transports[pmi].shim && !options.noExecShim;
-  sayFailure(result, transports[pmi].inherited || shim);
-  if (options.printAllExitcodes) say(`exit codes: ${describeExits(result.ranks)}`);
+  reportFailure(result, transports[pmi].inherited || shim);
+  if (options.printAllExitcodes) report(`exit codes: ${describeExits(result.ranks)}`);
   let exitCode = result.failure === undefined && signals.endedJob ? INTERRUPTED : result.exitCode;
   if (options.result !== undefined) {
     const fault = writeResult(options.result, result, exitCode);
     if (fault !== undefined) {
-      say(`cannot write the result to ${options.result}: ${fault}`);
+      report(`cannot write the result to ${options.result}: ${fault}`);
       exitCode ||= 1;
     }
   }
   if (options.verbose)
-    say(`the job ended after ${(process.uptime() - begin).toFixed(2)} s with exit code ${exitCode}`);
+    report(`the job ended after ${(process.uptime() - begin).toFixed(2)} s with exit code ${exitCode}`);
   process.exitCode = exitCode;
 }
 
@@ -166,7 +166,7 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
   void reportLostNames(job, options.nameServer);
   signals.attach(job);
   const result = await job.result;
-  sayFailure(result, false);
+  reportFailure(result, false);
   // The program is a rank of the job that has failed, but not a child of the agent, which cannot end it.
   if (result.failure !== undefined && process.ppid === pid) process.kill(pid, 'SIGTERM');
   process.exitCode = result.exitCode;

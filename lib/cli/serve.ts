@@ -15,7 +15,7 @@ import {
   type OptionTable,
   type Values,
 } from './option';
-import { say } from './report';
+import { report } from './report';
 import { TroubleReport, troubleTypes } from './trouble';
 
 /** The transports whose name alone is an address. */
@@ -125,7 +125,7 @@ async function serve(options: ServeValues): Promise<void> {
   for await (const event of events) {
     if (event.type === 'finalized' && --running === 0) return;
     if (event.type === 'disconnected' && event.lost) {
-      say(
+      report(
         event.reason === undefined
           ? `rank ${event.rank} left without PMI finalize`
           : `rank ${event.rank} was cut off from PMI: ${event.reason}`,
@@ -134,7 +134,7 @@ async function serve(options: ServeValues): Promise<void> {
       return;
     }
     if (event.type === 'aborted') {
-      say(
+      report(
         `rank ${event.rank} aborted the job with code ${event.exitCode}${event.message === '' ? '' : `: ${event.message}`}`,
       );
       process.exitCode = event.exitCode & 0xff || 1;

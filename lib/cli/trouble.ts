@@ -1,6 +1,6 @@
 /** Reports on stderr what peers do wrong: of each kind one line at once, and then at most one line per second. */
 import type { JobEvent, PmiEvent } from '../index';
-import { say } from './report';
+import { report } from './report';
 
 const PAUSE_MS = 1000;
 
@@ -63,7 +63,7 @@ class PacedLines {
 
   add(line: string): void {
     if (this.#pause === undefined) {
-      say(line);
+      report(line);
       this.#wait();
     } else {
       this.#held++;
@@ -81,9 +81,11 @@ class PacedLines {
     clearTimeout(this.#pause);
     this.#pause = undefined;
     if (this.#held === 0) return;
-    if (this.#held === 1 && this.#last !== undefined) say(this.#last);
+    if (this.#held === 1 && this.#last !== undefined) report(this.#last);
     else
-      say(`${summary[this.#kind](this.#held)}${this.#last === undefined ? '' : `, the last: ${this.#last}`}`);
+      report(
+        `${summary[this.#kind](this.#held)}${this.#last === undefined ? '' : `, the last: ${this.#last}`}`,
+      );
     this.#held = 0;
     this.#last = undefined;
   }

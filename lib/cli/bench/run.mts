@@ -1,7 +1,7 @@
 /** The action of `wireup bench`. */
 import { arch, availableParallelism, cpus, release } from 'node:os';
 import type { Benchmark, BenchOptions } from '../bench.js';
-import { print, say } from '../report.js';
+import { print, report } from '../report.js';
 import { version } from '../version.js';
 import { writeJson, writeWhole } from '../whole-file.js';
 import { figureLines } from './lines.mjs';
@@ -70,7 +70,7 @@ function abortedBySignals(): AbortSignal {
 
 function save(file: string, why: string | undefined): void {
   if (why === undefined) return;
-  say(`${file}: ${why}`);
+  report(`${file}: ${why}`);
   process.exitCode = 1;
 }
 
@@ -114,11 +114,11 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     await load?.stop();
     progress.hide();
   }
-  for (const [line, titles] of failures) say(`${titles.join('; ')}: ${line}`);
-  if (signal.aborted) say(`stopped: ${figures.length} of ${plans.length} benchmarks have figures`);
+  for (const [line, titles] of failures) report(`${titles.join('; ')}: ${line}`);
+  if (signal.aborted) report(`stopped: ${figures.length} of ${plans.length} benchmarks have figures`);
   // An older report is better than an empty one.
   if (figures.length === 0) return;
-  const report: Report = {
+  const page: Report = {
     version,
     machine: {
       kernel: release(),
@@ -132,7 +132,7 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     figures,
     growth: growths(figures),
   };
-  if (options.json === '-') print(`${JSON.stringify(report)}\n`);
-  if (options.json !== undefined && options.json !== '-') save(options.json, writeJson(options.json, report));
-  if (options.html !== undefined) save(options.html, writeWhole(options.html, htmlReport(report)));
+  if (options.json === '-') print(`${JSON.stringify(page)}\n`);
+  if (options.json !== undefined && options.json !== '-') save(options.json, writeJson(options.json, page));
+  if (options.html !== undefined) save(options.html, writeWhole(options.html, htmlReport(page)));
 }

@@ -7,7 +7,7 @@ import { checkAsRank, NoServer, type RankObserver } from '../../conformance/serv
 import { Journal } from '../../conformance/server/journal';
 import { checkLaunched } from '../../conformance/server/launched';
 import type { ClientValues, ServerValues } from '../check';
-import { print, sayUsage } from '../report';
+import { print, reportUsage } from '../report';
 
 function formatOf({ tap, json }: { tap: boolean; json: boolean }): Format {
   return json ? 'json' : tap ? 'tap' : 'table';
@@ -65,7 +65,7 @@ export async function checkServer(launcher: readonly string[], options: ServerVa
     finish(`Server: PMI-${version} over ${transports[transport]}, ${ranks(size)}`, findings, options);
   } catch (error) {
     if (!(error instanceof NoServer)) throw error;
-    sayUsage(
+    reportUsage(
       `${error.message}: start it as the ranks of a launcher, such as \`wireup check server -- mpiexec -n 4\``,
     );
   }
