@@ -57,12 +57,36 @@ await build({
   outfile: join(dist, 'cli.js'),
   plugins: [apart(/^\.\/run$/, 'run.js'), apart(/^\.\/commands$/, 'commands.js')],
 });
+/** Takes modules that lib/cli/shared.ts names from dist/run.js. */
+const fromRun = {
+  name: 'shared-with-run',
+  setup: (plugin) => {
+    plugin.onResolve({ filter: /^\.\/run\.js$/ }, ({ path }) => ({ path, external: true }));
+    plugin.onResolve(
+      { filter: /^\.\/(host-list|host-placement|launchers|limits|native|options)$/ },
+      ({ path }) => ({ path, namespace: 'run' }),
+    );
+    plugin.onLoad({ filter: /.*/, namespace: 'run' }, ({ path }) => {
+      const name = path.slice(2).replace(/-./g, ([, letter]) => letter.toUpperCase());
+      return { contents: `module.exports = require('./run.js').shared.${name}` };
+    });
+  },
+};
 // The bundle includes the parts of the library that `run` uses. Other commands load the whole library.
 const run = await build({
   ...bundled,
+  // require() in its place: import() first loads Node's module loader, which takes as long as starting Node.
+  supported: { 'dynamic-import': false },
   entryPoints: [join(lib, 'cli/run.ts')],
   outfile: join(dist, 'run.js'),
-  plugins: [apart(/^\.\/run-help$/, 'run-help.js')],
+  plugins: [apart(/^\.\/run-help$/, 'run-help.js'), apart(/^\.\/launch-hosts\.js$/, 'run-hosts.js')],
+});
+// Only a job over hosts needs it.
+await build({
+  ...bundled,
+  entryPoints: [join(lib, 'launch-hosts.ts')],
+  outfile: join(dist, 'run-hosts.js'),
+  plugins: [fromRun],
 });
 // Only a help text or an unknown option needs commander.
 const runHelp = await build({

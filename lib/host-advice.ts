@@ -2,11 +2,6 @@
 
 const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => string])[] = [
   [
-    /cannot be executed: No such file/i,
-    () =>
-      "the launcher's program is not on this host: install it, or choose another one by launcher (--launcher, --launcher-exec)",
-  ],
-  [
     /host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/i,
     (host) =>
       `ssh does not know the host's key, or knows another one: run 'ssh ${host} true' once, and compare and accept the key`,
@@ -30,9 +25,15 @@ const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => stri
       'wireup-agent was built for another type of machine or another libc: install wireup on the host, and name its wireup-agent by agentPath (--agent-path)',
   ],
   [
-    /not found|no such file or directory|unknown command/i,
+    // How shells, container runtimes and srun report a missing program. Other files may be missing too.
+    /wireup-agent\b.*(not found|no such file or directory)|unknown command\b.*wireup-agent/i,
     () =>
       'wireup-agent must be on the host under the same path as here; name another path by agentPath (--agent-path), or send the program by stage (--stage)',
+  ],
+  [
+    /cannot be executed: No such file/i,
+    () =>
+      "the launcher's program is not on this host: install it, or choose another one by launcher (--launcher, --launcher-exec)",
   ],
   [
     /another version|other version/i,

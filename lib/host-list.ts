@@ -21,6 +21,12 @@ export interface ListedHost {
   readonly user?: string;
 }
 
+/** The name of a user on a host, in lists, files and options alike. */
+const USER = '[A-Za-z0-9_][A-Za-z0-9_.-]*';
+
+/** Matches the name of a user. */
+export const userPattern = new RegExp(`^${USER}$`);
+
 /** A list of hosts is wrong. The message begins with "expected" and names the position. */
 export class HostListError extends Error {
   /** @param expected what was expected, and where */
@@ -55,7 +61,7 @@ class Reader {
   }
 
   #host(room: number): ListedHost[] {
-    const user = this.#take(/[A-Za-z0-9_][\w.-]*@/y)?.slice(0, -1);
+    const user = this.#take(new RegExp(`${USER}@`, 'y'))?.slice(0, -1);
     const begin = this.#at;
     let names = [''];
     for (;;) {

@@ -1,5 +1,5 @@
 /** Decides which rank is on which host. */
-import type { ListedHost } from './host-list';
+import { HostListError, type ListedHost } from './host-list';
 
 /** Ranks and the hosts that they are spread over. */
 export interface PlacedProgram {
@@ -44,6 +44,7 @@ class Slots {
  * A host that is listed twice is the same host.
  *
  * @param ppn how many ranks each host gets at a time, instead of its own slots
+ * @throws {@link HostListError} if a host is listed with several users
  */
 export function placeOnHosts(programs: readonly PlacedProgram[], ppn?: number): HostPlacement {
   const lists = programs.map(({ hosts }) => hosts.map((host) => ({ ...host, slots: ppn ?? host.slots })));
@@ -55,6 +56,8 @@ export function placeOnHosts(programs: readonly PlacedProgram[], ppn?: number): 
     if (index === undefined) {
       index = hosts.push({ ...host, slots: slots.get(host.name)! }) - 1;
       indexOf.set(host.name, index);
+    } else if (hosts[index]!.user !== host.user) {
+      throw new HostListError(`one user in all places that name the host ${host.name}`);
     }
     return index;
   };
@@ -81,17 +84,7 @@ function countOfEach(lists: readonly (readonly ListedHost[])[]): Map<string, num
   return most;
 }
 
-/** How many ranks a program has if it does not say it: one for each slot. */
+/** How many ranks a program has by default: one for each slot. */
 export function countSlots(hosts: readonly ListedHost[], ppn?: number): number {
   return hosts.reduce((sum, { slots }) => sum + (ppn ?? slots), 0);
-}
-
-/** The name of a host that is listed with several users; undefined if there is none. */
-export function findUserConflict(hosts: readonly ListedHost[]): string | undefined {
-  const users = new Map<string, string | undefined>();
-  return hosts.find(({ name, user }) => {
-    if (users.has(name)) return users.get(name) !== user;
-    users.set(name, user);
-    return false;
-  })?.name;
 }

@@ -20,7 +20,8 @@ export type PmiId = 'number' | 'long' | 'rank';
 export interface AdmissionOptions {
   /**
    * The uids, or ranges of uids (`[first, last]`, for the users of a user namespace), whose processes on this
-   * machine may connect; this process's own uid by default. Root may connect only if 0 is listed.
+   * machine may connect; this process's own uid by default, and on other hosts the uid of wireup-agent there. Root may
+   * connect only if 0 is listed.
    */
   allowedUids?: readonly (number | readonly [number, number])[];
   /**
@@ -106,8 +107,8 @@ function toAdmission(options: AdmissionOptions & KvsOptions & WireOptions) {
     /** The server answers every PMI-1 client with 1.2. */
     offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
     kvsLimit: checkInteger('kvsLimit', options.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
-    /** The first and the last uid of each range. */
-    allowedUids: checkUids(options.allowedUids ?? [process.geteuid!()]),
+    /** The first and the last uid of each range. Empty in a launch: each agent's own uid. */
+    allowedUids: checkUids(options.allowedUids ?? []),
     allowHosts: checkHosts(options.allowHosts ?? []),
     pmiId: checkOneOf('pmiId', options.pmiId ?? 'number', ['number', 'long', 'rank'] as const),
     reconnect: checkBoolean('reconnect', options.reconnect ?? false),

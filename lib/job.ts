@@ -95,6 +95,8 @@ export interface HostStartedEvent extends EventBase<'host-started'> {
 export interface HostLostEvent extends EventBase<'host-lost'> {
   /** The name of the host. */
   host: string;
+  /** False if its agent has never answered. */
+  started: boolean;
   /** What has happened, for people. */
   message: string;
   /** The ranks of group 0 that are on the host. */
@@ -160,7 +162,7 @@ export class Job implements AsyncDisposable {
   readonly result: Promise<JobResult>;
   /** How many ranks were launched. */
   readonly size: number;
-  /** The host of this process. */
+  /** The name of this host: the one in `hosts`, or what gethostname() returns. */
   readonly host: string;
   /** The host of each rank. */
   readonly hosts: readonly string[];
@@ -187,9 +189,10 @@ export class Job implements AsyncDisposable {
   constructor(
     handle: JobHandle,
     hub: EventHub<JobEvent>,
-    agent: { pid: number; host: string },
     parts: {
       size: number;
+      agentPid: number;
+      host: string;
       hosts: readonly string[];
       grace: number;
       streams: JobStreams;
@@ -199,8 +202,8 @@ export class Job implements AsyncDisposable {
   ) {
     this.#handle = handle;
     this.#hub = hub;
-    this.host = agent.host;
-    this.agentPid = agent.pid;
+    this.host = parts.host;
+    this.agentPid = parts.agentPid;
     this.size = parts.size;
     this.hosts = parts.hosts;
     this.#grace = parts.grace;

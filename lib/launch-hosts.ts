@@ -1,17 +1,12 @@
 /** The hosts of a launch: checks the options that name them, and makes what the addon gets. */
 import { hostname, userInfo } from 'node:os';
-import { HostListError, parseHostList, type ListedHost } from './host-list';
-import { findUserConflict, placeOnHosts, type HostPlacement } from './host-placement';
+import { hostCommand, launcherVariables } from './host-command';
+import { HostListError, parseHostList, userPattern, type ListedHost } from './host-list';
+import { placeOnHosts, type HostPlacement } from './host-placement';
 import type { JobSettings, Launcher, LaunchHost } from './launch-options';
-import {
-  hostCommand,
-  launcherKinds,
-  launcherPrograms,
-  launcherVariables,
-  type HostLauncher,
-} from './launchers';
+import { launcherKinds, launcherPrograms, type HostLauncher } from './launchers';
 import { MAX_HOSTS, MAX_MILLISECONDS, MAX_RANKS } from './limits';
-import { agentPath, native, type NativeHost } from './native';
+import { agentPath, native, type NativeHostOptions } from './native';
 import {
   checkBoolean,
   checkInteger,
@@ -22,7 +17,7 @@ import {
   checkStrings,
   optionError,
 } from './options';
-import { findOwnHosts } from './own-host';
+import { findOwnHosts, isLoopback } from './own-host';
 import type { SpawnHost } from './spawn-placement';
 
 /** In milliseconds. An ssh of a busy host takes a second or two, and Slurm may need longer than ssh. */
@@ -31,16 +26,13 @@ const DEFAULT_START_TIMEOUT = 60_000;
 /** HOST_NAME_MAX: a pretended host cannot have a longer name. */
 const MAX_HOST_NAME = 64;
 
-/** Where the ranks of a launch are. */
+/** Where the ranks of a launch are. Each host that has ranks is a node. */
 export interface HostPlan {
   /** The node of each rank. */
   nodes: number[];
-  nodeNames: string[];
-  nodeHosts: number[];
-  hosts: NativeHost[];
+  native: NativeHostOptions;
   /** The hosts that ranks may be spawned on. The first ones are the nodes. */
   spawnHosts: SpawnHost[];
-  pretendHosts: boolean;
 }
 
 /** @throws {@link PmiError} `ERR_PMI_OPTION` */
@@ -68,7 +60,7 @@ function checkHost(name: string, value: LaunchHost): ListedHost {
       host,
     );
   const user = value.user === undefined ? undefined : checkString(`${name}.user`, value.user);
-  if (user !== undefined && !/^(?!-)[^\s\p{Cc}@]+$/u.test(user))
+  if (user !== undefined && !userPattern.test(user))
     throw optionError(`${name}.user`, 'the name of a user', user);
   return {
     name: host,
@@ -91,8 +83,6 @@ function checkHosts(value: JobSettings['hosts']): ListedHost[] {
     }
     if (hosts.length > MAX_HOSTS) throw optionError('hosts', `at most ${MAX_HOSTS} hosts`, hosts.length);
   }
-  const conflict = findUserConflict(hosts);
-  if (conflict !== undefined) throw optionError('hosts', `one user on the host ${conflict}`, value);
   return hosts;
 }
 
@@ -121,14 +111,12 @@ function commandEnvironment(kind: HostLauncher['kind']): string[] {
   ];
 }
 
-/** A host on which ranks run as another user needs its launcher, also if it is this one. */
-function isOtherUser(user: string | undefined): boolean {
-  if (user === undefined) return false;
+/** The name of this process's user; undefined if it has none. */
+function userName(): string | undefined {
   try {
-    return userInfo().username !== user;
+    return userInfo().username;
   } catch {
-    // This process's user has no name.
-    return true;
+    return undefined;
   }
 }
 
@@ -142,16 +130,17 @@ async function ownHosts(
   hosts: readonly ListedHost[],
   used: number,
 ): Promise<Set<string>> {
-  // Other launchers have names of their own for hosts: of nodes, of containers. This host's addresses say nothing about these.
+  // A host on which ranks run as another user needs its launcher, also if it is this one.
+  const user = hosts.some((host) => host.user !== undefined) ? userName() : undefined;
+  // Other launchers have names of their own for hosts: of nodes, of containers. They need not be those of DNS.
   const names = kind === 'slurm' ? [process.env.SLURMD_NODENAME ?? 'localhost'] : [];
   const candidates = (list: readonly ListedHost[]): string[] =>
-    list.filter(({ user }) => !isOtherUser(user)).map(({ name }) => name);
-  const lookUp = kind === 'ssh';
-  const own = await findOwnHosts(candidates(hosts.slice(0, used)), { names, lookUp });
-  const resolve = (): Promise<string[]> => Promise.resolve([]);
-  for (const name of await findOwnHosts(candidates(hosts.slice(used)), { names, lookUp, resolve }))
-    own.add(name);
-  return own;
+    list.filter((host) => host.user === undefined || host.user === user).map(({ name }) => name);
+  return findOwnHosts(candidates(hosts.slice(0, used)), {
+    names,
+    more: candidates(hosts.slice(used)),
+    byAddress: kind === 'ssh',
+  });
 }
 
 function checkNodes(value: readonly number[], size: number, hosts: readonly ListedHost[]): number[] {
@@ -168,10 +157,7 @@ function checkNodes(value: readonly number[], size: number, hosts: readonly List
 }
 
 /** Checks nodes that are given by index, and puts hosts without ranks behind the others. */
-function placeByNodes(
-  nodes: readonly number[],
-  hosts: readonly ListedHost[],
-): { nodes: number[]; hosts: ListedHost[] } {
+function placeByNodes(nodes: readonly number[], hosts: readonly ListedHost[]): HostPlacement {
   const used = new Set(nodes);
   const order = [...hosts.keys()].sort((x, y) => Number(used.has(y)) - Number(used.has(x)) || x - y);
   const index = new Map(order.map((node, i) => [node, i]));
@@ -186,6 +172,63 @@ async function placeHere(kind: HostLauncher['kind'], listed: readonly ListedHost
   return { nodes: [0], hosts: [here, ...hosts.filter((host) => host !== here)] };
 }
 
+/** How the agents of other hosts are started. */
+interface StartPlan {
+  launcher: HostLauncher;
+  agent: string;
+  stage: boolean;
+  timeoutMs: number;
+}
+
+/** @throws {@link PmiError} `ERR_PMI_OPTION` */
+function checkStart(options: JobSettings): StartPlan {
+  const launcher = checkLauncher(options.launcher ?? 'ssh');
+  const stage = checkBoolean('stage', options.stage ?? false);
+  if (stage && options.agentPath !== undefined)
+    throw optionError('agentPath', 'nothing beside stage', options.agentPath);
+  if (stage && launcher.kind === 'fork')
+    throw optionError('stage', 'false, because the launcher fork needs this host only', stage);
+  return {
+    launcher,
+    agent: options.agentPath === undefined ? agentPath : checkAgentPath(options.agentPath),
+    stage,
+    timeoutMs: checkInteger(
+      'startTimeout',
+      options.startTimeout ?? DEFAULT_START_TIMEOUT,
+      1,
+      MAX_MILLISECONDS,
+    ),
+  };
+}
+
+/** @throws rejects with {@link PmiError} `ERR_PMI_OPTION` */
+async function place(
+  options: JobSettings,
+  sizes: readonly number[],
+  kind: HostLauncher['kind'],
+): Promise<HostPlacement> {
+  if (options.ranksPerNode !== undefined)
+    throw optionError('ranksPerNode', 'nothing beside hosts', options.ranksPerNode);
+  const listed = checkHosts(options.hosts);
+  const withUser = kind === 'ssh' ? undefined : listed.find(({ user }) => user !== undefined);
+  if (withUser !== undefined)
+    throw optionError('hosts', `no user, because the launcher ${kind} cannot change it`, withUser.user);
+  if (kind === 'fork' && listed.some(({ name }) => Buffer.byteLength(name) > MAX_HOST_NAME))
+    throw optionError('hosts', `names of up to ${MAX_HOST_NAME} bytes`, options.hosts);
+  if (options.singleton !== undefined && options.nodes !== undefined)
+    throw optionError('nodes', 'nothing beside singleton', options.nodes);
+  if (options.nodes !== undefined) {
+    const size = sizes.reduce((sum, ranks) => sum + ranks);
+    return placeByNodes(checkNodes(options.nodes, size, listed), listed);
+  }
+  try {
+    if (options.singleton !== undefined) return await placeHere(kind, listed);
+    return placeOnHosts(sizes.map((ranks) => ({ ranks, hosts: listed })));
+  } catch (error) {
+    throw error instanceof HostListError ? optionError('hosts', error.expected, options.hosts) : error;
+  }
+}
+
 /**
  * @param sizes how many ranks each application has
  * @returns undefined if there is no option `hosts`
@@ -195,66 +238,37 @@ export async function planHosts(
   options: JobSettings,
   sizes: readonly number[],
 ): Promise<HostPlan | undefined> {
-  const launcher = checkLauncher(options.launcher ?? 'ssh');
-  const stage = checkBoolean('stage', options.stage ?? false);
-  if (stage && options.agentPath !== undefined)
-    throw optionError('agentPath', 'nothing beside stage', options.agentPath);
-  const agent = options.agentPath === undefined ? agentPath : checkAgentPath(options.agentPath);
-  const timeoutMs = checkInteger(
-    'startTimeout',
-    options.startTimeout ?? DEFAULT_START_TIMEOUT,
-    1,
-    MAX_MILLISECONDS,
-  );
-  const pretend = checkBoolean('pretendHosts', options.pretendHosts ?? false);
+  const { timeoutMs, ...start } = checkStart(options);
+  const { kind } = start.launcher;
   if (options.hosts === undefined) return undefined;
-  if (options.ranksPerNode !== undefined)
-    throw optionError('ranksPerNode', 'nothing beside hosts', options.ranksPerNode);
-  const listed = checkHosts(options.hosts);
-  const userIndex = launcher.kind === 'ssh' ? -1 : listed.findIndex(({ user }) => user !== undefined);
-  if (userIndex >= 0)
-    throw optionError(
-      'hosts',
-      `no user, because the launcher ${launcher.kind} cannot change it`,
-      listed[userIndex]!.user,
-    );
-  const size = sizes.reduce((sum, ranks) => sum + ranks);
-  if (options.singleton !== undefined && options.nodes !== undefined)
-    throw optionError('nodes', 'nothing beside singleton', options.nodes);
-  const { nodes, hosts } =
-    options.singleton !== undefined
-      ? await placeHere(launcher.kind, listed)
-      : options.nodes === undefined
-        ? placeOnHosts(sizes.map((ranks) => ({ ranks, hosts: listed })))
-        : placeByNodes(checkNodes(options.nodes, size, listed), listed);
-  const pretendHosts = pretend && launcher.kind === 'fork';
-  if (pretendHosts && hosts.some(({ name }) => Buffer.byteLength(name) > MAX_HOST_NAME))
-    throw optionError(
-      'hosts',
-      `names of up to ${MAX_HOST_NAME} bytes`,
-      hosts.map(({ name }) => name),
-    );
+  const { nodes, hosts } = await place(options, sizes, kind);
   const used = new Set(nodes).size;
-  const own = await ownHosts(launcher.kind, hosts, used);
+  const own = await ownHosts(kind, hosts, used);
   const others = hosts.filter(({ name }) => !own.has(name));
   const numbers = new Map(others.map(({ name }, i) => [name, i + 1]));
-  const environment = others.length === 0 ? [] : commandEnvironment(launcher.kind);
+  // A name that every host has for itself is not exported to ranks, whose peers are on other hosts.
+  const ownName = hosts.find(({ name }) => own.has(name) && !isLoopback(name))?.name ?? '';
   return {
     nodes,
-    nodeNames: hosts.slice(0, used).map(({ name }) => name),
-    nodeHosts: hosts.slice(0, used).map(({ name }) => numbers.get(name) ?? 0),
     spawnHosts: hosts.map((host) => ({ ...host, number: numbers.get(host.name) ?? 0 })),
-    hosts: [
-      { name: '', command: [], environment: [], stage: '', timeoutMs: 0, sameHost: true },
-      ...others.map((host) => ({
-        name: host.name,
-        command: hostCommand(host, { launcher, agent, stage }),
-        environment,
-        stage: stage ? agentPath : '',
-        timeoutMs,
-        sameHost: launcher.kind === 'fork',
-      })),
-    ],
-    pretendHosts,
+    native: {
+      nodeHosts: hosts.slice(0, used).map(({ name }) => numbers.get(name) ?? 0),
+      // Beside others this host has one name. Alone it is called as listed, as under Hydra.
+      nodeNames: hosts
+        .slice(0, used)
+        .map(({ name }) => (own.has(name) && others.length > 0 ? ownName : name)),
+      hosts: [
+        { name: ownName, command: [], stage: '', timeoutMs: 0, sameHost: true },
+        ...others.map((host) => ({
+          name: host.name,
+          command: hostCommand(host, start),
+          stage: start.stage ? agentPath : '',
+          timeoutMs,
+          sameHost: kind === 'fork',
+        })),
+      ],
+      hostEnvironment: others.length === 0 ? [] : commandEnvironment(kind),
+      pretendHosts: kind === 'fork',
+    },
   };
 }

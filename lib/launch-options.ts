@@ -33,7 +33,7 @@ export interface LaunchApp {
   args?: readonly Bytes[];
   /** How many ranks: 1 to 1,048,576, in all applications together. */
   ranks: number;
-  /** The working directory of the ranks. Default: that of this process. */
+  /** The working directory of the ranks, on every host. Default: that of this process. */
   cwd?: Bytes;
   /**
    * The environment of the ranks. Default: that of this process (`process.env`), byte by byte, UTF-8 or not. launch() removes
@@ -45,7 +45,10 @@ export interface LaunchApp {
   inheritEnv?: readonly Bytes[];
   /** Variables that replace those that are inherited or in `env`. A variable that is `undefined` is removed. */
   setEnv?: RankEnvironment;
-  /** Folders in which `program` is searched, with colons between them. Default: PATH of the ranks' environment. */
+  /**
+   * Folders in which `program` is searched on the rank's host, with colons between them. Default: PATH of the ranks'
+   * environment.
+   */
   path?: Bytes;
 }
 
@@ -79,7 +82,7 @@ export interface DebuggerOptions {
 export interface LaunchHost {
   /** Its name or address, as the launcher knows it. */
   name: string;
-  /** How many ranks it gets before the next host gets some. Default: 1. */
+  /** How many ranks it gets before the next host gets some. It is no limit. Default: 1. */
   slots?: number;
   /** The user on that host. Only with the launcher `ssh`. Default: what ssh chooses. */
   user?: string;
@@ -91,7 +94,8 @@ export interface LaunchHost {
  *
  * - `ssh`: ssh, without any prompt.
  * - `slurm`: srun, inside of an allocation or outside.
- * - `fork`: no command. The agents run on this host, which pretends to be several.
+ * - `fork`: no command. The agents run on this host, which pretends to be several. If this process has CAP_SYS_ADMIN,
+ *   gethostname() returns the names in `hosts` in the ranks, and so does MPI_Get_processor_name.
  * - `{ ssh }`, `{ slurm }`: these words in place of `ssh` or `srun`: another program, or further options.
  * - `{ exec }`: these words, then the name of the host, then the agent's program and arguments, such as
  *   `['docker', 'exec', '-i']`. If `{host}` is in the words, the name of the host takes its place:
@@ -132,7 +136,8 @@ export interface JobSettings
   /**
    * With `pmi: 'unix'`: whether wireup-exec runs before the program of each rank. The program then gets PMI_FD. Default: true.
    * Use false for programs that read `unix://` in PMI_PORT themselves, and for container runtimes: these close inherited
-   * fds, so wireup-exec must run inside the container.
+   * fds, so wireup-exec must run inside the container. On other hosts, wireup-exec is searched in the folder of wireup-agent.
+   * With `stage` it must be false, because only wireup-agent is sent.
    */
   execShim?: boolean;
   /** Default: `inherit`. */
@@ -185,24 +190,20 @@ export interface JobSettings
   launcher?: Launcher;
   /**
    * The path of wireup-agent on other hosts, or a name without a slash, which is searched in PATH there. Default: the same path
-   * as on this host.
+   * as on this host. wireup-exec must be in the same folder if `execShim` needs it.
    */
   agentPath?: string;
   /**
    * Whether wireup-agent is sent to other hosts when they are started, so that wireup need not be installed there. The hosts
-   * need the machine type and the C library of this one. Default: false.
+   * need the machine type and the C library of this one. Not with the launcher `fork`. Default: false.
    */
   stage?: boolean;
   /** Milliseconds until the agent of every other host must have answered. Default: 60,000. */
   startTimeout?: number;
   /**
-   * With the launcher `fork`: whether gethostname() returns the names in `hosts` in the ranks, and so MPI_Get_processor_name
-   * too. It needs CAP_SYS_ADMIN; without it the option has no effect. Default: false.
-   */
-  pretendHosts?: boolean;
-  /**
    * To which of the CPUs of this process ranks are bound: to one hardware thread, core or socket after the other, or to sets
-   * of CPUs in turn. If there are more ranks than units, it starts again from the first. Default: `none`.
+   * of CPUs in turn. If there are more ranks than units, it starts again from the first. On each other host it is done with
+   * the CPUs of wireup-agent there, beginning with the first. Default: `none`.
    */
   bind?: 'none' | 'hwthread' | 'core' | 'socket' | readonly (readonly number[])[];
   /**
@@ -211,18 +212,22 @@ export interface JobSettings
    */
   debugger?: DebuggerOptions;
   /**
-   * Signals, by name or number, that the ranks ignore from their start, beside those that this process ignores natively. Node
+   * Signals, by name or number, that the ranks ignore from their start, on all hosts, beside those that this process ignores
+   * natively. Node
    * restores the default action of every signal when it starts, so name here what, for example, `nohup` ignored.
    */
   ignoredSignals?: readonly (NodeJS.Signals | number)[];
   /** Signals, by name or number, that are blocked in the ranks from their start. Default: none. */
   blockedSignals?: readonly (NodeJS.Signals | number)[];
   /**
-   * The soft limit of open files of the ranks, at most the hard limit of this process. Default: the soft limit of this process,
-   * which Node raises to the hard limit when it starts.
+   * The soft limit of open files of the ranks, at most the hard limit of this process, and on another host at most the one
+   * there. Default: the soft limit of this process, which Node raises to the hard limit when it starts.
    */
   softFiles?: number;
-  /** Fds of this process above 2 that every rank inherits under the same numbers, at most 1,024. Default: none. */
+  /**
+   * Fds of this process above 2 that every rank on this host inherits under the same numbers, at most 1,024. Ranks on other
+   * hosts do not get them. Default: none.
+   */
   fds?: readonly number[];
   /**
    * What happens if a rank fails. `kill`, the default, ends the other ranks; `wait` lets them run on. An abort, and a rank that
@@ -243,7 +248,8 @@ export interface JobSettings
   /**
    * Instead of starting a rank: the program that listens on this port of 127.0.0.1 is rank 0 of 1. MPICH listens so if it was
    * started without a launcher and spawns (`mpiexec -pmi_args PORT INTERFACE KEY PID`). `program` and the other options then
-   * concern what it spawns. Not with `debugger`.
+   * concern what it spawns. Not with `debugger` and `nodes`. With `hosts`, the program takes a slot of this host, if it is one
+   * of them.
    */
   singleton?: SingletonOptions;
   /** Ends the job: SIGTERM, and SIGKILL after `killTimeout`. */

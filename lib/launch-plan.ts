@@ -1,4 +1,5 @@
 /** Converts the options of launch() to those of the addon. */
+import { hostname } from 'node:os';
 import { resolveUnixAddress, toListenOptions } from './address';
 import { makeGroupOptions } from './identity';
 import {
@@ -11,14 +12,13 @@ import {
   type RankEnvironment,
   type SingletonOptions,
 } from './launch-options';
-import { planHosts } from './launch-hosts';
 import { MAX_RANKS } from './limits';
 import {
-  execPath,
   agentPath,
   native,
   type NativeEnvironment,
   type NativeGroupOptions,
+  type NativeHostOptions,
   type NativeLaunchOptions,
   type NativeOutputPlan,
   type NativeProgram,
@@ -59,7 +59,6 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   agentPath: true,
   stage: true,
   startTimeout: true,
-  pretendHosts: true,
   allowedUids: true,
   pmiId: true,
   reconnect: true,
@@ -68,6 +67,18 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   pmiSubversion: true,
   signal: true,
 };
+/** Those that lib/launch-hosts.ts checks. It is loaded only if one of them is given. */
+const hostOptions = ['hosts', 'launcher', 'agentPath', 'stage', 'startTimeout'] as const;
+
+/** The hosts of a launch without `hosts`. */
+const thisHostAlone: NativeHostOptions = {
+  hosts: [],
+  hostEnvironment: [],
+  nodeHosts: [],
+  nodeNames: [],
+  pretendHosts: false,
+};
+
 const settingNames: readonly (keyof JobSettings)[] = [
   ...jobRuleNames,
   ...(Object.keys(jointSettings) as (keyof JobSettings)[]),
@@ -84,6 +95,8 @@ export interface LaunchPlan {
   stdout: OutputTarget;
   stderr: OutputTarget;
   maxSpawn: number;
+  /** The name of this host: as it is listed, unless every host has that name for itself. */
+  hostName: string;
   /** The hosts that ranks may be spawned on; none: this host only. */
   spawnHosts: readonly SpawnHost[];
   /** The options of a process group of that size, except its programs and their places. */
@@ -116,11 +129,11 @@ function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
   }));
 }
 
-function toProgram(where: string, app: LaunchApp, prefix: string[]): NativeProgram {
+function toProgram(where: string, app: LaunchApp, execShim: boolean): NativeProgram {
   return {
     directory: checkBytes(`${where}cwd`, app.cwd ?? ''),
     path: checkBytes(`${where}path`, app.path ?? ''),
-    prefix,
+    execShim,
     args: [checkProgram(`${where}program`, app.program), ...checkBytesList(`${where}args`, app.args ?? [])],
     environment: toEnvironment(where, app),
   };
@@ -208,8 +221,11 @@ function nodesInOrder(size: number, ranksPerNode: number | undefined): number[] 
   return Array.from({ length: size }, (_, rank) => Math.floor(rank / each));
 }
 
-function singletonOf(value: JobSettings['singleton'], size: number): LaunchPlan['singleton'] {
+function singletonOf(options: JobSettings, size: number): LaunchPlan['singleton'] {
+  const value = options.singleton;
   if (value === undefined) return undefined;
+  if (options.debugger !== undefined)
+    throw optionError('debugger', 'nothing beside singleton', options.debugger);
   checkOptions('singleton', value, ['port', 'pid']);
   if (size !== 1) throw optionError('ranks', '1 beside singleton', size);
   return {
@@ -240,23 +256,37 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   const universe = options.universeSize;
   if (universe !== undefined) checkInteger('universeSize', universe, size, 2 ** 31 - 1);
   const shim = checkBoolean('execShim', options.execShim ?? true) && transport.shim;
-  const programs = given.map(({ where, app }) => toProgram(where, app, shim ? [execPath] : []));
+  // An agent that was sent has no wireup-exec beside it.
+  if (shim && options.stage === true)
+    throw optionError(
+      'stage',
+      `false beside pmi '${pmi}' and execShim, because only wireup-agent is sent`,
+      true,
+    );
+  const programs = given.map(({ where, app }) => toProgram(where, app, shim));
   const ruled = applyJobRules(options, size);
   const stdout = checkTarget('stdout', options.stdout ?? 'inherit');
   const stderr = checkTarget('stderr', options.stderr ?? 'inherit');
-  const placed = await planHosts(options, sizes);
+  const singleton = singletonOf(options, size);
+  const placed = hostOptions.some((name) => options[name] !== undefined)
+    ? await (await import('./launch-hosts.js')).planHosts(options, sizes)
+    : undefined;
+  const hosts = placed?.native ?? thisHostAlone;
   // A rank on another host has no stdout of this process to write to.
-  const joins = size > 1 || ruled.label !== '' || (placed?.nodeHosts[0] ?? 0) !== 0;
+  const joins = size > 1 || ruled.label !== '' || (hosts.nodeHosts[0] ?? 0) !== 0;
   const nodes = placed?.nodes ?? nodesOf(options, size);
   const listen = {
     ...(transport.inherited ? {} : await toListenOptions(pmi)),
     ...(options.ports === undefined ? {} : { ports: checkPorts(options.ports) }),
   };
+  // The agents take an empty list as the default.
+  if (options.allowedUids?.length === 0)
+    throw optionError('allowedUids', 'at least one uid', options.allowedUids);
   const makeGroup: LaunchPlan['makeGroup'] = (ranks) => ({
     ...makeGroupOptions(ranks, universe, options.ranksPerNode, options),
     ...listen,
     pmi: transport.inherited ? 'fd' : 'port',
-    pretendHosts: placed?.pretendHosts ?? false,
+    pretendHosts: hosts.pretendHosts,
     // Without the shim, what connects may not descend from the rank's process: a container's runtime may detach it.
     descendantsOnly: shim,
   });
@@ -266,8 +296,9 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     signal: checkSignal(options.signal),
     stdout,
     stderr,
-    singleton: singletonOf(options.singleton, size),
+    singleton,
     maxSpawn: checkSpawnLimit(options.maxSpawn, universe, size),
+    hostName: hosts.hosts[0]?.name || hostname(),
     spawnHosts: placed?.spawnHosts ?? [],
     makeGroup,
     native: {
@@ -279,9 +310,10 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
         : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) }),
       agent: agentPath,
       programs,
-      hosts: placed?.hosts ?? [],
-      nodeHosts: placed?.nodeHosts ?? [],
-      nodeNames: placed?.nodeNames ?? [],
+      hosts: hosts.hosts,
+      hostEnvironment: hosts.hostEnvironment,
+      nodeHosts: hosts.nodeHosts,
+      nodeNames: hosts.nodeNames,
       nodeNumbers: [],
       stdout: toOutputPlan(stdout, joins),
       stderr: toOutputPlan(stderr, joins),

@@ -92,32 +92,33 @@ export function prepareLaunch(): void {
   }
 }
 
-/** @param own the name of this host */
-function hostsOfRanks({ size, native: { nodes, nodeHosts, hosts } }: LaunchPlan, own: string): string[] {
-  return Array.from({ length: size }, (_, rank) => hosts[nodeHosts[nodes[rank]!] ?? 0]?.name || own);
+function hostsOfRanks({ size, hostName, native: { nodes, nodeHosts, hosts } }: LaunchPlan): string[] {
+  return Array.from({ length: size }, (_, rank) => hosts[nodeHosts[nodes[rank]!] ?? 0]?.name || hostName);
 }
 
 const groupOf = ({ group }: { group: number }): { group?: number } => (group === 0 ? {} : { group });
 
 /**
- * Starts a job: a PMI server here, wireup-agent as this process's child, the ranks as the agent's.
+ * Starts a job: wireup-agent as this process's child, the ranks as the agent's. Each other host in `hosts` has an agent of its
+ * own, which the launcher starts there. The agents serve PMI to the ranks of their host.
  *
  * With `pmi: 'unix'`, unless `execShim` is false, the small program wireup-exec runs before the program of each rank and
  * turns the socket into an inherited fd. So MPI libraries work that cannot read `unix://`.
  *
- * @returns the job as soon as the agent runs; the ranks are then being started
+ * @returns the job as soon as the agent of this host runs; other hosts and the ranks are then being started. The ranks are
+ * started when all hosts have answered
  * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, `ERR_PMI_FD_LIMIT`, `ERR_PMI_LAUNCH`, `ERR_PMI_LISTEN`,
- * `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, or with the signal's reason. If a program cannot be started, the promise does not
- * reject: the job's result reports it.
+ * `ERR_PMI_ADDRESS`, `ERR_PMI_NAME_SERVER`, or with the signal's reason. If a program or another host cannot be started, the
+ * promise does not reject: the job's result reports it.
  */
 export async function launch(options: LaunchOptions): Promise<Job> {
   const plan = await planLaunch(options);
-  const { size, apps, signal } = plan;
+  const { size, apps, signal, hostName } = plan;
   signal?.throwIfAborted();
 
   let handle: JobHandle;
   const hub = new EventHub<JobEvent>({ onInterest: reportInterest(() => handle.id) });
-  const ready = deferred<{ pid: number; host: string }>();
+  const agent = deferred<number>();
   const result = deferred<JobResult>();
   const started = deferred<readonly number[]>();
   const streams: JobStreams = {};
@@ -125,7 +126,6 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const spawner = new Spawner(plan, (event) => hub.push(event, true));
   const pids: number[] = [];
   let running = 0;
-  let host = '';
   let failure = new PmiError('ERR_PMI_INTERNAL', 'the job has ended without a result');
   try {
     handle = new JobHandle(
@@ -134,9 +134,8 @@ export async function launch(options: LaunchOptions): Promise<Job> {
         const { time } = notice;
         switch (notice.type) {
           case 'agent':
-            host = notice.host;
             hub.open();
-            return ready.resolve(notice);
+            return agent.resolve(notice.pid);
           case 'hostStarted':
             spawner.onNotice(handle.id, notice);
             return hub.push({ type: 'host-started', host: notice.name, pid: notice.pid, time });
@@ -145,6 +144,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             return hub.push({
               type: 'host-lost',
               host: notice.name,
+              started: notice.started,
               message: notice.message,
               ranks: notice.ranks,
               time,
@@ -152,7 +152,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
           case 'error':
             failure = fromNative(notice);
             started.reject(failure);
-            return ready.reject(failure);
+            return agent.reject(failure);
           case 'event':
           case 'missed':
             return pushNative(hub, notice, (event) => ({ ...toPmiEvent(event), ...groupOf(notice) }));
@@ -188,7 +188,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
           case 'namesLost':
             return hub.push({ type: 'name-server-lost', time });
           case 'result':
-            ready.reject(
+            agent.reject(
               fromNative({
                 type: 'error',
                 code: 'ERR_PMI_LAUNCH',
@@ -196,7 +196,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
               }),
             );
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
-            return result.resolve(toJobResult(notice, host, apps, spawner));
+            return result.resolve(toJobResult(notice, hostName, apps, spawner));
           case 'closed':
             // Each job has a result, except one that an internal error ended.
             result.reject(failure);
@@ -210,10 +210,12 @@ export async function launch(options: LaunchOptions): Promise<Job> {
       error,
     );
   }
-  const agent = await ready.promise;
-  const job = new Job(handle, hub, agent, {
+  const agentPid = await agent.promise;
+  const job = new Job(handle, hub, {
     size,
-    hosts: hostsOfRanks(plan, agent.host),
+    agentPid,
+    host: hostName,
+    hosts: hostsOfRanks(plan),
     grace: plan.native.grace,
     streams,
     started: started.promise,

@@ -1,8 +1,4 @@
-/**
- * Makes the commands that start wireup-agent on other hosts. The stdin and stdout of such a command become the link to that
- * agent, so nothing else may read or write them, and every byte must pass unchanged and at once.
- */
-import { stagedAgentWords } from './staged-agent';
+/** The launchers. host-command.ts makes the commands by which they start agents. */
 
 /** How hosts are reached: the kind, and the words of the program that does it. */
 export interface HostLauncher {
@@ -14,101 +10,7 @@ export interface HostLauncher {
   readonly words: readonly string[];
 }
 
-/** Where a command starts the agent, and how. */
-export interface HostCommandOptions {
-  readonly launcher: HostLauncher;
-  /** The path of wireup-agent on the host, or its name if the host searches it in PATH. */
-  readonly agent: string;
-  /** The command begins with reading the agent's program from its stdin. It then contains `%s` for the size in bytes. */
-  readonly stage: boolean;
-}
-
 export const launcherKinds = ['ssh', 'slurm', 'fork', 'exec'] as const satisfies HostLauncher['kind'][];
 
 /** The programs of the launchers that have one. */
 export const launcherPrograms = { ssh: ['ssh'], slurm: ['srun'] } as const;
-
-const sshOptions = [
-  // No X11, and no terminal: both would change what passes.
-  '-x',
-  '-T',
-  // A prompt would wait for ever.
-  ...['-o', 'BatchMode=yes'],
-  // A shared connection that is there is used. One that began here would end with the job, and take the user's others along.
-  ...['-o', 'ControlMaster=no'],
-  // The user's forwarded ports are taken by the first of several connections.
-  ...['-o', 'ClearAllForwardings=yes'],
-  // Errors, but no banner of each host.
-  ...['-o', 'LogLevel=ERROR'],
-];
-
-const srunOptions = [
-  '--mpi=none',
-  '--cpu-bind=none',
-  // Otherwise slurmstepd keeps the output until a line ends.
-  '--unbuffered',
-];
-
-/**
- * Variables for the command. srun reads them as options: those that are undefined would change what passes, or how much of the
- * host the agent may use. SLURM_OVERLAP lets the agent's step share the host with other steps. Versions of Slurm in which steps
- * always share do not know the option, but ignore the variable.
- */
-export const launcherVariables: Readonly<
-  Record<HostLauncher['kind'], Readonly<Record<string, string | undefined>>>
-> = {
-  ssh: {},
-  fork: {},
-  exec: {},
-  slurm: {
-    SLURM_OVERLAP: '1',
-    SLURM_EXACT: undefined,
-    SLURM_EXCLUSIVE: undefined,
-    SLURM_CPUS_PER_TASK: undefined,
-    SRUN_CPUS_PER_TASK: undefined,
-    SLURM_NTASKS_PER_NODE: undefined,
-    SLURM_LABELIO: undefined,
-    SLURM_STDINMODE: undefined,
-    SLURM_STDOUTMODE: undefined,
-    SLURM_STDERRMODE: undefined,
-  },
-};
-
-/**
- * Quotes a word for sh, csh and fish alike. In single quotes most characters stand for themselves in all of them. The
- * exceptions are quoted by a backslash, outside of the quotes.
- */
-export function quoteForShells(word: string): string {
-  if (/^[\w@%+=:,./-]+$/.test(word)) return word;
-  if (word === '') return "''";
-  return word
-    .split(/(['\\!])/)
-    .map((part, i) => (i % 2 === 1 ? `\\${part}` : part === '' ? '' : `'${part}'`))
-    .join('');
-}
-
-/** The words of the command that starts the agent of a host. */
-export function hostCommand(
-  { name, user }: { name: string; user?: string },
-  { launcher: { kind, words }, agent, stage }: HostCommandOptions,
-): string[] {
-  const start = stage ? stagedAgentWords() : [agent, 'link'];
-  switch (kind) {
-    case 'fork':
-      return [...start, 'same-host'];
-    case 'ssh': {
-      // ssh passes its words to the user's login shell, joined with blanks. The first of ssh's options of one name counts.
-      const remote = ['exec', ...start.map(quoteForShells)].join(' ');
-      return [...words, ...sshOptions, ...(user === undefined ? [] : ['-l', user]), name, remote];
-    }
-    case 'slurm': {
-      // The last of srun's options of one name counts.
-      const [program, ...options] = words;
-      return [program!, '-N1', '-n1', '-w', name, ...srunOptions, ...options, ...start];
-    }
-    case 'exec': {
-      const command = words.map((word) => word.replaceAll('{host}', name));
-      return [...command, ...(words.some((word) => word.includes('{host}')) ? [] : [name]), ...start];
-    }
-  }
-}

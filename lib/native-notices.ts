@@ -79,6 +79,8 @@ export interface NativeResult {
     /** host: its number. */
     value: number;
     message: string;
+    /** host: whether its agent had ever answered. */
+    started: boolean;
     phase: 'none' | 'initialized' | 'finalized';
     barrier?: number;
     /** Why the server closed the rank's connection; empty: it did not. */
@@ -170,11 +172,11 @@ export interface NativeName {
 export type NativeNotice = { handle: number; group: number; time: number } & (
   | { type: 'opened'; address: string; pmiPort: string }
   /** The agent of this host runs, and the PMI server of group 0 is there. */
-  | { type: 'agent'; pid: number; host: string }
+  | { type: 'agent'; pid: number }
   /** The agent of another host runs; `pid` is its process there, `ownName` what gethostname() returns there. */
   | { type: 'hostStarted'; host: number; name: string; pid: number; ownName: string }
-  /** A host is lost or could not be started, with these ranks of group 0. `message` says why, for people. */
-  | { type: 'hostLost'; host: number; name: string; message: string; ranks: number[] }
+  /** A host is lost or (not `started`) could not be started, with these ranks of group 0. `message`: why, for people. */
+  | { type: 'hostLost'; host: number; name: string; started: boolean; message: string; ranks: number[] }
   | { type: 'started'; rank: number; pid: number; cpus: number[] }
   | ({ type: 'exited'; rank: number } & NativeRankOutcome)
   /** `local`: PMI cannot carry the request, and the server was not asked. `errcodes`: of a spawn. */

@@ -55,9 +55,10 @@ export interface NativeNameOptions {
 export interface NativeProgram {
   /** The working directory; empty: the agent's own. */
   directory: string;
-  /** The search path of `prefix[0]` and `args[0]`; empty: PATH of `environment`. */
+  /** The search path of `args[0]`; empty: PATH of `environment`. */
   path: string;
-  prefix: string[];
+  /** wireup-exec runs before the program. Each agent takes the one beside itself. */
+  execShim: boolean;
   args: string[];
   environment: NativeEnvironment;
 }
@@ -113,8 +114,6 @@ export interface NativeHost {
   name: string;
   /** Starts its agent, with the link as stdin and stdout. Not used for this host. */
   command: string[];
-  /** The environment of that command: "NAME=value". */
-  environment: string[];
   /** A file of this host that is sent over the link first; empty: none. Its size replaces `%s` in the command. */
   stage: string;
   /** The limit for the start of the agent; 0: none. */
@@ -127,6 +126,8 @@ export interface NativeHost {
 export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions, NativeJobSettings {
   /** By number; the first is this host. Empty: only this host. */
   hosts: NativeHost[];
+  /** The environment of the commands of hosts: "NAME=value". */
+  hostEnvironment: string[];
   /** The port of 127.0.0.1 on which a singleton waits, the program that becomes the one rank; 0: none. */
   singletonPort: number;
   /** The process id of the singleton. */
@@ -141,6 +142,12 @@ export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptio
   rankStdoutFds: number[];
   rankStderrFds: number[];
 }
+
+/** The part that lib/launch-hosts.ts makes. */
+export type NativeHostOptions = Pick<
+  NativeLaunchOptions,
+  'hosts' | 'hostEnvironment' | 'nodeHosts' | 'nodeNames' | 'pretendHosts'
+>;
 
 export interface NativeConnectOptions {
   fd?: number;

@@ -5,33 +5,43 @@ import { hostname, networkInterfaces } from 'node:os';
 const LOOK_UP_TIMEOUT = 1000;
 
 /** How many look-ups run at a time: Node warns if a signal has more than ten listeners. */
-const LOOK_UPS = 8;
+const MAX_LOOK_UPS = 8;
+
+/** Names of one look-up, unless there are too many: starting a process takes as long as resolving a few names. */
+const NAMES_EACH = 4;
 
 /** What to compare names with. */
 export interface OwnHostOptions {
   /** Names of this host, beside hostname() and localhost. */
   readonly names?: readonly string[];
-  /** Whether a name is looked up that is none of these, and its addresses are compared with those of this host. */
-  readonly lookUp: boolean;
-  /** Resolves a name to its addresses; to none if that fails. It must end when the signal is aborted. */
-  readonly resolve?: (name: string, signal: AbortSignal) => Promise<readonly string[]>;
+  /** Names to compare that are not looked up. */
+  readonly more?: readonly string[];
+  /** Whether addresses count, and names that are none of this host's are looked up. */
+  readonly byAddress: boolean;
+  /**
+   * Resolves names, and returns the addresses of all of them; none if it fails. It must end when the signal is aborted. A name
+   * without address does no harm to the others.
+   */
+  readonly resolve?: (names: readonly string[], signal: AbortSignal) => Promise<readonly string[]>;
   /** In milliseconds. */
   readonly timeout?: number;
 }
 
 /**
- * Resolves a name as all programs of the host do (hosts file, DNS, LDAP).
+ * Resolves names as all programs of the host do (hosts file, DNS, LDAP).
  *
  * dns.lookup() cannot be cancelled: with a dead DNS server it would hold up the other work of libuv's threads, and the end of
  * this process, for the resolver's own timeouts. A process can be killed.
  */
-export function resolveByGetent(name: string, signal: AbortSignal): Promise<readonly string[]> {
+export function resolveByGetent(names: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
   // Loaded only if it is used: it takes as long to load as a rank takes to start.
   const { execFile } = process.getBuiltinModule('node:child_process');
   return new Promise((fulfil) => {
-    execFile('getent', ['ahosts', name], { signal, killSignal: 'SIGKILL' }, (error, stdout) => {
-      const addresses = stdout.split('\n').map((line) => line.split(/\s/)[0]!);
-      fulfil(error === null ? [...new Set(addresses)].filter((address) => address !== '') : []);
+    // The exit code is not 0 if one of the names has no address.
+    execFile('getent', ['ahosts', ...names], { signal, killSignal: 'SIGKILL' }, (_, stdout) => {
+      // What a killed process has written may be incomplete.
+      const addresses = signal.aborted ? [] : stdout.split('\n').map((line) => line.split(/\s/)[0]!);
+      fulfil([...new Set(addresses)].filter((address) => address !== ''));
     });
   });
 }
@@ -50,33 +60,45 @@ function makeAddressCheck(): (text: string) => boolean | undefined {
   };
 }
 
+const LOOPBACK_NAMES = ['localhost', 'localhost.localdomain'];
+
+/** Whether every host has this name or address for itself. */
+export function isLoopback(name: string): boolean {
+  return LOOPBACK_NAMES.includes(name.toLowerCase()) || name === '::1' || /^127(\.\d+){3}$/.test(name);
+}
+
 /**
  * Returns those of the names that belong to this host. It takes a bounded time: look-ups run in parallel, and what is not
  * resolved in time counts as another host. A name with several addresses is this host if all of them are.
+ *
+ * @param candidates names that are looked up if they are none of this host's
  */
 export async function findOwnHosts(
-  names: readonly string[],
-  { names: more = [], lookUp, resolve = resolveByGetent, timeout = LOOK_UP_TIMEOUT }: OwnHostOptions,
+  candidates: readonly string[],
+  { names = [], more = [], byAddress, resolve = resolveByGetent, timeout = LOOK_UP_TIMEOUT }: OwnHostOptions,
 ): Promise<Set<string>> {
-  const known = new Set(
-    [hostname(), 'localhost', 'localhost.localdomain', ...more].map((name) => name.toLowerCase()),
-  );
-  const own = new Set(names.filter((name) => known.has(name.toLowerCase())));
-  const others = [...new Set(names)].filter((name) => !own.has(name));
-  if (!lookUp || others.length === 0) return own;
+  const known = new Set([hostname(), ...LOOPBACK_NAMES, ...names].map((name) => name.toLowerCase()));
+  const all = new Set([...candidates, ...more]);
+  const own = new Set([...all].filter((name) => known.has(name.toLowerCase())));
+  if (!byAddress || own.size === all.size) return own;
   const isOwnAddress = makeAddressCheck();
-  const queue = others.filter((name) => {
-    const found = isOwnAddress(name);
-    if (found) own.add(name);
-    return found === undefined;
-  });
+  for (const name of all) if (isOwnAddress(name)) own.add(name);
+  const queue = [...new Set(candidates)].filter((name) => !own.has(name) && isOwnAddress(name) === undefined);
+  if (queue.length === 0) return own;
   const signal = AbortSignal.timeout(timeout);
-  const work = async (): Promise<void> => {
-    for (let name = queue.shift(); name !== undefined && !signal.aborted; name = queue.shift()) {
-      const addresses = await resolve(name, signal);
-      if (addresses.length > 0 && addresses.every((address) => isOwnAddress(address))) own.add(name);
-    }
+  const lookUp = async (names: readonly string[]): Promise<void> => {
+    if (signal.aborted) return;
+    const addresses = await resolve(names, signal);
+    const count = addresses.filter((address) => isOwnAddress(address)).length;
+    if (count === 0) return;
+    // The addresses do not tell to which name they belong.
+    if (names.length > 1) for (const name of names) await lookUp([name]);
+    else if (count === addresses.length) own.add(names[0]!);
   };
-  await Promise.all(Array.from({ length: LOOK_UPS }, work));
+  const each = Math.max(NAMES_EACH, Math.ceil(queue.length / MAX_LOOK_UPS));
+  const parts = Array.from({ length: Math.ceil(queue.length / each) }, (_, i) =>
+    queue.slice(i * each, (i + 1) * each),
+  );
+  await Promise.all(parts.map(lookUp));
   return own;
 }

@@ -70,6 +70,8 @@ export interface JobFailure {
   coreDumped?: boolean;
   /** For `spawn`, `output` and `agent`: the errno; absent if there was none. */
   errno?: number;
+  /** For `host`: false if its agent has never answered. */
+  started?: boolean;
   /** For `host`: the ranks of the process group on it, as an idset; empty if it had none. */
   ranks?: string;
   /** For `abort`: the rank's message. For `spawn`, `output`, `agent` and `host`: what failed. */
@@ -206,7 +208,18 @@ function toJobFailure(
   nameOf: (host: number) => string,
 ): JobFailure | undefined {
   if (result.failure === undefined) return undefined;
-  const { reason, rank, value, message, phase, barrier, cutOff, group, outcome: row } = result.failure;
+  const {
+    reason,
+    rank,
+    value,
+    started,
+    message,
+    phase,
+    barrier,
+    cutOff,
+    group,
+    outcome: row,
+  } = result.failure;
   const program = group === 0 ? undefined : spawner.programOf(group, rank);
   const exits = reason === 'exit' || reason === 'abort' || (reason === 'early' && row?.exited && !row.ended);
   const status = result.status && toPmiStatus(result.status);
@@ -217,13 +230,13 @@ function toJobFailure(
         ? undefined
         : group === 0
           ? nameOf(result.ranks[rank]!.host)
-          : (spawner.hostOf(group, rank) ?? nameOf(0));
+          : spawner.hostOf(group, rank);
   return {
     reason,
     ...(rank >= 0 ? { rank, phase } : {}),
     ...(host === undefined ? {} : { host }),
     ...(reason === 'host'
-      ? { ranks: group === 0 ? ranksOn(result, value) : formatIdset(spawner.ranksOn(group, value)) }
+      ? { started, ranks: group === 0 ? ranksOn(result, value) : formatIdset(spawner.ranksOn(group, value)) }
       : {}),
     ...(group === 0 ? {} : { group }),
     ...(program === undefined ? {} : { program }),
@@ -347,14 +360,12 @@ function describeReason(result: JobResult, failure: JobFailure): string {
   }
 }
 
-/** How the addon's message about a host begins that has never answered. */
-const NOT_STARTED = 'could not be started: ';
-
 /** `host n3 was lost (no sign for 5 s, last seen in barrier 2); ranks 8-11 were on it`. */
-function describeHostFailure(host: string, { message = '', barrier, ranks = '', group }: JobFailure): string {
-  if (message.startsWith(NOT_STARTED)) {
+function describeHostFailure(host: string, failure: JobFailure): string {
+  const { started, message = '', barrier, ranks = '', group } = failure;
+  if (started === false) {
     const advice = adviceOnStart(host, message);
-    return `host ${host} ${message}${advice === undefined ? '' : ` (${advice})`}`;
+    return `host ${host} could not be started: ${message}${advice === undefined ? '' : ` (${advice})`}`;
   }
   const seen = barrier === undefined ? '' : `, last seen in barrier ${barrier}`;
   const single = /^\d+$/.test(ranks);

@@ -136,7 +136,8 @@ export class PmiServer implements AsyncDisposable {
         ? {}
         : { nameServer: await resolveUnixAddress('nameServer', options.nameServer) };
 
-    const group = makeGroupOptions(size, universe, options.ranksPerNode, options);
+    const { allowedUids = [process.geteuid!()] } = options;
+    const group = makeGroupOptions(size, universe, options.ranksPerNode, { ...options, allowedUids });
     const job: NativeServerOptions = {
       ...group,
       pmiIds: native.makePmiIds(size, group.pmiId),

@@ -1,7 +1,6 @@
 /**
  * Answers the spawns of a launch's ranks (MPI_Comm_spawn): starts a process group, or refuses with a reason.
  */
-import { hostname } from 'node:os';
 import type { JobEvent, SpawnedEvent } from './job';
 import { native, type NativeGroupOptions, type NativeProgram } from './native';
 import type { NativeNotice, NativeSpawn } from './native-notices';
@@ -84,10 +83,10 @@ export class Spawner {
     return programs?.[appnums?.[rank] ?? 0]?.args[0];
   }
 
-  /** The name of the host of a rank of a spawned process group; undefined: this host. */
-  hostOf(group: number, rank: number): string | undefined {
+  /** The name of the host of a rank of a spawned process group. */
+  hostOf(group: number, rank: number): string {
     const host = this.#hosts.get(this.#groups.get(group)?.nodes[rank] ?? -1);
-    return host === undefined || host.number === 0 ? undefined : host.name;
+    return host === undefined || host.number === 0 ? this.#plan.hostName : host.name;
   }
 
   /** The ranks of a spawned process group on the host with that number. */
@@ -145,7 +144,7 @@ export class Spawner {
         by,
         size: group.size,
         programs: group.programs.map(({ args }) => args[0]!),
-        hosts: group.nodes.map((_, rank) => this.hostOf(number, rank) ?? hostname()),
+        hosts: group.nodes.map((_, rank) => this.hostOf(number, rank)),
         ignoredInfo,
       });
       native.spawn(launch, number, query.id, options, errcodes);
@@ -193,6 +192,7 @@ export class Spawner {
     const nodeNumbers = [...new Set(nodes)].sort((x, y) => x - y);
     const indexOf = new Map(nodeNumbers.map((node, i) => [node, i]));
     const hosts = nodeNumbers.flatMap((node) => this.#hosts.get(node) ?? []);
+    const { hosts: all } = this.#plan.native;
     const options: NativeGroupOptions = {
       ...this.#plan.makeGroup(size),
       spawner: asker.kvsname,
@@ -201,7 +201,7 @@ export class Spawner {
       appSizes: sizes,
       nodes: nodes.map((node) => indexOf.get(node)!),
       nodeNumbers,
-      nodeNames: hosts.map(({ name }) => name),
+      nodeNames: hosts.map(({ name, number }) => (number === 0 && all.length > 1 ? all[0]!.name : name)),
       nodeHosts: hosts.map(({ number }) => number),
     };
     const group: Group = {

@@ -8,7 +8,7 @@
  * The first word of a line is a list of hosts (host-list.ts), of which Hydra knows one host with slots. The others belong to
  * these hosts: `user=NAME`, and `binding=...`, which wireup ignores.
  */
-import { HostListError, parseHostList, type ListedHost } from '../host-list';
+import { HostListError, parseHostList, userPattern, type ListedHost } from '../host-list';
 import { MAX_HOSTS } from '../limits';
 import { UsageError } from './option';
 
@@ -32,7 +32,7 @@ function parseLine(where: string, line: string): HostFile {
     else if (key !== 'user')
       throw new UsageError(`${where}: expected user=NAME after the host, got '${word}'`);
     else if (user !== undefined) throw new UsageError(`${where}: expected one user, got '${word}' too`);
-    else if (!/^[A-Za-z0-9_][\w.-]*$/.test(value!))
+    else if (!userPattern.test(value!))
       throw new UsageError(`${where}: expected the name of a user, got '${value}'`);
     else user = value;
   }

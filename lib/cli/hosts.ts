@@ -1,16 +1,16 @@
 /** Decides which hosts a command line means, how they are reached, and which rank is on which of them. */
 import { hostname } from 'node:os';
 import { HostListError, parseHostList, type ListedHost } from '../host-list';
-import { countSlots, findUserConflict, placeOnHosts } from '../host-placement';
-import type { JobSettings, LaunchApp } from '../index';
+import { countSlots, placeOnHosts } from '../host-placement';
+import type { JobSettings, LaunchApp, Launcher } from '../index';
 import { launcherPrograms } from '../launchers';
 import { parseHostFile } from './host-file';
 import type { RunProgram } from './mpiexec-args';
-import { longName, UsageError } from './option';
+import { longName, readVariable, UsageError } from './option';
 import { placeByMap } from './placement';
 import { report } from './report';
-import type { JobValues } from './run-options';
-import { slurmAllocation } from './slurm-allocation';
+import { launcherExecVariable, launcherVariable, type JobValues } from './run-options';
+import { isAllocated, slurmAllocation } from './slurm-allocation';
 
 /** Hydra's name for this host, in place of a file. */
 const USE_LOCALHOST = 'HYDRA_USE_LOCALHOST';
@@ -18,22 +18,24 @@ const USE_LOCALHOST = 'HYDRA_USE_LOCALHOST';
 /** Reads a file, as readText() of mpiexec-args.ts does. */
 type ReadText = (option: string, file: string) => string;
 
-/** The settings of launch() that say where ranks run. */
-export type HostSettings = Pick<JobSettings, 'hosts' | 'nodes' | 'launcher' | 'pretendHosts'>;
+/** The settings of launch() that decide where ranks run. */
+export type HostSettings = Pick<JobSettings, 'hosts' | 'nodes' | 'launcher'>;
 
 /** The hosts of each program, and how they are reached. */
 export interface RunHosts {
-  /** Empty if the program names none. */
+  /** Empty if the program has none. */
   ofPrograms: readonly (readonly ListedHost[])[];
-  launcher: Exclude<JobSettings['launcher'], undefined>;
+  /** Undefined if no program has hosts. */
+  launcher: JobSettings['launcher'];
 }
 
-function hostsOfList(option: string, list: string): ListedHost[] {
+/** @param list shown if it is wrong */
+function namingHosts<T>(option: string, work: () => T, list?: string): T {
   try {
-    return parseHostList(list);
+    return work();
   } catch (error) {
     if (!(error instanceof HostListError)) throw error;
-    throw new UsageError(`${option}: ${error.message}, got '${list}'`);
+    throw new UsageError(`${option}: ${error.message}${list === undefined ? '' : `, got '${list}'`}`);
   }
 }
 
@@ -44,10 +46,12 @@ function hostsOfFile(option: string, file: string, readText: ReadText): ListedHo
   return hosts;
 }
 
-function launcherOf(options: JobValues, inAllocation: boolean): RunHosts['launcher'] {
-  const kind = options.launcher ?? (inAllocation ? 'slurm' : 'ssh');
-  const words = options.launcherExec;
+/** @throws {@link UsageError} */
+function launcherOf(options: JobValues): Launcher {
+  const kind =
+    options.launcher ?? readVariable(launcherVariable) ?? (isAllocated(process.env) ? 'slurm' : 'ssh');
   if (kind === 'fork') return kind;
+  const words = options.launcherExec ?? readVariable(launcherExecVariable);
   if (kind === 'exec') {
     if (words === undefined) throw new UsageError('--launcher exec needs --launcher-exec');
     return { exec: words };
@@ -58,7 +62,7 @@ function launcherOf(options: JobValues, inAllocation: boolean): RunHosts['launch
 }
 
 /** Only ssh can start the agent as another user. */
-function withoutUsers(hosts: readonly ListedHost[], launcher: RunHosts['launcher']): readonly ListedHost[] {
+function withoutUsers(hosts: readonly ListedHost[], launcher: Launcher): readonly ListedHost[] {
   if (typeof launcher === 'object' && 'ssh' in launcher) return hosts;
   return hosts.map(({ name, slots, user }) => {
     if (user !== undefined)
@@ -67,9 +71,16 @@ function withoutUsers(hosts: readonly ListedHost[], launcher: RunHosts['launcher
   });
 }
 
+/** The hosts that HYDRA_HOST_FILE or the allocation of Slurm names. */
+function hostsByDefault(readText: ReadText): readonly ListedHost[] {
+  const file = process.env.HYDRA_HOST_FILE;
+  if (file) return hostsOfFile('HYDRA_HOST_FILE', file, readText);
+  return slurmAllocation(process.env) ?? [];
+}
+
 /**
  * Finds the hosts by the options, else by HYDRA_HOST_FILE, else by the allocation of Slurm. Options that place ranks otherwise,
- * and --launcher fork, exclude the last two.
+ * and the launcher fork, exclude the last two. If there are no hosts, no variable about launchers is read.
  *
  * @throws {@link UsageError}
  */
@@ -79,30 +90,19 @@ export function findHosts(options: JobValues, programs: readonly RunProgram[], r
   const first = lists[0];
   if (first !== undefined && options.hostfile !== undefined)
     throw new UsageError('--hosts and --hostfile: expected one of them');
-  const allocation = slurmAllocation(process.env);
-  const launcher = launcherOf(options, allocation !== undefined);
-  const isFree =
-    options.hostfile === undefined &&
-    options.map === undefined &&
-    !options.nodePerRank &&
-    launcher !== 'fork';
-  const byDefault = (): readonly ListedHost[] => {
-    const file = process.env.HYDRA_HOST_FILE;
-    if (file !== undefined && file !== '') return hostsOfFile('HYDRA_HOST_FILE', file, readText);
-    return allocation ?? [];
+  const shared = (): readonly ListedHost[] => {
+    if (options.hostfile !== undefined) return hostsOfFile('--hostfile', options.hostfile, readText);
+    const isPlaced = options.map !== undefined || options.nodePerRank;
+    const hasDefault = Boolean(process.env.HYDRA_HOST_FILE) || isAllocated(process.env);
+    return hasDefault && !isPlaced && launcherOf(options) !== 'fork' ? hostsByDefault(readText) : [];
   };
-  const shared =
-    options.hostfile !== undefined
-      ? hostsOfFile('--hostfile', options.hostfile, readText)
-      : isFree && lists.includes(undefined) && first === undefined
-        ? byDefault()
-        : [];
+  const others = lists.includes(undefined) && first === undefined ? shared() : [];
+  const readList = (list: string): ListedHost[] => namingHosts('--hosts', () => parseHostList(list), list);
   const found = lists.map((own) =>
-    own === undefined && first === undefined ? shared : hostsOfList('--hosts', own ?? first!),
+    own === undefined && first === undefined ? others : readList(own ?? first!),
   );
-  const conflict = findUserConflict(found.flat());
-  if (conflict !== undefined)
-    throw new UsageError(`host ${conflict}: expected one user in all places that name the host`);
+  if (found.every(({ length }) => length === 0)) return { ofPrograms: found, launcher: undefined };
+  const launcher = launcherOf(options);
   return { ofPrograms: found.map((hosts) => withoutUsers(hosts, launcher)), launcher };
 }
 
@@ -123,27 +123,24 @@ export function placeRanks(
   { ofPrograms, launcher }: RunHosts,
 ): HostSettings {
   const size = apps.reduce((sum, { ranks }) => sum + ranks, 0);
-  const isNamed = ofPrograms.some(({ length }) => length > 0);
   const ways = (['map', 'nodePerRank'] as const)
     .filter((key) => options[key])
     .map((key) => `--${longName(key)}`);
-  if (isNamed) ways.unshift('--hosts');
+  if (launcher !== undefined) ways.unshift('--hosts');
   if (options.ppn !== undefined && options.map !== undefined) ways.push('--ppn');
   if (ways.length > 1)
     throw new UsageError(`${ways.join(' and ')}: each of them places ranks on nodes; expected one`);
-  if (options.map !== undefined)
-    return { ...placeByMap(options.map, size), launcher: 'fork', pretendHosts: true };
-  if (!isNamed) return {};
+  if (options.map !== undefined) return { ...placeByMap(options.map, size), launcher: 'fork' };
+  if (launcher === undefined) return {};
   const here = [{ name: hostname(), slots: 1 }];
   const placed = apps.map(({ ranks }, i) => ({
     ranks,
     hosts: ofPrograms[i]!.length > 0 ? ofPrograms[i]! : here,
   }));
-  return { ...placeOnHosts(placed, options.ppn), launcher, pretendHosts: launcher === 'fork' };
+  return { ...namingHosts('hosts', () => placeOnHosts(placed, options.ppn)), launcher };
 }
 
 /** The settings for a program that runs already: the hosts are for the ranks that it spawns. */
 export function spawnHosts({ ofPrograms, launcher }: RunHosts): Pick<HostSettings, 'hosts' | 'launcher'> {
-  const hosts = ofPrograms.flat();
-  return hosts.length === 0 ? {} : { hosts, launcher };
+  return launcher === undefined ? {} : { hosts: ofPrograms.flat(), launcher };
 }

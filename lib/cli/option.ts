@@ -11,6 +11,13 @@ export class UsageError extends Error {}
 /** The value of an option is wrong. The message begins with "expected". */
 export class InvalidValue extends Error {}
 
+/** Environment variables in the place of an option. */
+export interface OptionVariable<Value> {
+  readonly names: readonly string[];
+  readonly read: (text: string) => Value;
+  readonly late?: true;
+}
+
 /** One option. Its key in the table is its name: `startupTimeout` is `--startup-timeout`. */
 export interface OptionRow {
   /** Its name of one letter. */
@@ -33,9 +40,9 @@ export interface OptionRow {
   readonly defaultText?: string;
   /**
    * Environment variables, the first of which that is set gives the value if the option is not given. An empty variable counts
-   * as not set.
+   * as not set. `late`: the parser does not read them; the command calls readVariable() if it needs the value.
    */
-  readonly variable?: { readonly names: readonly string[]; readonly read: (text: string) => unknown };
+  readonly variable?: OptionVariable<unknown>;
   readonly help: string;
   /** The heading in the help. */
   readonly group?: string;
@@ -153,16 +160,26 @@ export function addVariables<Rows extends OptionTable>(
   given: ReadonlySet<string>,
 ): void {
   for (const [key, { variable }] of Object.entries(rows)) {
-    if (variable === undefined || given.has(key)) continue;
-    const name = variable.names.find((one) => process.env[one]);
-    if (name === undefined) continue;
-    const text = process.env[name]!;
-    try {
-      (values as Record<string, unknown>)[key] = variable.read(text);
-    } catch (error) {
-      if (!(error instanceof InvalidValue)) throw error;
-      throw new UsageError(`${name}=${shortened(text)}: ${error.message}`);
-    }
+    if (variable === undefined || variable.late || given.has(key)) continue;
+    const value = readVariable(variable);
+    if (value !== undefined) (values as Record<string, unknown>)[key] = value;
+  }
+}
+
+/**
+ * Undefined if none of the variables is set.
+ *
+ * @throws {@link UsageError}
+ */
+export function readVariable<Value>({ names, read }: OptionVariable<Value>): Value | undefined {
+  const name = names.find((one) => process.env[one]);
+  if (name === undefined) return undefined;
+  const text = process.env[name]!;
+  try {
+    return read(text);
+  } catch (error) {
+    if (!(error instanceof InvalidValue)) throw error;
+    throw new UsageError(`${name}=${shortened(text)}: ${error.message}`);
   }
 }
 
@@ -206,8 +223,11 @@ export async function namingOptions<T>(rows: OptionTable, work: () => Promise<T>
 
 function nameOption(rows: OptionTable, message: string): string {
   const [name = ''] = /^\w+(\.\w+)*/.exec(message) ?? [];
-  const named = Object.entries(rows).flatMap(([key, { value, setting, checkedAs = setting }]) =>
-    value === undefined || checkedAs === undefined ? [] : [[key, checkedAs] as const],
+  // A flag that stands for another value does not have the value that the message shows.
+  const named = Object.entries(rows).flatMap(([key, { value, toSetting, setting, checkedAs = setting }]) =>
+    (value === undefined && toSetting !== undefined) || checkedAs === undefined
+      ? []
+      : [[key, checkedAs] as const],
   );
   const found =
     named.find(([, checkedAs]) => name === checkedAs) ??

@@ -11,7 +11,7 @@ import { readRecording, RecordingError, type TraceRecord } from '../trace/format
 import { Replay, type Finding } from '../trace/replay';
 import { addOptions } from './commander-options';
 import { InvalidValue, wholeNumber, type OptionTable, type Values } from './option';
-import { print, say, sayUsage } from './report';
+import { print, report as reportLine, reportUsage } from './report';
 import type { Start } from './start';
 
 /** Exit codes, as in the help. */
@@ -77,8 +77,8 @@ Exit codes: 0 no answer differs; 1 an answer differs or is missing; 2 wrong use,
       const end = start.words.indexOf('--');
       const launcher = end < 0 ? [] : start.words.slice(end + 1);
       const files = words.slice(0, words.length - launcher.length);
-      if (files.length === 0) return sayUsage('which recording?');
-      if (end >= 0 && launcher.length === 0) return sayUsage('which launcher stands after --?');
+      if (files.length === 0) return reportUsage('which recording?');
+      if (end >= 0 && launcher.length === 0) return reportUsage('which launcher stands after --?');
       if (launcher.length > 0) return runLauncher(launcher, start.words.slice(1, end), files);
       return replayHere(files, options);
     });
@@ -95,7 +95,7 @@ async function runInstead([program, ...args]: readonly string[]): Promise<void> 
   const child = spawn(program!, args, { stdio: 'inherit' });
   process.exitCode = await new Promise<number>((fulfil) => {
     child.once('error', (error) => {
-      say(`cannot run ${program!}: ${error.message}`);
+      reportLine(`cannot run ${program!}: ${error.message}`);
       fulfil(NO_SERVER);
     });
     child.once('exit', (code, signal) => fulfil(code ?? 128 + constants.signals[signal!]));
@@ -117,14 +117,14 @@ async function replayHere(files: readonly string[], options: ReplayValues): Prom
   try {
     target = readClientEnvironment(process.env);
   } catch (error) {
-    say((error as Error).message);
+    reportLine((error as Error).message);
     process.exitCode = NO_SERVER;
     return;
   }
   if (target.kind === 'port')
     return runInstead(ownCommand(process.argv.slice(process.argv.indexOf('replay') + 1)));
   if (target.kind === 'singleton' || !isSocket(target.fd)) {
-    say(
+    reportLine(
       target.kind === 'singleton'
         ? 'no PMI server: neither PMI_FD nor PMI_PORT is set; name a launcher, for example `wireup replay FILE -- mpiexec -n 1`'
         : `PMI_FD is ${target.fd}, which is no open socket`,
@@ -142,7 +142,7 @@ async function replayHere(files: readonly string[], options: ReplayValues): Prom
   try {
     process.exitCode = await report(place, replay.run(recordsOf(files, place, rank)), options.verbose);
   } catch (error) {
-    say((error as Error).message);
+    reportLine((error as Error).message);
     process.exitCode = USAGE;
   }
 }

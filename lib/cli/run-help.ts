@@ -38,6 +38,7 @@ with the name mpiexec to mpiexec.wireup in a folder of PATH.
 
 Examples:
   ${name} -n 4 ./a.out
+  ${name} --hosts n1,n2:4 ./a.out
   ${name} -n 64 -l --pmi unix ./a.out --its-own-option
   ${name} -genv OMP_NUM_THREADS 2 -n 1 ./master : -n 3 ./worker
   ${name} -n 16 --startup-timeout 30 --result job.json ./a.out`;

@@ -35,6 +35,7 @@ import {
   type Fits,
   type Misfits,
   type OptionTable,
+  type OptionVariable,
   type Values,
 } from './option';
 import { parseMap } from './placement';
@@ -85,6 +86,20 @@ function launcher(text: string): HostLauncher['kind'] {
   return kind;
 }
 
+/** Read only if other hosts are named: users of Hydra may have set a launcher that wireup does not have. */
+export const launcherVariable = {
+  names: ['HYDRA_LAUNCHER', 'HYDRA_BOOTSTRAP'],
+  read: launcher,
+  late: true,
+} as const satisfies OptionVariable<HostLauncher['kind']>;
+
+/** Read only if other hosts are named. */
+export const launcherExecVariable = {
+  names: ['HYDRA_LAUNCHER_EXEC', 'HYDRA_BOOTSTRAP_EXEC'],
+  read: words,
+  late: true,
+} as const satisfies OptionVariable<string[]>;
+
 function initialErrhandler(text: string): string {
   if (!/^(mpi_)?errors_are_fatal$/i.test(text)) {
     throw new InvalidValue(
@@ -123,7 +138,7 @@ const programOptions = {
     also: ['np', 'c'],
     value: '<N>',
     read: wholeNumber(1, MAX_RANKS),
-    defaultText: '1, or as many as the hosts have',
+    defaultText: '1, or as many as the hosts have slots',
     help: 'how many ranks',
     checkedAs: 'ranks',
   },
@@ -183,7 +198,7 @@ const jobOptions = {
     also: ['machinefile'],
     value: '<file>',
     bytes: true,
-    defaultText: 'HYDRA_HOST_FILE, else the Slurm allocation',
+    defaultText: 'HYDRA_HOST_FILE, else the Slurm allocation, else this host',
     help: 'a file of hosts, one name[:slots] [user=NAME] in each line',
     group: place,
   },
@@ -213,7 +228,7 @@ const jobOptions = {
     also: ['bootstrap'],
     value: '<name>',
     read: launcher,
-    variable: { names: ['HYDRA_LAUNCHER', 'HYDRA_BOOTSTRAP'], read: launcher },
+    variable: launcherVariable,
     defaultText: 'slurm in a Slurm allocation, else ssh',
     help: 'how other hosts are reached: by ssh, slurm (srun), exec (the command of --launcher-exec), or fork (pretended hosts)',
     group: place,
@@ -222,30 +237,29 @@ const jobOptions = {
     also: ['bootstrap-exec'],
     value: '<command>',
     read: words,
-    variable: { names: ['HYDRA_LAUNCHER_EXEC', 'HYDRA_BOOTSTRAP_EXEC'], read: words },
-    help: 'a command, split at blanks, in place of ssh or srun; or with --launcher exec the command before a program on a host, in which {host} is the host, else its last word',
+    variable: launcherExecVariable,
+    help: 'the command in place of ssh or srun, split at blanks. With --launcher exec: the command that runs a program on a host; the name of the host replaces {host} in it, or follows as its last word',
     group: place,
     checkedAs: 'launcher',
   },
   agentPath: {
     value: '<path>',
     defaultText: 'the same path as here',
-    help: 'where wireup-agent is on other hosts; a name without a slash is searched in PATH there',
+    help: 'the path of wireup-agent on other hosts, or a name without a slash, which is searched in PATH there',
     group: place,
     conflicts: ['stage'],
     setting: 'agentPath',
   },
   stage: {
-    help: 'send wireup-agent to other hosts, so that wireup need not be installed there',
+    help: 'send wireup-agent to other hosts, so that wireup need not be installed there; --pmi unix then needs --no-exec-shim',
     group: place,
     setting: 'stage',
   },
   startTimeout: {
     value: '<S>',
     read: seconds(1, MAX_MILLISECONDS),
-    default: 60_000,
     defaultText: '60',
-    help: 'how long other hosts may take to start, in seconds',
+    help: 'how many seconds each other host may take to start',
     group: place,
     setting: 'startTimeout',
   },

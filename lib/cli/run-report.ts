@@ -110,8 +110,17 @@ export async function reportBindings(job: Job): Promise<void> {
   }
 }
 
-/** Writes the file of --proctable when all ranks have started. */
-export async function writeProcessTable(job: Job, file: string, apps: readonly LaunchApp[]): Promise<void> {
+/**
+ * Writes the file of --proctable when all ranks have started.
+ *
+ * @param pretended all hosts are pretended ones
+ */
+export async function writeProcessTable(
+  job: Job,
+  file: string,
+  apps: readonly LaunchApp[],
+  pretended: boolean,
+): Promise<void> {
   let pids: readonly number[];
   try {
     pids = await job.started;
@@ -125,7 +134,9 @@ export async function writeProcessTable(job: Job, file: string, apps: readonly L
     host: job.hosts[rank]!,
     pid,
     // The processes of other hosts cannot be seen from here.
-    executable: toText((job.hosts[rank] === job.host ? executableOf(pid) : undefined) ?? programs[rank]!),
+    executable: toText(
+      (pretended || job.hosts[rank] === job.host ? executableOf(pid) : undefined) ?? programs[rank]!,
+    ),
   }));
   const fault = writeJson(file, rows);
   if (fault !== undefined) report(`cannot write the process table to ${file}: ${fault}`);

@@ -38,6 +38,8 @@ import { checkFile, writeJson } from './whole-file';
 
 export const RUN = 'wireup run';
 
+export * as shared from './shared';
+
 /** What a shell reports for a process that ^C ended: 128 + SIGINT. */
 const INTERRUPTED = 130;
 
@@ -95,13 +97,13 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   const { apps, placement } = place(options, programs);
   const settings = settingsOf<JobSettings>(runOptions, options);
   const pmi = settings.pmi ?? 'fd';
-  const ports = portRange(process.env.MPIEXEC_PORT_RANGE);
+  const ports = transports[pmi].ports ? portRange(process.env.MPIEXEC_PORT_RANGE) : undefined;
   const job = await launch({
     ...inheritance(caller),
     fds: caller.fds,
     ...settings,
     apps,
-    ...(transports[pmi].ports && ports !== undefined ? { ports } : {}),
+    ...(ports === undefined ? {} : { ports }),
     ...placement,
   });
   void reportTrouble(job);
@@ -112,7 +114,8 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   const progress = startProgress(job, options.progress);
   if (options.verbose) report(`${describeJob(job, apps)}, PMI over ${pmi}`);
   signals.attach(job);
-  if (options.proctable !== undefined) await writeProcessTable(job, options.proctable, apps);
+  if (options.proctable !== undefined)
+    await writeProcessTable(job, options.proctable, apps, placement.launcher === 'fork');
   const result = await job.result;
   // If the agent has ended too early, it has not removed the line.
   if (result.failure?.reason !== 'agent') progress?.end();

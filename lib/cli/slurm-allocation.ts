@@ -3,6 +3,13 @@ import { HostListError, parseHostList, type ListedHost } from '../host-list';
 import { MAX_HOSTS, MAX_RANKS } from '../limits';
 import { UsageError } from './option';
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Whether this process is part of a job of Slurm. */
+export function isAllocated(environment: Environment): boolean {
+  return Boolean(environment.SLURM_JOB_NODELIST);
+}
+
 /** Reads `4(x2),3`: 4 tasks on each of the first two hosts, 3 on the third. */
 function parseTasks(text: string): number[] {
   const counts: number[] = [];
@@ -22,11 +29,9 @@ function parseTasks(text: string): number[] {
  *
  * @throws {@link UsageError} if a variable is malformed
  */
-export function slurmAllocation(
-  environment: Readonly<Record<string, string | undefined>>,
-): ListedHost[] | undefined {
-  const list = environment.SLURM_JOB_NODELIST;
-  if (list === undefined || list === '') return undefined;
+export function slurmAllocation(environment: Environment): ListedHost[] | undefined {
+  if (!isAllocated(environment)) return undefined;
+  const list = environment.SLURM_JOB_NODELIST!;
   const tasks = environment.SLURM_TASKS_PER_NODE;
   const counts = tasks === undefined || tasks === '' ? [] : parseTasks(tasks);
   try {

@@ -170,7 +170,7 @@ wire::agent::Program to_program(const Napi::Value& value) {
   wire::agent::Program program;
   program.directory = to_text(member(object, "directory"));
   program.path = to_text(member(object, "path"));
-  program.prefix = list(member(object, "prefix"), to_text);
+  program.exec_shim = boolean(member(object, "execShim"));
   program.args = list(member(object, "args"), to_text);
   program.environment = to_environment(member(object, "environment").As<Napi::Object>());
   return program;
@@ -228,7 +228,6 @@ runtime::HostOptions to_host_options(const Napi::Value& value) {
   runtime::HostOptions options;
   options.name = to_text(member(object, "name"));
   options.command = list(member(object, "command"), to_text);
-  options.environment = list(member(object, "environment"), to_text);
   options.stage = to_text(member(object, "stage"));
   options.timeout_ms = to_u32(member(object, "timeoutMs"));
   options.same_host = boolean(member(object, "sameHost"));
@@ -297,6 +296,7 @@ runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.pipes.rank_err = to_fds(member(object, "rankStderrFds"));
   options.group = to_group_options(object);
   options.hosts = list(member(object, "hosts"), to_host_options);
+  options.host_environment = to_texts(member(object, "hostEnvironment"));
   options.hello.kvs_limit = to_u64(member(object, "kvsLimit"));
   options.name_server = to_name_server(object);
   if (const std::uint32_t port = to_u32(member(object, "singletonPort")); port != 0) {

@@ -170,7 +170,6 @@ struct Filler {
   void operator()(const runtime::AgentReady& ready) const {
     object.Set("type", "agent");
     object.Set("pid", ready.pid);
-    object.Set("host", to_string(env, ready.host));
   }
   void operator()(const runtime::HostStarted& started) const {
     object.Set("type", "hostStarted");
@@ -183,6 +182,7 @@ struct Filler {
     object.Set("type", "hostLost");
     object.Set("host", lost.host);
     object.Set("name", to_string(env, lost.name));
+    object.Set("started", lost.started);
     object.Set("message", to_string(env, lost.message));
     object.Set("ranks", ranks(env, lost.ranks));
   }
@@ -214,6 +214,7 @@ struct Filler {
       failure.Set("rank", result.failure->rank);
       failure.Set("value", static_cast<double>(result.failure->value));
       failure.Set("message", to_string(env, result.failure->message));
+      failure.Set("started", result.failure->started);
       failure.Set("cutOff", to_string(env, result.failure->cut_off));
       failure.Set("phase", name(kPhases, result.failure->phase));
       if (result.failure->barrier) failure.Set("barrier", static_cast<double>(*result.failure->barrier));

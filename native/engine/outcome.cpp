@@ -181,10 +181,12 @@ void Outcome::agent_lost(std::int32_t error, std::string message) {
   end();
 }
 
-void Outcome::host_lost(std::uint32_t host, std::string message, const std::vector<std::uint32_t>& ranks,
+void Outcome::host_lost(LostHost host, const std::vector<std::uint32_t>& ranks,
                         std::optional<std::uint64_t> barrier) {
   if (!failure_ && !ending_) {
-    failure_ = Failure{.reason = FailureReason::host, .value = host, .message = std::move(message)};
+    failure_ =
+        Failure{.reason = FailureReason::host, .value = host.number, .message = std::move(host.message)};
+    failure_->started = host.started;
     failure_->barrier = barrier;
   }
   for (const std::uint32_t rank : ranks) {

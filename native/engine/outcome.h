@@ -53,12 +53,19 @@ struct Failure {
   std::int64_t value = 0;
   std::string message = {};  // abort: its message. spawn, output, agent: what failed. host: why
   bool no_program = false;   // spawn: the program cannot be executed
+  bool started = true;       // host: whether its agent had ever answered
   RankPhase phase = RankPhase::none;
   // exit, signal, abort, lost: the barrier in which the rank waited. early: the barrier that waits for the
   // rank. host: the first barrier that was not completed.
   std::optional<std::uint64_t> barrier = {};
   // Why the server closed the rank's connection before the failure; empty: it did not.
   std::string cut_off = {};
+};
+
+struct LostHost {
+  std::uint32_t number = 0;
+  bool started = true;  // its agent had answered
+  std::string message = {};
 };
 
 struct RankOutcome {
@@ -104,9 +111,9 @@ class Outcome {
   // The agent has ended, so there are no further reports of ranks. A later call with a message adds it to the
   // first.
   void agent_lost(std::int32_t error, std::string message);
-  // The host with this number is lost, or could not be reached. `ranks` are those on it; the ones that run
+  // The host is lost, or could not be reached. `ranks` are those on it; the ones that run
   // count as ended, and there are no further reports of them. `barrier`: the first that is not completed.
-  void host_lost(std::uint32_t host, std::string message, const std::vector<std::uint32_t>& ranks,
+  void host_lost(LostHost host, const std::vector<std::uint32_t>& ranks,
                  std::optional<std::uint64_t> barrier);
   // The launcher has sent this signal to ranks. If a rank disconnected and died of it, the signal is the
   // reason, even if the agent was already ending the job and reports that it killed the rank.

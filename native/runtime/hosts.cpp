@@ -6,7 +6,8 @@ namespace wireup::runtime {
 
 namespace agent = wire::agent;
 
-Hosts::Hosts(AgentLink& link, std::vector<HostOptions> options) : link_(link) {
+Hosts::Hosts(AgentLink& link, std::vector<HostOptions> options, std::vector<std::string> environment)
+    : link_(link), environment_(std::move(environment)) {
   if (options.empty()) options.emplace_back();
   for (HostOptions& host : options) hosts_.push_back({std::move(host)});
   hosts_[agent::kOwnHost].asked = true;
@@ -22,7 +23,7 @@ std::vector<std::uint32_t> Hosts::start(const std::set<std::uint32_t>& hosts) {
     link_.send(agent::kOwnHost, agent::StartHost{.host = host,
                                                  .name = options.name,
                                                  .command = options.command,
-                                                 .environment = options.environment,
+                                                 .environment = environment_,
                                                  .stage = options.stage,
                                                  .timeout_ms = options.timeout_ms,
                                                  .same_host = options.same_host});

@@ -20,8 +20,8 @@ namespace wireup::runtime {
 class Hosts {
  public:
   // `link` outlives it. The launcher's own host counts as ready from the start: its agent is a child that
-  // waits for its first message.
-  Hosts(AgentLink& link, std::vector<HostOptions> options);
+  // waits for its first message. `environment`: of the commands that start agents.
+  Hosts(AgentLink& link, std::vector<HostOptions> options, std::vector<std::string> environment);
 
   std::uint32_t count() const { return static_cast<std::uint32_t>(hosts_.size()); }
   // Asks for the agents of those of the hosts for which it has not asked yet, and returns these hosts. They
@@ -61,6 +61,7 @@ class Hosts {
   };
 
   AgentLink& link_;
+  std::vector<std::string> environment_;
   std::vector<Host> hosts_;
 };
 

@@ -42,7 +42,7 @@ LaunchDriver::LaunchDriver(Parts parts, LaunchOptions options, std::function<voi
       name_client_(parts.names),
       channel_fd_(free_channel_fd(options_.passed_fds)),
       agent_(start_agent(std::move(parts.agent))),
-      hosts_(*agent_, std::move(options_.hosts)),
+      hosts_(*agent_, std::move(options_.hosts), std::move(options_.host_environment)),
       starter_(options_, hosts_, options_.group.layout.size()) {
   // No timer may survive an exception.
   try {
@@ -196,7 +196,8 @@ std::string LaunchDriver::describe_failed_start(const LaunchedGroup& group) cons
   const auto& failure = group.outcome().failure();
   if (!failure) return "the job is ending";
   if (failure->reason == engine::FailureReason::host)
-    return "host " + hosts_.name(static_cast<std::uint32_t>(failure->value)) + ": " + failure->message;
+    return "host " + hosts_.name(static_cast<std::uint32_t>(failure->value)) +
+           (failure->started ? ": " : " could not be started: ") + failure->message;
   if (failure->rank < 0 || hosts_.count() == 1) return failure->message;
   return "on " + hosts_.name(group.host_of(static_cast<std::uint32_t>(failure->rank))) + ": " +
          failure->message;

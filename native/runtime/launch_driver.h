@@ -137,7 +137,7 @@ class LaunchDriver final : AgentObserver {
   // The agent of the host has sent `what`, which a correct one never does: the host is lost. The agent of the
   // own host is a part of this program, so its message is only ignored.
   void distrust(std::uint32_t host, const std::string& what);
-  void lose_host(std::uint32_t host, const std::string& message);
+  void lose_host(const engine::LostHost& lost);
   void report_ready();
   void refuse(const wire::agent::GroupFailed& failed);
 
@@ -182,7 +182,6 @@ class LaunchDriver final : AgentObserver {
   // Of process groups that are forgotten.
   std::uint32_t forgotten_victims_ = 0;
   bool forgot_cut_short_ = false;
-  std::string agent_host_;     // the name that the own host has for its agent
   bool server_ready_ = false;  // the PMI server of group 0 on the own host, or it needs none
   bool reported_ready_ = false;
   bool end_sent_ = false;

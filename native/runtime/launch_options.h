@@ -25,7 +25,6 @@ struct HostOptions {
   std::string name;  // empty: the name that its kernel has
   // Starts its agent; see wire::agent::StartHost. Not used for the launcher's own host.
   std::vector<std::string> command = {};
-  std::vector<std::string> environment = {};
   std::string stage = {};
   std::uint32_t timeout_ms = 0;
   bool same_host = false;
@@ -66,6 +65,7 @@ struct LaunchOptions {
   GroupOptions group;
   // By number; the first is the launcher's own. Empty: only that one.
   std::vector<HostOptions> hosts;
+  std::vector<std::string> host_environment;  // of the commands of hosts
   std::optional<Singleton> singleton = {};
   // The name server that other launches use too; absent: names are known in this launch only.
   std::optional<wire::UnixAddress> name_server;

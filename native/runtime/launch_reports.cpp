@@ -43,7 +43,6 @@ void LaunchDriver::on_agent_message(std::uint32_t host, agent::Message& message)
 void LaunchDriver::handle(std::uint32_t host, const agent::Ready& ready) {
   if (!hosts_.ready(host, ready)) return distrust(host, "an unexpected ready");
   if (host == agent::kOwnHost) {
-    agent_host_ = ready.host;
     return report_ready();
   }
   sink_.notify(handle_, HostStarted{host, hosts_.name(host), ready.pid, ready.host});
@@ -53,27 +52,29 @@ void LaunchDriver::handle(std::uint32_t host, const agent::Ready& ready) {
 void LaunchDriver::report_ready() {
   const std::int32_t pid = hosts_.pid(agent::kOwnHost);
   if (!server_ready_ || pid == 0 || std::exchange(reported_ready_, true)) return;
-  sink_.notify(handle_, AgentReady{pid, agent_host_});
+  sink_.notify(handle_, AgentReady{pid});
 }
 
 void LaunchDriver::handle(std::uint32_t, const agent::HostLost& lost) {
-  lose_host(lost.host, lost.was_ready ? lost.message : "could not be started: " + lost.message);
+  lose_host({.number = lost.host, .started = lost.was_ready, .message = lost.message});
 }
 
 void LaunchDriver::distrust(std::uint32_t host, const std::string& what) {
   if (host == agent::kOwnHost) return;
   const std::string message = "its agent sent " + what;
   hosts_.send(host, agent::DropHost{message});
-  lose_host(host, message);
+  lose_host({.number = host, .message = message});
 }
 
-void LaunchDriver::lose_host(std::uint32_t host, const std::string& message) {
+void LaunchDriver::lose_host(const engine::LostHost& lost) {
+  const std::uint32_t host = lost.number;
   if (!hosts_.lose(host)) return;
   status_queries_.lose(host);
   std::erase_if(askers_, [&](const auto& entry) { return entry.second.host == host; });
-  sink_.notify(handle_, HostLost{host, hosts_.name(host), message, first().ranks_on(host)});
+  sink_.notify(handle_,
+               HostLost{host, hosts_.name(host), lost.started, lost.message, first().ranks_on(host)});
   for (const auto& [task, group] : groups_) {
-    if (group->hosts().contains(host)) group->host_lost(host, message);
+    if (group->hosts().contains(host)) group->host_lost(lost);
   }
 }
 

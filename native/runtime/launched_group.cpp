@@ -92,11 +92,11 @@ const engine::RankOutcome& LaunchedGroup::exited(std::uint32_t rank, engine::Ran
   return outcome_.rank(rank);
 }
 
-void LaunchedGroup::host_lost(std::uint32_t host, const std::string& message) {
-  const std::vector<std::uint32_t> ranks = ranks_on(host);
+void LaunchedGroup::host_lost(engine::LostHost host) {
+  const std::vector<std::uint32_t> ranks = ranks_on(host.number);
   const bool uses_pmi =
       std::ranges::any_of(ranks_, [](const Rank& rank) { return rank.times.initialized >= 0; });
-  outcome_.host_lost(host, message, ranks, uses_pmi ? std::optional(barriers_) : std::nullopt);
+  outcome_.host_lost(std::move(host), ranks, uses_pmi ? std::optional(barriers_) : std::nullopt);
   for (const std::uint32_t rank : ranks) answered(rank);
 }
 

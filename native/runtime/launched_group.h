@@ -71,7 +71,7 @@ class LaunchedGroup {
   void start_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
   const engine::RankOutcome& exited(std::uint32_t rank, engine::RankOutcome how);
   // The host is lost, or was never there.
-  void host_lost(std::uint32_t host, const std::string& message);
+  void host_lost(engine::LostHost host);
   // Before on_event(). Returns false if no correct agent can report the event now. If there was one of its
   // type of that rank before, `event.again` becomes true, so that the bound of the outbox holds for it.
   bool admit(engine::Event& event);

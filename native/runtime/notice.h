@@ -42,7 +42,6 @@ struct StatusReply {
 // The agent of the launcher's own host is there, and so is the PMI server of group 0.
 struct AgentReady {
   std::int32_t pid;
-  std::string host;
 };
 
 // The agent of another host is there.
@@ -53,10 +52,11 @@ struct HostStarted {
   std::string own_name;  // what gethostname() returns there
 };
 
-// Another host is lost, or its agent could not be started. `message` says why, for people.
+// Another host is lost, or its agent could not be started. `message` is the reason, for people.
 struct HostLost {
   std::uint32_t host;
   std::string name;
+  bool started;
   std::string message;
   std::vector<std::uint32_t> ranks;  // of group 0, on that host
 };

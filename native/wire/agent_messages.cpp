@@ -12,7 +12,7 @@ constexpr std::size_t kHeaderBytes = 1 + 4;
 
 // Bytes of an encoded Program without its strings: the header, `id`, three list counts, the lengths of
 // `directory` and `path`, and `last`.
-constexpr std::size_t kProgramOverhead = kHeaderBytes + 4 + 3 * kLengthBytes + 2 * kLengthBytes + 1;
+constexpr std::size_t kProgramOverhead = kHeaderBytes + 4 + 3 * kLengthBytes + 2 * kLengthBytes + 2;
 
 }  // namespace
 
@@ -99,6 +99,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.args);
     codec.field(m.environment);
     codec.field(m.last);
+    codec.field(m.exec_shim);
   } else if constexpr (std::is_same_v<T, StartRank>) {
     codec.field(m.rank);
     codec.field(m.program);
@@ -307,6 +308,7 @@ std::vector<Program> split(Program program, std::size_t limit) {
   part.last = false;
   part.directory = std::move(program.directory);
   part.path = std::move(program.path);
+  part.exec_shim = program.exec_shim;
   std::size_t size = first;
 
   for (auto list : {&Program::prefix, &Program::args, &Program::environment}) {

@@ -41,7 +41,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 6;
+inline constexpr std::uint32_t kProtocolVersion = 7;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -200,7 +200,8 @@ struct Group {
   bool offer_1_2 = false;
   std::string spawner = {};
   std::vector<std::pair<std::string, std::string>> preput = {};
-  // Which peers may connect; see engine::AuthPolicy.
+  // Which peers may connect; see engine::AuthPolicy. No uid: that of the agent itself. Users can have other
+  // uids on other hosts.
   std::vector<std::pair<std::uint32_t, std::uint32_t>> allowed_uids = {};
   std::vector<std::string> allowed_hosts = {};
   PmiIdKind pmi_id = PmiIdKind::number;
@@ -228,16 +229,18 @@ struct AdoptRank {
 };
 
 // A program and the environment that its ranks share. If one packet is too small, several Programs with the
-// same id follow each other: their lists are concatenated, `directory` and `path` are only in the first, and
-// `last` is only set in the last.
+// same id follow each other: their lists are concatenated, `directory`, `path` and `exec_shim` are only in
+// the first, and `last` is only set in the last.
 struct Program {
   std::uint32_t id = 0;
   std::string directory;            // the working directory; empty: the agent's own
   std::string path;                 // searched for `prefix[0]` and `args[0]`; empty: PATH of `environment`
-  std::vector<std::string> prefix;  // words before the program: wireup-exec, a debugger. prefix[0] is a path
+  std::vector<std::string> prefix;  // words before the program: a debugger. prefix[0] is a path or name
   std::vector<std::string> args;    // args[0] is the program
   std::vector<std::string> environment;
   bool last = true;
+  // Between `prefix` and `args` comes wireup-exec: the program of that name in the folder of the agent.
+  bool exec_shim = false;
 };
 
 struct StartRank {

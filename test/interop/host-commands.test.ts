@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { adviceOnStart } from '../../lib/host-advice';
-import { hostCommand, launcherVariables, quoteForShells } from '../../lib/launchers';
+import { hostCommand, launcherVariables, quoteForShells } from '../../lib/host-command';
 import { hostNeeds, NamespaceHosts, SlurmHosts, SshHosts, type Hosts } from '../support/hosts';
 import { needs } from '../support/installed';
 import { eventually, isAlive, processOf } from '../support/processes';

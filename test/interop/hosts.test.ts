@@ -3,8 +3,8 @@
 
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -16,6 +16,7 @@ import { needs } from '../support/installed';
 import { long } from '../support/long';
 import { eventually, mark, processesMarked } from '../support/processes';
 import { program } from '../support/programs';
+import { root } from '../support/root';
 import { lines, run, Run, transports, wireup, type Result, type Transport } from '../support/run';
 
 vi.setConfig({ testTimeout: 240_000 });
@@ -345,6 +346,36 @@ describe.skipIf(ssh.missing)(`over ssh${ssh.note}`, () => {
     expect(lines(stderr)).toEqual([expect.stringMatching(/^wireup: rank 2 on n2 could not be started: /)]);
     expect(stderr).toMatch(message);
     expect(code).toBe(exitCode);
+  });
+
+  it('--agent-path names a folder with wireup-exec, which --pmi unix needs; this host is not localhost to others', async () => {
+    const bin = mkdtempSync(join(folder, 'bin-'));
+    const install = (name: string): void => copyFileSync(join(root, 'build/Release', name), join(bin, name));
+    install('wireup-agent');
+    const words = [
+      '-hosts',
+      'n1,localhost,n2',
+      '-l',
+      '--agent-path',
+      join(bin, 'wireup-agent'),
+      '--pmi',
+      'unix',
+    ];
+    const script = 'echo $MPIR_CVAR_CH3_INTERFACE_HOSTNAME $PMI_SIZE ${PMI_FD:-none}';
+    const missing = await runParts([...words, 'sh', '-c', script]);
+    expect(missing.code).toBe(127);
+    expect(missing.stderr).toMatch(
+      /^wireup: rank [02] on n[12] could not be started: .*bin-.*\/wireup-exec: No such file/,
+    );
+    install('wireup-exec');
+    const { code, stdout, stderr } = await runParts([...words, 'sh', '-c', script]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(lines(stdout).sort()).toEqual([
+      expect.stringMatching(/^\[0\] n1 3 \d+$/),
+      expect.stringMatching(new RegExp(`^\\[1\\] ${hostname()} 3 \\d+$`)),
+      expect.stringMatching(/^\[2\] n2 3 \d+$/),
+    ]);
   });
 
   it('soft limits are at most the hard limits of the other host', async () => {

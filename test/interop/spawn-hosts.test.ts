@@ -233,7 +233,7 @@ exec ${hosts.launcher.words.join(' ')} "$@"
       ...spawn,
     );
     expect(lines(stderr)).toEqual([
-      'wireup: rank 0 could not spawn: host hanging: could not be started: no answer within 1 s',
+      'wireup: rank 0 could not spawn: host hanging could not be started: no answer within 1 s',
     ]);
     expect(stdout).toBe('rc=-1\n');
     expect(code).toBe(0);

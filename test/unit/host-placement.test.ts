@@ -1,7 +1,7 @@
 /** Which rank is on which host. */
 import { expect, test } from 'vitest';
 import { parseHostList } from '../../lib/host-list';
-import { countSlots, findUserConflict, placeOnHosts } from '../../lib/host-placement';
+import { countSlots, placeOnHosts } from '../../lib/host-placement';
 
 /** The host of each rank. */
 function place(programs: readonly (readonly [ranks: number, hosts: string])[], ppn?: number): string {
@@ -58,7 +58,11 @@ test('a program has as many ranks as its hosts have slots', () => {
 });
 
 test('a host can have one user', () => {
-  expect(findUserConflict(parseHostList('x@a,b,x@a'))).toBeUndefined();
-  expect(findUserConflict(parseHostList('x@a,b,y@a'))).toBe('a');
-  expect(findUserConflict(parseHostList('a,x@a'))).toBe('a');
+  const place = (...lists: string[]) =>
+    placeOnHosts(lists.map((list) => ({ ranks: 1, hosts: parseHostList(list) })));
+  expect(place('x@a,b,x@a').hosts).toHaveLength(2);
+  for (const lists of [['x@a,b,y@a'], ['a,x@a'], ['a,b', 'x@b']])
+    expect(() => place(...lists)).toThrow(
+      `expected one user in all places that name the host ${lists[1] === undefined ? 'a' : 'b'}`,
+    );
 });

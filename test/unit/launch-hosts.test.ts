@@ -30,11 +30,41 @@ describe('launch()', () => {
     });
     expect(places).toMatchObject({
       nodes: [0, 1, 2, 3],
-      nodeNames: ['n1.invalid', 'localhost', '127.0.0.1', 'n2.invalid'],
+      nodeNames: ['n1.invalid', '', '', 'n2.invalid'],
       nodeHosts: [1, 0, 0, 2],
     });
     expect(hosts.map(({ name }) => name)).toEqual(['', 'n1.invalid', 'n2.invalid']);
     expect(hosts[0]).toMatchObject({ command: [], stage: '' });
+    // Without others, its names are as they are under Hydra.
+    const alone = await plan({ hosts: ['localhost', hostname()], launcher: 'ssh' });
+    expect(alone).toMatchObject({ nodeNames: ['localhost', hostname()], nodeHosts: [0, 0] });
+  });
+
+  test('this host has the name by which other hosts may know it', async () => {
+    const nameOf = async (...hosts: string[]) => {
+      const { hostName, native } = await planLaunch({ program: 'a', ranks: hosts.length, hosts });
+      return [hostName, native.hosts[0]!.name];
+    };
+    const upper = hostname().toUpperCase();
+    expect(await nameOf('n1.invalid', 'localhost', upper, hostname())).toEqual([upper, upper]);
+    // Every host is known to itself by these.
+    expect(await nameOf('n1.invalid', 'localhost', '127.0.0.1')).toEqual([hostname(), '']);
+  });
+
+  test('without allowedUids each agent allows its own user, and a PmiServer this one', async () => {
+    expect((await plan({})).allowedUids).toEqual([]);
+    expect((await plan({ allowedUids: [5, [7, 9]] })).allowedUids).toEqual([
+      [5, 5],
+      [7, 9],
+    ]);
+  });
+
+  test('wireup-exec is that of each host', async () => {
+    const shims = async (options: Partial<LaunchOptions>) =>
+      (await plan({ hosts: ['n1'], ...options })).programs.map(({ execShim }) => execShim);
+    expect(await shims({ pmi: 'unix', agentPath: '/a' })).toEqual([true]);
+    expect(await shims({ pmi: 'unix', execShim: false, stage: true })).toEqual([false]);
+    expect(await shims({ pmi: 'tcp', stage: true })).toEqual([false]);
   });
 
   test.each([
@@ -75,12 +105,12 @@ describe('launch()', () => {
 
   test.each([
     // It takes a slot of this host, if that is one of the hosts.
-    [['n1:2', 'localhost:3'], 'localhost', 3],
-    [['n1:2'], hostname(), 0],
-  ])('a program that runs already is on this host: %j', async (hosts, name, slots) => {
+    [['n1:2', 'localhost:3'], 'localhost', '', 3],
+    [['n1:2'], hostname(), hostname(), 0],
+  ])('a program that runs already is on this host: %j', async (hosts, name, nodeName, slots) => {
     const options = { program: 'a.out', ranks: 1, singleton: { port: 1, pid: 1 }, launcher: 'ssh' } as const;
     const { native, spawnHosts } = await planLaunch({ ...options, hosts });
-    expect(native).toMatchObject({ nodes: [0], nodeHosts: [0], nodeNames: [name] });
+    expect(native).toMatchObject({ nodes: [0], nodeHosts: [0], nodeNames: [nodeName] });
     expect(spawnHosts).toEqual([
       { name, slots, number: 0 },
       { name: 'n1', slots: 2, number: 1 },
@@ -121,10 +151,9 @@ describe('launch()', () => {
     vi.stubEnv('SLURM_LABELIO', '1');
     vi.stubEnv('SLURM_OVERLAP', '0');
     vi.stubEnv('SOME_VARIABLE', 'x=y');
-    const { hosts } = await plan({ hosts: ['n1'], launcher: 'slurm' });
-    const { environment } = hosts[1]!;
-    expect(environment).toContain('SOME_VARIABLE=x=y');
-    expect(environment.filter((entry) => entry.startsWith('SLURM_'))).toEqual(['SLURM_OVERLAP=1']);
+    const { hostEnvironment } = await plan({ hosts: ['n1'], launcher: 'slurm' });
+    expect(hostEnvironment).toContain('SOME_VARIABLE=x=y');
+    expect(hostEnvironment.filter((entry) => entry.startsWith('SLURM_'))).toEqual(['SLURM_OVERLAP=1']);
   });
 
   test("Slurm's name of this host", async () => {
@@ -145,7 +174,31 @@ describe('launch()', () => {
       'hosts[0].slots: expected a whole number from 1 to 1048576, got 0',
     ],
     [{ hosts: [{ name: 'a', user: '-x' }] }, "hosts[0].user: expected the name of a user, got '-x'"],
-    [{ hosts: ['x@a', 'a'] }, "hosts: expected one user on the host a, got [ 'x@a', 'a' ]"],
+    [
+      { hosts: ['x@a', 'a'] },
+      "hosts: expected one user in all places that name the host a, got [ 'x@a', 'a' ]",
+    ],
+    [{ hosts: ['a'], allowedUids: [] }, 'allowedUids: expected at least one uid, got []'],
+    [
+      { hosts: ['a'], launcher: 'fork', stage: true },
+      'stage: expected false, because the launcher fork needs this host only, got true',
+    ],
+    [
+      { hosts: ['a'], pmi: 'unix', stage: true },
+      "stage: expected false beside pmi 'unix' and execShim, because only wireup-agent is sent, got true",
+    ],
+    [
+      { hosts: ['a'.repeat(65)], launcher: 'fork' },
+      `hosts: expected names of up to 64 bytes, got [ '${'a'.repeat(65)}' ]`,
+    ],
+    [
+      { hosts: ['a'], nodes: [0], ranks: 1, singleton: { port: 1, pid: 1 } },
+      'nodes: expected nothing beside singleton, got [ 0 ]',
+    ],
+    [
+      { debugger: { command: ['gdb'], ranks: [0] }, ranks: 1, singleton: { port: 1, pid: 1 } },
+      'debugger: expected nothing beside singleton, got { command: [Array], ranks: [Array] }',
+    ],
     [
       { hosts: ['x@a'], launcher: 'slurm' },
       "hosts: expected no user, because the launcher slurm cannot change it, got 'x'",
@@ -246,6 +299,34 @@ describe('wireup run', () => {
     expect(() => place()).toThrow('HYDRA_LAUNCHER=lsf: expected ssh, slurm, fork or exec');
   });
 
+  test.each([
+    ['HYDRA_LAUNCHER', 'rsh', 'HYDRA_LAUNCHER=rsh: expected ssh'],
+    ['HYDRA_BOOTSTRAP', 'lsf', 'HYDRA_BOOTSTRAP=lsf: expected ssh'],
+    ['HYDRA_LAUNCHER', 'exec', '--launcher exec needs --launcher-exec'],
+    ['HYDRA_LAUNCHER_EXEC', ' ', 'HYDRA_LAUNCHER_EXEC= : expected a command'],
+  ])('%s=%s matters only if other hosts are named', (name, value, message) => {
+    vi.stubEnv(name, value);
+    for (const words of [
+      ['-n', '2'],
+      ['--map', 'block:2', '-n', '2'],
+      ['--node-per-rank', '-n', '2'],
+    ])
+      place(...words);
+    place('-host', 'a', '--launcher', 'fork');
+    expect(() => place('-host', 'a')).toThrow(message);
+    vi.stubEnv('SLURM_JOB_NODELIST', 'a');
+    expect(() => place('-n', '2')).toThrow(message);
+  });
+
+  test('the variables of Slurm matter only if they decide where ranks are', () => {
+    vi.stubEnv('SLURM_JOB_NODELIST', 'n[1');
+    vi.stubEnv('SLURM_TASKS_PER_NODE', 'many');
+    expect(place('-host', 'a')).toEqual({ ranks: 'a', launcher: srun });
+    expect(place('-n', '1', '--map', 'block:1').ranks).toBe('node0');
+    expect(place('-n', '1', '--launcher', 'fork').ranks).toBe('');
+    expect(() => place('-n', '1')).toThrow('SLURM_TASKS_PER_NODE=many: expected counts');
+  });
+
   test('a Slurm allocation', () => {
     vi.stubEnv('SLURM_JOB_NODELIST', 'n[1-2]');
     vi.stubEnv('SLURM_TASKS_PER_NODE', '2,1');
@@ -261,7 +342,7 @@ describe('wireup run', () => {
 
   test.each([
     [['-host', 'n[1'], "--hosts: expected ',' or ']' at character 4, got 'n[1'"],
-    [['-host', 'x@a,y@a'], 'host a: expected one user in all places that name the host'],
+    [['-host', 'x@a,y@a'], 'hosts: expected one user in all places that name the host a'],
     [['-launcher', 'exec', '-host', 'a'], '--launcher exec needs --launcher-exec'],
     [['-launcher', 'rsh'], "--launcher exec --launcher-exec 'rsh ...'"],
     [['-host', 'a', '--map', 'block:1'], '--hosts and --map: each of them places ranks'],
@@ -274,7 +355,7 @@ describe('the failure of a host', () => {
     describeFailure({
       exitCode: 1,
       stopped: false,
-      failure: { reason: 'host', host: 'n3', ...failure },
+      failure: { reason: 'host', host: 'n3', started: true, ...failure },
       ended,
       duration: 1,
       barriers: { count: 0, times: [] },
@@ -284,7 +365,7 @@ describe('the failure of a host', () => {
       spawned: 0,
     })!;
 
-  test.each([
+  test.each<[Partial<JobResult['failure']>, number, string]>([
     [
       { message: 'no sign for 5 s', barrier: 2, ranks: '8-11' },
       4,
@@ -296,19 +377,36 @@ describe('the failure of a host', () => {
       'host n3 was lost (killed by SIGKILL); rank 8 was on it',
     ],
     [
-      { message: 'could not be started: ssh: connect to host n3 port 22: Connection refused', ranks: '8' },
+      { started: false, message: 'ssh: connect to host n3 port 22: Connection refused', ranks: '8' },
       0,
       'host n3 could not be started: ssh: connect to host n3 port 22: Connection refused',
     ],
     [
-      { message: 'could not be started: srun cannot be executed: No such file or directory', ranks: '8' },
+      { started: false, message: 'srun cannot be executed: No such file or directory', ranks: '8' },
       0,
       "host n3 could not be started: srun cannot be executed: No such file or directory (the launcher's program is not on this host: install it, or choose another one by launcher (--launcher, --launcher-exec))",
     ],
     [
-      { message: 'could not be started: Host key verification failed.', ranks: '8' },
+      { started: false, message: 'Host key verification failed.', ranks: '8' },
       0,
       "host n3 could not be started: Host key verification failed. (ssh does not know the host's key, or knows another one: run 'ssh n3 true' once, and compare and accept the key)",
     ],
+    ...[
+      'bash: line 1: /x/wireup-agent: No such file or directory',
+      'sh: 1: exec: wireup-agent: not found',
+      'fish: Unknown command: wireup-agent',
+      'OCI runtime exec failed: exec: "/x/wireup-agent": stat /x/wireup-agent: no such file or directory',
+    ].map((message): [Partial<JobResult['failure']>, number, string] => [
+      { started: false, message },
+      0,
+      `host n3 could not be started: ${message} (wireup-agent must be on the host under the same path as here; name another path by agentPath (--agent-path), or send the program by stage (--stage))`,
+    ]),
+    ...['bash: /etc/profile.d/x.sh: No such file or directory', 'Error: pod n3 not found'].map(
+      (message): [Partial<JobResult['failure']>, number, string] => [
+        { started: false, message },
+        0,
+        `host n3 could not be started: ${message}`,
+      ],
+    ),
   ])('%j', (failure, ended, expected) => expect(text(failure, ended)).toBe(expected));
 });

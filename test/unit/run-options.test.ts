@@ -89,7 +89,6 @@ test('the settings are those of the command line, and otherwise the defaults', (
     pmiId: 'number',
     kvsLimit: 2 ** 30,
     stdin: [0],
-    startTimeout: 60_000,
     killTimeout: 5000,
     onFailure: 'kill',
     onEarlyExit: 'fail',

@@ -95,6 +95,7 @@ std::unique_ptr<HostedGroup> Groups::make(Group& group) {
   if (space_->is_full())
     throw std::invalid_argument("the keys and values of the job have reached their limit");
   engine::ProcessGroupOptions options = runtime::to_process_group_options(group);
+  if (options.auth.allowed_uids.empty()) options.auth.allowed_uids = {::geteuid()};
   auto made = std::make_unique<HostedGroup>();
   made->elsewhere = ranks_elsewhere(group, options.layout, router_.host());
   const std::uint32_t size = options.layout.size();

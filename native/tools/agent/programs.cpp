@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <iterator>
 #include <utility>
 
@@ -22,6 +23,14 @@ void move_to_end(std::vector<std::string>& to, std::vector<std::string>& from) {
   std::move(from.begin(), from.end(), std::back_inserter(to));
 }
 
+// The file in the folder of this program, which is that of an installed wireup.
+std::string exec_shim() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) throw os::OsError(error.value(), "readlink", "/proc/self/exe");
+  return self.parent_path() / "wireup-exec";
+}
+
 Executable resolve(wire::agent::Program program) {
   Executable result;
   struct stat folder {};
@@ -32,6 +41,7 @@ Executable resolve(wire::agent::Program program) {
   // Also with a prefix, so that a missing program is reported as such, and not by the prefix (a shim or a
   // debugger).
   result.path = os::find_program(program.args.front(), path, program.directory);
+  if (program.exec_shim) program.prefix.push_back(exec_shim());
   if (!program.prefix.empty())
     result.path = os::find_program(program.prefix.front(), path, program.directory);
   result.args = std::move(program.prefix);
@@ -48,6 +58,7 @@ bool Programs::add(wire::agent::Program part) {
   if (entry.complete) return false;
   if (entry.program.directory.empty()) entry.program.directory = std::move(part.directory);
   if (entry.program.path.empty()) entry.program.path = std::move(part.path);
+  if (part.exec_shim) entry.program.exec_shim = true;
   move_to_end(entry.program.prefix, part.prefix);
   move_to_end(entry.program.args, part.args);
   move_to_end(entry.program.environment, part.environment);

@@ -45,7 +45,7 @@ struct Story {
   }
   void abort(std::uint32_t rank, std::int32_t code) { outcome.aborted(rank, code, "why", {}); }
   void lose_host(const std::vector<std::uint32_t>& ranks, std::optional<std::uint64_t> barrier = {}) {
-    outcome.host_lost(5, "no sign", ranks, barrier);
+    outcome.host_lost({.number = 5, .message = "no sign"}, ranks, barrier);
   }
   void stuck(std::uint32_t rank, std::uint64_t barrier = 0) { outcome.stuck(rank, barrier); }
   void after(milliseconds delay) { outcome.tick(now += delay); }

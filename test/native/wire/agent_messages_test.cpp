@@ -58,8 +58,14 @@ std::vector<Message> samples() {
       Group{},
       ForgetGroup{5},
       AdoptRank{5, 4711},
-      Program{
-          7, "/work", "/bin", {"/shim", "-x"}, {"prog", "", std::string("a\0b", 3)}, {"A=1", "B="}, false},
+      Program{7,
+              "/work",
+              "/bin",
+              {"/shim", "-x"},
+              {"prog", "", std::string("a\0b", 3)},
+              {"A=1", "B="},
+              false,
+              true},
       Program{},
       ForgetProgram{7},
       Start{7, {{9, 1, {3, 4}, true, false}, {.rank = 4'000'000'000, .silent = true}}},
@@ -276,7 +282,7 @@ TEST_CASE("agent messages: split() makes parts within the limit that join to the
   program.environment.push_back("");
   const std::string whole = encode(program);
 
-  for (const std::size_t limit : {std::size_t{140}, std::size_t{200}, std::size_t{1000}, whole.size()}) {
+  for (const std::size_t limit : {std::size_t{141}, std::size_t{200}, std::size_t{1000}, whole.size()}) {
     CAPTURE(limit);
     const auto parts = split(program, limit);
     REQUIRE_FALSE(parts.empty());
