@@ -414,8 +414,8 @@ struct Ready {
   std::string host;
 };
 
-// The agent of the host could not be started, or has ended, or is silent. `message` is the reason, for people,
-// with the last lines that its command has written to stderr.
+// The agent of the host could not be started, or has ended, or is silent. `message` is the reason, for
+// people, with the last lines that its command has written to stderr.
 struct HostLost {
   std::uint32_t host = 0;
   bool was_ready = false;
