@@ -128,6 +128,7 @@ void LaunchDriver::handle(std::uint32_t host, agent::Started& started) {
   if (started.pid <= 0 || started.cpus.size() > kMaxCpus || !group->started(rank, started.pid))
     return distrust(host, "an impossible start of a rank");
   sink_.notify(handle_, RankStarted{rank, started.pid, std::move(started.cpus)}, group->number());
+  if (group->number() == 0 && group->all_started()) starter_.send_processes(*group);
 }
 
 void LaunchDriver::handle(std::uint32_t host, const agent::StartFailed& failed) {

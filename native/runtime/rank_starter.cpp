@@ -140,6 +140,23 @@ void RankStarter::start_on(std::uint32_t host, LaunchedGroup& group) {
   }
 }
 
+void RankStarter::send_processes(const LaunchedGroup& group) {
+  using Key = std::pair<std::uint32_t, std::uint32_t>;  // host and appnum
+  std::map<Key, RankProcesses> messages;
+  for (std::uint32_t rank = 0; rank < group.size(); ++rank) {
+    const Key key{group.host_of(rank), group.options().layout.place(rank).appnum};
+    if (key.first == kOwnHost) continue;
+    RankProcesses& message = messages[key];
+    message.ranks.push_back(rank);
+    message.pids.push_back(group.outcome().rank(rank).pid);
+  }
+  for (auto& [key, message] : messages) {
+    message.host = hosts_.name(key.first);
+    message.executable = group.options().programs.at(key.second).args.front();
+    hosts_.send(kOwnHost, std::move(message));
+  }
+}
+
 // The own host's agent writes the output of other hosts' ranks to their pipes. The tasks of group 0 are
 // numbered as its ranks.
 void RankStarter::pass_pipes(std::uint32_t host, int stream, std::vector<os::UniqueFd>& pipes,

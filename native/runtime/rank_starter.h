@@ -27,6 +27,9 @@ class RankStarter {
   // Asks all hosts of the group to start its ranks. A rank whose program has a string that no program can
   // have is not asked for: it has failed to start.
   void start(LaunchedGroup& group);
+  // Sends the processes of other hosts to the launcher's own agent, for its MPIR_proctable. All ranks of the
+  // group have started.
+  void send_processes(const LaunchedGroup& group);
 
  private:
   // A program, and whether it is started by the debugger.

@@ -155,6 +155,11 @@ void fields(Codec& codec, M& m) {
     codec.field(m.bytes);
   } else if constexpr (std::is_same_v<T, InputReaders>) {
     codec.field(m.left);
+  } else if constexpr (std::is_same_v<T, RankProcesses>) {
+    codec.field(m.host);
+    codec.field(m.executable);
+    codec.field(m.ranks);
+    codec.field(m.pids);
   } else if constexpr (std::is_same_v<T, TaskPipes>) {
     codec.field(m.host);
     codec.field(m.stream);

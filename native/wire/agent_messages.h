@@ -41,7 +41,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 7;
+inline constexpr std::uint32_t kProtocolVersion = 8;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -361,6 +361,15 @@ struct TaskPipes {
   std::vector<std::uint32_t> tasks;
 };
 
+// For host 0: processes of process group 0 on another host, for MPIR_proctable. Sent when all ranks have
+// started.
+struct RankProcesses {
+  std::string host;        // its name
+  std::string executable;  // as the launcher was given it
+  std::vector<std::uint32_t> ranks;
+  std::vector<std::int32_t> pids;  // one for each of the ranks
+};
+
 // A line that earlier Output of the same stream has begun and not ended.
 enum class OpenLine : std::uint8_t {
   continues,  // `bytes` continue it, or there is none
@@ -569,7 +578,7 @@ using Message =
                  Start, Signal, End, Status, Depart, SpawnAnswer, NameAnswer, BarrierAnswer, QueryStatus,
                  Fence, Release, Input, InputReaders, TaskPipes, Output, CloseOutput, Credit, Ready, HostLost,
                  GroupReady, GroupFailed, Started, StartFailed, Exited, OutputLost, Printed, Events,
-                 EventsMissed, SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done>;
+                 EventsMissed, SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done, RankProcesses>;
 
 // The longest packet: a spawn of kMaxBlock bytes with its counts, or a Group of a million ranks in a cyclic
 // layout.

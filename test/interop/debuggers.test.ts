@@ -116,24 +116,17 @@ const mayTrace = process.getuid?.() === 0;
 describe.skipIf(gdb.missing || !mayTrace)(
   `MPIR${gdb.note}${mayTrace ? '' : ' (needs root, to attach)'}`,
   () => {
-    it('lets a debugger that attaches to the agent read the table of processes', async () => {
-      const job = await launch({
-        program: 'sleep',
-        args: ['1000'],
-        ranks: 3,
-        stdout: 'ignore',
-        stderr: 'ignore',
-      });
-      const pids = await job.started;
+    /** The lines of MPIR_proctable, as a debugger reads them that attaches to the agent: host, executable, pid. */
+    function readTable(agentPid: number, size: number): string[][] {
       // Each entry, in the order of the ranks: { const char* host_name; const char* executable_name; int pid; }.
       const row = (rank: number): string => `(*(char**)&MPIR_proctable + ${rank} * (2 * sizeof(char*) + 8))`;
       const expressions = [
         '(int)MPIR_proctable_size',
-        ...[0, 1, 2].flatMap((rank) => [
+        ...Array.from({ length: size }, (_, rank) => [
           `*(char**)${row(rank)}`,
           `*(char**)(${row(rank)} + sizeof(char*))`,
           `*(int*)(${row(rank)} + 2 * sizeof(char*))`,
-        ]),
+        ]).flat(),
       ];
       const output = execFileSync(
         installed('gdb'),
@@ -141,7 +134,7 @@ describe.skipIf(gdb.missing || !mayTrace)(
           '-nx',
           '-batch',
           '-p',
-          `${job.agentPid}`,
+          `${agentPid}`,
           ...expressions.flatMap((expression) => ['-ex', `output ${expression}`, '-ex', 'echo \\n']),
         ],
         {
@@ -153,13 +146,38 @@ describe.skipIf(gdb.missing || !mayTrace)(
       const values = lines(output)
         .slice(-expressions.length - 1)
         .filter((line) => !line.startsWith('['));
-      expect(values[0]).toBe('3');
-      for (const [rank, pid] of pids.entries()) {
-        expect(values[1 + 3 * rank]).toContain(`"${job.host}"`);
-        expect(values[2 + 3 * rank]).toMatch(/\/sleep"$/);
-        expect(values[3 + 3 * rank]).toBe(`${pid}`);
+      expect(values[0]).toBe(`${size}`);
+      const text = (value: string): string => /"(.*)"$/.exec(value)?.[1] ?? value;
+      return Array.from({ length: size }, (_, rank) =>
+        values.slice(1 + 3 * rank, 4 + 3 * rank).map((value) => text(value)),
+      );
+    }
+
+    const options = { program: 'sleep', args: ['1000'], stdout: 'ignore', stderr: 'ignore' } as const;
+
+    it('lets a debugger that attaches to the agent read the table of processes', async () => {
+      const job = await launch({ ...options, ranks: 3 });
+      const pids = await job.started;
+      for (const [rank, [host, executable, pid]] of readTable(job.agentPid, 3).entries()) {
+        expect(host).toBe(job.host);
+        expect(executable).toMatch(/\/sleep$/);
+        expect(pid).toBe(`${pids[rank]}`);
       }
       // The job is not affected by the debugger.
+      expect(await job.stop({ grace: 10_000 })).toMatchObject({ exitCode: 143, stopped: true });
+    });
+
+    it('has the processes of all hosts in the table of the agent of this host', async () => {
+      const job = await launch({ ...options, ranks: 4, hosts: ['a:2', 'localhost', 'b'], launcher: 'fork' });
+      const pids = await job.started;
+      // The agent gets the rows of other hosts after the launcher has got the last process id.
+      await job.status();
+      const expected = ['a', 'a', job.host, 'b'].map((host, rank) => [
+        host,
+        host === job.host ? (expect.stringMatching(/\/sleep$/) as string) : 'sleep',
+        `${pids[rank]}`,
+      ]);
+      expect(readTable(job.agentPid, 4)).toEqual(expected);
       expect(await job.stop({ grace: 10_000 })).toMatchObject({ exitCode: 143, stopped: true });
     });
   },

@@ -58,7 +58,7 @@ concept ForAgent = std::is_same_v<T, Hello> || std::is_same_v<T, PassFds> || std
     std::is_same_v<T, SpawnAnswer> || std::is_same_v<T, NameAnswer> || std::is_same_v<T, BarrierAnswer> ||
     std::is_same_v<T, QueryStatus> || std::is_same_v<T, TaskPipes> || std::is_same_v<T, CloseOutput> ||
     std::is_same_v<T, Credit> || std::is_same_v<T, wire::agent::Input> || std::is_same_v<T, StartHost> ||
-    std::is_same_v<T, Release>;
+    std::is_same_v<T, Release> || std::is_same_v<T, RankProcesses>;
 
 }  // namespace
 

@@ -87,6 +87,9 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   const char* handle(const wire::agent::QueryStatus& query, const Fds&);
   const char* handle(const wire::agent::Release& release, const Fds&) { return fences_.release(release); }
   const char* handle(const wire::agent::TaskPipes& pipes, Fds fds);
+  const char* handle(const wire::agent::RankProcesses& processes, const Fds&) {
+    return starts_.add(processes);
+  }
   const char* handle(const wire::agent::CloseOutput& close, const Fds&) { return output_->handle(close); }
   const char* handle(const wire::agent::Credit& credit, const Fds&) { return output_->handle(credit); }
   const char* handle(const wire::agent::Input& input, const Fds&);

@@ -25,16 +25,17 @@ namespace wireup::agent {
 // Owns the data of MPIR_proctable. Only one may exist at a time.
 class ProcessTable {
  public:
-  explicit ProcessTable(std::string host) : host_(std::move(host)) {}
+  ProcessTable() = default;
   ~ProcessTable();
   ProcessTable(const ProcessTable&) = delete;
   ProcessTable& operator=(const ProcessTable&) = delete;
 
-  void add(std::uint32_t rank, pid_t pid, const std::string& executable);
+  void add(const std::string& host, std::uint32_t rank, pid_t pid, const std::string& executable);
 
  private:
-  std::string host_;
-  std::deque<std::string> executables_;  // a deque does not move its elements
+  // A deque does not move its elements.
+  std::deque<std::string> hosts_;
+  std::deque<std::string> executables_;
   std::vector<MPIR_PROCDESC> rows_;
 };
 

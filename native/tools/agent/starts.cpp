@@ -14,6 +14,7 @@
 #include "os/limits.h"
 #include "os/message_socket.h"
 #include "os/start_process.h"
+#include "runtime/engine_messages.h"
 #include "runtime/rank_environment.h"
 #include "tools/agent/stdio.h"
 
@@ -48,7 +49,7 @@ struct Starts::Attempt {
 };
 
 Starts::Starts(Parts parts, const Signals& signals, std::string host_name)
-    : parts_(parts), signals_(signals), programs_(host_name), table_(std::move(host_name)) {}
+    : parts_(parts), signals_(signals), programs_(host_name), host_name_(std::move(host_name)) {}
 
 Starts::~Starts() { parts_.reactor.cancel(timer_); }
 
@@ -86,6 +87,16 @@ const char* Starts::pass(const PassFds& pass, std::optional<std::vector<os::Uniq
   }
   // The next message may contain as many fds.
   os::make_room_for_fds(os::kMaxFdsPerMessage);
+  return nullptr;
+}
+
+const char* Starts::add(const RankProcesses& processes) {
+  if (!own_host_) return "is not for this host";
+  if (processes.ranks.size() != processes.pids.size()) return "has not a process for each rank";
+  for (std::size_t i = 0; i < processes.ranks.size(); ++i) {
+    if (processes.ranks[i] >= runtime::kMaxRanks) return "names a rank that does not exist";
+    table_.add(processes.host, processes.ranks[i], processes.pids[i], processes.executable);
+  }
   return nullptr;
 }
 
@@ -276,7 +287,7 @@ void Starts::report(const Attempt& attempt, const os::ProcessSpec& spec, pid_t p
   const std::uint32_t rank = attempt.waiting.rank.rank;
   attempt.group->server->runs_as(rank, pid);
   // The MPIR interface has no spawned process groups.
-  if (attempt.waiting.group == 0) table_.add(rank, pid, spec.path);
+  if (attempt.waiting.group == 0) table_.add(host_name_, rank, pid, spec.path);
   parts_.reports.send(Started{attempt.task, pid, spec.cpus});
 }
 

@@ -57,6 +57,7 @@ class Starts {
 
   // Each returns what is wrong with the message, or nullptr.
   const char* pass(const wire::agent::PassFds& pass, std::optional<std::vector<os::UniqueFd>> fds);
+  const char* add(const wire::agent::RankProcesses& processes);
   const char* add(wire::agent::Program& program);
   const char* add(wire::agent::Start& start, std::optional<std::vector<os::UniqueFd>> fds);
 
@@ -106,6 +107,7 @@ class Starts {
   std::vector<std::pair<os::UniqueFd, std::int32_t>> passed_fds_;  // the agent's fd, and its number in ranks
   bool passed_fds_lost_ = false;                                   // some exceeded the limit of open files
   Programs programs_;
+  std::string host_name_;
   ProcessTable table_;
   Binding binding_;
   bool bound_ = false;  // binding_.plan() has been called

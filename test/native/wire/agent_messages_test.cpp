@@ -84,6 +84,7 @@ std::vector<Message> samples() {
       Input{"bytes"},
       InputReaders{false},
       TaskPipes{1, 2, {3, 4}},
+      RankProcesses{"n1", "a.out", {3, 4}, {5, 6}},
       Output{2, 4'000'000'000, "bytes", OpenLine::ended, "[1] "},
       Output{},
       CloseOutput{2, 3, 32},
@@ -200,7 +201,7 @@ TEST_CASE("agent messages: the header has the kind and the host") {
     CHECK(header->host == host);
   }
   CHECK(kind_of<Hello>() == 0);
-  CHECK(kind_of<Done>() == std::variant_size_v<Message> - 1);
+  CHECK(kind_of<RankProcesses>() == std::variant_size_v<Message> - 1);
   // Only the header is read.
   CHECK(read_header(encode(End{1}).substr(0, 5)).has_value());
   CHECK_FALSE(read_header(encode(End{1}).substr(0, 4)).has_value());

@@ -204,6 +204,9 @@ TEST_CASE("an agent refuses messages of output and stdin that are not for its ho
   check(0, msg::Input{"text"}, "input without a reader");
   check(0, msg::TaskPipes{1, 1, {1}}, "fds");
   check(1, msg::TaskPipes{1, 1, {}}, "not for this host");
+  check(0, msg::RankProcesses{"n1", "a.out", {1, 2}, {1}}, "a process for each rank");
+  check(0, msg::RankProcesses{"n1", "a.out", {1U << 20}, {1}}, "a rank that does not exist");
+  check(1, msg::RankProcesses{}, "not for this host");
   check(1, msg::Input{"text"}, "input without a reader");
   check(1, msg::Credit{0, -1, 0}, "acknowledges an unknown stream");
   check(1, msg::Start{0, {{.rank = 0, .fds = {3}}}}, "bad fd number");
