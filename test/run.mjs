@@ -16,7 +16,7 @@ const { values } = parseArgs({
 });
 const long = values.long;
 /** Seconds for each target. The server's session gets more, because any process that reaches a port can send to it. */
-const fuzzSeconds = { server_session: 30, client_session: 15, link_framer: 5, exchange: 15 };
+const fuzzSeconds = { server_session: 30, client_session: 15, link_framer: 5, exchange: 15, recording: 5 };
 if (long) {
   const seconds = Number(values['fuzz-seconds'] ?? 3600);
   for (const target of Object.keys(fuzzSeconds)) fuzzSeconds[target] = seconds;

@@ -152,8 +152,27 @@ runtime::ListenOptions to_listen_options(const Napi::Object& object) {
   return options;
 }
 
+namespace {
+
+std::pair<std::uint32_t, std::uint32_t> rank_range(const Napi::Value& value) {
+  const std::vector<std::uint32_t> ends = list(value, to_u32);
+  if (ends.size() != 2) throw Napi::RangeError::New(value.Env(), "expected the first and the last rank");
+  return {ends[0], ends[1]};
+}
+
+wire::agent::TracePlan to_trace_plan(const Napi::Object& options) {
+  const Napi::Value value = options.Get("trace");
+  if (value.IsUndefined()) return {};
+  const auto object = value.As<Napi::Object>();
+  return {true, boolean(member(object, "json")), boolean(member(object, "secrets")),
+          to_u64(member(object, "start")), list(member(object, "ranks"), rank_range)};
+}
+
+}  // namespace
+
 runtime::ServerOptions to_server_options(const Napi::Object& object) {
-  return {to_process_group_options(object), to_listen_options(object), to_name_server(object)};
+  return {to_process_group_options(object), to_listen_options(object), to_name_server(object),
+          to_trace_plan(object)};
 }
 
 namespace {
@@ -298,6 +317,7 @@ runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.hosts = list(member(object, "hosts"), to_host_options);
   options.host_environment = to_texts(member(object, "hostEnvironment"));
   options.hello.kvs_limit = to_u64(member(object, "kvsLimit"));
+  options.hello.trace = to_trace_plan(object);
   options.name_server = to_name_server(object);
   if (const std::uint32_t port = to_u32(member(object, "singletonPort")); port != 0) {
     if (port > 0xffff) throw Napi::RangeError::New(object.Env(), "expected a port");

@@ -198,6 +198,12 @@ struct Filler {
     object.Set("message", to_string(env, failure.message));
   }
   void operator()(const runtime::GroupEnded&) const { object.Set("type", "groupEnded"); }
+  void operator()(const runtime::TraceLines& trace) const {
+    object.Set("type", "trace");
+    object.Set("lines", Napi::Buffer<char>::Copy(env, trace.lines.data(), trace.lines.size()));
+    object.Set("records", static_cast<double>(trace.records));
+    object.Set("dropped", static_cast<double>(trace.dropped));
+  }
   void operator()(const runtime::RanksPrinted&) const { object.Set("type", "printed"); }
   void operator()(const runtime::RankExited& exited) const {
     object.Set("type", "exited");

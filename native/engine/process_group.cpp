@@ -138,6 +138,11 @@ void ProcessGroup::accept(ConnectionId connection, Peer peer, TimePoint now, Eff
   add(connection, std::make_unique<ServerSession>(*this, connection, std::move(peer)));
 }
 
+std::optional<std::uint32_t> ProcessGroup::rank_of(ConnectionId connection) const {
+  const ServerSession* session = find(connection);
+  return session == nullptr ? std::nullopt : session->rank();
+}
+
 void ProcessGroup::receive(ConnectionId connection, std::string_view bytes, Effects& effects) {
   ServerSession* session = find(connection);
   if (session != nullptr && !session->receive(bytes, effects)) sessions_[connection].reset();

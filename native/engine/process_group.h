@@ -114,6 +114,9 @@ class ProcessGroup {
   // accept() or open_channel(). `rank`: the rank of the channel, if it was one.
   void reject(const Peer& peer, std::string reason, Effects& effects, std::int32_t rank = -1);
 
+  // The rank of a connection; empty: it has not identified itself, or the engine has forgotten it.
+  std::optional<std::uint32_t> rank_of(ConnectionId connection) const;
+
   // Bytes of a connection that the engine has closed are ignored.
   void receive(ConnectionId connection, std::string_view bytes, Effects& effects);
 

@@ -47,6 +47,11 @@ class ServerSession {
   void eof(std::string cut_off, Effects& effects);
 
   const Peer& peer() const { return peer_; }
+  // Empty: the connection has not identified itself.
+  std::optional<std::uint32_t> rank() const {
+    if (state_ == State::unidentified || state_ == State::refused) return std::nullopt;
+    return rank_;
+  }
 
   // The form of the reply to the barrier of all ranks. Connections with the same form get the same bytes,
   // except `own`, whose reply repeats a thrid.

@@ -126,6 +126,7 @@ class LaunchDriver final : AgentObserver {
   void handle(std::uint32_t host, const wire::agent::Exited& exited);
   void handle(std::uint32_t host, wire::agent::Events& events);
   void handle(std::uint32_t host, const wire::agent::EventsMissed& missed);
+  void handle(std::uint32_t host, wire::agent::TraceLines& lines);
   void handle(std::uint32_t host, wire::agent::SpawnQuery& query);
   void handle(std::uint32_t host, wire::agent::NameQuery& query);
   void handle(std::uint32_t host, const wire::agent::BarrierQuery& query);

@@ -184,6 +184,11 @@ void LaunchDriver::handle(std::uint32_t host, const agent::EventsMissed& missed)
   sink_.notify(handle_, EventsMissed{static_cast<engine::EventType>(missed.type), missed.count});
 }
 
+void LaunchDriver::handle(std::uint32_t, agent::TraceLines& lines) {
+  if (!options_.hello.trace.on) return;
+  sink_.notify(handle_, TraceLines{std::move(lines.lines), lines.records, lines.dropped});
+}
+
 void LaunchDriver::handle(std::uint32_t host, agent::SpawnQuery& query) {
   LaunchedGroup* group = find_group(query.group);
   if (group == nullptr) return;

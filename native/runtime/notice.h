@@ -14,6 +14,7 @@
 #include "engine/outcome.h"
 #include "engine/process_group.h"
 #include "runtime/error.h"
+#include "runtime/trace.h"
 #include "wire/name_messages.h"
 
 namespace wireup::runtime {
@@ -139,7 +140,7 @@ struct Closed {};
 
 using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, engine::Event, EventsMissed,
                              engine::SpawnQuery, AgentReady, HostStarted, HostLost, RankStarted, RankExited,
-                             GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult,
+                             GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, TraceLines,
                              engine::Ready, engine::Answer, Answers, engine::Failed, Error, Closed>;
 
 struct Notice {

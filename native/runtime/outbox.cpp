@@ -47,6 +47,8 @@ void Outbox::notify(Handle handle, Payload payload, std::uint32_t group) {
     was_empty = queue_.empty();
     if (const auto* missed = std::get_if<EventsMissed>(&payload)) {
       push(*reader, handle, *missed);
+    } else if (auto* lines = std::get_if<TraceLines>(&payload)) {
+      push(*reader, handle, std::move(*lines));
     } else {
       push(*reader, handle, std::move(payload), group);
     }
@@ -86,6 +88,21 @@ void Outbox::push(Reader& reader, Handle handle, const EventsMissed& missed) {
   }
   push(reader, handle, Payload(missed), 0);
   waiting.missed = &std::get<EventsMissed>(queue_.back().payload);
+}
+
+void Outbox::push(Reader& reader, Handle handle, TraceLines lines) {
+  if (reader.trace < kMaxTraceBuffer) {
+    reader.trace += lines.lines.size();
+    reader.trace_dropped = nullptr;
+    return push(reader, handle, Payload(std::move(lines)), 0);
+  }
+  const std::uint64_t dropped = lines.records + lines.dropped;
+  if (reader.trace_dropped != nullptr) {
+    reader.trace_dropped->dropped += dropped;
+    return;
+  }
+  push(reader, handle, Payload(TraceLines{.lines = {}, .dropped = dropped}), 0);
+  reader.trace_dropped = &std::get<TraceLines>(queue_.back().payload);
 }
 
 void Outbox::push(Reader& reader, Handle handle, Payload payload, std::uint32_t group) {
@@ -159,6 +176,9 @@ Outbox::Batch Outbox::take(std::size_t most) {
       } else if (const auto* missed = std::get_if<EventsMissed>(&notice.payload)) {
         Waiting& waiting = reader.waiting[static_cast<std::size_t>(missed->type)];
         if (waiting.missed == missed) waiting.missed = nullptr;
+      } else if (const auto* lines = std::get_if<TraceLines>(&notice.payload)) {
+        reader.trace -= lines->lines.size();
+        if (reader.trace_dropped == lines) reader.trace_dropped = nullptr;
       } else if (std::holds_alternative<Closed>(notice.payload)) {
         readers_.erase(entry);
       }

@@ -6,8 +6,9 @@
 // memory for its last two notices (an Error and Closed) from the start, so that it can always be closed.
 //
 // Events that peers can repeat without end are bounded for each handle and each type of event, so that a
-// flood of one type displaces no other notice. Events over the bound are counted in an EventsMissed. No other
-// notice is ever dropped. Events of types that the calling process does not read are not queued.
+// flood of one type displaces no other notice. Events over the bound are counted in an EventsMissed. Lines of
+// a recording are bounded too: what is dropped is counted in TraceLines without lines. No other notice is
+// ever dropped. Events of types that the calling process does not read are not queued.
 #pragma once
 
 #include <array>
@@ -84,6 +85,8 @@ class Outbox final : public NoticeSink {
     Types wanted;
     os::Reactor::Clock::time_point begin;
     std::array<Waiting, engine::kEventTypes> waiting;
+    std::size_t trace = 0;                // bytes of TraceLines in the queue
+    TraceLines* trace_dropped = nullptr;  // in the queue, if the last lines were dropped
     // An Error and Closed, made by open(); empty once the handle is closed.
     std::list<Notice> last;
   };
@@ -93,6 +96,7 @@ class Outbox final : public NoticeSink {
   void push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group);
   // Adds to the last one of the type, if no event of the type has come since.
   void push(Reader& reader, Handle handle, const EventsMissed& missed);
+  void push(Reader& reader, Handle handle, TraceLines lines);
   void close(Handle handle, Error* error) noexcept;
   void splice_last(Reader& reader, Error* error) noexcept;
 

@@ -296,8 +296,14 @@ Handle Runtime::open_server(ServerOptions options) {
                        });
           };
         }
-        auto server =
-            std::make_unique<ServerDriver>(*reactor_, options.group, options.listen, std::move(callbacks));
+        Traced traced;
+        if (options.trace.on) {
+          traced.trace = std::make_shared<Trace>(
+              *reactor_, options.trace, std::string(),
+              TraceReceiver{[this, handle](TraceLines lines) { outbox_.notify(handle, std::move(lines)); }});
+        }
+        auto server = std::make_unique<ServerDriver>(*reactor_, options.group, options.listen,
+                                                     std::move(callbacks), traced);
         ServerOpened opened;
         if (server->address()) {
           opened = {wire::to_uri(*server->address()),
@@ -328,6 +334,7 @@ os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
 
 void Runtime::close_server(Handle server) {
   post(server, [this, server] {
+    if (ServerDriver* driver = find(servers_, server)) driver->finish_trace();
     if (servers_.erase(server) + name_servers_.erase(server) == 0) return;
     name_clients_.erase(server);
     outbox_.close(server);

@@ -37,6 +37,7 @@ struct ServerOptions {
   engine::ProcessGroupOptions group;
   ListenOptions listen;
   std::optional<wire::UnixAddress> name_server;
+  wire::agent::TracePlan trace = {};
 };
 
 class Runtime final {

@@ -50,10 +50,12 @@ engine::ProcessGroupOptions prepared(engine::ProcessGroupOptions options, bool l
 }  // namespace
 
 ServerDriver::ServerDriver(os::Reactor& reactor, engine::ProcessGroupOptions options,
-                           const ListenOptions& listen_options, ServerCallbacks callbacks)
+                           const ListenOptions& listen_options, ServerCallbacks callbacks,
+                           const Traced& traced)
     : reactor_(reactor),
       group_(prepared(std::move(options), listen_options.address || !listen_options.private_parents.empty(),
                       callbacks)),
+      trace_(traced.trace ? std::make_unique<GroupTrace>(traced.trace, traced.number, group_) : nullptr),
       callbacks_(std::move(callbacks)) {
   listen(listen_options);
 }
@@ -114,6 +116,7 @@ ServerDriver::Connection& ServerDriver::new_connection(os::UniqueFd socket) {
   auto connection = std::make_unique<Connection>(*this, id);
   connection->stream.emplace(reactor_, std::move(socket), *connection,
                              os::StreamLimits{.max_write_queue = kMostUnread});
+  connection->special = trace_ != nullptr;
   free_.pop_back();
   connections_[id] = std::move(connection);
   return *connections_[id];
@@ -134,6 +137,7 @@ void ServerDriver::adopt_channel(std::uint32_t rank, os::UniqueFd end) {
     free_.push_back(id);
     throw;
   }
+  if (trace_) trace_->opened(id, rank);
 }
 
 void ServerDriver::reject_channel(std::uint32_t rank, std::string reason) {
@@ -203,14 +207,27 @@ void ServerDriver::admit(os::UniqueFd socket, engine::Peer peer) {
     group_.reject(peer, std::string("there is no room for it: ") + error.what(), effects_);
     return apply();
   }
+  if (trace_) trace_->opened(connection->id, std::nullopt);
   group_.accept(connection->id, std::move(peer), os::Reactor::Clock::now(), effects_);
   apply();
 }
 
 void ServerDriver::Connection::on_bytes(os::Stream&, std::string_view bytes) {
-  if (closing) return;
+  if (special) return driver.receive_special(*this, bytes);
   driver.group_.receive(id, bytes, driver.effects_);
   driver.apply();
+}
+
+void ServerDriver::receive_special(Connection& connection, std::string_view bytes) {
+  if (!trace_) return;  // it is closing
+  const std::uint64_t time = trace_->now();
+  if (!connection.closing) group_.receive(connection.id, bytes, effects_);
+  trace_->received(connection.id, bytes, time, effects_);
+  apply();
+}
+
+void ServerDriver::finish_trace() {
+  if (trace_) trace_->finish();
 }
 
 void ServerDriver::Connection::on_end(os::Stream&, int error) {
@@ -224,6 +241,7 @@ void ServerDriver::ended(Connection& connection, std::string cut_off) {
   const bool known = !connection.closing;
   const engine::ConnectionId id = connection.id;
   connections_[id].reset();
+  if (trace_) trace_->ended(id);
   if (known) group_.eof(id, effects_, std::move(cut_off));
   free_.push_back(id);
   apply();
@@ -234,12 +252,14 @@ void ServerDriver::apply() {
   // A callback may call this driver, which fills effects_ again.
   std::vector<engine::Effect> reports;
   bool identified = false;
+  if (trace_) trace_->apply(effects_);
   for (engine::Effect& effect : effects_.list()) {
     if (const auto* send = engine::as<engine::Send>(effect)) {
       if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
     } else if (const auto* close = engine::as<engine::Close>(effect)) {
       Connection& connection = *connections_[close->connection];
       connection.closing = true;
+      connection.special = true;
       connection.stream->close_after_flush(kFlushTimeout);
     } else {
       const auto* event = engine::as<engine::Event>(effect);

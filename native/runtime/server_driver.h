@@ -17,6 +17,7 @@
 #include "os/listener.h"
 #include "os/reactor.h"
 #include "os/stream.h"
+#include "runtime/group_trace.h"
 #include "runtime/private_listener.h"
 #include "runtime/transport.h"
 #include "wire/address.h"
@@ -47,12 +48,18 @@ struct ServerCallbacks {
   std::function<void(engine::BarrierQuery)> on_barrier_query = {};
 };
 
+// The process group's part of a recording.
+struct Traced {
+  std::shared_ptr<Trace> trace = {};  // null: nothing is recorded
+  std::uint32_t number = 0;           // of the process group
+};
+
 class ServerDriver {
  public:
   // Throws os::OsError if it cannot listen, and std::invalid_argument for options that the engine refuses or
   // that need a callback that is empty.
   ServerDriver(os::Reactor& reactor, engine::ProcessGroupOptions options, const ListenOptions& listen,
-               ServerCallbacks callbacks);
+               ServerCallbacks callbacks, const Traced& traced = {});
   ~ServerDriver();
 
   // Makes the channel of `rank` and returns the end that the rank inherits. Throws os::OsError.
@@ -71,6 +78,8 @@ class ServerDriver {
   void answer_name(engine::QueryId id, const engine::NameAnswer& answer);
   void answer_barrier(engine::QueryId id, bool complete, std::uint32_t gone);
   std::string finish_fence(std::uint64_t number, std::string_view keys);
+  // Passes on what the trace has recorded. The driver is to be destroyed.
+  void finish_trace();
 
   // Where it listens, with the port that the kernel has chosen; empty if nowhere.
   const std::optional<wire::Address>& address() const { return address_; }
@@ -89,6 +98,7 @@ class ServerDriver {
     ServerDriver& driver;
     engine::ConnectionId id;
     bool closing = false;              // the engine has closed the connection and forgotten it
+    bool special = false;              // it is closing, or is recorded
     std::optional<os::Stream> stream;  // set by new_connection()
   };
 
@@ -109,6 +119,7 @@ class ServerDriver {
   void accepted(os::UniqueFd socket);
   void admit(os::UniqueFd socket, engine::Peer peer);
   void open_door();
+  void receive_special(Connection& connection, std::string_view bytes);
   void ended(Connection& connection, std::string cut_off);
   void apply();
   void report(engine::Effect& effect);
@@ -116,6 +127,7 @@ class ServerDriver {
 
   os::Reactor& reactor_;
   engine::ProcessGroup group_;
+  std::unique_ptr<GroupTrace> trace_;  // null: nothing is recorded
   ServerCallbacks callbacks_;
   std::shared_ptr<PrivateFolder> folder_;  // outlives the listener, which unlinks its socket in it
   std::unique_ptr<os::Listener> listener_;

@@ -40,6 +40,12 @@ void fields(Codec& codec, M& m) {
     codec.field(m.umask);
     codec.field(m.nice);
     codec.field(m.limits);
+  } else if constexpr (std::is_same_v<T, TracePlan>) {
+    codec.field(m.on);
+    codec.field(m.json);
+    codec.field(m.secrets);
+    codec.field(m.start);
+    codec.field(m.ranks);
   } else if constexpr (std::is_same_v<T, PassFds>) {
     codec.field(m.fds);
   } else if constexpr (std::is_same_v<T, StartHost>) {
@@ -233,6 +239,10 @@ void fields(Codec& codec, M& m) {
   } else if constexpr (std::is_same_v<T, EventsMissed>) {
     codec.field(m.type);
     codec.field(m.count);
+  } else if constexpr (std::is_same_v<T, TraceLines>) {
+    codec.field(m.lines);
+    codec.field(m.records);
+    codec.field(m.dropped);
   } else if constexpr (std::is_same_v<T, SpawnCommand>) {
     codec.field(m.program);
     codec.field(m.args);

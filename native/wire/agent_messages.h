@@ -96,6 +96,16 @@ struct Inherited {
   std::vector<Limit> limits = {};
 };
 
+// What a host records of the PMI connections of its ranks.
+struct TracePlan {
+  bool on = false;
+  bool json = false;        // the form; see wire/recording.h
+  bool secrets = false;     // PMI_IDs are recorded too
+  std::uint64_t start = 0;  // when the recording has started, in microseconds since 1970
+  // The first and the last rank of each range of ranks, in every process group; empty: all ranks.
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ranks = {};
+};
+
 struct Hello {
   std::uint32_t version = kProtocolVersion;
   std::uint32_t host = kOwnHost;  // the number of the receiver's host
@@ -121,15 +131,16 @@ struct Hello {
   std::uint32_t soft_files = 0;
   Inherited inherited = {};     // other hosts only
   std::uint64_t kvs_limit = 0;  // in bytes, of all process groups; see engine/space.h
+  TracePlan trace = {};
 
   // Calls `visit` with all fields, in their order on the wire. A new field that is missing here does not
   // compile.
   template <typename HelloOrConst, typename Visit>
   static void visit_fields(HelloOrConst& hello, Visit visit) {
     auto& [version_, host_, name_, out_, err_, label_, spawned_label_, stdin_readers_, stdin_hosts_, binding_,
-           ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_] = hello;
+           ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_, trace_] = hello;
     visit(version_, host_, name_, out_, err_, label_, spawned_label_, stdin_readers_, stdin_hosts_, binding_,
-          ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_);
+          ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_, trace_);
   }
 };
 
@@ -502,6 +513,13 @@ struct EventsMissed {
   std::uint64_t count = 0;
 };
 
+// Lines of the recording that Hello::trace asks for.
+struct TraceLines {
+  std::string lines;
+  std::uint64_t records = 0;  // in `lines`
+  std::uint64_t dropped = 0;  // missing before or between them, because the launcher was slow
+};
+
 struct SpawnCommand {
   std::string program;
   std::vector<std::string> args;
@@ -573,12 +591,12 @@ struct Printed {};
 struct Done {};
 
 // The index of a message in this list is its kind on the wire.
-using Message =
-    std::variant<Hello, PassFds, StartHost, DropHost, Group, ForgetGroup, AdoptRank, Program, ForgetProgram,
-                 Start, Signal, End, Status, Depart, SpawnAnswer, NameAnswer, BarrierAnswer, QueryStatus,
-                 Fence, Release, Input, InputReaders, TaskPipes, Output, CloseOutput, Credit, Ready, HostLost,
-                 GroupReady, GroupFailed, Started, StartFailed, Exited, OutputLost, Printed, Events,
-                 EventsMissed, SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done, RankProcesses>;
+using Message = std::variant<Hello, PassFds, StartHost, DropHost, Group, ForgetGroup, AdoptRank, Program,
+                             ForgetProgram, Start, Signal, End, Status, Depart, SpawnAnswer, NameAnswer,
+                             BarrierAnswer, QueryStatus, Fence, Release, Input, InputReaders, TaskPipes,
+                             Output, CloseOutput, Credit, Ready, HostLost, GroupReady, GroupFailed, Started,
+                             StartFailed, Exited, OutputLost, Printed, Events, EventsMissed, TraceLines,
+                             SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done, RankProcesses>;
 
 // The longest packet: a spawn of kMaxBlock bytes with its counts, or a Group of a million ranks in a cyclic
 // layout.

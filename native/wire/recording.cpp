@@ -90,11 +90,8 @@ void append_head(std::string& out, const RecordHead& head) {
   out += R"({"t":)";
   append_number(out, head.time);
   append_member(out, "group", head.group);
-  if (head.rank) {
-    append_member(out, "rank", *head.rank);
-  } else if (head.connection) {
-    append_member(out, "conn", *head.connection);
-  }
+  if (head.rank) append_member(out, "rank", *head.rank);
+  if (head.connection) append_member(out, "conn", *head.connection);
   if (!head.host.empty()) append_member(out, "host", head.host);
 }
 
@@ -205,22 +202,17 @@ std::optional<std::string> mask_secrets(const CutMessage& message) {
   std::string_view left = message.content;
   std::string masked;
   bool found = false;
-  while (!left.empty()) {
-    const auto end = static_cast<std::size_t>(std::ranges::find_if(left, separates) - left.begin());
-    const std::string_view word = left.substr(0, end);
-    const std::size_t equals = word.find('=');
-    const std::string_view name = word.substr(0, equals);
-    if (equals != std::string_view::npos && (name == "pmiid" || name == "pmirank")) {
-      (masked += word.substr(0, equals + 1)) += kMask;
-      found = true;
-    } else {
-      masked += word;
-    }
-    left.remove_prefix(end);
-    if (left.empty()) break;
-    masked += left.front();
-    left.remove_prefix(1);
+  for (;;) {
+    // Also inside a word, in case the client has forgotten a separator.
+    const std::size_t name = std::min({left.find("pmiid="), left.find("pmirank="), left.find("srcid=")});
+    if (name == std::string_view::npos) break;
+    found = true;
+    const std::size_t value = left.find('=', name) + 1;
+    (masked += left.substr(0, value)) += kMask;
+    left.remove_prefix(value);
+    left = left.substr(static_cast<std::size_t>(std::ranges::find_if(left, separates) - left.begin()));
   }
+  masked += left;
   if (!found) return std::nullopt;
   return masked;
 }

@@ -18,7 +18,7 @@ struct RecordHead {
   std::uint64_t time = 0;  // microseconds since the start of the recording
   std::uint32_t group = 0;
   std::optional<std::uint32_t> rank = {};        // empty: the connection has not identified itself
-  std::optional<std::uint32_t> connection = {};  // its number, without a rank
+  std::optional<std::uint32_t> connection = {};  // its number, without a rank and when its rank becomes known
   std::string_view host = {};                    // empty: the host of the recording
 };
 
@@ -48,8 +48,9 @@ void append_record(std::string& out, RecordForm form, const RecordHead& head, Si
                    const CutMessage& message, bool masked = false);
 void append_record(std::string& out, RecordForm form, const RecordHead& head, const RecordedEvent& event);
 
-// The message with `***` in place of each PMI_ID: the values of `pmiid` and `pmirank`. Empty: it has none. Of
-// raw bytes nothing is left, because a secret may be cut at their ends.
+// The message with `***` in place of each PMI_ID: the values of `pmiid`, `pmirank` and `srcid` (which Slurm's
+// library sends in fullinit). Empty: it has none. Of raw bytes nothing is left, because a secret may be cut
+// at their ends.
 std::optional<std::string> mask_secrets(const CutMessage& message);
 
 }  // namespace wireup::wire

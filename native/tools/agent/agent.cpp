@@ -265,6 +265,7 @@ void Agent::host_done() {
   if (end_.phase() == JobEnd::Phase::abandoned) return reactor_.stop();
   done_sent_ = true;
   exit_code_ = 0;
+  groups_.finish_trace();
   reports_.send(Done{});
   stop_when_sent();
 }

@@ -29,6 +29,9 @@ constexpr std::size_t kFdsPerStart = 4;
 // Others, such as a listener.
 constexpr std::size_t kSpareFds = 28;
 
+// The launcher is too slow for the recording if it has so many bytes to read.
+constexpr std::size_t kMaxUnsentForTrace = 1 << 20;
+
 // The limit of open files is too low for the ranks of a group.
 struct FdShortage : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -66,6 +69,15 @@ void Groups::greet(const Hello& hello, std::string host_name) {
   host_name_ = std::move(host_name);
   stdin_readers_ = hello.stdin_readers;
   space_ = std::make_shared<engine::Space>(hello.kvs_limit);
+  if (hello.trace.on) {
+    runtime::TraceReceiver receiver;
+    receiver.take = [this](runtime::TraceLines lines) {
+      reports_.send(TraceLines{std::move(lines.lines), lines.records, lines.dropped});
+    };
+    receiver.is_slow = [this] { return router_.unsent() > kMaxUnsentForTrace; };
+    trace_ = std::make_shared<runtime::Trace>(
+        reactor_, hello.trace, hello.host == kOwnHost ? std::string() : host_name_, std::move(receiver));
+  }
   for (const OutputPlan& plan : {hello.out, hello.err}) {
     const bool joins =
         plan.mode == OutputMode::merge || (plan.mode == OutputMode::file && !hello.label.empty());
@@ -114,8 +126,8 @@ std::unique_ptr<HostedGroup> Groups::make(Group& group) {
     listen.folder = folder_;
     listen.socket_name = std::string(os::kSocketName) + "-" + std::to_string(group.number);
   }
-  made->server =
-      std::make_unique<runtime::ServerDriver>(reactor_, std::move(options), listen, callbacks(group.number));
+  made->server = std::make_unique<runtime::ServerDriver>(
+      reactor_, std::move(options), listen, callbacks(group.number), runtime::Traced{trace_, group.number});
   made->server->started_by(::getpid());
   if (const auto& address = made->server->address()) made->pmi_port = wire::to_pmi_port(*address);
   group.layout.clear();
@@ -239,6 +251,10 @@ StatusReply Groups::status(std::uint32_t id) const {
     reply.groups.push_back(runtime::to_message(number, group->server->group().status()));
   }
   return reply;
+}
+
+void Groups::finish_trace() {
+  if (trace_) trace_->finish();
 }
 
 }  // namespace wireup::agent

@@ -84,6 +84,9 @@ class Groups {
 
   wire::agent::StatusReply status(std::uint32_t id) const;
 
+  // Sends what the trace has recorded. Nothing is recorded afterwards.
+  void finish_trace();
+
  private:
   // Null if no rank of it is here. Throws OsError, std::invalid_argument and std::bad_alloc.
   std::unique_ptr<HostedGroup> make(wire::agent::Group& group);
@@ -101,6 +104,7 @@ class Groups {
   std::size_t stdin_readers_ = 0;  // ranks of group 0
   std::shared_ptr<engine::Space> space_;
   std::shared_ptr<runtime::PrivateFolder> folder_;
+  std::shared_ptr<runtime::Trace> trace_;                         // null: nothing is recorded
   std::map<std::uint32_t, std::unique_ptr<HostedGroup>> groups_;  // by number
 };
 

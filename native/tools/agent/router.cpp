@@ -23,13 +23,13 @@ constexpr std::chrono::milliseconds kUnsentCheck{10};
 // Whether an agent may send such a message upward.
 bool goes_up(std::uint8_t kind) {
   static constexpr std::uint8_t kUp[] = {
-      kind_of<Fence>(),       kind_of<InputReaders>(), kind_of<wire::agent::Output>(),
-      kind_of<Credit>(),      kind_of<Ready>(),        kind_of<HostLost>(),
-      kind_of<GroupReady>(),  kind_of<GroupFailed>(),  kind_of<Started>(),
-      kind_of<StartFailed>(), kind_of<Exited>(),       kind_of<OutputLost>(),
-      kind_of<Printed>(),     kind_of<Events>(),       kind_of<EventsMissed>(),
-      kind_of<SpawnQuery>(),  kind_of<NameQuery>(),    kind_of<BarrierQuery>(),
-      kind_of<StatusReply>(), kind_of<Done>()};
+      kind_of<Fence>(),        kind_of<InputReaders>(), kind_of<wire::agent::Output>(),
+      kind_of<Credit>(),       kind_of<Ready>(),        kind_of<HostLost>(),
+      kind_of<GroupReady>(),   kind_of<GroupFailed>(),  kind_of<Started>(),
+      kind_of<StartFailed>(),  kind_of<Exited>(),       kind_of<OutputLost>(),
+      kind_of<Printed>(),      kind_of<Events>(),       kind_of<EventsMissed>(),
+      kind_of<TraceLines>(),   kind_of<SpawnQuery>(),   kind_of<NameQuery>(),
+      kind_of<BarrierQuery>(), kind_of<StatusReply>(),  kind_of<Done>()};
   return std::ranges::find(kUp, kind) != std::end(kUp);
 }
 

@@ -27,7 +27,8 @@ std::vector<Message> samples() {
             .blocked_signals = {10},
             .soft_files = 1024,
             .inherited = {18, -5, {{4, 0}, {7, ~std::uint64_t{0}}}},
-            .kvs_limit = std::uint64_t{1} << 40},
+            .kvs_limit = std::uint64_t{1} << 40,
+            .trace = {true, true, true, std::uint64_t{1} << 50, {{0, 3}, {7, 7}}}},
       Hello{},
       PassFds{{3, 63}},
       StartHost{2, "n2", {"ssh", "n2", "%s"}, {"A=1"}, "/bin/wireup-agent", 30'000},
@@ -102,6 +103,7 @@ std::vector<Message> samples() {
       Printed{},
       Events{1, {{3, 4, 5, true, true, true, std::uint64_t{1} << 40, 1, 2, "why", peer}, {}}},
       EventsMissed{2, std::uint64_t{1} << 40},
+      TraceLines{"line\n", 1, std::uint64_t{1} << 40},
       SpawnQuery{1, 2, 3, {{"a.out", {"x"}, 4, {{"wdir", "/"}}}, {}}, {{"k", "v"}}},
       NameQuery{1, 2, 3, 1, "service", "port"},
       BarrierQuery{1, 2, 3, "0-3"},
@@ -169,6 +171,9 @@ TEST_CASE("agent messages: every field keeps its value") {
   CHECK(hello.inherited.nice == -5);
   CHECK(hello.inherited.limits.at(1).value == ~std::uint64_t{0});
   CHECK(hello.kvs_limit == std::uint64_t{1} << 40);
+  CHECK(hello.trace.on);
+  CHECK(hello.trace.start == std::uint64_t{1} << 50);
+  CHECK(hello.trace.ranks.at(1) == std::pair<std::uint32_t, std::uint32_t>{7, 7});
   const auto start = std::get<Start>(
       *decode(encode(Start{2, {{.rank = 4'000'000'000, .program = 7, .fds = {3, 4}, .reads_stdin = true}}})));
   REQUIRE(start.ranks.size() == 1);
@@ -190,7 +195,7 @@ TEST_CASE("agent messages: the byte layout is fixed") {
   // The kind, the host, the fields.
   CHECK(encode(End{258}) == std::string("\12\3\0\0\0\2\1\0\0", 9));
   CHECK(encode(Started{2, 258}) == std::string("\35\3\0\0\0\2\0\0\0\2\1\0\0\0\0\0\0", 17));
-  CHECK(encode(Done{}) == std::string("\50\3\0\0\0", 5));
+  CHECK(encode(Done{}) == std::string("\51\3\0\0\0", 5));
 }
 
 TEST_CASE("agent messages: the header has the kind and the host") {

@@ -189,8 +189,10 @@ TEST_CASE("recording: PMI_IDs are masked, nothing else is") {
       {{Framing::line, "cmd=initack pmiid=12345"}, "cmd=initack pmiid=***"},
       {{Framing::line, "pmiid=1 x=2 pmiid=3"}, "pmiid=*** x=2 pmiid=***"},
       {{Framing::frame, "cmd=fullinit;pmirank=99;threaded=0;"}, "cmd=fullinit;pmirank=***;threaded=0;"},
+      {{Framing::frame, "cmd=fullinit;srcid=99;threaded=FALSE;"}, "cmd=fullinit;srcid=***;threaded=FALSE;"},
       {{Framing::raw, "cmd=initack pmiid=12"}, "***"},
       {{Framing::line, "cmd=init pmi_version=1"}, std::nullopt},
+      {{Framing::line, "cmd=initack,pmiid=123=4"}, "cmd=initack,pmiid=***"},
       {{Framing::line, ""}, std::nullopt},
   };
   for (const auto& row : rows) CHECK(mask_secrets(row.message) == row.masked);
