@@ -96,4 +96,5 @@ export {
 } from './status';
 export { scrubEnvironment, type Environment } from './env';
 export { formatIdset, parseIdset } from './idset';
+export { type TraceOptions, type TraceSetting, type TraceSummary } from './trace/writer';
 export { libpmiPath, libpmi2Path } from './native';

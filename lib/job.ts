@@ -18,6 +18,7 @@ import { printable } from './printable';
 import type { JobResult } from './result';
 import { signalNumber } from './signals';
 import type { PmiStatus } from './status';
+import type { TraceSummary } from './trace/writer';
 
 /** A property of events of spawned process groups. */
 export interface OfGroup {
@@ -181,6 +182,8 @@ export class Job implements AsyncDisposable {
   readonly rankStdout: readonly Readable[] | undefined;
   /** With `stderr: 'pipe-per-rank'`: each rank's error output. */
   readonly rankStderr: readonly Readable[] | undefined;
+  /** With `trace`: resolves when the job has ended and the recording is written, or cannot be written any more. */
+  readonly traced: Promise<TraceSummary> | undefined;
   readonly #handle: JobHandle;
   readonly #hub: EventHub<JobEvent>;
   readonly #grace: number;
@@ -198,6 +201,7 @@ export class Job implements AsyncDisposable {
       streams: JobStreams;
       started: Promise<readonly number[]>;
       result: Promise<JobResult>;
+      traced: Promise<TraceSummary> | undefined;
     },
   ) {
     this.#handle = handle;
@@ -209,6 +213,7 @@ export class Job implements AsyncDisposable {
     this.#grace = parts.grace;
     this.started = parts.started;
     this.result = parts.result;
+    this.traced = parts.traced;
     this.stdout = parts.streams.stdout;
     this.stderr = parts.streams.stderr;
     this.rankStdout = parts.streams.rankStdout;

@@ -18,6 +18,7 @@ import {
   type Bytes,
 } from './options';
 import { signalNumbers } from './signals';
+import type { TraceSetting } from './trace/writer';
 import type { PmiTransport } from './transports';
 
 /** Environment variables by name. A variable that is `undefined` is not set. */
@@ -128,7 +129,11 @@ export interface SingletonOptions {
 
 /** Options of {@link launch} for the whole job. */
 export interface JobSettings
-  extends Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>, KvsOptions, WireOptions {
+  extends
+    Pick<AdmissionOptions, 'allowedUids' | 'pmiId' | 'reconnect'>,
+    KvsOptions,
+    WireOptions,
+    TraceSetting {
   /** How ranks reach the PMI server. Default: `fd`. */
   pmi?: PmiTransport;
   /** With `pmi: 'tcp'`: the first and the last port from which to choose. Default: any port. */

@@ -38,6 +38,7 @@ import {
 import type { JobApp } from './result';
 import { checkSpawnLimit } from './spawn';
 import type { SpawnHost } from './spawn-placement';
+import { checkTrace, type TracePlan } from './trace/writer';
 import { transportNames, transports } from './transports';
 
 const appNames = ['program', 'args', 'ranks', 'cwd', 'env', 'inheritEnv', 'setEnv', 'path'] as const;
@@ -65,6 +66,7 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   singleton: true,
   kvsLimit: true,
   pmiSubversion: true,
+  trace: true,
   signal: true,
 };
 /** Those that lib/launch-hosts.ts checks. It is loaded only if one of them is given. */
@@ -92,6 +94,7 @@ export interface LaunchPlan {
   size: number;
   apps: JobApp[];
   signal: AbortSignal | undefined;
+  trace: TracePlan | undefined;
   stdout: OutputTarget;
   stderr: OutputTarget;
   maxSpawn: number;
@@ -265,6 +268,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     );
   const programs = given.map(({ where, app }) => toProgram(where, app, shim));
   const ruled = applyJobRules(options, size);
+  const trace = checkTrace(options.trace, size);
   const stdout = checkTarget('stdout', options.stdout ?? 'inherit');
   const stderr = checkTarget('stderr', options.stderr ?? 'inherit');
   const singleton = singletonOf(options, size);
@@ -294,6 +298,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     size,
     apps: programs.map(({ args }, i) => ({ program: args[0]!, ranks: sizes[i]! })),
     signal: checkSignal(options.signal),
+    trace,
     stdout,
     stderr,
     singleton,
@@ -303,6 +308,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     makeGroup,
     native: {
       ...makeGroup(size),
+      ...(trace === undefined ? {} : { trace: trace.native }),
       nodes: nodes.length === 0 && sizes.length > 1 ? nodesInOrder(size, options.ranksPerNode) : nodes,
       appSizes: sizes,
       ...(options.nameServer === undefined

@@ -12,6 +12,7 @@ import { planLaunch, type LaunchPlan } from './launch-plan';
 import { agentPath, native } from './native';
 import { exitOf, toJobResult, type JobResult } from './result';
 import { Spawner } from './spawn';
+import { TraceWriter } from './trace/writer';
 import { deferred } from './wait';
 
 interface Pipes {
@@ -116,6 +117,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const { size, apps, signal, hostName } = plan;
   signal?.throwIfAborted();
 
+  const trace = plan.trace && new TraceWriter(plan.trace);
   let handle: JobHandle;
   const hub = new EventHub<JobEvent>({ onInterest: reportInterest(() => handle.id) });
   const agent = deferred<number>();
@@ -183,6 +185,8 @@ export async function launch(options: LaunchOptions): Promise<Job> {
           case 'spawnFailed':
           case 'groupEnded':
             return spawner.onNotice(handle.id, notice);
+          case 'trace':
+            return trace?.push(notice);
           case 'printed':
             return hub.push({ type: 'printed', time });
           case 'namesLost':
@@ -198,6 +202,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
             return result.resolve(toJobResult(notice, hostName, apps, spawner));
           case 'closed':
+            trace?.end();
             // Each job has a result, except one that an internal error ended.
             result.reject(failure);
             return hub.end();
@@ -205,6 +210,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
       },
     );
   } catch (error) {
+    trace?.end();
     throw fromThrown(
       (error as { errno?: number }).errno === constants.errno.EMFILE ? 'ERR_PMI_FD_LIMIT' : 'ERR_PMI_LAUNCH',
       error,
@@ -220,6 +226,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
     streams,
     started: started.promise,
     result: result.promise,
+    traced: trace?.finished,
   });
   if (signal !== undefined) {
     const onAbort = (): void => void job.stop();

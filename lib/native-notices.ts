@@ -115,6 +115,16 @@ export interface NativeProcessGroupStatus {
   unidentified: number;
 }
 
+/** Whole lines of the recording that the option `trace` asks for. */
+export interface NativeTraceLines {
+  type: 'trace';
+  lines: Buffer;
+  /** How many records the lines have. */
+  records: number;
+  /** How many records are missing. If there are lines, they mark the gaps. */
+  dropped: number;
+}
+
 /** A rank requests a spawn. The launcher must answer by answerSpawn() or spawn(). */
 export interface NativeSpawn {
   type: 'spawn';
@@ -205,6 +215,7 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   | NativeEvent
   /** Repeatable events that were dropped, because too many of them waited. */
   | { type: 'missed'; event: NativeEvent['event']; count: number }
+  | NativeTraceLines
   | NativeSpawn
   | NativeError
   | NativeResult

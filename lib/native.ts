@@ -30,7 +30,19 @@ export interface NativeProcessGroupOptions extends NativeAdmission {
 }
 
 /** Those of a PmiServer, whose ranks get their PMI_IDs from the calling process. */
+/** What is recorded of PMI connections. */
+export interface NativeTracePlan {
+  /** JSON lines; otherwise text. */
+  json: boolean;
+  secrets: boolean;
+  /** When the recording has started, in microseconds since 1970. */
+  start: number;
+  /** The first and the last rank of each range; empty: all ranks. */
+  ranks: [number, number][];
+}
+
 export interface NativeServerOptions extends NativeProcessGroupOptions {
+  trace?: NativeTracePlan;
   /** By rank. */
   pmiIds: string[];
 }
@@ -124,6 +136,7 @@ export interface NativeHost {
 
 /** lib/launch-options.ts declares the settings of the job. */
 export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions, NativeJobSettings {
+  trace?: NativeTracePlan;
   /** By number; the first is this host. Empty: only this host. */
   hosts: NativeHost[];
   /** The environment of the commands of hosts: "NAME=value". */

@@ -26,11 +26,12 @@ import { MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
 import { native, type NativeServerOptions } from './native';
 import { checkInteger, checkKvsname, checkOptions } from './options';
 import type { PmiStatus } from './status';
+import { checkTrace, TraceWriter, type TraceSetting, type TraceSummary } from './trace/writer';
 import { deferred } from './wait';
 import { checkPairs } from './words';
 
 /** Options of {@link PmiServer.listen}. */
-export interface PmiServerOptions extends AdmissionOptions, KvsOptions, WireOptions {
+export interface PmiServerOptions extends AdmissionOptions, KvsOptions, WireOptions, TraceSetting {
   /** How many ranks the process group has: 1 to 1,048,576. */
   size: number;
   /**
@@ -85,6 +86,8 @@ export class PmiServer implements AsyncDisposable {
   readonly size: number;
   /** The name of its key-value space. */
   readonly kvsname: string;
+  /** With `trace`: resolves when the server is closed and the recording is written, or cannot be written any more. */
+  readonly traced: Promise<TraceSummary> | undefined;
   readonly #job: NativeServerOptions;
   readonly #handle: JobHandle;
   readonly #hub: EventHub<PmiEvent>;
@@ -98,7 +101,9 @@ export class PmiServer implements AsyncDisposable {
     hub: EventHub<PmiEvent>,
     address: string,
     pmiPort: string,
+    traced: Promise<TraceSummary> | undefined,
   ) {
+    this.traced = traced;
     this.size = job.size;
     this.kvsname = job.kvsname;
     this.#job = job;
@@ -125,6 +130,7 @@ export class PmiServer implements AsyncDisposable {
       'preput',
       'spawner',
       'kvsLimit',
+      'trace',
       ...admissionOptionNames,
     ]);
     const size = checkInteger('size', options.size, 1, MAX_RANKS);
@@ -148,6 +154,8 @@ export class PmiServer implements AsyncDisposable {
       }),
       spawner: options.spawner === undefined ? '' : checkKvsname('spawner', options.spawner),
     };
+    const plan = checkTrace(options.trace, size);
+    const trace = plan && new TraceWriter(plan);
     let handle: JobHandle;
     const hub = new EventHub<PmiEvent>({
       onUnread: (event) => {
@@ -159,7 +167,13 @@ export class PmiServer implements AsyncDisposable {
     let failure: PmiError | undefined;
     try {
       handle = new JobHandle(
-        () => native.openServer({ ...job, ...listen, ...names }),
+        () =>
+          native.openServer({
+            ...job,
+            ...listen,
+            ...names,
+            ...(plan === undefined ? {} : { trace: plan.native }),
+          }),
         (notice) => {
           if (notice.type === 'opened') {
             hub.open();
@@ -171,14 +185,19 @@ export class PmiServer implements AsyncDisposable {
           else if (notice.type === 'namesLost') hub.push({ type: 'name-server-lost', time: notice.time });
           else if (notice.type === 'spawn') {
             hub.push(toSpawnEvent(notice, (answer) => native.answerSpawn(handle.id, notice.id, answer)));
-          } else if (notice.type === 'closed') hub.end(failure);
+          } else if (notice.type === 'trace') trace?.push(notice);
+          else if (notice.type === 'closed') {
+            trace?.end();
+            hub.end(failure);
+          }
         },
       );
     } catch (error) {
+      trace?.end();
       throw fromThrown('ERR_PMI_LISTEN', error);
     }
     const { address, pmiPort } = await opened.promise;
-    return new PmiServer(job, handle, hub, address, pmiPort);
+    return new PmiServer(job, handle, hub, address, pmiPort, trace?.finished);
   }
 
   /** The address on which it listens, as a URI with the actual port; undefined if it does not listen. */

@@ -8,6 +8,7 @@ export function addOptions(command: Command, rows: OptionTable): Command {
   for (const [key, row] of Object.entries(rows)) {
     const option = new Option(flagsOf(key, row)).default(row.value === undefined ? false : row.default);
     if (row.choices !== undefined) option.choices(row.choices);
+    if (row.optional !== undefined) option.preset(row.optional);
     if (row.value !== undefined)
       option.argParser((text, before) =>
         readValue(option.long!, row, text, before === row.default ? undefined : before),

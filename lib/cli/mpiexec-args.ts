@@ -126,7 +126,7 @@ class Reader {
   }
 
   #value(word: string, row: OptionRow, attached: string | undefined): string {
-    const first = attached ?? this.#next(word, row);
+    const first = attached ?? row.optional ?? this.#next(word, row);
     const text = row.pair && !first.includes('=') ? `${first}=${this.#next(word, row)}` : first;
     if (!row.bytes && !isWellFormed(text)) throw new UsageError(`${word}: expected UTF-8`);
     return text;

@@ -26,6 +26,8 @@ export interface OptionRow {
   readonly also?: readonly string[];
   /** The name of its value in the help, such as `<N>`. An option without it is a flag: false, or true if it is given. */
   readonly value?: string;
+  /** The value if the option is given without one. A value must then be attached: `--trace=0-3`. */
+  readonly optional?: string;
   /**
    * Converts the value.
    *
@@ -110,7 +112,8 @@ export function longName(key: string): string {
 
 /** `-n, --ranks <N>`. */
 export function flagsOf(key: string, { short, value }: OptionRow): string {
-  return `${short === undefined ? '' : `-${short}, `}--${longName(key)}${value === undefined ? '' : ` ${value}`}`;
+  const shown = value === undefined ? '' : value.startsWith('[') ? `[=${value.slice(1)}` : ` ${value}`;
+  return `${short === undefined ? '' : `-${short}, `}--${longName(key)}${shown}`;
 }
 
 /** Where the value comes from if the option is not given, for people; empty if there is no value then. */

@@ -1,6 +1,7 @@
 /** What the command prints: what was asked for on stdout, one line on stderr if something is wrong, and an exit code. */
 import { writeSync } from 'node:fs';
 import { constants } from 'node:os';
+import type { Writable } from 'node:stream';
 import { native } from '../native';
 import { printable } from '../printable';
 import { UsageError } from './option';
@@ -103,6 +104,42 @@ function describeDropped(): string {
   const lines = `${dropped} line${dropped === 1 ? ' is' : 's are'}`;
   dropped = 0;
   return `${lines} missing here, because the reader of stderr was too slow`;
+}
+
+/** Bytes that stderrStream() writes before other work of the process gets its turn. */
+const TURN = 65_536;
+
+/** The first lines of a text that fit into CHUNK, or the first CHUNK bytes of a longer line. */
+function nextLines(text: Buffer): Buffer {
+  if (text.length <= CHUNK) return text;
+  const end = text.lastIndexOf('\n', CHUNK - 1);
+  return text.subarray(0, end < 0 ? CHUNK : end + 1);
+}
+
+/** A stream to stderr that waits for its reader without stopping this process. process.stderr would, see print(). */
+export function stderrStream(): Writable {
+  const { Writable } = process.getBuiltinModule('node:stream');
+  return new Writable({
+    decodeStrings: true,
+    write(text: Buffer, _, done): void {
+      let rest = text;
+      const pump = (): void => {
+        try {
+          for (let left = TURN; left > 0; left -= CHUNK) {
+            if (rest.length === 0) return done();
+            // It does not keep the process alive: the end of the command has a limit for it.
+            if (!isWritable(0)) return void setTimeout(pump, RETRY_MS).unref();
+            rest = rest.subarray(writeSync(STDERR, nextLines(rest)));
+          }
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return done(error as Error);
+          return void setTimeout(pump, RETRY_MS).unref();
+        }
+        setImmediate(pump);
+      };
+      pump();
+    },
+  });
 }
 
 /** If the addon cannot be loaded (the line may report just that), a write can block. */

@@ -39,6 +39,7 @@ import {
   type Values,
 } from './option';
 import { parseMap } from './placement';
+import { traceOptions } from './trace-options';
 import { toBytes } from './start';
 
 /** The name server of `wireup run` and `wireup names list` if no option names one. */
@@ -336,6 +337,7 @@ const jobOptions = {
     group: pmi,
   },
   ...admissionOptions,
+  ...traceOptions,
   label: {
     short: 'l',
     also: ['prepend-rank'],
@@ -396,7 +398,11 @@ const jobOptions = {
     help: 'report on stderr how far the ranks are: auto shows a line on a terminal until the ranks print; plain writes lines',
     group: output,
   },
-  verbose: { short: 'v', help: 'report on stderr what runs where, and how long it took', group: output },
+  verbose: {
+    short: 'v',
+    help: 'report on stderr what runs where, how long it took, and each invalid PMI request',
+    group: output,
+  },
   closeFds: {
     help: 'ranks inherit no fds above 2; without it they inherit those that this command has inherited, such as that of 3>>log',
     group: output,

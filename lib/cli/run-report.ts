@@ -64,8 +64,9 @@ function isTerminal(fd: number): boolean {
   return fstatSync(fd).isCharacterDevice() && process.getBuiltinModule('node:tty').isatty(fd);
 }
 
-export async function reportTrouble(job: Job): Promise<void> {
-  const trouble = new TroubleReport();
+/** @param all every event is reported, instead of one of a kind each second */
+export async function reportTrouble(job: Job, all: boolean): Promise<void> {
+  const trouble = new TroubleReport(all);
   for await (const event of job.events({ types: troubleTypes })) trouble.add(event);
   trouble.end();
 }

@@ -33,6 +33,7 @@ import {
   writeProcessTable,
 } from './run-report';
 import { ownPath, signalNames, takeCaller, toBytes, type Start } from './start';
+import { finishTrace, traceOf } from './trace-options';
 import { version } from './version';
 import { checkFile, writeJson } from './whole-file';
 
@@ -105,8 +106,9 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
     apps,
     ...(ports === undefined ? {} : { ports }),
     ...placement,
+    ...traceOf(options, RUN),
   });
-  void reportTrouble(job);
+  void reportTrouble(job, options.verbose);
   if (options.verbose) void reportSpawns(job);
   if (options.verbose) void reportHosts(job);
   void reportLostNames(job, options.nameServer);
@@ -117,6 +119,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   if (options.proctable !== undefined)
     await writeProcessTable(job, options.proctable, apps, placement.launcher === 'fork');
   const result = await job.result;
+  await finishTrace(job.traced);
   // If the agent has ended too early, it has not removed the line.
   if (result.failure?.reason !== 'agent') progress?.end();
   const shim = transports[pmi].shim && !options.noExecShim;
@@ -165,7 +168,7 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
     ...settings,
     ...spawnHosts(findHosts(options, programs, readText)),
   });
-  void reportTrouble(job);
+  void reportTrouble(job, false);
   void reportLostNames(job, options.nameServer);
   signals.attach(job);
   const result = await job.result;

@@ -16,6 +16,7 @@ import {
   type Values,
 } from './option';
 import { report } from './report';
+import { finishTrace, traceOf, traceOptions } from './trace-options';
 import { TroubleReport, troubleTypes } from './trouble';
 
 /** The transports whose name alone is an address. */
@@ -52,7 +53,13 @@ const serveOptions = {
     toSetting: () => 1,
   },
   json: { help: 'print one JSON document instead of shell lines', group: 'Options:' },
+  verbose: {
+    short: 'v',
+    help: 'report each invalid request and each refused connection on stderr, not one of a kind each second',
+    group: 'Options:',
+  },
   ...admissionOptions,
+  ...traceOptions,
 } as const satisfies OptionTable;
 
 type ServeValues = Values<typeof serveOptions>;
@@ -104,12 +111,31 @@ async function serve(options: ServeValues): Promise<void> {
       close();
     });
   }
-  await using server = await PmiServer.listen(settingsOf<PmiServerOptions>(serveOptions, options));
+  const server = await PmiServer.listen({
+    ...settingsOf<PmiServerOptions>(serveOptions, options),
+    ...traceOf(options, 'wireup serve'),
+  });
+  try {
+    await serveRanks(server, options, (end) => {
+      close = end;
+      return stopped;
+    });
+  } finally {
+    await server.close();
+    await finishTrace(server.traced);
+  }
+}
+
+/** @param onClose takes what a signal does from now on; returns true if one has come already */
+async function serveRanks(
+  server: PmiServer,
+  options: ServeValues,
+  onClose: (close: () => void) => boolean,
+): Promise<void> {
   const events = server.events({
     types: ['finalized', 'aborted', ...troubleTypes.filter((type) => type !== 'spawn-refused')],
   });
-  close = () => void server.close();
-  if (stopped) return;
+  if (onClose(() => void server.close())) return;
   const ranks = Array.from({ length: server.size }, (_, rank) => ({ rank, env: server.env(rank) }));
   if (options.json) {
     console.log(
@@ -119,7 +145,7 @@ async function serve(options: ServeValues): Promise<void> {
     for (const { env } of ranks) console.log(shellLine(env));
   }
 
-  const trouble = new TroubleReport();
+  const trouble = new TroubleReport(options.verbose);
   process.once('exit', () => trouble.end());
   let running = server.size;
   for await (const event of events) {

@@ -102,14 +102,22 @@ class PacedLines {
 }
 
 export class TroubleReport {
+  readonly #all: boolean;
   readonly #lines = new Map<string, PacedLines>(troubleTypes.map((kind) => [kind, new PacedLines(kind)]));
+
+  /** @param all report every event that is not missed, without pauses */
+  constructor(all = false) {
+    this.#all = all;
+  }
 
   /** Ignores events that are not in `troubleTypes`. */
   add(event: JobEvent | PmiEvent): void {
     if (event.type === 'missed') return this.#lines.get(event.of)?.miss(event.count);
     const lines = this.#lines.get(event.type);
     const line = lines && describe(event as Trouble);
-    if (line !== undefined) lines!.add(line);
+    if (line === undefined) return;
+    if (this.#all) report(line);
+    else lines!.add(line);
   }
 
   /** Prints what is held back. */

@@ -49,7 +49,10 @@ export interface RecordBase {
   group: number;
   /** The rank; absent: a connection that has not identified itself. */
   rank?: number;
-  /** The number of the connection, if the rank is not known. Another connection may have it later. */
+  /**
+   * The number of the connection, while its rank is not known, and in `connected`, when it becomes known. Another connection
+   * may have the number later.
+   */
   conn?: number;
   /** The host of the server; absent: that of the header. */
   host?: string;
