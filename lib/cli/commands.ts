@@ -11,6 +11,7 @@ import { addReplay } from './replay';
 import { addRun } from './run';
 import { addServe } from './serve';
 import { addTap } from './tap';
+import { addTrace } from './trace';
 import { helpStyle, usageError } from './commander-options';
 import { fail, print, reportUsage } from './report';
 import { takeCaller, type Start } from './start';
@@ -35,6 +36,7 @@ export function startCommand(start: Start): void {
   for (const add of [
     addExchange,
     addServe,
+    addTrace,
     addPmi,
     addNames,
     addTap,

@@ -1,0 +1,180 @@
+/** `wireup trace`: reads recordings. */
+import { createWriteStream } from 'node:fs';
+import { once } from 'node:events';
+import type { Command } from 'commander';
+import { isMessage } from '../trace/format';
+import { judge } from '../trace/judge';
+import { mergeRecordings } from '../trace/merge';
+import { Conversation, isError, isTrouble, type EventStep, type Step } from '../trace/messages';
+import { showMark, showRecord } from '../trace/show';
+import { describeSummary, Summarizer } from '../trace/summary';
+import { Timeline } from '../trace/timeline';
+import { Transcripts } from '../trace/transcript';
+import { addOptions } from './commander-options';
+import { idset, type OptionTable, type Values } from './option';
+import { print, say } from './report';
+
+const options = {
+  rank: {
+    short: 'r',
+    value: '<ranks>',
+    read: idset,
+    help: 'only these ranks, in every process group, such as 0,4-7',
+  },
+  command: {
+    short: 'c',
+    value: '<names>',
+    read: (text: string): string[] => text.split(',').filter((name) => name !== ''),
+    help: 'only these commands and their replies, such as get,kvs-get',
+  },
+  errors: {
+    short: 'e',
+    help: 'only what is wrong: replies that report an error, with their requests, broken rules, refused and lost connections, missing records',
+  },
+  summary: {
+    help: 'print how often each command was sent and how long it took, which rank came last to each barrier, keys that were missing, and broken rules',
+    conflicts: ['transcript', 'timeline', 'errors', 'command'],
+  },
+  transcript: {
+    help: "print a page of transcripts, the form of wireup's tests (test/vectors of the source)",
+    conflicts: ['timeline', 'errors', 'command'],
+  },
+  timeline: {
+    value: '<file>',
+    help: 'write a file for timeline viewers (Perfetto, chrome://tracing): a line for each rank, a slice for each request',
+    conflicts: ['errors', 'command'],
+  },
+  json: { help: 'with --summary: one JSON document. Otherwise: the records as JSON lines' },
+} as const satisfies OptionTable;
+
+type TraceValues = Values<typeof options>;
+
+export function addTrace(program: Command): void {
+  addOptions(program.command('trace').argument('<file...>'), options)
+    .description('show recordings of PMI messages (wireup run --trace-file x.jsonl, wireup tap)')
+    .addHelpText(
+      'after',
+      `
+Several files are merged by time; - is stdin. Each line has the seconds since the start, the rank (1.3 is rank 3 of the
+spawned process group 1, ?5 is a connection that has not identified itself), and C: for messages of the client or S: for
+those of the server. A line with ^ below a message names the rule that the message breaks. If a recording is damaged, what
+comes before the damage is shown, and the exit code is 1.
+
+Examples:
+  wireup run -n 4 --trace-file job.jsonl ./a.out
+  wireup trace job.jsonl --rank 0 --command get,put
+  wireup trace job.jsonl --summary`,
+    )
+    .action((files: string[], values: TraceValues) => show(files, values));
+}
+
+/** Collects what is printed, because each call of print() is a write. */
+class Pages {
+  #text = '';
+
+  add(line: string): void {
+    this.#text += `${line}\n`;
+    if (this.#text.length > 65_536) this.flush();
+  }
+
+  flush(): void {
+    print(this.#text);
+    this.#text = '';
+  }
+}
+
+/** What becomes of the records. */
+interface Reader {
+  add(step: Step | EventStep): void | Promise<void>;
+  end(): void | Promise<void>;
+}
+
+async function show(files: readonly string[], values: TraceValues): Promise<void> {
+  const merged = await mergeRecordings(files, (error) => {
+    say(error.message);
+    process.exitCode = 1;
+  });
+  if (merged.headers.length === 0) return;
+  const pages = new Pages();
+  const reader = await makeReader(values, pages, merged.headers);
+  const ranks = values.rank === undefined ? undefined : new Set(values.rank);
+  const conversation = new Conversation();
+  for await (const record of merged.records) {
+    const step = conversation.follow(record);
+    const { rank } = step.record;
+    if (ranks === undefined || (rank !== undefined && ranks.has(rank))) await reader.add(step);
+  }
+  await reader.end();
+  pages.flush();
+}
+
+async function makeReader(
+  values: TraceValues,
+  pages: Pages,
+  headers: ConstructorParameters<typeof Transcripts>[0],
+): Promise<Reader> {
+  if (values.summary) {
+    const summarizer = new Summarizer();
+    return {
+      add: (step) => summarizer.add(step),
+      end: () => {
+        const { summary } = summarizer;
+        for (const line of values.json ? [JSON.stringify(summary)] : describeSummary(summary))
+          pages.add(line);
+      },
+    };
+  }
+  if (values.transcript) {
+    const transcripts = new Transcripts(headers);
+    return {
+      add: (step) => transcripts.add(step),
+      end: () => {
+        for (const line of transcripts.page()) pages.add(line);
+      },
+    };
+  }
+  if (values.timeline !== undefined) return writeTimeline(values.timeline);
+  return makePrinter(values, pages);
+}
+
+async function writeTimeline(file: string): Promise<Reader> {
+  const timeline = new Timeline();
+  const stream = createWriteStream(file);
+  await once(stream, 'open');
+  stream.write(timeline.begin());
+  return {
+    add: async (step) => {
+      if (!stream.write(timeline.add(step))) await once(stream, 'drain');
+    },
+    end: async () => {
+      stream.end(timeline.end());
+      await once(stream, 'close');
+    },
+  };
+}
+
+function makePrinter({ command, errors, json }: TraceValues, pages: Pages): Reader {
+  const wanted = command === undefined ? undefined : new Set(command);
+  const line = (step: Step | EventStep): string =>
+    json ? JSON.stringify(step.record) : showRecord(step.record, step.at);
+  const add = (step: Step | EventStep): void => {
+    if (!isMessage(step.record)) {
+      if (wanted === undefined && (!errors || isTrouble((step as EventStep).record))) pages.add(line(step));
+      return;
+    }
+    const message = step as Step;
+    const { request } = message;
+    if (wanted !== undefined) {
+      const names = [message.message.command, request?.message.command];
+      if (!names.some((name) => name !== undefined && wanted.has(name))) return;
+    }
+    const marks = judge(message);
+    const failed = isError(message);
+    if (errors && !failed && marks.length === 0) return;
+    // Without its request an error says little.
+    if (errors && failed && request !== undefined && judge(request).length === 0) pages.add(line(request));
+    pages.add(line(message));
+    if (!json) for (const mark of marks) pages.add(showMark(message, mark));
+  };
+  return { add, end: () => {} };
+}

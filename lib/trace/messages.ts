@@ -1,0 +1,152 @@
+/** What the messages of a recording mean: their commands and attributes, and which reply belongs to which request. */
+import { native, type NativeMessage } from '../native';
+import { isMessage, type EventRecord, type MessageRecord } from './format';
+import type { MergedRecord } from './merge';
+
+/** A parsed message. */
+export interface PmiMessage {
+  /** As on the wire; undefined: the message has none. */
+  command: string | undefined;
+  /** The row of the table of messages; undefined: the command is unknown. */
+  spec: NativeMessage | undefined;
+  /** By their names on the wire. */
+  attributes: Map<string, string>;
+}
+
+/** The two tables of commands: of messages to the server, and of those to the client. */
+interface Commands {
+  toServer: Map<string, NativeMessage>;
+  toClient: Map<string, NativeMessage>;
+}
+let commands: { '1': Commands; '2': Commands } | undefined;
+
+function tableOf(version: '1' | '2'): Commands {
+  if (commands === undefined) {
+    const rows = native.messageTable();
+    const make = (name: 'v1' | 'v2'): Commands => ({
+      toServer: new Map(rows.filter((row) => row.direction === 'to-server').map((row) => [row[name], row])),
+      toClient: new Map(rows.filter((row) => row.direction === 'to-client').map((row) => [row[name], row])),
+    });
+    commands = { '1': make('v1'), '2': make('v2') };
+  }
+  return commands[version];
+}
+
+function specOf(version: '1' | '2', dir: 'C' | 'S', command: string): NativeMessage | undefined {
+  const { toServer, toClient } = tableOf(version);
+  return command === '' ? undefined : (dir === 'C' ? toServer : toClient).get(command);
+}
+
+/** The value of an attribute of this type extends to the end of the line. */
+function extendsToEnd(spec: NativeMessage | undefined, name: string): boolean {
+  return spec?.attributes.some(({ v1, type }) => v1 === name && type === 'rest') ?? false;
+}
+
+function parseLine(text: string, dir: 'C' | 'S'): PmiMessage {
+  const attributes = new Map<string, string>();
+  const [, command] = /^m?cmd=(\S*)/.exec(text) ?? [];
+  const spec = command === undefined ? undefined : specOf('1', dir, command);
+  const word = /(\S+?)=(\S*)|\S+/g;
+  for (let match = word.exec(text); match !== null; match = word.exec(text)) {
+    const [, name, value] = match;
+    if (name === undefined) continue;
+    if (extendsToEnd(spec, name)) {
+      attributes.set(name, text.slice(match.index + name.length + 1));
+      break;
+    }
+    if (!attributes.has(name)) attributes.set(name, value!);
+  }
+  return { command, spec, attributes };
+}
+
+function parseFrame(text: string, dir: 'C' | 'S'): PmiMessage {
+  const attributes = new Map<string, string>();
+  // `;;` stands for a `;` in a value.
+  for (const field of text.match(/(?:[^;]|;;)+/g) ?? []) {
+    const at = field.indexOf('=');
+    if (at > 0 && !attributes.has(field.slice(0, at)))
+      attributes.set(field.slice(0, at), field.slice(at + 1).replaceAll(';;', ';'));
+  }
+  const command = attributes.get('cmd');
+  return { command, spec: command === undefined ? undefined : specOf('2', dir, command), attributes };
+}
+
+/** Parses a message. A message that is no text has no command. */
+export function parseMessage({ dir, wire, text }: MessageRecord): PmiMessage {
+  if (wire === 'raw' || text === undefined)
+    return { command: undefined, spec: undefined, attributes: new Map() };
+  return wire === '1' ? parseLine(text, dir) : parseFrame(text, dir);
+}
+
+/** The name of a connection's rank: `3`, `1.3` in a spawned process group, `?7` without a rank. */
+export function labelOf({ group, rank, conn }: { group: number; rank?: number; conn?: number }): string {
+  return `${group === 0 ? '' : `${group}.`}${rank ?? `?${conn ?? ''}`}`;
+}
+
+/** A message of a recording, with what belongs to it. */
+export interface Step extends MergedRecord {
+  record: MessageRecord;
+  message: PmiMessage;
+  /** Of a reply: the request. Undefined: none waits for it. */
+  request?: Step;
+}
+
+/** An event of a recording. */
+export interface EventStep extends MergedRecord {
+  record: EventRecord;
+}
+
+/** Requests of one connection that wait for their replies. A client that never reads could send any number. */
+const MAX_WAITING = 1024;
+
+/** Connections whose requests are followed. */
+const MAX_CONNECTIONS = 1 << 20;
+
+/** Finds the request of each reply. */
+export class Conversation {
+  readonly #waiting = new Map<string, Step[]>();
+
+  /** Call it for each record in order. */
+  follow(merged: MergedRecord): Step | EventStep {
+    const { record, source } = merged;
+    const connection = `${source}/${labelOf(record)}`;
+    if (!isMessage(record)) {
+      if (record.event === 'closed') this.#waiting.delete(connection);
+      return merged as EventStep;
+    }
+    const step: Step = { ...merged, record, message: parseMessage(record) };
+    const { spec } = step.message;
+    const waiting = this.#waiting.get(connection);
+    if (record.dir === 'C') {
+      // Lines of an mcmd block have no command: their first one is the request.
+      if (step.message.command === undefined || spec?.reply === spec?.name) return step;
+      if (waiting !== undefined) {
+        if (waiting.length < MAX_WAITING) waiting.push(step);
+      } else if (this.#waiting.size < MAX_CONNECTIONS) this.#waiting.set(connection, [step]);
+      return step;
+    }
+    const found = waiting?.findIndex((request) => answers(step, request)) ?? -1;
+    if (found >= 0) [step.request] = waiting!.splice(found, 1) as [Step];
+    return step;
+  }
+}
+
+/** Whether the reply can be that to the request. */
+function answers({ message: reply }: Step, { message: request }: Step): boolean {
+  const [thrid, other] = [reply.attributes.get('thrid'), request.attributes.get('thrid')];
+  if (thrid !== undefined && other !== undefined && thrid !== other) return false;
+  if (request.spec !== undefined && reply.spec !== undefined) return request.spec.reply === reply.spec.name;
+  // A reply to an unknown command.
+  return request.spec === undefined;
+}
+
+/** Whether the message is a reply that reports an error. */
+export function isError({ record, message }: Step): boolean {
+  const rc = message.attributes.get('rc');
+  return record.dir === 'S' && rc !== undefined && rc !== '0';
+}
+
+/** Whether the event is one that should not happen. */
+export function isTrouble({ event, reason, lost }: EventRecord): boolean {
+  return event === 'connected' ? false : event !== 'closed' || lost === true || reason !== undefined;
+}
