@@ -38,39 +38,41 @@ function parseLine(line: string): Line {
   return text === '[close]' ? { kind: 'close', connection } : { kind: 'receive', connection, text, framed };
 }
 
+/** The transcripts of one page. */
+export function parseTranscripts(file: string, page: string): Transcript[] {
+  const transcripts: Transcript[] = [];
+  let title = '';
+  let current: Transcript | undefined;
+  for (const line of page.split('\n')) {
+    if (current === undefined) {
+      if (line.startsWith('#')) title = line.replace(/^#+ /, '');
+      if (!/^```pmi\b/.test(line)) continue;
+      const option = (name: string): string | undefined => new RegExp(`\\b${name}=(\\S+)`).exec(line)?.[1];
+      current = {
+        file,
+        title,
+        size: Number(option('size') ?? 1),
+        perNode: option('per_node') === undefined ? undefined : Number(option('per_node')),
+        offer: option('offer') === '1.2',
+        lockstep: /\blockstep\b/.test(line),
+        transport: option('transport') === 'port' ? 'port' : 'fd',
+        lines: [],
+      };
+    } else if (line === '```') {
+      transcripts.push(current);
+      current = undefined;
+    } else if (line !== '' && !line.startsWith('#')) {
+      current.lines.push(parseLine(line));
+    }
+  }
+  return transcripts;
+}
+
 export function readTranscripts(): Transcript[] {
   return readdirSync(folder)
     .filter((file) => file.endsWith('.md') && file !== 'README.md')
     .sort()
-    .flatMap((file) => {
-      const transcripts: Transcript[] = [];
-      let title = '';
-      let current: Transcript | undefined;
-      for (const line of readFileSync(join(folder, file), 'utf8').split('\n')) {
-        if (current === undefined) {
-          if (line.startsWith('#')) title = line.replace(/^#+ /, '');
-          if (!/^```pmi\b/.test(line)) continue;
-          const option = (name: string): string | undefined =>
-            new RegExp(`\\b${name}=(\\S+)`).exec(line)?.[1];
-          current = {
-            file,
-            title,
-            size: Number(option('size') ?? 1),
-            perNode: option('per_node') === undefined ? undefined : Number(option('per_node')),
-            offer: option('offer') === '1.2',
-            lockstep: /\blockstep\b/.test(line),
-            transport: option('transport') === 'port' ? 'port' : 'fd',
-            lines: [],
-          };
-        } else if (line === '```') {
-          transcripts.push(current);
-          current = undefined;
-        } else if (line !== '' && !line.startsWith('#')) {
-          current.lines.push(parseLine(line));
-        }
-      }
-      return transcripts;
-    });
+    .flatMap((file) => parseTranscripts(file, readFileSync(join(folder, file), 'utf8')));
 }
 
 /** The bytes that a text stands for, including its newline or the length of its frame. */
