@@ -12,7 +12,7 @@ import { Timeline } from '../trace/timeline';
 import { Transcripts } from '../trace/transcript';
 import { addOptions } from './commander-options';
 import { idset, type OptionTable, type Values } from './option';
-import { print, say } from './report';
+import { print, report } from './report';
 
 const options = {
   rank: {
@@ -91,7 +91,7 @@ interface Reader {
 
 async function show(files: readonly string[], values: TraceValues): Promise<void> {
   const merged = await mergeRecordings(files, (error) => {
-    say(error.message);
+    report(error.message);
     process.exitCode = 1;
   });
   if (merged.headers.length === 0) return;
