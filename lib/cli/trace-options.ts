@@ -56,7 +56,8 @@ export async function finishTrace(traced: Promise<TraceSummary> | undefined): Pr
   });
   const summary = await Promise.race([traced, gaveUp]);
   clearTimeout(wait);
-  if (summary === undefined) return report('the end of the trace could not be written: its reader is too slow');
+  if (summary === undefined)
+    return report('the end of the trace could not be written: its reader is too slow');
   if (summary.error !== undefined) report(`the trace could not be written: ${summary.error.message}`);
   if (summary.dropped > 0)
     report(`the trace lacks ${summary.dropped} records, because it was not written fast enough`);
