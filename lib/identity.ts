@@ -64,6 +64,12 @@ export interface WireOptions {
    * Flux's library accepts only 1.1. A client that requests 1.2 gets it in both cases.
    */
   pmiSubversion?: 1 | 2;
+  /**
+   * The server does what RFC 13 demands, where it otherwise does what its clients expect (default: false): an
+   * invalid message, such as an unknown command, ends the rank's connection, and `PMI_process_mapping` is
+   * empty if it does not fit. docs/conformance.md has the reasons for the default.
+   */
+  strict?: boolean;
 }
 
 export const admissionOptionNames = [
@@ -106,6 +112,7 @@ function toAdmission(options: AdmissionOptions & KvsOptions & WireOptions) {
   return {
     /** The server answers every PMI-1 client with 1.2. */
     offerPmi12: checkInteger('pmiSubversion', options.pmiSubversion ?? 1, 1, 2) === 2,
+    strict: checkBoolean('strict', options.strict ?? false),
     kvsLimit: checkInteger('kvsLimit', options.kvsLimit ?? DEFAULT_KVS_LIMIT, 1, Number.MAX_SAFE_INTEGER),
     /** The first and the last uid of each range. Empty in a launch: each agent's own uid. */
     allowedUids: checkUids(options.allowedUids ?? []),

@@ -67,6 +67,7 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   kvsLimit: true,
   pmiSubversion: true,
   trace: true,
+  strict: true,
   signal: true,
 };
 /** Those that lib/launch-hosts.ts checks. It is loaded only if one of them is given. */

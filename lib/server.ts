@@ -126,6 +126,7 @@ export class PmiServer implements AsyncDisposable {
       'universeSize',
       'ranksPerNode',
       'pmiSubversion',
+      'strict',
       'nameServer',
       'preput',
       'spawner',

@@ -30,6 +30,11 @@ export const admissionOptions = {
     group,
     setting: 'pmiSubversion',
   },
+  strict: {
+    help: 'do what RFC 13 demands where the server otherwise does what its clients expect: an invalid message, such as an unknown command, ends the connection of its rank',
+    group,
+    setting: 'strict',
+  },
   pmiId: {
     value: '<kind>',
     choices: ['number', 'long', 'rank'],

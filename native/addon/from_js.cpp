@@ -96,6 +96,7 @@ engine::ProcessGroupOptions to_process_group_options(const Napi::Object& object)
   if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined())
     options.universe_size = to_u32(size);
   options.offer_1_2 = boolean(member(object, "offerPmi12"));
+  options.strict = boolean(member(object, "strict"));
   if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined())
     options.spawner = to_text(spawner);
   if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined())
@@ -280,6 +281,7 @@ runtime::GroupOptions to_group_options(const Napi::Object& object) {
   if (const Napi::Value size = object.Get("universeSize"); !size.IsUndefined())
     group.universe_size = to_u32(size);
   group.offer_1_2 = boolean(member(object, "offerPmi12"));
+  group.strict = boolean(member(object, "strict"));
   if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined())
     group.spawner = to_text(spawner);
   if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined())

@@ -97,7 +97,7 @@ ProcessGroup::ProcessGroup(ProcessGroupOptions options)
   // MVAPICH2 fails if the key is missing (flux-core issue 3592), MPICH if its value is empty. A mapping that
   // is too long is therefore left out, as Flux does; MPICH then compares the names of hosts.
   const std::string mapping = options_.layout.process_mapping(kMaxProcessMapping);
-  if (!mapping.empty()) kvs_.store(wire::kProcessMappingKey, mapping);
+  if (!mapping.empty() || options_.strict) kvs_.store(wire::kProcessMappingKey, mapping);
 }
 
 ProcessGroup::~ProcessGroup() { options_.names->leave(name_owner_); }

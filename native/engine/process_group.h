@@ -56,6 +56,9 @@ struct ProcessGroupOptions {
   // Reply 1.2 to every PMI-1 client, even if it requests 1.1. MPICH's newest client requests 1.1 and uses 1.2
   // if the reply has it.
   bool offer_1_2 = false;
+  // Do what RFC 13 demands, where the server otherwise does what its clients expect: an invalid message ends
+  // its connection, and PMI_process_mapping is empty if it does not fit.
+  bool strict = false;
   // May be shared with other process groups. Null: the process group has its own.
   std::shared_ptr<Names> names = {};
   // Do not use `names`; every request about names is a query to the driver.

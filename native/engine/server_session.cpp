@@ -54,6 +54,7 @@ ServerSession::ServerSession(ProcessGroup& group, ConnectionId connection, std::
 bool ServerSession::receive(std::string_view bytes, Effects& effects) {
   while (!bytes.empty() && state_ != State::closed && state_ != State::refused) {
     if (!(is_v2() ? on_frame_bytes(bytes, effects) : on_bytes(bytes, effects))) break;
+    if (violated_ && state_ != State::closed) close("it sent an invalid message", effects);
     if (bad_requests_ >= kMaxBadRequests && state_ != State::closed) {
       close("it sent " + std::to_string(kMaxBadRequests) + " invalid requests", effects);
     }
@@ -231,7 +232,7 @@ void ServerSession::end_block(Effects& effects) {
   const Block block = std::move(*std::exchange(block_, nullptr));
   if (block.spec == nullptr) {
     spawn_.reset();
-    protocol_error("unknown_command in an mcmd block", effects);
+    violation("unknown_command in an mcmd block", effects);
     return reply_error(block.reply, kFail, "unknown_command", effects);
   }
   spawn_->reader.end_command();
@@ -253,7 +254,11 @@ void ServerSession::on_malformed(const Parsed& parsed, Effects& effects) {
   const std::string error = wire::describe(parsed);
   const std::string command =
       is_plain_name(parsed.command) ? std::string(parsed.command) + ": " : std::string();
-  protocol_error(command + error, effects);
+  // Keys and values that are too long have error codes in RFC 13.
+  if (parsed.status == ParseStatus::too_long)
+    protocol_error(command + error, effects);
+  else
+    violation(command + error, effects);
   if (parsed.spec != nullptr && parsed.spec->id == MessageId::abort) return on_abort(parsed, effects);
   reply_error(reply_name(parsed, version_), code_of(parsed), error, effects);
 }
@@ -271,7 +276,7 @@ void ServerSession::on_command(const Parsed& parsed, Effects& effects) {
 void ServerSession::refuse_out_of_turn(const wire::MessageSpec& request, Effects& effects) {
   const bool late = state_ == State::finalized;
   const std::string name(request.wire_name(version_));
-  protocol_error(name + (late ? " after finalize" : " before init"), effects);
+  violation(name + (late ? " after finalize" : " before init"), effects);
   // A client of PMI 1.1 ignores the rc of barrier_out (MPICH 4.0) and would take this refusal for the end of
   // the barrier.
   if (late && request.id == MessageId::barrier_in && !is_v2() && subversion_ < 2) {
@@ -398,6 +403,11 @@ void ServerSession::reply_error(std::string_view reply, int rc, std::string_view
 void ServerSession::protocol_error(std::string message, Effects& effects) {
   ++bad_requests_;
   report_error(std::move(message), effects);
+}
+
+void ServerSession::violation(std::string message, Effects& effects) {
+  violated_ = group_.options().strict;
+  protocol_error(std::move(message), effects);
 }
 
 void ServerSession::report_error(std::string message, Effects& effects) {

@@ -141,6 +141,8 @@ class ServerSession {
   // Reports an event. protocol_error() also counts it as an invalid request.
   void report_error(std::string message, Effects& effects);
   void protocol_error(std::string message, Effects& effects);
+  // The same, for a message that breaks the protocol. With ProcessGroupOptions::strict it is the last one.
+  void violation(std::string message, Effects& effects);
   void reject(std::string reason, Effects& effects);
   // Closes the connection of an identified rank.
   void close(std::string why, Effects& effects);
@@ -152,6 +154,7 @@ class ServerSession {
   std::uint32_t rank_ = 0;  // valid from State::identified on
   State state_;
   bool resumed_ = false;  // it has connected again, under AuthPolicy::reconnect, after a completed barrier
+  bool violated_ = false;
   wire::Version version_ = wire::Version::v1;
   std::uint32_t subversion_ = 0;  // the agreed one
   std::uint32_t bad_requests_ = 0;

@@ -241,6 +241,7 @@ engine::ProcessGroupOptions to_process_group_options(const agent::Group& group) 
   options.layout = to_layout(group.layout);
   if (group.universe_size != 0) options.universe_size = group.universe_size;
   options.offer_1_2 = group.offer_1_2;
+  options.strict = group.strict;
   options.spawner = group.spawner;
   options.preput = group.preput;
   for (const auto& [first, last] : group.allowed_uids) options.auth.allowed_uids.emplace_back(first, last);

@@ -78,6 +78,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.pretend_hosts);
     codec.field(m.universe_size);
     codec.field(m.offer_1_2);
+    codec.field(m.strict);
     codec.field(m.spawner);
     codec.field(m.preput);
     codec.field(m.allowed_uids);

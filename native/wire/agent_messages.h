@@ -41,7 +41,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 8;
+inline constexpr std::uint32_t kProtocolVersion = 9;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -209,6 +209,7 @@ struct Group {
       false;  // gethostname() in the ranks returns the node's name, if the kernel permits that
   std::uint32_t universe_size = 0;  // 0: the size of the process group
   bool offer_1_2 = false;
+  bool strict = false;
   std::string spawner = {};
   std::vector<std::pair<std::string, std::string>> preput = {};
   // Which peers may connect; see engine::AuthPolicy. No uid: that of the agent itself. Users can have other

@@ -25,6 +25,13 @@ describe('wireup run', () => {
   });
 });
 
+test('wireup run --strict does what RFC 13 demands', async () => {
+  const launcher = wireupRun(2, 'fd', '--strict');
+  const result = await check(['server', '--destructive', 'all', '--', ...launcher]);
+  expect(rulesWith(result, 'failed')).toEqual([]);
+  expect(result.code).toBe(0);
+});
+
 test('a job of one rank, and ranks that start the check themselves', async () => {
   const one = await check(['server', '--', ...wireupRun(1, 'fd')]);
   expect(one.code).toBe(0);

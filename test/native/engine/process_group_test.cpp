@@ -335,6 +335,54 @@ TEST_CASE("process group: after kMaxBadRequests invalid requests the connection 
   }
 }
 
+TEST_CASE("process group: a strict one closes the connection after an invalid message, and only then") {
+  const std::string init(kInit);
+  const struct {
+    std::string sent;
+    bool closes;
+  } cases[] = {
+      {init + "cmd=foo\n", true},
+      {init + "mcmd=foo\nendcmd\n", true},
+      {init + "cmd=put key=x\n", true},
+      {init + "cmd=finalize\ncmd=get key=x\n", true},
+      {"cmd=get key=x\n", true},
+      // Errors for which RFC 13 has a code.
+      {init + "cmd=get key=x\n", false},
+      {init + "cmd=put key=PMI_x value=y\n", false},
+      {init + "cmd=put key=" + std::string(kMaxKey, 'k') + " value=y\n", false},
+  };
+  for (const auto& [bytes, closes] : cases) {
+    CAPTURE(bytes);
+    for (const bool strict : {true, false}) {
+      ProcessGroupOptions chosen = options(1);
+      chosen.strict = strict;
+      ProcessGroup group(std::move(chosen));
+      Effects effects;
+      group.open_channel(0, 0);
+      group.receive(0, bytes, effects);
+      CHECK(closed(effects, 0) == (strict && closes));
+      // The last message gets its reply.
+      CHECK_FALSE(sent(effects, 0).empty());
+    }
+  }
+}
+
+TEST_CASE("process group: the mapping of a strict one is empty if it does not fit") {
+  std::vector<Place> places;
+  for (std::uint32_t rank = 0; rank < 1000; ++rank) places.push_back({.node = rank * 7 % 997, .appnum = 0});
+  for (const bool strict : {true, false}) {
+    ProcessGroupOptions chosen = options(1000);
+    chosen.layout = Layout(places);
+    chosen.strict = strict;
+    ProcessGroup group(std::move(chosen));
+    Effects effects;
+    group.open_channel(0, 0);
+    group.receive(0, std::string(kInit) + "cmd=get key=PMI_process_mapping\n", effects);
+    CHECK(std::string_view(sent(effects, 0))
+              .ends_with(strict ? "msg=success value=\n" : "msg=key_not_found\n"));
+  }
+}
+
 TEST_CASE("process group: gets of missing keys are not invalid requests") {
   ProcessGroup group(options(1));
   Effects effects;

@@ -194,6 +194,7 @@ TEST_CASE("engine messages: the options of a process group's server") {
   group.layout = {{2, 0, 0}};
   group.universe_size = 8;
   group.offer_1_2 = true;
+  group.strict = true;
   group.spawner = "parent";
   group.preput = {{"k", "v"}};
   group.allowed_uids = {{1, 5}};
@@ -206,6 +207,7 @@ TEST_CASE("engine messages: the options of a process group's server") {
   CHECK(options.layout.size() == 2);
   CHECK(options.universe_size == 8U);
   CHECK(options.offer_1_2);
+  CHECK(options.strict);
   CHECK(options.spawner == "parent");
   CHECK(options.preput == group.preput);
   REQUIRE(options.auth.allowed_uids.size() == 1);

@@ -42,6 +42,7 @@ std::vector<Message> samples() {
             .pretend_hosts = true,
             .universe_size = 9,
             .offer_1_2 = true,
+            .strict = true,
             .spawner = "kvs0",
             .preput = {{"k", "v"}, {"", std::string("a\0b", 3)}},
             .allowed_uids = {{0, 0}, {1000, 2000}},
