@@ -121,7 +121,9 @@ void Recorder::push(const std::string& record) {
 void Recorder::settle() {
   std::unique_lock lock(mutex_);
   const auto is_idle = [this] { return failed_ || (waiting_.empty() && !writing_); };
-  if (!late_) late_ = !written_.wait_for(lock, kWriteTimeout, is_idle);
+  if (late_) return;
+  // With the steady clock, the wait would need glibc 2.30.
+  late_ = !written_.wait_until(lock, std::chrono::system_clock::now() + kWriteTimeout, is_idle);
 }
 
 void Recorder::append_dropped() {
