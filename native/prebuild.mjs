@@ -7,7 +7,14 @@ import { compile, root } from './compile.mjs';
 
 /** The prefixes of the names of the cross compiler's programs. */
 const crossPrefixes = { x64: 'x86_64-linux-gnu-', arm64: 'aarch64-linux-gnu-' };
-const programs = ['wireup-agent', 'wireup-exec', 'wireup-start', 'wireup-tap', 'wireup-bench', 'wireup-bench-client'];
+const programs = [
+  'wireup-agent',
+  'wireup-exec',
+  'wireup-start',
+  'wireup-tap',
+  'wireup-bench',
+  'wireup-bench-client',
+];
 const libraries = ['wireup.node', 'libpmi.so.0', 'libpmi2.so.0'];
 const texts = ['wireup-pmi.pc', 'wireup-pmi2.pc'];
 

@@ -149,7 +149,7 @@ struct TracedServer {
 TEST_CASE("trace: the life of a channel, its messages, and bytes that are none") {
   TracedServer server({.on = true}, {}, 3);
   os::UniqueFd rank = server.driver->open_channel(1);
-  wireup::test::write_all(rank.get(), std::string(kInit) + "cmd=nonsense\ncmd=unfin");
+  wireup::test::write_all(rank.get(), std::string(kInit) + "cmd=nonsense\ncmd=beg");
   server.run_until_event(engine::EventType::initialized);
   rank.reset();
   server.run_until_event(engine::EventType::disconnected);
@@ -160,7 +160,7 @@ TEST_CASE("trace: the life of a channel, its messages, and bytes that are none")
         "3.1: S: cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0\n"
         "3.1: protocol-error: nonsense: unknown_command\n"
         "3.1: S: cmd=nonsense_result rc=-1 msg=unknown_command\n"
-        "3.1: C~ cmd=unfin\n"
+        "3.1: C~ cmd=beg\n"
         "3.1: protocol-error: the connection ended in the middle of a line\n"
         "3.1: closed without finalize\n");
 }
