@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -30,12 +31,9 @@ void open_staged(StartedHostCommand& command) {
 
 // In the last word that has the mark: words before it are the user's, and may have a "%s" of their own.
 void insert_size(std::vector<std::string>& words, std::uint64_t size) {
-  for (auto word = words.rbegin(); word != words.rend(); ++word) {
-    const std::size_t mark = word->find(kSizeMark);
-    if (mark == std::string::npos) continue;
-    word->replace(mark, kSizeMark.size(), std::to_string(size));
-    return;
-  }
+  const auto has_mark = [](const std::string& word) { return word.find(kSizeMark) != std::string::npos; };
+  const auto word = std::find_if(words.rbegin(), words.rend(), has_mark);
+  if (word != words.rend()) word->replace(word->find(kSizeMark), kSizeMark.size(), std::to_string(size));
 }
 
 std::string path_of(const std::vector<std::string>& environment) {
@@ -91,6 +89,7 @@ std::vector<StartedHostCommand> start_host_commands(std::vector<HostCommandSpec>
   std::vector<StartedHostCommand> commands;
   std::vector<Pipes> pipes;
   std::vector<os::ProcessSpec> processes;
+  commands.reserve(specs.size());
   for (HostCommandSpec& spec : specs) commands.push_back({.spec = std::move(spec)});
   for (StartedHostCommand& command : commands) {
     try {

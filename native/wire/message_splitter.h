@@ -50,8 +50,8 @@ class MessageSplitter {
     bool too_long = false;  // in the middle of a line that is too long
   };
 
-  std::optional<CutMessage> next_line(Stream& stream, std::string_view& input) const;
-  static std::optional<CutMessage> next_frame(Stream& stream, std::string_view& input);
+  std::optional<CutMessage> next_line(Stream& from, std::string_view& input) const;
+  static std::optional<CutMessage> next_frame(Stream& from, std::string_view& input);
   Stream& stream(Side side) { return streams_[static_cast<std::size_t>(side)]; }
   void follow_version(Side side, std::string_view line);
 

@@ -84,6 +84,7 @@ void Router::start_children() {
   reactor_.cancel(std::exchange(start_timer_, 0));
   const std::vector<StartHost> starts = std::exchange(to_start_, {});
   std::vector<runtime::HostCommandSpec> specs;
+  specs.reserve(starts.size());
   for (const StartHost& start : starts) specs.push_back(to_spec(start));
   std::vector<runtime::StartedHostCommand> commands = runtime::start_host_commands(std::move(specs));
   for (std::size_t i = 0; i < starts.size(); ++i) {

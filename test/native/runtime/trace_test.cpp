@@ -47,7 +47,7 @@ std::string without_times(const std::string& lines) {
   return std::regex_replace(lines, std::regex(R"(\d+\.\d{6} )"), "");
 }
 
-constexpr const char* kInit = "cmd=init pmi_version=1 pmi_subversion=1\n";
+constexpr const char* kInitLine = "cmd=init pmi_version=1 pmi_subversion=1\n";
 
 TEST_CASE("trace: lines come in batches, and at the end") {
   os::Reactor reactor;
@@ -149,7 +149,7 @@ struct TracedServer {
 TEST_CASE("trace: the life of a channel, its messages, and bytes that are none") {
   TracedServer server({.on = true}, {}, 3);
   os::UniqueFd rank = server.driver->open_channel(1);
-  wireup::test::write_all(rank.get(), std::string(kInit) + "cmd=nonsense\ncmd=beg");
+  wireup::test::write_all(rank.get(), std::string(kInitLine) + "cmd=nonsense\ncmd=beg");
   server.run_until_event(engine::EventType::initialized);
   rank.reset();
   server.run_until_event(engine::EventType::disconnected);
@@ -177,7 +177,7 @@ std::string over_socket(bool secrets, const std::string& bytes, engine::EventTyp
 }
 
 TEST_CASE("trace: a PMI_ID is masked, also if it is wrong, unless it is asked for") {
-  const std::string init = std::string(kInit);
+  const std::string init = std::string(kInitLine);
   const std::string right = "cmd=initack pmiid=7654321\n" + init;
   const std::string masked = over_socket(false, right, engine::EventType::initialized);
   CHECK(masked.starts_with("1: connected 127.0.0.1:"));

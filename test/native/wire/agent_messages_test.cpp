@@ -194,9 +194,9 @@ TEST_CASE("agent messages: every field keeps its value") {
 
 TEST_CASE("agent messages: the byte layout is fixed") {
   // The kind, the host, the fields.
-  CHECK(encode(End{258}) == std::string("\12\3\0\0\0\2\1\0\0", 9));
-  CHECK(encode(Started{2, 258}) == std::string("\35\3\0\0\0\2\0\0\0\2\1\0\0\0\0\0\0", 17));
-  CHECK(encode(Done{}) == std::string("\51\3\0\0\0", 5));
+  CHECK(encode(End{258}) == std::string("\13\3\0\0\0\2\1\0\0", 9));
+  CHECK(encode(Started{2, 258}) == std::string("\36\3\0\0\0\2\0\0\0\2\1\0\0\0\0\0\0", 17));
+  CHECK(encode(Done{}) == std::string("\52\3\0\0\0", 5));
 }
 
 TEST_CASE("agent messages: the header has the kind and the host") {
