@@ -114,6 +114,10 @@ HIDDEN int stat(const char* path, struct stat* result) noexcept {
   return static_cast<int>(::syscall(SYS_newfstatat, AT_FDCWD, path, result, 0));
 }
 
+HIDDEN int lstat(const char* path, struct stat* result) noexcept {
+  return static_cast<int>(::syscall(SYS_newfstatat, AT_FDCWD, path, result, AT_SYMLINK_NOFOLLOW));
+}
+
 // libstdc++ counts references without atomic operations while this is set, since glibc 2.32. Never set is
 // always right.
 HIDDEN char __libc_single_threaded = 0;
