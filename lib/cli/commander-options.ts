@@ -6,7 +6,12 @@ import { report } from './report';
 /** Adds the options of the table to the command, under their headings. */
 export function addOptions(command: Command, rows: OptionTable): Command {
   for (const [key, row] of Object.entries(rows)) {
-    const option = new Option(flagsOf(key, row)).default(row.value === undefined ? false : row.default);
+    const flags = flagsOf(key, row);
+    // The parser expects a blank before the name of an optional value.
+    const option = new Option(flags.replace('[=', ' [')).default(
+      row.value === undefined ? false : row.default,
+    );
+    option.flags = flags;
     if (row.choices !== undefined) option.choices(row.choices);
     if (row.optional !== undefined) option.preset(row.optional);
     if (row.value !== undefined)
