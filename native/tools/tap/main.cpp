@@ -47,10 +47,12 @@ constexpr int kExitNotExecutable = 126;
 constexpr int kExitNotFound = 127;
 
 // Prints one line on stderr.
-void say(const std::string& what) { std::fprintf(stderr, "wireup tap: %s\n", wire::printable(what).c_str()); }
+void report(const std::string& what) {
+  std::fprintf(stderr, "wireup tap: %s\n", wire::printable(what).c_str());
+}
 
 int cannot_run(const std::string& program, int error) {
-  say("cannot run " + program + ": " + std::strerror(error));
+  report("cannot run " + program + ": " + std::strerror(error));
   return error == ENOENT ? kExitNotFound : kExitNotExecutable;
 }
 
@@ -204,7 +206,7 @@ void insert_proxy(PmiConnection found, os::UniqueFd file, const RecorderOptions&
 std::optional<int> insert_tap(const Options& options) {
   Found found = find_pmi();
   if (!found.connection) {
-    if (found.is_fault || options.verbose) say(found.reason + "; the program runs without a recording");
+    if (found.is_fault || options.verbose) report(found.reason + "; the program runs without a recording");
     return std::nullopt;
   }
   PmiConnection& connection = *found.connection;
@@ -216,21 +218,21 @@ std::optional<int> insert_tap(const Options& options) {
   // The number of a spawned group is not known here. It is not that of the launched one.
   recorder.group = connection.spawned ? 1 : 0;
   if (!options.file.empty() && !names_ranks(options.file) && recorder.size.value_or(2) > 1) {
-    say("--trace-file '" + options.file +
-        "': the ranks of this job would write to the same file; use %r or %p");
+    report("--trace-file '" + options.file +
+           "': the ranks of this job would write to the same file; use %r or %p");
     return kExitUsage;
   }
   const std::string file = expand(options.file, connection.rank, recorder.host);
   if (is_json(file)) recorder.form = wire::RecordForm::json;
   if (options.verbose) {
-    say("rank " + (connection.rank.empty() ? "?" : connection.rank) + " by " +
-        std::string(connection.transport) + ", recorded to " + (file.empty() ? "stderr" : file));
+    report("rank " + (connection.rank.empty() ? "?" : connection.rank) + " by " +
+           std::string(connection.transport) + ", recorded to " + (file.empty() ? "stderr" : file));
   }
   os::UniqueFd output;
   try {
     output = open_recording(file);
   } catch (const os::OsError& error) {
-    say("cannot write the recording " + file + ": " + error.code().message());
+    report("cannot write the recording " + file + ": " + error.code().message());
     return kExitFailure;
   }
   insert_proxy(std::move(connection), std::move(output), recorder);
@@ -257,7 +259,7 @@ int main(int argc, char** argv) {
   try {
     if (const std::optional<int> code = insert_tap(line.options)) return *code;
   } catch (const std::exception& error) {
-    say(error.what());
+    report(error.what());
     return kExitFailure;
   }
   ::execvp(program[0], program);
