@@ -1,6 +1,8 @@
 #include "runtime/host_command.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -279,14 +281,17 @@ TEST_CASE("host command: sends a file first, and the command knows its size") {
   const TemporaryFolder folder;
   const std::string content = text_of(1'000'000);
   write_file(folder / "agent", content, 0600);
-  HostCommandSpec spec =
-      script_of("head -c \"$2\" > " + folder / "copy" + "; " + greet("echo $1 $3 >&2; ") + "exec cat");
+  // The command reads nothing until the test opens the FIFO.
+  REQUIRE(::mkfifo((folder / "start").c_str(), 0600) == 0);
+  HostCommandSpec spec = script_of(": < " + folder / "start" + "; head -c \"$2\" > " + folder / "copy" +
+                                   "; " + greet("echo $1 $3 >&2; ") + "exec cat");
   // The words before it are the user's, for example an option of ssh.
   spec.command.insert(spec.command.end(), {"sh", "[%s]", "%s", "last"});
   spec.stage = folder / "agent";
   HostRun run(std::move(spec));
   run.command->send("packet");
-  CHECK(run.command->unsent() > 0);
+  CHECK(run.command->unsent() > content.size() / 2);
+  const os::UniqueFd start(::open((folder / "start").c_str(), O_RDWR | O_CLOEXEC));
   run_until(run.reactor, [&] { return run.observer.packets.size() == 1; });
   CHECK(run.observer.packets[0] == "packet");
   CHECK(bool(read_file(folder / "copy") == content));
