@@ -91,7 +91,7 @@ export async function findOwnHosts(
     const addresses = await resolve(names, signal);
     const count = addresses.filter((address) => isOwnAddress(address)).length;
     if (count === 0) return;
-    // The addresses do not tell to which name they belong.
+    // It is unknown to which of the names the addresses belong.
     if (names.length > 1) for (const name of names) await lookUp([name]);
     else if (count === addresses.length) own.add(names[0]!);
   };

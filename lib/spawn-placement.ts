@@ -123,7 +123,7 @@ export class SpawnHosts {
     return index;
   }
 
-  /** Pretended hosts share their name, which then says nothing. */
+  /** Pretended hosts share their name, so it identifies none of them. */
   #findByOwnName(name: string): number {
     const numbers = [...this.#ownNames].flatMap(([number, own]) => (own === name ? [number] : []));
     return numbers.length === 1 ? this.#hosts.findIndex(({ number }) => number === numbers[0]) : -1;

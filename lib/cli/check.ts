@@ -120,7 +120,7 @@ export function addCheck(program: Command): void {
 }
 
 const CLIENT_HELP = `
-wireup starts the program several times, as the ranks of a server of its own: one that does what the documents say, and
+wireup starts the program several times, as the ranks of a server of its own: one that follows the documents, and
 then servers that order or divide their replies in other ways that the documents allow, have small limits, or refuse a
 put. It judges what the program sends, and whether it ends with code 0. What the program prints is not shown.
 

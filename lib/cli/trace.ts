@@ -171,7 +171,7 @@ function makePrinter({ command, errors, json }: TraceValues, pages: Pages): Read
     const marks = judge(message);
     const failed = isError(message);
     if (errors && !failed && marks.length === 0) return;
-    // Without its request an error says little.
+    // An error is hard to understand without its request.
     if (errors && failed && request !== undefined && judge(request).length === 0) pages.add(line(request));
     pages.add(line(message));
     if (!json) for (const mark of marks) pages.add(showMark(message, mark));

@@ -1,6 +1,6 @@
 /**
- * A PMI server for checks of clients: it serves a process group as the documents say, in a manner that the caller chooses,
- * and passes every request to a judge. It is no model of speed.
+ * A PMI server for checks of clients: it follows the documents, in a manner that the caller chooses, and
+ * passes every request to a judge. It is no model of speed.
  */
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
 import { FRAME_LENGTH, Malformed, parseFrame, parseLine, readFrameLength, type Message } from '../wire';

@@ -11,7 +11,7 @@ export const clientRun = theme('Clients: the program', 'RFC 13', [
     id: 'C-RUN-1',
     level: 'MUST',
     paragraph: 'Wire Protocol',
-    text: 'The program ends successfully with a server that does what the documents say.',
+    text: 'The program ends successfully with a server that follows the documents.',
   },
 ]);
 
@@ -228,7 +228,7 @@ export const client2 = theme('Clients, PMI-2', 'pmi-2.0', [
     level: 'MUST',
     document: 'PMI v2 Wire Protocol',
     paragraph: 'Format of messages',
-    text: 'A reply ends as its length says, however many reads it arrives in.',
+    text: 'The client reads as many bytes of a reply as its length demands, also if they arrive in several parts.',
   },
   {
     id: 'C2-READ-4',

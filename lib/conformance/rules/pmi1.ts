@@ -230,7 +230,7 @@ export const names = theme('names', [
     id: 'P1-NAME-3',
     level: 'MUST',
     paragraph: 'Error Handling',
-    text: 'If the server offers names, a lookup_name of a service that nobody has published has an rc that is not 0.',
+    text: 'If the server offers names, the reply to a lookup_name of a service that is not published has an rc that is not 0.',
   },
   {
     id: 'P1-NAME-4',

@@ -29,7 +29,7 @@ export const start2 = theme('start', [
     level: 'MUST',
     document: 'PMI v2 Wire Protocol',
     paragraph: 'Format of messages',
-    text: 'A request ends as its length says, however many writes it arrives in.',
+    text: 'The length of a request decides where it ends, also if the request arrives in several writes.',
   },
   {
     id: 'P2-MESSAGE-3',
@@ -145,7 +145,7 @@ export const attributes2 = theme('attributes and names', [
     id: 'P2-NAME-3',
     level: 'MUST',
     paragraph: 'LOOKUP',
-    text: 'If the server offers names, a name-lookup of a name that nobody has published has an error.',
+    text: 'If the server offers names, a name-lookup of a name that is not published gets a reply with an error.',
   },
   {
     id: 'P2-FINALIZE-1',
