@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { once } from 'node:events';
 import type { Command } from 'commander';
 import { isMessage } from '../trace/format';
-import { judge } from '../trace/judge';
+import { RecordingJudge, type Mark } from '../trace/judge';
 import { mergeRecordings } from '../trace/merge';
 import { Conversation, isError, isTrouble, type EventStep, type Step } from '../trace/messages';
 import { showMark, showRecord } from '../trace/show';
@@ -57,7 +57,8 @@ export function addTrace(program: Command): void {
       `
 Several files are merged by time; - is stdin. Each line has the seconds since the start, the rank (1.3 is rank 3 of the
 spawned process group 1, ?5 is a connection that has not identified itself), and C: for messages of the client or S: for
-those of the server. A line with ^ below a message names the rule that the message breaks. If a recording is damaged, what
+those of the server. A line below a message names a rule that the message breaks, its document, and the side that has
+broken it (docs/conformance.md lists the rules); that does not change the exit code. If a recording is damaged, what
 comes before the damage is shown, and the exit code is 1.
 
 Examples:
@@ -85,7 +86,7 @@ class Pages {
 
 /** What becomes of the records. */
 interface Reader {
-  add(step: Step | EventStep): void | Promise<void>;
+  add(step: Step | EventStep, marks: readonly Mark[]): void | Promise<void>;
   end(): void | Promise<void>;
 }
 
@@ -99,10 +100,12 @@ async function show(files: readonly string[], values: TraceValues): Promise<void
   const reader = await makeReader(values, pages, merged.headers);
   const ranks = values.rank === undefined ? undefined : new Set(values.rank);
   const conversation = new Conversation();
+  const judge = new RecordingJudge();
   for await (const record of merged.records) {
     const step = conversation.follow(record);
+    const marks = judge.follow(step);
     const { rank } = step.record;
-    if (ranks === undefined || (rank !== undefined && ranks.has(rank))) await reader.add(step);
+    if (ranks === undefined || (rank !== undefined && ranks.has(rank))) await reader.add(step, marks);
   }
   await reader.end();
   pages.flush();
@@ -116,7 +119,7 @@ async function makeReader(
   if (values.summary) {
     const summarizer = new Summarizer();
     return {
-      add: (step) => summarizer.add(step),
+      add: (step, marks) => summarizer.add(step, marks),
       end: () => {
         const { summary } = summarizer;
         for (const line of values.json ? [JSON.stringify(summary)] : describeSummary(summary))
@@ -155,11 +158,16 @@ async function writeTimeline(file: string): Promise<Reader> {
 
 function makePrinter({ command, errors, json }: TraceValues, pages: Pages): Reader {
   const wanted = command === undefined ? undefined : new Set(command);
-  const line = (step: Step | EventStep): string =>
-    json ? JSON.stringify(step.record) : showRecord(step.record, step.at);
-  const add = (step: Step | EventStep): void => {
+  const line = (step: Step | EventStep, broken: readonly Mark[]): string => {
+    if (!json) return showRecord(step.record, step.at);
+    return JSON.stringify(broken.length === 0 ? step.record : { ...step.record, broken });
+  };
+  /** Requests that have been printed. */
+  const shown = new WeakSet<Step>();
+  const add = (step: Step | EventStep, marks: readonly Mark[]): void => {
     if (!isMessage(step.record)) {
-      if (wanted === undefined && (!errors || isTrouble((step as EventStep).record))) pages.add(line(step));
+      if (wanted === undefined && (!errors || isTrouble((step as EventStep).record)))
+        pages.add(line(step, marks));
       return;
     }
     const message = step as Step;
@@ -168,13 +176,12 @@ function makePrinter({ command, errors, json }: TraceValues, pages: Pages): Read
       const names = [message.message.command, request?.message.command];
       if (!names.some((name) => name !== undefined && wanted.has(name))) return;
     }
-    const marks = judge(message);
-    const failed = isError(message);
-    if (errors && !failed && marks.length === 0) return;
-    // An error is hard to understand without its request.
-    if (errors && failed && request !== undefined && judge(request).length === 0) pages.add(line(request));
-    pages.add(line(message));
-    if (!json) for (const mark of marks) pages.add(showMark(message, mark));
+    if (errors && !isError(message) && marks.length === 0) return;
+    // A reply is hard to understand without its request.
+    if (errors && request !== undefined && !shown.has(request)) pages.add(line(request, []));
+    shown.add(message);
+    pages.add(line(message, marks));
+    if (!json) for (const mark of marks) pages.add(showMark(mark));
   };
   return { add, end: () => {} };
 }

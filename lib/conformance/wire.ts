@@ -10,14 +10,21 @@ export interface Message {
   readonly attributes: ReadonlyMap<string, string>;
 }
 
+/** A request of a client. */
+export interface Request extends Message {
+  readonly version: 1 | 2;
+  /** The lines of an mcmd block, in their order. */
+  readonly block?: readonly string[];
+}
+
 /** A message that is not of the form that all messages have. */
 export class Malformed extends Error {}
 
 /** Attributes whose value may have blanks: in a reply the words without `=` that follow belong to it. */
 const texts = ['msg', 'info'];
 
-/** Attributes that take the rest of the line. */
-const rests = ['value'];
+/** Attributes that take the rest of the line: of put and get, of names, and of abort. */
+const rests = ['value', 'port', 'message', 'error_msg'];
 
 /** Reads a line of PMI-1. @throws {@link Malformed} */
 export function parseLine(text: string): Message {
@@ -52,17 +59,20 @@ export function parseLine(text: string): Message {
   return { text, command, attributes };
 }
 
-/** Reads the content of a frame of PMI-2. @throws {@link Malformed} */
+/** Reads the content of a frame of PMI-2, in which `;;` stands for a semicolon of a value. @throws {@link Malformed} */
 export function parseFrame(text: string): Message {
-  if (!text.endsWith(';')) throw new Malformed('it does not end with a semicolon');
   const attributes = new Map<string, string>();
-  for (const field of text.slice(0, -1).split(';')) {
+  const fields = /((?:[^;]|;;)*);/y;
+  while (fields.lastIndex < text.length) {
+    const field = fields.exec(text)?.[1];
+    if (field === undefined) throw new Malformed('it does not end with a semicolon');
     const equals = field.indexOf('=');
     if (equals <= 0) throw new Malformed(`'${field}' is not of the form name=value`);
     if (attributes.size === 0 && !field.startsWith('cmd='))
       throw new Malformed(`the first attribute is ${field.slice(0, equals)}, not cmd`);
-    attributes.set(field.slice(0, equals), field.slice(equals + 1));
+    attributes.set(field.slice(0, equals), field.slice(equals + 1).replaceAll(';;', ';'));
   }
+  if (attributes.size === 0) throw new Malformed('it has no cmd');
   return { text, command: attributes.get('cmd')!, attributes };
 }
 

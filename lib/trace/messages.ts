@@ -1,6 +1,6 @@
 /** What the messages of a recording mean: their commands and attributes, and which reply belongs to which request. */
 import { native, type NativeMessage } from '../native';
-import { isMessage, type EventRecord, type MessageRecord } from './format';
+import { contentOf, isMessage, type EventRecord, type MessageRecord } from './format';
 import type { MergedRecord } from './merge';
 
 /** A parsed message. */
@@ -71,10 +71,11 @@ function parseFrame(text: string, dir: 'C' | 'S'): PmiMessage {
   return { command, spec: command === undefined ? undefined : specOf('2', dir, command), attributes };
 }
 
-/** Parses a message. A message that is no text has no command. */
-export function parseMessage({ dir, wire, text }: MessageRecord): PmiMessage {
-  if (wire === 'raw' || text === undefined)
-    return { command: undefined, spec: undefined, attributes: new Map() };
+/** Parses a message. Bytes that are neither a line nor a frame have no command. */
+export function parseMessage(record: MessageRecord): PmiMessage {
+  const { dir, wire } = record;
+  if (wire === 'raw') return { command: undefined, spec: undefined, attributes: new Map() };
+  const text = record.text ?? contentOf(record).toString('latin1');
   return wire === '1' ? parseLine(text, dir) : parseFrame(text, dir);
 }
 
@@ -89,6 +90,8 @@ export interface Step extends MergedRecord {
   message: PmiMessage;
   /** Of a reply: the request. Undefined: none waits for it. */
   request?: Step;
+  /** Of a request, and of a reply without a request: the oldest request of the connection that waits for its reply. */
+  pending?: Step;
 }
 
 /** An event of a recording. */
@@ -111,7 +114,7 @@ export class Conversation {
     const { record, source } = merged;
     const connection = `${source}/${labelOf(record)}`;
     if (!isMessage(record)) {
-      if (record.event === 'closed') this.#waiting.delete(connection);
+      this.#followEvent(merged as EventStep, connection);
       return merged as EventStep;
     }
     const step: Step = { ...merged, record, message: parseMessage(record) };
@@ -119,7 +122,12 @@ export class Conversation {
     const waiting = this.#waiting.get(connection);
     if (record.dir === 'C') {
       // Lines of an mcmd block have no command: their first one is the request.
-      if (step.message.command === undefined || spec?.reply === spec?.name) return step;
+      if (step.message.command === undefined) return step;
+      const oldest = waiting?.[0];
+      // A spawn of several programs has a block for each, and one reply.
+      if (spec?.form === 'block' && record.wire === '1' && oldest?.message.spec === spec) return step;
+      if (oldest !== undefined) step.pending = oldest;
+      if (spec !== undefined && spec.reply === spec.name) return step;
       if (waiting !== undefined) {
         if (waiting.length < MAX_WAITING) waiting.push(step);
       } else if (this.#waiting.size < MAX_CONNECTIONS) this.#waiting.set(connection, [step]);
@@ -127,7 +135,24 @@ export class Conversation {
     }
     const found = waiting?.findIndex((request) => answers(step, request)) ?? -1;
     if (found >= 0) [step.request] = waiting!.splice(found, 1) as [Step];
+    else if (waiting?.[0] !== undefined) {
+      [step.pending] = waiting as [Step];
+      // Without thrid there is one reply to each request, in their order.
+      if (!step.pending.message.attributes.has('thrid')) waiting.shift();
+    }
     return step;
+  }
+
+  #followEvent({ record: { event, group, rank, conn }, source }: EventStep, connection: string): void {
+    if (event === 'closed') this.#waiting.delete(connection);
+    if (event === 'dropped') {
+      for (const name of this.#waiting.keys()) if (name.startsWith(`${source}/`)) this.#waiting.delete(name);
+    }
+    if (event !== 'connected' || rank === undefined || conn === undefined) return;
+    const before = `${source}/${labelOf({ group, conn })}`;
+    const waiting = this.#waiting.get(before);
+    this.#waiting.delete(before);
+    if (waiting !== undefined) this.#waiting.set(connection, waiting);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Lines for people of a recording. */
 import { printable } from '../printable';
 import { contentOf, isMessage, type EventRecord, type MessageRecord, type TraceRecord } from './format';
-import { labelOf, type Step } from './messages';
+import { labelOf } from './messages';
 import type { Mark } from './judge';
 
 /** Microseconds as seconds: `0.001234`. */
@@ -45,7 +45,13 @@ export function showRecord(record: TraceRecord, at: number): string {
 }
 
 /** A line below the message that it is about. */
-export function showMark({ at, record }: Step, { side, document, text }: Mark): string {
+export function showMark(mark: Mark): string {
+  return `      ${describeMark(mark)}`;
+}
+
+/** `rule P1-GET-1 (RFC 13, "Key Value Store"): the server: the reply to get has no value`. */
+export function describeMark({ rule, level, side, document, paragraph, text }: Mark): string {
+  const weak = level === 'MUST' ? '' : `, a ${level}`;
   const who = side === 'C' ? 'the client' : 'the server';
-  return `${secondsOf(at)} ${labelOf(record)}: ^ ${who} is wrong: ${printable(text)} (${document})`;
+  return `rule ${rule}${weak} (${document}, "${paragraph}"), broken by ${who}: ${printable(text)}`;
 }

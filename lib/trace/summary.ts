@@ -1,9 +1,9 @@
 /** The summary of recordings: commands, barriers, missing keys, bytes and events. */
 import { isMessage } from './format';
 import { Durations } from './histogram';
-import { judge, type Mark } from './judge';
+import type { Mark } from './judge';
 import { isError, labelOf, type EventStep, type Step } from './messages';
-import { durationOf } from './show';
+import { describeMark, durationOf } from './show';
 import { bytesOf } from './format';
 import { printable } from '../printable';
 
@@ -44,7 +44,7 @@ export interface Summary {
   barrierTime: { count: number; median: number; longest: number; longestRank: string };
   missingKeys: { key: string; count: number; firstRank: string }[];
   events: Record<string, number>;
-  /** Broken rules, with how often each was broken. */
+  /** Broken rules, with how often each was broken, and the first text. */
   marks: (Mark & { count: number })[];
   /** Records that are missing in the recordings. */
   dropped: number;
@@ -85,7 +85,7 @@ export class Summarizer {
   readonly #events = new Map<string, number>();
   readonly #marks = new Map<string, Mark & { count: number }>();
 
-  add(step: Step | EventStep): void {
+  add(step: Step | EventStep, marks: readonly Mark[]): void {
     this.#end = Math.max(this.#end, step.at);
     const { record } = step;
     if (record.rank !== undefined && this.#ranks.size < 1 << 20) this.#ranks.add(labelOf(record));
@@ -94,17 +94,14 @@ export class Summarizer {
       if (record.event === 'dropped') this.#dropped += record.count ?? 0;
       return;
     }
-    this.#addMessage(step as Step);
+    this.#addMessage(step as Step, marks);
   }
 
-  #addMessage(step: Step): void {
+  #addMessage(step: Step, marks: readonly Mark[]): void {
     const { record, message, request, at } = step;
     this.#messages++;
     this.#bytes[record.dir === 'C' ? 'toServer' : 'toClients'] += bytesOf(record).length;
-    for (const mark of judge(step)) {
-      const entry = entryOf(this.#marks, `${mark.side}${mark.text}`, () => ({ ...mark, count: 0 }));
-      if (entry !== undefined) entry.count++;
-    }
+    for (const mark of marks) entryOf(this.#marks, mark.rule, () => ({ ...mark, count: 0 }))!.count++;
     const rank = labelOf(record);
     if (record.dir === 'C') {
       if (message.command === undefined) return;
@@ -271,8 +268,7 @@ export function describeSummary(summary: Summary): string[] {
       'broken rules:',
       shown(
         summary.marks,
-        ({ side, document, text, count }) =>
-          `${side === 'C' ? 'client' : 'server'}: ${printable(text)} (${document}), ${count} ${count === 1 ? 'time' : 'times'}`,
+        (mark) => `${describeMark(mark)}; ${mark.count} ${mark.count === 1 ? 'time' : 'times'}`,
       ),
     ),
   ];

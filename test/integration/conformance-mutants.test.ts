@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 
 import { checkClient } from '../../lib/conformance/client/check-client';
-import type { Manner, Reply, Request } from '../../lib/conformance/client/model';
+import type { Manner, Reply } from '../../lib/conformance/client/model';
 import { runProgram, type ClientTransport } from '../../lib/conformance/client/run-program';
 import type { Finding } from '../../lib/conformance/finding';
 import { readJournals } from '../../lib/conformance/server/journal';
 import { ruleOf } from '../../lib/conformance/rules';
+import type { Request } from '../../lib/conformance/wire';
 import { frameOf } from '../../lib/conformance/wire';
 import { wireup } from '../support/run';
 

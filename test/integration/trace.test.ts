@@ -1,5 +1,5 @@
 /** Recordings of PMI messages: that they are whole, mask secrets, and hold up no rank; and `wireup trace`, which reads them. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { Writable } from 'node:stream';
 import { tmpdir } from 'node:os';
@@ -313,13 +313,11 @@ describe('wireup trace', () => {
       message(4, 0, 'C', `cmd=get kvsname=kvs key=${'k'.repeat(64)}`),
       { ...message(5, 0, 'S', 'abc'), wire: 'raw' },
     );
-    expect(lines(await trace(file, '--errors')).filter((line) => line.includes('^'))).toEqual([
-      "0.000001 0: ^ the client is wrong: 'put' has no key (RFC 13)",
-      "0.000002 0: ^ the server is wrong: 'get_result' is a reply, but no request waits for it (RFC 13)",
-      "0.000003 0: ^ the client is wrong: 'do_nothing' is not a command of PMI (RFC 13)",
-      "0.000004 0: ^ the client is wrong: key of 'get' has 64 bytes, the limit is 63 (RFC 13)",
-      '0.000005 0: ^ the server is wrong: these bytes are neither a line nor a frame of PMI (RFC 13)',
-    ]);
+    const found = lines(await trace(file, '--errors')).flatMap(
+      (line) => /^ {6}rule (\S+)/.exec(line)?.[1] ?? [],
+    );
+    // The reply to a request that breaks a rule may be anything.
+    expect(found).toEqual(['C1-MESSAGE-3', 'C1-PUT-1', 'C1-MESSAGE-3', 'C1-MESSAGE-2', 'P1-MESSAGE-1']);
   });
 
   test('--summary names the rank that came last to a barrier, and the keys that were missing', async () => {
@@ -395,18 +393,27 @@ describe('wireup trace', () => {
     expect(result.stderr).toMatch(/^wireup: ENOENT: .*'\/nonexistent'\n$/);
   });
 
-  test('a long recording takes bounded memory', async () => {
+  const raw = JSON.stringify({ ...message(1, 0, 'C', 'x'.repeat(100_000)), wire: 'raw' });
+  test.each([
+    ['raw bytes', 2000, (): string => raw],
+    [
+      'many keys',
+      200_000,
+      (i: number): string => JSON.stringify(message(1, 0, 'C', `cmd=put key=${i}-${'k'.repeat(700)} value=`)),
+    ],
+  ])('a recording that is hostile by its size (%s) takes bounded memory', async (_, count, line) => {
     const file = newFile();
-    const text = 'x'.repeat(100_000);
-    const record = `${JSON.stringify({ ...message(1, 0, 'C', text), wire: 'raw' })}\n`;
-    writeFileSync(file, `${header}\n${record.repeat(2000)}`);
+    const descriptor = openSync(file, 'w');
+    writeSync(descriptor, `${header}\n`);
+    for (let i = 0; i < count; ++i) writeSync(descriptor, `${line(i)}\n`);
+    closeSync(descriptor);
     const command = wireup('trace', file, '--summary', '--json');
     const result = await run(command, {
       environment: { NODE_OPTIONS: '--max-old-space-size=96' },
       deadline: 60_000,
     });
     expect(result).toMatchObject({ code: 0, stderr: '' });
-    expect(JSON.parse(result.stdout)).toMatchObject({ messages: 2000 });
+    expect(JSON.parse(result.stdout)).toMatchObject({ messages: count });
     rmSync(file);
   });
 

@@ -20,6 +20,8 @@ export interface Transcript {
   offer: boolean;
   lockstep: boolean;
   transport: 'fd' | 'port';
+  /** The rules of the level MUST that it breaks. */
+  breaks: string[];
   lines: Line[];
 }
 
@@ -56,11 +58,14 @@ export function parseTranscripts(file: string, page: string): Transcript[] {
         offer: option('offer') === '1.2',
         lockstep: /\blockstep\b/.test(line),
         transport: option('transport') === 'port' ? 'port' : 'fd',
+        breaks: [],
         lines: [],
       };
     } else if (line === '```') {
       transcripts.push(current);
       current = undefined;
+    } else if (line.startsWith('# breaks: ')) {
+      current.breaks.push(...line.slice('# breaks: '.length).split(' '));
     } else if (line !== '' && !line.startsWith('#')) {
       current.lines.push(parseLine(line));
     }
@@ -75,18 +80,28 @@ export function readTranscripts(): Transcript[] {
     .flatMap((file) => parseTranscripts(file, readFileSync(join(folder, file), 'utf8')));
 }
 
-/** The bytes that a text stands for, including its newline or the length of its frame. */
-function toBytes({ text, framed }: { text: string; framed: boolean }, server: PmiServer): string {
+/** What a text stands for, and whether a newline or the length of a frame belongs to it. */
+export function expand(
+  text: string,
+  kvsname: string,
+  pmiId: (rank: number) => string,
+): { content: string; unfinished: boolean } {
   const expanded = text
-    .replaceAll('{kvsname}', server.kvsname)
-    .replace(/\{pmi_id:(\d+)\}/g, (_, rank: string) => server.env(Number(rank)).PMI_ID!)
+    .replaceAll('{kvsname}', kvsname)
+    .replace(/\{pmi_id:(\d+)\}/g, (_, rank: string) => pmiId(Number(rank)))
     .replace(/\{repeat:(\d+):(.)\}/g, (_, count: string, byte: string) => byte.repeat(Number(count)));
   const unfinished = expanded.endsWith('\\c');
   const escapes: Record<string, string> = { '0': '\0', n: '\n', t: '\t', '\\': '\\' };
-  const bytes = (unfinished ? expanded.slice(0, -2) : expanded).replace(
+  const content = (unfinished ? expanded.slice(0, -2) : expanded).replace(
     /\\(.)/g,
     (_, letter: string) => escapes[letter]!,
   );
+  return { content, unfinished };
+}
+
+/** The bytes that a text stands for, including its newline or the length of its frame. */
+function toBytes({ text, framed }: { text: string; framed: boolean }, server: PmiServer): string {
+  const { content: bytes, unfinished } = expand(text, server.kvsname, (rank) => server.env(rank).PMI_ID!);
   if (framed) return `${String(bytes.length).padStart(6)}${bytes}`;
   return unfinished ? bytes : `${bytes}\n`;
 }

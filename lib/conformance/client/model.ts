@@ -3,19 +3,21 @@
  * passes every request to a judge. It is no model of speed.
  */
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
-import { FRAME_LENGTH, Malformed, parseFrame, parseLine, readFrameLength, type Message } from '../wire';
+import {
+  FRAME_LENGTH,
+  Malformed,
+  parseFrame,
+  parseLine,
+  readFrameLength,
+  type Message,
+  type Request,
+} from '../wire';
 import { Transcript } from '../finding';
+import { ClientState, type Limits } from '../judge-requests';
 
 export interface Reply {
   readonly command: string;
   readonly attributes: readonly (readonly [name: string, value: string])[];
-}
-
-/** A request of a client. */
-export interface Request extends Message {
-  readonly version: 1 | 2;
-  /** The lines of an mcmd block, in their order. */
-  readonly block?: readonly string[];
 }
 
 /** How a server may behave. Everything that is absent is as in the documents' examples. */
@@ -38,12 +40,6 @@ export interface Manner {
   barrierOf?(size: number): number;
   /** Whether a get sees the key. */
   sees?(rank: number, key: string, putBy: number): boolean;
-}
-
-export interface Limits {
-  readonly kvsname: number;
-  readonly key: number;
-  readonly value: number;
 }
 
 /** Learns of everything that clients send. */
@@ -112,6 +108,8 @@ export class ModelClient {
   version: 1 | 2 = 1;
   /** The names of the requests, in their order. */
   readonly commands: string[] = [];
+  /** What the judge knows of the requests before. */
+  readonly state = new ClientState();
   readonly #job: ModelJob;
   readonly #write: (bytes: string) => void;
   readonly #pmiIds: readonly string[] | undefined;
