@@ -20,11 +20,11 @@ export interface Request extends Message {
 /** A message that is not of the form that all messages have. */
 export class Malformed extends Error {}
 
-/** Attributes whose value may have blanks: in a reply the words without `=` that follow belong to it. */
-const texts = ['msg', 'info'];
+/** Attributes whose value may have blanks: the words without `=` that follow belong to it. Hydra has others after a port. */
+const texts = ['msg', 'info', 'port'];
 
-/** Attributes that take the rest of the line: of put and get, of names, and of abort. */
-const rests = ['value', 'port', 'message', 'error_msg'];
+/** Attributes that take the rest of the line: of put and get, and of abort. */
+const rests = ['value', 'message', 'error_msg'];
 
 /** Reads a line of PMI-1. @throws {@link Malformed} */
 export function parseLine(text: string): Message {
