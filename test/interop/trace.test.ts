@@ -47,7 +47,7 @@ async function trace(...args: string[]): Promise<string> {
 
 /** Neither side has broken a rule. */
 async function expectLawful(file: string): Promise<void> {
-  expect(lines(await trace(file)).filter((line) => line.includes(': ^ '))).toEqual([]);
+  expect(lines(await trace(file)).filter((line) => / {6}rule /.test(line))).toEqual([]);
 }
 
 /** The recording is a test that our server passes. */
@@ -107,11 +107,63 @@ describe.skipIf(slurm.missing)(`Slurm's PMI-2 client${slurm.note}`, () => {
   });
 });
 
+/** The place of the first record that matches, after another place. */
+function placeOf(records: TraceRecord[], what: object, after = -1): number {
+  const at = records.findIndex(
+    (record, index) =>
+      index > after && Object.entries(what).every(([name, value]) => Reflect.get(record, name) === value),
+  );
+  expect(at, JSON.stringify(what)).toBeGreaterThan(after);
+  return at;
+}
+
 const spawning = dynamicMpich();
 describe.skipIf(spawning.missing)(`MPI_Comm_spawn${spawning.note}`, () => {
-  it.each(transports)('of two children, --pmi %s', async (transport) => {
-    const { records } = await record(2, transport, compile('spawn', spawning.mpicc), 'one', '2');
-    expect(textsOf(records, 0, 0, 'C')).toContain('mcmd=spawn');
-    for (const rank of [0, 1]) expect(textsOf(records, 1, rank, 'C').at(-1)).toBe('cmd=finalize');
+  it.each(transports)('of two children, --pmi %s: the lines of both process groups', async (transport) => {
+    const { file, records } = await record(2, transport, compile('spawn', spawning.mpicc), 'one', '2');
+    // Rank 0 sends the whole block before the children are started, and gets its reply after it.
+    const block = placeOf(records, { group: 0, rank: 0, dir: 'C', text: 'mcmd=spawn' });
+    const sent = textsOf(records, 0, 0, 'C');
+    const from = sent.indexOf('mcmd=spawn');
+    expect(sent.slice(from, sent.indexOf('endcmd') + 1).map((text) => text.replace(/=.*/, ''))).toEqual([
+      ...['mcmd', 'nprocs', 'execname', 'totspawns', 'spawnssofar', 'arg1', 'arg2', 'argcnt'],
+      ...['preput_num', 'preput_key_0', 'preput_val_0', 'info_num', 'endcmd'],
+    ]);
+    const port = sent.find((text) => text.startsWith('preput_val_0='))!.slice('preput_val_0='.length);
+    expect(port).toMatch(/^tag#0\$/);
+    const end = placeOf(records, { group: 0, rank: 0, dir: 'C', text: 'endcmd' }, block);
+    placeOf(records, { group: 0, rank: 0, dir: 'S', text: 'cmd=spawn_result rc=0 errcodes=0,0' }, end);
+    expect(textsOf(records, 0, 1, 'C')).not.toContain('mcmd=spawn');
+
+    const kvsname = textsOf(records, 1, 0, 'S')
+      .find((text) => text.startsWith('cmd=my_kvsname '))!
+      .slice(23);
+    expect(textsOf(records, 0, 0, 'S')).not.toContain(`cmd=my_kvsname kvsname=${kvsname}`);
+    for (const rank of [0, 1]) {
+      let at = placeOf(records, { group: 1, rank, event: 'connected' }, end);
+      for (const [dir, text] of [
+        ['C', 'cmd=init pmi_version=1 pmi_subversion=1'],
+        ['S', 'cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0'],
+        ['C', 'cmd=get_my_kvsname'],
+        ['S', `cmd=my_kvsname kvsname=${kvsname}`],
+        ['C', 'cmd=barrier_in'],
+        ['S', 'cmd=barrier_out'],
+        ['C', `cmd=get kvsname=${kvsname} key=PARENT_ROOT_PORT_NAME`],
+        ['S', `cmd=get_result rc=0 msg=success value=${port}`],
+        ['C', 'cmd=finalize'],
+        ['S', 'cmd=finalize_ack'],
+      ])
+        at = placeOf(records, { group: 1, rank, dir, text }, at);
+      placeOf(records, { group: 1, rank, event: 'closed' }, at);
+      expect(textsOf(records, 0, rank, 'S').at(-1)).toBe('cmd=finalize_ack');
+    }
+    expect(records.every(({ group }) => group === 0 || group === 1)).toBe(true);
+
+    const shown = lines(await trace(file));
+    expect(shown.filter((line) => / 1\.[01]: /.test(line))).toHaveLength(
+      records.filter(({ group }) => group === 1).length,
+    );
+    expect(shown).toHaveLength(records.length);
+    await expectLawful(file);
   });
 });
