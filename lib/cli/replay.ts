@@ -7,26 +7,22 @@ import type { Command } from 'commander';
 import { readClientEnvironment } from '../env';
 import { execPath } from '../native';
 import { printable } from '../printable';
-import { readRecording, RecordingError, type TraceRecord } from '../trace/format';
+import { readRecording, RecordingError, type RecordBase, type TraceRecord } from '../trace/format';
+import { labelOf } from '../trace/messages';
 import { Replay, type Finding } from '../trace/replay';
 import { addOptions } from './commander-options';
 import { InvalidValue, wholeNumber, type OptionTable, type Values } from './option';
-import { print, report as reportLine, reportUsage } from './report';
+import { print, report as reportLine, reportUsage, USAGE } from './report';
 import type { Start } from './start';
 
-/** Exit codes, as in the help. */
-const DIFFERS = 1;
-const USAGE = 2;
-const NO_SERVER = 3;
+/** Exit codes beside USAGE, as in the help. */
+const [DIFFERS, NO_SERVER] = [1, 3];
 
 /** How many ranks of the recording a message lists. */
 const MAX_LISTED = 16;
 
 /** A rank of a process group. */
-interface Place {
-  group: number;
-  rank: number;
-}
+type Place = Required<Pick<RecordBase, 'group' | 'rank'>>;
 
 function readPlace(text: string): Place {
   const match = /^(?:(\d{1,9})\.)?(\d{1,9})$/.exec(text);
@@ -177,11 +173,6 @@ async function* recordsOf(files: readonly string[], place: Place, rank: number):
     1,
     `no messages of rank ${labelOf(place)}${listed === '' ? '' : `; there are those of ${listed} (--rank)`}`,
   );
-}
-
-/** As in a trace: `3`, or `1.3` for a spawned process group. */
-function labelOf({ group, rank }: Place): string {
-  return group === 0 ? `${rank}` : `${group}.${rank}`;
 }
 
 /** Prints the findings, and returns the exit code. */

@@ -10,7 +10,7 @@ import { UsageError } from './option';
 export const NO_READER = 128 + constants.signals.SIGPIPE;
 
 /** The exit code for wrong use, which shells use for their own commands. */
-const USAGE = 2;
+export const USAGE = 2;
 
 /** Removes an unfinished line from a terminal (ECMA-48: EL). */
 const ERASE_LINE = '\r\u001b[K';
