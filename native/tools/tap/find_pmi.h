@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "os/fd.h"
+#include "tools/exec/handshake.h"
 #include "wire/message_splitter.h"
 
 namespace wireup::tap {
@@ -18,7 +19,11 @@ struct Variable {
 };
 
 struct PmiConnection {
+  // Empty: connect() opens it when the program sends its first bytes.
   os::UniqueFd server;
+  // PMI_PORT and PMI_ID. Empty: the connection is inherited.
+  std::string port = {};
+  std::string id = {};
   // The number that the program knows its connection by. For PMI_FD it is that of `server`.
   int program_fd = -1;
   std::string_view transport;      // fd, tcp or unix
@@ -44,7 +49,12 @@ struct Found {
   bool is_fault = false;
 };
 
-// Connects and identifies itself if the environment has PMI_PORT. Throws os::OsError if descriptors run out.
+// If the environment has PMI_PORT without PMI_RANK and PMI_SIZE of the same launcher, this connects, because
+// the program needs them beside PMI_FD. Throws os::OsError if descriptors run out.
 Found find_pmi();
+
+// Connects to `port` and identifies itself. Sets `server`, and `handshake` also if it fails. Throws
+// client::Failure, also if the server has another rank or size for this PMI_ID than the program has.
+exec::Identity connect(PmiConnection& connection);
 
 }  // namespace wireup::tap

@@ -10,11 +10,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -33,7 +31,7 @@
 #include "os/start_process.h"
 #include "tools/tap/find_pmi.h"
 #include "tools/tap/options.h"
-#include "tools/tap/proxy.h"
+#include "tools/tap/proxy_process.h"
 #include "tools/tap/recorder.h"
 #include "wire/printable.h"
 
@@ -109,47 +107,6 @@ os::UniqueFd open_recording(const std::string& file) {
   os::UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666));
   if (!fd) throw os::OsError::last("open", file);
   return fd;
-}
-
-// Takes the descriptor out of the range of stdin, stdout and stderr.
-void move_up(os::UniqueFd& fd) {
-  const int moved = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-  if (moved < 0) throw os::OsError::last("fcntl", "F_DUPFD_CLOEXEC");
-  fd.reset(moved);
-}
-
-// Closes all descriptors but those three.
-void close_others(std::array<int, 3> kept) {
-  std::ranges::sort(kept);
-  unsigned int first = 0;
-  for (const int fd : kept) {
-    const auto number = static_cast<unsigned int>(fd);
-    if (number > first) ::syscall(SYS_close_range, first, number - 1, 0);
-    first = number + 1;
-  }
-  ::syscall(SYS_close_range, first, UINT_MAX, 0);
-}
-
-// The process of the proxy. `program_pid` is the process that becomes the program.
-void run_proxy(PmiConnection found, os::UniqueFd program, os::UniqueFd file, const RecorderOptions& options,
-               pid_t program_pid) {
-  ::setsid();
-  sigset_t all;
-  ::sigfillset(&all);
-  ::sigprocmask(SIG_SETMASK, &all, nullptr);
-  move_up(program);
-  move_up(file);
-  move_up(found.server);
-  close_others({program.get(), found.server.get(), file.get()});
-  // A file that is opened later must not become stderr. The folder of the program must not stay in use.
-  if (::open("/dev/null", O_RDWR) == 0 && ::dup(0) >= 0) static_cast<void>(::dup(0));
-  static_cast<void>(::chdir("/"));
-
-  Recorder recorder(std::move(file), options);
-  recorder.connected(found.transport, program_pid, ::getuid());
-  for (const auto& [side, bytes] : found.handshake) recorder.handshake(side, bytes);
-  Proxy(std::move(program), std::move(found.server), recorder).run();
-  recorder.closed();
 }
 
 // Starts the proxy, and gives this process its connection in place of the server's.

@@ -69,6 +69,10 @@ void Recorder::connected(std::string_view transport, std::int32_t pid, std::uint
   record({.event = "connected", .peer = transport, .uid = uid, .pid = pid});
 }
 
+void Recorder::refused(std::string_view transport, std::string_view reason) {
+  record({.event = "refused", .reason = reason, .peer = transport});
+}
+
 void Recorder::ended(wire::Side side) {
   if (const auto rest = splitter_.rest(side)) record(side, *rest, false);
   if (!first_end_) first_end_ = side;

@@ -54,6 +54,8 @@ class Recorder final : public ProxyObserver {
 
   // The connection is there. `pid` and `uid` are those of the program.
   void connected(std::string_view transport, std::int32_t pid, std::uint32_t uid);
+  // There is no connection.
+  void refused(std::string_view transport, std::string_view reason);
   // Bytes that contain the rank's PMI_ID.
   void handshake(wire::Side side, std::string_view bytes) { split(side, bytes, true); }
   void received(wire::Side side, std::string_view bytes) override { split(side, bytes, false); }

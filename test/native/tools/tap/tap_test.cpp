@@ -4,8 +4,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,26 +40,80 @@ struct Rank {
   }
 };
 
-Rank start(std::vector<std::string> args, const std::string& size = "1") {
-  int ends[2];
-  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+// `channel`: what the rank inherits as kFd, if anything.
+Rank start(std::vector<std::string> args, std::vector<std::string> environment, const os::UniqueFd& channel) {
   Rank rank;
-  rank.server.reset(ends[0]);
-  const os::UniqueFd channel(ends[1]);
   os::FdPair out = os::make_pipe();
   os::FdPair err = os::make_pipe();
   os::ProcessSpec spec;
   spec.path = WIREUP_TAP;
   spec.args = std::move(args);
   spec.args.insert(spec.args.begin(), "wireup-tap");
-  spec.environment = {"PATH=/usr/bin:/bin", "PMI_FD=7", "PMI_RANK=0", "PMI_SIZE=" + size};
+  spec.environment = std::move(environment);
+  spec.environment.push_back("PATH=/usr/bin:/bin");
   const os::UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  spec.fds = {{null.get(), 0}, {out.second.get(), 1}, {err.second.get(), 2}, {channel.get(), kFd}};
+  spec.fds = {{null.get(), 0}, {out.second.get(), 1}, {err.second.get(), 2}};
+  if (channel) spec.fds.push_back({channel.get(), kFd});
   sigemptyset(&spec.ignored_signals);
   rank.process = os::start_process(spec);
   rank.out = std::move(out.first);
   rank.err = std::move(err.first);
   return rank;
+}
+
+Rank start(std::vector<std::string> args, const std::string& size = "1") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  os::UniqueFd server(ends[0]);
+  const os::UniqueFd channel(ends[1]);
+  Rank rank = start(std::move(args), {"PMI_FD=7", "PMI_RANK=0", "PMI_SIZE=" + size}, channel);
+  rank.server = std::move(server);
+  return rank;
+}
+
+// A server that ranks reach by PMI_PORT. Its address is of the abstract namespace.
+class Port {
+ public:
+  Port() : socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    // The kernel chooses the name.
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    REQUIRE(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address.sun_family) == 0);
+    socklen_t size = sizeof address;
+    REQUIRE(::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    const std::size_t length = size - offsetof(sockaddr_un, sun_path) - 1;
+    name = "unix://@" + std::string(address.sun_path + 1, length);
+    REQUIRE(::listen(socket_.get(), 1) == 0);
+  }
+
+  bool has_client(int timeout_ms = kTimeoutMs) const { return wait_readable(socket_.get(), timeout_ms); }
+
+  os::UniqueFd accept() const {
+    REQUIRE(has_client());
+    return os::UniqueFd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+
+  // A rank whose launcher sets PMI_PORT and PMI_ID, and also `more`.
+  Rank start_rank(std::vector<std::string> args, std::vector<std::string> more,
+                  const std::string& id = "1804289383") const {
+    more.push_back("PMI_PORT=" + name);
+    more.push_back("PMI_ID=" + id);
+    return start(std::move(args), std::move(more), {});
+  }
+
+  void close() { socket_.reset(); }
+
+  std::string name;
+
+ private:
+  os::UniqueFd socket_;
+};
+
+// The lines of a recording on stderr, without times.
+std::string without_times(const std::string& text) {
+  std::string result;
+  for (const std::string& line : lines_of(text)) result += line.substr(line.find(' ') + 1) + "\n";
+  return result;
 }
 
 std::vector<std::string> shell(const std::string& script) {
@@ -159,6 +216,94 @@ TEST_CASE("a program without PMI, and one whose PMI_FD is not open, run as they 
   CHECK(failure_of("PMI_FD=x", "--trace-secrets") ==
         "wireup tap: PMI_FD is \"x\", which is no descriptor" + runs + "fd=x\n");
   CHECK(failure_of("PMI_PORT=unix:///no/such/socket", "-v").starts_with("wireup tap: PMI_PORT is set, but"));
+}
+
+constexpr char kInitack[] = "cmd=initack rc=0\ncmd=set size=4\ncmd=set rank=2\ncmd=set debug=0\n";
+// sh may not accept a descriptor of two digits.
+constexpr char kAsk[] = "echo cmd=init >&$PMI_FD; read answer <&$PMI_FD; echo $answer $PMI_RANK/$PMI_SIZE";
+
+TEST_CASE("the server behind PMI_PORT sees a connection when the program sends, not before") {
+  const Port port;
+  const Rank rank = port.start_rank({"bash", "-c", std::string("echo runs; kill -STOP $$;") + kAsk},
+                                    {"PMI_RANK=2", "PMI_SIZE=4"});
+  CHECK(read_line(rank.out.get()) == "runs");
+  CHECK(!port.has_client(0));
+  // The shell has stopped, or stops and is continued at once.
+  REQUIRE(eventually([&] {
+    ::kill(rank.process.pid, SIGCONT);
+    return port.has_client(0);
+  }));
+  const os::UniqueFd server = port.accept();
+  CHECK(read_line(server.get()) == "cmd=initack pmiid=1804289383");
+  write_all(server.get(), kInitack);
+  CHECK(read_line(server.get()) == "cmd=init");
+  write_all(server.get(), "hello\n");
+  CHECK(read_line(rank.out.get()) == "hello 2/4");
+  CHECK(rank.wait() == 0);
+  const std::string recording = without_times(read_all(rank.err.get()));
+  CHECK(recording.starts_with("2: connected unix"));
+  CHECK(recording.find("2: C: cmd=initack pmiid=***\n2: S: cmd=initack rc=0\n") != std::string::npos);
+  CHECK(recording.find("2: C: cmd=init\n2: S: hello\n2: closed") != std::string::npos);
+}
+
+TEST_CASE("a program that sends nothing makes no connection to PMI_PORT") {
+  const Port port;
+  const Rank rank = port.start_rank({"sh", "-c", "exit 3"}, {"PMI_RANK=2", "PMI_SIZE=4"});
+  CHECK(rank.wait() == 3);
+  // The proxy holds stderr until it ends.
+  CHECK(read_all(rank.err.get()) == "");
+  CHECK(!port.has_client(0));
+}
+
+TEST_CASE("without PMI_RANK and PMI_SIZE of its launcher, the program waits for the server") {
+  // Hydra's PMI_IDs are ranks. The rank and the size may be those of a launcher around it.
+  const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
+      {"1804289383", {}}, {"1804289383", {"PMI_RANK=4", "PMI_SIZE=4"}}, {"2", {"PMI_RANK=0", "PMI_SIZE=1"}}};
+  for (const auto& [id, variables] : cases) {
+    const Port port;
+    const Rank rank = port.start_rank({"bash", "-c", kAsk}, variables, id);
+    const os::UniqueFd server = port.accept();
+    CHECK(read_line(server.get()) == "cmd=initack pmiid=" + id);
+    write_all(server.get(), kInitack);
+    CHECK(read_line(server.get()) == "cmd=init");
+    write_all(server.get(), "hello\n");
+    CHECK(read_line(rank.out.get()) == "hello 2/4");
+    CHECK(rank.wait() == 0);
+  }
+}
+
+TEST_CASE("a server that cannot be reached any more: the program finds the end, the recording why") {
+  Port port;
+  const std::string name = port.name;
+  port.close();
+  const Rank rank =
+      port.start_rank({"bash", "-c", std::string(kAsk) + "; exit 4"}, {"PMI_RANK=2", "PMI_SIZE=4"});
+  CHECK(rank.wait() == 4);
+  CHECK(read_all(rank.out.get()) == "2/4\n");
+  const std::string recording = without_times(read_all(rank.err.get()));
+  CHECK(recording.starts_with("2: refused unix"));
+  CHECK(recording.find("cannot connect to the PMI server at " + name) != std::string::npos);
+  CHECK(recording.ends_with("2: C: cmd=init\n"));
+}
+
+TEST_CASE("a server that refuses PMI_ID, or knows it as another rank: the program finds the end") {
+  for (const std::string reply :
+       {"", "cmd=initack rc=0\ncmd=set size=4\ncmd=set rank=1\ncmd=set debug=0\n"}) {
+    const Port port;
+    const Rank rank = port.start_rank({"bash", "-c", kAsk}, {"PMI_RANK=2", "PMI_SIZE=4"});
+    {
+      const os::UniqueFd server = port.accept();
+      CHECK(read_line(server.get()) == "cmd=initack pmiid=1804289383");
+      write_all(server.get(), reply);
+      if (!reply.empty()) CHECK(read_all(server.get()) == "");
+    }
+    CHECK(read_all(rank.out.get()) == "2/4\n");
+    const std::string recording = without_times(read_all(rank.err.get()));
+    CHECK(recording.starts_with("2: C: cmd=initack pmiid=***\n"));
+    CHECK(recording.find(reply.empty()
+                             ? "refused us"
+                             : "this is rank 1 of 4, but the program has PMI_RANK=2") != std::string::npos);
+  }
 }
 
 TEST_CASE("wrong use, files that cannot be written, and programs that cannot run are reported") {
