@@ -4,13 +4,13 @@ import { HostListError, parseHostList, type ListedHost } from '../host-list';
 import { countSlots, placeOnHosts } from '../host-placement';
 import type { JobSettings, LaunchApp, Launcher } from '../index';
 import { launcherPrograms } from '../launchers';
+import { findAllocation, managerVariable, type Allocation } from './allocation';
 import { parseHostFile } from './host-file';
 import type { RunProgram } from './mpiexec-args';
 import { longName, readVariable, UsageError } from './option';
 import { placeByMap } from './placement';
 import { report } from './report';
-import { launcherExecVariable, launcherVariable, type JobValues } from './run-options';
-import { isAllocated, slurmAllocation } from './slurm-allocation';
+import { launcherExecVariable, launcherVariable, managerCommands, type JobValues } from './run-options';
 
 /** Hydra's name for this host, in place of a file. */
 const USE_LOCALHOST = 'HYDRA_USE_LOCALHOST';
@@ -47,15 +47,15 @@ function hostsOfFile(option: string, file: string, readText: ReadText): ListedHo
 }
 
 /** @throws {@link UsageError} */
-function launcherOf(options: JobValues): Launcher {
-  const kind =
-    options.launcher ?? readVariable(launcherVariable) ?? (isAllocated(process.env) ? 'slurm' : 'ssh');
+function launcherOf(options: JobValues, allocation: Allocation | undefined): Launcher {
+  const kind = options.launcher ?? readVariable(launcherVariable) ?? allocation?.launcher ?? 'ssh';
   if (kind === 'fork') return kind;
   const words = options.launcherExec ?? readVariable(launcherExecVariable);
   if (kind === 'exec') {
     if (words === undefined) throw new UsageError('--launcher exec needs --launcher-exec');
     return { exec: words };
   }
+  if (kind === 'lsf' || kind === 'sge') return { exec: words ?? managerCommands[kind] };
   const extra = (process.env.HYDRA_LAUNCHER_EXTRA_ARGS ?? '').split(/\s+/).filter((word) => word !== '');
   const all = [...(words ?? launcherPrograms[kind]), ...extra];
   return kind === 'ssh' ? { ssh: all } : { slurm: all };
@@ -71,16 +71,9 @@ function withoutUsers(hosts: readonly ListedHost[], launcher: Launcher): readonl
   });
 }
 
-/** The hosts that HYDRA_HOST_FILE or the allocation of Slurm names. */
-function hostsByDefault(readText: ReadText): readonly ListedHost[] {
-  const file = process.env.HYDRA_HOST_FILE;
-  if (file) return hostsOfFile('HYDRA_HOST_FILE', file, readText);
-  return slurmAllocation(process.env) ?? [];
-}
-
 /**
- * Finds the hosts by the options, else by HYDRA_HOST_FILE, else by the allocation of Slurm. Options that place ranks otherwise,
- * and the launcher fork, exclude the last two. If there are no hosts, no variable about launchers is read.
+ * Finds the hosts by the options, else by HYDRA_HOST_FILE, else by the allocation of a resource manager. Options that place
+ * ranks otherwise, and the launcher fork, exclude the last two. If there are no hosts, no variable about launchers is read.
  *
  * @throws {@link UsageError}
  */
@@ -90,11 +83,16 @@ export function findHosts(options: JobValues, programs: readonly RunProgram[], r
   const first = lists[0];
   if (first !== undefined && options.hostfile !== undefined)
     throw new UsageError('--hosts and --hostfile: expected one of them');
+  const allocation = findAllocation(options.rmk ?? readVariable(managerVariable), {
+    environment: process.env,
+    readText,
+  });
   const shared = (): readonly ListedHost[] => {
     if (options.hostfile !== undefined) return hostsOfFile('--hostfile', options.hostfile, readText);
-    const isPlaced = options.map !== undefined || options.nodePerRank;
-    const hasDefault = Boolean(process.env.HYDRA_HOST_FILE) || isAllocated(process.env);
-    return hasDefault && !isPlaced && launcherOf(options) !== 'fork' ? hostsByDefault(readText) : [];
+    if (options.map !== undefined || options.nodePerRank) return [];
+    const file = process.env.HYDRA_HOST_FILE;
+    if ((!file && allocation === undefined) || launcherOf(options, allocation) === 'fork') return [];
+    return file ? hostsOfFile('HYDRA_HOST_FILE', file, readText) : allocation!.hosts();
   };
   const others = lists.includes(undefined) && first === undefined ? shared() : [];
   const readList = (list: string): ListedHost[] => namingHosts('--hosts', () => parseHostList(list), list);
@@ -102,7 +100,7 @@ export function findHosts(options: JobValues, programs: readonly RunProgram[], r
     own === undefined && first === undefined ? others : readList(own ?? first!),
   );
   if (found.every(({ length }) => length === 0)) return { ofPrograms: found, launcher: undefined };
-  const launcher = launcherOf(options);
+  const launcher = launcherOf(options, allocation);
   return { ofPrograms: found.map((hosts) => withoutUsers(hosts, launcher)), launcher };
 }
 

@@ -3,7 +3,6 @@ export const unsupported: Readonly<Record<string, string>> = {
   arch: 'name the hosts with --hosts',
   'map-by': 'use --map to place ranks on pretended nodes, and --bind-to to bind them to CPUs',
   membind: 'the kernel places memory where it is first used; bind the ranks with --bind-to',
-  rmk: 'wireup uses the hosts of a Slurm allocation by itself; name other hosts with --hosts',
   iface:
     'PMI uses no network interface, and MPI chooses its own (for MPICH: MPIR_CVAR_CH3_NETWORK_IFACE, UCX_NET_DEVICES)',
   'disable-auto-cleanup': 'use --on-failure wait',

@@ -25,6 +25,7 @@ import { isWellFormed } from '../options';
 import { softCount } from '../soft';
 import { transportNames, transports } from '../transports';
 import { admissionOptions } from './admission';
+import { managerNames, managerVariable } from './allocation';
 import {
   idset,
   InvalidValue,
@@ -77,12 +78,22 @@ function stdinOf(text: string): 'all' | 'none' | number[] {
   return text === 'all' || text === 'none' ? text : idset(text);
 }
 
-function launcher(text: string): HostLauncher['kind'] {
+/** The commands of resource managers that start a program on a host, by their names in Hydra's -launcher. */
+export const managerCommands = { lsf: ['blaunch'], sge: ['qrsh', '-inherit'] } as const;
+
+type LauncherName = HostLauncher['kind'] | keyof typeof managerCommands;
+
+const launcherNames = [
+  ...launcherKinds,
+  ...(Object.keys(managerCommands) as (keyof typeof managerCommands)[]),
+];
+
+function launcher(text: string): LauncherName {
   if (text === 'local') return 'fork';
-  const kind = launcherKinds.find((known) => known === text);
+  const kind = launcherNames.find((known) => known === text);
   if (kind === undefined)
     throw new InvalidValue(
-      `expected ${listOf(launcherKinds)}; other commands that run a program on a host work as --launcher exec --launcher-exec '${text} ...'`,
+      `expected ${listOf(launcherNames)}; other commands that run a program on a host work as --launcher exec --launcher-exec '${text} ...'`,
     );
   return kind;
 }
@@ -92,7 +103,7 @@ export const launcherVariable = {
   names: ['HYDRA_LAUNCHER', 'HYDRA_BOOTSTRAP'],
   read: launcher,
   late: true,
-} as const satisfies OptionVariable<HostLauncher['kind']>;
+} as const satisfies OptionVariable<LauncherName>;
 
 /** Read only if other hosts are named. */
 export const launcherExecVariable = {
@@ -199,8 +210,16 @@ const jobOptions = {
     also: ['machinefile'],
     value: '<file>',
     bytes: true,
-    defaultText: 'HYDRA_HOST_FILE, else the Slurm allocation, else this host',
+    defaultText: 'HYDRA_HOST_FILE, else the allocation of a resource manager, else this host',
     help: 'a file of hosts, one name[:slots] [user=NAME] in each line',
+    group: place,
+  },
+  rmk: {
+    value: '<manager>',
+    choices: managerNames,
+    variable: managerVariable,
+    defaultText: 'the one whose variable is set',
+    help: 'the resource manager whose allocation names the hosts; user: none',
     group: place,
   },
   map: {
@@ -230,8 +249,8 @@ const jobOptions = {
     value: '<name>',
     read: launcher,
     variable: launcherVariable,
-    defaultText: 'slurm in a Slurm allocation, else ssh',
-    help: 'how other hosts are reached: by ssh, slurm (srun), exec (the command of --launcher-exec), or fork (pretended hosts)',
+    defaultText: "the resource manager's, else ssh",
+    help: 'how other hosts are reached: by ssh, slurm (srun), lsf (blaunch), sge (qrsh -inherit), exec (the command of --launcher-exec), or fork (pretended hosts)',
     group: place,
   },
   launcherExec: {

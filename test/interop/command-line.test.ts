@@ -236,12 +236,16 @@ const differ: CommandLine[] = [
   },
   {
     args: ['-launcher', 'rsh', '-n', '1', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /-launcher: expected ssh, slurm, fork or exec; other commands/ },
+    ours: {
+      code: 2,
+      stdout: [],
+      stderr: /-launcher: expected ssh, slurm, fork, exec, lsf or sge; other commands/,
+    },
     why: 'rsh works as --launcher exec --launcher-exec rsh',
   },
   {
-    args: ['-rmk', 'user', '-n', '1', 'echo', 'hi'],
-    ours: { code: 2, stdout: [], stderr: /not supported: wireup uses the hosts of a Slurm allocation/ },
+    args: ['-topolib', 'hwloc', '-n', '1', 'echo', 'hi'],
+    ours: { code: 2, stdout: [], stderr: /not supported: wireup reads the topology/ },
     why: 'wireup gives the reason why it does not support an option of Hydra',
   },
   {

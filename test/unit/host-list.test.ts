@@ -1,7 +1,6 @@
 /** Lists of hosts, files of hosts, and Slurm's allocations. */
 import { describe, expect, test } from 'vitest';
 import { parseHostFile } from '../../lib/cli/host-file';
-import { slurmAllocation } from '../../lib/cli/slurm-allocation';
 import { HostListError, parseHostList } from '../../lib/host-list';
 import { MAX_HOSTS } from '../../lib/limits';
 
@@ -108,34 +107,4 @@ describe('a file of hosts', () => {
     ['a slots=4', "f:1: 'slots=4' belongs to Open MPI; write a:4"],
     [`n[1-${MAX_HOSTS}]\na`, `f: expected at most ${MAX_HOSTS} hosts, got ${MAX_HOSTS + 1}`],
   ])('%s is refused', (text, message) => expect(() => parseHostFile('f', text)).toThrow(new Error(message)));
-});
-
-describe('a Slurm allocation', () => {
-  test.each([
-    ['n[1-3]', '1(x2),2', [1, 1, 2]],
-    ['n[1-3]', '16(x3)', [16, 16, 16]],
-    ['n1', '8', [8]],
-    // srun -N1 in an allocation of three hosts.
-    ['n[1-3]', '4', [4, 1, 1]],
-    ['n[1-2]', undefined, [1, 1]],
-  ])('%s with %s', (list, tasks, slots) => {
-    const hosts = slurmAllocation({ SLURM_JOB_NODELIST: list, SLURM_TASKS_PER_NODE: tasks });
-    expect(hosts).toEqual(slots.map((count, i) => ({ name: `n${i + 1}`, slots: count })));
-  });
-
-  test('there is none', () => {
-    expect(slurmAllocation({ SLURM_TASKS_PER_NODE: '1' })).toBeUndefined();
-    expect(slurmAllocation({ SLURM_JOB_NODELIST: '' })).toBeUndefined();
-  });
-
-  test.each([
-    ['n[1-', '1', 'SLURM_JOB_NODELIST=n[1-: expected a number at character 5'],
-    ['n1', '1(y2)', 'SLURM_TASKS_PER_NODE=1(y2): expected counts such as 4(x2),3'],
-    ['n1', '0', 'SLURM_TASKS_PER_NODE=0: expected counts such as 4(x2),3'],
-    ['n1', '1(x999999999)', 'SLURM_TASKS_PER_NODE=1(x999999999): expected counts such as 4(x2),3'],
-  ])('%s with %s is refused', (list, tasks, message) =>
-    expect(() => slurmAllocation({ SLURM_JOB_NODELIST: list, SLURM_TASKS_PER_NODE: tasks })).toThrow(
-      new Error(message),
-    ),
-  );
 });

@@ -11,7 +11,8 @@ import { agentPath } from '../../lib/native';
 import { describeFailure, type JobResult } from '../../lib/result';
 
 beforeEach(() => {
-  for (const name of Object.keys(process.env)) if (/^(SLURM|HYDRA)/.test(name)) vi.stubEnv(name, undefined);
+  for (const name of Object.keys(process.env))
+    if (/^(SLURM|HYDRA|PBS|LSB|PE_HOST|FLUX)/.test(name)) vi.stubEnv(name, undefined);
 });
 afterEach(() => vi.unstubAllEnvs());
 
@@ -295,13 +296,13 @@ describe('wireup run', () => {
     vi.stubEnv('HYDRA_LAUNCHER_EXEC', '/opt/ssh');
     vi.stubEnv('HYDRA_LAUNCHER_EXTRA_ARGS', '-p  2222');
     expect(place().launcher).toEqual({ ssh: ['/opt/ssh', '-p', '2222'] });
-    vi.stubEnv('HYDRA_LAUNCHER', 'lsf');
-    expect(() => place()).toThrow('HYDRA_LAUNCHER=lsf: expected ssh, slurm, fork or exec');
+    vi.stubEnv('HYDRA_LAUNCHER', 'll');
+    expect(() => place()).toThrow('HYDRA_LAUNCHER=ll: expected ssh, slurm, fork, exec, lsf or sge');
   });
 
   test.each([
     ['HYDRA_LAUNCHER', 'rsh', 'HYDRA_LAUNCHER=rsh: expected ssh'],
-    ['HYDRA_BOOTSTRAP', 'lsf', 'HYDRA_BOOTSTRAP=lsf: expected ssh'],
+    ['HYDRA_BOOTSTRAP', 'll', 'HYDRA_BOOTSTRAP=ll: expected ssh'],
     ['HYDRA_LAUNCHER', 'exec', '--launcher exec needs --launcher-exec'],
     ['HYDRA_LAUNCHER_EXEC', ' ', 'HYDRA_LAUNCHER_EXEC= : expected a command'],
   ])('%s=%s matters only if other hosts are named', (name, value, message) => {
@@ -325,6 +326,37 @@ describe('wireup run', () => {
     expect(place('-n', '1', '--map', 'block:1').ranks).toBe('node0');
     expect(place('-n', '1', '--launcher', 'fork').ranks).toBe('');
     expect(() => place('-n', '1')).toThrow('SLURM_TASKS_PER_NODE=many: expected counts');
+  });
+
+  test('the allocations of other managers', () => {
+    vi.stubEnv('LSB_MCPU_HOSTS', 'a 2 b 1');
+    expect(place()).toEqual({ ranks: 'a a b', launcher: { exec: ['blaunch'] } });
+    expect(place('--launcher', 'ssh')).toEqual({ ranks: 'a a b', launcher: ssh });
+    expect(place('--launcher-exec', 'blaunch -no-shell').launcher).toEqual({
+      exec: ['blaunch', '-no-shell'],
+    });
+    expect(place('-rmk', 'user', '-n', '1')).toEqual({ ranks: '', launcher: undefined });
+    vi.stubEnv('PE_HOSTFILE', file('c 2 all.q@c UNDEFINED\n'));
+    expect(place('-rmk', 'sge')).toEqual({ ranks: 'c c', launcher: { exec: ['qrsh', '-inherit'] } });
+    expect(place('-rmk', 'sge', '-launcher', 'lsf').launcher).toEqual({ exec: ['blaunch'] });
+    vi.stubEnv('PBS_NODEFILE', file('d\nd\ne\n'));
+    expect(place('-rmk', 'pbs')).toEqual({ ranks: 'd d e', launcher: ssh });
+    expect(() => place('-rmk', 'slurm')).toThrow('--rmk slurm: expected the variable SLURM_JOB_NODELIST');
+    expect(() => place('-rmk', 'cobalt')).toThrow(
+      "-rmk: expected flux, slurm, pbs, lsf, sge or user, got 'cobalt'",
+    );
+  });
+
+  test('HYDRA_RMK does no harm outside of the jobs of its manager', () => {
+    for (const manager of ['slurm', 'cobalt', 'user']) {
+      vi.stubEnv('HYDRA_RMK', manager);
+      vi.stubEnv('PBS_NODEFILE', '/none');
+      expect(place('-n', '1')).toEqual({ ranks: '', launcher: undefined });
+    }
+    vi.stubEnv('HYDRA_RMK', 'pbs');
+    vi.stubEnv('PBS_NODEFILE', file('d\n'));
+    vi.stubEnv('SLURM_JOB_NODELIST', 'a');
+    expect(place()).toEqual({ ranks: 'd', launcher: ssh });
   });
 
   test('a Slurm allocation', () => {
