@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { addBench } from './bench';
 import { addCheck } from './check';
-import { addCompletion } from './completion';
+import { addCompletion } from './completion/command';
 import { addExchange } from './exchange';
 import { addLibpmiPath } from './libpmi-path';
 import { addNames } from './names';

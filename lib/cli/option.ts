@@ -24,7 +24,10 @@ export interface OptionRow {
   readonly short?: string;
   /** Its names in other mpiexecs. */
   readonly also?: readonly string[];
-  /** The name of its value in the help, such as `<N>`. An option without it is a flag: false, or true if it is given. */
+  /**
+   * The name of its value in the help, such as `<N>`. An option without it is a flag: false, or true if it is given. Shells
+   * complete `<file>`, `<path>`, `<folder>`, `<folders>`, `<command>`, `<host>` and `<hosts>` (completion/grammar.ts).
+   */
   readonly value?: string;
   /** The value if the option is given without one. A value must then be attached: `--trace=0-3`. */
   readonly optional?: string;
@@ -37,6 +40,8 @@ export interface OptionRow {
   readonly read?: (text: string, before?: never) => unknown;
   /** All values that it accepts. */
   readonly choices?: readonly string[];
+  /** The words among the values that it accepts, for the completion, if it also accepts others. */
+  readonly suggested?: readonly string[];
   readonly default?: string | number | readonly number[];
   /** The default in the help, if it is not the default's own text. */
   readonly defaultText?: string;

@@ -1,6 +1,6 @@
 /**
  * The options of `wireup run`. Each is declared here once. The parser (mpiexec-args.ts), the help (run-help.ts), the
- * completion (completion.ts), the table in docs/options.md and the call of launch() (run.ts) are made of this table.
+ * completion (completion/), the table in docs/options.md and the call of launch() (run.ts) are made of this table.
  *
  * To add an option, change at most these five files:
  *
@@ -176,7 +176,7 @@ const programOptions = {
   },
   hosts: {
     also: ['host', 'H', 'hostlist', 'machine', 'machines', 'machinelist'],
-    value: '<list>',
+    value: '<hosts>',
     defaultText: '--hostfile, else this host',
     help: 'the hosts, as name[:slots] with commas between them, such as n[1-4]:8',
   },
@@ -238,6 +238,7 @@ const jobOptions = {
     also: ['binding'],
     value: '<unit>',
     read: bindTo,
+    suggested: ['none', 'hwthread', 'core', 'socket'],
     default: 'none',
     help: 'bind each rank to CPUs: none, hwthread, core, socket, or user:CPU[+CPU...],...',
     group: place,
@@ -248,6 +249,7 @@ const jobOptions = {
     also: ['bootstrap'],
     value: '<name>',
     read: launcher,
+    suggested: launcherKinds,
     variable: launcherVariable,
     defaultText: "the resource manager's, else ssh",
     help: 'how other hosts are reached: by ssh, slurm (srun), lsf (blaunch), sge (qrsh -inherit), exec (the command of --launcher-exec), or fork (pretended hosts)',
@@ -404,6 +406,7 @@ const jobOptions = {
   stdin: {
     value: '<ranks>',
     read: stdinOf,
+    suggested: ['all', 'none'],
     default: [0],
     defaultText: '0',
     help: 'which ranks read standard input: all, none, or ranks such as 0,4-7',

@@ -186,50 +186,6 @@ describe('wireup run', () => {
   });
 });
 
-describe('completion bash', () => {
-  // Calls the completion function as bash does at the Tab key: COMP_WORDS are the words, and the last one is completed.
-  const complete = (...words: string[]): string[] => {
-    const script = `source <("$0" "$1" completion bash); shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _wireup; printf '%s\\n' "\${COMPREPLY[@]}"`;
-    const { stdout, stderr } = spawnSync('bash', ['-c', script, process.execPath, cli, ...words], {
-      encoding: 'utf8',
-      timeout,
-    });
-    expect(stderr).toBe('');
-    return stdout.split('\n').filter((word) => word !== '');
-  };
-
-  test.each([
-    [['wireup', 'se'], ['serve']],
-    [['wireup', 'names', 'l'], ['list']],
-    [
-      ['wireup', 'run', '--on-'],
-      ['--on-failure', '--on-early-exit'],
-    ],
-    [
-      ['wireup', 'run', '-n', '4', '--pmi', ''],
-      ['fd', 'tcp', 'unix'],
-    ],
-    [['wireup', 'run', '--pmi', '=', 't'], ['tcp']],
-    [['mpiexec.wireup', '-pmi', 'u'], ['unix']],
-    [['mpiexec.wireup', '-n', '2', 'true', ':', '--on-f'], ['--on-failure']],
-    // The words after the program belong to the program.
-    [['wireup', 'run', 'true', '--on-'], []],
-    [
-      ['wireup', 'completion', ''],
-      ['bash', '--help'],
-    ],
-  ])('completes %j', (words, expected) => {
-    expect(complete(...words)).toEqual(expected);
-  });
-
-  test('offers every option of wireup run', () => {
-    const help = wireup(['run', '--help']).stdout;
-    const options = [...help.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, name]) => name!);
-    expect(options.length).toBeGreaterThan(50);
-    expect(complete('wireup', 'run', '--')).toEqual(expect.arrayContaining(options));
-  });
-});
-
 test('--version is the version of the package', () => {
   const { version } = JSON.parse(readFileSync(join(__dirname, '../../package.json'), 'utf8')) as {
     version: string;

@@ -8,7 +8,7 @@ export const packages = {
   'clang-format': 'the format of the C++',
   'clang-tidy': 'defects in the C++ that tools find',
   'doctest-dev': 'the tests of the core, and fuzzing',
-  fish: 'commands for the shells of other hosts',
+  fish: 'commands for the shells of other hosts, completion in fish',
   gdb: 'debuggers',
   valgrind: 'the cost of a get',
   busybox: 'the start of an agent that is sent to a host',
@@ -20,10 +20,12 @@ export const packages = {
   tcsh: 'commands for the shells of other hosts',
   'libpmi2-0': 'ranks that use Slurm’s PMI-2 client',
   'libpmi2-0-dev': 'ranks that use Slurm’s PMI-2 client',
+  mandoc: 'the man pages',
   munge: 'ranks under Slurm',
   slurmctld: 'ranks under Slurm',
   slurmd: 'ranks under Slurm',
   'slurm-client': 'ranks under Slurm',
+  zsh: 'completion in zsh',
 };
 
 export function missingPackages() {

@@ -12,6 +12,7 @@ const timeout = 50_000;
 
 // The Debian package of each, or another requirement. The title of a skipped suite names it.
 const packages = {
+  bash: 'bash',
   busybox: 'busybox',
   bwrap: 'bubblewrap, where namespaces can be made',
   'c++': 'g++',
@@ -25,6 +26,7 @@ const packages = {
   ip: 'iproute2, where root can make network namespaces',
   // Slurm's PMI-2 client library.
   libpmi2: 'libpmi2-0',
+  mandoc: 'mandoc',
   mpicc: 'libmpich-dev',
   mpiexec: 'mpich',
   munged: 'munge',
@@ -42,6 +44,7 @@ const packages = {
   tcsh: 'tcsh',
   unshare: 'util-linux',
   valgrind: 'valgrind',
+  zsh: 'zsh',
 } as const;
 type Name = keyof typeof packages;
 
