@@ -34,7 +34,9 @@
       "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) addon glibc)"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
-      "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/addon/exports.map"],
+      # Node unloads the addon of a worker that ends. The thread of a late name lookup may still run its code
+      # (nodelete).
+      "ldflags": ["-Wl,-z,nodelete", "-Wl,--version-script=<(module_root_dir)/native/addon/exports.map"],
       # No exception may reach Node, also none from a JavaScript function that the addon calls. While a worker is
       # terminated, events may be queued for it although no JavaScript can run. That is no fatal error.
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS_ALL", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],

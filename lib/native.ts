@@ -310,6 +310,11 @@ export interface Native {
    * Why other users could change the content of this folder, or why it is not a folder; '': neither applies.
    */
   folderProblem(path: string): string;
+  /**
+   * Whether each name or address belongs to this host. A name that is not resolved within the timeout, in milliseconds, does
+   * not.
+   */
+  ownNames(names: string[], timeout: number): Promise<boolean[]>;
   channelEnvironment(place: NativeRankPlace, fd: number): string[];
   portEnvironment(place: NativeRankPlace, pmiPort: string, pmiId: string): string[];
   isStalePmiVariable(name: string): boolean;

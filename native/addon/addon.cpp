@@ -1,17 +1,21 @@
 // The functions that lib/native.ts declares.
 #include <napi.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "addon/convert.h"
 #include "addon/environment.h"
 #include "os/caller.h"
 #include "os/error.h"
+#include "os/name_lookup.h"
 #include "os/random.h"
 #include "os/thread.h"
 #include "os/trusted_folder.h"
@@ -198,6 +202,41 @@ Napi::Value host_range_error(const Napi::CallbackInfo& info) {
   return parse_host_range(info.Env(), to_text(info[0]));
 }
 
+// Waits for look-ups of names on a thread of Node's pool, at most as long as its timeout.
+class OwnNames final : public Napi::AsyncWorker {
+ public:
+  OwnNames(Napi::Env env, std::vector<std::string> names, std::chrono::milliseconds timeout)
+      : Napi::AsyncWorker(env),
+        answer_(Napi::Promise::Deferred::New(env)),
+        names_(std::move(names)),
+        deadline_(std::chrono::steady_clock::now() + timeout) {}
+
+  Napi::Value answer() const { return answer_.Promise(); }
+
+ protected:
+  void Execute() override { own_ = os::find_own_names(names_, deadline_); }
+  void OnOK() override {
+    Napi::Array own = Napi::Array::New(Env(), own_.size());
+    for (std::size_t i = 0; i < own_.size(); ++i)
+      own.Set(static_cast<std::uint32_t>(i), static_cast<bool>(own_[i]));
+    answer_.Resolve(own);
+  }
+  void OnError(const Napi::Error& error) override { answer_.Reject(error.Value()); }
+
+ private:
+  Napi::Promise::Deferred answer_;
+  std::vector<std::string> names_;
+  std::chrono::steady_clock::time_point deadline_;
+  std::vector<bool> own_;
+};
+
+Napi::Value own_names(const Napi::CallbackInfo& info) {
+  // It deletes itself.
+  auto* work = new OwnNames(info.Env(), to_texts(info[0]), std::chrono::milliseconds(to_u32(info[1])));
+  work->Queue();
+  return work->answer();
+}
+
 Napi::Value folder_problem(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), os::open_trusted_folder(to_text(info[0])).fault);
 }
@@ -293,6 +332,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("parseAddress", address);
   define("cliqueRanks", clique_ranks);
   define("hostRangeError", host_range_error);
+  define("ownNames", own_names);
   define("folderProblem", folder_problem);
   define("channelEnvironment", channel_environment);
   define("portEnvironment", port_environment);

@@ -1,23 +1,27 @@
 #include "tools/client/connection.h"
 
 #include <optional>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "os/error.h"
+#include "os/name_lookup.h"
 #include "os/socket_address.h"
 #include "runtime/addresses.h"
 #include "runtime/server_identity.h"
 #include "tools/client/failure.h"
-#include "tools/client/resolve.h"
 #include "wire/address.h"
 
 namespace wireup::client {
 namespace {
 
 std::vector<os::SocketAddress> candidates(const wire::Address& address, const Deadline& deadline) {
-  if (const auto* tcp = std::get_if<wire::TcpAddress>(&address))
-    return resolve(tcp->host, tcp->port, deadline);
+  if (const auto* tcp = std::get_if<wire::TcpAddress>(&address)) {
+    os::NameLookup found = os::look_up_names({tcp->host}, tcp->port, deadline.at()).front();
+    if (found.addresses.empty()) throw os::OsError(found.error, "getaddrinfo", found.subject);
+    return std::move(found.addresses);
+  }
   return {runtime::to_socket_address(address)};
 }
 
