@@ -105,9 +105,22 @@ const MAX_WAITING = 1024;
 /** Connections whose requests are followed. */
 const MAX_CONNECTIONS = 1 << 20;
 
-/** Finds the request of each reply. */
+/** Of all waiting requests together; more than the largest line of a recording. Ranks wait with small requests. */
+const MAX_WAITING_BYTES = 32 << 20;
+
+/** What a parsed attribute takes in memory beside its text, about. */
+const ATTRIBUTE_BYTES = 128;
+
+/** What a waiting request takes in memory, about. */
+function weightOf({ record, message }: Step): number {
+  const content = record.text ?? record.base64 ?? '';
+  return content.length + ATTRIBUTE_BYTES * message.attributes.size;
+}
+
+/** Finds the request of each reply. Memory is bounded: beyond the limits, a reply has no request. */
 export class Conversation {
   readonly #waiting = new Map<string, Step[]>();
+  #bytes = 0;
 
   /** Call it for each record in order. */
   follow(merged: MergedRecord): Step | EventStep {
@@ -128,31 +141,53 @@ export class Conversation {
       if (spec?.form === 'block' && record.wire === '1' && oldest?.message.spec === spec) return step;
       if (oldest !== undefined) step.pending = oldest;
       if (spec !== undefined && spec.reply === spec.name) return step;
-      if (waiting !== undefined) {
-        if (waiting.length < MAX_WAITING) waiting.push(step);
-      } else if (this.#waiting.size < MAX_CONNECTIONS) this.#waiting.set(connection, [step]);
+      this.#wait(step, connection, waiting);
       return step;
     }
     const found = waiting?.findIndex((request) => answers(step, request)) ?? -1;
-    if (found >= 0) [step.request] = waiting!.splice(found, 1) as [Step];
+    if (found >= 0) step.request = this.#take(waiting!, found);
     else if (waiting?.[0] !== undefined) {
       [step.pending] = waiting as [Step];
       // Without thrid there is one reply to each request, in their order.
-      if (!step.pending.message.attributes.has('thrid')) waiting.shift();
+      if (!step.pending.message.attributes.has('thrid')) this.#take(waiting, 0);
     }
     return step;
   }
 
+  #wait(step: Step, connection: string, waiting: Step[] | undefined): void {
+    const weight = weightOf(step);
+    if (this.#bytes + weight > MAX_WAITING_BYTES) return;
+    if (waiting === undefined ? this.#waiting.size >= MAX_CONNECTIONS : waiting.length >= MAX_WAITING) return;
+    this.#bytes += weight;
+    if (waiting === undefined) this.#waiting.set(connection, [step]);
+    else waiting.push(step);
+  }
+
+  #take(waiting: Step[], index: number): Step {
+    const [step] = waiting.splice(index, 1) as [Step];
+    this.#bytes -= weightOf(step);
+    // Otherwise each request that came before the reply to another would keep that one, and all before it.
+    delete step.pending;
+    return step;
+  }
+
+  #forget(connection: string): void {
+    for (const step of this.#waiting.get(connection) ?? []) this.#bytes -= weightOf(step);
+    this.#waiting.delete(connection);
+  }
+
   #followEvent({ record: { event, group, rank, conn }, source }: EventStep, connection: string): void {
-    if (event === 'closed') this.#waiting.delete(connection);
+    if (event === 'closed') this.#forget(connection);
     if (event === 'dropped') {
-      for (const name of this.#waiting.keys()) if (name.startsWith(`${source}/`)) this.#waiting.delete(name);
+      for (const name of this.#waiting.keys()) if (name.startsWith(`${source}/`)) this.#forget(name);
     }
     if (event !== 'connected' || rank === undefined || conn === undefined) return;
     const before = `${source}/${labelOf({ group, conn })}`;
     const waiting = this.#waiting.get(before);
+    if (waiting === undefined) return;
     this.#waiting.delete(before);
-    if (waiting !== undefined) this.#waiting.set(connection, waiting);
+    this.#forget(connection);
+    this.#waiting.set(connection, waiting);
   }
 }
 

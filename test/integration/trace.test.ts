@@ -394,6 +394,8 @@ describe('wireup trace', () => {
   });
 
   const raw = JSON.stringify({ ...message(1, 0, 'C', 'x'.repeat(100_000)), wire: 'raw' });
+  const long = `cmd=put key=k value=${'v'.repeat(1_000_000)}`;
+  const attributes = Array.from({ length: 500_000 }, (_, i) => `a${i}=1`).join(' ');
   test.each([
     ['raw bytes', 2000, (): string => raw],
     [
@@ -401,6 +403,17 @@ describe('wireup trace', () => {
       200_000,
       (i: number): string => JSON.stringify(message(1, 0, 'C', `cmd=put key=${i}-${'k'.repeat(700)} value=`)),
     ],
+    ['requests without replies', 200, (i: number): string => JSON.stringify(message(1, i, 'C', long))],
+    // From the second one on, each request comes before the reply to the one before it.
+    [
+      'requests that overlap',
+      400,
+      (i: number): string =>
+        JSON.stringify(
+          i === 0 || i % 2 === 1 ? message(1, 0, 'C', long) : message(1, 0, 'S', 'cmd=put_result rc=0'),
+        ),
+    ],
+    ['many attributes', 3, (i: number): string => JSON.stringify(message(1, i, 'C', attributes))],
   ])('a recording that is hostile by its size (%s) takes bounded memory', async (_, count, line) => {
     const file = newFile();
     const descriptor = openSync(file, 'w');
