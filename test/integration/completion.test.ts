@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runOptions } from '../../lib/cli/run-options';
-import { longName } from '../../lib/cli/option';
+import { flagsOf, longName } from '../../lib/cli/option';
+import { tapOptions } from '../../lib/cli/tap';
+import { tapPath } from '../../lib/native';
 import { installed, needs } from '../support/installed';
 
 const cli = join(__dirname, '../../dist/cli.js');
@@ -157,6 +159,10 @@ describe.skipIf(tools.missing).each(Object.keys(shells) as (keyof typeof shells)
       ['wireup run -n 2 a-pro', 'run -n 2 a-program'],
       ['wireup run a-program a-fi', 'run a-program a-file.json'],
       ['wireup check server -- a-pro', 'check server -- a-program'],
+      ['wireup tap --trace-s', 'tap --trace-secrets'],
+      ['wireup tap --trace-file a-fi', 'tap --trace-file a-file.json'],
+      ['wireup tap --trace-file=x -v a-pro', 'tap --trace-file=x -v a-program'],
+      ['wireup tap -v -- a-pro', 'tap -v -- a-program'],
     ])('%s', async (typed, expected) => {
       const line = await terminal.type(`${typed}\t\n`, /\{<.*>\}/);
       expect(line).toBe(
@@ -177,4 +183,11 @@ describe.skipIf(tools.missing).each(Object.keys(shells) as (keyof typeof shells)
 test.each(['bash', 'zsh', 'fish'])('the script for %s has each option of wireup run', (shell) => {
   const script = scriptFor(shell);
   for (const key of Object.keys(runOptions)) expect(script).toContain(`'--${longName(key)}`);
+});
+
+test('the options of wireup tap are those that its program has', () => {
+  const { stdout } = spawnSync(tapPath, ['--help'], { encoding: 'utf8', timeout });
+  const options = /Options:\n([^]*?)\n\n/.exec(stdout)![1]!;
+  const rows = options.split(/\n(?= {2}-)/).map((row) => row.trim().split(/\s+/).join(' '));
+  expect(rows).toEqual(Object.entries(tapOptions).map(([key, row]) => `${flagsOf(key, row)} ${row.help}`));
 });
