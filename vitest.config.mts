@@ -23,6 +23,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     retry: 0,
+    // No default options of the user who runs the tests.
+    env: { XDG_CONFIG_HOME: '/nonexistent', WIREUP_OPTIONS: '' },
     pool: 'forks',
     projects: [
       {

@@ -19,6 +19,8 @@ import {
   type OptionRow,
   type OptionTable,
 } from './option';
+import { addDefaults, blameDefault, defaultsIn, type Default, type DefaultOptions } from './default-options';
+import type { DefaultSources, DefaultWords } from './defaults';
 import { unsupported } from './other-mpiexecs';
 import { runOptions, type JobValues, type ProgramValues } from './run-options';
 import { toBytes, toText } from './start';
@@ -42,18 +44,22 @@ export interface RunProgram {
 export interface RunRequest {
   job: JobValues;
   programs: RunProgram[];
+  /** The options that have an effect and are not on the command line. */
+  defaults: Default[];
 }
 
-/** An option of the command line: its row, how it was written, and its value. A flag has none. */
-interface Given {
+/** An option: its row, how it was written, and its value. A flag has none. */
+export interface Given {
   key: string;
   row: OptionRow;
   word: string;
   text: string | undefined;
+  /** Where it was written, if not on the command line. */
+  from?: string;
 }
 
 /** What stands between two colons. */
-interface Part {
+export interface Part {
   given: Given[];
   program: string | undefined;
   args: string[];
@@ -70,12 +76,14 @@ function namesOf(rows: OptionTable): Map<string, string> {
 class Reader {
   readonly #names = namesOf(runOptions);
   readonly #words: string[];
+  readonly #areDefaults: boolean;
   #at = 0;
   /** The end of the words that came from a -file. */
   #fileEnd = 0;
 
-  constructor(words: readonly string[]) {
+  constructor(words: readonly string[], areDefaults = false) {
     this.#words = [...words];
+    this.#areDefaults = areDefaults;
   }
 
   parts(): Part[] {
@@ -85,6 +93,18 @@ class Reader {
       found.push(this.#part());
     }
     return found;
+  }
+
+  /** The options of words that are not a command line. */
+  defaults(from: string): Given[] {
+    const part: Part = { given: [], program: undefined, args: [] };
+    while (this.#at < this.#words.length) {
+      const word = this.#words[this.#at++]!;
+      if (!/^--?[A-Za-z]/.test(word))
+        throw new UsageError(`expected options with their values, got '${word}'`);
+      this.#option(word, part);
+    }
+    return part.given.map((given) => ({ ...given, from }));
   }
 
   #part(): Part {
@@ -119,6 +139,8 @@ class Reader {
     const key = this.#names.get(name);
     if (key === undefined) throw new UnknownOption(name);
     const row = runOptions[key]!;
+    if (this.#areDefaults && row.noDefault)
+      throw new UsageError(`${word} has an effect only on the command line`);
     const text = row.value === undefined ? undefined : this.#value(word, row, value);
     if (row.value === undefined && value !== undefined) throw new UsageError(`${word} takes no value`);
     if (key === 'file') return this.#insert(text!);
@@ -194,9 +216,9 @@ export function readText(option: string, file: string): string {
 function valuesOf<Values>(rows: OptionTable, given: readonly Given[]): Values {
   const values: Record<string, unknown> = defaultsOf(rows);
   const keys = new Set<string>();
-  for (const { key, row, word, text } of given) {
-    values[key] =
-      text === undefined ? true : readValue(word, row, text, keys.has(key) ? values[key] : undefined);
+  for (const { key, row, word, text, from } of given) {
+    const before = keys.has(key) ? values[key] : undefined;
+    values[key] = text === undefined ? true : naming(from, () => readValue(word, row, text, before));
     keys.add(key);
   }
   checkTogether(rows, keys);
@@ -207,13 +229,45 @@ function valuesOf<Values>(rows: OptionTable, given: readonly Given[]): Values {
 const rowsOf = (program: boolean): OptionTable =>
   Object.fromEntries(Object.entries(runOptions).filter(([, row]) => (row.program ?? false) === program));
 
+/** Errors of `work` name the place of a default. */
+function naming<T>(from: string | undefined, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (from === undefined) throw error;
+    if (error instanceof HelpWanted) throw new UsageError(`${from}: help is only on the command line`);
+    throw error instanceof UsageError ? new UsageError(`${from}: ${error.message}`) : error;
+  }
+}
+
+function optionsIn(sources: DefaultSources): DefaultOptions {
+  const optionsOf = (words: readonly DefaultWords[]): Given[] =>
+    words.flatMap(({ from, words: own }) => naming(from, () => new Reader(own, true).defaults(from)));
+  return { variable: optionsOf(sources.variable), file: optionsOf(sources.file) };
+}
+
 /**
  * What the command line asks for.
  *
+ * @param readDefaults called if the command line does not exclude defaults
  * @throws {@link UsageError}, {@link UnknownOption}, {@link HelpWanted}
  */
-export function readRun(words: readonly string[]): RunRequest {
-  const parts = new Reader(words).parts().flatMap(withConfigFile);
+export function readRun(
+  words: readonly string[],
+  readDefaults: () => DefaultSources = () => ({ variable: [], file: [] }),
+): RunRequest {
+  const own = new Reader(words).parts().flatMap(withConfigFile);
+  const excludes = own.some(({ given }) => given.some(({ key }) => key === 'noDefaults' || key === 'info'));
+  const parts = excludes ? own : addDefaults(own, optionsIn(readDefaults()));
+  const defaults = defaultsIn(parts);
+  try {
+    return { ...requestOf(parts), defaults };
+  } catch (error) {
+    throw blameDefault(error, defaults);
+  }
+}
+
+function requestOf(parts: readonly Part[]): Pick<RunRequest, 'job' | 'programs'> {
   const ofJob = parts.flatMap(({ given }) => given.filter(({ row }) => !row.program));
   const job = valuesOf<JobValues>(rowsOf(false), ofJob);
   const programRows = rowsOf(true);

@@ -64,6 +64,13 @@ export interface OptionRow {
   readonly conflicts?: readonly string[];
   /** The key of an option without which this one has no meaning. */
   readonly needs?: string;
+  /** It can only be on the command line, not among the defaults of a user (defaults.ts). */
+  readonly noDefault?: true;
+  /**
+   * The keys of options that replace this one, if this one is a default and they come from a stronger source. The same holds for
+   * options that contradict it or have the same setting.
+   */
+  readonly yieldsTo?: readonly string[];
   /**
    * The option of launch() (of a program: `LaunchApp`) or of PmiServer.listen() that gets the value. If it is absent, the
    * command itself uses the value.

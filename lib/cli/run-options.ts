@@ -179,6 +179,7 @@ const programOptions = {
     value: '<hosts>',
     defaultText: '--hostfile, else this host',
     help: 'the hosts, as name[:slots] with commas between them, such as n[1-4]:8',
+    yieldsTo: ['hostfile', 'map', 'nodePerRank'],
   },
   env: {
     value: '<name value>',
@@ -186,15 +187,22 @@ const programOptions = {
     bytes: true,
     pair: true,
     help: 'set a variable: NAME VALUE or NAME=VALUE',
+    noDefault: true,
   },
   envlist: {
     value: '<names>',
     bytes: true,
     help: 'inherit only these variables, as names with commas between them',
+    noDefault: true,
   },
-  envall: { help: 'inherit all variables', conflicts: ['envnone', 'envlist'] },
-  envnone: { help: 'inherit no variables', conflicts: ['envlist'] },
-  file: { value: '<file>', bytes: true, help: 'read options of this program from a file' },
+  envall: { help: 'inherit all variables', conflicts: ['envnone', 'envlist'], noDefault: true },
+  envnone: { help: 'inherit no variables', conflicts: ['envlist'], noDefault: true },
+  file: {
+    value: '<file>',
+    bytes: true,
+    help: 'read options of this program from a file',
+    noDefault: true,
+  },
 } as const satisfies OptionTable;
 
 const jobOptions = {
@@ -204,6 +212,7 @@ const jobOptions = {
     read: wholeNumber(1, MAX_RANKS),
     help: 'how many ranks each host gets before the next host gets some',
     group: place,
+    yieldsTo: ['map'],
   },
   hostfile: {
     short: 'f',
@@ -213,6 +222,7 @@ const jobOptions = {
     defaultText: 'HYDRA_HOST_FILE, else the allocation of a resource manager, else this host',
     help: 'a file of hosts, one name[:slots] [user=NAME] in each line',
     group: place,
+    yieldsTo: ['hosts', 'map', 'nodePerRank'],
   },
   rmk: {
     value: '<manager>',
@@ -227,10 +237,12 @@ const jobOptions = {
     read: parseMap,
     help: 'pretend several hosts: block:N or cyclic:N nodes, or the node of each rank, such as 0,0,1,1',
     group: place,
+    yieldsTo: ['hosts', 'hostfile', 'nodePerRank', 'ppn'],
   },
   nodePerRank: {
     help: 'report to each rank a node of its own: for containers that have a /dev/shm each',
     group: place,
+    yieldsTo: ['hosts', 'hostfile', 'map'],
     setting: 'ranksPerNode',
     toSetting: () => 1,
   },
@@ -262,6 +274,7 @@ const jobOptions = {
     variable: launcherExecVariable,
     help: 'the command in place of ssh or srun, split at blanks. With --launcher exec: the command that runs a program on a host; the name of the host replaces {host} in it, or follows as its last word',
     group: place,
+    yieldsTo: ['launcher'],
     checkedAs: 'launcher',
   },
   agentPath: {
@@ -512,11 +525,18 @@ const jobOptions = {
     bytes: true,
     help: 'read the programs and their options from a file, one program in each line',
     group: others,
+    noDefault: true,
+  },
+  noDefaults: {
+    help: 'ignore WIREUP_OPTIONS and the file of default options, ~/.config/wireup/config',
+    group: others,
+    noDefault: true,
   },
   info: {
     also: ['version'],
     help: 'print the version, and what this build can do',
     group: others,
+    noDefault: true,
   },
 } as const satisfies OptionTable;
 

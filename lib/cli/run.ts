@@ -8,6 +8,8 @@ import { softCount } from '../soft';
 import { transports } from '../transports';
 import { findHosts, placeRanks, ranksByDefault, spawnHosts, type HostSettings } from './hosts';
 import { JobSignals } from './job-signals';
+import { blameDefault } from './default-options';
+import { readDefaults } from './defaults';
 import {
   HelpWanted,
   readRun,
@@ -82,9 +84,15 @@ async function run(start: Start): Promise<void> {
   // The agent takes a third of the start, and starts while the words are read. A command line without the word of a program
   // mostly asks for help.
   if (words.some((word) => !word.startsWith('-'))) prepareLaunch();
-  const request = readRun(words);
+  const request = readRun(words, readDefaults);
   if (request.job.info) return printInfo();
-  return namingOptions(runOptions, () => runJob(request, caller));
+  const { defaults, job } = request;
+  if (job.verbose) for (const { text, from } of defaults) report(`${text}: a default from ${from}`);
+  try {
+    await namingOptions(runOptions, () => runJob(request, caller));
+  } catch (error) {
+    throw blameDefault(error, defaults);
+  }
 }
 
 async function runJob({ job: options, programs }: RunRequest, caller: NativeCaller): Promise<void> {
@@ -157,7 +165,7 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
   }
   const signals = new JobSignals(signalNames(caller.ignoredSignals));
   const program = executableOf(pid!) ?? `process ${pid}`;
-  const { job: options, programs } = readRun(['singleton']);
+  const { job: options, programs } = readRun(['singleton'], readDefaults);
   const settings = settingsOf<JobSettings>(runOptions, options);
   const job = await launch({
     singleton: { port: port!, pid: pid! },

@@ -51,7 +51,19 @@ export const wireup: Launcher = {
   server: /^wireup-(agent|reactor)$/,
   transports: transportNames,
   commands: (program, ranks, pmi) => [
-    [...tool, 'run', '--progress', 'none', '--pmi', pmi, '--no-exec-shim', '-n', `${ranks}`, ...program],
+    [
+      ...tool,
+      'run',
+      '--no-defaults',
+      '--progress',
+      'none',
+      '--pmi',
+      pmi,
+      '--no-exec-shim',
+      '-n',
+      `${ranks}`,
+      ...program,
+    ],
   ],
 };
 
