@@ -4,16 +4,21 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 
 import { checkClient } from '../../lib/conformance/client/check-client';
 import type { Manner, Reply } from '../../lib/conformance/client/model';
-import { runProgram, type ClientTransport } from '../../lib/conformance/client/run-program';
+import { ModelServer, type ClientTransport } from '../../lib/conformance/client/model-server';
+import { runProgram } from '../../lib/conformance/client/run-program';
 import type { Finding } from '../../lib/conformance/finding';
+import { checkAsRank } from '../../lib/conformance/server/check-rank';
 import { readJournals } from '../../lib/conformance/server/journal';
+import type { PmiVersion } from '../../lib/conformance/rule';
 import { ruleOf } from '../../lib/conformance/rules';
 import type { Request } from '../../lib/conformance/wire';
 import { frameOf } from '../../lib/conformance/wire';
+import { needs } from '../support/installed';
+import { program } from '../support/programs';
 import { wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -104,9 +109,14 @@ function stickyName(): Manner {
   };
 }
 
-type ServerMutant = [rule: string, manner: () => Manner, version?: string, transport?: ClientTransport];
+type ServerMutant = [rule: string, manner: () => Manner, version?: PmiVersion, transport?: ClientTransport];
 
 const servers: ServerMutant[] = [
+  // A descriptor has no other number of the rank.
+  ['ENV-1', () => ({ environment: (rank) => ({ PMI_RANK: ` ${rank}` }) }), '1.1', 'fd'],
+  ['ENV-2', () => ({ environment: () => ({ PMI_SPAWNED: '1' }) })],
+  ['ENV-2', () => ({ environment: () => ({ PMI_SPAWNED: '1' }) }), '2'],
+  ['ENV-3', () => ({ environment: () => ({ PMI_RANK: '0' }) }), '1.1', 'fd'],
   ['P1-MESSAGE-1', () => bytes('appnum', 'appnum=0\n')],
   ['P1-MESSAGE-2', () => bytes('universe_size', 'cmd=universe_size size=2\ncmd=universe_size size=2\n')],
   ['P1-INIT-1', () => changed('response_to_init', without('pmi_subversion'))],
@@ -253,38 +263,79 @@ const servers: ServerMutant[] = [
   ],
 ];
 
-async function expectBroken([rule, manner, version = '1.1', transport = 'fd']: ServerMutant): Promise<void> {
+/** In milliseconds, for one reply. */
+const timeout = 3000;
+
+/** What rank 0 of two finds. */
+async function findingsOf(
+  manner: Manner,
+  version: PmiVersion,
+  transport: ClientTransport,
+): Promise<readonly Finding[]> {
+  if (transport === 'fd') return findingsOfProcesses(manner, version);
+  const server = await ModelServer.open(2, transport, manner);
+  try {
+    const reports = await Promise.all(
+      [0, 1].map((rank) =>
+        checkAsRank({
+          environment: { PMI_RANK: String(rank), PMI_SIZE: '2', ...server.environmentOf(rank) },
+          version,
+          timeout,
+          destructive: [],
+          skipped: [],
+          observer: {
+            onPlace: () => undefined,
+            onBegin: () => undefined,
+            onLine: () => undefined,
+            onFinding: () => undefined,
+          },
+        }),
+      ),
+    );
+    return reports.find(({ rank }) => rank === 0)!.findings;
+  } finally {
+    server.close();
+  }
+}
+
+/** The same with `wireup check server`, whose ranks inherit their connections. */
+async function findingsOfProcesses(manner: Manner, version: PmiVersion): Promise<readonly Finding[]> {
   const folder = mkdtempSync(join(tmpdir(), 'mutant-'));
   try {
-    const words = ['--journal', folder, '--pmi-version', version, '--timeout', '3'];
-    const options = { program: wireup('check', 'server', ...words), size: 2, transport, timeout: 30_000 };
-    await runProgram(options, manner());
-    const { report } = readJournals(folder, '', () => undefined)!;
-    expect(broken(report!.findings)).toEqual([rule]);
+    const words = ['--journal', folder, '--pmi-version', version, '--timeout', String(timeout / 1000)];
+    const program = wireup('check', 'server', ...words);
+    await runProgram({ program, size: 2, transport: 'fd', timeout: 30_000 }, manner);
+    return readJournals(folder, '', () => undefined)!.report!.findings;
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
+async function expectBroken([
+  rule,
+  manner,
+  version = '1.1',
+  transport = 'unix',
+]: ServerMutant): Promise<void> {
+  expect(broken(await findingsOf(manner(), version, transport))).toEqual([rule]);
+}
+
 test.concurrent.each(servers)('a server that breaks %s', (...mutant) => expectBroken(mutant));
 
-// Not beside others: a busy process reads a slow request at once.
+// Not beside others: a busy process reads a slow request at once. The ranks are processes, because rank 1 waits for rank 0.
 test('a server that takes each read for a request breaks P1-MESSAGE-3', () =>
-  expectBroken(['P1-MESSAGE-3', () => ({ input: (text) => (/^cmd=.*\n$/.test(text) ? text : '') })]));
+  expectBroken([
+    'P1-MESSAGE-3',
+    () => ({ input: (text) => (/^cmd=.*\n$/.test(text) ? text : '') }),
+    '1.1',
+    'fd',
+  ]));
 
-test('a server that breaks nothing', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'mutant-'));
+test.each(['fd', 'unix'] as const)('a server that breaks nothing, --pmi %s', async (transport) => {
   const failed: Finding[] = [];
-  try {
-    for (const version of ['1.1', '1.2', '2']) {
-      const words = ['--journal', folder, '--pmi-version', version];
-      const options = { program: wireup('check', 'server', ...words), size: 2, timeout: 30_000 };
-      await runProgram({ ...options, transport: 'fd' }, { subversion: version === '1.2' ? 2 : 1 });
-      const { report } = readJournals(folder, '', () => undefined)!;
-      failed.push(...report!.findings.filter(({ status }) => status === 'failed'));
-    }
-  } finally {
-    rmSync(folder, { recursive: true });
+  for (const version of ['1.1', '1.2', '2'] as const) {
+    const findings = await findingsOf({ subversion: version === '1.2' ? 2 : 1 }, version, transport);
+    failed.push(...findings.filter(({ status }) => status === 'failed'));
   }
   expect(failed).toEqual([]);
 });
@@ -312,27 +363,32 @@ const clients: [rule: string, fault: string, transport?: ClientTransport][] = [
   ['C1-READ-11', 'error'],
 ];
 
+const compiler = needs('cc');
+
 function checkMutant(fault: string, transport: ClientTransport = 'fd'): ReturnType<typeof checkClient> {
-  const client = join(__dirname, '../support/programs/mutant-client.mjs');
-  return checkClient({ program: [process.execPath, client, fault], size: 1, transport, timeout: 20_000 });
+  return checkClient({ program: [program('mutant_client'), fault], size: 1, transport, timeout: 20_000 });
 }
 
-test.concurrent.each(clients)('a client that breaks %s', async (rule, fault, transport) => {
-  const { findings } = await checkMutant(fault, transport);
-  // The server refuses a client with another PMI_ID, so its program cannot succeed.
-  expect(broken(findings)).toEqual(rule === 'C-PORT-1' ? ['C-RUN-1', rule] : [rule]);
-});
+describe.skipIf(compiler.missing)(`clients${compiler.note}`, () => {
+  test.concurrent.each(clients)('a client that breaks %s', async (rule, fault, transport) => {
+    const { findings } = await checkMutant(fault, transport);
+    // The server refuses a client with another PMI_ID, so its program cannot succeed.
+    expect(broken(findings)).toEqual(rule === 'C-PORT-1' ? ['C-RUN-1', rule] : [rule]);
+  });
 
-test.each([
-  ['C1-READ-1', 'order'],
-  ['C1-READ-2', 'extra'],
-  ['C1-FINALIZE-1', 'unfinished'],
-])('a client that breaks %s, which is a SHOULD', async (rule, fault) => {
-  const { findings } = await checkMutant(fault);
-  expect(findings.filter(({ status }) => status === 'failed').map((finding) => finding.rule)).toEqual([rule]);
-});
+  test.each([
+    ['C1-READ-1', 'order'],
+    ['C1-READ-2', 'extra'],
+    ['C1-FINALIZE-1', 'unfinished'],
+  ])('a client that breaks %s, which is a SHOULD', async (rule, fault) => {
+    const { findings } = await checkMutant(fault);
+    expect(findings.filter(({ status }) => status === 'failed').map((finding) => finding.rule)).toEqual([
+      rule,
+    ]);
+  });
 
-test('a client that breaks nothing', async () => {
-  const { findings } = await checkMutant('none');
-  expect(findings.filter(({ status }) => status === 'failed')).toEqual([]);
+  test('a client that breaks nothing', async () => {
+    const { findings } = await checkMutant('none');
+    expect(findings.filter(({ status }) => status === 'failed')).toEqual([]);
+  });
 });

@@ -51,6 +51,7 @@ export async function checkServer(launcher: readonly string[], options: ServerVa
   const journal = folder === undefined ? undefined : new Journal(folder, print);
   try {
     const report = await checkAsRank({
+      environment: process.env,
       version,
       timeout,
       destructive,

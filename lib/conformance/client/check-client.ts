@@ -29,7 +29,7 @@ export async function checkClient(options: ProgramOptions): Promise<ClientReport
       });
       continue;
     }
-    const run = await runProgram(options, trial.manner);
+    const run = await runProgram(trial.fails ? soon(options, plain) : options, trial.manner);
     runs.push(run);
     findings.set(trial.rule, judgeTrial(trial, run));
   }
@@ -41,6 +41,15 @@ export async function checkClient(options: ProgramOptions): Promise<ClientReport
     for (const rule of judge.seen) if (!findings.has(rule)) findings.set(rule, { rule, status: 'passed' });
   }
   return { version, findings: complete(findings, version, start) };
+}
+
+/** How much longer than with the plain server a program may run that should fail, and at least, in milliseconds. */
+const SLOWER = 5;
+const MIN_TIME = 2000;
+
+/** A program that should fail may hang instead. It does not end successfully after much more time than it needs. */
+function soon(options: ProgramOptions, { time }: ProgramRun): ProgramOptions {
+  return { ...options, timeout: Math.min(options.timeout, Math.max(MIN_TIME, SLOWER * time)) };
 }
 
 function startFinding(run: ProgramRun, version: 1 | 2 | undefined): Finding {

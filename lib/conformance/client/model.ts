@@ -26,6 +26,8 @@ export interface Manner {
   readonly subversion?: number;
   readonly limits?: Limits;
   readonly mapping?: string;
+  /** Variables of a rank that it adds or changes. */
+  environment?(rank: number): Record<string, string>;
   /** Changes what arrives from a client. */
   input?(bytes: string): string;
   /** The server replies only after this. */

@@ -18,6 +18,8 @@ import { openConnection, readRoute, type RawConnection } from './raw-connection'
 import { LineSession } from './session';
 
 export interface RankOptions {
+  /** The variables of the rank. */
+  readonly environment: NodeJS.ProcessEnv;
   readonly version: PmiVersion;
   /** For one reply, in milliseconds. */
   readonly timeout: number;
@@ -54,16 +56,16 @@ export class NoServer extends Error {}
  * @throws rejects with {@link NoServer}
  */
 export async function checkAsRank(options: RankOptions): Promise<RankReport> {
-  const route = readRoute(process.env);
+  const { environment, observer } = options;
+  const route = readRoute(environment);
   if (route === undefined) throw new NoServer('neither PMI_FD nor PMI_PORT is set');
-  const { observer } = options;
   const transcript = new Transcript((line) => observer.onLine(line));
   const findings = new Findings(transcript, observer, options.skipped);
-  let place: Place = { rank: Number(process.env.PMI_RANK ?? 0), size: Number(process.env.PMI_SIZE ?? 1) };
+  let place: Place = { rank: Number(environment.PMI_RANK ?? 0), size: Number(environment.PMI_SIZE ?? 1) };
   if (route.kind === 'fd') observer.onPlace(place);
   let connection: RawConnection | undefined;
   try {
-    await checkEnvironment(findings, route);
+    await checkEnvironment(findings, route, environment);
     connection = await openConnection(route, transcript);
     const session = new LineSession(connection, transcript, options.timeout);
     if (route.kind === 'port' && options.version !== '2') {
@@ -75,7 +77,7 @@ export async function checkAsRank(options: RankOptions): Promise<RankReport> {
     let kvsname: string | undefined;
     if (options.version === '1.1') kvsname = await probePmi1(findings, session, place);
     else if (options.version === '1.2') await probePmi12(findings, session, place);
-    else place = await probePmi2(findings, session, place, route);
+    else place = await probePmi2(findings, session, { place, route, environment });
     if (place.rank === 0) {
       await checkRefusals(findings, session, route, options.destructive);
       if (options.version === '1.1' && options.destructive.length > 0)

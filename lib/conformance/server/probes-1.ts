@@ -3,7 +3,7 @@ import { NoReply, NotOffered, NotTried, Violation, type Findings } from '../find
 import { ruleOf } from '../rules';
 import { isInteger, isProcessMapping, isUnsigned, type Message } from '../wire';
 import type { Place } from './probes-start';
-import { gather, meet, releasedEarly, type Sighting, type Space } from './ranks';
+import { gather, meet, releasedEarly, type Gathered, type Sighting, type Space } from './ranks';
 import { isError, type LineSession } from './session';
 
 /** Replies that wait for other ranks, among them rank 0 with its checks. */
@@ -197,7 +197,7 @@ async function checkKvs(
   const begin = session.transcript.length;
   const later = rank === 0 ? await putAll(findings, session, kvs) : [];
   let own: Sighting | undefined;
-  let all: Sighting[] = [];
+  let all: Gathered | undefined;
   const needs = rank === 0 ? ['P1-PUT-1'] : [];
   await findings.check('P1-BARRIER-3', needs, async () => {
     own = await meet(kvs, rank, size, kvs.name);
@@ -211,7 +211,7 @@ async function checkKvs(
     for (let i = 0; i < 3; ++i) await kvs.barrier();
     all = await gather(kvs, own!, size, session.timeout);
   });
-  if (rank !== 0) return;
+  if (rank !== 0 || all === undefined) return;
   const lines = session.transcript.since(begin).filter((line) => /barrier|key=check-\d+ /.test(`${line} `));
   judge(findings, all, size, lines, {
     barrier: 'P1-BARRIER-1',
@@ -297,7 +297,7 @@ async function checkGets(findings: Findings, session: LineSession, kvs: Kvs): Pr
 /** Judges what the ranks have seen. */
 export function judge(
   findings: Findings,
-  all: readonly Sighting[],
+  { sightings: all, twin }: Gathered,
   size: number,
   lines: readonly string[],
   rules: { barrier: string; visible: string; name: string; get: string },
@@ -311,6 +311,12 @@ export function judge(
       findings.add({ rule, status: 'not-tried', reason: 'it needs several ranks' });
     if (!findings.passed(rules.name))
       findings.add({ rule: rules.name, status: 'not-tried', reason: 'it needs several ranks' });
+    return;
+  }
+  if (twin !== undefined) {
+    findings.fail('ENV-3', `two processes have the number ${twin}`, lines);
+    for (const rule of [rules.barrier, rules.visible, rules.name])
+      findings.add({ rule, status: 'not-tried', reason: 'it needs ENV-3' });
     return;
   }
   const silent = size - all.length;
@@ -338,8 +344,7 @@ export function judge(
   }
   const other = all.find(({ kvsname }) => kvsname !== all[0]!.kvsname);
   report(rules.name, other && `rank 0 has ${all[0]!.kvsname}, rank ${other.rank} has ${other.kvsname}`);
-  const ranks = new Set(all.map(({ rank }) => rank));
-  report('ENV-3', ranks.size === size ? undefined : 'two ranks have the same number');
+  report('ENV-3', undefined);
 }
 
 const SERVICE = 'wireup-check';

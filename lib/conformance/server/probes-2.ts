@@ -3,7 +3,7 @@ import { NotOffered, NotTried, Violation, type Findings } from '../finding';
 import { isInteger, isProcessMapping, isUnsigned, type Message } from '../wire';
 import { judge } from './probes-1';
 import type { Place } from './probes-start';
-import { gather, meet, type Sighting, type Space } from './ranks';
+import { gather, meet, type Gathered, type Space } from './ranks';
 import type { Route } from './raw-connection';
 import { FrameSession, isError, type LineSession } from './session';
 
@@ -51,12 +51,14 @@ class Kvs implements Space {
 const isFound = (message: Message): boolean =>
   !isError(message) && message.attributes.get('found')?.toUpperCase() !== 'FALSE';
 
-export async function probePmi2(
-  findings: Findings,
-  lines: LineSession,
-  environment: Place,
-  route: Route,
-): Promise<Place> {
+/** What is known of this rank before fullinit. */
+interface RankOfFrames {
+  readonly place: Place;
+  readonly route: Route;
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+export async function probePmi2(findings: Findings, lines: LineSession, rank: RankOfFrames): Promise<Place> {
   await findings.check('P2-INIT-1', [], async () => {
     const message = await lines.ask('cmd=init pmi_version=2 pmi_subversion=0', 'response_to_init');
     const version = message.attributes.get('pmi_version');
@@ -64,13 +66,13 @@ export async function probePmi2(
   });
   if (!findings.passed('P2-INIT-1')) {
     for (const rule of OTHERS) await findings.check(rule, ['P2-INIT-1'], async () => undefined);
-    return environment;
+    return rank.place;
   }
   const session = new FrameSession(lines.connection, lines.transcript, lines.timeout);
-  const place = await fullinit(findings, session, environment, route);
+  const place = await fullinit(findings, session, rank);
   if (place === undefined) {
     passive(findings, session);
-    return environment;
+    return rank.place;
   }
   const kvs = await information(findings, session);
   if (kvs === undefined) {
@@ -121,13 +123,12 @@ function passive(findings: Findings, { malformed, unasked }: FrameSession): void
 async function fullinit(
   findings: Findings,
   session: FrameSession,
-  { rank, size }: Place,
-  route: Route,
+  { place: { rank, size }, route, environment }: RankOfFrames,
 ): Promise<Place | undefined> {
   let reply: Message | undefined;
   await findings.check('P2-FULLINIT-1', [], async () => {
     const who = route.kind === 'port' ? (route.id ?? '0') : rank;
-    const job = process.env.PMI_JOBID === undefined ? '' : `pmijobid=${process.env.PMI_JOBID};`;
+    const job = environment.PMI_JOBID === undefined ? '' : `pmijobid=${environment.PMI_JOBID};`;
     const message = await session.succeed(
       `cmd=fullinit;${job}pmirank=${who};threaded=TRUE;`,
       'fullinit-response',
@@ -145,7 +146,7 @@ async function fullinit(
   const lines = session.transcript.since(session.transcript.length - 2);
   const place = { rank: Number(attributes.get('rank')), size: Number(attributes.get('size')) };
   await findings.check('P2-FULLINIT-2', [], async () => {
-    if (process.env.PMI_RANK === undefined || process.env.PMI_SIZE === undefined)
+    if (environment.PMI_RANK === undefined || environment.PMI_SIZE === undefined)
       throw new NotTried('PMI_RANK or PMI_SIZE is not set');
     if (place.rank !== rank || place.size !== size)
       throw new Violation(`expected rank ${rank} of ${size}`, lines);
@@ -235,17 +236,16 @@ async function together(
   kvs: Kvs,
   { rank, size }: Place,
 ): Promise<void> {
-  let own: Sighting | undefined;
-  let all: Sighting[] = [];
+  let all: Gathered | undefined;
   const begin = session.transcript.length;
   await findings.check('P2-FENCE-3', rank === 0 ? ['P2-PUT-1'] : [], async () => {
     // A key is sure to be there only after a fence.
     if (rank === 0) await kvs.put('check-characters', ALL_CHARACTERS);
-    own = await meet(kvs, rank, size, kvs.jobid);
+    const own = await meet(kvs, rank, size, kvs.jobid);
     for (let i = 0; i < 3; ++i) await kvs.barrier();
     all = await gather(kvs, own, size, session.timeout);
   });
-  if (rank !== 0 || own === undefined) return;
+  if (rank !== 0 || all === undefined) return;
   const lines = session.transcript.since(begin).filter((line) => /fence|key=check-\d+;/.test(line));
   await findings.check('P2-GET-1', ['P2-PUT-1'], async () => {
     const { attributes } = await kvs.ask('check-characters');

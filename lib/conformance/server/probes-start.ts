@@ -9,15 +9,18 @@ export interface Place {
   readonly size: number;
 }
 
-const shown = (...names: string[]): string[] =>
-  names.map((name) => `${name}=${process.env[name] ?? '(not set)'}`);
-
-export async function checkEnvironment(findings: Findings, route: Route): Promise<void> {
+export async function checkEnvironment(
+  findings: Findings,
+  route: Route,
+  environment: NodeJS.ProcessEnv,
+): Promise<void> {
+  const shown = (...names: string[]): string[] =>
+    names.map((name) => `${name}=${environment[name] ?? '(not set)'}`);
   if (route.kind === 'fd') {
     await findings.check('ENV-1', [], async () => {
-      const { PMI_RANK: rank, PMI_SIZE: size } = process.env;
+      const { PMI_RANK: rank, PMI_SIZE: size } = environment;
       if (
-        !isUnsigned(process.env.PMI_FD) ||
+        !isUnsigned(environment.PMI_FD) ||
         !isUnsigned(rank) ||
         !isUnsigned(size) ||
         Number(rank) >= Number(size)
@@ -36,7 +39,7 @@ export async function checkEnvironment(findings: Findings, route: Route): Promis
     });
   }
   await findings.check('ENV-2', [], async () => {
-    const { PMI_SPAWNED: spawned } = process.env;
+    const { PMI_SPAWNED: spawned } = environment;
     // This process was not spawned by a rank: `wireup check` starts no rank that checks.
     if (spawned !== undefined && spawned !== '0') throw new Violation('it is set', shown('PMI_SPAWNED'));
   });

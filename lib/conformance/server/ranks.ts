@@ -2,8 +2,10 @@
  * What the ranks of a check do together. Rank 0 checks the server; the others take part in barriers, and report to rank 0
  * through the server's own key-value space what they have seen.
  */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isUnsigned } from '../wire';
 
 /** The key-value space of a session of either version. All functions fail by an exception. */
 export interface Space {
@@ -27,6 +29,13 @@ export interface Sighting {
   readonly kvsname: string;
 }
 
+/** What all ranks have seen. */
+export interface Gathered {
+  readonly sightings: readonly Sighting[];
+  /** A rank whose number another process has too. */
+  readonly twin: number | undefined;
+}
+
 /** How many keys of other ranks each rank gets. */
 const MAX_PEERS = 16;
 
@@ -44,12 +53,23 @@ function clockOfHost(): string {
 
 const keyOf = (rank: number): string => `check-${rank}`;
 
+/** Where a process of this number stays visible to the others of the number. */
+const keyOfProcess = (rank: number): string => `check-${rank}-process`;
+
+/** The key by which a process reports that another one has its number. */
+const TWIN = 'check-twin';
+
 /** Puts a key, enters a barrier, and gets the keys of others. */
 export async function meet(space: Space, rank: number, size: number, kvsname: string): Promise<Sighting> {
   await space.put(keyOf(rank), String(rank));
+  const own = randomBytes(8).toString('hex');
+  await space.put(keyOfProcess(rank), own);
   const entered = now();
   await space.barrier();
   const left = now();
+  // Of two processes with the same number, one has replaced the key of the other one.
+  const process = await space.get(keyOfProcess(rank));
+  if (process !== undefined && process !== own) await space.put(TWIN, String(rank));
   let missing = -1;
   for (let i = 1; i < size && i <= MAX_PEERS; ++i) {
     const other = (rank + i) % size;
@@ -59,23 +79,22 @@ export async function meet(space: Space, rank: number, size: number, kvsname: st
 }
 
 /** Passes the sightings of all ranks to rank 0. Returns them there, and those that have come if the time is over. */
-export async function gather(
-  space: Space,
-  own: Sighting,
-  size: number,
-  timeout: number,
-): Promise<Sighting[]> {
+export async function gather(space: Space, own: Sighting, size: number, timeout: number): Promise<Gathered> {
   if (own.rank !== 0) {
     const text = Buffer.from(JSON.stringify(own)).toString('base64url');
     const parts = text.match(new RegExp(`.{1,${PART}}`, 'g'))!;
     for (const [i, part] of parts.entries()) await space.put(`check-${own.rank}-${i}`, part);
     await space.put(`check-${own.rank}-parts`, String(parts.length));
     await space.barrier();
-    return [own];
+    return { sightings: [own], twin: undefined };
   }
   await space.barrier();
+  const reported = await space.get(TWIN);
+  // A server may have a value for every key.
+  const twin = isUnsigned(reported) && Number(reported) < size ? Number(reported) : undefined;
   const all = [own];
-  const end = now() + timeout;
+  // If two ranks have the same number, no rank has another number, and its report does not come.
+  const end = twin === undefined ? now() + timeout : now();
   for (let rank = 1; rank < size; ++rank) {
     const count = await eventually(space, `check-${rank}-parts`, end);
     if (count === undefined) continue;
@@ -85,7 +104,7 @@ export async function gather(
     const sighting = readSighting(parts.join(''));
     if (sighting !== undefined) all.push(sighting);
   }
-  return all;
+  return { sightings: all, twin };
 }
 
 /** A server may have changed it. */
