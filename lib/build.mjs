@@ -95,16 +95,19 @@ const runHelp = await build({
   outfile: join(dist, 'run-help.js'),
   plugins: [withoutChildProcess],
 });
-const commands = await build({
+const ofCommands = {
   ...bundled,
-  entryPoints: [join(lib, 'cli/commands.ts')],
-  outfile: join(dist, 'commands.js'),
   plugins: [
     withoutChildProcess,
     apart(/^\.\.\/index$/, 'index.js'),
     apart(/^\.\/bench\/run\.mjs$/, 'bench.js'),
     apart(/^\.\/check\/run$/, 'check.js'),
   ],
+};
+const commands = await build({
+  ...ofCommands,
+  entryPoints: [join(lib, 'cli/commands.ts')],
+  outfile: join(dist, 'commands.js'),
 });
 const bench = await build({
   ...bundled,
@@ -117,6 +120,7 @@ const check = await build({
   entryPoints: [join(lib, 'cli/check/run.ts')],
   outfile: join(dist, 'check.js'),
 });
+await writeManPages();
 writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, runHelp, commands, bench, check]));
 placeCommands();
 linkBins();
@@ -125,6 +129,14 @@ writeFileSync(join(dist, 'index.d.mts'), "export * from './index.js';\n");
 execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(lib, 'tsconfig.json')], {
   stdio: 'inherit',
 });
+
+/** Writes the manual pages, by a bundle that only the build needs. */
+async function writeManPages() {
+  const outfile = join(dist, 'man.js');
+  await build({ ...ofCommands, entryPoints: [join(lib, 'cli/man.ts')], outfile });
+  require(outfile).writeManPages(join(dist, 'man'));
+  rmSync(outfile);
+}
 
 /**
  * Places the files to which package managers link the commands: the starter, if it is built. The package is packed with

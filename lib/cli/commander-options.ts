@@ -42,10 +42,11 @@ const helpTexts = new WeakMap<Option, string>();
 
 const plainHelp = new Help();
 
-/** Shows the notes of a table's option in wireup's form, and no default for a flag. */
+/** Shows the notes of a table's option in wireup's form, no default for a flag, and no value that an optional value has by default. */
 export const helpStyle: HelpConfiguration = {
   optionDescription: (option) =>
-    helpTexts.get(option) ?? plainHelp.optionDescription(option).replace(/ ?\(default: false\)$/, ''),
+    helpTexts.get(option) ??
+    plainHelp.optionDescription(option).replace(/ ?\((default: false|preset: .*)\)$/, ''),
 };
 
 /**

@@ -21,6 +21,14 @@ import { version } from './version';
 export function startCommand(start: Start): void {
   // Without the starter there are no notes to close. Then only commands that need the addon load it.
   if (start.notes >= 0) takeCaller(start);
+  const program = makeProgram(start);
+  const mistaken = meantForRun(start.words);
+  if (mistaken !== undefined) return reportUsage(mistaken);
+  program.parseAsync(start.words, { from: 'user' }).catch(fail);
+}
+
+/** The command with all its subcommands. */
+export function makeProgram(start: Start): Command {
   const program = new Command('wireup')
     .description(
       'Starts parallel programs (MPI and others) and serves them PMI, the protocol by which their processes find each other.',
@@ -30,7 +38,12 @@ export function startCommand(start: Start): void {
     .showHelpAfterError(false)
     .exitOverride()
     .configureOutput({ outputError: usageError, writeOut: print })
-    .configureHelp(helpStyle);
+    .configureHelp(helpStyle)
+    .addHelpText(
+      'after',
+      `
+\`wireup help run\` prints the help of a command. The manual pages have the same text: \`man wireup-run\`.`,
+    );
   addRun(program, start);
   addReplay(program, start);
   for (const add of [
@@ -46,9 +59,7 @@ export function startCommand(start: Start): void {
     addCompletion,
   ])
     add(program);
-  const mistaken = meantForRun(start.words);
-  if (mistaken !== undefined) return reportUsage(mistaken);
-  program.parseAsync(start.words, { from: 'user' }).catch(fail);
+  return program;
 }
 
 /** Users of mpiexec begin with its options or with the program. */

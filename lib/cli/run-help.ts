@@ -9,6 +9,7 @@ import { runOptions } from './run-options';
 export function helpBelow(name: string): string {
   return `
 An option has one dash or two. Its value follows after a blank or "=". The options end at the program.
+The variable WIREUP_OPTIONS and the file ~/.config/wireup/config, with one option in each line, give default options.
 
 Exit codes:
   the code of the first rank that failed, or 128 + the number of the signal that killed it, or the code of its abort
