@@ -104,11 +104,21 @@ export function compareAnswers(
   return result;
 }
 
-/** rc counts as success or failure, because servers number their failures differently; without it a reply is a success. */
-function valueOf({ attributes }: ParsedMessage, name: string): string | undefined {
-  const value = attributes.get(name);
-  if (name !== 'rc') return value;
-  return value === undefined || Number(value) === 0 ? 'success' : 'failure';
+/** Whether the answer reports a failure. Without rc it is a success. */
+export function isFailure({ attributes }: ParsedMessage): boolean {
+  return Number(attributes.get('rc') ?? 0) !== 0;
+}
+
+/**
+ * rc counts as success or failure, because servers number their failures differently. Some servers leave out the error codes
+ * of a spawn if all of them are 0; Hydra sends their number in PMI-2.
+ */
+function valueOf(message: ParsedMessage, name: string): string | undefined {
+  const value = message.attributes.get(name);
+  if (name === 'rc') return isFailure(message) ? 'failure' : 'success';
+  if (name === 'errcodes' || name === 'nerrs')
+    return value === undefined || /^[0,]*$/.test(value) ? 'success' : value;
+  return value;
 }
 
 /** Replaces the values of these attributes, and leaves all other bytes as they are. */

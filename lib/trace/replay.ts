@@ -3,17 +3,41 @@
  * and the answers to it in memory, however long the recording is.
  */
 import type { Socket } from 'node:net';
-import { compareAnswers, parseMessage, replaceValues, type Comparison, type ParsedMessage } from './answers';
-import { bytesOf, isMessage, type MessageRecord, type TraceRecord } from './format';
+import {
+  compareAnswers,
+  isFailure,
+  parseMessage,
+  replaceValues,
+  type Comparison,
+  type ParsedMessage,
+} from './answers';
+import { bytesOf, isMessage, type EventRecord, type MessageRecord, type TraceRecord } from './format';
+import { parseMessage as requestOf } from './messages';
+import { isSpawnAnswer, Lookahead, withProgram } from './replay-spawn';
 import { textOf, WireReader, type ReceivedMessage } from './wire-reader';
 
-/** How many answers may follow one request, or several that were sent together. */
-const MAX_ANSWERS = 65_536;
+/** How many answers may follow one request, and how many records may precede the answer to a spawn. */
+const MAX_READ_AHEAD = 65_536;
+
+/** How the replayed connection ends, as the recorded one did. */
+export type End =
+  /** The client closes it. */
+  | 'over'
+  /** The client closes it between init and finalize, so the launcher may end the job. */
+  | 'hang-up'
+  /** The client aborts the job, so the launcher ends this process. */
+  | 'abort'
+  /** The launcher has ended the client, which waited for an answer or for nothing. */
+  | 'ended'
+  /** The server has closed it. */
+  | 'server';
 
 /** What the replay has found, in the order of the conversation. */
 export type Finding =
   | { type: 'sent'; text: string }
   | { type: 'left-out'; text: string; reason: string }
+  /** Before the first request that is none of PMI, at which a launcher may end this process: Hydra does. */
+  | { type: 'invalid'; text: string }
   | {
       type: 'answer';
       /** The number of the answer, from 1. */
@@ -23,6 +47,8 @@ export type Finding =
       recorded: string;
       received: string;
     }
+  /** The end comes, at which the launcher may end this process. Of `abort` and `ended`, faults may follow. */
+  | { type: 'end'; end: End }
   /** The conversation cannot go on. */
   | { type: 'failed'; reason: string };
 
@@ -34,13 +60,19 @@ export interface ReplayOptions {
   rank: number;
   /** PMI_JOBID, which Slurm's server of PMI-2 wants to see in fullinit. */
   jobId: string | undefined;
+  /**
+   * The program and the arguments in place of those of a spawn.
+   *
+   * @param index how many spawns of this rank have succeeded before in the recording
+   */
+  spawned: (index: number) => Promise<readonly string[]>;
+  /** Whether the recorded job was ended by another rank before this one's connection was closed. */
+  isEndedByAnother: () => Promise<boolean>;
 }
 
-/** Requests that are not sent again, and why. */
-const leftOut: Readonly<Record<string, string>> = {
-  abort: 'it would end the job',
-  spawn: 'it would start programs',
-};
+/** What stands in a finding for an answer that does not exist. */
+const NO_ANSWER = 'no answer';
+const CLOSED = 'the server closes the connection';
 
 /** The handshake of PMI_PORT. wireup-exec makes it before the replay. */
 const handshake = {
@@ -52,6 +84,16 @@ const handshake = {
 interface Pending {
   text: string;
   parsed: ParsedMessage;
+  /** It is no request of PMI. Some servers answer with an error, others close the connection. */
+  invalid: boolean;
+}
+
+/** A spawn of which a request is a part. */
+interface Spawn {
+  /** Why it is left out. */
+  reason?: string;
+  /** The program and the arguments that are sent. */
+  words: readonly string[];
 }
 
 /** Replays the messages of one connection. */
@@ -65,11 +107,16 @@ export class Replay {
   #requests: Pending[] = [];
   #answers: MessageRecord[] = [];
   #answerCount = 0;
-  /** In the middle of a command of several lines (mcmd): whether it is left out. */
-  #block: { leftOut: boolean } | undefined;
-  /** How many recorded answers are those to requests that were left out. */
-  #skipAnswers = 0;
+  /** In the middle of a command of several lines (mcmd). */
+  #inBlock = false;
+  /** Until its recorded answer. */
+  #spawn: Spawn | undefined;
+  #spawnCount = 0;
   #asked2 = false;
+  /** Between init and finalize. */
+  #active = false;
+  /** A request that is none of PMI has been sent. */
+  #hasWarned = false;
 
   /** @param socket a connection as PMI_FD has it */
   constructor(socket: Socket, options: ReplayOptions) {
@@ -79,37 +126,112 @@ export class Replay {
   }
 
   /**
-   * Replays. After a finding of the type `failed` there are no more.
+   * Replays the connection until its end.
    *
-   * @param records those of one connection. Events other than `closed` are ignored
+   * @param records those of one connection
    */
   async *run(records: AsyncIterable<TraceRecord>): AsyncGenerator<Finding, void, undefined> {
+    const reader = new Lookahead(records);
     try {
-      for await (const record of records) {
-        if (!isMessage(record)) {
-          if (record.event === 'dropped')
-            throw new Fault('the recording lacks messages here, which were dropped');
-          if (record.event === 'closed') break;
-          continue;
-        }
-        if (this.#isHandshake(record)) continue;
-        if (record.dir === 'S') {
-          if (this.#answers.push(record) > MAX_ANSWERS)
-            throw new Fault(`the recording has more than ${MAX_ANSWERS} answers to one request`);
-          continue;
-        }
-        yield* this.#receive();
-        yield* this.#send(record);
-      }
-      yield* this.#receive();
-      if (this.#answerCount === 0 && this.#requests.length === 0)
-        throw new Fault('the recording has no messages');
+      yield* this.#follow(reader);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       yield { type: 'failed', reason: error.message };
     } finally {
+      await reader.close();
       this.#socket.destroy();
     }
+  }
+
+  async *#follow(reader: Lookahead): AsyncGenerator<Finding, void, undefined> {
+    for (;;) {
+      const record = await reader.next();
+      if (record === undefined) return yield* this.#end();
+      if (!isMessage(record)) {
+        if (record.event === 'dropped')
+          throw new Fault('the recording lacks messages here, which were dropped');
+        if (record.event === 'closed') return yield* this.#end(record);
+        continue;
+      }
+      if (this.#isHandshake(record)) continue;
+      if (record.dir === 'S') {
+        if (this.#answers.push(record) > MAX_READ_AHEAD)
+          throw new Fault(`the recording has more than ${MAX_READ_AHEAD} answers to one request`);
+        continue;
+      }
+      if ((yield* this.#receive()) === 'closed') return;
+      const { command } = parseMessage(record.wire, textOf(record));
+      if (!this.#inBlock && record.wire !== 'raw') {
+        if (command === 'abort') return yield* this.#abort(record);
+        if (command === 'spawn') await this.#beginSpawn(reader);
+      }
+      yield* this.#send(record, command);
+    }
+  }
+
+  /** Finds out how the spawn ended that begins here. */
+  async #beginSpawn(reader: Lookahead): Promise<void> {
+    // A spawn of several programs has several blocks and one answer.
+    if (this.#spawn !== undefined) return;
+    const answer = await reader.findSpawnAnswer(MAX_READ_AHEAD);
+    if (answer === undefined) this.#spawn = { reason: 'it has no answer', words: [] };
+    else if (isFailure(parseMessage(answer.wire, textOf(answer))))
+      this.#spawn = { reason: 'it has failed, and could start programs now', words: [] };
+    else this.#spawn = { words: await this.#options.spawned(this.#spawnCount++) };
+  }
+
+  async *#abort(record: MessageRecord): AsyncGenerator<Finding, void, undefined> {
+    yield { type: 'sent', text: textOf(record) };
+    yield { type: 'end', end: 'abort' };
+    this.#socket.write(bytesOf(record));
+    for (;;) {
+      const received = await this.#next();
+      if (received === 'closed') return;
+      if (received === 'late') throw new Fault(`the job has not ended ${this.#seconds} s after the abort`);
+    }
+  }
+
+  /** @param closed undefined: the recording does not have the end of the connection */
+  async *#end(closed?: EventRecord): AsyncGenerator<Finding, void, undefined> {
+    if ((yield* this.#receive()) === 'closed') return;
+    if (closed?.reason !== undefined) return yield* this.#expectClose();
+    if (this.#requests.length > 0 || (this.#active && (await this.#options.isEndedByAnother()))) {
+      yield { type: 'end', end: 'ended' };
+      const received = await this.#next();
+      if (typeof received !== 'string') yield this.#unexpected(received, NO_ANSWER);
+      return;
+    }
+    yield { type: 'end', end: this.#active ? 'hang-up' : 'over' };
+  }
+
+  /** The recorded server has closed the connection. */
+  async *#expectClose(): AsyncGenerator<Finding, void, undefined> {
+    do {
+      const received = await this.#next();
+      if (received === 'closed') return yield { type: 'end', end: 'server' };
+      if (received === 'late')
+        throw new Fault(`the server has not closed the connection within ${this.#seconds} s`);
+      yield this.#unexpected(received, CLOSED);
+    } while (this.#requests.length > 0);
+    yield { type: 'end', end: this.#active ? 'hang-up' : 'over' };
+  }
+
+  /** An answer that the recording does not have. */
+  #unexpected(received: ReceivedMessage, recorded: string): Finding {
+    const message = parseMessage(received.wire, received.text);
+    const request = this.#takeRequest(message);
+    return {
+      type: 'answer',
+      number: ++this.#answerCount,
+      comparison: request?.invalid === true && isFailure(message) ? 'allowed' : 'differs',
+      request: request?.text ?? '',
+      recorded,
+      received: received.text,
+    };
+  }
+
+  get #seconds(): number {
+    return this.#options.timeout / 1000;
   }
 
   #isHandshake(record: MessageRecord): boolean {
@@ -117,41 +239,47 @@ export class Replay {
     return handshake[record.dir].includes(parseMessage('1', textOf(record)).command);
   }
 
-  *#send(record: MessageRecord): Generator<Finding> {
+  *#send(record: MessageRecord, command: string): Generator<Finding> {
     const text = this.#translated(record);
-    const reason = this.#reasonToLeaveOut(record, text);
-    if (reason !== undefined) {
-      if (reason !== '') yield { type: 'left-out', text, reason };
+    const isBegin = !this.#inBlock;
+    if (record.wire === '1') {
+      if (isBegin) this.#inBlock = text.startsWith('mcmd=');
+      else this.#inBlock = text !== 'endcmd';
+    }
+    const spawn = isBegin && command !== 'spawn' ? undefined : this.#spawn;
+    if (spawn?.reason !== undefined) {
+      if (isBegin) yield { type: 'left-out', text, reason: spawn.reason };
       return;
     }
-    const parsed = parseMessage(record.wire, text);
-    // The lines of a block are one request.
-    if (parsed.command !== '') this.#requests.push({ text, parsed });
-    if (parsed.command === 'init') this.#asked2 = parsed.attributes.get('pmi_version') === '2';
-    this.#socket.write(text === textOf(record) ? bytesOf(record) : bytesOf(translatedRecord(record, text)));
-    yield { type: 'sent', text };
+    const invalid = record.wire !== 'raw' && isBegin && requestOf(record).spec === undefined;
+    if (invalid && !this.#hasWarned) {
+      this.#hasWarned = true;
+      yield { type: 'invalid', text };
+    }
+    for (const sent of spawn === undefined ? [text] : withProgram(record.wire, text, spawn.words)) {
+      if (isBegin) this.#expect(record, { text: sent, parsed: parseMessage(record.wire, sent), invalid });
+      this.#socket.write(sent === textOf(record) ? bytesOf(record) : bytesOf(translatedRecord(record, sent)));
+      yield { type: 'sent', text: sent };
+    }
+    if (!isBegin) return;
+    if (command === 'init')
+      this.#asked2 = parseMessage(record.wire, text).attributes.get('pmi_version') === '2';
+    if (command === 'init' || command === 'finalize') this.#active = command === 'init';
   }
 
-  /** Why a message is not sent; '': it belongs to a block whose first line has been reported. */
-  #reasonToLeaveOut(record: MessageRecord, text: string): string | undefined {
-    if (record.wire === 'raw') return undefined;
-    if (this.#block !== undefined) {
-      const isOut = this.#block.leftOut;
-      if (text === 'endcmd') this.#block = undefined;
-      return isOut ? '' : undefined;
-    }
-    const { command } = parseMessage(record.wire, text);
-    const reason = Object.hasOwn(leftOut, command) ? leftOut[command] : undefined;
-    if (record.wire === '1' && text.startsWith('mcmd=')) this.#block = { leftOut: reason !== undefined };
-    // An abort has no answer. A spawn of several programs is several blocks with one answer.
-    if (reason !== undefined && command === 'spawn') this.#skipAnswers = 1;
-    return reason;
+  /** Adds a request that is sent, if it gets an answer. */
+  #expect({ wire }: MessageRecord, request: Pending): void {
+    // The blocks of a spawn get one answer together, and the server waits for the rest of an incomplete message.
+    const isMore = request.parsed.command === 'spawn' && this.#requests.at(-1)?.parsed.command === 'spawn';
+    if (wire !== 'raw' && !isMore) this.#requests.push(request);
   }
 
   /** The text with the names of this job. */
   #translated(record: MessageRecord): string {
     if (record.base64 !== undefined || record.wire === 'raw') return textOf(record);
-    const text = replaceValues(record.wire, textOf(record), (name, value) => {
+    // Slurm's library names its PMI_ID so over PMI_PORT, and its rank pmirank over PMI_FD.
+    const recorded = textOf(record).replace(/^cmd=fullinit;srcid=/, 'cmd=fullinit;pmirank=');
+    const text = replaceValues(record.wire, recorded, (name, value) => {
       if (name === 'kvsname' || name === 'jobid') return this.#names.get(value);
       if (name === 'pmirank') return String(this.#options.rank);
       if (name === 'pmijobid') return this.#options.jobId;
@@ -162,30 +290,52 @@ export class Replay {
     return text;
   }
 
-  async *#receive(): AsyncGenerator<Finding> {
+  /** Receives the recorded answers. Returns `closed` if the server has closed the connection instead, as it may. */
+  async *#receive(): AsyncGenerator<Finding, 'closed' | undefined, undefined> {
     const expected = this.#answers;
     this.#answers = [];
-    this.#skipAnswers -= expected.splice(0, this.#skipAnswers).length;
+    const spawned = expected.findIndex(isSpawnAnswer);
+    if (spawned >= 0) {
+      if (this.#spawn?.reason !== undefined) expected.splice(spawned, 1);
+      this.#spawn = undefined;
+    }
     // Under a thrid each request of PMI-2 has its own answer, in any order.
     while (expected.length > 0) {
       const received = await this.#next();
+      if (received === 'closed' && this.#requests[0]?.invalid === true) {
+        const [request, recorded] = [this.#requests[0].text, textOf(expected[0]!)];
+        const number = ++this.#answerCount;
+        yield { type: 'answer', number, comparison: 'allowed', request, recorded, received: CLOSED };
+        yield { type: 'end', end: 'server' };
+        return 'closed';
+      }
+      if (typeof received === 'string') throw this.#missing(received);
       const message = parseMessage(received.wire, received.text);
       const recorded = takeMatching(expected, message);
+      const before = parseMessage(recorded.wire, textOf(recorded));
       const request = this.#takeRequest(message);
-      const comparison =
-        recorded.wire === received.wire
-          ? compareAnswers(request?.parsed, parseMessage(recorded.wire, textOf(recorded)), message)
-          : 'differs';
-      this.#learn(parseMessage(recorded.wire, textOf(recorded)), message);
+      const number = ++this.#answerCount;
+      const comparison = recorded.wire === received.wire ? compare(request, before, message) : 'differs';
+      this.#learn(before, message);
       yield {
         type: 'answer',
-        number: ++this.#answerCount,
+        number,
         comparison,
         request: request?.text ?? '',
         recorded: textOf(recorded),
         received: received.text,
       };
     }
+    return undefined;
+  }
+
+  #missing(instead: 'closed' | 'late'): Fault {
+    const request = this.#requests[0]?.text ?? '';
+    return new Fault(
+      instead === 'late'
+        ? `no answer within ${this.#seconds} s to '${request}'`
+        : `the server closed the connection instead of an answer to '${request}'`,
+    );
   }
 
   /** The request that this is the answer to. */
@@ -206,19 +356,13 @@ export class Replay {
         received.attributes.get('pmi_version') === '2' && Number(received.attributes.get('rc') ?? 0) === 0;
   }
 
-  async #next(): Promise<ReceivedMessage> {
-    const request = this.#requests[0]?.text ?? '';
+  async #next(): Promise<ReceivedMessage | 'closed' | 'late'> {
     for (;;) {
       const message = this.#reader.next();
       if (message !== undefined) return message;
       const piece = await this.#piece();
-      if (piece === 'late')
-        throw new Fault(`no answer within ${this.#options.timeout / 1000} s to '${request}'`);
-      if (piece === undefined) {
-        const rest = this.#reader.rest();
-        if (rest !== undefined) return rest;
-        throw new Fault(`the server closed the connection instead of an answer to '${request}'`);
-      }
+      if (piece === 'late') return piece;
+      if (piece === undefined) return this.#reader.rest() ?? 'closed';
       this.#reader.push(piece);
     }
   }
@@ -244,6 +388,13 @@ export class Replay {
 
 /** The conversation cannot go on. */
 class Fault extends Error {}
+
+/** Servers word their errors about what is no request as they like. */
+function compare(request: Pending | undefined, recorded: ParsedMessage, received: ParsedMessage): Comparison {
+  const comparison = compareAnswers(request?.parsed, recorded, received);
+  const isError = request?.invalid === true && isFailure(recorded) && isFailure(received);
+  return comparison === 'differs' && isError ? 'allowed' : comparison;
+}
 
 /** The record with another text, whose length follows from it. */
 function translatedRecord({ length: _, ...record }: MessageRecord, text: string): MessageRecord {

@@ -1,14 +1,14 @@
 // `wireup tap` under every launcher: the job is as without it, and its recordings replay against wireup and Hydra.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { needsRoot } from '../support/hostile-clients';
 import { dynamicMpich, installed, needs } from '../support/installed';
 import { compile, program } from '../support/programs';
+import { newFolder, replayEverywhere, type Ending } from '../support/replays';
 import { root } from '../support/root';
 import { lines, run, transports, wireup, wireupRun, type Result } from '../support/run';
 import { Slurm } from '../support/slurm';
@@ -37,13 +37,6 @@ const launchers: Record<string, Launcher> = {
   ),
 };
 
-/** A new folder for recordings. */
-function newFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'tap-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  return folder;
-}
-
 const tap = (folder: string, ...options: string[]): string[] =>
   wireup('tap', '--trace-file', join(folder, '%r.jsonl'), ...options);
 
@@ -61,22 +54,10 @@ function comparable({ code, signal, stdout, stderr }: Result): unknown {
   return { code, signal, stdout: masked(stdout), stderr: masked(stderr) };
 }
 
-/** Replays the recordings of a job with that many ranks. */
-async function replay(folder: string, launcher: readonly string[], ranks: number): Promise<string[]> {
-  const files = ranks === 1 ? [join(folder, '0.jsonl')] : [join(folder, '%r.jsonl')];
-  const result = await run(wireup('replay', ...files, '--', ...launcher), { deadline });
-  expect(result, result.stdout).toMatchObject({ code: 0, stderr: '' });
-  return lines(result.stdout).sort();
-}
-
-/** Replays them against all servers. */
-async function replayEverywhere(folder: string, ranks: number): Promise<void> {
-  for (const launcher of [hydra(ranks), ...transports.map((transport) => wireupRun(ranks, transport))]) {
-    const output = await replay(folder, launcher, ranks);
-    const ends = output.filter((line) => line.includes(' answers, none differs'));
-    expect(ends).toHaveLength(ranks);
-  }
-}
+const rankFiles = (folder: string, ranks: number): string[] => [
+  join(folder, ranks === 1 ? '0.jsonl' : '%r.jsonl'),
+];
+const allRanks = (ranks: number): string[] => Array.from({ length: ranks }, (_, rank) => `${rank}`);
 
 interface Line {
   event?: string;
@@ -94,7 +75,8 @@ interface Row {
   argv: () => string[];
   /** Its behaviour depends on PMI_FD. */
   needsFd?: true;
-  replays?: true;
+  /** How its replays end. Default: finalized. */
+  ending?: Ending;
   /**
    * The rank exits with this code at once after its last message, or without one. mpiexec reports it, or 1 and "Hangup", by
    * chance: it depends on whether it first learns of the exit or of the connection's end.
@@ -103,21 +85,23 @@ interface Row {
 }
 
 const programs: Row[] = [
-  { what: 'MPI', ranks: 2, argv: () => [program('hello')], replays: true },
+  { what: 'MPI', ranks: 2, argv: () => [program('hello')] },
   { what: 'plain PMI', ranks: 3, argv: () => [program('raw_mapping')] },
-  { what: 'killed', ranks: 1, argv: () => [program('kill_self'), '0', '11'] },
-  { what: 'aborts', ranks: 1, argv: () => [program('abort_with'), '0', '7'], exits: 7 },
+  { what: 'killed', ranks: 1, argv: () => [program('kill_self'), '0', '11'], ending: 'left' },
+  { what: 'aborts', ranks: 1, argv: () => [program('abort_with'), '0', '7'], exits: 7, ending: 'left' },
+  // MPI_Abort of MPICH only exits.
+  { what: 'sends an abort', ranks: 1, argv: () => [program('raw_abort'), '0', '7'], ending: 'aborted' },
   {
     what: 'ends without finalize',
     ranks: 1,
     argv: () => [program('exit_before_finalize'), '0', '5'],
     exits: 5,
+    ending: 'left',
   },
   {
     what: 'forks',
     ranks: 2,
     argv: () => ['sh', '-c', '"$0" & wait $!; exit', program('hello')],
-    replays: true,
   },
   {
     what: 'never speaks',
@@ -129,6 +113,7 @@ const programs: Row[] = [
     what: 'sends garbage',
     ranks: 1,
     needsFd: true,
+    ending: 'garbage',
     argv: () => [
       'bash',
       '-c',
@@ -142,7 +127,7 @@ describe.skipIf(tools.missing)(`a rank under wireup tap is as without it${tools.
     const hasFd = name === 'mpiexec' || name.endsWith(' fd');
     it.each(programs.filter(({ needsFd }) => needsFd === undefined || hasFd))(
       'that $what',
-      async ({ ranks, argv, replays, exits }) => {
+      async ({ ranks, argv, ending, exits }) => {
         const folder = newFolder();
         const plain = await run([...launcher(ranks), ...argv()], { deadline });
         const tapped = await run([...launcher(ranks), ...tap(folder), ...argv()], { deadline });
@@ -154,7 +139,9 @@ describe.skipIf(tools.missing)(`a rank under wireup tap is as without it${tools.
           expect(comparable(tapped)).toEqual(comparable(plain));
         }
         expect(readdirSync(folder)).toHaveLength(ranks);
-        if (replays) await replayEverywhere(folder, ranks);
+        await replayEverywhere(rankFiles(folder, ranks), allRanks(ranks), ending, [
+          transports.find((transport) => name.endsWith(` ${transport}`)) ?? 'fd',
+        ]);
       },
     );
   });
@@ -193,10 +180,7 @@ describe.skipIf(tools.missing || mpich.missing)(`ranks that spawn${mpich.note}`,
     const tapped = await run(wireupRun(1, transport, ...tap(folder), ...spawn), { deadline });
     expect(comparable(tapped)).toEqual(comparable(plain));
     expect(recordsOf(folder, 0).some(({ text }) => text === 'mcmd=spawn')).toBe(true);
-    for (const launcher of [hydra(1), wireupRun(1, transport)])
-      expect(await replay(folder, launcher, 1)).toContain(
-        '0: left out, because it would start programs: mcmd=spawn',
-      );
+    await replayEverywhere(rankFiles(folder, 1), ['0']);
   });
 });
 
@@ -236,7 +220,7 @@ describe.skipIf(tools.missing || slurmTools.missing || asRoot.missing)(
       }
       const again = await start(...wireup('replay', join(folder, '%r.jsonl'), '--', ...srun(2)));
       expect(again, again.stdout).toMatchObject({ code: 0, stderr: '' });
-      await replayEverywhere(folder, 2);
+      await replayEverywhere(rankFiles(folder, 2), allRanks(2), 'finalized', transports);
     });
 
     it('a rank that is killed', async () => {
@@ -248,6 +232,7 @@ describe.skipIf(tools.missing || slurmTools.missing || asRoot.missing)(
       });
       const tapped = await start(...srun(1), ...tap(folder), ...argv);
       expect(masked(tapped)).toEqual(masked(await start(...srun(1), ...argv)));
+      await replayEverywhere(rankFiles(folder, 1), ['0']);
     });
   },
 );

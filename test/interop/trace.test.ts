@@ -8,7 +8,8 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 import { isMessage, RecordingParser, type MessageRecord, type TraceRecord } from '../../lib/trace/format';
 import { dynamicMpich, needs, installed } from '../support/installed';
 import { compile, program } from '../support/programs';
-import { lines, run, transports, wireup, wireupRun, type Transport } from '../support/run';
+import { replayEverywhere, type Ending } from '../support/replays';
+import { lines, run, transports, wireup, wireupRun, type Result, type Transport } from '../support/run';
 import { parseTranscripts, play } from '../support/transcript';
 
 vi.setConfig({ testTimeout: 90_000 });
@@ -23,13 +24,23 @@ async function record(
   transport: Transport,
   ...argv: string[]
 ): Promise<{ file: string; records: TraceRecord[] }> {
+  const { file, records, ...result } = await recordAny(ranks, transport, ...argv);
+  expect(result).toMatchObject({ code: 0, stderr: '' });
+  return { file, records };
+}
+
+/** The same for a job that may fail. */
+async function recordAny(
+  ranks: number,
+  transport: Transport,
+  ...argv: string[]
+): Promise<Result & { file: string; records: TraceRecord[] }> {
   const file = join(folder, `${++files}.jsonl`);
   const result = await run(wireupRun(ranks, transport, '--trace-file', file, ...argv), { deadline: 80_000 });
-  expect(result).toMatchObject({ code: 0, stderr: '' });
   const parser = new RecordingParser(file);
   const records = [...parser.push(readFileSync(file))];
   parser.end();
-  return { file, records };
+  return { ...result, file, records };
 }
 
 function textsOf(records: TraceRecord[], group: number, rank: number, dir: 'C' | 'S'): string[] {
@@ -70,6 +81,53 @@ describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
     }
     await expectLawful(file);
     await expectReplayed(file);
+    await replayEverywhere([file], ['0', '1', '2', '3'], 'finalized', [transport]);
+  });
+});
+
+interface Row {
+  what: string;
+  argv: () => string[];
+  ending: Ending;
+}
+
+const rows: Row[] = [
+  { what: 'is killed', argv: () => [program('kill_self'), '0', '11'], ending: 'left' },
+  { what: 'exits without finalize', argv: () => [program('exit_before_finalize'), '0', '5'], ending: 'left' },
+  { what: 'sends an abort', argv: () => [program('raw_abort'), '0', '7'], ending: 'aborted' },
+  {
+    what: 'forks',
+    argv: () => ['sh', '-c', '"$0" & wait $!; exit', program('hello')],
+    ending: 'finalized',
+  },
+  { what: 'never speaks', argv: () => ['true'], ending: 'finalized' },
+  {
+    what: 'sends garbage',
+    argv: () => [
+      'bash',
+      '-c',
+      String.raw`printf '\0\377garbage\nmore\n' >&$PMI_FD; read -t 60 a <&$PMI_FD; read -t 60 a <&$PMI_FD`,
+    ],
+    ending: 'garbage',
+  },
+];
+
+const any = needs('mpicc', 'mpiexec');
+describe.skipIf(any.missing)(`a rank that ends in another way${any.note}`, () => {
+  it.each(rows)('that $what', async ({ argv, ending }) => {
+    const { file } = await recordAny(1, 'fd', ...argv());
+    await replayEverywhere([file], ['0'], ending);
+  });
+
+  it('that never speaks, --pmi tcp: it is not in the recording', async () => {
+    const { file, records } = await recordAny(1, 'tcp', 'true');
+    expect(records).toEqual([]);
+    await replayEverywhere([file], ['0']);
+  });
+
+  it.each(transports)('of two ranks, of which one aborts, --pmi %s', async (transport) => {
+    const { file } = await recordAny(2, transport, program('raw_abort'), '1', '7');
+    await replayEverywhere([file], ['1'], 'aborted', [transport], 2);
   });
 });
 
@@ -95,15 +153,17 @@ describe.skipIf(slurm.missing)(`Slurm's PMI-2 client${slurm.note}`, () => {
       else expect(identified.text).toMatch(/^cmd=fullinit;(?:.*;)?(?:srcid|pmirank)=\*\*\*;/);
     }
     await expectReplayed(file);
+    await replayEverywhere([file], ['0', '1', '2', '3'], 'finalized', [transport]);
   });
 
   it('a spawn: the messages of the spawned process group have its number', async () => {
     for (const name of ['one', 'two']) writeFileSync(join(folder, name), '#!/bin/sh\n', { mode: 0o755 });
     // The children are searched in the PATH of the command.
     vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
-    const { records } = await record(1, 'fd', program('pmi2_calls'), installed('libpmi2'), 'spawn');
+    const { file, records } = await record(1, 'fd', program('pmi2_calls'), installed('libpmi2'), 'spawn');
     expect(textsOf(records, 0, 0, 'C').some((text) => text.startsWith('cmd=spawn;'))).toBe(true);
     expect(records.some(({ group, rank }) => group === 1 && rank === 0)).toBe(true);
+    await replayEverywhere([file], ['0', '1.0', '1.1', '1.2'], 'finalized', transports);
   });
 });
 
@@ -165,5 +225,6 @@ describe.skipIf(spawning.missing)(`MPI_Comm_spawn${spawning.note}`, () => {
     );
     expect(shown).toHaveLength(records.length);
     await expectLawful(file);
+    await replayEverywhere([file], ['0', '1', '1.0', '1.1'], 'finalized', [transport]);
   });
 });

@@ -1,0 +1,79 @@
+// Replays recordings of the tests against Hydra and `wireup run`.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { expect, onTestFinished } from 'vitest';
+
+import { installed } from './installed';
+import { lines, run, wireup, wireupRun, type Transport } from './run';
+
+/** In milliseconds, for a busy machine. */
+const deadline = 60_000;
+
+/** A new folder for recordings. */
+export function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'recordings-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+/** How the recorded ranks have ended, and so those of the replay. */
+export type Ending = 'finalized' | 'left' | 'aborted' | 'garbage';
+
+/** What the report of a rank ends with. */
+const lastLines: Readonly<Record<Ending, RegExp>> = {
+  finalized: / answers, none differs$/,
+  left: / answers, none differs; the rank hangs up without finalize, as recorded$/,
+  aborted: / answers, none differs; the rank aborts the job, as recorded$/,
+  // Hydra ends at it, and kills its ranks.
+  garbage: / answers, none differs(?: before a message that is no request of PMI, at which .*)?$/,
+};
+
+/** Replays recordings with one launcher, and returns the report: for each rank its lines. */
+export async function replay(
+  files: readonly string[],
+  launcher: readonly string[],
+  environment: Record<string, string> = {},
+): Promise<{ code: number | null; stdout: string; stderr: string; report: string[] }> {
+  const report = join(newFolder(), 'report');
+  const result = await run(wireup('replay', '--report', report, ...files, '--', ...launcher), {
+    deadline,
+    environment,
+  });
+  return { ...result, report: lines(readFileSync(report, 'utf8')) };
+}
+
+/**
+ * No answer may differ, and every rank ends as recorded.
+ *
+ * @param ranks those that must report their end, such as 1.0 for one that was spawned
+ * @param size how many are launched, if `ranks` has not all of them
+ */
+export async function replayEverywhere(
+  files: readonly string[],
+  ranks: readonly string[],
+  ending: Ending = 'finalized',
+  transports: readonly Transport[] = ['fd'],
+  size?: number,
+): Promise<void> {
+  const launched = size ?? ranks.filter((rank) => !rank.includes('.')).length;
+  const hydra = [installed('mpiexec'), '-n', String(launched)];
+  for (const launcher of [hydra, ...transports.map((transport) => wireupRun(launched, transport))]) {
+    const { code, stderr, report } = await replay(files, launcher);
+    const found = JSON.stringify({ launcher, code, stderr, report });
+    for (const rank of ranks) {
+      const last = report.filter((line) => line.startsWith(`${rank}: `)).at(-1);
+      expect(last, found).toMatch(lastLines[ending]);
+    }
+    expect(
+      report.filter((line) => / differs: |left out/.test(line)),
+      found,
+    ).toEqual([]);
+    if (ending === 'finalized') expect({ code, stderr }, found).toEqual({ code: 0, stderr: '' });
+    // Hydra learns of a hang-up, or of the exit of the rank, by chance.
+    else if (launcher !== hydra && ending === 'left') expect(code, found).toBe(1);
+    else if (ending === 'aborted') expect(code, found).toBe(7);
+  }
+}
