@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "os/error.h"
+#include "runtime/link_version.h"
 #include "runtime/words.h"
-#include "wire/agent_messages.h"
 
 namespace wireup::runtime {
 namespace {
@@ -32,15 +32,6 @@ constexpr int kLastTurns = 16;
 constexpr std::size_t kMaxVectors = 64;
 
 constexpr std::string_view kConnection = "the connection failed";
-
-wire::LinkGreeting own_greeting() { return {wire::agent::kProtocolVersion, WIREUP_VERSION}; }
-
-std::string other_version(const wire::LinkGreeting& there) {
-  const wire::LinkGreeting here = own_greeting();
-  const std::string release = there.release.empty() ? "" : there.release + " ";
-  return "another version of wireup: " + here.release + " here (protocol " + std::to_string(here.protocol) +
-         "), " + release + "there (protocol " + std::to_string(there.protocol) + ")";
-}
 
 }  // namespace
 

@@ -15,6 +15,8 @@
 #include "runtime/link.h"
 #include "runtime/local_link.h"
 #include "runtime/stream_link.h"
+#include "runtime/zmq_hub.h"
+#include "runtime/zmq_parent.h"
 
 namespace wireup::test {
 
@@ -117,6 +119,49 @@ struct SocketEnds {
   }
 };
 
+// A child's link to a hub on loopback. The parent's link owns its hub, and must be made first.
+struct ZmqHubOwner final : Link {
+  void send(std::string packet, std::vector<os::UniqueFd> fds) override {
+    link->send(std::move(packet), std::move(fds));
+  }
+  bool carries_fds() const override { return link->carries_fds(); }
+  std::size_t unsent() const override { return link->unsent(); }
+
+  std::unique_ptr<runtime::ZmqHub> hub;
+  std::unique_ptr<runtime::ZmqLink> link;
+};
+
+struct ZmqEnd {
+  os::ZmqKeys parent;
+  os::ZmqKeys child;
+  std::vector<std::string> endpoints = {};
+};
+
+template <bool secure>
+struct OverZmq {
+  using End = std::shared_ptr<ZmqEnd>;
+  static std::pair<End, End> ends() {
+    auto end = secure ? std::make_shared<ZmqEnd>(os::make_zmq_keys(), os::make_zmq_keys())
+                      : std::make_shared<ZmqEnd>();
+    return {end, end};
+  }
+  static std::unique_ptr<Link> parent(os::Reactor& reactor, const End& end, LinkObserver& observer) {
+    auto owner = std::make_unique<ZmqHubOwner>();
+    owner->hub =
+        std::make_unique<runtime::ZmqHub>(reactor, runtime::ZmqHubOptions{{"127.0.0.1"}, end->parent});
+    owner->link = owner->hub->expect(7, secure ? end->child.public_key : "password", nullptr, observer);
+    end->endpoints = owner->hub->endpoints();
+    return owner;
+  }
+  static std::unique_ptr<Link> child(os::Reactor& reactor, const End& end, LinkObserver& observer) {
+    runtime::ZmqParentOptions options{end->endpoints, end->parent.public_key, end->child};
+    if (!secure) options.password = "password";
+    return runtime::connect_to_zmq_parent(reactor, std::move(options), nullptr, observer);
+  }
+};
+
+using Curve = OverZmq<true>;
+using Plain = OverZmq<false>;
 using Pipes = OverStream<PipeEnds>;
 using Socket = OverStream<SocketEnds>;
 

@@ -32,7 +32,7 @@ struct LinkPair {
 
 }  // namespace
 
-#define LINK_KINDS Local, Pipes, Socket
+#define LINK_KINDS Local, Pipes, Socket, Curve, Plain
 
 TEST_CASE_TEMPLATE("link: packets of all sizes arrive whole and in order, in both directions", Kind,
                    LINK_KINDS) {

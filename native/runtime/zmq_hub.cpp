@@ -1,0 +1,188 @@
+#include "runtime/zmq_hub.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "wire/zmq_key.h"
+
+namespace wireup::runtime {
+namespace {
+
+// RFC 27. It is the same in each context.
+constexpr const char* kZapEndpoint = "inproc://zeromq.zap.01";
+constexpr std::string_view kZapVersion = "1.0";
+constexpr std::string_view kDomain = "wireup";
+
+// The parts of a request: version, request id, domain, address, routing id, mechanism, credentials.
+constexpr std::size_t kRequestId = 1;
+constexpr std::size_t kMechanism = 5;
+constexpr std::size_t kFirstCredential = 6;
+constexpr std::size_t kSecondCredential = 7;
+
+// Accepted sockets that wait: all children of a wide parent at once.
+constexpr int kBacklog = 1024;
+
+// Turns of the loop in which what a connection sent before its end is read. ROUTER takes one message of each
+// connection in turn, so they are enough for all children's windows.
+constexpr int kLastTurns = 64;
+
+constexpr int kEvents = os::kZmqEventAccepted | os::kZmqEventDisconnected;
+
+}  // namespace
+
+class ZmqHub::Port final : public ZmqPort {
+ public:
+  Port(ZmqHub& hub, std::uint32_t child) : hub_(hub), child_(child) {}
+  ~Port() override { hub_.forget(child_); }
+  void send(std::string_view message) override {
+    const Child& child = hub_.children_.at(child_);
+    // An error means that the connection has ended, which the monitor reports.
+    if (!child.routing_id.empty()) hub_.router_.send({child.routing_id, message});
+  }
+
+ private:
+  ZmqHub& hub_;
+  std::uint32_t child_;
+};
+
+ZmqHub::ZmqHub(os::Reactor& reactor, ZmqHubOptions options)
+    : reactor_(reactor),
+      secure_(!options.keys.secret_key.empty()),
+      context_(std::make_shared<os::ZmqContext>()),
+      zap_(reactor, context_, os::kZmqRep, [this](os::ZmqMessage& request) { on_zap(request); }),
+      router_(reactor, context_, os::kZmqRouter, [this](os::ZmqMessage& message) { on_message(message); }) {
+  zap_.bind(kZapEndpoint);
+  set_up_link(router_, options.timing);
+  router_.set(os::kZmqRouterMandatory, 1);
+  router_.set(os::kZmqBacklog, kBacklog);
+  router_.set(os::kZmqZapDomain, kDomain);
+  if (secure_) {
+    router_.set(os::kZmqCurveServer, 1);
+    router_.set(os::kZmqCurveSecretKey, options.keys.secret_key);
+  } else {
+    router_.set(os::kZmqPlainServer, 1);
+  }
+  router_.monitor(kEvents, [this](int event, std::uint32_t value) { on_event(event, value); });
+  for (const std::string& address : options.addresses) {
+    router_.bind("tcp://" + address + ":*");
+    endpoints_.push_back(router_.last_endpoint());
+  }
+}
+
+ZmqHub::~ZmqHub() { reactor_.cancel(sweep_timer_); }
+
+std::unique_ptr<ZmqLink> ZmqHub::expect(std::uint32_t child, const std::string& credential,
+                                        std::function<void()> on_up, LinkObserver& observer) {
+  auto link = std::make_unique<ZmqLink>(ZmqLink::Side::parent, std::move(on_up), observer);
+  children_.emplace(child, Child{link.get(), credential});
+  link->attach(std::make_unique<Port>(*this, child));
+  return link;
+}
+
+void ZmqHub::forget(std::uint32_t child) {
+  const auto found = children_.find(child);
+  bound_.erase(found->second.routing_id);
+  children_.erase(found);
+}
+
+void ZmqHub::on_zap(const os::ZmqMessage& request) {
+  // libzmq sends it, so its form is right.
+  const std::string user = request.size() > kFirstCredential ? admit(request[kMechanism].bytes, request) : "";
+  const std::string_view id = request.size() > kRequestId ? std::string_view(request[kRequestId].bytes) : "";
+  const bool ok = !user.empty();
+  zap_.send({kZapVersion, id, ok ? "200" : "400", ok ? "OK" : "refused", user, ""});
+}
+
+// Returns the number of the child, or an empty text.
+std::string ZmqHub::admit(std::string_view mechanism, const os::ZmqMessage& request) const {
+  std::string credential;
+  if (secure_ && mechanism == "CURVE") {
+    credential = wire::encode_z85(request[kFirstCredential].bytes);
+  } else if (!secure_ && mechanism == "PLAIN" && request.size() > kSecondCredential) {
+    credential = request[kSecondCredential].bytes;
+  }
+  if (credential.empty()) return {};
+  for (const auto& [number, child] : children_) {
+    if (child.routing_id.empty() && wire::same_secret(child.credential, credential))
+      return std::to_string(number);
+  }
+  return {};
+}
+
+void ZmqHub::on_message(const os::ZmqMessage& message) {
+  if (message.size() != 2) {
+    ++refused_;
+    return;
+  }
+  const auto bound = bound_.find(message[0].bytes);
+  const auto found = bound == bound_.end() ? bind(message) : children_.find(bound->second);
+  if (found == children_.end() || message[1].user_id != std::to_string(found->first)) {
+    ++refused_;
+    return;
+  }
+  found->second.link->on_port_message(message[1].bytes);
+}
+
+// The first message of a connection.
+std::map<std::uint32_t, ZmqHub::Child>::iterator ZmqHub::bind(const os::ZmqMessage& message) {
+  const std::string& user = message[1].user_id;
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(user.data(), user.data() + user.size(), number);
+  if (error != std::errc() || user.empty()) return children_.end();
+  // It is not the one of the connection if an earlier connection with this fd has ended.
+  router_.receive_events();
+  const auto found = children_.find(number);
+  if (found == children_.end() || !found->second.routing_id.empty()) return children_.end();
+  found->second.routing_id = message[0].bytes;
+  found->second.fd = message[1].fd;
+  bound_.emplace(message[0].bytes, number);
+  unbound_.erase(message[1].fd);
+  if (closed_.contains(message[1].fd)) {
+    found->second.gone = true;
+    sweep_later(kLastTurns);
+  }
+  return found;
+}
+
+void ZmqHub::on_event(int event, std::uint32_t value) {
+  const int fd = static_cast<int>(value);
+  if (event == os::kZmqEventAccepted) {
+    closed_.erase(fd);
+    unbound_.insert(fd);
+  } else if (unbound_.erase(fd) > 0) {
+    ++refused_;
+    closed_.insert(fd);
+  } else {
+    for (auto& [number, child] : children_) {
+      if (child.fd != fd) continue;
+      child.gone = true;
+      sweep_later(kLastTurns);
+    }
+  }
+}
+
+void ZmqHub::sweep_later(int turns) {
+  reactor_.cancel(sweep_timer_);
+  sweep_timer_ = reactor_.after({}, [this, turns] {
+    sweep_timer_ = 0;
+    sweep(turns);
+  });
+}
+
+// Ends the links of connections that have ended, when all their messages are read.
+void ZmqHub::sweep(int turns) {
+  const os::Lifetime::Watch watch(lifetime_);
+  if (!router_.receive()) return;
+  if (router_.readable() && turns > 0) return sweep_later(turns - 1);
+  for (;;) {
+    const auto gone = std::ranges::find_if(children_, [](const auto& entry) { return entry.second.gone; });
+    if (gone == children_.end()) return;
+    gone->second.gone = false;
+    gone->second.fd = -1;
+    gone->second.link->on_port_end(LinkEnd::closed, 0, "the connection was lost");
+    if (watch.gone()) return;
+  }
+}
+
+}  // namespace wireup::runtime

@@ -1,0 +1,94 @@
+// A parent's end of links over ZeroMQ: one ROUTER socket for all children.
+//
+// A child proves itself by its key pair (CURVE), or by a password if links are insecure. ZeroMQ asks the hub
+// about each peer (ZAP, RFC 27). The hub admits the expected credentials only, and each only until its link
+// is up: a second peer with the same credential, such as a replayed start, is refused. ZeroMQ attaches the
+// child that the hub has recognised to each message of a connection (User-Id). The hub binds the connection
+// (routing id) to that child with its first message, and ignores all messages of the connection that do not
+// fit.
+//
+// Threads: the reactor's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "os/reactor.h"
+#include "os/zmq_socket.h"
+#include "runtime/link.h"
+#include "runtime/zmq_link.h"
+
+namespace wireup::runtime {
+
+struct ZmqHubOptions {
+  // Numeric, an IPv6 address in brackets. The hub listens on each, on a port that the kernel chooses.
+  std::vector<std::string> addresses;
+  // Of this parent. Empty: insecure links. Their bytes and passwords are readable on the network.
+  os::ZmqKeys keys = {};
+  ZmqTiming timing = {};
+};
+
+class ZmqHub {
+ public:
+  // Throws ZmqMissing, OsError.
+  ZmqHub(os::Reactor& reactor, ZmqHubOptions options);
+  ~ZmqHub();
+  ZmqHub(const ZmqHub&) = delete;
+  ZmqHub& operator=(const ZmqHub&) = delete;
+
+  // Where the hub listens: "tcp://10.0.0.1:41253".
+  const std::vector<std::string>& endpoints() const { return endpoints_; }
+
+  // A link to a child with this credential: its public key, or its password if links are insecure. It must
+  // not be destroyed after the hub. `child` must not have a link already.
+  std::unique_ptr<ZmqLink> expect(std::uint32_t child, const std::string& credential,
+                                  std::function<void()> on_up, LinkObserver& observer);
+
+  // Connections that ended before they sent a message (unknown or used credentials, broken or incomplete
+  // handshakes), and messages of connections without a child.
+  std::uint64_t refused() const { return refused_; }
+
+ private:
+  class Port;
+  struct Child {
+    ZmqLink* link;
+    std::string credential;
+    std::string routing_id = {};  // empty: not connected
+    int fd = -1;
+    bool gone = false;
+  };
+
+  void on_zap(const os::ZmqMessage& request);
+  std::string admit(std::string_view mechanism, const os::ZmqMessage& request) const;
+  void on_message(const os::ZmqMessage& message);
+  std::map<std::uint32_t, Child>::iterator bind(const os::ZmqMessage& message);
+  void on_event(int event, std::uint32_t value);
+  void sweep_later(int turns);
+  void sweep(int turns);
+  void forget(std::uint32_t child);
+
+  os::Reactor& reactor_;
+  bool secure_;
+  std::shared_ptr<os::ZmqContext> context_;
+  os::ZmqSocket zap_;
+  os::ZmqSocket router_;
+  std::vector<std::string> endpoints_;
+  std::map<std::uint32_t, Child> children_;
+  std::unordered_map<std::string, std::uint32_t> bound_;  // routing ids
+  // By fd: connections that have sent no message yet, and those of them that have ended. (The last message of
+  // such a connection may still arrive.)
+  std::unordered_set<int> unbound_;
+  std::unordered_set<int> closed_;
+  std::uint64_t refused_ = 0;
+  os::Reactor::TimerId sweep_timer_ = 0;
+  os::Lifetime lifetime_;
+};
+
+}  // namespace wireup::runtime
