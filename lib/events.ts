@@ -83,6 +83,14 @@ export interface BarrierEvent extends EventBase<'barrier'> {
   number: number;
 }
 
+/** A rank has entered the barrier over all ranks. Only with the option `barrierTimes` of launch(), and of the first 64 barriers. */
+export interface EnteredEvent extends EventBase<'entered'> {
+  /** The rank. */
+  rank: number;
+  /** The number of the barrier, from 0. */
+  number: number;
+}
+
 /** A rank has sent finalize. */
 export interface FinalizedEvent extends EventBase<'finalized'> {
   /** The rank. */
@@ -175,6 +183,7 @@ export type PmiEvent =
   | ConnectedEvent
   | InitializedEvent
   | BarrierEvent
+  | EnteredEvent
   | FinalizedEvent
   | AbortedEvent
   | DisconnectedEvent
@@ -187,7 +196,7 @@ export type PmiEvent =
 
 /** The types of events that peers can cause without end: the first three if a rank connects again. */
 export type RepeatedEventType =
-  'connected' | 'initialized' | 'disconnected' | 'barrier' | 'rejected' | 'protocol-error';
+  'connected' | 'initialized' | 'disconnected' | 'barrier' | 'entered' | 'rejected' | 'protocol-error';
 
 /** The addon's names of the events that come from it. */
 const nativeNames = {
@@ -199,6 +208,7 @@ const nativeNames = {
   disconnected: 'disconnected',
   rejected: 'rejected',
   stuck: 'stuck',
+  entered: 'entered',
   'protocol-error': 'protocol_error',
 } as const satisfies Partial<Record<PmiEvent['type'], NativeEvent['event']>>;
 
@@ -289,6 +299,8 @@ export function toPmiEvent(
       return { type: 'rejected', time, peer: event.peer, reason: event.message };
     case 'stuck':
       return { type: 'stuck', time, rank, number: event.barrier };
+    case 'entered':
+      return { type: 'entered', time, rank, number: event.barrier };
     case 'protocol_error':
       return { type: 'protocol-error', time, ...(rank >= 0 ? { rank } : {}), message: event.message };
   }

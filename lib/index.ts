@@ -59,6 +59,7 @@ export {
   type JobResult,
   type RankPhase,
   type RankResult,
+  type RankCpu,
   type RankTimes,
 } from './result';
 export { PmiError, type PmiErrorCode, type PmiErrorDetails } from './errors';
@@ -67,6 +68,7 @@ export {
   type AbortedEvent,
   type AcceptedSpawn,
   type BarrierEvent,
+  type EnteredEvent,
   type ConnectedEvent,
   type DisconnectedEvent,
   type EventBase,

@@ -251,6 +251,11 @@ export interface JobSettings
   /** Milliseconds until every rank must have called PMI init and left the first barrier. Default: no limit. */
   startupTimeout?: number;
   /**
+   * Whether the events `entered` are reported, and the result has the times at which each rank entered the first 64 barriers.
+   * It costs a message to the launcher for each rank and barrier. Default: false.
+   */
+  barrierTimes?: boolean;
+  /**
    * Instead of starting a rank: the program that listens on this port of 127.0.0.1 is rank 0 of 1. MPICH listens so if it was
    * started without a launcher and spawns (`mpiexec -pmi_args PORT INTERFACE KEY PID`). `program` and the other options then
    * concern what it spawns. Not with `debugger` and `nodes`. With `hosts`, the program takes a slot of this host, if it is one

@@ -12,7 +12,7 @@ import {
   type RankEnvironment,
   type SingletonOptions,
 } from './launch-options';
-import { MAX_RANKS } from './limits';
+import { MAX_BARRIER_TIMES, MAX_RANKS } from './limits';
 import {
   agentPath,
   native,
@@ -67,6 +67,7 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   kvsLimit: true,
   pmiSubversion: true,
   trace: true,
+  barrierTimes: true,
   strict: true,
   signal: true,
 };
@@ -287,9 +288,11 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   // The agents take an empty list as the default.
   if (options.allowedUids?.length === 0)
     throw optionError('allowedUids', 'at least one uid', options.allowedUids);
+  const reportedEntries = checkBoolean('barrierTimes', options.barrierTimes ?? false) ? MAX_BARRIER_TIMES : 0;
   const makeGroup: LaunchPlan['makeGroup'] = (ranks) => ({
     ...makeGroupOptions(ranks, universe, options.ranksPerNode, options),
     ...listen,
+    reportedEntries,
     pmi: transport.inherited ? 'fd' : 'port',
     pretendHosts: hosts.pretendHosts,
     // Without the shim, what connects may not descend from the rank's process: a container's runtime may detach it.

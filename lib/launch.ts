@@ -128,10 +128,14 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   const spawner = new Spawner(plan, (event) => hub.push(event, true));
   const pids: number[] = [];
   let running = 0;
+  let begun = 0;
   let failure = new PmiError('ERR_PMI_INTERNAL', 'the job has ended without a result');
   try {
     handle = new JobHandle(
-      () => start(plan, streams),
+      () => {
+        begun = performance.timeOrigin + performance.now();
+        return start(plan, streams);
+      },
       (notice) => {
         const { time } = notice;
         switch (notice.type) {
@@ -200,7 +204,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
               }),
             );
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
-            return result.resolve(toJobResult(notice, hostName, apps, spawner));
+            return result.resolve(toJobResult(notice, hostName, apps, spawner, begun));
           case 'closed':
             trace?.end();
             // Each job has a result, except one that an internal error ended.

@@ -32,3 +32,6 @@ export const MAX_TIME_LIMIT = 36_525 * 86_400_000;
 
 /** The largest time of other options in milliseconds, almost 25 days: Node's timers have 31 bits. */
 export const MAX_MILLISECONDS = 2 ** 31 - 1;
+
+/** How many barriers have times in a result: kMaxBarrierTimes of the core. */
+export const MAX_BARRIER_TIMES = 64;

@@ -25,7 +25,8 @@ export interface NativeEvent {
     | 'disconnected'
     | 'rejected'
     | 'protocol_error'
-    | 'stuck';
+    | 'stuck'
+    | 'entered';
   rank: number;
   exitCode: number;
   lost: boolean;
@@ -66,7 +67,11 @@ export interface NativeTimes {
   connected?: number;
   initialized?: number;
   finalized?: number;
+  aborted?: number;
+  disconnected?: number;
   exited?: number;
+  /** By the numbers of the barriers; null: not known. */
+  entered?: (number | null)[];
 }
 
 export interface NativeResult {
@@ -100,7 +105,13 @@ export interface NativeResult {
   barrierTimes: number[];
   victims: number;
   /** `host`: the number of the rank's host. */
-  ranks: (NativeRankOutcome & { host: number; state: RankState; times: NativeTimes })[];
+  ranks: (NativeRankOutcome & {
+    host: number;
+    state: RankState;
+    times: NativeTimes;
+    cpuUser: number;
+    cpuSystem: number;
+  })[];
 }
 
 export interface NativeProcessGroupStatus {

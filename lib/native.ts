@@ -104,6 +104,8 @@ export interface NativeOutputPlan {
 
 export interface NativeGroupOptions extends NativeProcessGroupOptions, NativeListenOptions {
   pmi: 'fd' | 'port';
+  /** Of how many barriers the event `entered` is reported. */
+  reportedEntries: number;
   /** By appnum. */
   programs: NativeProgram[];
   /** The number of the host of each node. Empty: this host, 0. */

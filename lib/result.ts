@@ -113,8 +113,25 @@ export interface RankTimes {
   initialized?: number;
   /** It sent finalize. */
   finalized?: number;
+  /** It sent abort. */
+  aborted?: number;
+  /** Its connection ended. */
+  disconnected?: number;
   /** Its process ended. */
   exited?: number;
+  /**
+   * With the option `barrierTimes`: when it entered the first 64 barriers over all ranks, by their numbers. null: not known,
+   * because the launcher was slow. It left a barrier when that completed, see {@link CompletedBarriers.times}.
+   */
+  entered?: (number | null)[];
+}
+
+/** The processor time of a rank and of its descendants that it has waited for, in milliseconds. */
+export interface RankCpu {
+  /** In the program. */
+  user: number;
+  /** In the kernel, on behalf of the program. */
+  system: number;
 }
 
 /** How one rank ended. */
@@ -139,6 +156,8 @@ export interface RankResult {
   ended: boolean;
   /** The times of its start, its PMI requests and its exit. */
   times: RankTimes;
+  /** Its processor time; absent if it has not exited. */
+  cpu?: RankCpu;
 }
 
 /** The completed barriers over all ranks of a job. */
@@ -165,6 +184,8 @@ export interface JobResult {
   stopped: boolean;
   /** How many other ranks were ended because of the failure, or by stop(). */
   ended: number;
+  /** When the launch began: milliseconds since 1970, with a fraction. */
+  begun: number;
   /** Milliseconds from the launch to the end. */
   duration: number;
   /** The completed barriers. */
@@ -263,6 +284,7 @@ export function toJobResult(
   host: string,
   apps: readonly JobApp[],
   spawner: Spawner,
+  begun: number,
 ): JobResult {
   const nameOf = (number: number): string => result.hosts[number] || host;
   const failure = toJobFailure(result, spawner, nameOf);
@@ -272,6 +294,7 @@ export function toJobResult(
     ...(failure === undefined ? {} : { failure }),
     stopped: result.stopped,
     ended: result.victims,
+    begun,
     duration: result.duration,
     barriers: { count: result.barriers, times: result.barrierTimes },
     host,
@@ -286,6 +309,7 @@ export function toJobResult(
       coreDumped: row.coreDumped,
       ended: row.ended,
       times: row.times,
+      ...(row.exited ? { cpu: { user: row.cpuUser, system: row.cpuSystem } } : {}),
     })),
     spawned: spawner.spawned,
   };

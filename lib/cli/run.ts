@@ -112,6 +112,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
     fds: caller.fds,
     ...settings,
     apps,
+    barrierTimes: options.result !== undefined,
     ...(ports === undefined ? {} : { ports }),
     ...placement,
     ...traceOf(options, RUN),

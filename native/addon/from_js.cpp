@@ -282,6 +282,7 @@ runtime::GroupOptions to_group_options(const Napi::Object& object) {
     group.universe_size = to_u32(size);
   group.offer_1_2 = boolean(member(object, "offerPmi12"));
   group.strict = boolean(member(object, "strict"));
+  group.reported_entries = to_u64(member(object, "reportedEntries"));
   if (const Napi::Value spawner = object.Get("spawner"); !spawner.IsUndefined())
     group.spawner = to_text(spawner);
   if (const Napi::Value preput = object.Get("preput"); !preput.IsUndefined())

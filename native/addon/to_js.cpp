@@ -12,7 +12,7 @@ namespace {
 // The names in lib/native.ts, in the order of the enumerators.
 constexpr std::array kStates{"absent", "connected", "initialized", "finalized", "disconnected"};
 constexpr std::array kEvents{"connected",    "initialized", "barrier",        "finalized", "aborted",
-                             "disconnected", "rejected",    "protocol_error", "stuck"};
+                             "disconnected", "rejected",    "protocol_error", "stuck",     "entered"};
 constexpr std::array kFailures{"exit",    "signal",  "abort",  "lost",  "early", "spawn",
                                "timeout", "startup", "output", "agent", "host"};
 constexpr std::array kPhases{"none", "initialized", "finalized"};
@@ -89,7 +89,13 @@ Napi::Object times(Napi::Env env, const runtime::RankTimes& times) {
   set("connected", times.connected);
   set("initialized", times.initialized);
   set("finalized", times.finalized);
+  set("aborted", times.aborted);
+  set("disconnected", times.disconnected);
   set("exited", times.exited);
+  if (times.entered.empty()) return object;
+  object.Set("entered", list(env, times.entered, [env](double time) -> Napi::Value {
+               return time < 0 ? env.Null() : Napi::Number::New(env, time);
+             }));
   return object;
 }
 
@@ -251,6 +257,8 @@ struct Filler {
       row.Set("host", result.places[rank]);
       row.Set("state", name(kStates, result.states[rank]));
       row.Set("times", times(env, result.times[rank]));
+      row.Set("cpuUser", result.cpu[rank].user);
+      row.Set("cpuSystem", result.cpu[rank].system);
       rows.Set(rank, row);
     }
     object.Set("ranks", rows);

@@ -7,6 +7,7 @@ bool is_repeatable(const Event& event) {
     case EventType::barrier:
     case EventType::rejected:
     case EventType::protocol_error:
+    case EventType::entered:
       return true;
     case EventType::connected:
     case EventType::initialized:

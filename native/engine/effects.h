@@ -64,9 +64,12 @@ enum class EventType : std::uint8_t {
   // nevertheless, and the next one cannot.
   // Reported once; again only after a rank that had left has connected again.
   stuck,
+  // rank, barrier: the rank has entered the barrier of all ranks. Only of the first
+  // ProcessGroupOptions::reported_entries barriers.
+  entered,
 };
 
-inline constexpr std::size_t kEventTypes = static_cast<std::size_t>(EventType::stuck) + 1;
+inline constexpr std::size_t kEventTypes = static_cast<std::size_t>(EventType::entered) + 1;
 
 struct Event {
   EventType type;

@@ -215,6 +215,11 @@ void ProcessGroup::come_back(std::uint32_t rank) {
 
 Barrier::Entry ProcessGroup::enter_barrier(std::uint32_t rank, Effects& effects) {
   const Barrier::Entry entry = barrier_.enter(rank);
+  const bool enters = entry == Barrier::Entry::waiting || entry == Barrier::Entry::complete;
+  if (enters && barrier_.number() < options_.reported_entries) {
+    effects.event(
+        {.type = EventType::entered, .rank = static_cast<std::int32_t>(rank), .barrier = barrier_.number()});
+  }
   switch (entry) {
     case Barrier::Entry::waiting:
       report_if_stuck(effects);

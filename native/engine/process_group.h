@@ -59,6 +59,8 @@ struct ProcessGroupOptions {
   // Do what RFC 13 demands, where the server otherwise does what its clients expect: an invalid message ends
   // its connection, and PMI_process_mapping is empty if it does not fit.
   bool strict = false;
+  // Report each rank that enters the barrier of all ranks (EventType::entered), of so many barriers.
+  std::uint64_t reported_entries = 0;
   // May be shared with other process groups. Null: the process group has its own.
   std::shared_ptr<Names> names = {};
   // Do not use `names`; every request about names is a query to the driver.

@@ -2,7 +2,9 @@
 
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,6 +113,10 @@ std::vector<unsigned long> cpu_mask(const std::vector<std::uint32_t>& cpus) {
     mask[cpu / kBits] |= 1UL << cpu % kBits;
   }
   return mask;
+}
+
+std::chrono::microseconds to_microseconds(const timeval& time) {
+  return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
 }
 
 void reap(int pidfd) {
@@ -294,13 +300,17 @@ sigset_t ignored_signals() {
 
 bool try_wait(int pidfd, ExitStatus& status) {
   siginfo_t info{};
-  while (::waitid(kWaitPidfd, static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) < 0) {
+  rusage used{};
+  // The function of the C library has no rusage.
+  while (::syscall(SYS_waitid, kWaitPidfd, static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG, &used) < 0) {
     if (errno != EINTR) throw OsError::last("waitid");
   }
   if (info.si_pid == 0) return false;
   status.signaled = info.si_code != CLD_EXITED;
   status.value = info.si_status;
   status.core_dumped = info.si_code == CLD_DUMPED;
+  status.user = to_microseconds(used.ru_utime);
+  status.system = to_microseconds(used.ru_stime);
   return true;
 }
 

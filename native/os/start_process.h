@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -104,6 +105,9 @@ struct ExitStatus {
   bool signaled = false;
   int value = 0;  // the exit code, or the signal's number
   bool core_dumped = false;
+  // The processor time of the process and of its descendants that it has waited for.
+  std::chrono::microseconds user = {};
+  std::chrono::microseconds system = {};
 };
 
 // Reaps the child of `pidfd` if it has ended. Returns false while it runs. Throws OsError (ECHILD: it was

@@ -28,6 +28,7 @@ bool has_rank(engine::EventType type) {
     case engine::EventType::aborted:
     case engine::EventType::disconnected:
     case engine::EventType::stuck:
+    case engine::EventType::entered:
       return true;
     case engine::EventType::barrier:
     case engine::EventType::rejected:
@@ -242,6 +243,7 @@ engine::ProcessGroupOptions to_process_group_options(const agent::Group& group) 
   if (group.universe_size != 0) options.universe_size = group.universe_size;
   options.offer_1_2 = group.offer_1_2;
   options.strict = group.strict;
+  options.reported_entries = group.reported_entries;
   options.spawner = group.spawner;
   options.preput = group.preput;
   for (const auto& [first, last] : group.allowed_uids) options.auth.allowed_uids.emplace_back(first, last);

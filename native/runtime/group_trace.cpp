@@ -115,6 +115,7 @@ void GroupTrace::record(const engine::Event& event) {
     case engine::EventType::finalized:
     case engine::EventType::aborted:
     case engine::EventType::stuck:
+    case engine::EventType::entered:
       return;
   }
 }

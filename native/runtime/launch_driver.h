@@ -134,7 +134,7 @@ class LaunchDriver final : AgentObserver {
   void handle(std::uint32_t host, const wire::agent::OutputLost& lost);
   void handle(std::uint32_t host, const wire::agent::Printed& printed);
   void handle(std::uint32_t host, const wire::agent::Done& done);
-  void on_event(LaunchedGroup& group, engine::Event& event);
+  void on_event(LaunchedGroup& group, engine::Event& event, std::chrono::microseconds age);
   // The agent of the host has sent `what`, which a correct one never does: the host is lost. The agent of the
   // own host is a part of this program, so its message is only ignored.
   void distrust(std::uint32_t host, const std::string& what);

@@ -3,6 +3,7 @@
 // more than a correct one. Late messages about a process group that is forgotten are ignored.
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <exception>
 #include <utility>
 #include <variant>
@@ -23,6 +24,9 @@ constexpr std::size_t kMaxSubject = 8 << 10;
 
 // More than the CPUs of any host.
 constexpr std::size_t kMaxCpus = 1 << 16;
+
+// Microseconds. No event waits for a year.
+constexpr std::uint64_t kMaxAge = std::uint64_t{365} * 24 * 3600 * 1'000'000;
 
 constexpr const char* kForeignTask = "a report on a rank that it does not have";
 constexpr const char* kForeignQuery = "an invalid query, or one of a rank that it does not have";
@@ -151,7 +155,10 @@ void LaunchDriver::handle(std::uint32_t host, const agent::Exited& exited) {
   how.value = exited.value;
   how.core_dumped = exited.core_dumped;
   how.ended = exited.ended;
-  sink_.notify(handle_, RankExited{rank, group->exited(rank, how)}, group->number());
+  constexpr double kMillisecond = 1000;
+  const CpuTimes cpu{static_cast<double>(exited.user_us) / kMillisecond,
+                     static_cast<double>(exited.system_us) / kMillisecond};
+  sink_.notify(handle_, RankExited{rank, group->exited(rank, how, cpu)}, group->number());
 }
 
 void LaunchDriver::handle(std::uint32_t host, agent::Events& events) {
@@ -159,20 +166,21 @@ void LaunchDriver::handle(std::uint32_t host, agent::Events& events) {
   if (group == nullptr) return;
   if (!group->hosts().contains(host)) return distrust(host, kForeignTask);
   for (agent::EventRecord& record : events.events) {
+    const std::chrono::microseconds age(std::min(record.age_us, kMaxAge));
     auto event = from_message(std::move(record), group->size());
     if (!event) return distrust(host, "an invalid event");
     // Of a rank elsewhere a host can only report that its own ranks wait for it.
     const bool foreign = event->rank >= 0 && group->host_of(static_cast<std::uint32_t>(event->rank)) != host;
     if (foreign && event->type != engine::EventType::stuck) return distrust(host, kForeignTask);
     if (!group->admit(*event)) return distrust(host, "an event that cannot follow those before it");
-    on_event(*group, *event);
+    on_event(*group, *event, age);
   }
 }
 
-void LaunchDriver::on_event(LaunchedGroup& group, engine::Event& event) {
+void LaunchDriver::on_event(LaunchedGroup& group, engine::Event& event, std::chrono::microseconds age) {
   // Ranks of a group that could not be started are killed while they connect: these are not refusals.
   if (group.stillborn && event.type == engine::EventType::rejected) return;
-  if (group.on_event(event)) sink_.tell(handle_, event, group.number());
+  if (group.on_event(event, age)) sink_.tell(handle_, event, group.number());
   // Only its parent can know how the singleton ended.
   if (options_.singleton && group.number() == 0 && event.type == engine::EventType::disconnected) {
     sink_.notify(handle_, RankExited{0, group.exited(0, {})});

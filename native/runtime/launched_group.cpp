@@ -54,8 +54,10 @@ LaunchedGroup::LaunchedGroup(std::uint32_t number, std::uint32_t first_task, Gro
       spanning_(number, options_.layout),
       ranks_(size()) {}
 
-double LaunchedGroup::now() const {
-  return std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - begin_).count();
+double LaunchedGroup::now(std::chrono::microseconds age) const {
+  const auto time = std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - begin_);
+  // No event is older than the launch.
+  return std::max(0.0, (time - std::chrono::duration<double, std::milli>(age)).count());
 }
 
 std::vector<std::uint32_t> LaunchedGroup::ranks_on(std::uint32_t host) const {
@@ -86,8 +88,9 @@ void LaunchedGroup::answered(std::uint32_t rank) {
   if (!std::exchange(ranks_[rank].answered, true)) ++answered_;
 }
 
-const engine::RankOutcome& LaunchedGroup::exited(std::uint32_t rank, engine::RankOutcome how) {
+const engine::RankOutcome& LaunchedGroup::exited(std::uint32_t rank, engine::RankOutcome how, CpuTimes cpu) {
   ranks_[rank].times.exited = now();
+  ranks_[rank].cpu = cpu;
   outcome_.exited(rank, how, os::Reactor::Clock::now());
   return outcome_.rank(rank);
 }
@@ -138,38 +141,41 @@ bool LaunchedGroup::add_query(std::uint32_t rank) {
   return true;
 }
 
-bool LaunchedGroup::on_event(const engine::Event& event) {
+bool LaunchedGroup::on_event(const engine::Event& event, std::chrono::microseconds age) {
   const auto rank = static_cast<std::uint32_t>(event.rank);
+  const double time = now(age);
   switch (event.type) {
     case engine::EventType::connected:
-      ranks_[rank].times.connected = now();
+      ranks_[rank].times.connected = time;
       connected(rank);
       break;
     case engine::EventType::initialized:
       ranks_[rank].state = engine::RankState::initialized;
-      ranks_[rank].times.initialized = now();
+      ranks_[rank].times.initialized = time;
       outcome_.initialized(rank);
       break;
     case engine::EventType::barrier:
       // Every host reports it.
       if (event.barrier < barriers_) return false;
       barriers_ = event.barrier + 1;
-      if (barrier_times_.size() < kMaxBarrierTimes) barrier_times_.push_back(now());
+      if (barrier_times_.size() < kMaxBarrierTimes) barrier_times_.push_back(time);
       for (Rank& member : ranks_) member.passed_barrier = true;
       break;
     case engine::EventType::finalized:
       ranks_[rank].state = engine::RankState::finalized;
       ranks_[rank].passed_barrier = false;
-      ranks_[rank].times.finalized = now();
+      ranks_[rank].times.finalized = time;
       outcome_.finalized(rank);
       spanning_.leave(rank);
       // Under `reconnect` the rank's process may start another PMI program.
       if (!options_.group.reconnect) depart(rank);
       break;
     case engine::EventType::aborted:
+      ranks_[rank].times.aborted = time;
       outcome_.aborted(rank, event.exit_code, event.message, barrier_of(event));
       break;
     case engine::EventType::disconnected:
+      ranks_[rank].times.disconnected = time;
       outcome_.disconnected(rank, event.lost, barrier_of(event), event.message, os::Reactor::Clock::now());
       disconnected(event);
       break;
@@ -177,11 +183,22 @@ bool LaunchedGroup::on_event(const engine::Event& event) {
       outcome_.stuck(rank, event.barrier);
       // Every host on which ranks wait reports it.
       return !std::exchange(stuck_reported_, true);
+    case engine::EventType::entered:
+      entered(rank, event.barrier, time);
+      break;
     case engine::EventType::rejected:
     case engine::EventType::protocol_error:
       break;
   }
   return true;
+}
+
+void LaunchedGroup::entered(std::uint32_t rank, std::uint64_t barrier, double time) {
+  if (barrier >= std::min<std::uint64_t>(options_.group.reported_entries, kMaxBarrierTimes)) return;
+  std::vector<double>& times = ranks_[rank].times.entered;
+  const auto index = static_cast<std::size_t>(barrier);
+  if (index >= times.size()) times.resize(index + 1, -1);
+  times[index] = time;
 }
 
 // The following functions follow the state of the rank and its departures as engine::ProcessGroup does. That
@@ -285,6 +302,7 @@ void LaunchedGroup::describe_ranks(LaunchResult& result) const {
   result.places = places_;
   for (const Rank& rank : ranks_) {
     result.times.push_back(rank.times);
+    result.cpu.push_back(rank.cpu);
     result.states.push_back(rank.state);
   }
 }

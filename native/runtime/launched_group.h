@@ -7,6 +7,7 @@
 #pragma once
 
 #include <bitset>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -69,14 +70,14 @@ class LaunchedGroup {
   // Reports of agents about ranks that were asked for. started() returns false if there was a report before.
   bool started(std::uint32_t rank, std::int32_t pid);
   void start_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
-  const engine::RankOutcome& exited(std::uint32_t rank, engine::RankOutcome how);
+  const engine::RankOutcome& exited(std::uint32_t rank, engine::RankOutcome how, CpuTimes cpu = {});
   // The host is lost, or was never there.
   void host_lost(engine::LostHost host);
   // Before on_event(). Returns false if no correct agent can report the event now. If there was one of its
   // type of that rank before, `event.again` becomes true, so that the bound of the outbox holds for it.
   bool admit(engine::Event& event);
-  // Returns false if another host has reported the same event.
-  bool on_event(const engine::Event& event);
+  // `age`: the time since the event. Returns false if another host has reported the same event.
+  bool on_event(const engine::Event& event, std::chrono::microseconds age = {});
   // The rank waits for one more answer of the launcher, or for one less. add_query() returns false if no rank
   // can wait for so many.
   bool add_query(std::uint32_t rank);
@@ -113,6 +114,7 @@ class LaunchedGroup {
   struct Rank {
     engine::RankState state = engine::RankState::absent;
     RankTimes times = {};
+    CpuTimes cpu = {};
     bool answered = false;        // it was started, or could not be
     bool passed_barrier = false;  // since its last init
     bool departed = false;
@@ -131,7 +133,9 @@ class LaunchedGroup {
   void send_answers(const SpanningBarriers::Answers& answers);
   bool has_channels() const { return options_.group.pmi == wire::agent::PmiMode::fd; }
   std::optional<std::uint64_t> barrier_of(const engine::Event& event) const;
-  double now() const;
+  void entered(std::uint32_t rank, std::uint64_t barrier, double time);
+  // Milliseconds since the begin of the launch, `age` ago.
+  double now(std::chrono::microseconds age = {}) const;
 
   GroupOptions options_;
   os::Reactor::Clock::time_point begin_;

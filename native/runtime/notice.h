@@ -100,10 +100,21 @@ struct RankTimes {
   double connected = -1;  // over PMI_PORT; an inherited channel is connected from the start
   double initialized = -1;
   double finalized = -1;
+  double aborted = -1;
+  double disconnected = -1;
   double exited = -1;
+  // When it entered the first barriers of all ranks, by their numbers. Empty unless Group::reported_entries
+  // asks for it. Negative inside: not known, because the launcher was slow.
+  std::vector<double> entered = {};
 };
 
-// A result has the times of at most this many completed barriers.
+// Milliseconds of processor time, as Exited has it.
+struct CpuTimes {
+  double user = 0;
+  double system = 0;
+};
+
+// A result has the times of at most this many barriers.
 inline constexpr std::size_t kMaxBarrierTimes = 64;
 
 struct LaunchResult {
@@ -125,6 +136,7 @@ struct LaunchResult {
   std::vector<engine::RankOutcome> ranks;
   std::vector<engine::RankState> states;
   std::vector<RankTimes> times;
+  std::vector<CpuTimes> cpu;          // zero while the rank runs
   std::vector<std::uint32_t> places;  // the number of each rank's host
 };
 

@@ -79,6 +79,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.universe_size);
     codec.field(m.offer_1_2);
     codec.field(m.strict);
+    codec.field(m.reported_entries);
     codec.field(m.spawner);
     codec.field(m.preput);
     codec.field(m.allowed_uids);
@@ -215,6 +216,8 @@ void fields(Codec& codec, M& m) {
     codec.field(m.value);
     codec.field(m.core_dumped);
     codec.field(m.ended);
+    codec.field(m.user_us);
+    codec.field(m.system_us);
   } else if constexpr (std::is_same_v<T, Peer>) {
     codec.field(m.transport);
     codec.field(m.uid);
@@ -234,6 +237,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.subversion);
     codec.field(m.message);
     codec.field(m.peer);
+    codec.field(m.age_us);
   } else if constexpr (std::is_same_v<T, Events>) {
     codec.field(m.group);
     codec.field(m.events);

@@ -41,7 +41,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 9;
+inline constexpr std::uint32_t kProtocolVersion = 10;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -210,6 +210,7 @@ struct Group {
   std::uint32_t universe_size = 0;  // 0: the size of the process group
   bool offer_1_2 = false;
   bool strict = false;
+  std::uint64_t reported_entries = 0;  // see engine::ProcessGroupOptions
   std::string spawner = {};
   std::vector<std::pair<std::string, std::string>> preput = {};
   // Which peers may connect; see engine::AuthPolicy. No uid: that of the agent itself. Users can have other
@@ -476,6 +477,9 @@ struct Exited {
   std::int32_t value = 0;  // the exit code, or the signal if `signaled`
   bool core_dumped = false;
   bool ended = false;  // it still ran when the agent began to end the job
+  // The processor time of the process and of its descendants that it has waited for, in microseconds.
+  std::uint64_t user_us = 0;
+  std::uint64_t system_us = 0;
 };
 
 // engine::Peer.
@@ -488,7 +492,7 @@ struct Peer {
   std::string unknown = {};
 };
 
-// One engine::Event. Its fields are those of engine/effects.h.
+// One engine::Event. Its fields are those of engine/effects.h, and its age.
 struct EventRecord {
   std::uint8_t type = 0;
   std::int32_t rank = -1;
@@ -501,6 +505,8 @@ struct EventRecord {
   std::uint32_t subversion = 0;
   std::string message = {};
   Peer peer = {};
+  // Microseconds from the event to the sending of this message. Hosts have different clocks.
+  std::uint64_t age_us = 0;
 };
 
 struct Events {

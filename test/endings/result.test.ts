@@ -26,6 +26,7 @@ const folder = mkdtempSync(join(tmpdir(), 'result-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const mpich = needs('mpicc');
+const compiler = needs('cc');
 
 describe('--result', () => {
   interface RankResult {
@@ -35,13 +36,16 @@ describe('--result', () => {
     code?: number;
     signal?: string;
     ended: boolean;
-    times: Record<string, number>;
+    times: Record<string, number> & { entered?: number[] };
+    cpu?: { user: number; system: number };
   }
   interface Document {
     exitCode: number;
     failure?: { reason: string; rank: number; code: number };
     ended: number;
-    barriers: { count: number };
+    begun: number;
+    duration: number;
+    barriers: { count: number; times: number[] };
     ranks: RankResult[];
   }
   const read = (file: string): Document => JSON.parse(readFileSync(file, 'utf8')) as Document;
@@ -67,6 +71,30 @@ describe('--result', () => {
     }
     expect(readdirSync(folder).filter((name) => name.startsWith('good'))).toEqual(['good.json']);
   });
+
+  it.skipIf(compiler.missing).each(places)(
+    `writes when each rank entered each barrier, and its processor time, %s${compiler.note}`,
+    async (name, place) => {
+      const file = join(folder, `barriers-${name}.json`);
+      const before = Date.now();
+      const line = wireupRun(3, 'tcp', ...place, '--result', file, program('raw_exchange'));
+      expect((await run(line)).code).toBe(0);
+      const { begun, duration, barriers, ranks } = read(file);
+      expect(begun).toBeGreaterThan(before - 1000);
+      expect(begun + duration).toBeLessThan(Date.now() + 1000);
+      expect(barriers.count).toBeGreaterThan(0);
+      for (const { times, cpu } of ranks) {
+        const { initialized = NaN, finalized = NaN, exited = NaN, disconnected = NaN, entered = [] } = times;
+        expect(entered).toHaveLength(barriers.count);
+        // The times of a rank are in order: a message that waits carries its age.
+        const order = [initialized, ...entered.flatMap((time, i) => [time, barriers.times[i]!]), finalized];
+        expect(order).toEqual([...order].sort((a, b) => a - b));
+        expect(disconnected).toBeGreaterThanOrEqual(finalized);
+        expect(exited).toBeGreaterThan(0);
+        expect(cpu!.user + cpu!.system).toBeGreaterThan(0);
+      }
+    },
+  );
 
   it.each(places)('writes the failure of a job %s', async (name, place) => {
     const file = join(folder, `${name}.json`);

@@ -317,6 +317,7 @@ class World {
         aborted_[static_cast<std::size_t>(event.rank)] = true;
         break;
       case engine::EventType::protocol_error:
+      case engine::EventType::entered:
         require(side != nullptr, 6, "an event of a rank without a connection");
         break;
     }

@@ -83,6 +83,7 @@ describe('docs/endings.md shows the messages about failures', () => {
       stopped: false,
       failure: { pid: 4242, ...failure },
       ended,
+      begun: 0,
       duration: 0,
       barriers: { count: 0, times: [] },
       host: 'node7',

@@ -389,6 +389,7 @@ describe('the failure of a host', () => {
       stopped: false,
       failure: { reason: 'host', host: 'n3', started: true, ...failure },
       ended,
+      begun: 0,
       duration: 1,
       barriers: { count: 0, times: [] },
       host: 'here',

@@ -24,6 +24,7 @@ test('the description of a failure is one line, whatever the names in it contain
     stopped: false,
     failure: failure!,
     ended: 0,
+    begun: 0,
     duration: 1,
     barriers: { count: 0, times: [] },
     host: evil,

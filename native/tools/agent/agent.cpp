@@ -224,7 +224,9 @@ void Agent::on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool 
       is_broken(STDOUT_FILENO)) {
     on_output_lost(EPIPE, "stdout");
   }
-  reports_.send(Exited{task, status.signaled, status.value, status.core_dumped, ended});
+  reports_.send(Exited{task, status.signaled, status.value, status.core_dumped, ended,
+                       static_cast<std::uint64_t>(status.user.count()),
+                       static_cast<std::uint64_t>(status.system.count())});
   if (input_) input_->remove(task);
   end_.rank_exited();
 }

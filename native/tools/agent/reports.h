@@ -42,7 +42,8 @@ class Reports {
   os::Reactor& reactor_;
   Router& router_;
   std::vector<wire::agent::Events> batch_;
-  std::size_t waiting_ = 0;  // events in batch_
+  std::vector<os::Reactor::Clock::time_point> happened_;  // the time of each event in batch_, in order
+  std::size_t waiting_ = 0;                               // events in batch_
   os::Reactor::Clock::time_point last_batch_;
   os::Reactor::TimerId timer_ = 0;
   std::array<std::uint64_t, engine::kEventTypes> missed_{};

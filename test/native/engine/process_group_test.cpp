@@ -68,6 +68,35 @@ TEST_CASE("process group: the status lists the ranks inside a barrier and the mi
   CHECK(group.rank_state(1) == RankState::disconnected);
 }
 
+TEST_CASE("process group: entries of the first barriers are reported if they are asked for") {
+  for (const std::uint64_t reported : {0, 1}) {
+    ProcessGroupOptions with = options(2);
+    with.reported_entries = reported;
+    ProcessGroup group(with);
+    Effects effects;
+    for (std::uint32_t rank = 0; rank < 2; ++rank) {
+      group.open_channel(rank, rank);
+      group.receive(rank, kInit, effects);
+    }
+    effects.clear();
+    for (int barrier = 0; barrier < 2; ++barrier) {
+      group.receive(1, "cmd=barrier_in\n", effects);
+      group.receive(0, "cmd=barrier_in\n", effects);
+    }
+    std::vector<std::pair<std::int32_t, std::uint64_t>> entries;
+    for (const Event& event : events(effects)) {
+      if (event.type == EventType::entered) entries.emplace_back(event.rank, event.barrier);
+    }
+    if (reported == 0) {
+      CHECK(entries.empty());
+    } else {
+      CHECK(entries == decltype(entries){{1, 0}, {0, 0}});
+      // An entry comes before the end of its barrier.
+      CHECK(events(effects)[2].type == EventType::barrier);
+    }
+  }
+}
+
 TEST_CASE("process group: a barrier that can never complete is reported once") {
   const auto stuck = [](const Effects& effects) {
     std::vector<Event> found = events(effects);
