@@ -79,7 +79,11 @@ const run = await build({
   supported: { 'dynamic-import': false },
   entryPoints: [join(lib, 'cli/run.ts')],
   outfile: join(dist, 'run.js'),
-  plugins: [apart(/^\.\/run-help$/, 'run-help.js'), apart(/^\.\/launch-hosts\.js$/, 'run-hosts.js')],
+  plugins: [
+    apart(/^\.\/run-help$/, 'run-help.js'),
+    apart(/^\.\/launch-hosts\.js$/, 'run-hosts.js'),
+    apart(/^\.\.\/timeline\/write$/, 'timeline.js'),
+  ],
 });
 // Only a job over hosts needs it.
 await build({
@@ -87,6 +91,12 @@ await build({
   entryPoints: [join(lib, 'launch-hosts.ts')],
   outfile: join(dist, 'run-hosts.js'),
   plugins: [fromRun],
+});
+// Only --timeline and `wireup report` need it.
+const timeline = await build({
+  ...bundled,
+  entryPoints: [join(lib, 'timeline/write.ts')],
+  outfile: join(dist, 'timeline.js'),
 });
 // Only a help text or an unknown option needs commander.
 const runHelp = await build({
@@ -102,6 +112,7 @@ const ofCommands = {
     apart(/^\.\.\/index$/, 'index.js'),
     apart(/^\.\/bench\/run\.mjs$/, 'bench.js'),
     apart(/^\.\/check\/run$/, 'check.js'),
+    apart(/^\.\.\/timeline\/write$/, 'timeline.js'),
   ],
 };
 const commands = await build({
@@ -121,7 +132,7 @@ const check = await build({
   outfile: join(dist, 'check.js'),
 });
 await writeManPages();
-writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, runHelp, commands, bench, check]));
+writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, timeline, runHelp, commands, bench, check]));
 placeCommands();
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");

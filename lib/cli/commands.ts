@@ -8,6 +8,7 @@ import { addLibpmiPath } from './libpmi-path';
 import { addNames } from './names';
 import { addPmi } from './pmi';
 import { addReplay } from './replay';
+import { addReport } from './report-command';
 import { addRun } from './run';
 import { addServe } from './serve';
 import { addTap } from './tap';
@@ -50,6 +51,7 @@ export function makeProgram(start: Start): Command {
     addExchange,
     addServe,
     addTrace,
+    addReport,
     addPmi,
     addNames,
     addTap,

@@ -40,6 +40,7 @@ import {
   type Values,
 } from './option';
 import { parseMap } from './placement';
+import { timelineFile } from './timeline';
 import { traceOptions } from './trace-options';
 import { toBytes } from './start';
 
@@ -488,6 +489,12 @@ const jobOptions = {
   result: {
     value: '<file>',
     help: 'write to a file, as JSON, how the job and each rank ended',
+    group: end,
+  },
+  timeline: {
+    value: '<file>',
+    read: timelineFile,
+    help: 'draw what each rank did when: a page (.html), a picture (.svg), or trace events for Perfetto and Chrome (.json). With --trace-file NAME.jsonl also each message',
     group: end,
   },
   printAllExitcodes: { help: 'report on stderr how each rank ended', group: end },

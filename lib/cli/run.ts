@@ -35,7 +35,8 @@ import {
   writeProcessTable,
 } from './run-report';
 import { ownPath, signalNames, takeCaller, toBytes, type Start } from './start';
-import { finishTrace, traceOf } from './trace-options';
+import { writeTimeline } from './timeline';
+import { finishTrace, recordingOf, traceOf } from './trace-options';
 import { version } from './version';
 import { checkFile, writeJson } from './whole-file';
 
@@ -97,7 +98,7 @@ async function run(start: Start): Promise<void> {
 
 async function runJob({ job: options, programs }: RunRequest, caller: NativeCaller): Promise<void> {
   const signals = new JobSignals(signalNames(caller.ignoredSignals));
-  for (const option of ['result', 'proctable'] as const) {
+  for (const option of ['result', 'timeline', 'proctable'] as const) {
     const file = options[option];
     const fault = file === undefined ? undefined : checkFile(file);
     if (fault !== undefined) throw new UsageError(`--${option} ${file}: ${fault}`);
@@ -112,7 +113,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
     fds: caller.fds,
     ...settings,
     apps,
-    barrierTimes: options.result !== undefined,
+    barrierTimes: options.result !== undefined || options.timeline !== undefined,
     ...(ports === undefined ? {} : { ports }),
     ...placement,
     ...traceOf(options, RUN),
@@ -139,6 +140,13 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
     const fault = writeResult(options.result, result, exitCode);
     if (fault !== undefined) {
       report(`cannot write the result to ${options.result}: ${fault}`);
+      exitCode ||= 1;
+    }
+  }
+  if (options.timeline !== undefined) {
+    const fault = await writeTimeline(options.timeline, { ...result, exitCode }, recordingOf(options));
+    if (fault !== undefined) {
+      report(`cannot write the timeline to ${options.timeline}: ${fault}`);
       exitCode ||= 1;
     }
   }

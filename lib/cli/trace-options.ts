@@ -44,6 +44,10 @@ export function traceOf(
   };
 }
 
+/** The file of the recording, if wireup trace can read it. */
+export const recordingOf = ({ traceFile }: Values<typeof traceOptions>): string | undefined =>
+  traceFile !== undefined && /\.jsonl?$/.test(traceFile) ? traceFile : undefined;
+
 /** How long the command waits at its end for the reader of the recording, in milliseconds. */
 const LAST_WAIT_MS = 1000;
 

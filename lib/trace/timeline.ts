@@ -1,68 +1,70 @@
 /**
- * Trace events for timeline viewers (Perfetto, chrome://tracing): a process for each process group, a thread for each rank, a
- * slice for each request until its reply, and marks for events. The form is the "Trace Event Format" of Chromium.
+ * The messages of recordings as trace events: a row for each rank, a slice for each request until its reply, and marks for
+ * events of connections.
  */
-import { isMessage } from './format';
+import { isMessage, type RecordBase } from './format';
 import { isError, labelOf, type EventStep, type Step } from './messages';
+import { TraceEvents, type TraceRow } from './trace-events';
 
-/** Ranks that get a name. */
-const MAX_NAMED = 1 << 20;
+/** The row of a connection that has not identified itself, above those of ranks. */
+const FIRST_CONNECTION = 1_000_000;
 
-/** Makes the parts of the JSON document. */
+/** A process for each process group. */
+export const rowByGroup = (record: RecordBase): TraceRow => ({
+  pid: record.group,
+  process: `process group ${record.group}`,
+  tid: record.rank ?? FIRST_CONNECTION + (record.conn ?? 0),
+  thread: `rank ${labelOf(record)}`,
+});
+
+/** Makes the events of records, as parts of the JSON document. */
 export class Timeline {
-  readonly #named = new Set<string>();
-  #first = true;
+  readonly #events: TraceEvents;
+  readonly #rowOf: (record: RecordBase) => TraceRow;
+
+  constructor(events = new TraceEvents(), rowOf = rowByGroup) {
+    this.#events = events;
+    this.#rowOf = rowOf;
+  }
 
   begin(): string {
-    return '{"displayTimeUnit":"ms","traceEvents":[\n';
+    return this.#events.begin();
   }
 
   end(): string {
-    return '\n]}\n';
+    return this.#events.end();
   }
 
-  /** The events of a record; may be empty. */
-  add(step: Step | EventStep): string {
+  /**
+   * The events of a record; may be empty.
+   *
+   * @param shift microseconds that are added to the times
+   */
+  add(step: Step | EventStep, shift = 0): string {
     const { record, at } = step;
-    const place = { pid: record.group, tid: record.rank ?? 1_000_000 + (record.conn ?? 0) };
-    const names = this.#name(place, labelOf(record));
+    const row = this.#rowOf(record);
     if (!isMessage(record)) {
       const { event, reason, count } = record;
-      return names + this.#event({ name: event, ph: 'i', s: 't', ts: at, ...place, args: { reason, count } });
+      return this.#events.add(row, {
+        name: event,
+        ph: 'i',
+        s: 't',
+        ts: at + shift,
+        args: { reason, count },
+      });
     }
     const { request, message } = step as Step;
-    if (request === undefined) return names;
+    if (request === undefined) return '';
     const args = Object.fromEntries(
       [...request.message.attributes, ...message.attributes].filter(([name]) => name !== 'cmd'),
     );
-    return (
-      names +
-      this.#event({
-        name: request.message.command,
-        cat: isError(step as Step) ? 'error' : 'pmi',
-        ph: 'X',
-        ts: request.at,
-        dur: at - request.at,
-        ...place,
-        args,
-      })
-    );
-  }
-
-  #name(place: { pid: number; tid: number }, label: string): string {
-    if (this.#named.has(label) || this.#named.size >= MAX_NAMED) return '';
-    const group = `process group ${place.pid}`;
-    const isNew = !this.#named.has(group);
-    this.#named.add(label).add(group);
-    return (
-      (isNew ? this.#event({ name: 'process_name', ph: 'M', pid: place.pid, args: { name: group } }) : '') +
-      this.#event({ name: 'thread_name', ph: 'M', ...place, args: { name: `rank ${label}` } })
-    );
-  }
-
-  #event(event: object): string {
-    const separator = this.#first ? '' : ',\n';
-    this.#first = false;
-    return separator + JSON.stringify(event);
+    return this.#events.add(row, {
+      name: request.message.command,
+      cat: isError(step as Step) ? 'error' : 'pmi',
+      ph: 'X',
+      ts: request.at + shift,
+      dur: at - request.at,
+      args,
+    });
   }
 }

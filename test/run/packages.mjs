@@ -8,6 +8,7 @@ export const packages = {
   'clang-format': 'the format of the C++',
   'clang-tidy': 'defects in the C++ that tools find',
   'doctest-dev': 'the tests of the core, and fuzzing',
+  chromium: 'the pages of timelines and benchmarks',
   fish: 'commands for the shells of other hosts, completion in fish',
   gdb: 'debuggers',
   valgrind: 'the cost of a get',

@@ -21,6 +21,7 @@ const packages = {
   gdb: 'gdb',
   // mpiexec -pmi-port passes the host name to its ranks, which resolve it.
   hostname: 'a host name that resolves',
+  chromium: 'chromium',
   cmake: 'cmake',
   csh: 'tcsh',
   ip: 'iproute2, where root can make network namespaces',
