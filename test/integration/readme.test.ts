@@ -8,7 +8,7 @@ import { describeFailure, type JobFailure, type JobResult, type PmiStatus } from
 import { needs } from '../support/installed';
 import { examplesOf, masked, programs, read } from '../support/readme';
 import { root } from '../support/root';
-import { wireTable } from '../support/wire-table';
+import { protocolTable, wireTable } from '../support/wire-table';
 
 /** In milliseconds. vitest cannot interrupt a synchronous call. */
 const timeout = 50_000;
@@ -142,6 +142,10 @@ describe('docs/endings.md shows the messages about failures', () => {
   test('README.md shows a message about a failure', () => {
     expect(read('README.md')).toContain(`\nwireup: ${failed('./a.out', 63, signal)}\n`);
   });
+});
+
+test('README.md has the table of protocols that the core generates', () => {
+  expect(read('README.md')).toContain(`\n${protocolTable()}\n`);
 });
 
 test('docs/wire.md has the tables of messages that the core generates', () => {

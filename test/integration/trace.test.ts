@@ -400,14 +400,15 @@ describe('wireup trace', () => {
     ['raw bytes', 2000, (): string => raw],
     [
       'many keys',
-      200_000,
-      (i: number): string => JSON.stringify(message(1, 0, 'C', `cmd=put key=${i}-${'k'.repeat(700)} value=`)),
+      70_000,
+      (i: number): string =>
+        JSON.stringify(message(1, 0, 'C', `cmd=put key=${i}-${'k'.repeat(2000)} value=`)),
     ],
-    ['requests without replies', 200, (i: number): string => JSON.stringify(message(1, i, 'C', long))],
+    ['requests without replies', 150, (i: number): string => JSON.stringify(message(1, i, 'C', long))],
     // From the second one on, each request comes before the reply to the one before it.
     [
       'requests that overlap',
-      400,
+      300,
       (i: number): string =>
         JSON.stringify(
           i === 0 || i % 2 === 1 ? message(1, 0, 'C', long) : message(1, 0, 'S', 'cmd=put_result rc=0'),

@@ -28,3 +28,25 @@ export function wireTable(version: 'v1' | 'v2'): string {
     ...rows,
   ].join('\n');
 }
+
+/** The requests of a version by their names on the wire, without those that the server always refuses. */
+export function servedCommands(version: 'v1' | 'v2'): string[] {
+  return messageTable()
+    .filter(({ direction, support }) => direction === 'to-server' && support === 'full')
+    .map((message) => message[version])
+    .filter((command) => command !== '');
+}
+
+/** The table in README.md of the protocols. */
+export function protocolTable(): string {
+  const row = (name: string, version: 'v1' | 'v2'): string =>
+    `| ${name} | ${servedCommands(version)
+      .map((command) => `\`${command}\``)
+      .join(', ')} |`;
+  return [
+    '| protocol | requests that the server carries out |',
+    '| --- | --- |',
+    row('PMI-1.1, PMI-1.2', 'v1'),
+    row('PMI-2', 'v2'),
+  ].join('\n');
+}

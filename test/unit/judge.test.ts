@@ -8,12 +8,28 @@ import { isRule, ruleOf } from '../../lib/conformance/rules';
 import type { TraceRecord } from '../../lib/trace/format';
 import { marksOf, recordingOf } from '../support/judged';
 import { parseTranscripts, readTranscripts } from '../support/transcript';
-import { messageTable } from '../support/wire-table';
+import { messageTable, servedCommands } from '../support/wire-table';
 
 const transcripts = readTranscripts().map((transcript, i) => ({
   ...transcript,
   name: `${transcript.file} ${i}: ${transcript.title}`,
 }));
+
+test.each(['v1', 'v2'] as const)(
+  'the transcripts show each request of %s that the server carries out',
+  (version) => {
+    const shown = new Set(
+      transcripts.flatMap(({ lines }) =>
+        lines.flatMap((line) => {
+          if (line.kind !== 'send') return [];
+          const isOfVersion = line.framed === (version === 'v2') || line.text.includes('pmi_version=2');
+          return isOfVersion ? (/^m?cmd=([^ ;]+)/.exec(line.text)?.[1] ?? []) : [];
+        }),
+      ),
+    );
+    expect(servedCommands(version).filter((command) => !shown.has(command))).toEqual([]);
+  },
+);
 
 /** The broken rules of the level MUST. */
 function brokenMusts(records: readonly TraceRecord[]): string[] {
