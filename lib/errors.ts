@@ -21,6 +21,7 @@ import type { NativeError } from './native-notices';
  * | `ERR_PMI_PROTOCOL` | the server violated the PMI protocol |
  * | `ERR_PMI_RESULT` | the server answered a request with an error (see `rc`) |
  * | `ERR_PMI_PENDING` | the wait for an earlier request was given up, and the server has not answered it yet |
+ * | `ERR_PMI_JOB` | a job of another process cannot be asked, or has ended |
  * | `ERR_PMI_CLOSED` | the object has been closed |
  * | `ERR_PMI_INTERNAL` | an internal error, for example out of memory. Only the object concerned has ended |
  */
@@ -41,6 +42,7 @@ export type PmiErrorCode =
   | 'ERR_PMI_PROTOCOL'
   | 'ERR_PMI_RESULT'
   | 'ERR_PMI_PENDING'
+  | 'ERR_PMI_JOB'
   | 'ERR_PMI_CLOSED'
   | 'ERR_PMI_INTERNAL';
 

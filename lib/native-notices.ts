@@ -222,6 +222,10 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   | { type: 'printed' }
   | { type: 'names'; names: NativeName[] }
   | { type: 'namesLost' }
+  /** A process asks about a job, on this connection of its socket. */
+  | { type: 'question'; connection: number; question: string }
+  /** The connection of a question has ended before the last answer. */
+  | { type: 'askerGone'; connection: number }
   | { type: 'closed' }
   | NativeEvent
   /** Repeatable events that were dropped, because too many of them waited. */

@@ -256,7 +256,13 @@ export interface Native {
     options: NativeGroupOptions,
     errcodes: readonly number[],
   ): void;
-  /** Closes a PMI server or a name server. */
+  /** Makes the socket on which a job answers questions, in a new private folder in the first suitable of these. */
+  openJobSocket(privateParents: [variable: string, path: string][]): number;
+  /** Sends text to the connection of a question. `last`: closes it then. */
+  answerQuestion(socket: number, connection: number, text: string, last: boolean): void;
+  /** Removes the private folders that killed processes of this user have left in the folder. */
+  removeDeadJobs(folder: string): void;
+  /** Closes a PMI server, a name server or the socket of a job. */
   closeServer(server: number): void;
   openNameServer(options: NativeListenOptions): number;
   listNames(address: string): number;

@@ -16,6 +16,7 @@
 #include "os/caller.h"
 #include "os/error.h"
 #include "os/name_lookup.h"
+#include "os/private_directory.h"
 #include "os/random.h"
 #include "os/thread.h"
 #include "os/trusted_folder.h"
@@ -104,6 +105,19 @@ Napi::Value list_names(const Napi::CallbackInfo& info) {
   Environment& env = environment(info);
   return Napi::Number::New(info.Env(), env.opened(env.runtime().list_names(to_unix_address(info[0]))));
 }
+
+Napi::Value open_job_socket(const Napi::CallbackInfo& info) {
+  Environment& env = environment(info);
+  return Napi::Number::New(info.Env(),
+                           env.opened(env.runtime().open_job_socket(to_private_parents(info[0]))));
+}
+
+void answer_question(const Napi::CallbackInfo& info) {
+  runtime(info).answer_question(to_u32(info[0]), to_u32(info[1]), to_text(info[2]),
+                                info[3].As<Napi::Boolean>().Value());
+}
+
+void remove_dead_jobs(const Napi::CallbackInfo& info) { os::remove_dead_directories(to_text(info[0])); }
 
 Napi::Value open_channel(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(),
@@ -312,6 +326,9 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("closeServer", close_server);
   define("openNameServer", open_name_server);
   define("listNames", list_names);
+  define("openJobSocket", open_job_socket);
+  define("answerQuestion", answer_question);
+  define("removeDeadJobs", remove_dead_jobs);
   define("status", status);
   define("launch", launch);
   define("prepareAgent", prepare_agent);

@@ -31,6 +31,7 @@ runtime::AgentOptions to_agent_options(const Napi::Object& object);
 runtime::LaunchOptions to_launch_options(const Napi::Object& object);
 runtime::GroupOptions to_group_options(const Napi::Object& object);
 wire::agent::PmiIdKind to_pmi_id_kind(const Napi::Value& value);
+std::vector<runtime::PrivateParent> to_private_parents(const Napi::Value& parents);
 runtime::ListenOptions to_listen_options(const Napi::Object& object);
 wire::UnixAddress to_unix_address(const Napi::Value& value);
 runtime::ConnectOptions to_connect_options(const Napi::Object& object);

@@ -134,6 +134,14 @@ wire::UnixAddress to_unix_address(const Napi::Value& value) {
   return *local;
 }
 
+std::vector<runtime::PrivateParent> to_private_parents(const Napi::Value& parents) {
+  return list(parents, [](const Napi::Value& value) {
+    const std::vector<std::string> pair = list(value, to_text);
+    if (pair.size() != 2) throw Napi::RangeError::New(value.Env(), "expected a variable and a path");
+    return runtime::PrivateParent{pair[0], pair[1]};
+  });
+}
+
 runtime::ListenOptions to_listen_options(const Napi::Object& object) {
   runtime::ListenOptions options;
   if (const Napi::Value address = object.Get("address"); !address.IsUndefined())
@@ -143,13 +151,8 @@ runtime::ListenOptions to_listen_options(const Napi::Object& object) {
     if (ends.size() != 2 || ends[1] > 0xffff) throw Napi::RangeError::New(object.Env(), "expected two ports");
     options.ports.emplace(static_cast<std::uint16_t>(ends[0]), static_cast<std::uint16_t>(ends[1]));
   }
-  if (const Napi::Value parents = object.Get("privateParents"); !parents.IsUndefined()) {
-    options.private_parents = list(parents, [](const Napi::Value& value) {
-      const std::vector<std::string> pair = list(value, to_text);
-      if (pair.size() != 2) throw Napi::RangeError::New(value.Env(), "expected a variable and a path");
-      return runtime::PrivateParent{pair[0], pair[1]};
-    });
-  }
+  if (const Napi::Value parents = object.Get("privateParents"); !parents.IsUndefined())
+    options.private_parents = to_private_parents(parents);
   return options;
 }
 

@@ -127,6 +127,15 @@ struct Filler {
                }));
   }
   void operator()(const runtime::NamesLost&) const { object.Set("type", "namesLost"); }
+  void operator()(const runtime::JobQuestion& asked) const {
+    object.Set("type", "question");
+    object.Set("connection", asked.connection);
+    object.Set("question", to_string(env, asked.question));
+  }
+  void operator()(const runtime::AskerGone& gone) const {
+    object.Set("type", "askerGone");
+    object.Set("connection", gone.connection);
+  }
   void operator()(const runtime::StatusReply& reply) const {
     object.Set("type", "status");
     object.Set("request", static_cast<double>(reply.request));

@@ -106,6 +106,11 @@ void remove_dead_directory(const std::string& path) {
   if (parent.fd) remove_dead(parent.fd.get(), path.substr(slash + 1));
 }
 
+void remove_dead_directories(const std::string& parent) {
+  const TrustedFolder folder = open_trusted_folder(parent);
+  if (folder.fd) remove_dead_ones(folder.fd.get());
+}
+
 std::unique_ptr<PrivateDirectory> PrivateDirectory::make(const std::string& parent, bool passable,
                                                          std::string& fault) {
   TrustedFolder trusted = open_trusted_folder(parent);

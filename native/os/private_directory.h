@@ -47,5 +47,7 @@ class PrivateDirectory {
 
 // Removes a folder that a killed process has left, with its dead sockets. Does nothing to any other folder.
 void remove_dead_directory(const std::string& path);
+// All such folders of this user in `parent`. Does nothing if the parent cannot be trusted.
+void remove_dead_directories(const std::string& parent);
 
 }  // namespace wireup::os

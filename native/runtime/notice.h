@@ -34,6 +34,17 @@ struct NamesListed {
 // The connection to the name server is lost: no name will be published or looked up any more.
 struct NamesLost {};
 
+// A process asks about a job; see runtime/job_socket.h. The answer goes to this connection.
+struct JobQuestion {
+  std::uint32_t connection;
+  std::string question;
+};
+
+// The connection of a question has ended, and gets no more answers.
+struct AskerGone {
+  std::uint32_t connection;
+};
+
 struct StatusReply {
   RequestId request;
   // By the number of the process group; a PMI server has only group 0.
@@ -150,10 +161,11 @@ struct Answers {
 // The handle is gone. No notice follows.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, NamesListed, NamesLost, StatusReply, engine::Event, EventsMissed,
-                             engine::SpawnQuery, AgentReady, HostStarted, HostLost, RankStarted, RankExited,
-                             GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, TraceLines,
-                             engine::Ready, engine::Answer, Answers, engine::Failed, Error, Closed>;
+using Payload =
+    std::variant<ServerOpened, NamesListed, NamesLost, JobQuestion, AskerGone, StatusReply, engine::Event,
+                 EventsMissed, engine::SpawnQuery, AgentReady, HostStarted, HostLost, RankStarted, RankExited,
+                 GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, TraceLines,
+                 engine::Ready, engine::Answer, Answers, engine::Failed, Error, Closed>;
 
 struct Notice {
   Handle handle;

@@ -123,6 +123,7 @@ void Runtime::drop_all() noexcept {
   clients_.clear();
   servers_.clear();
   name_servers_.clear();
+  job_sockets_.clear();
   joins_.clear();
   launches_.clear();
   name_clients_.clear();
@@ -135,6 +136,7 @@ void Runtime::stop_now() {
   clients_.clear();
   servers_.clear();
   name_servers_.clear();
+  job_sockets_.clear();
   joins_.clear();
   prepared_agent_.reset();
   for (auto& [handle, launch] : launches_) launch->abandon();
@@ -158,6 +160,7 @@ void Runtime::shutdown() noexcept {
 void Runtime::drop(Handle handle) {
   servers_.erase(handle);
   name_servers_.erase(handle);
+  job_sockets_.erase(handle);
   joins_.erase(handle);
   launches_.erase(handle);
   clients_.erase(handle);
@@ -274,6 +277,29 @@ void Runtime::list_page(Handle handle, NamesListed listed) {
       });
 }
 
+// Job sockets
+
+Handle Runtime::open_job_socket(std::vector<PrivateParent> parents) {
+  return open(os::Reactor::Clock::now(), [this, parents = std::move(parents)](Handle handle) {
+    start(handle, "ERR_PMI_LISTEN", [&] {
+      auto on_question = [this, handle](JobSocket::ConnectionId connection, std::string question) {
+        outbox_.notify(handle, JobQuestion{connection, std::move(question)});
+      };
+      auto on_gone = [this, handle](JobSocket::ConnectionId connection) {
+        outbox_.notify(handle, AskerGone{connection});
+      };
+      job_sockets_.emplace(handle, std::make_unique<JobSocket>(*reactor_, parents, std::move(on_question),
+                                                               std::move(on_gone)));
+    });
+  });
+}
+
+void Runtime::answer_question(Handle socket, std::uint32_t connection, std::string text, bool last) {
+  post(socket, [this, socket, connection, text = std::move(text), last] {
+    if (JobSocket* asked = find(job_sockets_, socket)) asked->reply(connection, text, last);
+  });
+}
+
 // PMI servers
 
 Handle Runtime::open_server(ServerOptions options) {
@@ -335,7 +361,7 @@ os::UniqueFd Runtime::open_channel(Handle server, std::uint32_t rank) {
 void Runtime::close_server(Handle server) {
   post(server, [this, server] {
     if (ServerDriver* driver = find(servers_, server)) driver->finish_trace();
-    if (servers_.erase(server) + name_servers_.erase(server) == 0) return;
+    if (servers_.erase(server) + name_servers_.erase(server) + job_sockets_.erase(server) == 0) return;
     name_clients_.erase(server);
     outbox_.close(server);
   });

@@ -23,6 +23,7 @@
 #include "os/reactor.h"
 #include "os/unique_function.h"
 #include "runtime/client_driver.h"
+#include "runtime/job_socket.h"
 #include "runtime/launch_driver.h"
 #include "runtime/name_client.h"
 #include "runtime/name_server.h"
@@ -74,7 +75,11 @@ class Runtime final {
   void answer_spawn(Handle handle, engine::QueryId query, engine::SpawnAnswer answer);
   // Starts the process group that a rank of the launch has asked for: see LaunchDriver::spawn().
   void spawn(Handle launch, std::uint32_t number, SpawnOptions options);
-  // Of a PMI server or a name server.
+  // The socket on which a job answers questions: JobQuestion, then AskerGone if the asker leaves early. An
+  // Error if it cannot be made.
+  Handle open_job_socket(std::vector<PrivateParent> parents);
+  void answer_question(Handle socket, std::uint32_t connection, std::string text, bool last);
+  // Of a PMI server, a name server or a job socket.
   void close_server(Handle server);
 
   void signal(Handle launch, std::int32_t signal, std::vector<std::uint32_t> ranks);
@@ -141,6 +146,7 @@ class Runtime final {
   std::unordered_map<os::Reactor::Owner, Handle> owners_;
   os::Reactor::Owner prepared_owner_ = 0;
   std::unordered_map<Handle, std::unique_ptr<NameServer>> name_servers_;
+  std::unordered_map<Handle, std::unique_ptr<JobSocket>> job_sockets_;
   // By the handle of the server or launch that uses the client.
   std::unordered_map<Handle, std::unique_ptr<NameClient>> name_clients_;
   std::unordered_map<Handle, std::unique_ptr<ServerDriver>> servers_;
