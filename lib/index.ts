@@ -50,6 +50,14 @@ export {
   type SpawnRefusedEvent,
   type StartedEvent,
 } from './job';
+export { listJobs, RunningJob } from './jobs';
+export {
+  type JobDescription,
+  type JobEnd,
+  type JobHost,
+  type JobProgram,
+  type JobStatus,
+} from './job-socket';
 export {
   describeFailure,
   type CompletedBarriers,

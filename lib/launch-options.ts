@@ -246,6 +246,12 @@ export interface JobSettings
   onEarlyExit?: 'fail' | 'wait';
   /** Milliseconds from SIGTERM to SIGKILL when the job is ended. Default: 5,000. */
   killTimeout?: number;
+  /**
+   * Whether other processes of this user on this host can see the job: `wireup ps`, `wireup status`, `wireup attach` and
+   * {@link listJobs}. The job then has a unix socket in a private folder in $XDG_RUNTIME_DIR, /run/user/UID or /tmp. If
+   * none can be made, the job runs without one. Default: false.
+   */
+  listed?: boolean;
   /** Milliseconds that the job may take. Default: no limit. */
   timeout?: number;
   /** Milliseconds until every rank must have called PMI init and left the first barrier. Default: no limit. */

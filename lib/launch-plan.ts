@@ -69,6 +69,7 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   trace: true,
   barrierTimes: true,
   strict: true,
+  listed: true,
   signal: true,
 };
 /** Those that lib/launch-hosts.ts checks. It is loaded only if one of them is given. */
@@ -96,6 +97,7 @@ export interface LaunchPlan {
   size: number;
   apps: JobApp[];
   signal: AbortSignal | undefined;
+  listed: boolean;
   trace: TracePlan | undefined;
   stdout: OutputTarget;
   stderr: OutputTarget;
@@ -302,6 +304,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     size,
     apps: programs.map(({ args }, i) => ({ program: args[0]!, ranks: sizes[i]! })),
     signal: checkSignal(options.signal),
+    listed: checkBoolean('listed', options.listed ?? false),
     trace,
     stdout,
     stderr,

@@ -7,6 +7,7 @@ import { pushNative, reportInterest, toPmiEvent } from './events';
 import { startDispatch } from './dispatch';
 import { JobHandle } from './handle';
 import { Job, type JobEvent, type JobStreams } from './job';
+import { JobSocket } from './job-socket';
 import type { LaunchOptions, OutputTarget } from './launch-options';
 import { planLaunch, type LaunchPlan } from './launch-plan';
 import { agentPath, native } from './native';
@@ -127,6 +128,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   // Ranks can repeat the events of spawned groups without bound, so the hub limits those.
   const spawner = new Spawner(plan, (event) => hub.push(event, true));
   const pids: number[] = [];
+  let socket: JobSocket | undefined;
   let running = 0;
   let begun = 0;
   let failure = new PmiError('ERR_PMI_INTERNAL', 'the job has ended without a result');
@@ -180,6 +182,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             );
           case 'exited':
             spawner.onNotice(handle.id, notice);
+            if (notice.group === 0) socket?.exited(notice.rank);
             return hub.push(
               { type: 'exited', rank: notice.rank, ...exitOf(notice), time, ...groupOf(notice) },
               notice.group !== 0,
@@ -195,7 +198,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             return hub.push({ type: 'printed', time });
           case 'namesLost':
             return hub.push({ type: 'name-server-lost', time });
-          case 'result':
+          case 'result': {
             agent.reject(
               fromNative({
                 type: 'error',
@@ -204,9 +207,13 @@ export async function launch(options: LaunchOptions): Promise<Job> {
               }),
             );
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
-            return result.resolve(toJobResult(notice, hostName, apps, spawner, begun));
+            const ended = toJobResult(notice, hostName, apps, spawner, begun);
+            socket?.close(ended);
+            return result.resolve(ended);
+          }
           case 'closed':
             trace?.end();
+            socket?.close();
             // Each job has a result, except one that an internal error ended.
             result.reject(failure);
             return hub.end();
@@ -220,18 +227,23 @@ export async function launch(options: LaunchOptions): Promise<Job> {
       error,
     );
   }
+  const hosts = hostsOfRanks(plan);
+  // The reactor makes the socket while the agent starts.
+  if (plan.listed)
+    socket = new JobSocket({ programs: plan.native.programs, sizes: apps.map(({ ranks }) => ranks), hosts });
   const agentPid = await agent.promise;
   const job = new Job(handle, hub, {
     size,
     agentPid,
     host: hostName,
-    hosts: hostsOfRanks(plan),
+    hosts,
     grace: plan.native.grace,
     streams,
     started: started.promise,
     result: result.promise,
     traced: trace?.finished,
   });
+  socket?.attach(job);
   if (signal !== undefined) {
     const onAbort = (): void => void job.stop();
     signal.addEventListener('abort', onAbort, { once: true });

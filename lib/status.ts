@@ -88,11 +88,8 @@ export function toPmiStatus(status: NativeProcessGroupStatus): PmiStatus {
 /** How many barriers of barrier groups a line lists. */
 const SHOWN_GROUPS = 4;
 
-/**
- * Describes a status in one line for people: `connected, no init: 1; in barrier 0: 0,2-3; missing: 1`. States
- * without ranks are omitted.
- */
-export function describeStatus(status: PmiStatus): string {
+/** @internal What is to be shown of a status, each with an idset, or a count of barriers. Nothing is empty. */
+export function statusRows(status: PmiStatus): [what: string, ranks: string][] {
   const { ranks, barrier, groupBarriers, openGroupBarriers } = status;
   const parts: [string, string][] = [
     ['never connected', ranks.absent],
@@ -111,5 +108,15 @@ export function describeStatus(status: PmiStatus): string {
       openGroupBarriers > SHOWN_GROUPS ? `${openGroupBarriers - SHOWN_GROUPS}` : '',
     ],
   ];
-  return parts.flatMap(([what, idset]) => (idset === '' ? [] : [`${what}: ${idset}`])).join('; ');
+  return parts.filter(([, idset]) => idset !== '');
+}
+
+/**
+ * Describes a status in one line for people: `connected, no init: 1; in barrier 0: 0,2-3; missing: 1`. States
+ * without ranks are omitted.
+ */
+export function describeStatus(status: PmiStatus): string {
+  return statusRows(status)
+    .map(([what, idset]) => `${what}: ${idset}`)
+    .join('; ');
 }

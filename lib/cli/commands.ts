@@ -4,6 +4,7 @@ import { addBench } from './bench';
 import { addCheck } from './check';
 import { addCompletion } from './completion/command';
 import { addExchange } from './exchange';
+import { addJobs } from './jobs';
 import { addLibpmiPath } from './libpmi-path';
 import { addNames } from './names';
 import { addPmi } from './pmi';
@@ -50,6 +51,7 @@ export function makeProgram(start: Start): Command {
   for (const add of [
     addExchange,
     addServe,
+    addJobs,
     addTrace,
     addReport,
     addPmi,

@@ -11,7 +11,7 @@ const PERIOD_MS = 200;
 const countOf = (ranks: string): number => (ranks === '' ? 0 : idset(ranks).length);
 
 /** `64 ranks: 2 not connected, 10 in init, 51 of 64 in barrier 3, 1 finalized, 0 exited`, without the parts that are zero. */
-function describe({ size, ranks, barrier }: PmiStatus, exited: number): string {
+export function describeProgress({ size, ranks, barrier }: PmiStatus, exited: number): string {
   const parts: [number, string][] = [
     [countOf(ranks.absent), 'not connected'],
     [countOf(ranks.connected), 'connected'],
@@ -58,7 +58,7 @@ export class Progress {
   async #look(): Promise<void> {
     let text: string;
     try {
-      text = describe(await this.#job.status(), this.#exited.size);
+      text = describeProgress(await this.#job.status(), this.#exited.size);
     } catch {
       return this.end();
     }

@@ -111,6 +111,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   const job = await launch({
     ...inheritance(caller),
     fds: caller.fds,
+    listed: true,
     ...settings,
     apps,
     barrierTimes: options.result !== undefined || options.timeline !== undefined,
