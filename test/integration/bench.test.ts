@@ -112,6 +112,13 @@ test('wireup bench prints its figures, and its HTML report loads nothing', () =>
   const html = readFileSync(file, 'utf8');
   expect(html.match(/<svg /g)).toHaveLength(2);
   expect(html).toContain('exchange over fd');
+  expect(html.match(/<svg role="img" aria-label="[^"]+"[^>]*>\n<title>/g)).toHaveLength(2);
+  // Two turns are too few for an interval.
+  expect(html.match(/<title>[^<]* Without an interval: fewer than 6 turns\.<\/title>/g)).toHaveLength(2);
+  expect(html.match(/<tr><td>/g)).toHaveLength(3);
+  // The colours are variables, which have other values on a dark ground.
+  expect(html).toContain('prefers-color-scheme: dark');
+  expect(html).toMatch(/(fill|stroke)="var\(--plot-\d+\)"/);
   // The names of SVG's namespaces are URLs, which browsers do not load.
   expect(html.replaceAll(/ xmlns(:\w+)?="[^"]*"/g, '')).not.toMatch(/https?:|<script|<link|url\((?!#)|src=/);
 });

@@ -4,59 +4,209 @@ import { GridComponent, LegendComponent, MarkLineComponent, TitleComponent } fro
 import { init, use, type EChartsCoreOption } from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
 import { AGAIN, type Figure } from './measure.mjs';
-import { median, type Ratio } from './statistics.mjs';
+import { median, medianInterval, type Ratio } from './statistics.mjs';
 
 use([CustomChart, GridComponent, LegendComponent, LineChart, MarkLineComponent, SVGRenderer, TitleComponent]);
 
-const WIDTH = 720;
-const HEIGHT = 400;
-/** One for each launcher in every plot, distinguishable by colour-blind readers (Okabe and Ito). */
-const colours = ['#999999', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00'];
-const names = ['floor', 'wireup', 'mpiexec.hydra', 'srun', 'flux', AGAIN];
+/** The width at which GitHub shows a README, so that its text keeps its size. */
+const WIDTH = 760;
+const HEIGHT = 380;
 
-function draw(option: EChartsCoreOption, height = HEIGHT): string {
+/**
+ * The colours of Okabe and Ito, which colour-blind readers can distinguish, one for each launcher in every plot. The SVG has
+ * variables in their place, with the second colour on a dark ground.
+ */
+const launchers = {
+  floor: ['#767676', '#a0a0a0'],
+  wireup: ['#0072b2', '#4fa8dc'],
+  'mpiexec.hydra': ['#d55e00', '#ff8a45'],
+  srun: ['#009e73', '#2cc795'],
+  flux: ['#b0568c', '#dd92bd'],
+  [AGAIN]: ['#999998', '#8a8a8a'],
+} as const satisfies Record<string, readonly [light: string, dark: string]>;
+type LauncherName = keyof typeof launchers;
+const names = Object.keys(launchers) as LauncherName[];
+
+const TEXT = '#222221';
+const FAINT = '#666665';
+const GRID = '#dddddc';
+const GROUND = '#fffffe';
+
+/** Each colour of a plot, and the one in its place on a dark ground. */
+const dark: readonly (readonly [light: string, dark: string])[] = [
+  [TEXT, '#e6e6e6'],
+  [FAINT, '#a8a8a8'],
+  [GRID, '#3a3d3f'],
+  [GROUND, '#181a1b'],
+  ...Object.values(launchers),
+];
+
+const variable = (i: number): string => `--plot-${i}`;
+
+/** The colours of all plots, for the page and for an SVG file of its own. */
+const colours = ((): string => {
+  const values = (at: 0 | 1): string => dark.map((pair, i) => `${variable(i)}: ${pair[at]}`).join('; ');
+  return `:root { ${values(0)} } @media (prefers-color-scheme: dark) { :root { ${values(1)} } }`;
+})();
+
+const escaped = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+
+function draw(title: string, note: string, option: EChartsCoreOption, height: number): string {
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });
-  chart.setOption({ animation: false, backgroundColor: '#fff', ...option });
+  chart.setOption({
+    animation: false,
+    backgroundColor: GROUND,
+    textStyle: { color: TEXT, fontFamily: 'system-ui, sans-serif' },
+    title: {
+      text: title,
+      subtext: note,
+      left: 8,
+      textStyle: { fontSize: 15, color: TEXT },
+      subtextStyle: { color: FAINT, fontSize: 12 },
+    },
+    ...option,
+  });
   const svg = chart.renderToSVGString();
   chart.dispose();
-  return svg;
+  const themed = dark.reduce(
+    (text, [light], i) => text.replaceAll(new RegExp(light, 'gi'), `var(${variable(i)})`),
+    svg,
+  );
+  const about = `${title}. ${note}`;
+  return themed.replace(
+    /<svg ([^>]*)>/,
+    (_, attributes: string) =>
+      `<svg role="img" aria-label="${escaped(about)}" ${attributes}>\n<title>${escaped(about)}</title><style>${colours}</style>`,
+  );
 }
 
-/** Milliseconds against the number of ranks, both logarithmic, with one line for each launcher. */
-export function timePlot(title: string, figures: readonly Figure[]): string {
-  const shown = names.filter(
-    (name) => name !== AGAIN && figures.some(({ series }) => series[name] !== undefined),
-  );
-  return draw({
-    title: { text: title, left: 'center' },
-    legend: { bottom: 0, data: shown },
-    grid: { left: 70, right: 30, top: 50, bottom: 80 },
-    xAxis: {
-      type: 'log',
-      logBase: 2,
-      name: 'ranks',
-      nameLocation: 'middle',
-      nameGap: 28,
-      min: 'dataMin',
-      max: 'dataMax',
-    },
-    yAxis: { type: 'log', name: 'ms' },
-    series: shown.map((name) => ({
-      type: 'line',
-      name,
-      color: colours[names.indexOf(name)],
-      symbolSize: 7,
-      data: figures.flatMap(({ ranks, series }) =>
-        series[name] === undefined ? [] : [[ranks, median(series[name].milliseconds)]],
-      ),
-    })),
-  });
+const axis = {
+  axisLine: { onZero: false, lineStyle: { color: FAINT } },
+  axisLabel: { color: TEXT, fontSize: 12 },
+  nameTextStyle: { color: TEXT, fontSize: 12 },
+  minorTick: { show: false },
+};
+
+/** Numbers of the form 1, 2 or 5 times a power of ten that are in a range. */
+function roundNumbers(low: number, high: number): number[] {
+  const first = Math.floor(Math.log10(low));
+  const powers = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, i) => first + i);
+  const all = powers.flatMap((power) => [1, 2, 5].map((factor) => Number(`${factor}e${power}`)));
+  return all.filter((value) => value >= low && value <= high);
 }
+
+const isShown = (figures: readonly Figure[], name: string): boolean =>
+  figures.some(({ series }) => series[name] !== undefined);
 
 interface RenderApi {
   value: (dimension: number) => number;
   coord: (point: [number, number]) => [number, number];
 }
+
+interface RenderedLine {
+  x1: number;
+  y1: number;
+  x2: number;
+  y2: number;
+}
+
+const line = (colour: string, shape: RenderedLine): object => ({
+  type: 'line',
+  shape,
+  style: { stroke: colour, lineWidth: 2 },
+});
+
+const NO_INTERVAL = 'Without an interval: fewer than 6 turns.';
+
+/** Milliseconds against the number of ranks, both logarithmic, with a line for each launcher and its intervals. */
+export function timePlot(title: string, figures: readonly Figure[]): string {
+  const shown = names.filter((name) => name !== AGAIN && isShown(figures, name));
+  const points = shown.map((name) =>
+    figures.flatMap(({ ranks, series }) => {
+      const values = series[name]?.milliseconds;
+      if (values === undefined) return [];
+      const [low, high] = medianInterval(values);
+      return [{ ranks, median: median(values), low, high }];
+    }),
+  );
+  const all = points.flat();
+  const times = all.flatMap(({ median: middle, low, high }) => [middle, low ?? middle, high ?? middle]);
+  const [least, most] = [Math.min(...times) / 1.25, Math.max(...times) * 1.25];
+  const ranks = [...new Set(figures.map((figure) => figure.ranks))].sort((a, b) => a - b);
+  const note = `Less is better. Medians; bars are their 95 % intervals. ${all.some(({ low }) => low === null) ? NO_INTERVAL : ''}`;
+  return draw(
+    title,
+    note.trim(),
+    {
+      legend: { bottom: 0, itemGap: 24, data: shown, textStyle: { color: TEXT } },
+      grid: { left: 60, right: 30, top: 70, bottom: 74 },
+      xAxis: {
+        ...axis,
+        type: 'log',
+        logBase: 2,
+        name: 'ranks',
+        nameLocation: 'middle',
+        nameGap: 28,
+        // A single number of ranks stands in the middle.
+        min: ranks[0]! / 1.2,
+        max: ranks.at(-1)! * 1.2,
+        axisTick: { customValues: ranks },
+        axisLabel: { ...axis.axisLabel, customValues: ranks },
+        splitLine: { show: false },
+      },
+      yAxis: {
+        ...axis,
+        type: 'log',
+        name: 'ms',
+        nameLocation: 'middle',
+        nameGap: 42,
+        min: least,
+        max: most,
+        axisTick: { customValues: roundNumbers(least, most) },
+        axisLabel: { ...axis.axisLabel, customValues: roundNumbers(least, most), formatter: String },
+        splitLine: { show: false },
+      },
+      series: shown.flatMap((name, i) => {
+        const [colour] = launchers[name];
+        return [
+          {
+            type: 'line',
+            name,
+            color: colour,
+            symbol: 'circle',
+            symbolSize: 7,
+            data: points[i]!.map((point) => [point.ranks, point.median]),
+          },
+          {
+            type: 'custom',
+            name,
+            itemStyle: { color: colour },
+            encode: { x: 0, y: [1, 2] },
+            renderItem: (_: unknown, api: RenderApi) => {
+              const [x, bottom] = api.coord([api.value(0), api.value(1)]);
+              const [, top] = api.coord([api.value(0), api.value(2)]);
+              return {
+                type: 'group',
+                children: [
+                  line(colour, { x1: x, y1: bottom, x2: x, y2: top }),
+                  ...[bottom, top].map((y) => line(colour, { x1: x - 4, y1: y, x2: x + 4, y2: y })),
+                ],
+              };
+            },
+            data: points[i]!.flatMap((point) =>
+              point.low === null ? [] : [[point.ranks, point.low, point.high]],
+            ),
+          },
+        ];
+      }),
+    },
+    HEIGHT,
+  );
+}
+
+const ROW = 20;
+const GAP = 0.9;
 
 /** A whisker from `low` to `high`, and a dot at the median. */
 function whisker(colour: string) {
@@ -67,47 +217,103 @@ function whisker(colour: string) {
     return {
       type: 'group',
       children: [
-        { type: 'line', shape: { x1: low, y1: y, x2: high, y2: y }, style: { stroke: colour, lineWidth: 2 } },
-        { type: 'circle', shape: { cx: middle, cy: y, r: 4 }, style: { fill: colour } },
+        line(colour, { x1: low, y1: y, x2: high, y2: y }),
+        { type: 'circle', shape: { cx: middle, cy: y, r: 4.5 }, style: { fill: colour } },
       ],
     };
   };
 }
 
-/** The ratio of the time to that of the floor, with 95 % intervals, in one row for each figure and launcher. */
+/**
+ * The ratio of the time to that of the floor, with its interval: a group of rows for each figure, a row in it for each
+ * launcher.
+ */
 export function ratioPlot(title: string, figures: readonly Figure[]): string {
-  const rows = figures.flatMap((figure) =>
-    names.flatMap((name) => {
-      const time: Ratio | undefined = figure.toFloor[name]?.time;
-      return time === undefined
-        ? []
-        : [
-            {
-              label: `${[figure.pmi, `${figure.ranks} ranks`].filter(Boolean).join(', ')}: ${name}`,
-              name,
-              time,
-            },
-          ];
-    }),
-  );
+  const rows: { name: LauncherName; time: Ratio; y: number }[] = [];
+  const groups: { label: string; y: number }[] = [];
+  let y = 0;
+  for (const figure of figures) {
+    const own = names.flatMap((name): { name: LauncherName; time: Ratio }[] => {
+      const time = figure.toFloor[name]?.time;
+      return time === undefined ? [] : [{ name, time }];
+    });
+    groups.push({
+      label: [figure.pmi, `${figure.ranks} ranks`].filter(Boolean).join(', '),
+      y: y + (own.length - 1) / 2,
+    });
+    for (const row of own) rows.push({ ...row, y: y++ });
+    y += GAP;
+  }
+  const last = y - GAP;
+  const ends = rows.flatMap(({ time }) => [time.low ?? time.median, time.high ?? time.median]);
+  const [least, most] = [Math.min(1, ...ends) / 1.1, Math.max(1, ...ends) * 1.1];
+  const ticks = most / least > 4 ? roundNumbers(least, most) : roundRatios(least, most);
+  const shown = names.filter((name) => rows.some((row) => row.name === name));
+  const labels = new Map(groups.map((group) => [group.y, group.label]));
+  const note = `Left is better. Dots are medians, lines their 95 % intervals. ${rows.some(({ time }) => time.low === null) ? NO_INTERVAL : ''}`;
   return draw(
+    title,
+    note.trim(),
     {
-      title: { text: title, left: 'center' },
-      grid: { left: 210, right: 30, top: 50, bottom: 50 },
-      xAxis: { type: 'value', name: 'times the floor', nameLocation: 'middle', nameGap: 28, scale: true },
-      yAxis: { type: 'category', inverse: true, data: rows.map(({ label }) => label) },
-      series: names.map((name, i) => ({
+      legend: { bottom: 0, itemGap: 24, data: shown, textStyle: { color: TEXT } },
+      grid: { left: 130, right: 30, top: 84, bottom: 76 },
+      xAxis: {
+        ...axis,
+        type: 'log',
+        position: 'bottom',
+        name: 'times the floor, logarithmic',
+        nameLocation: 'middle',
+        nameGap: 28,
+        min: least,
+        max: most,
+        axisTick: { customValues: ticks },
+        axisLabel: { ...axis.axisLabel, customValues: ticks, formatter: String },
+        splitLine: { show: false },
+      },
+      yAxis: {
+        ...axis,
+        type: 'value',
+        inverse: true,
+        min: -0.7,
+        max: last - 0.3,
+        axisTick: { show: false },
+        axisLabel: {
+          ...axis.axisLabel,
+          customValues: [...labels.keys()],
+          formatter: (value: number) => labels.get(value) ?? '',
+        },
+        splitLine: { show: false },
+      },
+      series: shown.map((name, i) => ({
         type: 'custom',
         name,
-        renderItem: whisker(colours[i]!),
+        itemStyle: { color: launchers[name][0] },
+        renderItem: whisker(launchers[name][0]),
         encode: { x: [0, 1, 2], y: 3 },
-        data: rows.flatMap((row, y) =>
-          row.name === name
-            ? [[row.time.low ?? row.time.median, row.time.median, row.time.high ?? row.time.median, y]]
-            : [],
-        ),
+        data: rows
+          .filter((row) => row.name === name)
+          .map(({ time, y: at }) => [time.low ?? time.median, time.median, time.high ?? time.median, at]),
+        ...(i > 0
+          ? {}
+          : {
+              markLine: {
+                silent: true,
+                symbol: 'none',
+                label: { formatter: 'the floor', color: FAINT, position: 'start', distance: 2 },
+                lineStyle: { color: TEXT, type: 'solid', width: 1 },
+                data: [{ xAxis: 1 }],
+              },
+            }),
       })),
     },
-    100 + 26 * rows.length,
+    160 + ROW * (last + 1),
+  );
+}
+
+/** Ratios for the axis of a narrow range. */
+function roundRatios(low: number, high: number): number[] {
+  const step = high / low > 2 ? 0.5 : 0.1;
+  return Array.from({ length: Math.floor(high / step) + 1 }, (_, i) => Number((i * step).toFixed(1))).filter(
+    (value) => value >= low && value <= high,
   );
 }

@@ -26,6 +26,8 @@ export interface Report {
   pairs: number;
   figures: Figure[];
   growth: Growth[];
+  /** The failures as lines, each once with the benchmarks that it happened in; and whether a signal has stopped the run. */
+  failures: string[];
 }
 
 function plansOf(what: readonly Benchmark[], { ranks, pmi, pairs, swarm, load = 0 }: BenchOptions): Plan[] {
@@ -114,8 +116,9 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     await load?.stop();
     progress.hide();
   }
-  for (const [line, titles] of failures) report(`${titles.join('; ')}: ${line}`);
-  if (signal.aborted) report(`stopped: ${figures.length} of ${plans.length} benchmarks have figures`);
+  const lines = [...failures].map(([line, titles]) => `${titles.join('; ')}: ${line}`);
+  if (signal.aborted) lines.push(`stopped: ${figures.length} of ${plans.length} benchmarks have figures`);
+  for (const line of lines) report(line);
   // An older report is better than an empty one.
   if (figures.length === 0) return;
   const page: Report = {
@@ -131,6 +134,7 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     pairs: options.pairs,
     figures,
     growth: growths(figures),
+    failures: lines,
   };
   if (options.json === '-') print(`${JSON.stringify(page)}\n`);
   if (options.json !== undefined && options.json !== '-') save(options.json, writeJson(options.json, page));

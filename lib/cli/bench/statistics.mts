@@ -24,6 +24,10 @@ function intervalOf(sorted: readonly number[]): [number | null, number | null] {
   return cut === 0 ? [null, null] : [sorted[cut - 1]!, sorted[sorted.length - cut]!];
 }
 
+/** The 95 % interval of the median of a series; null: it has too few values. */
+export const medianInterval = (values: readonly number[]): [number | null, number | null] =>
+  intervalOf([...values].sort((a, b) => a - b));
+
 /** Of two series that were taken in turn: the median of the ratios of all turns that both have. */
 export function pairedRatio(values: readonly number[], others: readonly number[]): Ratio {
   const ratios = values
