@@ -51,6 +51,8 @@ export {
   type StartedEvent,
 } from './job';
 export { listJobs, RunningJob } from './jobs';
+export { describeProcess, type InspectOptions, type ProcessFacts, type RankFacts } from './inspect';
+export { groupStacks, type Stack, type StackGroup } from './stacks';
 export {
   type JobDescription,
   type JobEnd,

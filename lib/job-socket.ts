@@ -42,6 +42,8 @@ export interface JobDescription {
   programs: JobProgram[];
   /** Its hosts, in the order of their first ranks. */
   hosts: JobHost[];
+  /** The ranks whose processes are on this machine, as an idset. */
+  local: string;
   /** The working directory of the process that launched it. */
   directory: string;
 }
@@ -54,6 +56,8 @@ export interface JobStatus {
   status: PmiStatus;
   /** The ranks whose processes have ended, as an idset. */
   exited: string;
+  /** The process id of each rank on its host; 0 if it has not been started. */
+  pids: number[];
 }
 
 /** How a job has ended. */
@@ -102,6 +106,10 @@ export interface JobFacts {
   sizes: readonly number[];
   /** The host of each rank. */
   hosts: readonly string[];
+  /** The ranks whose processes are on this machine. */
+  local: readonly number[];
+  /** The process id of each rank that has been started. It grows. */
+  pids: readonly (number | undefined)[];
 }
 
 /** The socket of one job. */
@@ -145,6 +153,7 @@ export class JobSocket {
     this.#early = [];
   }
 
+  /** The process of the rank has ended. */
   exited(rank: number): void {
     this.#exited.add(rank);
   }
@@ -203,7 +212,7 @@ export class JobSocket {
   }
 
   #describe(): JobDescription {
-    const { programs, sizes, hosts } = this.#facts;
+    const { programs, sizes, hosts, local } = this.#facts;
     return {
       pid: process.pid,
       launched: this.#launched,
@@ -211,13 +220,20 @@ export class JobSocket {
       size: hosts.length,
       programs: programs.map(({ args }, i) => ({ command: args.map(readable), ranks: sizes[i]! })),
       hosts: hostsOf(hosts),
+      local: formatIdset(local),
       directory: process.cwd(),
     };
   }
 
   async #status(): Promise<JobStatus> {
     const status = await this.#job!.status();
-    return { job: this.#describe(), status, exited: formatIdset([...this.#exited].sort((a, b) => a - b)) };
+    const { hosts, pids } = this.#facts;
+    return {
+      job: this.#describe(),
+      status,
+      exited: formatIdset([...this.#exited].sort((a, b) => a - b)),
+      pids: hosts.map((_, rank) => pids[rank] ?? 0),
+    };
   }
 
   #lookLater(): void {

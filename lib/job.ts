@@ -11,6 +11,13 @@ import {
   type SpawnEvent,
 } from './events';
 import type { JobHandle } from './handle';
+import {
+  checkInspectOptions,
+  inspectProcesses,
+  type InspectOptions,
+  type RankFacts,
+  type RankProcess,
+} from './inspect';
 import { MAX_MILLISECONDS } from './limits';
 import { native } from './native';
 import { checkInteger, checkOptions, checkString, optionError } from './options';
@@ -187,6 +194,7 @@ export class Job implements AsyncDisposable {
   readonly #handle: JobHandle;
   readonly #hub: EventHub<JobEvent>;
   readonly #grace: number;
+  readonly #processes: () => RankProcess[];
 
   /** @internal */
   constructor(
@@ -198,6 +206,7 @@ export class Job implements AsyncDisposable {
       host: string;
       hosts: readonly string[];
       grace: number;
+      processes: () => RankProcess[];
       streams: JobStreams;
       started: Promise<readonly number[]>;
       result: Promise<JobResult>;
@@ -211,6 +220,7 @@ export class Job implements AsyncDisposable {
     this.size = parts.size;
     this.hosts = parts.hosts;
     this.#grace = parts.grace;
+    this.#processes = parts.processes;
     this.started = parts.started;
     this.result = parts.result;
     this.traced = parts.traced;
@@ -240,6 +250,21 @@ export class Job implements AsyncDisposable {
    */
   status(): Promise<PmiStatus> {
     return this.#handle.status();
+  }
+
+  /**
+   * What the processes of ranks of process group 0 do: their states, system calls and processor time, and their stacks if
+   * that is asked for. It looks at them from this process. Ranks on another machine have no `process`.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`
+   */
+  async inspect(options: InspectOptions = {}): Promise<RankFacts[]> {
+    const { ranks, stacks } = checkInspectOptions(options, this.size);
+    const wanted = ranks && new Set(ranks);
+    return inspectProcesses(
+      this.#processes().filter(({ rank }) => wanted === undefined || wanted.has(rank)),
+      stacks,
+    );
   }
 
   /**

@@ -1,11 +1,14 @@
 /** `wireup ps`, `wireup status` and `wireup attach`: the jobs that run on this machine, seen from another terminal. */
 import type { Command } from 'commander';
 import {
+  describeProcess,
+  groupStacks,
   listJobs,
   PmiError,
   type JobDescription,
   type JobStatus,
   type PmiStatus,
+  type RankFacts,
   type RunningJob,
 } from '../index';
 import { printable } from '../printable';
@@ -21,6 +24,15 @@ const psOptions = {
 } as const satisfies OptionTable;
 
 const statusOptions = {
+  rank: {
+    short: 'r',
+    value: '<ranks>',
+    read: idset,
+    help: 'what the processes of these ranks do, such as 0,4-7 (default: of up to 16 ranks that the others wait for)',
+  },
+  stacks: {
+    help: 'the calls in which the ranks are, of all ranks or those of --rank, by py-spy, eu-stack or gdb',
+  },
   json: { help: 'print one JSON document' },
 } as const satisfies OptionTable;
 
@@ -47,11 +59,14 @@ command line of wireup run.`,
     .addHelpText(
       'after',
       `
-Shows which ranks are in which state of PMI, who waits in a barrier, and which ranks are missing from it.
+Shows which ranks are in which state of PMI, which wait in a barrier, and which are missing from it. Of ranks that the others
+wait for, it shows what their processes do. With --stacks, ranks with equal stacks are one entry; each rank is stopped for the
+moment. Only ranks on this machine can be seen so.
 
 Examples:
   wireup status
-  wireup status 4242 --json`,
+  wireup status 4242 --stacks
+  wireup status 4242 --rank 17 --json`,
     )
     .action((job: string | undefined, options: Values<typeof statusOptions>) => showStatus(job, options));
 
@@ -170,7 +185,8 @@ function requireAnswers(job: RunningJob): RunningJob {
   );
 }
 
-const countOf = (ranks: string): number => (ranks === '' ? 0 : idset(ranks).length);
+const idsetOf = (ranks: string): number[] => (ranks === '' ? [] : idset(ranks));
+const countOf = (ranks: string): number => idsetOf(ranks).length;
 
 function describeGroup(status: PmiStatus, exited: string): string {
   const rows = statusRows(status).map(([what, ranks]) =>
@@ -200,9 +216,61 @@ function describeJob({ job, status, exited }: JobStatus): string {
   return parts.join('\n');
 }
 
-async function showStatus(word: string | undefined, { json }: Values<typeof statusOptions>): Promise<void> {
-  const status = await requireAnswers(findJob(word)).status();
-  print(json ? `${JSON.stringify(status)}\n` : describeJob(status));
+/** How many ranks are looked at without being asked for. */
+const MAX_SHOWN = 16;
+
+/** The ranks that the others wait for: those missing from a barrier, else those that have not come to PMI yet. */
+function lateRanks({ status: { barrier, ranks }, exited }: JobStatus): number[] {
+  const gone = new Set(idsetOf(exited));
+  const late =
+    barrier.missing === '' && ranks.initialized !== ''
+      ? [...idsetOf(ranks.absent), ...idsetOf(ranks.connected)].sort((a, b) => a - b)
+      : idsetOf(barrier.missing);
+  return late.filter((rank) => !gone.has(rank)).slice(0, MAX_SHOWN);
+}
+
+function describeRanks(facts: readonly RankFacts[]): string {
+  const rows = facts.map(({ rank, host, pid, process: seen }) => [
+    `${rank}`,
+    printable(host),
+    `${seen?.pid ?? pid}`,
+    printable(seen?.name ?? ''),
+    seen === undefined ? 'is on another machine' : printable(describeProcess(seen)),
+    seen === undefined ? '-' : `${(seen.processorTime / 1000).toFixed(2)} s`,
+  ]);
+  return table(['RANK', 'HOST', 'PID', 'PROGRAM', 'WHAT IT DOES', 'CPU'], rows, [0, 2, 5]);
+}
+
+function describeStacks(facts: readonly RankFacts[]): string {
+  const stacks = facts.flatMap(({ rank, stack }) => (stack === undefined ? [] : [{ rank, stack }]));
+  return groupStacks(stacks)
+    .map(({ what, ranks, count, frames }) =>
+      [
+        `${plural(count, 'rank')} in ${printable(what)}: ${ranks}\n`,
+        ...frames.map((name) => `    ${printable(name)}\n`),
+      ].join(''),
+    )
+    .join('');
+}
+
+async function showStatus(
+  word: string | undefined,
+  { json, rank, stacks }: Values<typeof statusOptions>,
+): Promise<void> {
+  const job = requireAnswers(findJob(word));
+  const status = await job.status();
+  const shown = rank ?? lateRanks(status);
+  const wanted = stacks && rank === undefined ? undefined : shown;
+  const facts =
+    wanted?.length === 0
+      ? []
+      : await job.inspect({ ...(wanted === undefined ? {} : { ranks: wanted }), stacks });
+  if (json) return print(`${JSON.stringify({ ...status, inspected: facts })}\n`);
+  const parts = [describeJob(status)];
+  const listedRanks = facts.filter((fact) => shown.includes(fact.rank));
+  if (listedRanks.length > 0) parts.push(describeRanks(listedRanks));
+  if (stacks) parts.push(describeStacks(facts));
+  print(parts.join('\n'));
 }
 
 async function attach(word: string | undefined): Promise<void> {
