@@ -56,6 +56,7 @@ ZmqLibrary ZmqLibrary::open(const char* name) {
   WIREUP_FIND(zmq_msg_more);
   WIREUP_FIND(zmq_msg_gets);
   WIREUP_FIND(zmq_curve_keypair);
+  WIREUP_FIND(zmq_curve_public);
 #undef WIREUP_FIND
   return result;
 }

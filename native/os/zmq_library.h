@@ -49,6 +49,7 @@ struct ZmqLibrary {
   int (*zmq_msg_more)(const ZmqRawMessage* message);
   const char* (*zmq_msg_gets)(const ZmqRawMessage* message, const char* property);
   int (*zmq_curve_keypair)(char* public_key, char* secret_key);
+  int (*zmq_curve_public)(char* public_key, const char* secret_key);
 };
 
 // zmq.h

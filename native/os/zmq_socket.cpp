@@ -43,6 +43,16 @@ ZmqKeys make_zmq_keys() {
   return {public_key.data(), secret_key.data()};
 }
 
+ZmqKeys zmq_keys_of(const std::string& secret_key) {
+  const ZmqLibrary& library = ZmqLibrary::get();
+  // libzmq does not check the length.
+  if (secret_key.size() != kKeySize - 1) throw OsError(EINVAL, "zmq_curve_public");
+  std::array<char, kKeySize> public_key{};
+  if (library.zmq_curve_public(public_key.data(), secret_key.c_str()) != 0)
+    throw failure(library, "zmq_curve_public");
+  return {public_key.data(), secret_key};
+}
+
 ZmqContext::ZmqContext() : context_(ZmqLibrary::get().zmq_ctx_new()) {
   if (context_ == nullptr) throw failure(ZmqLibrary::get(), "zmq_ctx_new");
 }

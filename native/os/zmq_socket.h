@@ -31,6 +31,8 @@ struct ZmqKeys {
 bool zmq_has_curve();
 // A new key pair. Throws ZmqMissing, and OsError(ENOTSUP) without CURVE.
 ZmqKeys make_zmq_keys();
+// The pair of a secret key. Throws as make_zmq_keys(), and OsError(EINVAL) if it is no key.
+ZmqKeys zmq_keys_of(const std::string& secret_key);
 
 // libzmq's threads and state. The sockets hold it. The last owner waits until unsent messages are sent, at
 // most for kLingerMs.

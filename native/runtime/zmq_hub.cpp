@@ -27,6 +27,9 @@ constexpr int kBacklog = 1024;
 // connection in turn, so they are enough for all children's windows.
 constexpr int kLastTurns = 64;
 
+// The User-Id of peers that join. The others' are numbers of children.
+constexpr std::string_view kJoin = "join";
+
 constexpr int kEvents = os::kZmqEventAccepted | os::kZmqEventDisconnected;
 
 }  // namespace
@@ -80,6 +83,11 @@ std::unique_ptr<ZmqLink> ZmqHub::expect(std::uint32_t child, const std::string& 
   return link;
 }
 
+void ZmqHub::admit_joins(std::string credential, OnJoin on_join) {
+  join_credential_ = std::move(credential);
+  on_join_ = std::move(on_join);
+}
+
 void ZmqHub::forget(std::uint32_t child) {
   const auto found = children_.find(child);
   bound_.erase(found->second.routing_id);
@@ -103,6 +111,7 @@ std::string ZmqHub::admit(std::string_view mechanism, const os::ZmqMessage& requ
     credential = request[kSecondCredential].bytes;
   }
   if (credential.empty()) return {};
+  if (on_join_ && wire::same_secret(join_credential_, credential)) return std::string(kJoin);
   for (const auto& [number, child] : children_) {
     if (child.routing_id.empty() && wire::same_secret(child.credential, credential))
       return std::to_string(number);
@@ -113,6 +122,12 @@ std::string ZmqHub::admit(std::string_view mechanism, const os::ZmqMessage& requ
 void ZmqHub::on_message(const os::ZmqMessage& message) {
   if (message.size() != 2) {
     ++refused_;
+    return;
+  }
+  if (message[1].user_id == kJoin) {
+    unbound_.erase(message[1].fd);
+    const OnJoin on_join = on_join_;  // it may be replaced meanwhile
+    if (!on_join || !on_join(message[0].bytes, message[1].bytes)) ++refused_;
     return;
   }
   const auto bound = bound_.find(message[0].bytes);

@@ -51,8 +51,15 @@ class ZmqHub {
   std::unique_ptr<ZmqLink> expect(std::uint32_t child, const std::string& credential,
                                   std::function<void()> on_up, LinkObserver& observer);
 
+  // Admits peers with this credential too. The hub passes their messages to `on_join`, which returns false if
+  // it refuses one, and sends them only what answer() gets. Null: no such peer is admitted any more.
+  // `on_join` must not destroy the hub.
+  using OnJoin = std::function<bool(const std::string& peer, std::string_view message)>;
+  void admit_joins(std::string credential, OnJoin on_join);
+  void answer(const std::string& peer, std::string_view message) { router_.send({peer, message}); }
+
   // Connections that ended before they sent a message (unknown or used credentials, broken or incomplete
-  // handshakes), and messages of connections without a child.
+  // handshakes), messages of connections without a child, and refused joins.
   std::uint64_t refused() const { return refused_; }
 
  private:
@@ -81,6 +88,8 @@ class ZmqHub {
   os::ZmqSocket router_;
   std::vector<std::string> endpoints_;
   std::map<std::uint32_t, Child> children_;
+  std::string join_credential_;
+  OnJoin on_join_;
   std::unordered_map<std::string, std::uint32_t> bound_;  // routing ids
   // By fd: connections that have sent no message yet, and those of them that have ended. (The last message of
   // such a connection may still arrive.)

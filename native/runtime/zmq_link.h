@@ -51,7 +51,18 @@ class ZmqPort {
   virtual void send(std::string_view message) = 0;
 };
 
-class ZmqLink final : public Link {
+// Each call may destroy the port.
+class ZmqPortObserver {
+ public:
+  virtual ~ZmqPortObserver() = default;
+  // The port can send. Not for the ports of a hub, which wait for the child's first message.
+  virtual void on_port_connected() = 0;
+  virtual void on_port_message(std::string_view message) = 0;
+  // Once, as the last call.
+  virtual void on_port_end(LinkEnd why, int error, const std::string& detail) = 0;
+};
+
+class ZmqLink final : public Link, public ZmqPortObserver {
  public:
   enum class Side : std::uint8_t { parent, child };
   // `on_up` is called once, when the link is up. It may destroy the link.
@@ -62,10 +73,10 @@ class ZmqLink final : public Link {
 
   // Call it first, once.
   void attach(std::unique_ptr<ZmqPort> port) { port_ = std::move(port); }
-  // What the port reports. Each may destroy the link, and the link may destroy the port.
-  void on_port_connected();
-  void on_port_message(std::string_view message);
-  void on_port_end(LinkEnd why, int error, const std::string& detail);
+  // Each may destroy the link.
+  void on_port_connected() override;
+  void on_port_message(std::string_view message) override;
+  void on_port_end(LinkEnd why, int error, const std::string& detail) override;
 
   void send(std::string packet, std::vector<os::UniqueFd> fds = {}) override;
   bool carries_fds() const override { return false; }

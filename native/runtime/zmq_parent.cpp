@@ -24,10 +24,10 @@ constexpr std::chrono::milliseconds kPause{100};
 
 class ParentPort final : public ZmqPort {
  public:
-  ParentPort(os::Reactor& reactor, ZmqParentOptions options, ZmqLink& link)
+  ParentPort(os::Reactor& reactor, ZmqParentOptions options, ZmqPortObserver& observer)
       : reactor_(reactor),
         options_(std::move(options)),
-        link_(link),
+        observer_(observer),
         context_(std::make_shared<os::ZmqContext>()),
         give_up_(Clock::now() + options_.give_up) {
     connect();
@@ -45,7 +45,7 @@ class ParentPort final : public ZmqPort {
     refused_ = false;
     socket_ =
         std::make_unique<os::ZmqSocket>(reactor_, context_, os::kZmqDealer, [this](os::ZmqMessage& message) {
-          if (message.size() == 1) link_.on_port_message(message[0].bytes);
+          if (message.size() == 1) observer_.on_port_message(message[0].bytes);
         });
     set_up_link(*socket_, options_.timing);
     socket_->set(os::kZmqReconnectInterval, kNever);
@@ -71,7 +71,7 @@ class ParentPort final : public ZmqPort {
           refused_ ? "the parent refused this host's key at " : "no answer from the parent at ";
       for (const std::string& endpoint : options_.endpoints) message += endpoint + " ";
       message.pop_back();
-      link_.on_port_end(LinkEnd::failed, refused_ ? EACCES : ETIMEDOUT, message);
+      observer_.on_port_end(LinkEnd::failed, refused_ ? EACCES : ETIMEDOUT, message);
     });
   }
 
@@ -79,7 +79,7 @@ class ParentPort final : public ZmqPort {
     if (event == os::kZmqEventHandshakeSucceeded) {
       connected_ = true;
       reactor_.cancel(std::exchange(timer_, 0));
-      link_.on_port_connected();
+      observer_.on_port_connected();
     } else if (connected_) {
       if (event == os::kZmqEventDisconnected) finish();
     } else {
@@ -95,13 +95,13 @@ class ParentPort final : public ZmqPort {
       timer_ = 0;
       if (!socket_->receive()) return;
       if (socket_->readable()) return finish();
-      link_.on_port_end(LinkEnd::closed, 0, "the connection was lost");
+      observer_.on_port_end(LinkEnd::closed, 0, "the connection was lost");
     });
   }
 
   os::Reactor& reactor_;
   ZmqParentOptions options_;
-  ZmqLink& link_;
+  ZmqPortObserver& observer_;
   std::shared_ptr<os::ZmqContext> context_;
   std::unique_ptr<os::ZmqSocket> socket_;
   std::size_t tries_ = 0;
@@ -113,10 +113,15 @@ class ParentPort final : public ZmqPort {
 
 }  // namespace
 
+std::unique_ptr<ZmqPort> connect_to_zmq_hub(os::Reactor& reactor, ZmqParentOptions options,
+                                            ZmqPortObserver& observer) {
+  return std::make_unique<ParentPort>(reactor, std::move(options), observer);
+}
+
 std::unique_ptr<ZmqLink> connect_to_zmq_parent(os::Reactor& reactor, ZmqParentOptions options,
                                                std::function<void()> on_up, LinkObserver& observer) {
   auto link = std::make_unique<ZmqLink>(ZmqLink::Side::child, std::move(on_up), observer);
-  link->attach(std::make_unique<ParentPort>(reactor, std::move(options), *link));
+  link->attach(connect_to_zmq_hub(reactor, std::move(options), *link));
   return link;
 }
 

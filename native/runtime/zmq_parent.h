@@ -30,7 +30,11 @@ struct ZmqParentOptions {
   std::chrono::milliseconds give_up{60'000};  // in all
 };
 
-// Throws ZmqMissing, OsError.
+// A port that connects to one of the endpoints. Throws ZmqMissing, OsError.
+std::unique_ptr<ZmqPort> connect_to_zmq_hub(os::Reactor& reactor, ZmqParentOptions options,
+                                            ZmqPortObserver& observer);
+
+// A link over such a port. Throws as it does.
 std::unique_ptr<ZmqLink> connect_to_zmq_parent(os::Reactor& reactor, ZmqParentOptions options,
                                                std::function<void()> on_up, LinkObserver& observer);
 

@@ -1,0 +1,97 @@
+#include "runtime/zmq_joins.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "os/random.h"
+#include "wire/zmq_key.h"
+
+namespace wireup::runtime {
+
+namespace boot = wire::boot;
+
+namespace {
+
+// As many random bits as a key has.
+constexpr std::size_t kPasswordSize = 32;
+
+std::string random_bytes(std::size_t size) {
+  std::string bytes(size, '\0');
+  os::fill_random(std::as_writable_bytes(std::span(bytes)));
+  return bytes;
+}
+
+}  // namespace
+
+ZmqJoins::ZmqJoins(ZmqHub& hub, const os::ZmqKeys& keys, std::uint32_t width,
+                   std::vector<std::uint32_t> hosts, OnJoin on_join)
+    : hub_(hub), on_join_(std::move(on_join)) {
+  const bool secure = !keys.secret_key.empty();
+  const os::ZmqKeys join = secure ? os::make_zmq_keys() : os::ZmqKeys{};
+  const std::string password = wire::encode_z85(random_bytes(kPasswordSize));
+  record_ = {.job = random_bytes(boot::kJobIdSize),
+             .endpoints = hub.endpoints(),
+             .root_key = keys.public_key,
+             .join_key = secure ? join.secret_key : password,
+             .width = width,
+             .hosts = std::move(hosts)};
+  hub_.admit_joins(secure ? join.public_key : password,
+                   [this](const std::string& peer, std::string_view message) { return take(peer, message); });
+}
+
+ZmqJoins::~ZmqJoins() { hub_.admit_joins({}, nullptr); }
+
+bool ZmqJoins::take(const std::string& peer, std::string_view message) {
+  const auto join = boot::decode_join(message);
+  if (!join || !wire::same_secret(join->job, record_.job)) return false;
+  if (std::ranges::find(record_.hosts, join->host) == record_.hosts.end()) return false;
+  if (!peers_.emplace(join->host, peer).second) return false;
+  // No peer can use the record any more.
+  if (peers_.size() == record_.hosts.size()) hub_.admit_joins({}, nullptr);
+  on_join_(*join);
+  return true;
+}
+
+void ZmqJoins::answer(std::uint32_t host, const boot::Joined& joined) {
+  hub_.answer(peers_.at(host), boot::encode(joined));
+}
+
+std::vector<std::uint32_t> ZmqJoins::missing() const {
+  std::vector<std::uint32_t> result;
+  std::ranges::copy_if(record_.hosts, std::back_inserter(result),
+                       [this](std::uint32_t host) { return !peers_.contains(host); });
+  return result;
+}
+
+ZmqJoiner::ZmqJoiner(os::Reactor& reactor, const boot::Record& record, std::uint32_t host,
+                     const os::ZmqKeys& keys, std::vector<std::string> endpoints, const ZmqTiming& timing,
+                     OnAnswer on_answer)
+    : join_{record.job, host, keys.public_key, std::move(endpoints)}, on_answer_(std::move(on_answer)) {
+  ZmqParentOptions options{.endpoints = record.endpoints, .parent_key = record.root_key, .timing = timing};
+  if (record.root_key.empty()) {
+    options.password = record.join_key;
+  } else {
+    options.keys = os::zmq_keys_of(record.join_key);
+  }
+  port_ = connect_to_zmq_hub(reactor, std::move(options), *this);
+}
+
+void ZmqJoiner::on_port_connected() { port_->send(boot::encode(join_)); }
+
+void ZmqJoiner::on_port_message(std::string_view message) {
+  const auto joined = boot::decode_joined(message);
+  const auto on_answer = std::move(on_answer_);
+  port_.reset();
+  if (!joined) return on_answer({}, "the root's answer cannot be read");
+  on_answer(*joined, {});
+}
+
+void ZmqJoiner::on_port_end(LinkEnd, int, const std::string& detail) {
+  const auto on_answer = std::move(on_answer_);
+  const std::string text = detail;
+  port_.reset();
+  on_answer({}, text);
+}
+
+}  // namespace wireup::runtime

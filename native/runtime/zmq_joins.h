@@ -1,0 +1,75 @@
+// How agents that got the same boot record join a tree over ZeroMQ (wire/boot_record.h).
+//
+// The root admits peers with the record's join key to its hub, and takes one Join for each host. An agent
+// that joins makes its own key pair, whose secret never leaves it. So the record is worthless when all hosts
+// have joined, and an agent cannot pretend to be another one later. Threads: the reactor's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/reactor.h"
+#include "os/zmq_socket.h"
+#include "runtime/zmq_hub.h"
+#include "runtime/zmq_parent.h"
+#include "wire/boot_record.h"
+
+namespace wireup::runtime {
+
+// The root's side.
+class ZmqJoins {
+ public:
+  // A host has joined. The root finds its parent, makes the parent expect this key, and calls answer().
+  using OnJoin = std::function<void(const wire::boot::Join& join)>;
+
+  // A new record for these hosts; `keys` are those of the hub, and empty if links are insecure. The hub
+  // outlives the object. Throws ZmqMissing, OsError.
+  ZmqJoins(ZmqHub& hub, const os::ZmqKeys& keys, std::uint32_t width, std::vector<std::uint32_t> hosts,
+           OnJoin on_join);
+  ~ZmqJoins();
+  ZmqJoins(const ZmqJoins&) = delete;
+  ZmqJoins& operator=(const ZmqJoins&) = delete;
+
+  const wire::boot::Record& record() const { return record_; }
+  // For a host that has joined.
+  void answer(std::uint32_t host, const wire::boot::Joined& joined);
+  // The hosts that have not joined.
+  std::vector<std::uint32_t> missing() const;
+
+ private:
+  bool take(const std::string& peer, std::string_view message);
+
+  ZmqHub& hub_;
+  wire::boot::Record record_;
+  OnJoin on_join_;
+  std::map<std::uint32_t, std::string> peers_;  // of hosts that have joined
+};
+
+// An agent's side. `host` is one of the record's. `keys` are its own; if links are insecure, `public_key` is
+// its password. `endpoints` are those of its own hub; empty: it has no children.
+class ZmqJoiner final : ZmqPortObserver {
+ public:
+  // Once. `error`: for people; empty: `joined` is the answer. May destroy the joiner.
+  using OnAnswer = std::function<void(const wire::boot::Joined& joined, const std::string& error)>;
+
+  // Throws ZmqMissing, OsError.
+  ZmqJoiner(os::Reactor& reactor, const wire::boot::Record& record, std::uint32_t host,
+            const os::ZmqKeys& keys, std::vector<std::string> endpoints, const ZmqTiming& timing,
+            OnAnswer on_answer);
+
+ private:
+  void on_port_connected() override;
+  void on_port_message(std::string_view message) override;
+  void on_port_end(LinkEnd why, int error, const std::string& detail) override;
+
+  wire::boot::Join join_;
+  OnAnswer on_answer_;
+  std::unique_ptr<ZmqPort> port_;
+};
+
+}  // namespace wireup::runtime
