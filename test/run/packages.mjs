@@ -21,6 +21,7 @@ export const packages = {
   tcsh: 'commands for the shells of other hosts',
   'libpmi2-0': 'ranks that use Slurm’s PMI-2 client',
   'libpmi2-0-dev': 'ranks that use Slurm’s PMI-2 client',
+  libzmq5: 'links over ZeroMQ',
   mandoc: 'the man pages',
   munge: 'ranks under Slurm',
   slurmctld: 'ranks under Slurm',
