@@ -15,9 +15,9 @@ using Clock = os::Reactor::Clock;
 // Milliseconds after which libzmq connects again by itself: about 11 days, twice that as an int at most.
 constexpr int kNever = 1'000'000'000;
 
-constexpr int kEvents = os::kZmqEventConnectRetried | os::kZmqEventDisconnected |
-                        os::kZmqEventHandshakeFailed | os::kZmqEventHandshakeSucceeded |
-                        os::kZmqEventHandshakeProtocol | os::kZmqEventHandshakeAuth;
+constexpr int kParentEvents = os::kZmqEventConnectRetried | os::kZmqEventDisconnected |
+                              os::kZmqEventHandshakeFailed | os::kZmqEventHandshakeSucceeded |
+                              os::kZmqEventHandshakeProtocol | os::kZmqEventHandshakeAuth;
 
 // After a refusal, before the same address is tried again: the parent may not expect this child yet.
 constexpr std::chrono::milliseconds kPause{100};
@@ -57,7 +57,7 @@ class ParentPort final : public ZmqPort {
       socket_->set(os::kZmqPlainUsername, "agent");
       socket_->set(os::kZmqPlainPassword, options_.password);
     }
-    socket_->monitor(kEvents, [this](int event, std::uint32_t) { on_event(event); });
+    socket_->monitor(kParentEvents, [this](int event, std::uint32_t) { on_event(event); });
     socket_->connect(options_.endpoints[tries_++ % options_.endpoints.size()]);
     try_next_in(options_.try_for);
   }
