@@ -178,6 +178,8 @@ interface StartPlan {
   agent: string;
   stage: boolean;
   timeoutMs: number;
+  /** Undefined: it depends on how many hosts there are. */
+  treeWidth: number | undefined;
 }
 
 /** @throws {@link PmiError} `ERR_PMI_OPTION` */
@@ -198,7 +200,22 @@ function checkStart(options: JobSettings): StartPlan {
       1,
       MAX_MILLISECONDS,
     ),
+    treeWidth:
+      options.treeWidth === undefined
+        ? undefined
+        : checkInteger('treeWidth', options.treeWidth, 0, MAX_HOSTS),
   };
+}
+
+/** So many hosts are started from this one. Then the hosts are a tree. */
+const MAX_FLAT = 64;
+
+/** How many hosts each host starts by default: a tree of two levels has a thousand hosts. */
+const TREE_WIDTH = 32;
+
+/** Commands of other launchers, for example those that enter containers, need not be there on other hosts. */
+function defaultTreeWidth({ kind }: HostLauncher, others: number): number {
+  return others > MAX_FLAT && (kind === 'ssh' || kind === 'slurm') ? TREE_WIDTH : 0;
 }
 
 /** @throws rejects with {@link PmiError} `ERR_PMI_OPTION` */
@@ -238,7 +255,7 @@ export async function planHosts(
   options: JobSettings,
   sizes: readonly number[],
 ): Promise<HostPlan | undefined> {
-  const { timeoutMs, ...start } = checkStart(options);
+  const { timeoutMs, treeWidth, ...start } = checkStart(options);
   const { kind } = start.launcher;
   if (options.hosts === undefined) return undefined;
   const { nodes, hosts } = await place(options, sizes, kind);
@@ -267,6 +284,7 @@ export async function planHosts(
           sameHost: kind === 'fork',
         })),
       ],
+      treeWidth: treeWidth ?? defaultTreeWidth(start.launcher, others.length),
       hostEnvironment: others.length === 0 ? [] : commandEnvironment(kind),
       pretendHosts: kind === 'fork',
     },

@@ -206,6 +206,12 @@ export interface JobSettings
   /** Milliseconds until the agent of every other host must have answered. Default: 60,000. */
   startTimeout?: number;
   /**
+   * How many other hosts each host starts. The first ones are started from this host, the next ones from these, and so on, so
+   * hosts must be able to reach one another as this host reaches them. 0: this host starts all. Default: 32 with more than 64
+   * other hosts and the launcher `ssh` or `slurm`, else 0.
+   */
+  treeWidth?: number;
+  /**
    * To which of the CPUs of this process ranks are bound: to one hardware thread, core or socket after the other, or to sets
    * of CPUs in turn. If there are more ranks than units, it starts again from the first. On each other host it is done with
    * the CPUs of wireup-agent there, beginning with the first. Default: `none`.

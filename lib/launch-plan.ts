@@ -60,6 +60,7 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   agentPath: true,
   stage: true,
   startTimeout: true,
+  treeWidth: true,
   allowedUids: true,
   pmiId: true,
   reconnect: true,
@@ -73,12 +74,13 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   signal: true,
 };
 /** Those that lib/launch-hosts.ts checks. It is loaded only if one of them is given. */
-const hostOptions = ['hosts', 'launcher', 'agentPath', 'stage', 'startTimeout'] as const;
+const hostOptions = ['hosts', 'launcher', 'agentPath', 'stage', 'startTimeout', 'treeWidth'] as const;
 
 /** The hosts of a launch without `hosts`. */
 const thisHostAlone: NativeHostOptions = {
   hosts: [],
   hostEnvironment: [],
+  treeWidth: 0,
   nodeHosts: [],
   nodeNames: [],
   pretendHosts: false,
@@ -325,6 +327,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       programs,
       hosts: hosts.hosts,
       hostEnvironment: hosts.hostEnvironment,
+      treeWidth: hosts.treeWidth,
       nodeHosts: hosts.nodeHosts,
       nodeNames: hosts.nodeNames,
       nodeNumbers: [],

@@ -143,6 +143,8 @@ export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptio
   hosts: NativeHost[];
   /** The environment of the commands of hosts: "NAME=value". */
   hostEnvironment: string[];
+  /** How many hosts each host starts; 0: this host starts all. */
+  treeWidth: number;
   /** The port of 127.0.0.1 on which a singleton waits, the program that becomes the one rank; 0: none. */
   singletonPort: number;
   /** The process id of the singleton. */
@@ -161,7 +163,7 @@ export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptio
 /** The part that lib/launch-hosts.ts makes. */
 export type NativeHostOptions = Pick<
   NativeLaunchOptions,
-  'hosts' | 'hostEnvironment' | 'nodeHosts' | 'nodeNames' | 'pretendHosts'
+  'hosts' | 'hostEnvironment' | 'treeWidth' | 'nodeHosts' | 'nodeNames' | 'pretendHosts'
 >;
 
 export interface NativeConnectOptions {

@@ -20,7 +20,7 @@
  */
 import type { JobSettings, LaunchApp, OutputTarget, PmiTransport } from '../index';
 import { launcherKinds, type HostLauncher } from '../launchers';
-import { MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from '../limits';
+import { MAX_HOSTS, MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from '../limits';
 import { isWellFormed } from '../options';
 import { softCount } from '../soft';
 import { transportNames, transports } from '../transports';
@@ -298,6 +298,14 @@ const jobOptions = {
     help: 'how many seconds each other host may take to start',
     group: place,
     setting: 'startTimeout',
+  },
+  treeWidth: {
+    value: '<N>',
+    read: wholeNumber(0, MAX_HOSTS),
+    defaultText: '32 with more than 64 hosts and ssh or slurm, else 0',
+    help: 'how many other hosts each host starts, so that the hosts are a tree; 0: this host starts all',
+    group: place,
+    setting: 'treeWidth',
   },
   genv: {
     value: '<name value>',

@@ -322,6 +322,7 @@ runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.group = to_group_options(object);
   options.hosts = list(member(object, "hosts"), to_host_options);
   options.host_environment = to_texts(member(object, "hostEnvironment"));
+  options.tree_width = to_u32(member(object, "treeWidth"));
   options.hello.kvs_limit = to_u64(member(object, "kvsLimit"));
   options.hello.trace = to_trace_plan(object);
   options.name_server = to_name_server(object);

@@ -6,29 +6,58 @@ namespace wireup::runtime {
 
 namespace agent = wire::agent;
 
-Hosts::Hosts(AgentLink& link, std::vector<HostOptions> options, std::vector<std::string> environment)
-    : link_(link), environment_(std::move(environment)) {
+namespace {
+
+// An agent's own program, for an agent that starts others: the file that was staged for it has no name.
+constexpr const char* kOwnProgram = "/proc/self/exe";
+
+}  // namespace
+
+Hosts::Hosts(AgentLink& link, std::vector<HostOptions> options, std::vector<std::string> environment,
+             std::uint32_t width)
+    : link_(link), environment_(std::move(environment)), width_(width) {
   if (options.empty()) options.emplace_back();
   for (HostOptions& host : options) hosts_.push_back({std::move(host)});
   hosts_[agent::kOwnHost].asked = true;
   hosts_[agent::kOwnHost].ready = true;
 }
 
-std::vector<std::uint32_t> Hosts::start(const std::set<std::uint32_t>& hosts) {
-  std::vector<std::uint32_t> started;
+void Hosts::start(const std::set<std::uint32_t>& hosts, const std::function<void(std::uint32_t)>& greet) {
+  std::size_t greeted = asked_.size();
   for (const std::uint32_t host : hosts) {
     if (std::exchange(hosts_[host].asked, true)) continue;
-    started.push_back(host);
-    const HostOptions& options = hosts_[host].options;
-    link_.send(agent::kOwnHost, agent::StartHost{.host = host,
-                                                 .name = options.name,
-                                                 .command = options.command,
-                                                 .environment = environment_,
-                                                 .stage = options.stage,
-                                                 .timeout_ms = options.timeout_ms,
-                                                 .same_host = options.same_host});
+    const std::size_t parent = width_ == 0 ? 0 : (asked_.size() - 1) / width_;
+    hosts_[host].parent = asked_[parent];
+    // Requests to one agent follow each other as long as possible, so that it starts the commands at once.
+    if (parent >= greeted) {
+      while (greeted < asked_.size()) greet(asked_[greeted++]);
+    }
+    asked_.push_back(host);
+    ask(host);
   }
-  return started;
+  while (greeted < asked_.size()) greet(asked_[greeted++]);
+}
+
+void Hosts::ask(std::uint32_t host) {
+  const HostOptions& options = hosts_[host].options;
+  const std::uint32_t parent = hosts_[host].parent;
+  link_.send(parent,
+             agent::StartHost{
+                 .host = host,
+                 .name = options.name,
+                 .command = options.command,
+                 .environment = environment_,
+                 .stage = options.stage.empty() || parent == agent::kOwnHost ? options.stage : kOwnProgram,
+                 .timeout_ms = options.timeout_ms,
+                 .same_host = options.same_host});
+}
+
+std::vector<std::uint32_t> Hosts::unanswered() const {
+  std::vector<std::uint32_t> result;
+  for (const std::uint32_t host : asked_) {
+    if (!hosts_[host].ready && !hosts_[host].lost) result.push_back(host);
+  }
+  return result;
 }
 
 bool Hosts::ready(std::uint32_t host, const agent::Ready& ready) {

@@ -1,11 +1,15 @@
 // The hosts of a launch, by number, and what the launcher knows of their agents. Messages for them leave
-// through the agent of the launcher's own host. They may be sent from start_others() on: the agents above a
-// host queue them until its own agent has answered, and drop them if it never does.
+// through the agent of the launcher's own host. They may be sent from start() on: the agents above a host
+// queue them until its own agent has answered, and drop them if it never does.
+//
+// The hosts are a tree, in the order in which they are asked for: the first `width` are started by the agent
+// of the launcher's own host, the next ones by these, `width` by each, and so on.
 //
 // Threads: the reactor's.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,13 +24,15 @@ namespace wireup::runtime {
 class Hosts {
  public:
   // `link` outlives it. The launcher's own host counts as ready from the start: its agent is a child that
-  // waits for its first message. `environment`: of the commands that start agents.
-  Hosts(AgentLink& link, std::vector<HostOptions> options, std::vector<std::string> environment);
+  // waits for its first message. `environment`: of the commands that start agents. `width`: how many hosts
+  // each host starts; 0: the launcher's own host starts all.
+  Hosts(AgentLink& link, std::vector<HostOptions> options, std::vector<std::string> environment,
+        std::uint32_t width);
 
   std::uint32_t count() const { return static_cast<std::uint32_t>(hosts_.size()); }
-  // Asks for the agents of those of the hosts for which it has not asked yet, and returns these hosts. They
-  // can be sent messages at once.
-  std::vector<std::uint32_t> start(const std::set<std::uint32_t>& hosts);
+  // Asks for the agents of those of the hosts for which it has not asked yet. `greet` sends the first
+  // messages to each of these hosts; it is called before the host is asked to start others.
+  void start(const std::set<std::uint32_t>& hosts, const std::function<void(std::uint32_t)>& greet);
 
   // The agent has sent Ready. Returns false if that is not expected.
   bool ready(std::uint32_t host, const wire::agent::Ready& ready);
@@ -43,6 +49,10 @@ class Hosts {
 
   // For people.
   const std::string& name(std::uint32_t host) const { return hosts_[host].options.name; }
+  // The host that starts its agent, and connects it. Not of the launcher's own host.
+  std::uint32_t parent(std::uint32_t host) const { return hosts_[host].parent; }
+  // Those that have been asked for, and have neither answered nor been lost.
+  std::vector<std::uint32_t> unanswered() const;
   // Of the agent; 0: not known.
   std::int32_t pid(std::uint32_t host) const { return hosts_[host].pid; }
 
@@ -58,11 +68,16 @@ class Hosts {
     bool ready = false;
     bool lost = false;
     std::int32_t pid = 0;
+    std::uint32_t parent = wire::agent::kOwnHost;
   };
+
+  void ask(std::uint32_t host);
 
   AgentLink& link_;
   std::vector<std::string> environment_;
+  std::uint32_t width_;
   std::vector<Host> hosts_;
+  std::vector<std::uint32_t> asked_{wire::agent::kOwnHost};  // in their order
 };
 
 }  // namespace wireup::runtime

@@ -42,7 +42,7 @@ LaunchDriver::LaunchDriver(Parts parts, LaunchOptions options, std::function<voi
       name_client_(parts.names),
       channel_fd_(free_channel_fd(options_.passed_fds)),
       agent_(start_agent(std::move(parts.agent))),
-      hosts_(*agent_, std::move(options_.hosts), std::move(options_.host_environment)),
+      hosts_(*agent_, std::move(options_.hosts), std::move(options_.host_environment), options_.tree_width),
       starter_(options_, hosts_, options_.group.layout.size()) {
   // No timer may survive an exception.
   try {
@@ -100,7 +100,7 @@ void LaunchDriver::greet(std::uint32_t host) {
 }
 
 void LaunchDriver::start_hosts(const std::set<std::uint32_t>& hosts) {
-  for (const std::uint32_t host : hosts_.start(hosts)) greet(host);
+  hosts_.start(hosts, [this](std::uint32_t host) { greet(host); });
 }
 
 void LaunchDriver::start_groups() {

@@ -119,6 +119,7 @@ class LaunchDriver final : AgentObserver {
   // The reports of agents.
   void handle(std::uint32_t host, const wire::agent::Ready& ready);
   void handle(std::uint32_t host, const wire::agent::HostLost& lost);
+  std::string explain(const wire::agent::HostLost& lost) const;
   void handle(std::uint32_t host, const wire::agent::GroupReady& ready);
   void handle(std::uint32_t host, const wire::agent::GroupFailed& failed);
   void handle(std::uint32_t host, wire::agent::Started& started);

@@ -66,6 +66,7 @@ struct LaunchOptions {
   // By number; the first is the launcher's own. Empty: only that one.
   std::vector<HostOptions> hosts;
   std::vector<std::string> host_environment;  // of the commands of hosts
+  std::uint32_t tree_width = 0;               // see Hosts
   std::optional<Singleton> singleton = {};
   // The name server that other launches use too; absent: names are known in this launch only.
   std::optional<wire::UnixAddress> name_server;

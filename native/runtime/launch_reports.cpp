@@ -28,6 +28,9 @@ constexpr std::size_t kMaxCpus = 1 << 16;
 // Microseconds. No event waits for a year.
 constexpr std::uint64_t kMaxAge = std::uint64_t{365} * 24 * 3600 * 1'000'000;
 
+// Names of hosts in one message.
+constexpr std::size_t kMaxNames = 16;
+
 constexpr const char* kForeignTask = "a report on a rank that it does not have";
 constexpr const char* kForeignQuery = "an invalid query, or one of a rank that it does not have";
 constexpr const char* kTooManyQueries = "more queries than a rank can have";
@@ -60,7 +63,26 @@ void LaunchDriver::report_ready() {
 }
 
 void LaunchDriver::handle(std::uint32_t, const agent::HostLost& lost) {
-  lose_host({.number = lost.host, .started = lost.was_ready, .message = lost.message});
+  lose_host({.number = lost.host, .started = lost.was_ready, .message = explain(lost)});
+}
+
+// The reason, for people. It names the host that has started this one, and all that have not answered either.
+std::string LaunchDriver::explain(const agent::HostLost& lost) const {
+  if (lost.host >= hosts_.count()) return lost.message;
+  const std::uint32_t parent = hosts_.parent(lost.host);
+  if (hosts_.is_lost(parent))
+    return "host " + hosts_.name(parent) + ", through which it is reached, was lost";
+  std::string text = lost.message;
+  if (parent != agent::kOwnHost && !lost.was_ready) text = "from " + hosts_.name(parent) + ": " + text;
+  if (!lost.late) return text;
+  std::vector<std::uint32_t> others = hosts_.unanswered();
+  std::erase(others, lost.host);
+  if (others.empty()) return text;
+  std::string names;
+  for (std::size_t i = 0; i < std::min(others.size(), kMaxNames); ++i)
+    names += (i == 0 ? "" : ", ") + hosts_.name(others[i]);
+  if (others.size() > kMaxNames) names += " and " + std::to_string(others.size() - kMaxNames) + " more";
+  return text + "; no answer of " + names + " either";
 }
 
 void LaunchDriver::distrust(std::uint32_t host, const std::string& what) {

@@ -194,6 +194,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.host);
     codec.field(m.was_ready);
     codec.field(m.message);
+    codec.field(m.late);
   } else if constexpr (std::is_same_v<T, GroupReady>) {
     codec.field(m.group);
   } else if constexpr (std::is_same_v<T, GroupFailed>) {

@@ -41,7 +41,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 10;
+inline constexpr std::uint32_t kProtocolVersion = 11;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -151,7 +151,8 @@ struct PassFds {
   std::vector<std::int32_t> fds;
 };
 
-// Starts the agent of another host, as a child of the receiver.
+// Starts the agent of another host, as a child of the receiver. The receiver starts some of its children at a
+// time; the time limit of each begins with its command.
 struct StartHost {
   std::uint32_t host = 0;
   std::string name;  // for people
@@ -442,6 +443,7 @@ struct HostLost {
   std::uint32_t host = 0;
   bool was_ready = false;
   std::string message;
+  bool late = false;  // it has not answered within StartHost::timeout_ms
 };
 
 // The process group's server is there, or its host has no ranks of it.

@@ -37,6 +37,45 @@ describe.skipIf(compiler.missing)(`every rank gets the business cards of all ran
   });
 });
 
+describe.skipIf(compiler.missing)(`hosts that start one another${compiler.note}`, () => {
+  it.each([1, 3])('up to %i others each', async (width) => {
+    const tree = ['--map', 'cyclic:10', '--tree-width', `${width}`];
+    const result = await run(wireup('run', '-n', '20', ...tree, program('raw_exchange')), { deadline });
+    expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
+    expect(lines(result.stdout).sort()).toEqual(okLines(20));
+  });
+
+  it('a failed start names the host that has tried it', async () => {
+    const launcher = join(folder, 'launcher');
+    writeFileSync(
+      launcher,
+      '#!/bin/sh\nhost=$1; shift; [ $host != h3 ] || { echo no route >&2; exit 1; }; exec "$@"\n',
+      {
+        mode: 0o755,
+      },
+    );
+    const hosts = ['--hosts', 'h1,h2,h3', '--launcher', 'exec', '--launcher-exec', launcher];
+    const { code, stderr } = await run(wireup('run', ...hosts, '--tree-width', '1', 'true'));
+    expect(stderr).toMatch(
+      /^wireup: host h3 could not be started: from h2: launcher h3 ended with code 1: no route$/m,
+    );
+    expect(code).toBe(1);
+  });
+
+  it('all hosts that have not answered in time are named', async () => {
+    const launcher = join(folder, 'silent');
+    writeFileSync(launcher, '#!/bin/sh\nhost=$1; shift; [ $host = h1 ] || exec sleep 1000; exec "$@"\n', {
+      mode: 0o755,
+    });
+    const hosts = ['--hosts', 'h[1-4]', '--launcher', 'exec', '--launcher-exec', launcher];
+    const { code, stderr } = await run(wireup('run', ...hosts, '--start-timeout', '5', 'true'));
+    expect(stderr).toMatch(
+      /^wireup: host h2 could not be started: no answer within 5 s; no answer of h3, h4 either$/m,
+    );
+    expect(code).toBe(1);
+  });
+});
+
 describe.skipIf(compiler.missing)(`the links of a job over hosts${compiler.note}`, () => {
   const names = ['h1', 'h2', 'h3', 'h4'];
   const ranks = 2 * names.length;

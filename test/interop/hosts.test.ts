@@ -378,6 +378,15 @@ describe.skipIf(ssh.missing)(`over ssh${ssh.note}`, () => {
     ]);
   });
 
+  it.each([[[]], [['--stage']]])('a host starts another one with %j', async (options) => {
+    const script = 'echo $PMI_RANK $(hostname)';
+    const tree = ['-n', '4', '-hosts', 'n1:2,n2:2', '--tree-width', '1', ...options];
+    const { code, stdout, stderr } = await runParts([...tree, 'sh', '-c', script]);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(lines(stdout).sort()).toEqual(['0 n1', '1 n1', '2 n2', '3 n2']);
+  });
+
   it('soft limits are at most the hard limits of the other host', async () => {
     const profile = join(hosts.home, '.bashrc');
     writeFileSync(profile, 'ulimit -n 300; ulimit -s 4096\n');

@@ -1,6 +1,6 @@
 /** The hosts that resource managers have allocated. */
 import { describe, expect, test } from 'vitest';
-import type { managerNames} from '../../lib/cli/allocation';
+import type { managerNames } from '../../lib/cli/allocation';
 import { findAllocation, type AllocationSources } from '../../lib/cli/allocation';
 import { MAX_HOSTS } from '../../lib/limits';
 

@@ -96,6 +96,17 @@ describe('launch()', () => {
     expect(stage).toBe(sent ? agentPath : '');
   });
 
+  test('many hosts start one another, if their commands are on all hosts', async () => {
+    const width = async (hosts: number, options: Partial<LaunchOptions>) =>
+      (await plan({ ranks: hosts, hosts: [`n[1-${hosts}].invalid`], ...options })).treeWidth;
+    expect(await width(64, { launcher: 'slurm' })).toBe(0);
+    expect(await width(65, { launcher: 'slurm' })).toBe(32);
+    expect(await width(65, { launcher: { exec: ['podman', 'exec', '-i'] } })).toBe(0);
+    expect(await width(65, { launcher: 'fork' })).toBe(0);
+    expect(await width(65, { launcher: 'slurm', treeWidth: 0 })).toBe(0);
+    expect(await width(2, { launcher: 'fork', treeWidth: 1 })).toBe(1);
+  });
+
   test('a user is passed to ssh, and makes this host another one', async () => {
     const { hosts } = await plan({ hosts: ['bob@n1', { name: 'localhost', user: 'eve' }] });
     expect(hosts.slice(1).map(({ command }) => command.slice(-4, -1))).toEqual([
@@ -218,6 +229,7 @@ describe('launch()', () => {
       "agentPath: expected an absolute path, or a name without a slash, got 'bin/agent'",
     ],
     [{ agentPath: '/a', stage: true }, "agentPath: expected nothing beside stage, got '/a'"],
+    [{ treeWidth: -1 }, 'treeWidth: expected a whole number from 0 to 65536, got -1'],
     [{ startTimeout: 0 }, 'startTimeout: expected a whole number from 1 to 2147483647, got 0'],
   ])('%j is refused', async (options, message) => {
     await expect(plan(options)).rejects.toMatchObject({ code: 'ERR_PMI_OPTION', message });

@@ -15,27 +15,37 @@ constexpr std::chrono::milliseconds kLeave{2000};
 
 }  // namespace
 
-runtime::HostCommandSpec to_spec(const wire::agent::StartHost& start) {
-  return {.host = start.name,
-          .command = start.command,
-          .environment = start.environment,
-          .stage = start.stage,
-          .same_host = start.same_host};
+ChildHost::ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartHost start,
+                     ChildHostObserver& observer)
+    : reactor_(reactor), reaper_(reaper), start_(std::move(start)), observer_(observer) {}
+
+runtime::HostCommandSpec ChildHost::spec() const {
+  return {.host = start_.name,
+          .command = start_.command,
+          .environment = start_.environment,
+          .stage = start_.stage,
+          .same_host = start_.same_host};
 }
 
-ChildHost::ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, const wire::agent::StartHost& start,
-                     runtime::StartedHostCommand command, ChildHostObserver& observer)
-    : reactor_(reactor),
-      host_(start.host),
-      name_(start.name),
-      observer_(observer),
-      command_(reactor, reaper, std::move(command), static_cast<runtime::HostCommandObserver&>(*this)) {
-  const std::chrono::milliseconds timeout(start.timeout_ms);
+void ChildHost::start(runtime::StartedHostCommand command) {
+  command_ = std::make_unique<runtime::HostCommand>(reactor_, reaper_, std::move(command),
+                                                    static_cast<runtime::HostCommandObserver&>(*this));
+  for (std::string& packet : std::exchange(packets_, {})) command_->send(std::move(packet));
+  const std::chrono::milliseconds timeout(start_.timeout_ms);
   if (timeout == std::chrono::milliseconds::zero()) return;
   timer_ = reactor_.after(timeout, [this, timeout] {
     timer_ = 0;
-    command_.give_up("no answer within " + runtime::in_words(timeout));
+    late_ = true;
+    command_->give_up("no answer within " + runtime::in_words(timeout));
   });
+}
+
+void ChildHost::send(std::string packet) {
+  if (command_) {
+    command_->send(std::move(packet));
+  } else {
+    packets_.push_back(std::move(packet));
+  }
 }
 
 ChildHost::~ChildHost() { reactor_.cancel(timer_); }
@@ -44,7 +54,7 @@ void ChildHost::set_ready() {
   ready_ = true;
   reactor_.cancel(std::exchange(timer_, 0));
   for (const std::string& line : std::exchange(lines_, {}))
-    observer_.on_child_line(*this, name_ + ": " + line);
+    observer_.on_child_line(*this, start_.name + ": " + line);
 }
 
 void ChildHost::set_done() {
@@ -57,7 +67,7 @@ void ChildHost::set_done() {
 }
 
 void ChildHost::on_host_line(const std::string& line) {
-  if (ready_) return observer_.on_child_line(*this, name_ + ": " + line);
+  if (ready_) return observer_.on_child_line(*this, start_.name + ": " + line);
   lines_.push_back(line);
   if (lines_.size() > kMaxLines) lines_.pop_front();
 }

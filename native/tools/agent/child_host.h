@@ -1,5 +1,5 @@
 // The agent of another host that is a child of this agent in the tree: the command that reaches it, and how
-// far it has come.
+// far it has come. Its command starts later than it is asked for if many others are being started.
 //
 // What the command writes to stderr before the agent is ready is kept for the message of a failure. After
 // that each line is reported at once.
@@ -12,8 +12,10 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "os/reactor.h"
 #include "runtime/host_command.h"
@@ -21,8 +23,6 @@
 #include "wire/agent_messages.h"
 
 namespace wireup::agent {
-
-runtime::HostCommandSpec to_spec(const wire::agent::StartHost& start);
 
 class ChildHost;
 
@@ -39,27 +39,35 @@ class ChildHostObserver {
 
 class ChildHost final : runtime::HostCommandObserver {
  public:
-  // `start`: what the parent has asked for; `command`: its command, whose start has been tried. If it does
-  // not run, on_child_end() is called in a later turn. Throws std::bad_alloc.
-  ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, const wire::agent::StartHost& start,
-            runtime::StartedHostCommand command, ChildHostObserver& observer);
+  ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartHost start,
+            ChildHostObserver& observer);
   ~ChildHost() override;
   ChildHost(const ChildHost&) = delete;
   ChildHost& operator=(const ChildHost&) = delete;
 
-  std::uint32_t host() const { return host_; }
-  // Stops reading from the agent, or reads on.
-  void hold(bool on) { command_.hold(on); }
+  std::uint32_t host() const { return start_.host; }
+  runtime::HostCommandSpec spec() const;
+  // `command`: the command of spec(), whose start has been tried. If it does not run, on_child_end() is
+  // called in a later turn. Throws std::bad_alloc.
+  void start(runtime::StartedHostCommand command);
+  // The command runs, and the agent has not answered.
+  bool starting() const { return command_ && !ready_; }
+  // Stops reading from the agent, or reads on. Call it after start().
+  void hold(bool on) {
+    if (command_) command_->hold(on);
+  }
   // Packets are queued until the agent can be reached.
-  void send(std::string packet) { command_.send(std::move(packet)); }
+  void send(std::string packet);
   // The agent has sent Ready, within the time limit of the start.
   void set_ready();
   bool ready() const { return ready_; }
   // The agent has sent Done: the end of its link is no loss. It comes soon, or on_child_end() is called.
   void set_done();
   bool done() const { return done_; }
+  // The agent has not sent Ready within the time limit.
+  bool late() const { return late_; }
   // Of the command; -1: it does not run.
-  pid_t pid() const { return command_.pid(); }
+  pid_t pid() const { return command_ ? command_->pid() : -1; }
 
  private:
   void on_host_up() override {}
@@ -68,14 +76,16 @@ class ChildHost final : runtime::HostCommandObserver {
   void on_host_end(const std::string& message) override { observer_.on_child_end(*this, message); }
 
   os::Reactor& reactor_;
-  std::uint32_t host_;
-  std::string name_;
+  runtime::Reaper& reaper_;
+  wire::agent::StartHost start_;
   ChildHostObserver& observer_;
-  std::deque<std::string> lines_;  // until the agent is ready
+  std::vector<std::string> packets_;  // until the command is started
+  std::deque<std::string> lines_;     // until the agent is ready
   bool ready_ = false;
   bool done_ = false;
+  bool late_ = false;
   os::Reactor::TimerId timer_ = 0;  // until the agent is ready; until it has ended after Done
-  runtime::HostCommand command_;
+  std::unique_ptr<runtime::HostCommand> command_;
 };
 
 }  // namespace wireup::agent

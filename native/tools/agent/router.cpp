@@ -74,24 +74,41 @@ const char* Router::start_host(StartHost start) {
   if (start.host == kEveryHost || start.host == host() || below_.contains(start.host))
     return "starts a host that exists";
   if (start.command.empty()) return "starts a host without a command";
-  below_.emplace(start.host, start.host);
-  to_start_.push_back(std::move(start));
-  if (start_timer_ == 0) start_timer_ = reactor_.after({}, [this] { start_children(); });
+  const std::uint32_t host = start.host;
+  below_.emplace(host, host);
+  to_start_.push_back(host);
+  children_.emplace(host, std::make_unique<ChildHost>(reactor_, reaper_, std::move(start),
+                                                      static_cast<ChildHostObserver&>(*this)));
+  start_children_soon();
   return nullptr;
 }
 
+void Router::start_children_soon() {
+  if (start_timer_ != 0 || to_start_.empty()) return;
+  start_timer_ = reactor_.after({}, [this] {
+    start_timer_ = 0;
+    start_children();
+  });
+}
+
 void Router::start_children() {
-  reactor_.cancel(std::exchange(start_timer_, 0));
-  const std::vector<StartHost> starts = std::exchange(to_start_, {});
+  auto room = kMaxStarting;
+  for (const auto& [host, child] : children_) {
+    if (child->starting()) --room;
+  }
+  std::vector<ChildHost*> children;
   std::vector<runtime::HostCommandSpec> specs;
-  specs.reserve(starts.size());
-  for (const StartHost& start : starts) specs.push_back(to_spec(start));
+  for (; room > 0 && !to_start_.empty(); to_start_.pop_front()) {
+    const auto child = children_.find(to_start_.front());
+    if (child == children_.end()) continue;
+    children.push_back(child->second.get());
+    specs.push_back(child->second->spec());
+    --room;
+  }
   std::vector<runtime::StartedHostCommand> commands = runtime::start_host_commands(std::move(specs));
-  for (std::size_t i = 0; i < starts.size(); ++i) {
-    auto child = std::make_unique<ChildHost>(reactor_, reaper_, starts[i], std::move(commands[i]),
-                                             static_cast<ChildHostObserver&>(*this));
-    if (holds_children_) child->hold(true);
-    children_.emplace(starts[i].host, std::move(child));
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    children[i]->start(std::move(commands[i]));
+    if (holds_children_) children[i]->hold(true);
   }
 }
 
@@ -131,8 +148,6 @@ bool Router::is_command(pid_t pid) const {
 void Router::on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) {
   const auto header = read_header(packet);
   if (!header) return observer_.on_invalid("cannot be read");
-  // The packet may be for one of them.
-  if (header->kind != kind_of<StartHost>() && !to_start_.empty()) start_children();
   const bool is_hello = header->kind == kind_of<Hello>();
   // The job may end before this host is greeted.
   if (!host_ && !is_hello && header->kind != kind_of<End>()) return observer_.on_invalid("came before hello");
@@ -201,6 +216,7 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
     if (host == child.host()) {
       if (child.ready()) return "is a second ready";
       child.set_ready();
+      start_children_soon();
     }
     pass_up(encode(host, *message));
   } else if (is_loss) {
@@ -246,11 +262,16 @@ void Router::lose(ChildHost& child, const std::string& message) {
   const std::uint32_t number = child.host();
   const bool was_ready = child.ready();
   const bool done = child.done();
+  const bool late = child.late();
   children_.erase(number);
-  for (const auto& [host, below] : below_) {
-    if (below != number || done) continue;
-    send(HostLost{host, was_ready, message});
+  start_children_soon();
+  const auto report = [&](std::uint32_t host) {
+    send(HostLost{host, was_ready, message, late && host == number});
     observer_.on_host_lost(host);
+  };
+  if (!done) report(number);
+  for (const auto& [host, below] : below_) {
+    if (below == number && host != number && !done) report(host);
   }
   observer_.on_child_gone();
 }

@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -63,6 +64,10 @@ struct ParentFds {
   bool same_host = false;  // the parent of a byte stream is on this host, see StartHost::same_host
 };
 
+// sshd refuses some of many connections that are not authenticated yet, and a host has a limited number of
+// processes. Other launchers start 32 to 128 hosts at a time.
+inline constexpr std::size_t kMaxStarting = 64;
+
 class Router final : runtime::LinkObserver, ChildHostObserver {
  public:
   // Throws OsError.
@@ -82,8 +87,9 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   // lost.
   void send_to(std::uint32_t host, const wire::agent::Message& message);
 
-  // Starts the agent of another host as a child, together with others that are asked for in this turn.
-  // Returns what is wrong with the message, or nullptr.
+  // Starts the agent of another host as a child, together with others that are asked for in this turn. At
+  // most kMaxStarting commands that have not reached their hosts run at a time. Returns what is wrong with
+  // the message, or nullptr.
   const char* start_host(wire::agent::StartHost start);
   // The child below which the host is; empty: none, or it is lost.
   std::optional<std::uint32_t> child_of(std::uint32_t host) const;
@@ -105,6 +111,7 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   void on_child_line(ChildHost& child, const std::string& line) override;
   void on_child_end(ChildHost& child, const std::string& message) override;
 
+  void start_children_soon();
   void start_children();
   // At the end of the job. No task runs there, and an agent that is not reached yet would never answer.
   void drop_unready_children();
@@ -123,7 +130,7 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   std::optional<std::uint32_t> host_;
   bool remote_;
   std::unique_ptr<runtime::Link> parent_;
-  std::vector<wire::agent::StartHost> to_start_;
+  std::deque<std::uint32_t> to_start_;  // children without a command; some of them may be gone
   os::Reactor::TimerId start_timer_ = 0;
   std::map<std::uint32_t, std::unique_ptr<ChildHost>> children_;  // by host
   std::map<std::uint32_t, std::uint32_t> below_;                  // host to child, of all that were started

@@ -159,6 +159,14 @@ class FakeTree final : public NoticeSink, LinkObserver {
     }
     return std::nullopt;
   }
+  // The kinds of the messages to the host that have been received and not taken, in their order.
+  std::vector<std::uint8_t> kinds_to(std::uint32_t host) const {
+    std::vector<std::uint8_t> kinds;
+    for (const Received& entry : received_) {
+      if (entry.host == host) kinds.push_back(static_cast<std::uint8_t>(entry.message.index()));
+    }
+    return kinds;
+  }
   // All messages of the test have been handled, and what that led to has been received.
   void settle() {
     send(agent::kOwnHost, agent::Printed{});

@@ -93,7 +93,7 @@ std::vector<Message> samples() {
       CloseOutput{2, 3, 32},
       Credit{1, 2, 3},
       Ready{1, 4711, "host"},
-      HostLost{1, true, "no sign for 5 s"},
+      HostLost{1, true, "no sign for 5 s", true},
       GroupReady{1},
       GroupFailed{1, 98, "bind", "address"},
       Started{9, 1234},

@@ -197,9 +197,44 @@ TEST_CASE("the time for the start of a host ends when its agent is ready") {
     const auto lost = agent.expect<msg::HostLost>();
     CHECK(lost.host == 1);
     CHECK_FALSE(lost.was_ready);
+    CHECK(lost.late);
     CHECK(lost.message == "no answer within 300 ms");
     agent.finish();
   }
+}
+
+std::size_t size_of(const std::string& file) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(file, error);
+  return error ? 0 : static_cast<std::size_t>(size);
+}
+
+TEST_CASE("a limited number of commands that have not reached their hosts run at a time") {
+  os::test::TemporaryFolder folder;
+  const std::string file = folder / "starts";
+  constexpr std::uint32_t limit = 64;  // as in router.h
+  Driver agent;
+  agent.any_host = true;
+  agent.greet();
+  // Each command writes one byte. The last one of the first commands has an agent behind it.
+  const std::string write = "printf x >> " + file + "; ";
+  for (std::uint32_t host = 1; host <= limit + 2; ++host) {
+    const std::string then = host == limit ? "exec " WIREUP_AGENT " link same-host" : "exec sleep 1000";
+    agent.send(host_by(host, {"sh", "-c", write + then}));
+  }
+  // Packets for a host that waits are kept.
+  agent.send_to(limit + 2, msg::Hello{.host = limit + 2});
+  agent.expect<msg::Ready>();
+  const auto has_started = [&](std::size_t count) {
+    for (int waited = 0; size_of(file) < count && waited < kTimeoutMs; waited += 10) ::poll(nullptr, 0, 10);
+    return size_of(file) == count;
+  };
+  CHECK(has_started(limit + 1));
+  agent.send_to(1, msg::DropHost{"not wanted"});
+  CHECK(agent.expect<msg::HostLost>().host == 1);
+  CHECK(has_started(limit + 2));
+  agent.send_to(msg::kEveryHost, msg::End{0});
+  agent.expect_done();
 }
 
 TEST_CASE("a child that sends anything invalid is lost") {
