@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "addon/convert.h"
 #include "wire/address.h"
@@ -80,6 +81,41 @@ void set_status(Napi::Env env, Napi::Object& object, const engine::ProcessGroupS
   object.Set("unidentified", static_cast<double>(status.unidentified));
 }
 
+Napi::Array numbers(Napi::Env env, std::span<const std::uint64_t> values, double unit = 1) {
+  Napi::Array array = Napi::Array::New(env, values.size());
+  for (std::uint32_t i = 0; i < values.size(); ++i) array.Set(i, static_cast<double>(values[i]) * unit);
+  return array;
+}
+
+Napi::Object totals(Napi::Env env, const runtime::Totals& totals) {
+  constexpr double kMicrosecond = 1e-6;
+  const auto number = [](std::uint64_t value) { return static_cast<double>(value); };
+  const engine::Counters& counters = totals.counters;
+  Napi::Object requests = Napi::Object::New(env);
+  for (const wire::MessageSpec& spec : wire::kMessages) {
+    if (spec.direction != wire::Direction::to_server) continue;
+    requests.Set(std::string(spec.name), number(counters.requests[static_cast<std::size_t>(spec.id)]));
+  }
+  requests.Set("unknown",
+               number(counters.requests[static_cast<std::size_t>(wire::MessageId::unknown_result)]));
+  Napi::Object refused = Napi::Object::New(env);
+  for (std::size_t i = 0; i < engine::kRefusals.size(); ++i)
+    refused.Set(std::string(engine::kRefusals[i]), number(counters.refused[i]));
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("requests", requests);
+  object.Set("refused", refused);
+  object.Set("invalid", number(counters.invalid));
+  object.Set("received", number(counters.received));
+  object.Set("sent", number(counters.sent));
+  object.Set("buckets", numbers(env, counters.barriers));
+  object.Set("bounds", numbers(env, engine::kBarrierBuckets, kMicrosecond));
+  object.Set("barrierTime", number(counters.barrier_time) * kMicrosecond);
+  object.Set("barriers", number(totals.barriers));
+  object.Set("kvsBytes", number(totals.kvs_bytes));
+  object.Set("turns", number(totals.turns));
+  return object;
+}
+
 Napi::Object times(Napi::Env env, const runtime::RankTimes& times) {
   Napi::Object object = Napi::Object::New(env);
   const auto set = [&](const char* key, double time) {
@@ -149,6 +185,7 @@ struct Filler {
       spawned.Set(spawned.Length(), row);
     }
     object.Set("spawned", spawned);
+    object.Set("totals", totals(env, reply.totals));
   }
   void operator()(const engine::Event& event) const {
     object.Set("type", "event");

@@ -48,9 +48,12 @@ Authenticator::Authenticator(AuthPolicy policy, std::uint32_t size)
 }
 
 // Why the peer itself is refused, whatever it sends; empty: it is not.
-std::string Authenticator::refusal_of(const Peer& peer) const {
+std::string Authenticator::refusal_of(const Peer& peer, Refusal* kind) const {
   const auto known = sources_.find(name_of(peer));
-  if (known != sources_.end() && is_locked_out(peer, known->second.misses)) return locked_out(peer);
+  if (known != sources_.end() && is_locked_out(peer, known->second.misses)) {
+    if (kind != nullptr) *kind = Refusal::locked;
+    return locked_out(peer);
+  }
   if (!peer.host.empty()) {
     const auto address = wire::parse_ip(peer.host);
     const bool allowed = address && std::ranges::any_of(policy_.allowed_hosts, [&](const auto& range) {
@@ -79,7 +82,7 @@ std::optional<TimePoint> Authenticator::busy_until(const Peer& peer, TimePoint n
 
 Authenticator::Admission Authenticator::admit(ConnectionId connection, const Peer& peer, TimePoint now) {
   Admission admission;
-  if (std::string refusal = refusal_of(peer); !refusal.empty()) {
+  if (std::string refusal = refusal_of(peer, &admission.kind); !refusal.empty()) {
     admission.refusal = std::move(refusal);
     return admission;
   }
@@ -149,24 +152,25 @@ bool Authenticator::count_miss(ConnectionId connection) {
 
 Authenticator::Identity Authenticator::identify(ConnectionId connection, std::string_view pmiid,
                                                 const Peer& peer) {
-  const auto refused = [&](std::string why) {
+  const auto refused = [&](Refusal kind, std::string why) {
     forget(connection);
-    return Identity{std::nullopt, std::move(why)};
+    return Identity{std::nullopt, std::move(why), kind};
   };
   const auto waiting = waiting_.find(connection);
   if (waiting != waiting_.end() && is_locked_out(peer, waiting->second.source->second.misses)) {
-    return refused(locked_out(peer));
+    return refused(Refusal::locked, locked_out(peer));
   }
   const auto entry = ranks_.find(std::string(pmiid));
   if (entry == ranks_.end())
-    return {std::nullopt, "pmiid is not the PMI_ID of a rank", count_miss(connection)};
+    return {std::nullopt, "pmiid is not the PMI_ID of a rank", Refusal::pmi_id, count_miss(connection)};
   const std::uint32_t rank = entry->second;
   const std::string name = "rank " + std::to_string(rank);
   const RankEntry& state = rank_entries_[rank];
-  if (state.taken) return refused(name + " has a connection already");
-  if (state.retired) return refused(name + " has finalized");
-  if (!expected(state)) return refused("the PMI_ID of " + name + " has been used");
-  if (std::string refusal = descent_refusal(rank, peer); !refusal.empty()) return refused(refusal);
+  if (state.taken) return refused(Refusal::connected, name + " has a connection already");
+  if (state.retired) return refused(Refusal::pmi_id, name + " has finalized");
+  if (!expected(state)) return refused(Refusal::pmi_id, "the PMI_ID of " + name + " has been used");
+  if (std::string refusal = descent_refusal(rank, peer); !refusal.empty())
+    return refused(Refusal::descent, refusal);
   take(rank);
   forget(connection);
   return {rank};

@@ -38,6 +38,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/counters.h"
 #include "engine/effects.h"
 #include "engine/peer.h"
 #include "engine/time.h"
@@ -101,7 +102,8 @@ class Authenticator {
   Authenticator(AuthPolicy policy, std::uint32_t size);
 
   struct Admission {
-    std::optional<std::string> refusal;   // empty: the peer may send its initack until the deadline
+    std::optional<std::string> refusal;  // empty: the peer may send its initack until the deadline
+    Refusal kind = Refusal::peer;
     std::optional<ConnectionId> evicted;  // must be closed in exchange; already forgotten here
   };
   // Until when an allowed peer must stay unaccepted, because every slot is taken by a connection that is too
@@ -114,6 +116,7 @@ class Authenticator {
   struct Identity {
     std::optional<std::uint32_t> rank;
     std::string refusal = {};  // why there is no rank
+    Refusal kind = Refusal::pmi_id;
     // Ignore the refused connection, but close it only when it expires.
     bool hold = false;
   };
@@ -171,7 +174,7 @@ class Authenticator {
     bool held = false;
   };
 
-  std::string refusal_of(const Peer& peer) const;
+  std::string refusal_of(const Peer& peer, Refusal* kind = nullptr) const;
   static SourceName name_of(const Peer& peer);
   bool expected(const RankEntry& state) const;
   void change(std::uint32_t rank, bool RankEntry::*what, bool value);

@@ -1,6 +1,7 @@
 #include "engine/process_group.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -125,13 +126,13 @@ void ProcessGroup::accept(ConnectionId connection, Peer peer, TimePoint now, Eff
   if (find(connection) != nullptr) throw std::logic_error("accept: the connection id is in use");
   Authenticator::Admission admission = auth_.admit(connection, peer, now);
   if (admission.evicted) {
-    reject(find(*admission.evicted)->peer(),
+    reject(find(*admission.evicted)->peer(), Refusal::evicted,
            "had to make way for a newer connection before it identified itself", effects);
     effects.close(*admission.evicted);
     sessions_[*admission.evicted].reset();
   }
   if (admission.refusal) {
-    reject(peer, *std::move(admission.refusal), effects);
+    reject(peer, admission.kind, *std::move(admission.refusal), effects);
     effects.close(connection);
     return;
   }
@@ -144,6 +145,7 @@ std::optional<std::uint32_t> ProcessGroup::rank_of(ConnectionId connection) cons
 }
 
 void ProcessGroup::receive(ConnectionId connection, std::string_view bytes, Effects& effects) {
+  counters_.received += bytes.size();
   ServerSession* session = find(connection);
   if (session != nullptr && !session->receive(bytes, effects)) sessions_[connection].reset();
 }
@@ -158,7 +160,7 @@ void ProcessGroup::eof(ConnectionId connection, Effects& effects, std::string cu
 void ProcessGroup::tick(TimePoint now, Effects& effects) {
   while (const auto expired = auth_.expire(now)) {
     if (!expired->held) {
-      reject(find(expired->connection)->peer(),
+      reject(find(expired->connection)->peer(), Refusal::timeout,
              "no initack within " + std::to_string(options_.auth.handshake_timeout.count()) + " ms", effects);
     }
     effects.close(expired->connection);
@@ -178,13 +180,14 @@ ProcessGroupStatus ProcessGroup::status() const {
   status.group_barriers = groups_.status(kMaxReportedGroupBarriers);
   status.open_group_barriers = groups_.open();
   status.kvs_entries = kvs_.size();
-  status.rejected = rejected_;
+  status.rejected = std::accumulate(counters_.refused.begin(), counters_.refused.end(), std::uint64_t{0});
   status.unidentified = auth_.unidentified();
   return status;
 }
 
-void ProcessGroup::reject(const Peer& peer, std::string reason, Effects& effects, std::int32_t rank) {
-  ++rejected_;
+void ProcessGroup::reject(const Peer& peer, Refusal kind, std::string reason, Effects& effects,
+                          std::int32_t rank) {
+  counters_.count(kind);
   Event event{.type = EventType::rejected, .rank = rank};
   event.message = std::move(reason);
   event.peer = peer;

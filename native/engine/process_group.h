@@ -24,6 +24,7 @@
 
 #include "engine/auth.h"
 #include "engine/barrier.h"
+#include "engine/counters.h"
 #include "engine/effects.h"
 #include "engine/kvs.h"
 #include "engine/layout.h"
@@ -117,7 +118,7 @@ class ProcessGroup {
 
   // Reports and counts a refused connection. The driver calls it for a connection that it refuses before
   // accept() or open_channel(). `rank`: the rank of the channel, if it was one.
-  void reject(const Peer& peer, std::string reason, Effects& effects, std::int32_t rank = -1);
+  void reject(const Peer& peer, Refusal kind, std::string reason, Effects& effects, std::int32_t rank = -1);
 
   // The rank of a connection; empty: it has not identified itself, or the engine has forgotten it.
   std::optional<std::uint32_t> rank_of(ConnectionId connection) const;
@@ -164,6 +165,11 @@ class ProcessGroup {
   RankState rank_state(std::uint32_t rank) const { return ranks_[rank].state; }
   ProcessGroupStatus status() const;
   const Barrier& barrier() const { return barrier_; }
+  // The driver adds what it alone knows: the bytes that it sends, and how long barriers take.
+  Counters& counters() { return counters_; }
+  const Counters& counters() const { return counters_; }
+  // The memory of keys and values in the space, of all process groups that share it.
+  std::uint64_t space_used() const { return options_.space->used(); }
   // The ranks that will enter no barrier any more, in the order in which they left: they have finalized, were
   // lost, or their process has ended.
   const std::vector<std::uint32_t>& departed() const { return departed_; }
@@ -247,7 +253,7 @@ class ProcessGroup {
   bool stuck_reported_ = false;
   bool full_reported_ = false;                            // an event has reported that the space is full
   std::vector<std::unique_ptr<ServerSession>> sessions_;  // by ConnectionId
-  std::uint64_t rejected_ = 0;
+  Counters counters_;
 };
 
 }  // namespace wireup::engine

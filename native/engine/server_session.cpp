@@ -99,7 +99,7 @@ bool ServerSession::on_frame_bytes(std::string_view& bytes, Effects& effects) {
 // The rest of the stream cannot be parsed.
 void ServerSession::unreadable(const std::string& what, Effects& effects) {
   if (state_ == State::unidentified)
-    return reject(what + " before " + (is_v2() ? "fullinit" : "initack"), effects);
+    return reject(Refusal::protocol, what + " before " + (is_v2() ? "fullinit" : "initack"), effects);
   protocol_error(what, effects);
   close("it sent " + what, effects);
 }
@@ -108,7 +108,8 @@ void ServerSession::eof(std::string cut_off, Effects& effects) {
   const bool pending = (is_v2() ? frames_.pending() : framer_.pending()) > 0;
   if (state_ == State::unidentified || state_ == State::refused) {
     if (state_ == State::unidentified && pending) {
-      group_.reject(peer_, "closed the connection in the middle of its first line", effects);
+      group_.reject(peer_, Refusal::protocol, "closed the connection in the middle of its first line",
+                    effects);
     }
     group_.auth_.forget(connection_);
     return;
@@ -125,6 +126,7 @@ void ServerSession::eof(std::string cut_off, Effects& effects) {
 void ServerSession::on_line(std::string_view line, Effects& effects) {
   if (block_) return on_block_line(line, effects);
   const Parsed parsed = wire::parse_v1(line, Direction::to_server);
+  group_.counters_.count(parsed.spec);
   if (state_ == State::unidentified) return on_unidentified(parsed, effects);
 
   const bool is_spawn = parsed.form == wire::Form::block && parsed.spec != nullptr;
@@ -142,6 +144,7 @@ void ServerSession::on_line(std::string_view line, Effects& effects) {
 
 void ServerSession::on_frame(std::string_view frame, Effects& effects) {
   const Parsed parsed = wire::parse_v2(frame, Direction::to_server, scratch_);
+  group_.counters_.count(parsed.spec);
   thrid_ = parsed.thrid;
   if (state_ == State::unidentified) return on_unidentified(parsed, effects);
   if (parsed.status != ParseStatus::ok) return on_malformed(parsed, effects);
@@ -161,9 +164,10 @@ void ServerSession::on_unidentified(const Parsed& parsed, Effects& effects) {
     return begin_v2(effects);
   }
   const std::string_view wanted = wire::spec_of(MessageId::initack).wire_name(version_);
-  if (id != MessageId::initack) return reject("sent another message before " + std::string(wanted), effects);
+  if (id != MessageId::initack)
+    return reject(Refusal::protocol, "sent another message before " + std::string(wanted), effects);
   if (parsed.status != ParseStatus::ok) {
-    return reject(std::string(wanted) + ": " + wire::describe(parsed), effects);
+    return reject(Refusal::protocol, std::string(wanted) + ": " + wire::describe(parsed), effects);
   }
   if (!identify(parsed, effects)) return;
   if (is_v2()) {
@@ -189,11 +193,11 @@ bool ServerSession::identify(const Parsed& parsed, Effects& effects) {
       group_.auth_.identify(connection_, parsed.text(AttributeId::pmiid), peer_);
   if (identity.hold) {
     state_ = State::refused;
-    group_.reject(peer_, identity.refusal, effects);
+    group_.reject(peer_, identity.kind, identity.refusal, effects);
     return false;
   }
   if (!identity.rank) {
-    reject(identity.refusal, effects);
+    reject(identity.kind, identity.refusal, effects);
     return false;
   }
   rank_ = *identity.rank;
@@ -201,7 +205,8 @@ bool ServerSession::identify(const Parsed& parsed, Effects& effects) {
   if (resumed_ && is_v2()) {
     // fullinit cannot express that the rank resumes where it was.
     group_.auth_.leave(rank_);
-    reject("rank " + std::to_string(rank_) + " cannot start again after a completed barrier", effects);
+    reject(Refusal::pmi_id, "rank " + std::to_string(rank_) + " cannot start again after a completed barrier",
+           effects);
     return false;
   }
   state_ = resumed_ ? State::initialized : State::identified;
@@ -411,14 +416,15 @@ void ServerSession::violation(std::string message, Effects& effects) {
 }
 
 void ServerSession::report_error(std::string message, Effects& effects) {
+  ++group_.counters_.invalid;
   effects.event({.type = EventType::protocol_error,
                  .rank = static_cast<std::int32_t>(rank_),
                  .message = std::move(message)});
 }
 
-void ServerSession::reject(std::string reason, Effects& effects) {
+void ServerSession::reject(Refusal kind, std::string reason, Effects& effects) {
   group_.auth_.forget(connection_);
-  group_.reject(peer_, std::move(reason), effects);
+  group_.reject(peer_, kind, std::move(reason), effects);
   effects.close(connection_);
   state_ = State::closed;
 }

@@ -22,6 +22,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/counters.h"
 #include "engine/effects.h"
 #include "engine/limits.h"
 #include "engine/names.h"
@@ -143,7 +144,7 @@ class ServerSession {
   void protocol_error(std::string message, Effects& effects);
   // The same, for a message that breaks the protocol. With ProcessGroupOptions::strict it is the last one.
   void violation(std::string message, Effects& effects);
-  void reject(std::string reason, Effects& effects);
+  void reject(Refusal kind, std::string reason, Effects& effects);
   // Closes the connection of an identified rank.
   void close(std::string why, Effects& effects);
 

@@ -24,6 +24,7 @@ class Space {
   explicit Space(std::uint64_t limit) : limit_(limit) {}
 
   std::uint64_t limit() const { return limit_; }
+  std::uint64_t used() const { return used_; }
   bool is_full() const { return used_ >= limit_; }
 
  private:

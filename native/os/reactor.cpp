@@ -73,6 +73,7 @@ void Reactor::run() {
   while (!stopping_) {
     const int count = ::epoll_wait(epoll_.get(), events, kEventsPerWait, wait_ms());
     if (count < 0 && errno != EINTR) throw OsError::last("epoll_wait");
+    ++turns_;
     const std::span<const epoll_event> ready(events, static_cast<std::size_t>(std::max(count, 0)));
     readable_.clear();
     if (sockets_.needs_readable(ready.size())) find_readable(ready);

@@ -67,6 +67,9 @@ class Reactor {
   void post(Function function);
   void post(Owner owner, Function function);
 
+  // How often the loop has waited for events.
+  std::uint64_t turns() const { return turns_; }
+
   // Call it before run().
   void on_failure(OnFailure on_failure) { on_failure_ = std::move(on_failure); }
   // The owner of the running function.
@@ -136,6 +139,7 @@ class Reactor {
   std::uint32_t generation_ = 0;
   std::size_t stream_sockets_ = 0;
   bool stopping_ = false;
+  std::uint64_t turns_ = 0;
   std::atomic<std::thread::id> loop_thread_;
 
   OnFailure on_failure_;

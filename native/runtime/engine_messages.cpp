@@ -214,6 +214,34 @@ std::optional<engine::ProcessGroupStatus> from_message(agent::GroupStatus status
   return result;
 }
 
+agent::HostCounters to_message(const engine::Counters& counters) {
+  const auto list = [](const auto& array) { return std::vector<std::uint64_t>(array.begin(), array.end()); };
+  agent::HostCounters message;
+  message.requests = list(counters.requests);
+  message.refused = list(counters.refused);
+  message.invalid = counters.invalid;
+  message.received = counters.received;
+  message.sent = counters.sent;
+  message.barriers = list(counters.barriers);
+  message.barrier_time = counters.barrier_time;
+  return message;
+}
+
+std::optional<engine::Counters> from_message(const agent::HostCounters& message) {
+  engine::Counters counters;
+  const auto fill = [](auto& array, const std::vector<std::uint64_t>& list) {
+    return list.size() == array.size() && (std::ranges::copy(list, array.begin()), true);
+  };
+  if (!fill(counters.requests, message.requests) || !fill(counters.refused, message.refused) ||
+      !fill(counters.barriers, message.barriers))
+    return std::nullopt;
+  counters.invalid = message.invalid;
+  counters.received = message.received;
+  counters.sent = message.sent;
+  counters.barrier_time = message.barrier_time;
+  return counters;
+}
+
 std::vector<agent::PlaceRun> to_runs(const engine::Layout& layout) {
   std::vector<agent::PlaceRun> runs;
   for (std::uint32_t rank = 0; rank < layout.size(); ++rank) {

@@ -38,6 +38,10 @@ std::optional<engine::NameAnswer> from_message(wire::agent::NameAnswer answer);
 wire::agent::GroupStatus to_message(std::uint32_t group, const engine::ProcessGroupStatus& status);
 std::optional<engine::ProcessGroupStatus> from_message(wire::agent::GroupStatus status, std::uint32_t size);
 
+// The counters in the message. Empty: it has not one number for each message, refusal and bucket.
+wire::agent::HostCounters to_message(const engine::Counters& counters);
+std::optional<engine::Counters> from_message(const wire::agent::HostCounters& message);
+
 std::vector<wire::agent::PlaceRun> to_runs(const engine::Layout& layout);
 // Throws std::invalid_argument as the constructor of Layout does, and for more than kMaxRanks ranks.
 engine::Layout to_layout(const std::vector<wire::agent::PlaceRun>& runs);

@@ -283,6 +283,7 @@ void LaunchDriver::forget_groups() {
         continue;
       }
       forgotten_victims_ += group.outcome().victims();
+      forgotten_barriers_ += group.barriers();
       forgot_cut_short_ = forgot_cut_short_ || is_cut_short(group);
       sink_.notify(handle_, GroupEnded{}, group.number());
       names_.leave(group.name_owner());
@@ -336,8 +337,12 @@ void LaunchDriver::ask_status(StatusQueries::OnReplies then) {
 
 void LaunchDriver::query_status(RequestId request) {
   ask_status([this, request](const StatusQueries::Replies& replies) {
-    StatusReply reply{request, {}};
-    for (const auto& [task, group] : groups_) reply.groups.emplace(group->number(), group->status(replies));
+    StatusReply reply{request, {}, join_counters(replies)};
+    reply.totals.barriers = forgotten_barriers_;
+    for (const auto& [task, group] : groups_) {
+      reply.groups.emplace(group->number(), group->status(replies));
+      reply.totals.barriers += group->barriers();
+    }
     sink_.notify(handle_, std::move(reply));
   });
 }

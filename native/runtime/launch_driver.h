@@ -183,6 +183,7 @@ class LaunchDriver final : AgentObserver {
   std::vector<std::uint32_t> failure_departed_;
   // Of process groups that are forgotten.
   std::uint32_t forgotten_victims_ = 0;
+  std::uint64_t forgotten_barriers_ = 0;
   bool forgot_cut_short_ = false;
   bool server_ready_ = false;  // the PMI server of group 0 on the own host, or it needs none
   bool reported_ready_ = false;

@@ -94,6 +94,8 @@ class LaunchedGroup {
   // Every rank has sent init; and whether the first barrier has been completed.
   bool all_initialized() const;
   bool passed_barrier() const { return barriers_ > 0; }
+  // How many barriers of all ranks are complete.
+  std::uint64_t barriers() const { return barriers_; }
   engine::ProcessGroupStatus status(const StatusQueries::Replies& replies) const;
   // The ranks that will enter no barrier any more, in the order in which they left.
   const std::vector<std::uint32_t>& departed() const { return departed_; }

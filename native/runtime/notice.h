@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/client_session.h"
+#include "engine/counters.h"
 #include "engine/effects.h"
 #include "engine/outcome.h"
 #include "engine/process_group.h"
@@ -45,10 +46,19 @@ struct AskerGone {
   std::uint32_t connection;
 };
 
+// What the PMI servers of a handle have counted since it was opened, on all hosts.
+struct Totals {
+  engine::Counters counters;
+  std::uint64_t barriers = 0;   // of all ranks of a process group, complete
+  std::uint64_t kvs_bytes = 0;  // of keys and values, on the host with the most
+  std::uint64_t turns = 0;      // of the event loops that serve the ranks
+};
+
 struct StatusReply {
   RequestId request;
   // By the number of the process group; a PMI server has only group 0.
   std::map<std::uint32_t, engine::ProcessGroupStatus> groups;
+  Totals totals = {};
 };
 
 // The agent of the launcher's own host is there, and so is the PMI server of group 0.

@@ -477,7 +477,11 @@ void Runtime::stop(Handle launch, std::chrono::milliseconds grace) {
 void Runtime::status(Handle handle, RequestId request) {
   post(handle, [this, handle, request] {
     if (const ServerDriver* server = find(servers_, handle)) {
-      outbox_.notify(handle, StatusReply{request, {{0, server->group().status()}}});
+      const engine::ProcessGroup& group = server->group();
+      outbox_.notify(handle, StatusReply{request,
+                                         {{0, group.status()}},
+                                         {group.counters(), group.barrier().number(), group.space_used(),
+                                          reactor_->turns()}});
     } else if (LaunchDriver* launch = find(launches_, handle)) {
       launch->query_status(request);
     }

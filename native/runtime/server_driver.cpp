@@ -141,7 +141,8 @@ void ServerDriver::adopt_channel(std::uint32_t rank, os::UniqueFd end) {
 }
 
 void ServerDriver::reject_channel(std::uint32_t rank, std::string reason) {
-  group_.reject(engine::Peer{}, std::move(reason), effects_, static_cast<std::int32_t>(rank));
+  group_.reject(engine::Peer{}, engine::Refusal::connected, std::move(reason), effects_,
+                static_cast<std::int32_t>(rank));
   apply();
 }
 
@@ -204,12 +205,14 @@ void ServerDriver::admit(os::UniqueFd socket, engine::Peer peer) {
   try {
     connection = &new_connection(std::move(socket));
   } catch (const os::OsError& error) {
-    group_.reject(peer, std::string("there is no room for it: ") + error.what(), effects_);
+    group_.reject(peer, engine::Refusal::system, std::string("there is no room for it: ") + error.what(),
+                  effects_);
     return apply();
   }
   if (trace_) trace_->opened(connection->id, std::nullopt);
   group_.accept(connection->id, std::move(peer), os::Reactor::Clock::now(), effects_);
   apply();
+  arm_timer();
 }
 
 void ServerDriver::Connection::on_bytes(os::Stream&, std::string_view bytes) {
@@ -255,6 +258,7 @@ void ServerDriver::apply() {
   if (trace_) trace_->apply(effects_);
   for (engine::Effect& effect : effects_.list()) {
     if (const auto* send = engine::as<engine::Send>(effect)) {
+      group_.counters().sent += send->size;
       if (auto& connection = connections_[send->connection]) connection->stream->send(effects_.bytes(*send));
     } else if (const auto* close = engine::as<engine::Close>(effect)) {
       Connection& connection = *connections_[close->connection];
@@ -262,13 +266,17 @@ void ServerDriver::apply() {
       connection.special = true;
       connection.stream->close_after_flush(kFlushTimeout);
     } else {
-      const auto* event = engine::as<engine::Event>(effect);
-      identified = identified || (event != nullptr && event->type == engine::EventType::connected);
+      if (const auto* event = engine::as<engine::Event>(effect)) {
+        identified = identified || event->type == engine::EventType::connected;
+        if (event->type == engine::EventType::barrier) time_barrier();
+      }
       reports.push_back(std::move(effect));
     }
   }
   effects_.clear();
-  arm_timer();
+  if (group_.barrier().under_way() != barrier_since_.has_value()) begin_barrier();
+  // A deadline begins in accept() only. Most requests come when there is none.
+  if (timer_due_) arm_timer();
   for (engine::Effect& effect : reports) report(effect);
   // A connection that has identified itself no longer takes a place.
   if (identified) open_door();
@@ -289,6 +297,22 @@ void ServerDriver::report(engine::Effect& effect) {
   }
 }
 
+// A rank has entered a barrier in which no rank was, or the last rank inside has left it.
+// Inline, it would cost each request some instructions.
+[[gnu::noinline]] void ServerDriver::begin_barrier() {
+  barrier_since_.reset();
+  if (group_.barrier().under_way()) barrier_since_ = os::Reactor::Clock::now();
+}
+
+[[gnu::noinline]] void ServerDriver::time_barrier() {
+  using std::chrono::microseconds;
+  const auto begin = std::exchange(barrier_since_, std::nullopt);
+  // Without a begin, the first rank of the barrier was its last one too.
+  const auto time = begin ? os::Reactor::Clock::now() - *begin : os::Reactor::Clock::duration::zero();
+  group_.counters().add_barrier(
+      static_cast<std::uint64_t>(std::chrono::duration_cast<microseconds>(time).count()));
+}
+
 void ServerDriver::arm_timer() {
   const auto due = group_.deadline();
   if (due == timer_due_) return;
@@ -301,6 +325,7 @@ void ServerDriver::arm_timer() {
     timer_due_.reset();
     group_.tick(os::Reactor::Clock::now(), effects_);
     apply();
+    arm_timer();
   });
 }
 

@@ -124,6 +124,8 @@ class ServerDriver {
   void apply();
   void report(engine::Effect& effect);
   void arm_timer();
+  void begin_barrier();
+  void time_barrier();
 
   os::Reactor& reactor_;
   engine::ProcessGroup group_;
@@ -140,6 +142,7 @@ class ServerDriver {
   engine::Effects effects_;
   os::Reactor::TimerId timer_ = 0;
   std::optional<engine::TimePoint> timer_due_;
+  std::optional<engine::TimePoint> barrier_since_;  // when the first rank inside has entered
 };
 
 }  // namespace wireup::runtime

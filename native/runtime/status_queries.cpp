@@ -61,6 +61,18 @@ void StatusQueries::complete_finished() {
   }
 }
 
+Totals join_counters(const StatusQueries::Replies& replies) {
+  Totals totals;
+  for (const auto& [host, reply] : replies) {
+    const auto counters = from_message(reply.counters);
+    if (!counters) continue;
+    totals.counters.add(*counters);
+    totals.kvs_bytes = std::max(totals.kvs_bytes, reply.counters.kvs_bytes);
+    totals.turns += reply.counters.turns;
+  }
+  return totals;
+}
+
 engine::ProcessGroupStatus join_status(std::uint32_t group, std::vector<engine::RankState> ranks,
                                        const std::vector<std::uint32_t>& places,
                                        const StatusQueries::Replies& replies) {

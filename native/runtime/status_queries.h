@@ -10,6 +10,7 @@
 
 #include "engine/process_group.h"
 #include "os/unique_function.h"
+#include "runtime/notice.h"
 #include "wire/agent_messages.h"
 
 namespace wireup::runtime {
@@ -47,5 +48,9 @@ class StatusQueries {
 engine::ProcessGroupStatus join_status(std::uint32_t group, std::vector<engine::RankState> ranks,
                                        const std::vector<std::uint32_t>& places,
                                        const StatusQueries::Replies& replies);
+
+// The sum of what the hosts have counted, and the keys of the host with the most. Counters that are not valid
+// are left out. `barriers` is 0, because the launcher counts them.
+Totals join_counters(const StatusQueries::Replies& replies);
 
 }  // namespace wireup::runtime

@@ -289,6 +289,17 @@ void fields(Codec& codec, M& m) {
   } else if constexpr (std::is_same_v<T, StatusReply>) {
     codec.field(m.id);
     codec.field(m.groups);
+    codec.field(m.counters);
+  } else if constexpr (std::is_same_v<T, HostCounters>) {
+    codec.field(m.requests);
+    codec.field(m.refused);
+    codec.field(m.invalid);
+    codec.field(m.received);
+    codec.field(m.sent);
+    codec.field(m.barriers);
+    codec.field(m.barrier_time);
+    codec.field(m.kvs_bytes);
+    codec.field(m.turns);
   } else if constexpr (std::is_same_v<T, OutputLost>) {
     codec.field(m.error);
     codec.field(m.subject);

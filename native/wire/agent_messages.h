@@ -581,9 +581,24 @@ struct GroupStatus {
   std::uint64_t unidentified = 0;
 };
 
+// What the PMI servers of one host have counted, those of process groups that are over included; see
+// engine::Counters.
+struct HostCounters {
+  std::vector<std::uint64_t> requests;
+  std::vector<std::uint64_t> refused;
+  std::uint64_t invalid = 0;
+  std::uint64_t received = 0;
+  std::uint64_t sent = 0;
+  std::vector<std::uint64_t> barriers;
+  std::uint64_t barrier_time = 0;
+  std::uint64_t kvs_bytes = 0;  // of all process groups that the host has
+  std::uint64_t turns = 0;      // of the agent's event loop
+};
+
 struct StatusReply {
   std::uint32_t id = 0;
   std::vector<GroupStatus> groups;
+  HostCounters counters = {};
 };
 
 // Output could not be written to `subject`, the agent's stdout or stderr or a file. EPIPE: the reader has

@@ -245,11 +245,21 @@ void Groups::answer(const BarrierAnswer& answer) {
     group->server->answer_barrier(answer.query, answer.complete, answer.gone);
 }
 
+void Groups::forget(std::uint32_t number) {
+  if (const HostedGroup* const group = find(number)) forgotten_.add(group->server->group().counters());
+  groups_.erase(number);
+}
+
 StatusReply Groups::status(std::uint32_t id) const {
   StatusReply reply{id, {}};
+  engine::Counters counters = forgotten_;
   for (const auto& [number, group] : groups_) {
     reply.groups.push_back(runtime::to_message(number, group->server->group().status()));
+    counters.add(group->server->group().counters());
   }
+  reply.counters = runtime::to_message(counters);
+  reply.counters.kvs_bytes = space_ ? space_->used() : 0;
+  reply.counters.turns = reactor_.turns();
   return reply;
 }
 

@@ -66,7 +66,7 @@ class Groups {
   // Null for a group that has no ranks here, and for one that could not be made.
   HostedGroup* find(std::uint32_t number);
   // Closes the group's server. Does nothing without one.
-  void forget(std::uint32_t number) { groups_.erase(number); }
+  void forget(std::uint32_t number);
 
   // Takes the rank's PMI connection. If that fails, sends StartFailed. Returns what is wrong with the
   // message, or nullptr.
@@ -106,6 +106,7 @@ class Groups {
   std::shared_ptr<runtime::PrivateFolder> folder_;
   std::shared_ptr<runtime::Trace> trace_;                         // null: nothing is recorded
   std::map<std::uint32_t, std::unique_ptr<HostedGroup>> groups_;  // by number
+  engine::Counters forgotten_;                                    // of groups that were forgotten
 };
 
 }  // namespace wireup::agent

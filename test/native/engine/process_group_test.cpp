@@ -295,8 +295,8 @@ TEST_CASE("process group: mistakes of the driver throw") {
 TEST_CASE("process group: a refusal of the driver is reported and counted like one of the engine") {
   ProcessGroup group(options(2));
   Effects effects;
-  group.reject(peer(1000), "there is no room", effects);
-  group.reject(Peer{}, "a channel too many", effects, 1);
+  group.reject(peer(1000), Refusal::system, "there is no room", effects);
+  group.reject(Peer{}, Refusal::connected, "a channel too many", effects, 1);
   REQUIRE(events(effects).size() == 2);
   CHECK(events(effects)[0].type == EventType::rejected);
   CHECK(events(effects)[0].peer.uid == 1000U);
@@ -304,6 +304,54 @@ TEST_CASE("process group: a refusal of the driver is reported and counted like o
   CHECK(events(effects)[1].rank == 1);
   CHECK(events(effects)[1].message == "a channel too many");
   CHECK(group.status().rejected == 2);
+}
+
+TEST_CASE("process group: messages, bytes, invalid requests and refusals are counted") {
+  ProcessGroup group(options(2));
+  Effects effects;
+  const auto requests = [&](wire::MessageId id) {
+    return group.counters().requests[static_cast<std::size_t>(id)];
+  };
+  const auto refused = [&](Refusal kind) { return group.counters().refused[static_cast<std::size_t>(kind)]; };
+  group.open_channel(0, 0);
+  const std::string bytes = std::string(kInit) + "cmd=get_maxes\ncmd=get_maxes\ncmd=nonsense\ncmd=put\n";
+  // Cut inside a message.
+  group.receive(0, std::string_view(bytes).substr(0, 10), effects);
+  CHECK(requests(wire::MessageId::init) == 0);
+  group.receive(0, std::string_view(bytes).substr(10), effects);
+  CHECK(requests(wire::MessageId::init) == 1);
+  CHECK(requests(wire::MessageId::get_maxes) == 2);
+  CHECK(requests(wire::MessageId::unknown_result) == 1);
+  // It lacks its key.
+  CHECK(requests(wire::MessageId::put) == 1);
+  CHECK(group.counters().invalid == 2);
+  CHECK(group.counters().received == bytes.size());
+  group.accept(1, peer(7), TimePoint(), effects);
+  group.accept(2, peer(1000), TimePoint(), effects);
+  group.receive(2, "cmd=init pmi_version=1 pmi_subversion=1\n", effects);
+  group.reject(peer(1000), Refusal::system, "there is no room", effects);
+  CHECK(refused(Refusal::peer) == 1);
+  CHECK(refused(Refusal::protocol) == 1);
+  CHECK(refused(Refusal::system) == 1);
+  CHECK(group.status().rejected == 3);
+}
+
+TEST_CASE("counters: a barrier is in the first bucket that is long enough, and sums add up") {
+  Counters counters;
+  counters.add_barrier(0);
+  counters.add_barrier(kBarrierBuckets[0]);
+  counters.add_barrier(kBarrierBuckets[0] + 1);
+  counters.add_barrier(kBarrierBuckets.back() + 1);
+  CHECK(counters.barriers.front() == 2);
+  CHECK(counters.barriers[1] == 1);
+  CHECK(counters.barriers.back() == 1);
+  CHECK(counters.barrier_time == 2 * kBarrierBuckets[0] + 2 + kBarrierBuckets.back());
+  counters.count(Refusal::timeout);
+  Counters sum = counters;
+  sum.add(counters);
+  CHECK(sum.barriers.front() == 4);
+  CHECK(sum.barrier_time == 2 * counters.barrier_time);
+  CHECK(sum.refused[static_cast<std::size_t>(Refusal::timeout)] == 2);
 }
 
 TEST_CASE("process group: a connection id may be used again after its connection has ended") {

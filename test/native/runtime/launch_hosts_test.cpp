@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "os/support.h"
+#include "runtime/engine_messages.h"
 #include "runtime/fake_tree.h"
 #include "runtime/name_server.h"
 
@@ -249,6 +250,29 @@ TEST_CASE("hosts: a status is complete when all hosts have replied, in any order
   CHECK(status.open_group_barriers == 1);
   REQUIRE(status.group_barriers.size() == 1);
   CHECK(status.group_barriers[0].tag == 4);
+}
+
+TEST_CASE("hosts: the counters of a status are sums, and those that are not valid are left out") {
+  FakeTree tree(launch_on({1, 1, 1}));
+  tree.start({1, 1, 1});
+  tree.driver().query_status(7);
+  engine::Counters counters;
+  counters.received = 5;
+  counters.add_barrier(1);
+  for (std::uint32_t host = 0; host < 3; ++host) {
+    agent::StatusReply reply{tree.expect<agent::QueryStatus>(host).id, {}, to_message(counters)};
+    reply.counters.kvs_bytes = 10 + host;
+    reply.counters.turns = 2;
+    if (host == 2) reply.counters.requests.pop_back();
+    tree.send(host, reply);
+  }
+  const Totals totals = tree.notice<StatusReply>().totals;
+  CHECK(totals.counters.received == 10);
+  CHECK(totals.counters.barriers[0] == 2);
+  CHECK(totals.counters.barrier_time == 2);
+  CHECK(totals.kvs_bytes == 11);
+  CHECK(totals.turns == 4);
+  CHECK(totals.barriers == 0);
 }
 
 TEST_CASE("hosts: a status does not wait for a host that is lost, nor for one that is not there yet") {

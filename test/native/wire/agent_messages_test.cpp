@@ -109,7 +109,9 @@ std::vector<Message> samples() {
       SpawnQuery{1, 2, 3, {{"a.out", {"x"}, 4, {{"wdir", "/"}}}, {}}, {{"k", "v"}}},
       NameQuery{1, 2, 3, 1, "service", "port"},
       BarrierQuery{1, 2, 3, "0-3"},
-      StatusReply{1, {{2, {0, 4}, 3, {1}, {{-5, {1}, {2, 3}}}, 4, 5, 6, 7}, {}}},
+      StatusReply{1,
+                  {{2, {0, 4}, 3, {1}, {{-5, {1}, {2, 3}}}, 4, 5, 6, 7}, {}},
+                  {{1, std::uint64_t{1} << 40}, {2}, 3, 4, 5, {6, 7, 8}, 9, 10, 11}},
       Done{},
   };
 }

@@ -391,6 +391,31 @@ TEST_CASE("nothing is left of groups that are forgotten") {
   agent.finish();
 }
 
+TEST_CASE("a status counts the messages of process groups that were forgotten") {
+  Driver agent;
+  agent.greet();
+  agent.add(by_channel(0, 1));
+  agent.add(by_channel(1, 1));
+  agent.shell(std::string(kAsk) + kInit);
+  const auto counters = [&](std::uint32_t id) {
+    agent.send(msg::QueryStatus{id});
+    const auto reply = agent.expect<msg::StatusReply>();
+    CHECK(reply.counters.kvs_bytes > 0);
+    CHECK(reply.counters.turns > 0);
+    return std::pair(reply.counters.requests.at(static_cast<std::size_t>(wire::MessageId::init)),
+                     reply.counters.received);
+  };
+  CHECK(counters(1) == std::pair<std::uint64_t, std::uint64_t>{0, 0});
+  agent.start(msg::StartRank{.rank = 0}, {}, 1);
+  agent.expect<msg::Exited>();
+  const auto before = counters(2);
+  CHECK(before.first == 1);
+  CHECK(before.second > 0);
+  agent.send(msg::ForgetGroup{1});
+  CHECK(counters(3) == before);
+  agent.finish();
+}
+
 TEST_CASE("a group that cannot be made is reported with the reason") {
   Driver agent;
   agent.greet({.kvs_limit = 1000});
