@@ -83,6 +83,7 @@ const run = await build({
     apart(/^\.\/run-help$/, 'run-help.js'),
     apart(/^\.\/launch-hosts\.js$/, 'run-hosts.js'),
     apart(/^\.\.\/timeline\/write$/, 'timeline.js'),
+    apart(/^\.\/metrics-server$/, 'metrics.js'),
   ],
 });
 // Only a job over hosts needs it.
@@ -113,6 +114,7 @@ const ofCommands = {
     apart(/^\.\/bench\/run\.mjs$/, 'bench.js'),
     apart(/^\.\/check\/run$/, 'check.js'),
     apart(/^\.\.\/timeline\/write$/, 'timeline.js'),
+    apart(/^\.\/metrics-server$/, 'metrics.js'),
   ],
 };
 const commands = await build({
@@ -131,8 +133,17 @@ const check = await build({
   entryPoints: [join(lib, 'cli/check/run.ts')],
   outfile: join(dist, 'check.js'),
 });
+// Only --metrics needs it.
+const metrics = await build({
+  ...bundled,
+  entryPoints: [join(lib, 'cli/metrics-server.ts')],
+  outfile: join(dist, 'metrics.js'),
+});
 await writeManPages();
-writeFileSync(join(dist, 'licenses.txt'), licensesOf([run, timeline, runHelp, commands, bench, check]));
+writeFileSync(
+  join(dist, 'licenses.txt'),
+  licensesOf([run, timeline, runHelp, commands, bench, check, metrics]),
+);
 placeCommands();
 linkBins();
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");

@@ -28,6 +28,12 @@ class Backlog<E extends { type: string }> {
   #entries: Entry<E | MissedEvent>[] = [];
   #first = 0;
   readonly #waiting = new Map<string, { count: number; missed: MissedEvent | undefined }>();
+  readonly #onMissed: (count: number) => void;
+
+  /** @param onMissed called with the number of events that this reader does not get */
+  constructor(onMissed: (count: number) => void) {
+    this.#onMissed = onMissed;
+  }
 
   get length(): number {
     return this.#entries.length - this.#first;
@@ -43,6 +49,7 @@ class Backlog<E extends { type: string }> {
   }
 
   miss(type: string, count: number): void {
+    this.#onMissed(count);
     const waiting = this.#waitingOf(type);
     if (waiting.missed !== undefined) {
       waiting.missed.count += count;
@@ -107,7 +114,11 @@ export class EventHub<E extends { type: string }> {
   readonly #readers = new Set<Reader<E>>();
   readonly #onUnread: (event: E) => void;
   readonly #onInterest: (types: ReadonlySet<string> | undefined) => void;
-  #held: Backlog<E> | undefined = new Backlog();
+  /** How many events readers have lost. */
+  missed = 0;
+  readonly #countMissed = (count: number): void => void (this.missed += count);
+  // What is missed while events are kept is counted when they are passed on.
+  #held: Backlog<E> | undefined = new Backlog(() => {});
   #ended = false;
   #failure: Error | undefined;
   /** What onInterest was called with last. */
@@ -116,6 +127,12 @@ export class EventHub<E extends { type: string }> {
   constructor({ onUnread = () => {}, onInterest = () => {} }: HubOptions<E> = {}) {
     this.#onUnread = onUnread;
     this.#onInterest = onInterest;
+  }
+
+  /** How many events wait for the reader that is behind the most. */
+  get waiting(): number {
+    const lengths = [...this.#readers].map(({ backlog }) => backlog.length);
+    return Math.max(this.#held?.length ?? 0, ...lengths);
   }
 
   open(): void {
@@ -190,7 +207,7 @@ export class EventHub<E extends { type: string }> {
 
   /** @param types the types to read; all by default */
   read(signal?: AbortSignal, types?: readonly string[]): AsyncIterableIterator<E | MissedEvent> {
-    const backlog = new Backlog<E>();
+    const backlog = new Backlog<E>(this.#countMissed);
     // Several, if next() is called again before the last call has settled.
     let waiting: (() => void)[] = [];
     const reader: Reader<E> = {

@@ -2,6 +2,7 @@ import { follow } from './dispatch';
 import { PmiError } from './errors';
 import { native } from './native';
 import type { NativeNotice, NativeStatus } from './native-notices';
+import { toPmiMetrics, type PmiMetrics, type QueueState } from './metrics';
 import { toPmiStatus, type PmiStatus } from './status';
 import { deferred, type Deferred } from './wait';
 
@@ -19,7 +20,7 @@ export class JobHandle {
   readonly id: number;
   /** Resolves when the native object has ended. */
   readonly closed: Promise<void>;
-  readonly #requests = new Map<number, Deferred<PmiStatus>>();
+  readonly #requests = new Map<number, Deferred<NativeStatus>>();
   #lastRequest = 0;
   #gone = false;
 
@@ -39,8 +40,16 @@ export class JobHandle {
     });
   }
 
-  status(): Promise<PmiStatus> {
-    const request = deferred<PmiStatus>();
+  async status(): Promise<PmiStatus> {
+    return withSpawned(await this.#query());
+  }
+
+  async metrics(events: QueueState): Promise<PmiMetrics> {
+    return toPmiMetrics(await this.#query(), events);
+  }
+
+  #query(): Promise<NativeStatus> {
+    const request = deferred<NativeStatus>();
     if (this.#gone) {
       request.reject(new PmiError('ERR_PMI_CLOSED', 'the job is closed'));
     } else {
@@ -51,7 +60,7 @@ export class JobHandle {
   }
 
   #answer(notice: NativeStatus): void {
-    this.#requests.get(notice.request)?.resolve(withSpawned(notice));
+    this.#requests.get(notice.request)?.resolve(notice);
     this.#requests.delete(notice.request);
   }
 }

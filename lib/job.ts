@@ -19,6 +19,7 @@ import {
   type RankProcess,
 } from './inspect';
 import { MAX_MILLISECONDS } from './limits';
+import type { PmiMetrics } from './metrics';
 import { native } from './native';
 import { checkInteger, checkOptions, checkString, optionError } from './options';
 import { printable } from './printable';
@@ -265,6 +266,15 @@ export class Job implements AsyncDisposable {
       this.#processes().filter(({ rank }) => wanted === undefined || wanted.has(rank)),
       stacks,
     );
+  }
+
+  /**
+   * What is counted about the ranks and their PMI messages. {@link registerMetrics} passes it to Prometheus.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` if the job has ended
+   */
+  metrics(): Promise<PmiMetrics> {
+    return this.#handle.metrics(this.#hub);
   }
 
   /**

@@ -157,10 +157,31 @@ export interface NativeSpawnAnswer {
   errcodes: readonly number[];
 }
 
+/** What PMI servers have counted, see engine::Counters. */
+export interface NativeTotals {
+  /** By wireup's names of the messages, and `unknown`. */
+  requests: Record<string, number>;
+  /** By reason. */
+  refused: Record<string, number>;
+  invalid: number;
+  /** Bytes. */
+  received: number;
+  sent: number;
+  /** How many barriers took at most as long as the bound of the same index, and longer than the one before. */
+  buckets: number[];
+  /** In seconds. */
+  bounds: number[];
+  barrierTime: number;
+  barriers: number;
+  kvsBytes: number;
+  turns: number;
+}
+
 export interface NativeStatus extends NativeProcessGroupStatus {
   type: 'status';
   request: number;
   spawned: (NativeProcessGroupStatus & { group: number })[];
+  totals: NativeTotals;
 }
 
 export interface NativeReady {

@@ -23,6 +23,7 @@ import {
   type WireOptions,
 } from './identity';
 import { MAX_KEY, MAX_RANKS, MAX_VALUE } from './limits';
+import type { PmiMetrics } from './metrics';
 import { native, type NativeServerOptions } from './native';
 import { checkInteger, checkKvsname, checkOptions } from './options';
 import type { PmiStatus } from './status';
@@ -277,6 +278,15 @@ export class PmiServer implements AsyncDisposable {
    */
   status(): Promise<PmiStatus> {
     return this.#handle.status();
+  }
+
+  /**
+   * What is counted about the ranks and their PMI messages. {@link registerMetrics} passes it to Prometheus.
+   *
+   * @throws rejects with {@link PmiError} `ERR_PMI_CLOSED` if the server is closed
+   */
+  metrics(): Promise<PmiMetrics> {
+    return this.#handle.metrics(this.#hub);
   }
 
   /** Closes all connections and stops listening. Resolves when that is done. Further calls do nothing. */

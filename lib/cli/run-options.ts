@@ -39,6 +39,7 @@ import {
   type OptionVariable,
   type Values,
 } from './option';
+import { metricsOptions } from './metrics-options';
 import { parseMap } from './placement';
 import { timelineFile } from './timeline';
 import { traceOptions } from './trace-options';
@@ -381,6 +382,7 @@ const jobOptions = {
   },
   ...admissionOptions,
   ...traceOptions,
+  ...metricsOptions,
   label: {
     short: 'l',
     also: ['prepend-rank'],

@@ -1,6 +1,13 @@
 /** What `wireup run` reports about its job on stderr, and the files that it writes about it. */
 import { fstatSync, readlinkSync } from 'node:fs';
-import { describeFailure, formatIdset, type Job, type JobResult, type LaunchApp } from '../index';
+import {
+  describeFailure,
+  formatIdset,
+  type Job,
+  type JobResult,
+  type LaunchApp,
+  type RankTimes,
+} from '../index';
 import { Progress } from './progress';
 import { NO_READER, report } from './report';
 import type { JobValues } from './run-options';
@@ -51,6 +58,37 @@ export function describeExits(ranks: readonly { rank: number; code?: number; sig
     groups.set(how, [...(groups.get(how) ?? []), rank]);
   }
   return [...groups].map(([how, members]) => `${formatIdset(members)}: ${how}`).join('; ');
+}
+
+const duration = (ms: number): string => (ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`);
+
+/**
+ * `phases: spawn 12 ms, init 30 ms, first barrier 4 ms, run 1.20 s, end 3 ms`: each phase ends when its last rank has come so
+ * far, and begins where the one before ends, so that the sum is the time of the job. A phase that no rank has completed is left
+ * out.
+ */
+export function describePhases({ ranks, barriers, duration: whole }: JobResult): string {
+  const last = (key: keyof RankTimes): number | undefined => {
+    const times = ranks.flatMap(({ times }) => times[key] ?? []);
+    // Not Math.max(...times): a job may have more ranks than a call may have arguments.
+    return times.length === 0 ? undefined : times.reduce((a, b) => Math.max(a, b));
+  };
+  const ends: [string, number | undefined][] = [
+    ['spawn', last('started')],
+    ['connect', last('connected')],
+    ['init', last('initialized')],
+    ['first barrier', barriers.times[0]],
+    ['run', last('exited')],
+    ['end', whole],
+  ];
+  let begin = 0;
+  const phases = ends.flatMap(([name, end]) => {
+    if (end === undefined) return [];
+    const took = Math.max(0, end - begin);
+    begin = Math.max(begin, end);
+    return [`${name} ${duration(took)}`];
+  });
+  return `phases: ${phases.join(', ')}`;
 }
 
 export function startProgress(job: Job, how: JobValues['progress']): Progress | undefined {

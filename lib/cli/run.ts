@@ -6,6 +6,7 @@ import type { NativeCaller } from '../native';
 import { launcherKinds } from '../launchers';
 import { softCount } from '../soft';
 import { transports } from '../transports';
+import { startMetrics } from './metrics-options';
 import { findHosts, placeRanks, ranksByDefault, spawnHosts, type HostSettings } from './hosts';
 import { JobSignals } from './job-signals';
 import { blameDefault } from './default-options';
@@ -24,6 +25,7 @@ import { runOptions, type JobValues, type ProgramValues } from './run-options';
 import {
   describeExits,
   describeJob,
+  describePhases,
   executableOf,
   reportBindings,
   reportHosts,
@@ -108,6 +110,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   const settings = settingsOf<JobSettings>(runOptions, options);
   const pmi = settings.pmi ?? 'fd';
   const ports = transports[pmi].ports ? portRange(process.env.MPIEXEC_PORT_RANGE) : undefined;
+  const metrics = await startMetrics(options, options.verbose);
   const job = await launch({
     ...inheritance(caller),
     fds: caller.fds,
@@ -119,6 +122,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
     ...placement,
     ...traceOf(options, RUN),
   });
+  metrics?.serve(job);
   void reportTrouble(job, options.verbose);
   if (options.verbose) void reportSpawns(job);
   if (options.verbose) void reportHosts(job);
@@ -130,6 +134,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   if (options.proctable !== undefined)
     await writeProcessTable(job, options.proctable, apps, placement.launcher === 'fork');
   const result = await job.result;
+  metrics?.close();
   await finishTrace(job.traced);
   // If the agent has ended too early, it has not removed the line.
   if (result.failure?.reason !== 'agent') progress?.end();
@@ -151,6 +156,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
       exitCode ||= 1;
     }
   }
+  if (options.verbose) report(describePhases(result));
   if (options.verbose)
     report(`the job ended after ${(process.uptime() - begin).toFixed(2)} s with exit code ${exitCode}`);
   process.exitCode = exitCode;

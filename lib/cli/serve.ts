@@ -4,6 +4,7 @@ import { MAX_RANKS } from '../limits';
 import { transportNames, transports } from '../transports';
 import { admissionOptions } from './admission';
 import { addOptions, givenTo } from './commander-options';
+import { metricsOptions, startMetrics } from './metrics-options';
 import {
   addVariables,
   listOf,
@@ -60,6 +61,7 @@ const serveOptions = {
   },
   ...admissionOptions,
   ...traceOptions,
+  ...metricsOptions,
 } as const satisfies OptionTable;
 
 type ServeValues = Values<typeof serveOptions>;
@@ -111,16 +113,19 @@ async function serve(options: ServeValues): Promise<void> {
       close();
     });
   }
+  const metrics = await startMetrics(options, options.verbose);
   const server = await PmiServer.listen({
     ...settingsOf<PmiServerOptions>(serveOptions, options),
     ...traceOf(options, 'wireup serve'),
   });
+  metrics?.serve(server);
   try {
     await serveRanks(server, options, (end) => {
       close = end;
       return stopped;
     });
   } finally {
+    metrics?.close();
     await server.close();
     await finishTrace(server.traced);
   }

@@ -15,6 +15,7 @@ export const packages = {
   busybox: 'the start of an agent that is sent to a host',
   bubblewrap: 'ranks in sandboxes',
   'pkg-config': 'the calls of libpmi',
+  prometheus: 'metrics',
   iproute2: 'ranks on another machine',
   'openssh-client': 'hosts that are reached by ssh',
   'openssh-server': 'hosts that are reached by ssh',

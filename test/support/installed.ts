@@ -35,6 +35,8 @@ const packages = {
   nsenter: 'util-linux',
   'pkg-config': 'pkg-config',
   prlimit: 'util-linux',
+  prometheus: 'prometheus',
+  promtool: 'prometheus',
   script: 'bsdutils',
   setsid: 'util-linux',
   slurmctld: 'slurmctld',
