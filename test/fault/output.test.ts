@@ -453,6 +453,21 @@ describe.skipIf(terminal.missing)(`the progress line${terminal.note}`, () => {
     expect(stdout.slice(at + erase.length)).toBe('hi\r\nhi\r\nhi\r\n');
   });
 
+  it.each([2, 20, 200])('has one row on a terminal of %i columns', async (columns) => {
+    const gate = join(tmpdir(), `progress-${process.pid}-${columns}`);
+    const inside = wireup('run', '-n', '3', 'sh', '-c', `while [ ! -e ${gate} ]; do sleep 0.05; done`)
+      .map((word) => `'${word}'`)
+      .join(' ');
+    const job = new Run(['script', '-qec', `stty cols ${columns}; ${inside}`, '/dev/null']);
+    const whole = 'wireup: 3 ranks: 3 connected';
+    const shown = whole.slice(0, columns - 1);
+    await job.until(({ stdout }) => stdout.includes(shown));
+    writeFileSync(gate, '');
+    const { stdout } = await job.done.finally(() => rmSync(gate));
+    const lines = stdout.split(erase).filter((line) => line !== '');
+    expect(lines.every((line) => whole.startsWith(line) && line.length < columns)).toBe(true);
+  });
+
   it('is absent with --progress none and without a terminal, and a line of its own with plain', async () => {
     const slow = ['-n', '2', 'sh', '-c', 'sleep 0.8'];
     expect((await run(onTerminal('--progress', 'none', ...slow))).stdout).toBe('');

@@ -224,6 +224,23 @@ describe('--metrics', () => {
   });
 });
 
+it('run -v reports the phases of the job at its end', async () => {
+  const { stderr } = await run(
+    wireup('run', '-v', '-n', '2', '--pmi', 'tcp', process.execPath, join(root, 'dist/cli.js'), 'exchange'),
+  );
+  const time = /(\d+ ms|\d+\.\d\d s)/.source;
+  expect(stderr).toMatch(
+    new RegExp(
+      `^wireup: phases: spawn ${time}, connect ${time}, init ${time}, first barrier ${time}, run ${time}, end ${time}$`,
+      'm',
+    ),
+  );
+  // Ranks that do not use PMI have no such phases.
+  expect((await run(wireup('run', '-v', 'true'))).stderr).toMatch(
+    new RegExp(`^wireup: phases: spawn ${time}, run ${time}, end ${time}$`, 'm'),
+  );
+});
+
 const prometheus = needs('prometheus', 'promtool');
 describe.skipIf(prometheus.missing)(`Prometheus${prometheus.note}`, () => {
   interface Answer {
