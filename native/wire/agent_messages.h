@@ -41,7 +41,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 11;
+inline constexpr std::uint32_t kProtocolVersion = 12;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
