@@ -68,7 +68,7 @@ const duration = (ms: number): string => (ms < 1000 ? `${ms.toFixed(0)} ms` : `$
  * out.
  */
 export function describePhases({ ranks, barriers, duration: whole }: JobResult): string {
-  const last = (key: keyof RankTimes): number | undefined => {
+  const last = (key: 'started' | 'connected' | 'initialized' | 'exited'): number | undefined => {
     const times = ranks.flatMap(({ times }) => times[key] ?? []);
     // Not Math.max(...times): a job may have more ranks than a call may have arguments.
     return times.length === 0 ? undefined : times.reduce((a, b) => Math.max(a, b));
