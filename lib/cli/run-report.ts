@@ -1,13 +1,6 @@
 /** What `wireup run` reports about its job on stderr, and the files that it writes about it. */
 import { fstatSync, readlinkSync } from 'node:fs';
-import {
-  describeFailure,
-  formatIdset,
-  type Job,
-  type JobResult,
-  type LaunchApp,
-  type RankTimes,
-} from '../index';
+import { describeFailure, formatIdset, type Job, type JobResult, type LaunchApp } from '../index';
 import { Progress } from './progress';
 import { NO_READER, report } from './report';
 import type { JobValues } from './run-options';
