@@ -8,7 +8,7 @@ export function addOptions(command: Command, rows: OptionTable): Command {
   for (const [key, row] of Object.entries(rows)) {
     const flags = flagsOf(key, row);
     // The parser expects a blank before the name of an optional value.
-    const option = new Option(flags.replace('[=', ' [')).default(
+    const option = new Option(flags.replace('[=', ' ['), row.help).default(
       row.value === undefined ? false : row.default,
     );
     option.flags = flags;

@@ -7,7 +7,7 @@ import { launcherPrograms } from '../launchers';
 import { findAllocation, managerVariable, type Allocation } from './allocation';
 import { parseHostFile } from './host-file';
 import type { RunProgram } from './mpiexec-args';
-import { longName, readVariable, UsageError } from './option';
+import { longName, readVariable, shortened, UsageError } from './option';
 import { placeByMap } from './placement';
 import { report } from './report';
 import { launcherExecVariable, launcherVariable, managerCommands, type JobValues } from './run-options';
@@ -35,7 +35,9 @@ function namingHosts<T>(option: string, work: () => T, list?: string): T {
     return work();
   } catch (error) {
     if (!(error instanceof HostListError)) throw error;
-    throw new UsageError(`${option}: ${error.message}${list === undefined ? '' : `, got '${list}'`}`);
+    throw new UsageError(
+      `${option}: ${error.message}${list === undefined ? '' : `, got '${shortened(list)}'`}`,
+    );
   }
 }
 

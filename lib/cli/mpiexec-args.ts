@@ -6,7 +6,7 @@
  * An option has one dash or two. Its value follows after a blank or `=`. The options end at the program. A lone `:` ends the
  * arguments of the program, as in the MPI standard.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { parseArgsStringToArgv } from 'string-argv';
 import { isWellFormed } from '../options';
 import {
@@ -204,11 +204,37 @@ function withConfigFile(part: Part): Part[] {
   return [{ ...first, given: [...part.given.filter((one) => !isConfig(one)), ...first.given] }, ...rest];
 }
 
+/** Bytes of a file of hosts or options: some lines for each of the most ranks that a job can have. A device may have no end. */
+const MAX_FILE = 32 << 20;
+
+/** @throws {@link UsageError} */
 export function readText(option: string, file: string): string {
+  let text: string | undefined;
   try {
-    return toText(readFileSync(toBytes(file)));
+    text = readAtMost(file, MAX_FILE);
   } catch (error) {
     throw new UsageError(`${option} ${file}: ${(error as Error).message}`);
+  }
+  if (text === undefined)
+    throw new UsageError(`${option} ${file}: expected a file of at most ${MAX_FILE} bytes`);
+  return text;
+}
+
+/** Undefined if the file has more bytes. It may be a pipe. */
+function readAtMost(file: string, most: number): string | undefined {
+  const fd = openSync(toBytes(file), 'r');
+  try {
+    const parts: Buffer[] = [];
+    for (let size = 0; size <= most;) {
+      const part = Buffer.alloc(65_536);
+      const count = readSync(fd, part);
+      if (count === 0) return toText(Buffer.concat(parts));
+      parts.push(part.subarray(0, count));
+      size += count;
+    }
+    return undefined;
+  } finally {
+    closeSync(fd);
   }
 }
 

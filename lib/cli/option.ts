@@ -150,7 +150,7 @@ export function readValue(option: string, row: OptionRow, text: string, before: 
 /** Characters of a wrong value that a message shows. */
 const MAX_SHOWN = 120;
 
-function shortened(text: string): string {
+export function shortened(text: string): string {
   return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}...`;
 }
 

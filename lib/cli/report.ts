@@ -18,6 +18,9 @@ const ERASE_LINE = '\r\u001b[K';
 /** Bytes of lines that wait for the reader of stderr. Further lines are counted and dropped until these are written. */
 const MAX_WAITING = 65_536;
 
+/** Characters of a line that are printed. A line may contain what a user or a peer has sent. */
+const MAX_LINE = 8192;
+
 /** Between two attempts to write lines that wait. */
 const RETRY_MS = 50;
 
@@ -65,11 +68,11 @@ const toBytes = (line: string): Buffer =>
   Buffer.from(`${unfinished ? ERASE_LINE : ''}wireup: ${printable(line)}\n`);
 
 /**
- * Prints one line on stderr. It escapes control characters, since a line may contain text of peers, ranks and file names. If
+ * Prints one line on stderr, at most 8192 characters of it. It escapes control characters, since a line may contain text of peers, ranks and file names. If
  * the reader is so slow that lines are dropped, a line in their place counts them.
  */
 export function report(line: string): void {
-  const bytes = toBytes(line);
+  const bytes = toBytes(line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}...` : line);
   if (dropped > 0 || waiting.length + bytes.length > MAX_WAITING) dropped++;
   else waiting = Buffer.concat([waiting, bytes]);
   writeWaiting(0);

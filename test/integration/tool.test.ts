@@ -198,3 +198,32 @@ test('--version is the version of the package', () => {
     }),
   ).toBe(`${version}\n`);
 });
+
+describe('files and values without an end', () => {
+  test.each([
+    [['-f', '/dev/zero', 'true']],
+    [['-configfile', '/dev/zero']],
+    [['-file', '/dev/zero', 'true']],
+  ])('%s is refused', (words) => {
+    const { status, stderr } = wireup(['run', ...words]);
+    expect([status, stderr.split('\n')]).toEqual([
+      2,
+      [expect.stringMatching(/^wireup: --\w+ \/dev\/zero: expected a file of at most \d+ bytes/), ''],
+    ]);
+  });
+
+  test('a file of hosts may be a pipe', () => {
+    const command = `"$1" "$2" run -f <(echo localhost:2) sh -c 'echo $PMI_SIZE'`;
+    const { stdout } = spawnSync('bash', ['-c', command, 'bash', process.execPath, cli], {
+      encoding: 'utf8',
+      timeout,
+    });
+    expect(stdout).toBe('2\n2\n');
+  });
+
+  test('a wrong list of hosts is shown in part', () => {
+    const { status, stderr } = wireup(['run', '--hosts', `a,,${'b'.repeat(100_000)}`, 'true']);
+    expect([status, stderr.split('\n').length]).toEqual([2, 2]);
+    expect(stderr).toMatch(/^wireup: --hosts: .{1,300}\.\.\.'/);
+  });
+});
