@@ -24,7 +24,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     retry: 0,
     // No default options of the user who runs the tests.
-    env: { XDG_CONFIG_HOME: '/nonexistent', WIREUP_OPTIONS: '' },
+    env: { XDG_CONFIG_HOME: '/dev/null/none', WIREUP_OPTIONS: '' },
     pool: 'forks',
     projects: [
       {

@@ -107,7 +107,7 @@ export {
   type SpawnedGroupStatus,
 } from './status';
 export { type BarrierDurations, type MetricsSource, type PmiMetrics } from './metrics';
-export { registerMetrics, type MetricsRegistry } from './prometheus';
+export { registerMetrics, type MetricsRegistry, type RemoveMetrics } from './prometheus';
 export { scrubEnvironment, type Environment } from './env';
 export { formatIdset, parseIdset } from './idset';
 export { type TraceOptions, type TraceSetting, type TraceSummary } from './trace/writer';

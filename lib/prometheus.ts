@@ -193,6 +193,9 @@ const registered = new WeakMap<MetricsRegistry, Sources>();
 const labelName = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 const ownLabels = ['state', 'command', 'reason', 'le'];
 
+/** Removes the metrics of a source from the registry. */
+export type RemoveMetrics = () => void;
+
 /**
  * Adds the metrics of a server or job to a registry of the package prom-client. A scrape then asks for the figures. Several
  * sources can be in one registry if their labels differ. When a source has ended, it has no rows any more.
@@ -207,7 +210,7 @@ export function registerMetrics(
   registry: MetricsRegistry,
   source: MetricsSource,
   labels: Readonly<Record<string, string>> = {},
-): () => void {
+): RemoveMetrics {
   const wrong = Object.keys(labels).find((name) => !labelName.test(name) || ownLabels.includes(name));
   if (wrong !== undefined) {
     throw new PmiError(

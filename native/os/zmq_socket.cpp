@@ -14,7 +14,7 @@ namespace wireup::os {
 namespace {
 
 // In one turn, so that other fds get their share.
-constexpr int kMessagesPerTurn = 64;
+constexpr int kZmqMessagesPerTurn = 64;
 
 constexpr std::size_t kKeySize = 41;  // Z85 of 32 bytes, and the terminator
 
@@ -155,7 +155,7 @@ bool ZmqSocket::readable() {
 
 bool ZmqSocket::receive() {
   const Lifetime::Watch watch(lifetime_);
-  for (int i = 0; i < kMessagesPerTurn; ++i) {
+  for (int i = 0; i < kZmqMessagesPerTurn; ++i) {
     if (!readable()) return true;
     ZmqMessage message;
     for (bool more = true; more;) {

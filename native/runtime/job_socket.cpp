@@ -81,14 +81,14 @@ void JobSocket::Connection::on_bytes(os::Stream&, std::string_view bytes) {
   socket.on_question_(id, std::move(question));
 }
 
-void JobSocket::reply(ConnectionId id, std::string_view text, bool last) {
-  const auto entry = connections_.find(id);
+void JobSocket::reply(ConnectionId connection, std::string_view text, bool last) {
+  const auto entry = connections_.find(connection);
   if (entry == connections_.end()) return;
-  Connection& connection = *entry->second;
-  connection.stream->send(text);
+  Connection& asked = *entry->second;
+  asked.stream->send(text);
   if (!last) return;
-  connection.answered = true;
-  connection.stream->close_after_flush(kFlushTimeout);
+  asked.answered = true;
+  asked.stream->close_after_flush(kFlushTimeout);
 }
 
 void JobSocket::forget(ConnectionId id) {

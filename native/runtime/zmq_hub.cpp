@@ -25,7 +25,7 @@ constexpr int kBacklog = 1024;
 
 // Turns of the loop in which what a connection sent before its end is read. ROUTER takes one message of each
 // connection in turn, so they are enough for all children's windows.
-constexpr int kLastTurns = 64;
+constexpr int kLastHubTurns = 64;
 
 // The User-Id of peers that join. The others' are numbers of children.
 constexpr std::string_view kJoin = "join";
@@ -49,7 +49,7 @@ class ZmqHub::Port final : public ZmqPort {
   std::uint32_t child_;
 };
 
-ZmqHub::ZmqHub(os::Reactor& reactor, ZmqHubOptions options)
+ZmqHub::ZmqHub(os::Reactor& reactor, const ZmqHubOptions& options)
     : reactor_(reactor),
       secure_(!options.keys.secret_key.empty()),
       context_(std::make_shared<os::ZmqContext>()),
@@ -155,7 +155,7 @@ std::map<std::uint32_t, ZmqHub::Child>::iterator ZmqHub::bind(const os::ZmqMessa
   unbound_.erase(message[1].fd);
   if (closed_.contains(message[1].fd)) {
     found->second.gone = true;
-    sweep_later(kLastTurns);
+    sweep_later(kLastHubTurns);
   }
   return found;
 }
@@ -172,7 +172,7 @@ void ZmqHub::on_event(int event, std::uint32_t value) {
     for (auto& [number, child] : children_) {
       if (child.fd != fd) continue;
       child.gone = true;
-      sweep_later(kLastTurns);
+      sweep_later(kLastHubTurns);
     }
   }
 }

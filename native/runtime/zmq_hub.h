@@ -38,7 +38,7 @@ struct ZmqHubOptions {
 class ZmqHub {
  public:
   // Throws ZmqMissing, OsError.
-  ZmqHub(os::Reactor& reactor, ZmqHubOptions options);
+  ZmqHub(os::Reactor& reactor, const ZmqHubOptions& options);
   ~ZmqHub();
   ZmqHub(const ZmqHub&) = delete;
   ZmqHub& operator=(const ZmqHub&) = delete;

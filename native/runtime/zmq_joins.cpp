@@ -89,9 +89,9 @@ void ZmqJoiner::on_port_message(std::string_view message) {
 
 void ZmqJoiner::on_port_end(LinkEnd, int, const std::string& detail) {
   const auto on_answer = std::move(on_answer_);
-  const std::string text = detail;
-  port_.reset();
-  on_answer({}, text);
+  // The port may own `detail`, and the call may destroy this object.
+  const auto port = std::exchange(port_, nullptr);
+  on_answer({}, detail);
 }
 
 }  // namespace wireup::runtime

@@ -193,9 +193,8 @@ void ZmqLink::on_port_end(LinkEnd why, int error, const std::string& detail) {
   if (!ended_ && deliver_kept(true)) end(why, error, detail);
 }
 
-// The port may own `detail`.
+// The port may own `detail`, so it lives until the observer has it.
 void ZmqLink::end(LinkEnd why, int error, const std::string& detail) {
-  const std::string text = detail;
   ended_ = true;
   queue_.clear();
   waiting_.clear();
@@ -204,8 +203,7 @@ void ZmqLink::end(LinkEnd why, int error, const std::string& detail) {
   auto port = std::exchange(port_, nullptr);
   // The peer ends too.
   if (why == LinkEnd::invalid || why == LinkEnd::version) port->send({&kBye, 1});
-  port.reset();
-  observer_.on_link_end(why, error, text);
+  observer_.on_link_end(why, error, detail);
 }
 
 }  // namespace wireup::runtime

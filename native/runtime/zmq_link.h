@@ -90,7 +90,7 @@ class ZmqLink final : public Link, public ZmqPortObserver {
   void queue(std::string bytes);
   void flush();
   bool deliver_kept(bool although_held);
-  bool process(std::string_view bytes);
+  bool process(std::string_view message);
   bool parse(std::string_view bytes);
   bool on_greeting();
   void end(LinkEnd why, int error, const std::string& detail);

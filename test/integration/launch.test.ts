@@ -205,13 +205,14 @@ describe('a job', () => {
     expect(times.at(-1)).toBeLessThanOrEqual(duration);
     for (const {
       rank,
-      times: { started, exited },
+      times: { started, initialized, exited },
     } of ranks) {
       const of = (type: string): number =>
         events.find((event) => event.type === type && 'rank' in event && event.rank === rank)!.time;
       expect(of('started')).toBeGreaterThanOrEqual(started!);
       expect(of('exited')).toBeGreaterThanOrEqual(exited!);
-      expect(of('initialized')).toBeLessThanOrEqual(barriers.times[0]!);
+      expect(of('initialized')).toBeGreaterThanOrEqual(initialized!);
+      expect(initialized).toBeLessThanOrEqual(barriers.times[0]!);
     }
   });
 

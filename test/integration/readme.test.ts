@@ -194,7 +194,7 @@ test('`npm start` runs eight ranks', () => {
   const { stdout, stderr, status } = spawnSync(command!, args, { cwd: root, encoding: 'utf8', timeout });
   expect(status).toBe(0);
   expect(stderr).toMatch(
-    /^wireup: 8 ranks of node on \S+, PMI over fd\nwireup: the job ended after \d+\.\d\d s with exit code 0\n$/,
+    /^wireup: 8 ranks of node on \S+, PMI over fd\nwireup: phases: spawn .*\nwireup: the job ended after \d+\.\d\d s with exit code 0\n$/,
   );
   const lines = stdout.trimEnd().split('\n').sort();
   expect(lines).toHaveLength(9);

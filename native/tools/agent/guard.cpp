@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <ctime>
 #include <new>
 
@@ -61,7 +62,15 @@ bool still_stopped(pid_t agent) {
   ::_exit(1);
 }
 
-[[noreturn]] void guard(pid_t agent, const Cgroup& cgroup, const FolderNote& folder) {
+// Removes the folders that killed launchers of this user have left, in the parents of lib/job-socket.ts.
+void remove_job_folders() {
+  const char* named = std::getenv("XDG_RUNTIME_DIR");
+  if (named != nullptr) os::remove_dead_directories(named);
+  os::remove_dead_directories("/run/user/" + std::to_string(::geteuid()));
+  os::remove_dead_directories("/tmp");
+}
+
+[[noreturn]] void guard(pid_t launcher, pid_t agent, const Cgroup& cgroup, const FolderNote& folder) {
   // Only the agent may hold its fds, so that their peers notice when it ends.
   close_all_fds();
   bool stopped = false;
@@ -85,6 +94,8 @@ bool still_stopped(pid_t agent) {
     sweep(cgroup);
     // If the agent has removed it, this does nothing.
     os::remove_dead_directory(folder.path());
+    // A killed launcher has left the folder of its job's socket.
+    if (::getppid() != launcher) remove_job_folders();
     if (stopped) ::_exit(wire::agent::kExitStopped);
     end_like(reaped);
   }
@@ -119,9 +130,10 @@ pid_t start_guard(const Cgroup& cgroup, const FolderNote& folder) {
   if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw os::OsError::last("prctl", "PR_SET_CHILD_SUBREAPER");
   const pid_t self = ::getpid();
+  const pid_t launcher = ::getppid();
   const pid_t agent = ::fork();
   if (agent < 0) throw os::OsError::last("fork");
-  if (agent > 0) guard(agent, cgroup, folder);
+  if (agent > 0) guard(launcher, agent, cgroup, folder);
   // If the guard ends, SIGCONT continues a stopped agent, which then notices it.
   if (::prctl(PR_SET_PDEATHSIG, SIGCONT) != 0) throw os::OsError::last("prctl", "PR_SET_PDEATHSIG");
   if (::getppid() != self) throw os::OsError(ESRCH, "getppid");

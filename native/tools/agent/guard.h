@@ -5,7 +5,8 @@
 // the agent. It also kills an agent that a signal has stopped, because a stopped agent blocks every rank. If
 // the guard is killed, the kernel continues a stopped agent, and the agent ends the job (GuardWatch).
 //
-// Then it removes the agent's private folder.
+// Then it removes the agent's private folder. If the launcher was killed, it removes the folder of the job's
+// socket too.
 //
 // Limits: if agent and guard are killed at the same time, only the ranks die. Processes that run as another
 // user cannot be killed.

@@ -21,7 +21,7 @@ namespace boot = wire::boot;
 
 namespace {
 
-constexpr ZmqTiming kFast{.heartbeat_ms = 50, .silence_ms = 2000, .handshake_ms = 2000};
+constexpr ZmqTiming kQuick{.heartbeat_ms = 50, .silence_ms = 2000, .handshake_ms = 2000};
 
 // One host of the tree, with the links to its children by their host numbers.
 struct Node {
@@ -38,7 +38,7 @@ struct Tree {
   Tree(bool is_secure, std::uint32_t width, std::vector<std::uint32_t> hosts) : secure(is_secure) {
     Node& root = nodes[0];
     if (secure) root.keys = os::make_zmq_keys();
-    root.hub = std::make_unique<ZmqHub>(reactor, ZmqHubOptions{{"127.0.0.1", "127.0.0.2"}, root.keys, kFast});
+    root.hub = std::make_unique<ZmqHub>(reactor, ZmqHubOptions{{"127.0.0.1", "127.0.0.2"}, root.keys, kQuick});
     joins = std::make_unique<ZmqJoins>(*root.hub, root.keys, width, std::move(hosts),
                                        [this](const boot::Join& join) { place(join); });
   }
@@ -59,14 +59,14 @@ struct Tree {
     const os::ZmqKeys hub_keys = secure ? node.keys : os::ZmqKeys{};
     std::vector<std::string> endpoints;
     if (boot::has_children(position(host), record.width, record.hosts.size())) {
-      node.hub = std::make_unique<ZmqHub>(reactor, ZmqHubOptions{{"127.0.0.1"}, hub_keys, kFast});
+      node.hub = std::make_unique<ZmqHub>(reactor, ZmqHubOptions{{"127.0.0.1"}, hub_keys, kQuick});
       endpoints = node.hub->endpoints();
     }
     node.joiner = std::make_unique<ZmqJoiner>(
-        reactor, record, host, node.keys, endpoints, kFast,
+        reactor, record, host, node.keys, endpoints, kQuick,
         [this, &node](const boot::Joined& joined, const std::string& error) {
           CHECK(error.empty());
-          ZmqParentOptions options{joined.endpoints, joined.parent_key, {}, {}, kFast};
+          ZmqParentOptions options{joined.endpoints, joined.parent_key, {}, {}, kQuick};
           if (secure) {
             options.keys = node.keys;
           } else {
@@ -104,7 +104,7 @@ struct Tree {
 // What a process does that has read the record.
 struct Replay {
   Replay(Tree& tree, const boot::Record& record, std::uint32_t host)
-      : joiner(tree.reactor, record, host, os::make_zmq_keys(), {}, kFast,
+      : joiner(tree.reactor, record, host, os::make_zmq_keys(), {}, kQuick,
                [this](const boot::Joined&, const std::string& text) { error = text; }) {}
   std::optional<std::string> error;  // empty: it has joined
   ZmqJoiner joiner;

@@ -1,9 +1,10 @@
 // All ranks but that of the argument enter MPI_Barrier. That one waits for a signal.
-#include "check.h"
 #include <stdlib.h>
 #include <unistd.h>
 
-int main(int argc, char **argv) {
+#include "check.h"
+
+int main(int argc, char** argv) {
   int rank;
   MPI_Init(&argc, &argv);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
