@@ -71,7 +71,8 @@ function commandOf(job: Run, host: string): number {
 /** The lines about the end of a job with -v. */
 const endLines = (stderr: string): string[] =>
   toolLines(stderr).filter(
-    (line) => !/^wireup: (\d+ ranks? of |phases: |host \S+: wireup-agent has started|the job ended)/.test(line),
+    (line) =>
+      !/^wireup: (\d+ ranks? of |phases: |host \S+: wireup-agent has started|the job ended)/.test(line),
   );
 
 const kinds = hostKinds.filter(([name]) => long || name === 'ssh' || name === 'pretended nodes');

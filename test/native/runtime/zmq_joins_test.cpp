@@ -38,7 +38,8 @@ struct Tree {
   Tree(bool is_secure, std::uint32_t width, std::vector<std::uint32_t> hosts) : secure(is_secure) {
     Node& root = nodes[0];
     if (secure) root.keys = os::make_zmq_keys();
-    root.hub = std::make_unique<ZmqHub>(reactor, ZmqHubOptions{{"127.0.0.1", "127.0.0.2"}, root.keys, kQuick});
+    root.hub =
+        std::make_unique<ZmqHub>(reactor, ZmqHubOptions{{"127.0.0.1", "127.0.0.2"}, root.keys, kQuick});
     joins = std::make_unique<ZmqJoins>(*root.hub, root.keys, width, std::move(hosts),
                                        [this](const boot::Join& join) { place(join); });
   }
