@@ -152,7 +152,8 @@ bool LaunchedGroup::on_event(const engine::Event& event, std::chrono::microsecon
     case engine::EventType::initialized:
       ranks_[rank].state = engine::RankState::initialized;
       ranks_[rank].times.initialized = time;
-      // The message about the connection may have taken longer to arrive than this one.
+      // The messages about the start and the connection may have taken longer to arrive than this one.
+      ranks_[rank].times.started = std::min(ranks_[rank].times.started, time);
       ranks_[rank].times.connected = std::min(ranks_[rank].times.connected, time);
       outcome_.initialized(rank);
       break;
