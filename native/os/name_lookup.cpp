@@ -123,6 +123,7 @@ std::vector<NameLookup> look_up_names(const std::vector<std::string>& names, std
   }
   if (unknown.empty()) return results;
   std::vector<std::string> left;
+  left.reserve(unknown.size());
   for (const std::size_t i : unknown) left.push_back(names[i]);
   const auto lookups = std::make_shared<Lookups>(std::move(left), port, resolve);
   for (std::size_t i = 0; i < std::min(unknown.size(), kMaxLookups); ++i) {
