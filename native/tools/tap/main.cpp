@@ -192,6 +192,7 @@ std::optional<int> insert_tap(const Options& options) {
     report("cannot write the recording " + file + ": " + error.code().message());
     return kExitFailure;
   }
+  begin_recording(output.get(), recorder);
   insert_proxy(std::move(connection), std::move(output), recorder);
   return std::nullopt;
 }

@@ -1,5 +1,6 @@
 #include "tools/tap/recorder.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,16 +39,30 @@ std::size_t lines_of(std::string_view text) {
 
 }  // namespace
 
+void begin_recording(int file, RecorderOptions& options) {
+  options.start = monotonic();
+  if (options.form != wire::RecordForm::json) return;
+  std::string text;
+  wire::append_header(text, {.start = now<std::chrono::system_clock>(),
+                             .by = "wireup tap",
+                             .version = WIREUP_VERSION,
+                             .host = options.host,
+                             .size = options.group == 0 ? options.size : std::nullopt});
+  // The file may be a pipe without a reader. If it takes no bytes now, it takes no records either, and the
+  // program runs all the same.
+  sigset_t broken_pipe;
+  sigset_t before;
+  ::sigemptyset(&broken_pipe);
+  ::sigaddset(&broken_pipe, SIGPIPE);
+  ::sigprocmask(SIG_BLOCK, &broken_pipe, &before);
+  constexpr timespec kNow{};
+  if (::write(file, text.data(), text.size()) < 0 && errno == EPIPE)
+    ::sigtimedwait(&broken_pipe, nullptr, &kNow);
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+}
+
 Recorder::Recorder(os::UniqueFd file, RecorderOptions options)
-    : file_(std::move(file)), options_(std::move(options)), start_(monotonic()) {
-  if (options_.form == wire::RecordForm::json) {
-    const wire::RecordingHeader header{.start = now<std::chrono::system_clock>(),
-                                       .by = "wireup tap",
-                                       .version = WIREUP_VERSION,
-                                       .host = options_.host,
-                                       .size = options_.group == 0 ? options_.size : std::nullopt};
-    wire::append_header(waiting_, header);
-  }
+    : file_(std::move(file)), options_(std::move(options)) {
   thread_ = os::start_thread("wireup-tap", [this] { write_all(); });
 }
 
@@ -62,7 +77,7 @@ Recorder::~Recorder() {
 }
 
 wire::RecordHead Recorder::head() const {
-  return {.time = monotonic() - start_, .group = options_.group, .rank = options_.rank};
+  return {.time = monotonic() - options_.start, .group = options_.group, .rank = options_.rank};
 }
 
 void Recorder::connected(std::string_view transport, std::int32_t pid, std::uint32_t uid) {

@@ -32,7 +32,12 @@ struct RecorderOptions {
   std::optional<std::uint32_t> rank = {};  // empty: it is not known
   std::optional<std::uint32_t> size = {};
   std::string host;
+  std::uint64_t start = 0;  // microseconds of the monotonic clock; set by begin_recording()
 };
+
+// Writes the header of a recording. It is called before the program starts, so that also the recording of a
+// program that ends at once, with its whole job, has one.
+void begin_recording(int file, RecorderOptions& options);
 
 class Recorder final : public ProxyObserver {
  public:
@@ -79,7 +84,6 @@ class Recorder final : public ProxyObserver {
 
   os::UniqueFd file_;
   const RecorderOptions options_;
-  const std::uint64_t start_;  // microseconds of the monotonic clock
   wire::MessageSplitter splitter_{kMaxRecordedLine};
   std::optional<wire::Side> first_end_;
   bool finalized_ = false;

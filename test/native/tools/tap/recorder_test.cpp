@@ -24,8 +24,9 @@ constexpr auto kJson = wire::RecordForm::json;
 
 // Everything that `use` makes a recorder write, without times.
 template <typename Use>
-std::vector<std::string> recorded(const RecorderOptions& options, Use use) {
+std::vector<std::string> recorded(RecorderOptions options, Use use) {
   os::FdPair pipe = os::make_pipe();
+  tap::begin_recording(pipe.second.get(), options);
   {
     Recorder recorder(std::move(pipe.second), options);
     use(recorder);
@@ -39,6 +40,16 @@ std::vector<std::string> recorded(const RecorderOptions& options, Use use) {
     }
   }
   return lines;
+}
+
+TEST_CASE("a recording has its header before the program starts, and a pipe without a reader does no harm") {
+  os::FdPair pipe = os::make_pipe();
+  RecorderOptions options{.form = kJson, .rank = 0, .size = 1};
+  tap::begin_recording(pipe.second.get(), options);
+  CHECK(options.start > 0);
+  pipe.first.reset();
+  // SIGPIPE would end this process.
+  tap::begin_recording(pipe.second.get(), options);
 }
 
 TEST_CASE("a recording as JSON lines: header, connection, messages, end") {
