@@ -39,6 +39,42 @@ std::vector<std::uint32_t> places_of(const GroupOptions& options) {
   return places;
 }
 
+// Moves a time that is known to that of what came before it, if it is earlier.
+double after(double before, double& time) {
+  if (time < 0) return before;
+  time = std::max(time, before);
+  return time;
+}
+
+// A message takes a while to arrive, each another one, so an event may seem to be earlier than its cause.
+// This moves it to the time of its cause. `barriers`: when they were complete.
+void order_times(std::vector<RankTimes>& ranks, std::vector<double>& barriers) {
+  for (RankTimes& times : ranks) {
+    // Of the first two reports, each is late by its own way: the start was not after either.
+    const double first = times.connected < 0 ? times.initialized : times.connected;
+    if (first >= 0) times.started = std::min(times.started, first);
+    after(after(times.started, times.connected), times.initialized);
+  }
+  for (std::size_t i = 0; i < barriers.size(); ++i) {
+    for (RankTimes& times : ranks) {
+      if (i >= times.entered.size()) continue;
+      const double before =
+          i == 0 ? std::max({times.started, times.connected, times.initialized}) : barriers[i - 1];
+      barriers[i] = std::max(barriers[i], after(before, times.entered[i]));
+    }
+    if (i > 0) barriers[i] = std::max(barriers[i], barriers[i - 1]);
+  }
+  for (RankTimes& times : ranks) {
+    double latest = std::max({times.started, times.connected, times.initialized});
+    const std::size_t passed = std::min(times.entered.size(), barriers.size());
+    if (passed > 0) latest = std::max(latest, barriers[passed - 1]);
+    // A barrier that has not completed.
+    if (times.entered.size() > passed) latest = after(latest, times.entered[passed]);
+    for (double* time : {&times.finalized, &times.aborted, &times.disconnected, &times.exited})
+      latest = after(latest, *time);
+  }
+}
+
 }  // namespace
 
 LaunchedGroup::LaunchedGroup(std::uint32_t number, std::uint32_t first_task, GroupOptions options,
@@ -152,9 +188,6 @@ bool LaunchedGroup::on_event(const engine::Event& event, std::chrono::microsecon
     case engine::EventType::initialized:
       ranks_[rank].state = engine::RankState::initialized;
       ranks_[rank].times.initialized = time;
-      // The messages about the start and the connection may have taken longer to arrive than this one.
-      ranks_[rank].times.started = std::min(ranks_[rank].times.started, time);
-      ranks_[rank].times.connected = std::min(ranks_[rank].times.connected, time);
       outcome_.initialized(rank);
       break;
     case engine::EventType::barrier:
@@ -308,6 +341,7 @@ void LaunchedGroup::describe_ranks(LaunchResult& result) const {
     result.cpu.push_back(rank.cpu);
     result.states.push_back(rank.state);
   }
+  order_times(result.times, result.barrier_times);
 }
 
 }  // namespace wireup::runtime
