@@ -126,7 +126,8 @@ function phasesOf(row: RankResult, result: JobResult): Phase[] {
   /** Times can only grow: with the option `reconnect` a rank reaches moments more than once. */
   const reach = (time: number, next: PhaseKind, about: Pick<Phase, 'barrier' | 'incomplete'> = {}): void => {
     const to = Math.min(Math.max(time, at), end);
-    if (to > at) phases.push({ kind, from: at, to, ...about });
+    // A phase of no measured length is shown too: the start, if the report of the start was late.
+    if (to > at || (kind === 'start' && to === at)) phases.push({ kind, from: at, to, ...about });
     at = to;
     kind = next;
   };
