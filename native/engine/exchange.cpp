@@ -1,5 +1,6 @@
 #include "engine/exchange.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/kvs.h"
@@ -64,12 +65,17 @@ std::string Exchange::add(Part& part, std::uint64_t number, std::string_view key
 void Exchange::advance() {
   if (missing_ > 0) return;
   if (!has_parent_) return complete();
-  up_ = Up{number_, keys_except(nullptr)};
+  up_ = Up{number_, all_keys()};
 }
 
 void Exchange::complete() {
-  for (const auto& [child, part] : children_) down_.push_back({child, number_, keys_except(&part)});
-  if (has_local_) to_local_ = Local{number_, keys_except(&local_)};
+  const auto all = std::make_shared<const std::string>(all_keys());
+  std::size_t begin = local_.keys.size();
+  for (const auto& [child, part] : children_) {
+    down_.push_back({child, number_, OtherKeys(all, begin, part.keys.size())});
+    begin += part.keys.size();
+  }
+  if (has_local_) to_local_ = Local{number_, OtherKeys(all, 0, local_.keys.size()).text()};
   for (auto& [child, part] : children_) part = {};
   local_ = {};
   parent_ = {};
@@ -77,16 +83,19 @@ void Exchange::complete() {
   ++number_;
 }
 
-std::string Exchange::keys_except(const Part* own) const {
-  std::vector<const Part*> parts{&local_};
-  for (const auto& [child, part] : children_) parts.push_back(&part);
-  parts.push_back(&parent_);
-  std::erase(parts, own);
+template <typename Visit>
+void Exchange::each_part(Visit visit) const {
+  visit(local_);
+  for (const auto& [child, part] : children_) visit(part);
+  visit(parent_);
+}
+
+std::string Exchange::all_keys() const {
   std::size_t size = 0;
-  for (const Part* part : parts) size += part->keys.size();
+  each_part([&](const Part& part) { size += part.keys.size(); });
   std::string keys;
   keys.reserve(size);
-  for (const Part* part : parts) keys += part->keys;
+  each_part([&](const Part& part) { keys += part.keys; });
   return keys;
 }
 
@@ -117,6 +126,18 @@ std::string_view take_part(std::string_view& keys, std::size_t most) {
   }
   const std::string_view part = keys.substr(0, size);
   keys.remove_prefix(size);
+  return part;
+}
+
+std::string OtherParts::next(std::size_t most) {
+  std::string part(take_part(before_, most));
+  if (!before_.empty() || after_.empty()) return part;
+  std::string_view rest = after_;
+  const std::string_view more = take_part(rest, most - std::min(most, part.size()));
+  // take_part() returns one entry at least.
+  if (!part.empty() && part.size() + more.size() > most) return part;
+  after_ = rest;
+  part += more;
   return part;
 }
 

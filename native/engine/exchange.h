@@ -19,12 +19,34 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace wireup::engine {
+
+// The keys of a complete barrier that one neighbour does not have: all, except those that it has sent itself.
+// The releases of a barrier share the memory of the keys, because a node may have thousands of children.
+class OtherKeys {
+ public:
+  // The neighbour's own keys are `size` bytes from `begin` on.
+  OtherKeys(std::shared_ptr<const std::string> all, std::size_t begin, std::size_t size)
+      : all_(std::move(all)), begin_(begin), end_(begin + size) {}
+
+  std::size_t size() const { return all_->size() - (end_ - begin_); }
+  // They are before and after those of the neighbour. Valid while an OtherKeys of the barrier exists.
+  std::string_view before() const { return std::string_view(*all_).substr(0, begin_); }
+  std::string_view after() const { return std::string_view(*all_).substr(end_); }
+  std::string text() const { return std::string(before()).append(after()); }
+
+ private:
+  std::shared_ptr<const std::string> all_;
+  std::size_t begin_;
+  std::size_t end_;
+};
 
 class Exchange {
  public:
@@ -45,7 +67,7 @@ class Exchange {
   std::string parent_release(std::uint64_t number, std::string_view keys, bool last);
 
   // Outputs. The driver takes them and carries them out after each input. It cuts the keys of Up and Down
-  // into parts, see take_part().
+  // into parts, see take_part() and OtherParts.
   struct Up {
     std::uint64_t number;
     std::string keys;
@@ -53,7 +75,7 @@ class Exchange {
   struct Down {
     Child child;
     std::uint64_t number;
-    std::string keys;
+    OtherKeys keys;
   };
   struct Local {
     std::uint64_t number;
@@ -84,7 +106,10 @@ class Exchange {
   std::string add(Part& part, std::uint64_t number, std::string_view keys, bool last) const;
   void advance();
   void complete();
-  std::string keys_except(const Part* own) const;
+  // Calls `visit` with the parts of all neighbours, in a fixed order.
+  template <typename Visit>
+  void each_part(Visit visit) const;
+  std::string all_keys() const;
 
   std::uint64_t limit_;
   std::uint64_t number_ = 0;
@@ -103,5 +128,20 @@ class Exchange {
 // least one (an entry that a rank can put has about 1100 bytes at most). If `keys` is empty, the part is
 // empty.
 std::string_view take_part(std::string_view& keys, std::size_t most);
+
+// Cuts the keys of one release into parts. A part may be two pieces, one from each side of the neighbour's
+// own keys, so that a small release is one part.
+class OtherParts {
+ public:
+  explicit OtherParts(const OtherKeys& keys) : before_(keys.before()), after_(keys.after()) {}
+
+  // The next part, as in take_part().
+  std::string next(std::size_t most);
+  bool done() const { return before_.empty() && after_.empty(); }
+
+ private:
+  std::string_view before_;
+  std::string_view after_;
+};
 
 }  // namespace wireup::engine

@@ -16,15 +16,6 @@ std::uint64_t times(std::uint64_t limit, std::uint64_t hosts) {
   return limit > kMost / hosts ? kMost : limit * hosts;
 }
 
-// Calls `send` with the parts of a Fence or Release.
-template <typename Message, typename Send>
-void send_parts(std::uint32_t group, std::uint64_t number, std::string_view keys, Send send) {
-  do {
-    const std::string_view part = engine::take_part(keys, kMaxPart);
-    send(Message{group, number, std::string(part), keys.empty()});
-  } while (!keys.empty());
-}
-
 }  // namespace
 
 void Fences::add(const wire::agent::Group& group) {
@@ -82,11 +73,18 @@ const char* Fences::release(const Release& release) {
 
 const char* Fences::carry_out(std::uint32_t group, engine::Exchange& exchange) {
   if (const auto up = exchange.take_up()) {
-    send_parts<Fence>(group, up->number, up->keys, [this](const Fence& part) { router_.send(part); });
+    std::string_view keys = up->keys;
+    do {
+      std::string part(engine::take_part(keys, kMaxPart));
+      router_.send(Fence{group, up->number, std::move(part), keys.empty()});
+    } while (!keys.empty());
   }
   for (const engine::Exchange::Down& down : exchange.take_down()) {
-    send_parts<Release>(group, down.number, down.keys,
-                        [&](const Release& part) { router_.send_to(down.child, part); });
+    engine::OtherParts parts(down.keys);
+    do {
+      std::string part = parts.next(kMaxPart);
+      router_.send_to(down.child, Release{group, down.number, std::move(part), parts.done()});
+    } while (!parts.done());
   }
   if (const auto here = exchange.take_local()) {
     // The ranks that it releases may enter the next barrier meanwhile, which calls fence_here().

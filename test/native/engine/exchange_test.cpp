@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,8 @@ std::string outputs(Exchange& exchange) {
   if (const auto up = exchange.take_up())
     text += "up " + std::to_string(up->number) + keys_of(up->keys) + " ";
   for (const auto& down : exchange.take_down())
-    text += "to " + std::to_string(down.child) + " " + std::to_string(down.number) + keys_of(down.keys) + " ";
+    text += "to " + std::to_string(down.child) + " " + std::to_string(down.number) +
+            keys_of(down.keys.text()) + " ";
   if (const auto local = exchange.take_local())
     text += "local " + std::to_string(local->number) + keys_of(local->keys) + " ";
   return text;
@@ -161,6 +163,51 @@ TEST_CASE("exchange: keys are cut into parts of whole entries") {
   }
   std::string_view none;
   CHECK(take_part(none, 10).empty());
+}
+
+TEST_CASE("exchange: the keys of a release are cut into parts of whole entries, without the own ones") {
+  const std::string keys[] = {entry("a") + entry("b"), entry("c") + entry("d", std::string(50, 'v')),
+                              entry("e")};
+  const auto all = std::make_shared<const std::string>(keys[0] + keys[1] + keys[2]);
+  std::size_t begin = 0;
+  for (const std::string& own : keys) {
+    const OtherKeys others(all, begin, own.size());
+    std::string expected = *all;
+    expected.erase(begin, own.size());
+    begin += own.size();
+    CHECK(others.size() == expected.size());
+    CHECK(others.text() == expected);
+    for (std::size_t most = 1; most <= all->size(); ++most) {
+      CAPTURE(most);
+      OtherParts parts(others);
+      std::string joined;
+      while (!parts.done()) {
+        const std::string part = parts.next(most);
+        wire::KeyValueReader reader(part);
+        std::size_t entries = 0;
+        while (reader.next()) ++entries;
+        CHECK(reader.done());
+        CHECK((entries == 1 || part.size() <= most));
+        joined += part;
+      }
+      CHECK(joined == expected);
+    }
+    // All in one part, from both sides of the own keys.
+    CHECK(OtherParts(others).next(all->size()) == expected);
+  }
+  OtherParts none(OtherKeys(all, 0, all->size()));
+  CHECK(none.done());
+  CHECK(none.next(10).empty());
+}
+
+TEST_CASE("exchange: the releases of a barrier share the memory of its keys") {
+  Exchange exchange(true, {1, 2}, false, kLimit);
+  CHECK(exchange.local_fence(0, entry("a")) == "");
+  CHECK(exchange.child_fence(1, 0, entry("b"), true) == "");
+  CHECK(exchange.child_fence(2, 0, entry("c"), true) == "");
+  const std::vector<Exchange::Down> down = exchange.take_down();
+  REQUIRE(down.size() == 2);
+  CHECK(down[0].keys.before().data() == down[1].keys.before().data());
 }
 
 }  // namespace

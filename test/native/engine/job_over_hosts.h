@@ -402,13 +402,24 @@ class JobOverHosts {
     Host& host = hosts_[number];
     if (auto up = host.exchange->take_up()) {
       ++host.fences[up->number];
-      send_parts(host.up, Message::Kind::fence, up->number, up->keys);
+      std::string_view rest = up->keys;
+      do {
+        Message message{Message::Kind::fence, 0, up->number,
+                        std::string(engine::take_part(rest, plan_.part))};
+        message.last = rest.empty();
+        host.up.push_back(std::move(message));
+      } while (!rest.empty());
     }
     for (const engine::Exchange::Down& down : host.exchange->take_down()) {
       Host& child = hosts_[down.child];
       if (child.lost) continue;
       ++child.releases[down.number];
-      send_parts(child.down, Message::Kind::release, down.number, down.keys);
+      engine::OtherParts parts(down.keys);
+      do {
+        Message message{Message::Kind::release, 0, down.number, parts.next(plan_.part)};
+        message.last = parts.done();
+        child.down.push_back(std::move(message));
+      } while (!parts.done());
     }
     if (const auto local = host.exchange->take_local()) {
       engine::Effects effects;
@@ -416,15 +427,6 @@ class JobOverHosts {
       require(error.empty(), "a process group refuses a release: " + error);
       carry_out(number, effects);
     }
-  }
-
-  void send_parts(std::deque<Message>& queue, Message::Kind kind, std::uint64_t number,
-                  std::string_view keys) const {
-    do {
-      Message message{kind, 0, number, std::string(engine::take_part(keys, plan_.part))};
-      message.last = keys.empty();
-      queue.push_back(std::move(message));
-    } while (!keys.empty());
   }
 
   void receive_from_child(std::uint32_t number) {

@@ -230,7 +230,7 @@ class Tree {
       Host& child = hosts_[down.child];
       ++child.releases;
       child.bytes_down += down.keys.size();
-      REQUIRE(child.exchange->parent_release(down.number, down.keys, true) == "");
+      REQUIRE(child.exchange->parent_release(down.number, down.keys.text(), true) == "");
       complete(down.child);
     }
     host.exchange.reset();
