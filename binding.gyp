@@ -69,10 +69,11 @@
       "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) start glibc)"],
     },
-    # The programs with which `wireup bench` measures. They contain nothing of the core.
+    # The programs with which `wireup bench` measures. The client contains nothing of the core.
     {
       "target_name": "wireup-bench",
       "type": "executable",
+      "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) bench glibc)"],
     },
     {

@@ -1,12 +1,12 @@
 /** `wireup bench`: its command line. The benchmarks are loaded only if it runs. */
 import { availableParallelism } from 'node:os';
 import { Argument, type Command } from 'commander';
-import { MAX_RANKS } from '../limits';
+import { MAX_HOSTS, MAX_RANKS } from '../limits';
 import { transportNames, transports, type PmiTransport } from '../transports';
 import { valueOption } from './commander-options';
 import { InvalidValue, listOf, UsageError, wholeNumber } from './option';
 
-export const benchmarks = ['exchange', 'barrier', 'get', 'put', 'launch', 'connect'] as const;
+export const benchmarks = ['exchange', 'barrier', 'get', 'put', 'launch', 'connect', 'fence'] as const;
 export type Benchmark = (typeof benchmarks)[number];
 
 export type Transport = PmiTransport;
@@ -28,6 +28,9 @@ export interface BenchOptions {
   pairs: number;
   swarm: boolean;
   load?: number;
+  /** Of `fence`; 0: a flat tree. */
+  hosts: number[];
+  tree: number[];
   json?: string;
   html?: string;
 }
@@ -35,6 +38,8 @@ export interface BenchOptions {
 function list<T>(one: (text: string) => T): (text: string) => T[] {
   return (text) => [...new Set(text.split(',').map(one))];
 }
+
+const treeWidth = (text: string): number => (text === 'flat' ? 0 : wholeNumber(1, MAX_HOSTS)(text));
 
 function transport(text: string): Transport {
   const found = measurable.find((each) => each === text);
@@ -83,6 +88,19 @@ export function addBench(program: Command): void {
       ),
     )
     .addOption(
+      valueOption('--hosts <counts>', 'fence: how many hosts', list(wholeNumber(2, 1000))).default(
+        [4, 16, 64],
+        '4,16,64',
+      ),
+    )
+    .addOption(
+      valueOption(
+        '--tree <widths>',
+        'fence: how many other hosts each host has below it, or flat: all are below the first one',
+        list(treeWidth),
+      ).default([2, 8, 32, 0], '2,8,32,flat'),
+    )
+    .addOption(
       valueOption(
         '--pairs <N>',
         'how often each launcher runs, in turn with the others',
@@ -111,12 +129,16 @@ Benchmarks:
   barrier   one barrier of all ranks
   get, put  one request of each rank, all at the same time
   connect   each rank connects, and sends all requests that come before its first put
+  fence     barriers over pretended hosts with one rank each, with and without a put of 128 bytes before them
   launch    \`true\` in each rank, from the start of the launcher to its end; always over the default transport
 
 The ranks are a small C program that sends one request at a time, as MPICH's client does. It runs under wireup run, under
 mpiexec.hydra, srun and flux if they are in PATH, and under the floor: a plain epoll loop that sends fixed replies over the
 same sockets. The floor of launch is posix_spawn and waitpid, and \`node -e 0\`. All take turns, so that other load on the
-machine affects all of them. The ratio is the median of the ratios of all turns, with its 95 % interval. The ratio of the
+machine affects all of them. The floor of fence is a tree of processes that send the same bytes over plain libzmq, and
+encrypted (CURVE) beside it. wireup also counts the messages of a fence, and computes what more hosts would take.
+
+The ratio is the median of the ratios of all turns, with its 95 % interval. The ratio of the
 floor to itself shows how large the measuring error is. On a busy machine (--load) the scheduler shares the processors
 between sessions first: if a launcher has all ranks in one session, they get a smaller share.
 
@@ -128,6 +150,7 @@ Examples:
   wireup bench
   wireup bench exchange barrier --ranks 64,256,1024 --html report.html
   wireup bench launch exchange --ranks 4 --load
+  wireup bench fence --hosts 4,16,64 --tree 2,8,flat --pairs 7
   wireup bench barrier --swarm --ranks 10000 --pmi tcp --pairs 5`,
     )
     .action(async (what: Benchmark[], options: BenchOptions) => {

@@ -70,6 +70,39 @@ test.each(['exchange', 'barrier', 'connect'] as const)('wireup bench --swarm mea
   );
 });
 
+test('wireup bench measures fences over trees of hosts, counts their messages, and computes more hosts', () => {
+  const { figures, model } = report('fence', '--hosts', '2,9', '--tree', '2,flat');
+  expect(figures.map(({ ranks, tree, puts, turns }) => [ranks, tree, puts, turns])).toEqual(
+    [true, false].flatMap((puts) => [2, 0].flatMap((tree) => [2, 9].map((hosts) => [hosts, tree, puts, 1]))),
+  );
+  for (const { ranks, tree, puts, series, counted } of figures) {
+    expect(Object.keys(series)).toEqual(['floor', 'wireup', 'floor, CURVE', 'floor again']);
+    const isDeep = tree === 2 && ranks === 9;
+    for (const { milliseconds, nodes } of Object.values(series)) {
+      expect(milliseconds[0]).toBeGreaterThan(0);
+      expect(nodes!.rootNs[0]).toBeGreaterThan(0);
+      expect(nodes!.leafNs[0]).toBeGreaterThan(0);
+      expect(nodes!.innerNs[0]! > 0).toBe(isDeep);
+    }
+    // A root has `width` messages in and out at most, and a tree is at most log_width hosts deep.
+    const width = Math.min(tree === 0 ? ranks : tree!, ranks - 1);
+    expect(counted!.depth).toBe(isDeep ? 3 : 1);
+    expect(counted!.root).toMatchObject({ messagesIn: width, messagesOut: width });
+    expect(counted!.leaf).toMatchObject({ messagesIn: 1, messagesOut: 1 });
+    // Two lengths of four bytes, a key such as card-8-0, the value. A host gets each key of the others once.
+    const entry = puts ? 8 + 8 + 128 : 0;
+    expect(counted!.root.bytesIn).toBe((ranks - 1) * entry);
+    expect(counted!.leaf).toMatchObject({ bytesIn: (ranks - 1) * entry, bytesOut: entry });
+    expect(counted!.inner).toEqual(
+      isDeep
+        ? { messagesIn: 3, messagesOut: 3, bytesIn: 8 * entry, bytesOut: expect.any(Number) as number }
+        : undefined,
+    );
+  }
+  expect(model!.points.map(({ hosts }) => hosts).slice(0, 5)).toEqual([2, 9, 1024, 10_000, 100_000]);
+  expect(model!.points).toHaveLength(2 * 2 * 5);
+});
+
 test('wireup bench measures launch, and how its cost grows with the number of ranks', () => {
   const { figures, growth } = report('launch', '--ranks', '1,2,4');
   expect(figures.map(({ what, pmi, ranks }) => [what, pmi, ranks])).toEqual(
@@ -234,6 +267,7 @@ test.each([
   [['nonsense'], /nonsense.*invalid/],
   [['--pmi', 'pigeon'], /expected fd, tcp or unix/],
   [['--load', '0'], /expected a whole number from 1/],
+  [['fence', '--tree', 'round'], /expected a whole number from 1/],
   [['--ranks', '0'], /expected a whole number from 1/],
   [['--swarm', '--pmi', 'fd'], /expected --pmi tcp or --pmi unix/],
   [['launch', '--swarm'], /the benchmark launch starts a process for each rank/],

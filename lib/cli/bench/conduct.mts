@@ -10,7 +10,8 @@ export interface Conducted {
   wallNs: number;
   firstNs: number[];
   lastNs: number[];
-  threads: { process: number; thread: number; name: string; cpuNs: number }[];
+  /** `parent` is the process that has started it; 0 for the command. */
+  threads: { process: number; parent: number; thread: number; name: string; cpuNs: number }[];
   memory: [number, number];
 }
 

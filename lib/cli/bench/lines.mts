@@ -1,4 +1,6 @@
 /** Figures as text. */
+import type { Traffic } from './fence.mjs';
+import { treeName } from './fence-model.mjs';
 import { AGAIN, type Figure } from './measure.mjs';
 import { median, type Ratio } from './statistics.mjs';
 
@@ -12,22 +14,26 @@ export function times({ median: middle, low, high }: Ratio): string {
   return `${middle.toFixed(2)}x${interval}`;
 }
 
-export function titleOf({ what, pmi, ranks, swarm, load, turns, planned }: Figure): string {
+export function titleOf({ what, pmi, ranks, swarm, load, turns, planned, tree, puts }: Figure): string {
   const partial = turns < planned ? [`${turns} of ${planned} turns`] : [];
   return [
     what,
     ...(pmi === undefined ? [] : [pmi]),
-    `${ranks} ranks`,
+    `${ranks} ${what === 'fence' ? 'hosts' : 'ranks'}`,
+    ...(tree === undefined ? [] : [treeName(tree), puts ? 'a put each' : 'no puts']),
     ...(swarm ? ['swarm'] : []),
     ...(load > 0 ? [`beside ${load} busy loops`] : []),
     ...partial,
   ].join(', ');
 }
 
+const traffic = (name: string, { messagesIn, messagesOut, bytesIn, bytesOut }: Traffic): string =>
+  `${name} ${messagesIn} messages in and ${messagesOut} out, ${bytesIn} and ${bytesOut} bytes`;
+
 export function figureLines(figure: Figure): string[] {
-  const { series, toFloor, toPeer } = figure;
+  const { series, toFloor, toPeer, counted } = figure;
   const rows = Object.entries(series).map(
-    ([name, { milliseconds: values, spreadMs, serverNs, memoryBytes }]) => {
+    ([name, { milliseconds: values, spreadMs, serverNs, memoryBytes, nodes }]) => {
       const ratio = toFloor[name];
       return [
         `  ${name.padEnd(14)}${milliseconds(median(values)).padStart(10)}`,
@@ -36,9 +42,24 @@ export function figureLines(figure: Figure): string[] {
         ...(spreadMs === undefined ? [] : [`spread ${milliseconds(median(spreadMs))}`]),
         ...(serverNs === undefined ? [] : [`server ${(median(serverNs) / 1000).toFixed(2)} us an operation`]),
         ...(ratio?.server === undefined ? [] : [`${times(ratio.server)} the floor's`]),
+        ...(nodes === undefined
+          ? []
+          : [
+              `root ${milliseconds(median(nodes.rootNs) / 1e6)}, inner ${milliseconds(median(nodes.innerNs) / 1e6)}, leaf ${milliseconds(median(nodes.leafNs) / 1e6)} of processor time`,
+            ]),
         ...(memoryBytes === undefined ? [] : [`${(median(memoryBytes) / 1024).toFixed(2)} KiB a rank`]),
       ].join('; ');
     },
   );
+  if (counted !== undefined) {
+    const { depth, root, inner } = counted;
+    rows.push(
+      [
+        `  depth ${depth}`,
+        traffic('root', root),
+        ...(inner === undefined ? [] : [traffic('inner host', inner)]),
+      ].join('; '),
+    );
+  }
   return [`${titleOf(figure)}:`, ...rows];
 }

@@ -1,6 +1,7 @@
 /** Measures launchers in turn and computes figures. */
 import type { Benchmark, Transport } from '../bench.js';
 import { conduct, type Conducted } from './conduct.mjs';
+import type { Counted } from './fence.mjs';
 import { client, echoFloor, findPeers, startFloor, wireup, type Launcher } from './launchers.mjs';
 import { median, pairedRatio, type Ratio } from './statistics.mjs';
 import { conductSwarm } from './swarm.mjs';
@@ -15,12 +16,15 @@ export interface Series {
   serverNs?: number[];
   /** The memory of all processes of the launcher, for each connected rank. */
   memoryBytes?: number[];
+  /** Of `fence`: the processor time for one fence of the root, and of the inner host and the leaf with the most. */
+  nodes?: { rootNs: number[]; innerNs: number[]; leafNs: number[] };
 }
 
 export interface Figure {
   what: Benchmark;
+  /** Of `fence` also the number of hosts. */
   ranks: number;
-  /** Absent for `launch`. */
+  /** Absent for `launch` and `fence`. */
   pmi?: Transport;
   swarm: boolean;
   /** The number of busy loops that ran at the same time. */
@@ -28,6 +32,11 @@ export interface Figure {
   /** The number of complete turns, and of planned ones. */
   turns: number;
   planned: number;
+  /** Of `fence`: how many hosts are below each one, 0 for a flat tree, and whether each rank puts a card before. */
+  tree?: number;
+  puts?: boolean;
+  /** Of `fence`: what one fence sends over the links. */
+  counted?: Counted;
   series: Record<string, Series>;
   /** Ratios to the floor: of the time, and of the server's processor time. */
   toFloor: Record<string, { time: Ratio; server?: Ratio }>;
@@ -52,6 +61,7 @@ const counts: Record<Benchmark, number> = {
   put: 100,
   connect: 0,
   launch: 0,
+  fence: 0,
 };
 
 /** The floor, measured a second time. Its difference from the floor is noise. */
@@ -70,6 +80,13 @@ function roundsOf({ what, ranks }: Plan): { rounds: number; operations: number }
     return { rounds: 1, operations: ranks * (3 + Math.min(counts.exchange, ranks - 1)) };
   const rounds = counts[what] || 1;
   return { rounds, operations: ranks * rounds };
+}
+
+/** Runs one turn of one launcher, and adds what it has measured to its series. */
+export type TakeTurn = (launcher: Launcher, series: Series) => Promise<void>;
+
+export function takeTurn(plan: Plan, signal: AbortSignal): TakeTurn {
+  return async (launcher, series) => add(series, plan, launcher, await runTurn(plan, launcher, signal));
 }
 
 /** Runs one turn of one launcher. */
@@ -115,6 +132,7 @@ function add(series: Series, plan: Plan, launcher: Launcher, runs: readonly Cond
 export async function measure(
   plan: Plan,
   launchers: readonly Launcher[],
+  take: TakeTurn,
   signal: AbortSignal,
   done: () => void,
   failed: (launcher: Launcher, why: string) => void,
@@ -127,44 +145,55 @@ export async function measure(
     for (let i = 0; i < launchers.length; i++) {
       const launcher = launchers[(turn + i) % launchers.length]!;
       try {
-        if (!out.has(launcher))
-          add(series[launcher.name]!, plan, launcher, await runTurn(plan, launcher, signal));
+        if (!out.has(launcher)) await take(launcher, series[launcher.name]!);
       } catch (error) {
-        if (signal.aborted) return summarise(plan, series);
+        if (signal.aborted) return summarise(plan, launchers, series);
         failed(launcher, (error as Error).message);
-        if (launcher.essential) return summarise(plan, series);
+        if (launcher.essential) return summarise(plan, launchers, series);
         out.add(launcher);
       }
       done();
     }
   }
-  return summarise(plan, series);
+  return summarise(plan, launchers, series);
 }
 
 /** The values of the first turns. */
-function firstTurns({ milliseconds, spreadMs, serverNs, memoryBytes }: Series, turns: number): Series {
+function firstTurns({ milliseconds, spreadMs, serverNs, memoryBytes, nodes }: Series, turns: number): Series {
   return {
     milliseconds: milliseconds.slice(0, turns),
     ...(spreadMs === undefined ? {} : { spreadMs: spreadMs.slice(0, turns) }),
     ...(serverNs === undefined ? {} : { serverNs: serverNs.slice(0, turns) }),
     ...(memoryBytes === undefined ? {} : { memoryBytes: memoryBytes.slice(0, turns) }),
+    ...(nodes === undefined
+      ? {}
+      : {
+          nodes: {
+            rootNs: nodes.rootNs.slice(0, turns),
+            innerNs: nodes.innerNs.slice(0, turns),
+            leafNs: nodes.leafNs.slice(0, turns),
+          },
+        }),
   };
 }
 
 function summarise(
   { what, ranks, pmi, swarm, load, pairs }: Plan,
+  launchers: readonly Launcher[],
   measured: Record<string, Series>,
 ): Figure | undefined {
-  const turns = Math.min(...['floor', wireup.name, AGAIN].map((name) => measured[name]!.milliseconds.length));
+  const turns = Math.min(
+    ...launchers.filter(({ essential }) => essential).map(({ name }) => measured[name]!.milliseconds.length),
+  );
   const complete = Object.entries(measured).filter(([, { milliseconds }]) => milliseconds.length > 0);
   if (turns === 0) return undefined;
   const series = Object.fromEntries(complete.map(([name, all]) => [name, firstTurns(all, turns)]));
   const { floor, [AGAIN]: again, wireup: own, ...peers } = series;
-  const others = Object.entries(series).filter(([name]) => name !== 'floor');
+  const others = floor === undefined ? [] : Object.entries(series).filter(([name]) => name !== 'floor');
   return {
     what,
     ranks,
-    ...(what === 'launch' ? {} : { pmi }),
+    ...(what === 'launch' || what === 'fence' ? {} : { pmi }),
     swarm,
     load,
     turns,

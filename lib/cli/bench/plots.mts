@@ -3,6 +3,7 @@ import { CustomChart, LineChart } from 'echarts/charts';
 import { GridComponent, LegendComponent, MarkLineComponent, TitleComponent } from 'echarts/components';
 import { init, use, type EChartsCoreOption } from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
+import { treeName, type FenceModel, type Simulated } from './fence-model.mjs';
 import { AGAIN, type Figure } from './measure.mjs';
 import { median, medianInterval, type Ratio } from './statistics.mjs';
 
@@ -23,6 +24,7 @@ const launchers = {
   srun: ['#009e73', '#2cc795'],
   flux: ['#b0568c', '#dd92bd'],
   [AGAIN]: ['#999998', '#8a8a8a'],
+  'floor, CURVE': ['#8c6d1f', '#d8b354'],
 } as const satisfies Record<string, readonly [light: string, dark: string]>;
 type LauncherName = keyof typeof launchers;
 const names = Object.keys(launchers) as LauncherName[];
@@ -145,7 +147,7 @@ export function timePlot(title: string, figures: readonly Figure[]): string {
         ...axis,
         type: 'log',
         logBase: 2,
-        name: 'ranks',
+        name: figures[0]?.what === 'fence' ? 'hosts' : 'ranks',
         nameLocation: 'middle',
         nameGap: 28,
         // A single number of ranks stands in the middle.
@@ -238,7 +240,9 @@ export function ratioPlot(title: string, figures: readonly Figure[]): string {
       return time === undefined ? [] : [{ name, time }];
     });
     groups.push({
-      label: [figure.pmi, `${figure.ranks} ranks`].filter(Boolean).join(', '),
+      label: [figure.pmi, `${figure.ranks} ${figure.what === 'fence' ? 'hosts' : 'ranks'}`]
+        .filter(Boolean)
+        .join(', '),
       y: y + (own.length - 1) / 2,
     });
     for (const row of own) rows.push({ ...row, y: y++ });
@@ -315,5 +319,94 @@ function roundRatios(low: number, high: number): number[] {
   const step = high / low > 2 ? 0.5 : 0.1;
   return Array.from({ length: Math.floor(high / step) + 1 }, (_, i) => Number((i * step).toFixed(1))).filter(
     (value) => value >= low && value <= high,
+  );
+}
+
+/** A line for each tree. They are the first colours of the launchers. */
+const treeColours = [launchers.wireup, launchers['mpiexec.hydra'], launchers.srun, launchers.flux] as const;
+
+/**
+ * The model of a fence in which each rank puts a card: a time against the number of hosts, both logarithmic, with a line for
+ * each tree, and dots for the measured points.
+ */
+export function modelPlot(
+  title: string,
+  note: string,
+  { points }: FenceModel,
+  timeOf: (point: Simulated) => number,
+  measured: readonly { hosts: number; tree: number; ns: number }[],
+): string {
+  const full = points.filter(({ puts }) => puts);
+  const trees = [...new Set(full.map(({ tree }) => tree))].slice(0, treeColours.length);
+  const shown = full.filter(({ tree }) => trees.includes(tree));
+  const times = [...shown.map(timeOf), ...measured.map(({ ns }) => ns)].map((ns) => ns / 1e6);
+  const [least, most] = [Math.min(...times) / 1.5, Math.max(...times) * 1.5];
+  const hosts = [...new Set(shown.map((point) => point.hosts))].sort((a, b) => a - b);
+  const ticks = roundNumbers(least, most).filter((value) => /^[1.0]+$/.test(String(value)));
+  return draw(
+    title,
+    note,
+    {
+      legend: { bottom: 0, itemGap: 24, data: trees.map(treeName), textStyle: { color: TEXT } },
+      grid: { left: 76, right: 30, top: 70, bottom: 74 },
+      xAxis: {
+        ...axis,
+        type: 'log',
+        name: 'hosts',
+        nameLocation: 'middle',
+        nameGap: 28,
+        min: hosts[0]! / 1.3,
+        max: hosts.at(-1)! * 1.3,
+        axisTick: { customValues: hosts },
+        axisLabel: {
+          ...axis.axisLabel,
+          customValues: hosts,
+          formatter: (value: number) => value.toLocaleString('en-US'),
+        },
+        splitLine: { show: false },
+      },
+      yAxis: {
+        ...axis,
+        type: 'log',
+        name: 'ms',
+        nameLocation: 'middle',
+        nameGap: 56,
+        min: least,
+        max: most,
+        axisTick: { customValues: ticks },
+        axisLabel: {
+          ...axis.axisLabel,
+          customValues: ticks,
+          formatter: (value: number) => value.toLocaleString('en-US'),
+        },
+        splitLine: { show: false },
+      },
+      series: trees.flatMap((tree, i) => {
+        const [colour] = treeColours[i]!;
+        return [
+          {
+            type: 'line',
+            name: treeName(tree),
+            color: colour,
+            symbol: 'none',
+            data: shown
+              .filter((point) => point.tree === tree)
+              .map((point) => [point.hosts, timeOf(point) / 1e6]),
+          },
+          {
+            type: 'line',
+            name: treeName(tree),
+            color: colour,
+            lineStyle: { width: 0 },
+            symbol: 'circle',
+            symbolSize: 8,
+            data: measured
+              .filter((point) => point.tree === tree)
+              .map((point) => [point.hosts, point.ns / 1e6]),
+          },
+        ];
+      }),
+    },
+    HEIGHT,
   );
 }

@@ -1,7 +1,8 @@
 /** The report: one HTML file that needs no network and no script. */
 import { figureLines, milliseconds, times, titleOf } from './lines.mjs';
 import { AGAIN, type Figure } from './measure.mjs';
-import { ratioPlot, timePlot } from './plots.mjs';
+import { modelLines, treeName } from './fence-model.mjs';
+import { modelPlot, ratioPlot, timePlot } from './plots.mjs';
 import type { Report } from './run.mjs';
 import { median, medianInterval } from './statistics.mjs';
 
@@ -56,18 +57,53 @@ function tableRows(figure: Figure): string {
   return `<tbody>${title}${rows.join('')}</tbody>`;
 }
 
-export function htmlReport({ version, machine, begun, pairs, figures, growth, failures }: Report): string {
-  const timePlots = groupsOf(figures, ({ what, pmi }) =>
-    pmi === undefined ? what : `${what} over ${pmi}`,
-  ).map(([title, group]) => timePlot(`${title}: the time of a round`, group));
-  const ratios = groupsOf(figures, ({ what }) => what).map(([what, group]) =>
-    ratioPlot(`${what}: the time in units of the floor's`, group),
+/** The plots of the model, with the measured processor times of roots. */
+function modelPlots({ figures, model }: Report): string[] {
+  if (model === undefined) return [];
+  const roots = figures.flatMap(({ ranks, tree, puts, series }) =>
+    tree === undefined || puts !== true || series.wireup?.nodes === undefined
+      ? []
+      : [{ hosts: ranks, tree, ns: median(series.wireup.nodes.rootNs) }],
   );
+  const { latencyNs, bytesPerNs } = model.link;
+  return [
+    modelPlot(
+      'Model: the time of a fence over many hosts',
+      `Each host puts 128 bytes. Links of ${latencyNs / 1000} us and ${bytesPerNs * 8} Gbit/s, a processor for each agent.`,
+      model,
+      ({ wallNs }) => wallNs,
+      [],
+    ),
+    modelPlot(
+      "Model: the root's processor time for a fence",
+      'Each host puts 128 bytes. Lines are the model, dots are measured.',
+      model,
+      ({ root }) => root.processorNs,
+      roots,
+    ),
+  ];
+}
+
+/** Figures with one plot. */
+const titleOfPlot = ({ what, pmi, tree, puts }: Figure): string => {
+  if (tree !== undefined) return `${what}, ${treeName(tree)}, ${puts ? 'a put each' : 'no puts'}`;
+  return pmi === undefined ? what : `${what} over ${pmi}`;
+};
+
+export function htmlReport(page: Report): string {
+  const { version, machine, begun, pairs, figures, growth, failures, model } = page;
+  const timePlots = groupsOf(figures, titleOfPlot).map(([title, group]) =>
+    timePlot(`${title}: the time of a round`, group),
+  );
+  const compared = figures.filter(({ toFloor }) => Object.keys(toFloor).length > 0);
+  const ratios = groupsOf(compared, (figure) =>
+    figure.what === 'fence' ? titleOfPlot(figure) : figure.what,
+  ).map(([what, group]) => ratioPlot(`${what}: the time in units of the floor's`, group));
   const grown = growth.map(
     ({ what, pmi, exponent }) =>
       `${what}${pmi === undefined ? '' : `, ${pmi}`}: a rank's share of wireup's time grows as N^${exponent.toFixed(2)}`,
   );
-  const plots = [...ratios, ...timePlots].map((svg) => `<figure>${svg}</figure>`);
+  const plots = [...modelPlots(page), ...ratios, ...timePlots].map((svg) => `<figure>${svg}</figure>`);
   return `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -77,7 +113,7 @@ export function htmlReport({ version, machine, begun, pairs, figures, growth, fa
 <h1>wireup bench</h1>
 <p>wireup ${escaped(version)}, Node ${machine.node}, Linux ${escaped(machine.kernel)}, ${machine.cpus} x ${escaped(machine.cpu || machine.arch)}; ${begun}.</p>
 <p>Medians of ${pairs} turns. A ratio is the median of the ratios of each turn, with its 95&nbsp;% interval. The floor is
-a plain loop that does no more than it must: canned answers on the same sockets, or posix_spawn and waiting. <i>floor again</i> is the same program in the same turn: its distance from 1 is the noise.</p>
+a plain loop that does no more than it must: canned answers on the same sockets, posix_spawn and waiting, or a tree of processes that send the same bytes over libzmq. <i>floor again</i> is the same program in the same turn: its distance from 1 is the noise.</p>
 ${failures.length === 0 ? '' : `<p>Failed:</p><ul>${failures.map((line) => `<li>${escaped(line)}</li>`).join('')}</ul>`}
 ${plots.join('\n')}
 <div class="scroll"><table>
@@ -85,7 +121,7 @@ ${plots.join('\n')}
 <thead><tr>${heads.map((head) => `<th scope="col">${head}</th>`).join('')}</tr></thead>
 ${figures.map(tableRows).join('\n')}
 </table></div>
-<pre>${escaped([...figures.flatMap(figureLines), ...grown].join('\n'))}</pre>
+<pre>${escaped([...figures.flatMap(figureLines), ...grown, ...(model === undefined ? [] : modelLines(model))].join('\n'))}</pre>
 </body>
 </html>
 `;

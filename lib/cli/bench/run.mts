@@ -4,9 +4,12 @@ import type { Benchmark, BenchOptions } from '../bench.js';
 import { print, report } from '../report.js';
 import { version } from '../version.js';
 import { writeJson, writeWhole } from '../whole-file.js';
+import { fenceLaunchers, measureFence, type FencePlan } from './fence.mjs';
+import { modelLines, simulate, treeName, type FenceModel } from './fence-model.mjs';
+import type { Launcher } from './launchers.mjs';
 import { figureLines } from './lines.mjs';
 import { startLoad } from './load.mjs';
-import { AGAIN, launchersOf, measure, type Figure, type Plan } from './measure.mjs';
+import { AGAIN, launchersOf, measure, takeTurn, type Figure, type Plan } from './measure.mjs';
 import { BenchProgress } from './progress.mjs';
 import { htmlReport } from './report.mjs';
 import { growth, median } from './statistics.mjs';
@@ -26,22 +29,43 @@ export interface Report {
   pairs: number;
   figures: Figure[];
   growth: Growth[];
+  /** Of `fence`, if the costs of an agent follow from the figures. */
+  model?: FenceModel;
   /** The failures as lines, each once with the benchmarks that it happened in; and whether a signal has stopped the run. */
   failures: string[];
 }
 
-function plansOf(what: readonly Benchmark[], { ranks, pmi, pairs, swarm, load = 0 }: BenchOptions): Plan[] {
-  return what.flatMap((one) =>
-    (one === 'launch' ? (['fd'] as const) : pmi).flatMap((transport) =>
-      ranks.map((count) => ({ what: one, ranks: count, pmi: transport, swarm, load, pairs })),
+function plansOf(
+  what: readonly Benchmark[],
+  { ranks, pmi, pairs, swarm, load = 0, hosts, tree }: BenchOptions,
+): (Plan | FencePlan)[] {
+  const fences = [true, false].flatMap((puts) =>
+    tree.flatMap((width) =>
+      hosts.map((count): FencePlan => ({
+        what: 'fence',
+        ranks: count,
+        pmi: 'fd',
+        swarm: false,
+        load,
+        pairs,
+        tree: width,
+        puts,
+      })),
     ),
+  );
+  return what.flatMap((one): (Plan | FencePlan)[] =>
+    one === 'fence'
+      ? fences
+      : (one === 'launch' ? (['fd'] as const) : pmi).flatMap((transport) =>
+          ranks.map((count) => ({ what: one, ranks: count, pmi: transport, swarm, load, pairs })),
+        ),
   );
 }
 
 /** All ranks take part in a barrier or an exchange, so the time is divided by their number. */
 function growths(figures: readonly Figure[]): Growth[] {
   const groups = new Map<string, Figure[]>();
-  for (const figure of figures) {
+  for (const figure of figures.filter(({ what }) => what !== 'fence')) {
     const key = `${figure.what} ${figure.pmi}`;
     groups.set(key, [...(groups.get(key) ?? []), figure]);
   }
@@ -80,8 +104,10 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
   const plans = plansOf(what, options);
   const signal = abortedBySignals();
   const begun = new Date().toISOString();
+  const launchersFor = (plan: Plan): readonly Launcher[] =>
+    'tree' in plan ? fenceLaunchers : launchersOf(plan);
   const progress = new BenchProgress(
-    plans.reduce((sum, plan) => sum + launchersOf(plan).length * plan.pairs, 0),
+    plans.reduce((sum, plan) => sum + launchersFor(plan).length * plan.pairs, 0),
   );
   const figures: Figure[] = [];
   /** The other launchers that have failed once. */
@@ -92,20 +118,23 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
   try {
     for (const plan of plans) {
       if (signal.aborted) break;
-      const title = `${plan.what}, ${plan.pmi}, ${plan.ranks} ranks`;
+      const title =
+        'tree' in plan
+          ? `fence, ${plan.ranks} hosts, ${treeName(plan.tree)}`
+          : `${plan.what}, ${plan.pmi}, ${plan.ranks} ranks`;
       progress.at(title);
-      const figure = await measure(
-        plan,
-        launchersOf(plan).filter(({ name }) => !excluded.has(name)),
-        signal,
-        () => progress.step(),
-        ({ name, essential }, why) => {
-          const line = `${name === AGAIN ? 'floor' : name} failed${essential ? '' : ' and is not used again'}: ${why}`;
-          failures.set(line, [...(failures.get(line) ?? []), title]);
-          if (essential) process.exitCode = 1;
-          else excluded.add(name);
-        },
-      );
+      const launchers = launchersFor(plan).filter(({ name }) => !excluded.has(name));
+      const step = (): void => progress.step();
+      const failed = ({ name, essential = false }: Launcher, why: string): void => {
+        const line = `${name === AGAIN ? 'floor' : name} failed${essential ? '' : ' and is not used again'}: ${why}`;
+        failures.set(line, [...(failures.get(line) ?? []), title]);
+        if (essential) process.exitCode = 1;
+        else excluded.add(name);
+      };
+      const figure =
+        'tree' in plan
+          ? await measureFence(plan, launchers, signal, step, failed)
+          : await measure(plan, launchers, takeTurn(plan, signal), signal, step, failed);
       if (figure === undefined) continue;
       figures.push(figure);
       if (options.json === '-') continue;
@@ -116,6 +145,8 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     await load?.stop();
     progress.hide();
   }
+  const model = signal.aborted ? undefined : await simulate(figures, signal);
+  if (model !== undefined && options.json !== '-') print(`${modelLines(model).join('\n')}\n`);
   const lines = [...failures].map(([line, titles]) => `${titles.join('; ')}: ${line}`);
   if (signal.aborted) lines.push(`stopped: ${figures.length} of ${plans.length} benchmarks have figures`);
   for (const line of lines) report(line);
@@ -134,6 +165,7 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     pairs: options.pairs,
     figures,
     growth: growths(figures),
+    ...(model === undefined ? {} : { model }),
     failures: lines,
   };
   if (options.json === '-') print(`${JSON.stringify(page)}\n`);

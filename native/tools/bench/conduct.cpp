@@ -106,8 +106,8 @@ class Conductor {
     const char* comma = "";
     for (const ThreadUse& thread : after_.threads) {
       // The names of wireup's threads and of launchers contain no characters that JSON escapes.
-      std::printf("%s{\"process\":%d,\"thread\":%d,\"name\":\"%s\",\"cpuNs\":%llu}", comma, thread.process,
-                  thread.thread, thread.name.c_str(),
+      std::printf("%s{\"process\":%d,\"parent\":%d,\"thread\":%d,\"name\":\"%s\",\"cpuNs\":%llu}", comma,
+                  thread.process, thread.parent, thread.thread, thread.name.c_str(),
                   static_cast<unsigned long long>(thread.cpu_ns - used[thread.thread]));
       comma = ",";
     }

@@ -1,7 +1,7 @@
 // The conductor runs one launcher with its ranks once, and prints the measured times on stdout, as JSON:
 //
 //   {"wallNs": N, "firstNs": [...], "lastNs": [...],
-//    "threads": [{process, thread, name, cpuNs}], "memory": [before, after]}
+//    "threads": [{process, parent, thread, name, cpuNs}], "memory": [before, after]}
 //
 // wallNs: the whole command. firstNs and lastNs: for each mark, the time of the first and of the last rank,
 // since the first time of all. threads and memory: of the launcher, between the two gates. Mode::launch has

@@ -10,9 +10,9 @@
 
 namespace wireup::bench {
 
-// launch: the rank sends nothing, and only the command is timed.
-enum class Mode : std::uint32_t { exchange, barrier, get, put, connect, launch };
-inline constexpr const char* kModes[] = {"exchange", "barrier", "get", "put", "connect", "launch"};
+// launch: the rank sends nothing, and only the command is timed. fence: barriers, with a put before each.
+enum class Mode : std::uint32_t { exchange, barrier, get, put, connect, launch, fence };
+inline constexpr const char* kModes[] = {"exchange", "barrier", "get", "put", "connect", "launch", "fence"};
 
 // As long as the business cards of MPI libraries.
 inline constexpr std::size_t kCard = 128;
@@ -22,13 +22,15 @@ inline constexpr std::size_t kMaxName = 256;
 
 struct Script {
   Mode mode;
-  std::uint32_t count;  // exchange: gets of each rank; barrier, get, put: requests of each rank
+  // exchange: gets of each rank; barrier, get, put: requests of each rank; fence: barriers
+  std::uint32_t count;
   std::uint32_t size;
 
   std::uint32_t gets() const { return std::min(count, size - 1); }
 
   std::uint32_t steps() const {
     if (mode == Mode::exchange) return 3 + gets();
+    if (mode == Mode::fence) return 2 * count;
     return mode == Mode::connect ? 0 : count;
   }
 
@@ -38,19 +40,20 @@ struct Script {
   // Number of times that each rank records, with the one at its start.
   std::uint32_t marks() const {
     if (mode == Mode::exchange) return 5;
-    return mode == Mode::barrier ? 1 + count : 2;
+    return mode == Mode::barrier || mode == Mode::fence ? 1 + steps() : 2;
   }
 
   // Whether the rank records the time after the reply to this step.
   bool is_marked(std::uint32_t step) const {
-    if (mode == Mode::barrier || step + 1 == steps()) return true;
+    if (mode == Mode::barrier || mode == Mode::fence || step + 1 == steps()) return true;
     return mode == Mode::exchange && (step < 2 || step + 2 == steps());
   }
 
   // Each writes a request to `out` and returns its length.
   std::size_t write_request(char* out, std::uint32_t step, std::uint32_t rank, const char* name) const {
     if (mode == Mode::barrier) return write_barrier(out);
-    if (mode == Mode::put) return write_put(out, name, rank, step + 1);
+    if (mode == Mode::fence && step % 2 == 1) return write_barrier(out);
+    if (mode == Mode::put || mode == Mode::fence) return write_put(out, name, rank, step + 1);
     if (mode == Mode::get) return write_get(out, name, rank, step % (size > 1 ? size - 1 : 1));
     if (step == 0) return write_put(out, name, rank, 0);
     if (step == 1 || step == 2 + gets()) return write_barrier(out);

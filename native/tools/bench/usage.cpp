@@ -24,7 +24,7 @@ std::uint64_t anonymous_bytes(const std::filesystem::path& process) {
   return 0;
 }
 
-void add_process(pid_t pid, const std::set<pid_t>& ranks, Usage& usage) {
+void add_process(pid_t pid, pid_t parent, const std::set<pid_t>& ranks, Usage& usage) {
   const std::filesystem::path process = "/proc/" + std::to_string(pid);
   std::error_code gone;
   usage.memory += anonymous_bytes(process);
@@ -32,11 +32,11 @@ void add_process(pid_t pid, const std::set<pid_t>& ranks, Usage& usage) {
     // The first number is the time on a processor, in nanoseconds (proc(5)).
     std::uint64_t cpu_ns = 0;
     std::ifstream(task.path() / "schedstat") >> cpu_ns;
-    usage.threads.push_back({pid, static_cast<pid_t>(std::stoi(task.path().filename())),
+    usage.threads.push_back({pid, parent, static_cast<pid_t>(std::stoi(task.path().filename())),
                              first_line(task.path() / "comm"), cpu_ns});
     std::ifstream children(task.path() / "children");
     for (pid_t child; children >> child;) {
-      if (!ranks.contains(child)) add_process(child, ranks, usage);
+      if (!ranks.contains(child)) add_process(child, pid, ranks, usage);
     }
   }
 }
@@ -45,7 +45,7 @@ void add_process(pid_t pid, const std::set<pid_t>& ranks, Usage& usage) {
 
 Usage usage_of(pid_t root, const std::set<pid_t>& ranks) {
   Usage usage;
-  add_process(root, ranks, usage);
+  add_process(root, 0, ranks, usage);
   return usage;
 }
 

@@ -12,6 +12,7 @@ namespace wireup::bench {
 
 struct ThreadUse {
   pid_t process;
+  pid_t parent;  // of the process; 0: it is the root
   pid_t thread;
   std::string name;
   std::uint64_t cpu_ns;  // user and system
