@@ -15,6 +15,8 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
+#include <utility>
 
 #include "os/assembly.h"
 #include "os/limits.h"
@@ -35,6 +37,7 @@ namespace {
 
 // From linux/sched.h and linux/wait.h, which conflict with the headers of some C libraries.
 constexpr int kClonePidfd = 0x1000;
+constexpr std::uint64_t kCloneIntoCgroup = 0x200000000;
 constexpr auto kWaitPidfd = static_cast<idtype_t>(3);
 
 // A child's frames need a few words each. The rest is for valgrind, and for a signal frame, although all
@@ -144,8 +147,8 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  // The child uses this object and the stack below `stack_end` until wait_until_released() returns.
-  void start(std::byte* stack_end, bool concurrently);
+  // The child uses this object and the stack until wait_until_released() returns.
+  void start(std::span<std::byte> stack, bool concurrently);
   // The errno of start(), or 0.
   int start_error() const { return start_error_; }
   void wait_until_released();
@@ -155,6 +158,8 @@ class Child {
   StartedProcess take() { return {pid_, std::move(pidfd_)}; }
 
  private:
+  long clone_child(std::span<std::byte> stack, int flags, int& pidfd);
+
   std::vector<char*> args_;
   std::vector<std::string> shell_;
   std::vector<char*> shell_args_;
@@ -191,7 +196,7 @@ Child::Child(const ProcessSpec& spec, const Parent& parent)
   plan_.new_session = spec.new_session;
   plan_.die_with_parent = spec.die_with_parent;
   plan_.parent = parent.pid;
-  plan_.join_fd = spec.join_fd;
+  plan_.cgroup = spec.cgroup;
   plan_.cpus = cpus_.empty() ? nullptr : cpus_.data();
   plan_.cpus_bytes = cpus_.size() * sizeof(unsigned long);
   plan_.host_name = spec.host_name.empty() ? nullptr : spec.host_name.c_str();
@@ -202,18 +207,48 @@ Child::Child(const ProcessSpec& spec, const Parent& parent)
       spec.not_default == nullptr ? ~std::uint64_t{0} : plan_.ignored_signals | bits(*spec.not_default);
 }
 
-void Child::start(std::byte* stack_end, bool concurrently) {
+void Child::start(std::span<std::byte> stack, bool concurrently) {
   // Not vfork(2): the child's calls would overwrite the stack frame to which the parent returns.
-  const int flags = CLONE_VM | kClonePidfd | SIGCHLD | (concurrently ? CLONE_CHILD_CLEARTID : CLONE_VFORK);
+  const int flags = CLONE_VM | kClonePidfd | (concurrently ? CLONE_CHILD_CLEARTID : CLONE_VFORK);
   int pidfd = -1;
   in_use_ = concurrently ? 1 : 0;
-  pid_ = WIREUP_CLONE(run_child, stack_end, flags, &plan_, &pidfd, nullptr, &in_use_);
-  start_error_ = pid_ < 0 ? errno : 0;
-  if (pid_ < 0) {
+  const long result = clone_child(stack, flags, pidfd);
+  start_error_ = result < 0 ? static_cast<int>(-result) : 0;
+  if (result < 0) {
     in_use_ = 0;
   } else {
+    pid_ = static_cast<pid_t>(result);
     pidfd_.reset(pidfd);
   }
+}
+
+// Returns the pid, or the negative error number.
+long Child::clone_child(std::span<std::byte> stack, int flags, int& pidfd) {
+  if (plan_.cgroup >= 0) {
+    // A child that is started in the cgroup need not move into it. The first move of a process between
+    // cgroups waits for all processors (cgroup_threadgroup_rwsem in Linux), which takes about 15 ms.
+    const auto address = [](auto* pointer) { return reinterpret_cast<std::uint64_t>(pointer); };
+    const CloneArguments arguments{.flags = static_cast<std::uint64_t>(flags) | kCloneIntoCgroup,
+                                   .pidfd = address(&pidfd),
+                                   .child_tid = address(&in_use_),
+                                   .parent_tid = 0,
+                                   .exit_signal = SIGCHLD,
+                                   .stack = address(stack.data()),
+                                   .stack_size = stack.size(),
+                                   .tls = 0,
+                                   .set_tid = 0,
+                                   .set_tid_size = 0,
+                                   .cgroup = static_cast<std::uint64_t>(plan_.cgroup)};
+    const int cgroup = std::exchange(plan_.cgroup, -1);
+    const long result = clone3(arguments, run_child, &plan_);
+    if (result >= 0) return result;
+    // Linux before 5.7, valgrind, a seccomp filter, or a cgroup that takes no processes: the child moves
+    // itself.
+    plan_.cgroup = cgroup;
+  }
+  const pid_t pid = WIREUP_CLONE(run_child, stack.data() + stack.size(), flags | SIGCHLD, &plan_, &pidfd,
+                                 nullptr, &in_use_);
+  return pid < 0 ? -errno : pid;
 }
 
 void Child::wait_until_released() {
@@ -239,12 +274,12 @@ void start_all(const Children& children, bool concurrently) {
   for (std::size_t i = 0; i < children.size(); i++) {
     if (i >= count && children[i - count]) children[i - count]->wait_until_released();
     if (!children[i]) continue;
-    std::byte* const stack_end = stacks.get() + (i % count + 1) * kChildStack;
-    children[i]->start(stack_end, concurrently);
+    const std::span stack(stacks.get() + i % count * kChildStack, kChildStack);
+    children[i]->start(stack, concurrently);
     // qemu's emulation of Linux knows clone(2) only as fork(2), vfork(2), and for threads.
     if (concurrently && children[i]->start_error() == EINVAL) {
       concurrently = false;
-      children[i]->start(stack_end, concurrently);
+      children[i]->start(stack, concurrently);
     }
   }
   for (const auto& child : children) {

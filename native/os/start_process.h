@@ -43,9 +43,9 @@ struct ProcessSpec {
   // Result of gethostname(2) in the child, at most 64 bytes; empty: the caller's. It takes a new UTS
   // namespace, which needs CAP_SYS_ADMIN. If none can be made, the child keeps the caller's name.
   std::string host_name;
-  // cgroup.procs of the cgroup that the child joins before it calls execve(2), if the kernel allows it; -1:
-  // the caller's cgroup.
-  int join_fd = -1;
+  // The folder of the cgroup (version 2) in which the child is started, if the kernel allows it; -1: the
+  // caller's cgroup.
+  int cgroup = -1;
   // All other signals have the default action and are unblocked in the child.
   sigset_t ignored_signals{};
   sigset_t blocked_signals{};

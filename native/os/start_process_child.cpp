@@ -56,7 +56,10 @@ WIREUP_IN_CHILD bool change_directory(ChildPlan& plan) {
 }
 
 WIREUP_IN_CHILD void join_cgroup(const ChildPlan& plan) {
-  if (plan.join_fd >= 0) system_call(SYS_write, plan.join_fd, "0", 1);
+  if (plan.cgroup < 0) return;
+  // set_fds() closes it.
+  const long procs = system_call(SYS_openat, plan.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+  if (procs >= 0) system_call(SYS_write, procs, "0", 1);
 }
 
 WIREUP_IN_CHILD bool bind_to_cpus(ChildPlan& plan) {

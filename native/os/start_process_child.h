@@ -43,7 +43,7 @@ struct ChildPlan {
   const unsigned long* cpus;  // null: the parent's
   std::size_t cpus_bytes;
   const char* host_name;  // null: the parent's
-  int join_fd;            // "0" is written to it; -1: none
+  int cgroup;             // the folder of the cgroup to join; -1: none
 
   // Set by the child: the failed step, its fd, and its errno.
   const char* failed_step;

@@ -106,14 +106,9 @@ bool Cgroup::make(const std::string& path) {
     path_ = path;
     return true;
   }
+  lock_.reset();
   ::rmdir(path.c_str());
   return false;
-}
-
-int Cgroup::joining() {
-  if (!path_.empty() && !procs_)
-    procs_.reset(::open((path_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
-  return procs_.get();
 }
 
 void Cgroup::kill() const {

@@ -21,8 +21,8 @@ class Cgroup {
   Cgroup(const Cgroup&) = delete;
   Cgroup& operator=(const Cgroup&) = delete;
 
-  // A process that writes "0" to this fd joins the cgroup. -1: there is no cgroup.
-  int joining();
+  // Its folder; -1: there is no cgroup.
+  int folder() const { return lock_.get(); }
   // Sends SIGKILL to every process in it.
   void kill() const;
   // Returns false while it contains processes.
@@ -33,7 +33,6 @@ class Cgroup {
 
   std::string path_;
   os::UniqueFd lock_;
-  os::UniqueFd procs_;
 };
 
 }  // namespace wireup::agent

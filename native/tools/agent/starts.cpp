@@ -275,7 +275,7 @@ os::ProcessSpec Starts::prepare(Attempt& attempt) {
   spec.soft_files = soft_files_ == 0 ? os::unraised_soft_limit() : soft_files_;
   spec.not_default = &signals_.not_default;
   spec.cpus = binding_.next();
-  spec.join_fd = parts_.cgroup.joining();
+  spec.cgroup = parts_.cgroup.folder();
   spec.host_name = setup.host_name;
 
   // Everything that can fail comes before the start, so that StartFailed is never sent for a running rank.
