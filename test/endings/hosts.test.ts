@@ -199,12 +199,19 @@ describe.each(kinds)('over hosts by %s', (kind, tools, make) => {
       ['exits with 7', 'exit 7', 7, 'exited with code 7'],
       ['is killed by a signal', 'kill -KILL $$', 137, 'was killed by SIGKILL'],
     ])('ends on all hosts if a rank %s', async (_, action, exitCode, how) => {
-      const script = `[ $PMI_RANK = ${victim} ] || exec sleep 1000; ${action}`;
+      const started = mkdtempSync(join(folder, 'started-'));
+      const others = [0, 1, 2].filter((rank) => rank !== victim);
+      const allStarted = others.map((rank) => `[ -e ${started}/${rank} ]`).join(' && ');
+      const script = `
+        if [ $PMI_RANK != ${victim} ]; then : > ${started}/$PMI_RANK; exec sleep 1000; fi
+        until ${allStarted}; do sleep 0.01; done
+        ${action}`;
       const { code, stderr } = await start('sh', '-c', script).done;
-      const others = '(; 2 other ranks were ended)?';
       expect(lines(stderr)).toEqual([
         expect.stringMatching(
-          new RegExp(`^wireup: rank 1 \\(pid \\d+, sh\\) on ${hosts.names[victim]!} ${how}${others}$`),
+          new RegExp(
+            `^wireup: rank 1 \\(pid \\d+, sh\\) on ${hosts.names[victim]!} ${how}; 2 other ranks were ended$`,
+          ),
         ),
       ]);
       expect(code).toBe(exitCode);

@@ -27,8 +27,9 @@ const lastLines: Readonly<Record<Ending, RegExp>> = {
   finalized: / answers, none differs$/,
   left: / answers, none differs; the rank hangs up without finalize, as recorded$/,
   aborted: / answers, none differs; the rank aborts the job, as recorded$/,
-  // Hydra ends at it, and kills its ranks.
-  garbage: / answers, none differs(?: before a message that is no request of PMI, at which .*)?$/,
+  // Hydra ends at it, and kills its ranks. A recording may end with the connection or, before that, with the kill.
+  garbage:
+    / answers, none differs(?: before a message that is no request of PMI, at which .*|; the rank waits until the job is ended, as recorded)?$/,
 };
 
 /** Replays recordings with one launcher, and returns the report: for each rank its lines. */
