@@ -1,6 +1,8 @@
 /** Makes golden transcripts (test/vectors/README.md of the source) of recordings. */
-import { contentOf, isMessage, type EventRecord, type RecordingHeader } from './format';
+import { isFailure, parseMessage as parseAnswer } from './answers';
+import { contentOf, isMessage, type EventRecord, type MessageRecord, type RecordingHeader } from './format';
 import type { EventStep, Step } from './messages';
+import { eventOf, preputOf, replyOf, withAccepted, type RequestedSpawn } from './transcript-spawn';
 
 /** Lines of one transcript. A longer recording is no test that a person reads. */
 const MAX_LINES = 100_000;
@@ -14,7 +16,10 @@ interface Group {
   overPort: boolean;
   offers: boolean;
   kvsname: string | undefined;
-  spawns: boolean;
+  /** Spawns without an answer, by rank. */
+  spawns: Map<number, RequestedSpawn>;
+  /** The transcript has a spawn, which the driver answers. */
+  lockstep: boolean;
   /** The number of a connection in the transcript, by rank or number of the connection. */
   connections: Map<string, number>;
   /** Numbers for connections that are not the first of their rank. */
@@ -26,18 +31,21 @@ interface Group {
 
 /** The bytes as a transcript writes them. */
 function escaped(content: Buffer): string {
+  const names: Readonly<Record<string, string>> = { '\\': '\\\\', '\0': '\\0', '\n': '\\n', '\t': '\\t' };
   return content
-    .toString('utf8')
-    .replaceAll('\\', '\\\\')
-    .replaceAll('\0', '\\0')
-    .replaceAll('\n', '\\n')
-    .replaceAll('\t', '\\t');
+    .toString('latin1')
+    .replace(
+      /[^ -z|}~]|\\/g,
+      (byte) => names[byte] ?? `\\x${byte.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    );
 }
 
 /** Collects the transcripts: one for each process group. */
 export class Transcripts {
   readonly #groups = new Map<number, Group>();
   readonly #sizes: number;
+  /** The spawns that have succeeded, in their order, with the kvsname of the process group that has requested them. */
+  readonly #spawned: { spawn: RequestedSpawn; by: Group }[] = [];
 
   constructor(headers: readonly RecordingHeader[]) {
     this.#sizes = headers.reduce((most, { size = 0 }) => Math.max(most, size), 0);
@@ -59,7 +67,8 @@ export class Transcripts {
         overPort: false,
         offers: false,
         kvsname: undefined,
-        spawns: false,
+        spawns: new Map(),
+        lockstep: false,
         connections: new Map(),
         next: 0,
         closed: new Set(),
@@ -86,7 +95,6 @@ export class Transcripts {
     const number = this.#connection(group, record);
     const name = message.spec?.name;
     if (name === 'identify' && record.wire === '1') group.overPort = true;
-    if (message.spec?.form === 'block') group.spawns = true;
     const kvsname =
       name === 'kvsname-reply'
         ? message.attributes.get(record.wire === '2' ? 'jobid' : 'kvsname')
@@ -98,6 +106,8 @@ export class Transcripts {
     }
     let text = escaped(contentOf(record));
     if (record.masked === true) text = text.replace('***', `{pmi_id:${record.rank ?? 0}}`);
+    if (record.rank !== undefined && record.wire !== 'raw')
+      text = this.#followSpawn(group, record, name, text);
     const mark = record.wire === '2' ? '>' : ':';
     group.lines.push(`${record.dir}${number}${mark} ${text}${record.wire === 'raw' ? '\\c' : ''}`);
     if (record.dir === 'C' && name === 'abort') {
@@ -105,6 +115,44 @@ export class Transcripts {
       const why = message.attributes.get('message') ?? message.attributes.get('error_msg') ?? '';
       group.lines.push(`E: aborted rank=${record.rank ?? 0} exit_code=${code} message=${why}`);
     }
+  }
+
+  /** Notes spawns, and returns the text of the message, which for the reply to a spawn is that of the driver. */
+  #followSpawn(
+    group: Group,
+    { dir, wire, rank = 0 }: MessageRecord,
+    name: string | undefined,
+    text: string,
+  ): string {
+    const known = group.spawns.get(rank);
+    const isOpen = known !== undefined && wire === '1' && !known.isWhole;
+    if (dir === 'C' && (name === 'spawn' || isOpen)) {
+      const spawn: RequestedSpawn = known ?? { wire, rank, texts: [], at: [], event: 0, isWhole: false };
+      spawn.texts.push(text);
+      spawn.at.push(group.lines.length);
+      spawn.event = group.lines.length + 1;
+      // The next block of a spawn begins with mcmd=spawn, too.
+      spawn.isWhole = wire === '2' || text === 'endcmd';
+      group.spawns.set(rank, spawn);
+    } else if (dir === 'S' && name === 'spawn-reply' && known !== undefined) {
+      group.spawns.delete(rank);
+      return this.#endSpawn(group, known, text);
+    }
+    return text;
+  }
+
+  #endSpawn(group: Group, spawn: RequestedSpawn, reply: string): string {
+    // The driver was not asked.
+    if (group.lines.slice(spawn.event).some((line) => line === `E: protocol_error rank=${spawn.rank}`))
+      return reply;
+    const isAccepted = !isFailure(parseAnswer(spawn.wire, reply));
+    group.lockstep = true;
+    group.lines[spawn.event - 1] += `\nE: ${eventOf(spawn, isAccepted)}`;
+    if (isAccepted) {
+      for (const at of spawn.at) group.lines[at] = withAccepted(group.lines[at]!);
+      this.#spawned.push({ spawn, by: group });
+    }
+    return replyOf(spawn, reply, isAccepted);
   }
 
   #addEvent(group: Group, record: EventRecord): void {
@@ -144,23 +192,38 @@ export class Transcripts {
   /** The lines of a Markdown page. */
   *page(): Generator<string> {
     yield '# A recording';
-    for (const [number, group] of [...this.#groups].sort(([a], [b]) => a - b)) {
+    const groups = [...this.#groups].sort(([a], [b]) => a - b);
+    const children = groups.filter(([number]) => number > 0);
+    for (const [number, group] of groups) {
+      // Process groups are numbered in the order of the spawns.
+      const parent =
+        children.length === this.#spawned.length
+          ? this.#spawned[children.findIndex(([other]) => other === number)]
+          : undefined;
       const options = [
         ...(group.ranks === 1 ? [] : [`size=${group.ranks}`]),
         ...(group.offers ? ['offer=1.2'] : []),
         ...(group.overPort ? ['transport=port'] : []),
+        ...(group.lockstep ? ['lockstep'] : []),
+        ...(parent === undefined ? [] : ['spawner=kvs_parent']),
       ];
       yield '';
       yield `## Process group ${number}`;
       yield '';
-      if (group.spawns) {
-        yield 'This recording has a spawn, whose answer the driver of a transcript does not know.';
-        yield '';
-      }
       yield ['```pmi', ...options].join(' ');
-      const { kvsname } = group;
+      if (parent !== undefined) for (const [key, value] of preputOf(parent.spawn)) yield `P: ${key}=${value}`;
+      const names: [string | undefined, string][] = [
+        [group.kvsname, '{kvsname}'],
+        [parent?.by.kvsname, 'kvs_parent'],
+      ];
       for (const line of group.lines)
-        yield renumbered(kvsname === undefined ? line : line.replaceAll(kvsname, '{kvsname}'), group);
+        yield renumbered(
+          names.reduce(
+            (text, [name, other]) => (name === undefined ? text : text.replaceAll(name, other)),
+            line,
+          ),
+          group,
+        );
       yield '```';
     }
   }

@@ -62,10 +62,10 @@ async function expectLawful(file: string): Promise<void> {
 }
 
 /** The recording is a test that our server passes. */
-async function expectReplayed(file: string): Promise<void> {
+async function expectPlayed(file: string, groups = 1): Promise<void> {
   const transcripts = parseTranscripts('recording', await trace(file, '--transcript'));
-  expect(transcripts).toHaveLength(1);
-  await play(transcripts[0]!, 'tcp', 'line by line');
+  expect(transcripts).toHaveLength(groups);
+  for (const transcript of transcripts) await play(transcript, 'tcp', 'line by line');
 }
 
 const mpich = needs('mpicc');
@@ -80,7 +80,7 @@ describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
       expect(textsOf(records, 0, rank, 'S').at(-1)).toBe('cmd=finalize_ack');
     }
     await expectLawful(file);
-    await expectReplayed(file);
+    await expectPlayed(file);
     await replayEverywhere([file], ['0', '1', '2', '3'], 'finalized', [transport]);
   });
 });
@@ -117,6 +117,7 @@ describe.skipIf(any.missing)(`a rank that ends in another way${any.note}`, () =>
   it.each(rows)('that $what', async ({ argv, ending }) => {
     const { file } = await recordAny(1, 'fd', ...argv());
     await replayEverywhere([file], ['0'], ending);
+    await expectPlayed(file);
   });
 
   it('that never speaks, --pmi tcp: it is not in the recording', async () => {
@@ -128,6 +129,7 @@ describe.skipIf(any.missing)(`a rank that ends in another way${any.note}`, () =>
   it.each(transports)('of two ranks, of which one aborts, --pmi %s', async (transport) => {
     const { file } = await recordAny(2, transport, program('raw_abort'), '1', '7');
     await replayEverywhere([file], ['1'], 'aborted', [transport], 2);
+    await expectPlayed(file);
   });
 });
 
@@ -152,7 +154,7 @@ describe.skipIf(slurm.missing)(`Slurm's PMI-2 client${slurm.note}`, () => {
       if (transport !== 'tcp') expect(identified.masked).toBeUndefined();
       else expect(identified.text).toMatch(/^cmd=fullinit;(?:.*;)?(?:srcid|pmirank)=\*\*\*;/);
     }
-    await expectReplayed(file);
+    await expectPlayed(file);
     await replayEverywhere([file], ['0', '1', '2', '3'], 'finalized', [transport]);
   });
 
@@ -164,6 +166,7 @@ describe.skipIf(slurm.missing)(`Slurm's PMI-2 client${slurm.note}`, () => {
     expect(textsOf(records, 0, 0, 'C').some((text) => text.startsWith('cmd=spawn;'))).toBe(true);
     expect(records.some(({ group, rank }) => group === 1 && rank === 0)).toBe(true);
     await replayEverywhere([file], ['0', '1.0', '1.1', '1.2'], 'finalized', transports);
+    await expectPlayed(file, 2);
   });
 });
 
@@ -226,5 +229,6 @@ describe.skipIf(spawning.missing)(`MPI_Comm_spawn${spawning.note}`, () => {
     expect(shown).toHaveLength(records.length);
     await expectLawful(file);
     await replayEverywhere([file], ['0', '1', '1.0', '1.1'], 'finalized', [transport]);
+    await expectPlayed(file, 2);
   });
 });

@@ -20,6 +20,8 @@ export interface Transcript {
   offer: boolean;
   lockstep: boolean;
   transport: 'fd' | 'port';
+  spawner: string | undefined;
+  preput: Record<string, string>;
   /** The rules of the level MUST that it breaks. */
   breaks: string[];
   lines: Line[];
@@ -58,6 +60,8 @@ export function parseTranscripts(file: string, page: string): Transcript[] {
         offer: option('offer') === '1.2',
         lockstep: /\blockstep\b/.test(line),
         transport: option('transport') === 'port' ? 'port' : 'fd',
+        spawner: option('spawner'),
+        preput: {},
         breaks: [],
         lines: [],
       };
@@ -66,6 +70,9 @@ export function parseTranscripts(file: string, page: string): Transcript[] {
       current = undefined;
     } else if (line.startsWith('# breaks: ')) {
       current.breaks.push(...line.slice('# breaks: '.length).split(' '));
+    } else if (line.startsWith('P: ')) {
+      const at = line.indexOf('=');
+      current.preput[line.slice('P: '.length, at)] = line.slice(at + 1);
     } else if (line !== '' && !line.startsWith('#')) {
       current.lines.push(parseLine(line));
     }
@@ -93,8 +100,9 @@ export function expand(
   const unfinished = expanded.endsWith('\\c');
   const escapes: Record<string, string> = { '0': '\0', n: '\n', t: '\t', '\\': '\\' };
   const content = (unfinished ? expanded.slice(0, -2) : expanded).replace(
-    /\\(.)/g,
-    (_, letter: string) => escapes[letter]!,
+    /\\(?:x([\da-f]{2})|(.))/g,
+    (_, code: string | undefined, letter: string) =>
+      code === undefined ? escapes[letter]! : String.fromCharCode(parseInt(code, 16)),
   );
   return { content, unfinished };
 }
@@ -216,12 +224,14 @@ function* batches(lines: readonly Line[], pipelined: boolean): Generator<Line[]>
 
 /** Plays a transcript against a real server. Throws if the server sends anything else than the transcript. */
 export async function play(transcript: Transcript, address: string, cutting: Cutting): Promise<void> {
-  const { size, transport, lines, perNode, offer } = transcript;
+  const { size, transport, lines, perNode, offer, spawner, preput } = transcript;
   const server = await PmiServer.listen({
     size,
     address,
     ...(perNode === undefined ? {} : { ranksPerNode: perNode }),
     pmiSubversion: offer ? 2 : 1,
+    preput,
+    ...(spawner === undefined ? {} : { spawner }),
   });
   const events: string[] = [];
   const reading = (async () => {

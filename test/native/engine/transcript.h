@@ -31,6 +31,8 @@ struct Transcript {
   bool port = false;
   bool offer_1_2 = false;
   bool lockstep = false;
+  std::string spawner;
+  engine::KeyValues preput;
   std::vector<TranscriptLine> lines;
 };
 
@@ -81,6 +83,16 @@ inline std::string resolve_text(std::string_view text, bool& unfinished) {
         case '\\':
           out.push_back('\\');
           break;
+        case 'x': {
+          unsigned int byte = 0;
+          const std::string_view digits = text.substr(i + 1, 2);
+          const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+          if (error != std::errc() || digits.size() != 2 || stop != digits.data() + 2)
+            throw std::runtime_error("bad \\x");
+          out.push_back(static_cast<char>(byte));
+          i += 2;
+          break;
+        }
         case 'c':
           if (i + 1 != text.size()) throw std::runtime_error("\\c not at the end");
           unfinished = true;
@@ -142,6 +154,10 @@ inline std::vector<Transcript> read_transcripts(const std::filesystem::path& fil
     if (inside) {
       if (text.starts_with("```")) {
         inside = false;
+      } else if (text.starts_with("P: ")) {
+        const std::size_t equals = text.find('=');
+        if (equals == std::string::npos) throw std::runtime_error("a key without '='");
+        transcripts.back().preput.emplace_back(text.substr(3, equals - 3), text.substr(equals + 1));
       } else if (!text.empty() && !text.starts_with("#")) {
         transcripts.back().lines.push_back(parse_line(text, number));
       }
@@ -162,6 +178,8 @@ inline std::vector<Transcript> read_transcripts(const std::filesystem::path& fil
         transcript.per_node = to_number(option.substr(9));
       } else if (option == "offer=1.2") {
         transcript.offer_1_2 = true;
+      } else if (option.starts_with("spawner=")) {
+        transcript.spawner = option.substr(8);
       } else if (option == "lockstep") {
         transcript.lockstep = true;
       } else if (option == "transport=port" || option == "transport=fd") {
@@ -195,6 +213,8 @@ inline engine::ProcessGroupOptions options_of(const Transcript& transcript) {
   options.layout = transcript.per_node == 0 ? engine::Layout::single_node(transcript.size)
                                             : engine::Layout::by_node(transcript.size, transcript.per_node);
   options.offer_1_2 = transcript.offer_1_2;
+  options.spawner = transcript.spawner;
+  options.preput = transcript.preput;
   options.auth.allowed_uids = {1000};
   for (std::uint32_t rank = 0; transcript.port && rank < transcript.size; ++rank) {
     options.auth.pmi_ids.push_back(pmi_id_of(rank));
