@@ -212,15 +212,18 @@ async function spawnedGroup(
   return groups.of(labelOf(place), index);
 }
 
+/** The files of all ranks. */
+function* filesOf(patterns: readonly string[], size: number): Generator<string> {
+  for (const pattern of patterns) {
+    if (!pattern.includes('%r')) yield pattern;
+    else for (let rank = 0; rank < size; rank++) yield pattern.replaceAll('%r', String(rank));
+  }
+}
+
 /** Whether another rank had ended the job, by an abort or without finalize, when the connection of this one was closed. */
 async function isEndedByAnother(patterns: readonly string[], place: Place, size: number): Promise<boolean> {
-  const files = new Set(
-    patterns.flatMap((pattern) =>
-      Array.from({ length: size }, (_, rank) => pattern.replaceAll('%r', String(rank))),
-    ),
-  );
   const ends = new JobEnds();
-  for (const file of files) {
+  for (const file of filesOf(patterns, size)) {
     // The ranks of several recordings need not all be there.
     if (!existsSync(file)) continue;
     let start = 0;

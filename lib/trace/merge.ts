@@ -1,5 +1,6 @@
 /** Merges recordings by time, in bounded memory. */
-import { isMessage, readRecording, type RecordingHeader, type TraceRecord } from './format';
+import { readRecording, type RecordingHeader, type TraceRecord } from './format';
+import { lettersOf } from './held';
 
 /** A record with its absolute time. */
 export interface MergedRecord {
@@ -66,10 +67,6 @@ class Heap {
   #swap(a: number, b: number): void {
     [this.#items[a], this.#items[b]] = [this.#items[b]!, this.#items[a]!];
   }
-}
-
-function lettersOf(record: TraceRecord): number {
-  return isMessage(record) ? (record.text ?? record.base64 ?? '').length : (record.reason ?? '').length;
 }
 
 interface Source {

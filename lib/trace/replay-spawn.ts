@@ -1,6 +1,7 @@
 /** Spawns of a replay: other programs take the place of the recorded ones. */
 import { parseMessage } from './answers';
 import { isMessage, type MessageRecord, type TraceRecord, type Wire } from './format';
+import { HeldRecords } from './held';
 import { textOf } from './wire-reader';
 
 /** Whether the message is the answer to a spawn. */
@@ -42,7 +43,9 @@ function frameWithProgram(frame: string, [program, ...args]: readonly string[]):
 /** Reads the records of a connection, and may read some in advance. */
 export class Lookahead {
   readonly #records: AsyncIterator<TraceRecord>;
-  readonly #ahead: TraceRecord[] = [];
+  readonly #ahead = new HeldRecords<TraceRecord>();
+  /** What was read in advance, but not held. */
+  #over: TraceRecord | undefined;
 
   constructor(records: AsyncIterable<TraceRecord>) {
     this.#records = records[Symbol.asyncIterator]();
@@ -50,25 +53,31 @@ export class Lookahead {
 
   /** undefined: there are no more. */
   async next(): Promise<TraceRecord | undefined> {
-    const record = this.#ahead.shift();
+    const record = this.#ahead.take();
     if (record !== undefined) return record;
-    const next = await this.#records.next();
-    return next.done === true ? undefined : next.value;
+    const over = this.#over;
+    this.#over = undefined;
+    return over ?? this.#read();
   }
 
-  /** The next answer to a spawn on this connection, if at most `limit` records precede it. */
-  async findSpawnAnswer(limit: number): Promise<MessageRecord | undefined> {
-    for (let at = 0; at <= limit; at++) {
+  /** The next answer to a spawn on this connection. Undefined if it is not there, or too far away. */
+  async findSpawnAnswer(): Promise<MessageRecord | undefined> {
+    for (let at = 0; this.#over === undefined; at++) {
       if (at === this.#ahead.length) {
-        const next = await this.#records.next();
-        if (next.done === true) return undefined;
-        this.#ahead.push(next.value);
+        const next = await this.#read();
+        if (next === undefined) return undefined;
+        if (!this.#ahead.add(next)) this.#over = next;
       }
-      const record = this.#ahead[at]!;
+      const record = this.#ahead.at(at) ?? this.#over!;
       if (isMessage(record) ? isSpawnAnswer(record) : record.event === 'closed')
         return isMessage(record) ? record : undefined;
     }
     return undefined;
+  }
+
+  async #read(): Promise<TraceRecord | undefined> {
+    const next = await this.#records.next();
+    return next.done === true ? undefined : next.value;
   }
 
   /** Must be called at the end. */

@@ -3,21 +3,13 @@
  * and the answers to it in memory, however long the recording is.
  */
 import type { Socket } from 'node:net';
-import {
-  compareAnswers,
-  isFailure,
-  parseMessage,
-  replaceValues,
-  type Comparison,
-  type ParsedMessage,
-} from './answers';
+import { isFailure, parseMessage, replaceValues, type Comparison, type ParsedMessage } from './answers';
 import { bytesOf, isMessage, type EventRecord, type MessageRecord, type TraceRecord } from './format';
-import { parseMessage as requestOf } from './messages';
+import { HeldRecords } from './held';
 import { isSpawnAnswer, Lookahead, withProgram } from './replay-spawn';
-import { textOf, WireReader, type ReceivedMessage } from './wire-reader';
-
-/** How many answers may follow one request, and how many records may precede the answer to a spawn. */
-const MAX_READ_AHEAD = 65_536;
+import { compareWithRecorded, isInvalid, PendingRequests } from './requests';
+import { ServerConnection, type Absent } from './server-connection';
+import { textOf, type ReceivedMessage } from './wire-reader';
 
 /** How the replayed connection ends, as the recorded one did. */
 export type End =
@@ -74,19 +66,14 @@ export interface ReplayOptions {
 const NO_ANSWER = 'no answer';
 const CLOSED = 'the server closes the connection';
 
+/** Names of this job that are remembered. A job has one, and one for each process group that it has spawned. */
+const MAX_NAMES = 65_536;
+
 /** The handshake of PMI_PORT. wireup-exec makes it before the replay. */
 const handshake = {
   C: ['initack'],
   S: ['initack', 'set'],
 };
-
-/** A request that has been sent, as far as its answer depends on it. */
-interface Pending {
-  text: string;
-  parsed: ParsedMessage;
-  /** It is no request of PMI. Some servers answer with an error, others close the connection. */
-  invalid: boolean;
-}
 
 /** A spawn of which a request is a part. */
 interface Spawn {
@@ -98,14 +85,12 @@ interface Spawn {
 
 /** Replays the messages of one connection. */
 export class Replay {
-  readonly #socket: Socket;
+  readonly #server: ServerConnection;
   readonly #options: ReplayOptions;
-  readonly #reader = new WireReader();
-  readonly #pieces: AsyncIterator<Buffer>;
   /** Recorded name: name in this job. */
   readonly #names = new Map<string, string>();
-  #requests: Pending[] = [];
-  #answers: MessageRecord[] = [];
+  readonly #requests = new PendingRequests();
+  #answers = new HeldRecords<MessageRecord>();
   #answerCount = 0;
   /** In the middle of a command of several lines (mcmd). */
   #inBlock = false;
@@ -120,9 +105,8 @@ export class Replay {
 
   /** @param socket a connection as PMI_FD has it */
   constructor(socket: Socket, options: ReplayOptions) {
-    this.#socket = socket;
+    this.#server = new ServerConnection(socket, options.timeout);
     this.#options = options;
-    this.#pieces = (socket as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   }
 
   /**
@@ -139,7 +123,7 @@ export class Replay {
       yield { type: 'failed', reason: error.message };
     } finally {
       await reader.close();
-      this.#socket.destroy();
+      this.#server.close();
     }
   }
 
@@ -155,8 +139,7 @@ export class Replay {
       }
       if (this.#isHandshake(record)) continue;
       if (record.dir === 'S') {
-        if (this.#answers.push(record) > MAX_READ_AHEAD)
-          throw new Fault(`the recording has more than ${MAX_READ_AHEAD} answers to one request`);
+        if (!this.#answers.add(record)) throw new Fault('the recording has too many answers to one request');
         continue;
       }
       if ((yield* this.#receive()) === 'closed') return;
@@ -173,7 +156,7 @@ export class Replay {
   async #beginSpawn(reader: Lookahead): Promise<void> {
     // A spawn of several programs has several blocks and one answer.
     if (this.#spawn !== undefined) return;
-    const answer = await reader.findSpawnAnswer(MAX_READ_AHEAD);
+    const answer = await reader.findSpawnAnswer();
     if (answer === undefined) this.#spawn = { reason: 'it has no answer', words: [] };
     else if (isFailure(parseMessage(answer.wire, textOf(answer))))
       this.#spawn = { reason: 'it has failed, and could start programs now', words: [] };
@@ -183,11 +166,13 @@ export class Replay {
   async *#abort(record: MessageRecord): AsyncGenerator<Finding, void, undefined> {
     yield { type: 'sent', text: textOf(record) };
     yield { type: 'end', end: 'abort' };
-    this.#socket.write(bytesOf(record));
+    const until = this.#server.deadline();
+    await this.#write(bytesOf(record));
     for (;;) {
-      const received = await this.#next();
+      const received = await this.#server.receive(until);
       if (received === 'closed') return;
-      if (received === 'late') throw new Fault(`the job has not ended ${this.#seconds} s after the abort`);
+      if (received === 'late' || performance.now() > until)
+        throw new Fault(`the job has not ended ${this.#seconds} s after the abort`);
     }
   }
 
@@ -197,7 +182,7 @@ export class Replay {
     if (closed?.reason !== undefined) return yield* this.#expectClose();
     if (this.#requests.length > 0 || (this.#active && (await this.#options.isEndedByAnother()))) {
       yield { type: 'end', end: 'ended' };
-      const received = await this.#next();
+      const received = await this.#server.receive();
       if (typeof received !== 'string') yield this.#unexpected(received, NO_ANSWER);
       return;
     }
@@ -207,7 +192,7 @@ export class Replay {
   /** The recorded server has closed the connection. */
   async *#expectClose(): AsyncGenerator<Finding, void, undefined> {
     do {
-      const received = await this.#next();
+      const received = await this.#server.receive();
       if (received === 'closed') return yield { type: 'end', end: 'server' };
       if (received === 'late')
         throw new Fault(`the server has not closed the connection within ${this.#seconds} s`);
@@ -219,7 +204,7 @@ export class Replay {
   /** An answer that the recording does not have. */
   #unexpected(received: ReceivedMessage, recorded: string): Finding {
     const message = parseMessage(received.wire, received.text);
-    const request = this.#takeRequest(message);
+    const request = this.#requests.take(message);
     return {
       type: 'answer',
       number: ++this.#answerCount,
@@ -239,7 +224,7 @@ export class Replay {
     return handshake[record.dir].includes(parseMessage('1', textOf(record)).command);
   }
 
-  *#send(record: MessageRecord, command: string): Generator<Finding> {
+  async *#send(record: MessageRecord, command: string): AsyncGenerator<Finding, void, undefined> {
     const text = this.#translated(record);
     const isBegin = !this.#inBlock;
     if (record.wire === '1') {
@@ -251,14 +236,13 @@ export class Replay {
       if (isBegin) yield { type: 'left-out', text, reason: spawn.reason };
       return;
     }
-    const invalid = record.wire !== 'raw' && isBegin && requestOf(record).spec === undefined;
-    if (invalid && !this.#hasWarned) {
+    if (isBegin && !this.#hasWarned && isInvalid(record)) {
       this.#hasWarned = true;
       yield { type: 'invalid', text };
     }
     for (const sent of spawn === undefined ? [text] : withProgram(record.wire, text, spawn.words)) {
-      if (isBegin) this.#expect(record, { text: sent, parsed: parseMessage(record.wire, sent), invalid });
-      this.#socket.write(sent === textOf(record) ? bytesOf(record) : bytesOf(translatedRecord(record, sent)));
+      if (isBegin) this.#requests.add(record, sent);
+      await this.#write(sent === textOf(record) ? bytesOf(record) : bytesOf(translatedRecord(record, sent)));
       yield { type: 'sent', text: sent };
     }
     if (!isBegin) return;
@@ -267,11 +251,10 @@ export class Replay {
     if (command === 'init' || command === 'finalize') this.#active = command === 'init';
   }
 
-  /** Adds a request that is sent, if it gets an answer. */
-  #expect({ wire }: MessageRecord, request: Pending): void {
-    // The blocks of a spawn get one answer together, and the server waits for the rest of an incomplete message.
-    const isMore = request.parsed.command === 'spawn' && this.#requests.at(-1)?.parsed.command === 'spawn';
-    if (wire !== 'raw' && !isMore) this.#requests.push(request);
+  /** If the server has closed the connection, the next answer is missing. */
+  async #write(bytes: Buffer): Promise<void> {
+    if ((await this.#server.send(bytes)) === 'late')
+      throw new Fault(`the server has read nothing for ${this.#seconds} s`);
   }
 
   /** The text with the names of this job. */
@@ -292,8 +275,7 @@ export class Replay {
 
   /** Receives the recorded answers. Returns `closed` if the server has closed the connection instead, as it may. */
   async *#receive(): AsyncGenerator<Finding, 'closed' | undefined, undefined> {
-    const expected = this.#answers;
-    this.#answers = [];
+    const expected = this.#answers.takeAll();
     const spawned = expected.findIndex(isSpawnAnswer);
     if (spawned >= 0) {
       if (this.#spawn?.reason !== undefined) expected.splice(spawned, 1);
@@ -301,9 +283,10 @@ export class Replay {
     }
     // Under a thrid each request of PMI-2 has its own answer, in any order.
     while (expected.length > 0) {
-      const received = await this.#next();
-      if (received === 'closed' && this.#requests[0]?.invalid === true) {
-        const [request, recorded] = [this.#requests[0].text, textOf(expected[0]!)];
+      const received = await this.#server.receive();
+      const { oldest } = this.#requests;
+      if (received === 'closed' && oldest?.invalid === true) {
+        const [request, recorded] = [oldest.text, textOf(expected[0]!)];
         const number = ++this.#answerCount;
         yield { type: 'answer', number, comparison: 'allowed', request, recorded, received: CLOSED };
         yield { type: 'end', end: 'server' };
@@ -313,9 +296,10 @@ export class Replay {
       const message = parseMessage(received.wire, received.text);
       const recorded = takeMatching(expected, message);
       const before = parseMessage(recorded.wire, textOf(recorded));
-      const request = this.#takeRequest(message);
+      const request = this.#requests.take(message);
       const number = ++this.#answerCount;
-      const comparison = recorded.wire === received.wire ? compare(request, before, message) : 'differs';
+      const comparison =
+        recorded.wire === received.wire ? compareWithRecorded(request, before, message) : 'differs';
       this.#learn(before, message);
       yield {
         type: 'answer',
@@ -329,8 +313,8 @@ export class Replay {
     return undefined;
   }
 
-  #missing(instead: 'closed' | 'late'): Fault {
-    const request = this.#requests[0]?.text ?? '';
+  #missing(instead: Absent): Fault {
+    const request = this.#requests.oldest?.text ?? '';
     return new Fault(
       instead === 'late'
         ? `no answer within ${this.#seconds} s to '${request}'`
@@ -338,63 +322,21 @@ export class Replay {
     );
   }
 
-  /** The request that this is the answer to. */
-  #takeRequest({ attributes }: ParsedMessage): Pending | undefined {
-    const thrid = attributes.get('thrid');
-    const at = this.#requests.findIndex(({ parsed }) => parsed.attributes.get('thrid') === thrid);
-    return this.#requests.splice(Math.max(at, 0), 1)[0];
-  }
-
   /** Learns the names of this job, and whether frames follow. */
   #learn(recorded: ParsedMessage, received: ParsedMessage): void {
     for (const name of ['kvsname', 'jobid']) {
       const [before, now] = [recorded.attributes.get(name), received.attributes.get(name)];
-      if (before !== undefined && now !== undefined) this.#names.set(before, now);
+      if (before !== undefined && now !== undefined && this.#names.size < MAX_NAMES)
+        this.#names.set(before, now);
     }
     if (received.command === 'response_to_init' && this.#asked2)
-      this.#reader.framed =
+      this.#server.framed =
         received.attributes.get('pmi_version') === '2' && Number(received.attributes.get('rc') ?? 0) === 0;
-  }
-
-  async #next(): Promise<ReceivedMessage | 'closed' | 'late'> {
-    for (;;) {
-      const message = this.#reader.next();
-      if (message !== undefined) return message;
-      const piece = await this.#piece();
-      if (piece === 'late') return piece;
-      if (piece === undefined) return this.#reader.rest() ?? 'closed';
-      this.#reader.push(piece);
-    }
-  }
-
-  /** undefined: the server has closed the connection. */
-  async #piece(): Promise<Buffer | 'late' | undefined> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((fulfil) => {
-      timer = setTimeout(() => fulfil('late'), this.#options.timeout);
-    });
-    try {
-      const piece = await Promise.race([this.#pieces.next(), late]);
-      if (piece === 'late') return piece;
-      return piece.done === true ? undefined : piece.value;
-    } catch {
-      // The connection was reset.
-      return undefined;
-    } finally {
-      clearTimeout(timer);
-    }
   }
 }
 
 /** The conversation cannot go on. */
 class Fault extends Error {}
-
-/** Servers word their errors about what is no request as they like. */
-function compare(request: Pending | undefined, recorded: ParsedMessage, received: ParsedMessage): Comparison {
-  const comparison = compareAnswers(request?.parsed, recorded, received);
-  const isError = request?.invalid === true && isFailure(recorded) && isFailure(received);
-  return comparison === 'differs' && isError ? 'allowed' : comparison;
-}
 
 /** The record with another text, whose length follows from it. */
 function translatedRecord({ length: _, ...record }: MessageRecord, text: string): MessageRecord {

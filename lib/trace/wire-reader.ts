@@ -21,6 +21,11 @@ export class WireReader {
   /** PMI-2: frames follow. */
   framed = false;
 
+  /** Bytes that wait for next(). */
+  get length(): number {
+    return this.#bytes.length;
+  }
+
   /** Adds bytes of the server. */
   push(bytes: Buffer): void {
     this.#bytes = this.#bytes.length === 0 ? bytes : Buffer.concat([this.#bytes, bytes]);

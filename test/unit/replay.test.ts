@@ -359,7 +359,7 @@ test.each<[string, TraceRecord[], (socket: Socket) => void, string]>([
     'more answers than a client would wait for',
     Array.from({ length: 70_000 }, () => say('S', 'cmd=maxes')),
     () => undefined,
-    'the recording has more than 65536 answers',
+    'the recording has too many answers',
   ],
 ])('%s ends the replay', async (_, records, react, reason) => {
   const { findings } = await play(records, react, 100);
