@@ -4,8 +4,18 @@ import { contentOf, isMessage, type EventRecord, type MessageRecord, type Record
 import type { EventStep, Step } from './messages';
 import { eventOf, preputOf, replyOf, withAccepted, type RequestedSpawn } from './transcript-spawn';
 
-/** Lines of one transcript. A longer recording is no test that a person reads. */
+/** Lines of a page, and their letters. A longer recording is no test that a person reads. */
 const MAX_LINES = 100_000;
+const MAX_LETTERS = 32 << 20;
+
+/** Process groups of a page. */
+const MAX_GROUPS = 1024;
+
+/** What has recorded in wireup's own servers, as the headers name it. */
+const OWN_SERVERS = ['wireup run', 'wireup serve'];
+
+/** No server gives it to a rank. */
+const WRONG_PMI_ID = '0';
 
 /** Numbers of connections that are not the first of a rank begin here, until the number of ranks is known. */
 const FURTHER = 1_000_000;
@@ -25,6 +35,8 @@ interface Group {
   /** Numbers for connections that are not the first of their rank. */
   next: number;
   closed: Set<number>;
+  /** Ranks between init and finalize. */
+  active: Set<number>;
   /** Numbers of connections whose rank became known later, and what stands in their place. */
   aliases: Map<number, number>;
 }
@@ -46,21 +58,44 @@ export class Transcripts {
   readonly #sizes: number;
   /** The spawns that have succeeded, in their order, with the kvsname of the process group that has requested them. */
   readonly #spawned: { spawn: RequestedSpawn; by: Group }[] = [];
+  /** The answers may be those of another server. */
+  readonly #ofOther: boolean;
+  #lines = 0;
+  #letters = 0;
+  #isCut = false;
 
   constructor(headers: readonly RecordingHeader[]) {
     this.#sizes = headers.reduce((most, { size = 0 }) => Math.max(most, size), 0);
+    this.#ofOther = headers.some(({ by }) => !OWN_SERVERS.includes(by));
+    // Ranks that never speak need not be in the recording.
+    if (this.#sizes > 0) this.#group(0);
+  }
+
+  /** Whether the page has only the beginning of the recording, because of its size. */
+  get isCut(): boolean {
+    return this.#isCut;
   }
 
   add(step: Step | EventStep): void {
-    const group = this.#group(step.record.group);
-    if (group.lines.length >= MAX_LINES) return;
+    const group = this.#isCut ? undefined : this.#group(step.record.group);
+    if (group === undefined || this.#lines >= MAX_LINES || this.#letters > MAX_LETTERS) {
+      this.#isCut = true;
+      return;
+    }
     if (isMessage(step.record)) this.#addMessage(group, step as Step);
     else this.#addEvent(group, step.record);
   }
 
-  #group(number: number): Group {
+  #add(group: Group, line: string): void {
+    group.lines.push(line);
+    this.#lines++;
+    this.#letters += line.length;
+  }
+
+  #group(number: number): Group | undefined {
     let group = this.#groups.get(number);
     if (group === undefined) {
+      if (this.#groups.size >= MAX_GROUPS) return undefined;
       group = {
         lines: [],
         ranks: number === 0 ? this.#sizes : 0,
@@ -72,6 +107,7 @@ export class Transcripts {
         connections: new Map(),
         next: 0,
         closed: new Set(),
+        active: new Set(),
         aliases: new Map(),
       };
       this.#groups.set(number, group);
@@ -105,15 +141,22 @@ export class Transcripts {
       if (asked === '1' && got === '2') group.offers = true;
     }
     let text = escaped(contentOf(record));
-    if (record.masked === true) text = text.replace('***', `{pmi_id:${record.rank ?? 0}}`);
+    if (record.masked === true)
+      text = text.replace('***', record.rank === undefined ? WRONG_PMI_ID : `{pmi_id:${record.rank}}`);
     if (record.rank !== undefined && record.wire !== 'raw')
       text = this.#followSpawn(group, record, name, text);
     const mark = record.wire === '2' ? '>' : ':';
-    group.lines.push(`${record.dir}${number}${mark} ${text}${record.wire === 'raw' ? '\\c' : ''}`);
-    if (record.dir === 'C' && name === 'abort') {
+    this.#add(group, `${record.dir}${number}${mark} ${text}${record.wire === 'raw' ? '\\c' : ''}`);
+    if (record.rank !== undefined && name === 'init-reply') group.active.add(record.rank);
+    if (record.dir !== 'C') return;
+    if (record.rank !== undefined && name === 'finalize') group.active.delete(record.rank);
+    if (name === 'abort') {
       const code = message.attributes.get('exitcode') ?? message.attributes.get('exit_code') ?? '1';
       const why = message.attributes.get('message') ?? message.attributes.get('error_msg') ?? '';
-      group.lines.push(`E: aborted rank=${record.rank ?? 0} exit_code=${code} message=${why}`);
+      this.#add(
+        group,
+        `E: aborted rank=${record.rank ?? 0} exit_code=${code} message=${escaped(Buffer.from(why))}`,
+      );
     }
   }
 
@@ -147,7 +190,8 @@ export class Transcripts {
       return reply;
     const isAccepted = !isFailure(parseAnswer(spawn.wire, reply));
     group.lockstep = true;
-    group.lines[spawn.event - 1] += `\nE: ${eventOf(spawn, isAccepted)}`;
+    const last = spawn.event - 1;
+    group.lines[last] = `${group.lines[last]}\nE: ${eventOf(spawn, isAccepted)}`;
     if (isAccepted) {
       for (const at of spawn.at) group.lines[at] = withAccepted(group.lines[at]!);
       this.#spawned.push({ spawn, by: group });
@@ -158,26 +202,37 @@ export class Transcripts {
   #addEvent(group: Group, record: EventRecord): void {
     switch (record.event) {
       case 'refused':
-        group.lines.push('E: rejected');
+        if (!this.#ofOther) this.#add(group, 'E: rejected');
         break;
       case 'protocol-error':
-        group.lines.push(`E: protocol_error${record.rank === undefined ? '' : ` rank=${record.rank}`}`);
+        this.#add(group, `E: protocol_error${record.rank === undefined ? '' : ` rank=${record.rank}`}`);
         break;
-      case 'closed': {
-        const number = this.#connection(group, record);
-        group.closed.add(number);
-        group.lines.push(record.reason === undefined ? `C${number}: [eof]` : `S${number}: [close]`);
-        if (record.lost === true) group.lines.push(`E: lost rank=${record.rank}`);
+      case 'closed':
+        this.#close(group, record);
         break;
-      }
       case 'dropped':
-        group.lines.push(`# ${record.count ?? 0} records are missing here`);
+        this.#add(group, `# ${record.count ?? 0} records are missing here`);
         break;
       case 'connected':
         if (record.peer !== undefined && record.peer !== 'fd') group.overPort = true;
         this.#identify(group, record);
         break;
     }
+  }
+
+  #close(group: Group, record: EventRecord): void {
+    const number = this.#connection(group, record);
+    group.closed.add(number);
+    // Why another server has closed the connection is not known, and PmiServer may not do so.
+    this.#add(
+      group,
+      record.reason === undefined || this.#ofOther ? `C${number}: [eof]` : `S${number}: [close]`,
+    );
+    const { rank } = record;
+    if (rank === undefined) return;
+    const isLost = this.#ofOther ? group.active.has(rank) : record.lost === true;
+    if (isLost) this.#add(group, `E: lost rank=${rank}`);
+    group.active.delete(rank);
   }
 
   /** The rank of a connection has become known. */
@@ -205,6 +260,7 @@ export class Transcripts {
         ...(group.offers ? ['offer=1.2'] : []),
         ...(group.overPort ? ['transport=port'] : []),
         ...(group.lockstep ? ['lockstep'] : []),
+        ...(this.#ofOther ? ['server=other'] : []),
         ...(parent === undefined ? [] : ['spawner=kvs_parent']),
       ];
       yield '';
@@ -212,21 +268,22 @@ export class Transcripts {
       yield '';
       yield ['```pmi', ...options].join(' ');
       if (parent !== undefined) for (const [key, value] of preputOf(parent.spawn)) yield `P: ${key}=${value}`;
-      const names: [string | undefined, string][] = [
-        [group.kvsname, '{kvsname}'],
-        [parent?.by.kvsname, 'kvs_parent'],
-      ];
       for (const line of group.lines)
         yield renumbered(
-          names.reduce(
-            (text, [name, other]) => (name === undefined ? text : text.replaceAll(name, other)),
-            line,
-          ),
+          named(named(line, group.kvsname, '{kvsname}'), parent?.by.kvsname, 'kvs_parent'),
           group,
         );
       yield '```';
     }
   }
+}
+
+/** The line with another name of a process group. The name may be a word that stands elsewhere, too. */
+function named(line: string, name: string | undefined, other: string): string {
+  if (name === undefined) return line;
+  return line.replace(/(?<=[ ;](?:kvsname|jobid|spawner-jobid)=)[^ ;]*/g, (value) =>
+    value === escaped(Buffer.from(name)) ? other : value,
+  );
 }
 
 /** Gives further connections of ranks the numbers after those of the ranks. */

@@ -18,7 +18,8 @@ import {
 import { needs } from '../support/installed';
 import { program } from '../support/programs';
 import { lines, Run, run, toolLines, transports, wireup, wireupRun } from '../support/run';
-import { cuttings, parseTranscripts, play } from '../support/transcript';
+import { expectPlayed } from '../support/replays';
+import { parseTranscripts } from '../support/transcript';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -442,7 +443,7 @@ describe('wireup trace', () => {
       expect(transcripts).toHaveLength(1);
       expect(transcripts[0]!.size).toBe(3);
       expect(transcripts[0]!.lines.length).toBeGreaterThan(40);
-      for (const cutting of cuttings) await play(transcripts[0]!, 'tcp', cutting);
+      await expectPlayed([file]);
     });
   });
 });
@@ -459,6 +460,7 @@ test('wireup serve --trace records too', async () => {
   expect(header).toMatchObject({ by: 'wireup serve', size: 1 });
   expect(messagesOf(records, 0, 'C').at(0)).toMatchObject({ text: 'cmd=initack pmiid=***', masked: true });
   expect(messagesOf(records, 0, 'S').at(-1)).toMatchObject({ text: 'cmd=finalize_ack' });
+  await expectPlayed([file]);
 });
 
 test('invalid requests are reported on stderr: one line each second, or all with -v', async () => {

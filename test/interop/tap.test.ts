@@ -1,4 +1,5 @@
-// `wireup tap` under every launcher: the job is as without it, and its recordings replay against wireup and Hydra.
+// `wireup tap` under every launcher: the job is as without it, and its recordings replay against wireup and Hydra, and become
+// transcripts that pass.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { needsRoot } from '../support/hostile-clients';
 import { dynamicMpich, installed, needs } from '../support/installed';
 import { compile, program } from '../support/programs';
-import { newFolder, replayEverywhere, type Ending } from '../support/replays';
+import { expectPlayed, newFolder, replayEverywhere, type Ending } from '../support/replays';
 import { root } from '../support/root';
 import { lines, run, transports, wireup, wireupRun, type Result } from '../support/run';
 import { Slurm } from '../support/slurm';
@@ -57,6 +58,8 @@ function comparable({ code, signal, stdout, stderr }: Result): unknown {
 const rankFiles = (folder: string, ranks: number): string[] => [
   join(folder, ranks === 1 ? '0.jsonl' : '%r.jsonl'),
 ];
+const playedFiles = (folder: string, ranks: number): string[] =>
+  allRanks(ranks).map((rank) => join(folder, `${rank}.jsonl`));
 const allRanks = (ranks: number): string[] => Array.from({ length: ranks }, (_, rank) => `${rank}`);
 
 interface Line {
@@ -142,6 +145,7 @@ describe.skipIf(tools.missing)(`a rank under wireup tap is as without it${tools.
         await replayEverywhere(rankFiles(folder, ranks), allRanks(ranks), ending, [
           transports.find((transport) => name.endsWith(` ${transport}`)) ?? 'fd',
         ]);
+        await expectPlayed(playedFiles(folder, ranks));
       },
     );
   });
@@ -181,6 +185,7 @@ describe.skipIf(tools.missing || mpich.missing)(`ranks that spawn${mpich.note}`,
     expect(comparable(tapped)).toEqual(comparable(plain));
     expect(recordsOf(folder, 0).some(({ text }) => text === 'mcmd=spawn')).toBe(true);
     await replayEverywhere(rankFiles(folder, 1), ['0']);
+    await expectPlayed(playedFiles(folder, 1));
   });
 });
 
@@ -221,6 +226,7 @@ describe.skipIf(tools.missing || slurmTools.missing || asRoot.missing)(
       const again = await start(...wireup('replay', join(folder, '%r.jsonl'), '--', ...srun(2)));
       expect(again, again.stdout).toMatchObject({ code: 0, stderr: '' });
       await replayEverywhere(rankFiles(folder, 2), allRanks(2), 'finalized', transports);
+      await expectPlayed(playedFiles(folder, 2));
     });
 
     it('a rank that is killed', async () => {
@@ -233,6 +239,7 @@ describe.skipIf(tools.missing || slurmTools.missing || asRoot.missing)(
       const tapped = await start(...srun(1), ...tap(folder), ...argv);
       expect(masked(tapped)).toEqual(masked(await start(...srun(1), ...argv)));
       await replayEverywhere(rankFiles(folder, 1), ['0']);
+      await expectPlayed(playedFiles(folder, 1));
     });
   },
 );

@@ -8,9 +8,8 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 import { isMessage, RecordingParser, type MessageRecord, type TraceRecord } from '../../lib/trace/format';
 import { dynamicMpich, needs, installed } from '../support/installed';
 import { compile, program } from '../support/programs';
-import { replayEverywhere, type Ending } from '../support/replays';
+import { expectPlayed, replayEverywhere, type Ending } from '../support/replays';
 import { lines, run, transports, wireup, wireupRun, type Result, type Transport } from '../support/run';
-import { parseTranscripts, play } from '../support/transcript';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -61,13 +60,6 @@ async function expectLawful(file: string): Promise<void> {
   expect(lines(await trace(file)).filter((line) => / {6}rule /.test(line))).toEqual([]);
 }
 
-/** The recording is a test that our server passes. */
-async function expectPlayed(file: string, groups = 1): Promise<void> {
-  const transcripts = parseTranscripts('recording', await trace(file, '--transcript'));
-  expect(transcripts).toHaveLength(groups);
-  for (const transcript of transcripts) await play(transcript, 'tcp', 'line by line');
-}
-
 const mpich = needs('mpicc');
 describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
   it.each(transports)('its start and end, --pmi %s', async (transport) => {
@@ -80,7 +72,7 @@ describe.skipIf(mpich.missing)(`MPICH${mpich.note}`, () => {
       expect(textsOf(records, 0, rank, 'S').at(-1)).toBe('cmd=finalize_ack');
     }
     await expectLawful(file);
-    await expectPlayed(file);
+    await expectPlayed([file]);
     await replayEverywhere([file], ['0', '1', '2', '3'], 'finalized', [transport]);
   });
 });
@@ -117,7 +109,7 @@ describe.skipIf(any.missing)(`a rank that ends in another way${any.note}`, () =>
   it.each(rows)('that $what', async ({ argv, ending }) => {
     const { file } = await recordAny(1, 'fd', ...argv());
     await replayEverywhere([file], ['0'], ending);
-    await expectPlayed(file);
+    await expectPlayed([file]);
   });
 
   it('that never speaks, --pmi tcp: it is not in the recording', async () => {
@@ -129,7 +121,7 @@ describe.skipIf(any.missing)(`a rank that ends in another way${any.note}`, () =>
   it.each(transports)('of two ranks, of which one aborts, --pmi %s', async (transport) => {
     const { file } = await recordAny(2, transport, program('raw_abort'), '1', '7');
     await replayEverywhere([file], ['1'], 'aborted', [transport], 2);
-    await expectPlayed(file);
+    await expectPlayed([file]);
   });
 });
 
@@ -154,7 +146,7 @@ describe.skipIf(slurm.missing)(`Slurm's PMI-2 client${slurm.note}`, () => {
       if (transport !== 'tcp') expect(identified.masked).toBeUndefined();
       else expect(identified.text).toMatch(/^cmd=fullinit;(?:.*;)?(?:srcid|pmirank)=\*\*\*;/);
     }
-    await expectPlayed(file);
+    await expectPlayed([file]);
     await replayEverywhere([file], ['0', '1', '2', '3'], 'finalized', [transport]);
   });
 
@@ -166,7 +158,7 @@ describe.skipIf(slurm.missing)(`Slurm's PMI-2 client${slurm.note}`, () => {
     expect(textsOf(records, 0, 0, 'C').some((text) => text.startsWith('cmd=spawn;'))).toBe(true);
     expect(records.some(({ group, rank }) => group === 1 && rank === 0)).toBe(true);
     await replayEverywhere([file], ['0', '1.0', '1.1', '1.2'], 'finalized', transports);
-    await expectPlayed(file, 2);
+    await expectPlayed([file], 2);
   });
 });
 
@@ -229,6 +221,6 @@ describe.skipIf(spawning.missing)(`MPI_Comm_spawn${spawning.note}`, () => {
     expect(shown).toHaveLength(records.length);
     await expectLawful(file);
     await replayEverywhere([file], ['0', '1', '1.0', '1.1'], 'finalized', [transport]);
-    await expectPlayed(file, 2);
+    await expectPlayed([file], 2);
   });
 });

@@ -1,4 +1,4 @@
-// Replays recordings of the tests against Hydra and `wireup run`.
+// Replays recordings of the tests against Hydra and `wireup run`, and plays them as transcripts.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 
 import { installed } from './installed';
+import { cuttings, play } from './play';
 import { lines, run, wireup, wireupRun, type Transport } from './run';
+import { parseTranscripts } from './transcript';
 
 /** In milliseconds, for a busy machine. */
 const deadline = 60_000;
@@ -76,5 +78,27 @@ export async function replayEverywhere(
     // Hydra learns of a hang-up, or of the exit of the rank, by chance.
     else if (launcher !== hydra && ending === 'left') expect(code, found).toBe(1);
     else if (ending === 'aborted') expect(code, found).toBe(7);
+  }
+}
+
+/**
+ * The recordings of a job are a test that our server passes.
+ *
+ * @param files of all ranks
+ */
+export async function expectPlayed(files: readonly string[], groups = 1): Promise<void> {
+  const { code, stdout, stderr } = await run(wireup('trace', '--transcript', ...files), { deadline });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const transcripts = parseTranscripts('recording', stdout);
+  expect(transcripts).toHaveLength(groups);
+  for (const transcript of transcripts) {
+    for (const cutting of cuttings) {
+      // The page belongs to the failure.
+      const result = await play(transcript, 'tcp', cutting).then(
+        () => 'passed',
+        (error: unknown) => (error as Error).message,
+      );
+      expect(result, `${cutting}\n${stdout}`).toBe('passed');
+    }
   }
 }

@@ -20,7 +20,7 @@ namespace wireup::test {
 struct TranscriptLine {
   enum class Kind { send, hang_up, receive, closed, event } kind;
   std::uint32_t connection = 0;
-  std::string text;  // with placeholders and escapes resolved; the text of an event is unchanged
+  std::string text;  // with placeholders and escapes resolved
   int line = 0;
 };
 
@@ -115,11 +115,14 @@ inline std::string resolve(std::string_view text) {
   return out;
 }
 
-// Resolves a frame of PMI-2 and prepends its length.
-inline std::string resolve_frame(std::string_view text) {
+// Resolves the text of an event or of a key.
+inline std::string resolve_words(std::string_view text) {
   bool unfinished = false;
-  return engine::frame(resolve_text(text, unfinished));
+  return resolve_text(text, unfinished);
 }
+
+// Resolves a frame of PMI-2 and prepends its length.
+inline std::string resolve_frame(std::string_view text) { return engine::frame(resolve_words(text)); }
 
 inline TranscriptLine parse_line(std::string_view text, int number) {
   const std::size_t colon = text.find_first_of(":>");
@@ -132,7 +135,7 @@ inline TranscriptLine parse_line(std::string_view text, int number) {
   const std::string_view side = text.substr(0, colon);
   const std::string_view what = text.substr(colon + 2);
   using Kind = TranscriptLine::Kind;
-  if (side == "E") return {Kind::event, 0, std::string(what), number};
+  if (side == "E") return {Kind::event, 0, resolve_words(what), number};
   const std::uint32_t connection = side.size() > 1 ? to_number(side.substr(1)) : 0;
   if (side.starts_with("C")) {
     if (what == "[eof]") return {Kind::hang_up, connection, {}, number};
@@ -157,7 +160,8 @@ inline std::vector<Transcript> read_transcripts(const std::filesystem::path& fil
       } else if (text.starts_with("P: ")) {
         const std::size_t equals = text.find('=');
         if (equals == std::string::npos) throw std::runtime_error("a key without '='");
-        transcripts.back().preput.emplace_back(text.substr(3, equals - 3), text.substr(equals + 1));
+        transcripts.back().preput.emplace_back(text.substr(3, equals - 3),
+                                               resolve_words(std::string_view(text).substr(equals + 1)));
       } else if (!text.empty() && !text.starts_with("#")) {
         transcripts.back().lines.push_back(parse_line(text, number));
       }
