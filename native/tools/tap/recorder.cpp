@@ -26,8 +26,34 @@ std::uint64_t now() {
 
 std::uint64_t monotonic() { return now<std::chrono::steady_clock>(); }
 
+// The client's first request, in PMI-1 and PMI-2. Over PMI_PORT, cmd=initack precedes it.
+bool begins_pmi(std::string_view message) { return message.starts_with("cmd=init "); }
+
 // The client's last request, or the reply to it, in PMI-1 and PMI-2.
 bool ends_pmi(std::string_view message) { return message.starts_with("cmd=finalize"); }
+
+// The same moment on both clocks, in microseconds.
+struct Moment {
+  std::uint64_t monotonic;
+  std::uint64_t system;
+};
+
+// If this process is interrupted between the clocks, all times of this rank are wrong beside those of other
+// ranks. Therefore it takes the best of some attempts.
+Moment read_clocks() {
+  constexpr int kAttempts = 10;
+  Moment best{};
+  std::uint64_t least = UINT64_MAX;
+  for (int i = 0; i < kAttempts; ++i) {
+    const std::uint64_t before = monotonic();
+    const std::uint64_t system = now<std::chrono::system_clock>();
+    const std::uint64_t took = monotonic() - before;
+    if (took >= least) continue;
+    least = took;
+    best = {.monotonic = before, .system = system};
+  }
+  return best;
+}
 
 // The size of as many whole lines as a pipe takes at once, so that the program, which may write to the same
 // pipe, does not cut a line; at least of one line.
@@ -40,10 +66,11 @@ std::size_t lines_of(std::string_view text) {
 }  // namespace
 
 void begin_recording(int file, RecorderOptions& options) {
-  options.start = monotonic();
+  const Moment start = read_clocks();
+  options.start = start.monotonic;
   if (options.form != wire::RecordForm::json) return;
   std::string text;
-  wire::append_header(text, {.start = now<std::chrono::system_clock>(),
+  wire::append_header(text, {.start = start.system,
                              .by = "wireup tap",
                              .version = WIREUP_VERSION,
                              .host = options.host,
@@ -96,7 +123,9 @@ void Recorder::ended(wire::Side side) {
 void Recorder::closed() {
   // After finalize, servers close the connection first.
   const bool by_server = first_end_ == wire::Side::server && !finalized_;
-  record({.event = "closed", .reason = by_server ? "the server has closed it" : "", .lost = !finalized_});
+  record({.event = "closed",
+          .reason = by_server ? "the server has closed it" : "",
+          .lost = began_ && !finalized_});
 }
 
 void Recorder::split(wire::Side side, std::string_view bytes, bool is_secret) {
@@ -105,6 +134,7 @@ void Recorder::split(wire::Side side, std::string_view bytes, bool is_secret) {
 }
 
 void Recorder::record(wire::Side side, const wire::CutMessage& message, bool is_secret) {
+  began_ = began_ || begins_pmi(message.content);
   finalized_ = finalized_ || ends_pmi(message.content);
   std::optional<std::string> masked;
   if (is_secret && !options_.secrets) masked = wire::mask_secrets(message);

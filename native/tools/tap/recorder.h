@@ -86,6 +86,7 @@ class Recorder final : public ProxyObserver {
   const RecorderOptions options_;
   wire::MessageSplitter splitter_{kMaxRecordedLine};
   std::optional<wire::Side> first_end_;
+  bool began_ = false;
   bool finalized_ = false;
   std::uint64_t dropped_ = 0;
 

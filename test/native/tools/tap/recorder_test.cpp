@@ -77,9 +77,10 @@ TEST_CASE("a recording as JSON lines: header, connection, messages, end") {
   CHECK(lines[7] == head + R"("event":"closed"})");
 }
 
-TEST_CASE("a rank without finalize is lost, and a server that ends first is named") {
-  const auto by = [](Side first) {
-    return recorded({.form = kJson, .rank = 0}, [first](Recorder& recorder) {
+TEST_CASE("a rank between init and finalize is lost, and a server that ends first is named") {
+  const auto by = [](Side first, std::string_view sent = "cmd=init pmi_version=1 pmi_subversion=1\n") {
+    return recorded({.form = kJson, .rank = 0}, [&](Recorder& recorder) {
+      recorder.received(Side::client, sent);
       recorder.ended(first);
       recorder.closed();
     });
@@ -87,6 +88,8 @@ TEST_CASE("a rank without finalize is lost, and a server that ends first is name
   CHECK(by(Side::client).back() == R"({"group":0,"rank":0,"event":"closed","lost":true})");
   CHECK(by(Side::server).back() ==
         R"({"group":0,"rank":0,"event":"closed","reason":"the server has closed it","lost":true})");
+  for (const std::string_view sent : {"", "cmd=initack pmiid=0\n", "cmd=finalize\n"})
+    CHECK(by(Side::client, sent).back() == R"({"group":0,"rank":0,"event":"closed"})");
 }
 
 TEST_CASE("PMI_ID is masked in the handshake, unless it shall be kept") {
