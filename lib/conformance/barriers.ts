@@ -1,11 +1,16 @@
 /** Whether the server releases a rank from a barrier before all have entered it. */
+import type { Memory } from './judge-requests';
 
 /** Ranks, and barriers of a rank, that are followed. */
 const MAX_RANKS = 1 << 20;
 const MAX_BARRIERS = 1 << 20;
 
+/** What a rank takes of the memory of the judge. */
+const RANK_LETTERS = 64;
+
 /** The barriers of all ranks of one process group, on one clock. */
 export class Barriers {
+  readonly #memory: Memory;
   /** How many barriers each rank has entered. */
   readonly #entered = new Map<number, number>();
   /** How many ranks have entered this many barriers or more: element 0 counts those that are known. */
@@ -15,9 +20,15 @@ export class Barriers {
   /** A rank has joined after another one has left, so the numbers of barriers differ. */
   #mixed = false;
 
+  constructor(memory: Memory) {
+    this.#memory = memory;
+  }
+
   /** The rank has a connection. */
   add(rank: number): void {
-    if (this.#entered.has(rank) || this.#entered.size >= MAX_RANKS) return;
+    if (this.#entered.has(rank) || this.#entered.size >= MAX_RANKS || this.#memory.left < RANK_LETTERS)
+      return;
+    this.#memory.left -= RANK_LETTERS;
     this.#mixed ||= this.#removed;
     this.#entered.set(rank, 0);
     this.#reached[0]!++;
@@ -45,6 +56,7 @@ export class Barriers {
     if (entered === undefined) return;
     this.#removed = true;
     this.#entered.delete(rank);
+    this.#memory.left += RANK_LETTERS;
     this.#inside.delete(rank);
     for (let i = 0; i <= entered; ++i) this.#reached[i]!--;
   }

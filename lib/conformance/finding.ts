@@ -39,6 +39,9 @@ export class NoReply extends Error {}
 /** The most lines that a transcript keeps, many more than the checks need. */
 const MAX_TRANSCRIPT = 100_000;
 
+/** The most characters of a message that a transcript keeps. */
+const MAX_LINE = 160;
+
 /** The messages that have crossed, for people. */
 export class Transcript {
   readonly #lines: string[] = [];
@@ -54,7 +57,9 @@ export class Transcript {
 
   /** @param side C: from the client, S: from the server */
   add(side: 'C' | 'S', text: string): void {
-    const line = `${side}: ${printable(hideSecrets(text))}`;
+    const more = text.length - MAX_LINE;
+    const shown = more > 0 ? `${text.slice(0, MAX_LINE)}... (${more} more)` : text;
+    const line = `${side}: ${printable(hideSecrets(shown))}`;
     if (this.#lines.length < MAX_TRANSCRIPT) this.#lines.push(line);
     this.#onLine(line);
   }
@@ -79,16 +84,10 @@ export interface CheckObserver {
   onFinding(finding: Finding): void;
 }
 
-/** The most characters of one line. */
-const MAX_LINE = 160;
-
 /** The last lines of those that show a fault. */
 export function shorten(lines: readonly string[]): readonly string[] {
   const left = lines.length - MAX_LINES;
-  const last = lines.slice(-MAX_LINES).map((line) => {
-    const more = line.length - MAX_LINE;
-    return more > 0 ? `${line.slice(0, MAX_LINE)}... (${more} more)` : line;
-  });
+  const last = lines.slice(-MAX_LINES);
   return left > 0 ? [`... ${left} lines before`, ...last] : last;
 }
 

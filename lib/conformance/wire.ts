@@ -76,6 +76,9 @@ export function parseFrame(text: string): Message {
   return { text, command: attributes.get('cmd')!, attributes };
 }
 
+/** The most characters of a message of either version, with the length of a frame. No peer needs more. */
+export const MAX_MESSAGE = 1 << 20;
+
 /** The characters of a frame's length. */
 export const FRAME_LENGTH = 6;
 

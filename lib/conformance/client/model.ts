@@ -6,6 +6,7 @@ import { setImmediate as immediate, setTimeout as delay } from 'node:timers/prom
 import {
   FRAME_LENGTH,
   Malformed,
+  MAX_MESSAGE,
   parseFrame,
   parseLine,
   readFrameLength,
@@ -68,6 +69,9 @@ const failed = (why: string): readonly (readonly [string, string])[] => [
   ['rc', '-1'],
   ['msg', why],
 ];
+
+/** The most lines of a block of mcmd; more than the arguments of any program. */
+const MAX_BLOCK = 1 << 16;
 
 /** A process group. */
 export class ModelJob {
@@ -145,7 +149,10 @@ export class ModelClient {
   }
 
   receive(bytes: string): void {
+    if (this.#refused) return;
     this.#input += this.#job.manner.input?.(bytes) ?? bytes;
+    if (this.#input.length > MAX_MESSAGE)
+      return this.#end('a client sends more without a reply than any message has');
     if (this.#busy) return this.#job.judge.onOverlap(this);
     this.#next();
   }
@@ -173,9 +180,7 @@ export class ModelClient {
     const length = readFrameLength(this.#input.slice(0, FRAME_LENGTH));
     if (length === undefined) {
       this.transcript.add('C', this.#input);
-      this.#input = '';
-      this.#refused = true;
-      this.#job.judge.onMalformed(this, 'a frame does not begin with its length');
+      this.#end('a frame does not begin with its length');
       return undefined;
     }
     if (this.#input.length < FRAME_LENGTH + length) return undefined;
@@ -185,9 +190,18 @@ export class ModelClient {
     return frame;
   }
 
+  /** Takes nothing more, and ends the connection. */
+  #end(reason: string): void {
+    this.#input = '';
+    this.#refused = true;
+    this.#job.judge.onMalformed(this, reason);
+    this.#job.judge.onRefused(this);
+  }
+
   #handle(text: string): void {
     if (this.#block !== undefined) {
       this.#block.push(text);
+      if (this.#block.length > MAX_BLOCK) return this.#end('a block of mcmd does not end');
       if (text !== 'endcmd') return;
       const block = this.#block;
       this.#block = undefined;

@@ -62,7 +62,7 @@ export async function runProgram(options: ProgramOptions, manner: Manner): Promi
         stdio: ['ignore', 'ignore', 'pipe', ...(transport === 'fd' ? (['pipe'] as const) : [])],
       });
       children.push(child);
-      const ended = once(child, 'close') as Promise<[number | null, string | null]>;
+      const ended = endOf(child);
       if (transport === 'fd' && child.stdio[3]) server.serve(child.stdio[3] as Socket, rank);
       let said = '';
       child.stderr
@@ -90,6 +90,24 @@ export async function runProgram(options: ProgramOptions, manner: Manner): Promi
     failure: failure?.text,
     lines: failure === undefined ? [] : transcript.since(Math.max(0, transcript.length - 6)),
   };
+}
+
+/**
+ * How the program has ended, when its last lines have been read. A process that it has left may hold its stderr open.
+ *
+ * @throws rejects if the program cannot be started
+ */
+async function endOf(child: ChildProcess): Promise<[number | null, NodeJS.Signals | null]> {
+  const closed = once(child, 'close');
+  // It is not awaited if the program cannot be started.
+  closed.catch(() => undefined);
+  const end = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+  const timer = setTimeout(() => {
+    for (const stream of child.stdio) stream?.destroy();
+  }, GRACE);
+  await closed;
+  clearTimeout(timer);
+  return end;
 }
 
 /** A rank that has sent nothing after its last reply. */

@@ -1,7 +1,7 @@
 /** A connection to a PMI server that sends and receives bytes. It neither repairs nor refuses anything. */
 import { connect, Socket } from 'node:net';
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
-import { Malformed, FRAME_LENGTH, readFrameLength } from '../wire';
+import { Malformed, FRAME_LENGTH, MAX_MESSAGE, readFrameLength } from '../wire';
 import { NoReply, type Transcript } from '../finding';
 
 /** How many bytes of a slow request have a pause after them, and how long it is in milliseconds. */
@@ -21,6 +21,8 @@ export class RawConnection {
     socket.setEncoding('latin1');
     socket.on('data', (text: string) => {
       this.#received += text;
+      // The server waits until this is read.
+      if (this.#received.length > MAX_MESSAGE) socket.pause();
       this.#wake();
     });
     const end = (why: string) => (): void => {
@@ -39,9 +41,7 @@ export class RawConnection {
 
   /** Takes what the server has sent and no one has read. */
   takeUnread(): string {
-    const unread = this.#received;
-    this.#received = '';
-    return unread;
+    return this.#take(this.#received.length);
   }
 
   write(bytes: string): void {
@@ -63,11 +63,11 @@ export class RawConnection {
     for (;;) {
       const newline = this.#received.indexOf('\n');
       if (newline !== -1) {
-        const line = this.#received.slice(0, newline);
-        this.#received = this.#received.slice(newline + 1);
+        const line = this.#take(newline + 1).slice(0, -1);
         this.#transcript.add('S', line);
         return line;
       }
+      if (this.#received.length > MAX_MESSAGE) this.#fail('the server has sent a line that does not end');
       await this.#more(end, timeout);
     }
   }
@@ -85,8 +85,7 @@ export class RawConnection {
           );
         }
         if (this.#received.length >= FRAME_LENGTH + length) {
-          const frame = this.#received.slice(0, FRAME_LENGTH + length);
-          this.#received = this.#received.slice(frame.length);
+          const frame = this.#take(FRAME_LENGTH + length);
           this.#transcript.add('S', frame);
           return frame.slice(FRAME_LENGTH);
         }
@@ -103,6 +102,13 @@ export class RawConnection {
 
   close(): void {
     this.#socket.destroy();
+  }
+
+  #take(length: number): string {
+    const taken = this.#received.slice(0, length);
+    this.#received = this.#received.slice(length);
+    if (this.#received.length <= MAX_MESSAGE) this.#socket.resume();
+    return taken;
   }
 
   async #more(end: number, timeout: number): Promise<void> {
