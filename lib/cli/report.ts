@@ -45,6 +45,8 @@ export function statusLineShown(shown: boolean): void {
  *
  * It does not use process.stdout: Node would make a pipe non-blocking for all processes that share it, and ranks that write
  * to it would fail where they should wait. The same holds for process.stderr.
+ *
+ * @throws if stdout takes no more, such as a full disk
  */
 export function print(text: string): void {
   let rest = Buffer.from(text);
@@ -56,6 +58,7 @@ export function print(text: string): void {
     if (code === 'EAGAIN') process.stdout.write(rest);
     // `wireup --help | head` ends as other commands do.
     else if (code === 'EPIPE') process.exit(NO_READER);
+    else throw new Error(`cannot write to stdout: ${(error as Error).message}`, { cause: error });
   }
 }
 

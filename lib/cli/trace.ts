@@ -1,9 +1,9 @@
 /** `wireup trace`: reads recordings. */
-import { createWriteStream } from 'node:fs';
-import { once } from 'node:events';
+import { openSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { isMessage } from '../trace/format';
 import { RecordingJudge, type Mark } from '../trace/judge';
+import { printableJson } from '../printable';
 import { mergeRecordings } from '../trace/merge';
 import { Conversation, isError, isTrouble, type EventStep, type Step } from '../trace/messages';
 import { showMark, showRecord } from '../trace/show';
@@ -69,13 +69,16 @@ Examples:
     .action((files: string[], values: TraceValues) => show(files, values));
 }
 
+/** The letters that are written at once. */
+const PAGE = 65_536;
+
 /** Collects what is printed, because each call of print() is a write. */
 class Pages {
   #text = '';
 
   add(line: string): void {
     this.#text += `${line}\n`;
-    if (this.#text.length > 65_536) this.flush();
+    if (this.#text.length > PAGE) this.flush();
   }
 
   flush(): void {
@@ -86,8 +89,8 @@ class Pages {
 
 /** What becomes of the records. */
 interface Reader {
-  add(step: Step | EventStep, marks: readonly Mark[]): void | Promise<void>;
-  end(): void | Promise<void>;
+  add(step: Step | EventStep, marks: readonly Mark[]): void;
+  end(): void;
 }
 
 async function show(files: readonly string[], values: TraceValues): Promise<void> {
@@ -97,7 +100,7 @@ async function show(files: readonly string[], values: TraceValues): Promise<void
   });
   if (merged.headers.length === 0) return;
   const pages = new Pages();
-  const reader = await makeReader(values, pages, merged.headers);
+  const reader = makeReader(values, pages, merged.headers);
   const ranks = values.rank === undefined ? undefined : new Set(values.rank);
   const conversation = new Conversation();
   const judge = new RecordingJudge();
@@ -105,25 +108,24 @@ async function show(files: readonly string[], values: TraceValues): Promise<void
     const step = conversation.follow(record);
     const marks = judge.follow(step);
     const { rank } = step.record;
-    if (ranks === undefined || (rank !== undefined && ranks.has(rank))) await reader.add(step, marks);
+    if (ranks === undefined || (rank !== undefined && ranks.has(rank))) reader.add(step, marks);
   }
-  await reader.end();
+  reader.end();
   pages.flush();
 }
 
-async function makeReader(
+function makeReader(
   values: TraceValues,
   pages: Pages,
   headers: ConstructorParameters<typeof Transcripts>[0],
-): Promise<Reader> {
+): Reader {
   if (values.summary) {
     const summarizer = new Summarizer();
     return {
       add: (step, marks) => summarizer.add(step, marks),
       end: () => {
         const { summary } = summarizer;
-        for (const line of values.json ? [JSON.stringify(summary)] : describeSummary(summary))
-          pages.add(line);
+        for (const line of values.json ? [printableJson(summary)] : describeSummary(summary)) pages.add(line);
       },
     };
   }
@@ -133,6 +135,9 @@ async function makeReader(
       add: (step) => transcripts.add(step),
       end: () => {
         for (const line of transcripts.page()) pages.add(line);
+        if (!transcripts.isCut) return;
+        report('the recordings are too long for a transcript, which has only their beginning');
+        process.exitCode = 1;
       },
     };
   }
@@ -140,18 +145,26 @@ async function makeReader(
   return makePrinter(values, pages);
 }
 
-async function writeTimeline(file: string): Promise<Reader> {
+function writeTimeline(file: string): Reader {
   const timeline = new Timeline();
-  const stream = createWriteStream(file);
-  await once(stream, 'open');
-  stream.write(timeline.begin());
+  const descriptor = openSync(file, 'w');
+  let text = timeline.begin();
+  const flush = (): void => {
+    try {
+      writeFileSync(descriptor, text);
+    } catch (cause) {
+      throw new Error(`${file}: ${(cause as Error).message}`, { cause });
+    }
+    text = '';
+  };
   return {
-    add: async (step) => {
-      if (!stream.write(timeline.add(step))) await once(stream, 'drain');
+    add: (step) => {
+      text += timeline.add(step);
+      if (text.length > PAGE) flush();
     },
-    end: async () => {
-      stream.end(timeline.end());
-      await once(stream, 'close');
+    end: () => {
+      text += timeline.end();
+      flush();
     },
   };
 }
@@ -160,7 +173,7 @@ function makePrinter({ command, errors, json }: TraceValues, pages: Pages): Read
   const wanted = command === undefined ? undefined : new Set(command);
   const line = (step: Step | EventStep, broken: readonly Mark[]): string => {
     if (!json) return showRecord(step.record, step.at);
-    return JSON.stringify(broken.length === 0 ? step.record : { ...step.record, broken });
+    return printableJson(broken.length === 0 ? step.record : { ...step.record, broken });
   };
   /** Requests that have been printed. */
   const shown = new WeakSet<Step>();

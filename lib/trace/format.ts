@@ -164,6 +164,10 @@ const wholeNumber =
       ? undefined
       : `a whole number from 0 to ${most}`;
 const string: Check = (value) => (typeof value === 'string' ? undefined : 'a string');
+const name: Check = (value) =>
+  typeof value === 'string' && value.length <= MAX_NAME
+    ? undefined
+    : `a string of at most ${MAX_NAME} letters`;
 const oneOf =
   (...allowed: readonly unknown[]): Check =>
   (value) =>
@@ -180,14 +184,17 @@ const lengthText: Check = (value) =>
 const MAX_TIME = Number.MAX_SAFE_INTEGER;
 const MAX_NUMBER = 0xffff_ffff;
 
+/** Letters of a name; more than any host or address has. */
+const MAX_NAME = 4096;
+
 type Members = Record<string, { check: Check; required?: true }>;
 
 const headerMembers: Members = {
   wireupTrace: { check: oneOf(RECORDING_VERSION), required: true },
   start: { check: wholeNumber(MAX_TIME), required: true },
-  by: { check: string, required: true },
-  version: { check: string },
-  host: { check: string },
+  by: { check: name, required: true },
+  version: { check: name },
+  host: { check: name },
   size: { check: wholeNumber(MAX_NUMBER) },
 };
 const baseMembers: Members = {
@@ -195,7 +202,7 @@ const baseMembers: Members = {
   group: { check: wholeNumber(MAX_NUMBER), required: true },
   rank: { check: wholeNumber(MAX_NUMBER) },
   conn: { check: wholeNumber(MAX_NUMBER) },
-  host: { check: string },
+  host: { check: name },
 };
 const messageMembers: Members = {
   ...baseMembers,
@@ -210,12 +217,18 @@ const eventMembers: Members = {
   ...baseMembers,
   event: { check: oneOf(...traceEvents), required: true },
   reason: { check: string },
-  peer: { check: string },
+  peer: { check: name },
   uid: { check: wholeNumber(MAX_NUMBER) },
   pid: { check: wholeNumber(MAX_NUMBER) },
   lost: { check: oneOf(true) },
   count: { check: wholeNumber(MAX_TIME) },
 };
+
+/** Removes members that are not known. They could be large. */
+function removeUnknown(value: Record<string, unknown>, members: Members): void {
+  for (const name of Object.keys(value))
+    if (!Object.hasOwn(members, name)) Reflect.deleteProperty(value, name);
+}
 
 /** Returns what is wrong, or undefined. Unknown members are ignored. */
 function faultOf(value: Record<string, unknown>, members: Members): string | undefined {
@@ -230,6 +243,10 @@ function faultOf(value: Record<string, unknown>, members: Members): string | und
   }
   return undefined;
 }
+
+/** How a line of a recording as text begins, such as `0.031220 1.3: C: `. */
+const TEXT_LINE = /^\d+\.\d{6} [\d.?]+: \S/;
+const MAX_TEXT_BEGIN = 64;
 
 function asObject(line: string): Record<string, unknown> | undefined {
   try {
@@ -315,7 +332,11 @@ export class RecordingParser {
     const object = asObject(bytes.toString('utf8'));
     if (this.#header === undefined) {
       if (object === undefined || !Object.hasOwn(object, 'wireupTrace'))
-        throw this.#error('this is not a recording of wireup: its first line is no header');
+        throw this.#error(
+          TEXT_LINE.test(bytes.toString('latin1', 0, MAX_TEXT_BEGIN))
+            ? 'this is a recording as text, which has not all that was recorded; record to a file whose name ends with .jsonl'
+            : 'this is not a recording of wireup: its first line is no header',
+        );
       this.#check(object, headerMembers);
       this.#header = object as unknown as RecordingHeader;
       return undefined;
@@ -333,6 +354,7 @@ export class RecordingParser {
   #check(object: Record<string, unknown>, members: Members): void {
     const fault = faultOf(object, members);
     if (fault !== undefined) throw this.#error(fault);
+    removeUnknown(object, members);
   }
 }
 
@@ -346,7 +368,7 @@ export async function* readRecording(file: string): AsyncGenerator<RecordingHead
   const parser = new RecordingParser(file === '-' ? 'stdin' : file);
   let known = false;
   const input = file === '-' ? process.stdin : createReadStream(file);
-  for await (const piece of input as AsyncIterable<Buffer>) {
+  for await (const piece of piecesOf(input, file)) {
     for (const record of parser.push(piece)) {
       if (!known) yield parser.header!;
       known = true;
@@ -355,4 +377,14 @@ export async function* readRecording(file: string): AsyncGenerator<RecordingHead
   }
   if (!known && parser.header !== undefined) yield parser.header;
   parser.end();
+}
+
+/** Some errors of the file system do not name the file. */
+async function* piecesOf(input: AsyncIterable<Buffer>, file: string): AsyncGenerator<Buffer> {
+  try {
+    yield* input;
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw message.includes(file) ? cause : new Error(`${file}: ${message}`, { cause });
+  }
 }

@@ -12,8 +12,9 @@ export class Durations {
   slowestRank = '';
   readonly #buckets = new Map<number, number>();
 
-  /** @param us microseconds, at least 0 */
-  add(us: number, rank: string): void {
+  /** @param time microseconds. Less than 0 counts as 0: the records of a recording may be in another order than their times */
+  add(time: number, rank: string): void {
+    const us = Math.max(0, time);
     this.count++;
     this.sum += us;
     if (us >= this.slowest) {

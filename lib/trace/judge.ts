@@ -67,6 +67,7 @@ export class RecordingJudge {
   /** Requests that have a command, but not the form of a message. */
   readonly #unread = new WeakSet<Step>();
   readonly #memory: Memory = { left: MAX_LETTERS };
+  #barrierCount = 0;
   /** Recordings in which records are missing. */
   readonly #gaps = new Set<number>();
 
@@ -135,8 +136,9 @@ export class RecordingJudge {
     if (group === undefined || this.#gaps.has(step.source)) return undefined;
     const host = step.record.host ?? '';
     let barriers = group.barriers.get(host);
-    if (barriers === undefined && group.barriers.size < MAX_GROUPS) {
-      barriers = new Barriers();
+    if (barriers === undefined && this.#barrierCount < MAX_GROUPS) {
+      this.#barrierCount++;
+      barriers = new Barriers(this.#memory);
       group.barriers.set(host, barriers);
     }
     return barriers;

@@ -108,13 +108,14 @@ const MAX_CONNECTIONS = 1 << 20;
 /** Of all waiting requests together; more than the largest line of a recording. Ranks wait with small requests. */
 const MAX_WAITING_BYTES = 32 << 20;
 
-/** What a parsed attribute takes in memory beside its text, about. */
+/** What a request and a parsed attribute take in memory beside their text, about. */
+const STEP_BYTES = 320;
 const ATTRIBUTE_BYTES = 128;
 
 /** What a waiting request takes in memory, about. */
 function weightOf({ record, message }: Step): number {
   const content = record.text ?? record.base64 ?? '';
-  return content.length + ATTRIBUTE_BYTES * message.attributes.size;
+  return STEP_BYTES + content.length + ATTRIBUTE_BYTES * message.attributes.size;
 }
 
 /** Finds the request of each reply. Memory is bounded: beyond the limits, a reply has no request. */

@@ -10,6 +10,12 @@ import { printable } from '../printable';
 /** Entries of each list of the summary: a hostile recording could name any number of commands, keys and barriers. */
 const MAX_ENTRIES = 65_536;
 
+/** Commands; more than PMI has. */
+const MAX_COMMANDS = 256;
+
+/** Letters of a command or key; more than PMI allows. */
+const MAX_NAME = 256;
+
 /** Lines of each list that the text shows. */
 const MAX_SHOWN = 20;
 
@@ -61,11 +67,13 @@ interface Barrier {
 }
 
 /** Adds to a map that has a limit. Returns undefined if the map is full. */
-function entryOf<T>(map: Map<string, T>, key: string, make: () => T): T | undefined {
+function entryOf<T>(map: Map<string, T>, text: string, make: () => T, limit = MAX_ENTRIES): T | undefined {
+  const key = text.length > MAX_NAME ? `${text.slice(0, MAX_NAME)}...` : text;
   const found = map.get(key);
-  if (found !== undefined || map.size >= MAX_ENTRIES) return found;
+  if (found !== undefined || map.size >= limit) return found;
   const made = make();
-  map.set(key, made);
+  // A copy: a part of a text keeps the whole text in memory.
+  map.set(Buffer.from(key).toString(), made);
   return made;
 }
 
@@ -128,7 +136,12 @@ export class Summarizer {
   }
 
   #command(name: string): { durations: Durations; count: number; errors: number } | undefined {
-    return entryOf(this.#commands, name, () => ({ durations: new Durations(), count: 0, errors: 0 }));
+    return entryOf(
+      this.#commands,
+      name,
+      () => ({ durations: new Durations(), count: 0, errors: 0 }),
+      MAX_COMMANDS,
+    );
   }
 
   #enter({ at, record }: Step, rank: string): void {
