@@ -92,6 +92,11 @@ test(`${root.missing ? 'the same' : 'another'} user can use the package that was
     const words = ['wireup', 'run', '-n', '4', '--pmi', transport, 'npx', 'wireup', 'exchange'];
     expect(user.run('npx', ...words)).toMatch(/4 ranks exchanged their cards/);
   }
+  const tapped = ['wireup', 'run', '-n', '1', 'npx', 'wireup', 'tap', '--trace-file', 'tap.jsonl'];
+  user.run('npx', ...tapped, 'npx', 'wireup', 'exchange');
+  expect(user.run('npx', 'wireup', 'trace', 'tap.jsonl')).toMatch(
+    / 0: C: cmd=init [^]* 0: S: cmd=finalize_ack/,
+  );
   writeFileSync(
     join(user.project, 'both.mjs'),
     "import { launch } from 'wireup';\nimport { createRequire } from 'node:module';\n" +
