@@ -55,7 +55,11 @@ export interface HasType<Type extends string> {
 
 /** The properties of every event. */
 export interface EventBase<Type extends string> extends HasType<Type> {
-  /** When it happened: milliseconds since the server or launch began, with a fraction, by a clock that is never set back. */
+  /**
+   * When it happened: milliseconds since the server or launch began, with a fraction, by a clock that is never set back. An
+   * event has the time that the job's result has. With several hosts the result may have another time for a barrier and what
+   * follows it: a host's report of an earlier end may come later, and clocks of other hosts are not exactly known.
+   */
   time: number;
 }
 

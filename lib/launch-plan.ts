@@ -113,7 +113,7 @@ export interface LaunchPlan {
   singleton: SingletonOptions | undefined;
   native: Omit<
     NativeLaunchOptions,
-    'singletonPort' | 'singletonPid' | 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'
+    'begin' | 'singletonPort' | 'singletonPid' | 'stdoutFd' | 'stderrFd' | 'rankStdoutFds' | 'rankStderrFds'
   >;
 }
 

@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
+import { moment, type Moment } from './clock';
 import { fromNative, fromThrown, PmiError } from './errors';
 import { EventHub } from './event-hub';
 import { pushNative, reportInterest, toPmiEvent } from './events';
@@ -39,6 +40,7 @@ function openPipes(count: number): Pipes {
 function start(
   { size, stdout, stderr, singleton, native: options }: LaunchPlan,
   streams: JobStreams,
+  begin: Moment,
 ): number {
   const opened: Pipes[] = [];
   let given = false;
@@ -55,6 +57,7 @@ function start(
     given = true;
     const handle = native.launch({
       ...options,
+      begin: begin.monotonic,
       singletonPort: singleton?.port ?? 0,
       singletonPid: singleton?.pid ?? 0,
       stdoutFd: out.fds[0] ?? -1,
@@ -144,8 +147,9 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   try {
     handle = new JobHandle(
       () => {
-        begun = performance.timeOrigin + performance.now();
-        return start(plan, streams);
+        const begin = moment();
+        begun = begin.since1970;
+        return start(plan, streams, begin);
       },
       (notice) => {
         const { time } = notice;

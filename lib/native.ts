@@ -35,7 +35,7 @@ export interface NativeTracePlan {
   /** JSON lines; otherwise text. */
   json: boolean;
   secrets: boolean;
-  /** When the recording has started, in microseconds since 1970. */
+  /** When the recording has started: {@link Moment.monotonic}. */
   start: number;
   /** The first and the last rank of each range; empty: all ranks. */
   ranks: [number, number][];
@@ -145,6 +145,8 @@ export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptio
   hostEnvironment: string[];
   /** How many hosts each host starts; 0: this host starts all. */
   treeWidth: number;
+  /** When the launch has begun, the zero of all its times: {@link Moment.monotonic}. */
+  begin: number;
   /** The port of 127.0.0.1 on which a singleton waits, the program that becomes the one rank; 0: none. */
   singletonPort: number;
   /** The process id of the singleton. */

@@ -6,6 +6,7 @@ import { createWriteStream, openSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Writable } from 'node:stream';
 import { version } from '../../package.json';
+import { moment } from '../clock';
 import { PmiError } from '../errors';
 import { formatIdset } from '../idset';
 import { MAX_RANKS } from '../limits';
@@ -54,6 +55,8 @@ export interface TraceSetting {
 /** Checked options. */
 export interface TracePlan {
   native: NativeTracePlan;
+  /** When the recording has started, in microseconds since 1970. */
+  start: number;
   to: string | Writable;
   by: string;
   size: number;
@@ -87,15 +90,17 @@ export function checkTrace(value: TraceOptions | undefined, size: number): Trace
   const to = typeof value.to === 'string' ? checkString('trace.to', value.to) : value.to;
   const form = typeof to === 'string' && !/\.jsonl?$/.test(to) ? 'text' : 'json';
   const ranks = checkIntegers('trace.ranks', value.ranks ?? [], 0, MAX_RANKS - 1);
+  const start = moment();
   if (value.ranks?.length === 0) throw optionError('trace.ranks', 'at least one rank', value.ranks);
   return {
     native: {
       json: checkOneOf('trace.form', value.form ?? form, ['json', 'text'] as const) === 'json',
       secrets: checkBoolean('trace.secrets', value.secrets ?? false),
-      start: Math.round((performance.timeOrigin + performance.now()) * 1000),
+      start: start.monotonic,
       ranks: rangesOf(ranks),
     },
     to,
+    start: Math.round(start.since1970 * 1000),
     by: checkString('trace.by', value.by ?? 'wireup'),
     size,
   };
@@ -119,11 +124,11 @@ export class TraceWriter {
     this.#stream = typeof plan.to === 'string' ? openFile(plan.to) : plan.to;
     this.#stream.on('error', this.#fail);
     if (!plan.native.json) return;
-    const { by, size, native } = plan;
+    const { by, size, start } = plan;
     this.#stream.write(
       recordingLine({
         wireupTrace: RECORDING_VERSION,
-        start: native.start,
+        start,
         by,
         version,
         host: hostname(),

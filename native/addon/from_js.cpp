@@ -2,6 +2,7 @@
 #include <unordered_map>
 
 #include "addon/convert.h"
+#include "runtime/nanoseconds.h"
 
 namespace wireup::addon {
 namespace {
@@ -164,12 +165,18 @@ std::pair<std::uint32_t, std::uint32_t> rank_range(const Napi::Value& value) {
   return {ends[0], ends[1]};
 }
 
+// Of microseconds.
+std::uint64_t to_ns(const Napi::Value& value) {
+  constexpr std::uint64_t kMicrosecond = 1000;
+  return to_u64(value) * kMicrosecond;
+}
+
 wire::agent::TracePlan to_trace_plan(const Napi::Object& options) {
   const Napi::Value value = options.Get("trace");
   if (value.IsUndefined()) return {};
   const auto object = value.As<Napi::Object>();
   return {true, boolean(member(object, "json")), boolean(member(object, "secrets")),
-          to_u64(member(object, "start")), list(member(object, "ranks"), rank_range)};
+          to_ns(member(object, "start")), list(member(object, "ranks"), rank_range)};
 }
 
 }  // namespace
@@ -323,6 +330,7 @@ runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.hosts = list(member(object, "hosts"), to_host_options);
   options.host_environment = to_texts(member(object, "hostEnvironment"));
   options.tree_width = to_u32(member(object, "treeWidth"));
+  options.begin = runtime::to_time_point(to_ns(member(object, "begin")));
   options.hello.kvs_limit = to_u64(member(object, "kvsLimit"));
   options.hello.trace = to_trace_plan(object);
   options.name_server = to_name_server(object);

@@ -69,6 +69,10 @@ bool Hosts::ready(std::uint32_t host, const agent::Ready& ready) {
   return true;
 }
 
+bool Hosts::asks_for_time(std::uint32_t host) {
+  return ++hosts_[host].clock_queries <= agent::kMaxClockQueries;
+}
+
 bool Hosts::lose(std::uint32_t host) {
   if (host == agent::kOwnHost || !is_there(host)) return false;
   hosts_[host].lost = true;

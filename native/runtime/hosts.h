@@ -36,6 +36,8 @@ class Hosts {
 
   // The agent has sent Ready. Returns false if that is not expected.
   bool ready(std::uint32_t host, const wire::agent::Ready& ready);
+  // The agent asks for the launcher's time. Returns false if it has asked too often.
+  bool asks_for_time(std::uint32_t host);
   // The host is lost. Returns false if it was lost before, or cannot be: the end of the launcher's own agent
   // is the end of the link.
   bool lose(std::uint32_t host);
@@ -68,6 +70,7 @@ class Hosts {
     bool ready = false;
     bool lost = false;
     std::int32_t pid = 0;
+    std::uint32_t clock_queries = 0;
     std::uint32_t parent = wire::agent::kOwnHost;
   };
 

@@ -120,7 +120,7 @@ void LaunchDriver::adopt_singleton() {
   connection.push_back(std::move(singleton_));
   first().asked();
   hosts_.send(wire::agent::kOwnHost, wire::agent::AdoptRank{.group = 0, .pid = pid}, std::move(connection));
-  first().started(0, pid);
+  first().started(0, pid, os::Reactor::Clock::now());
   sink_.notify(handle_, RankStarted{0, pid, {}});
 }
 

@@ -135,7 +135,10 @@ class LaunchDriver final : AgentObserver {
   void handle(std::uint32_t host, const wire::agent::OutputLost& lost);
   void handle(std::uint32_t host, const wire::agent::Printed& printed);
   void handle(std::uint32_t host, const wire::agent::Done& done);
-  void on_event(LaunchedGroup& group, engine::Event& event, std::chrono::microseconds age);
+  void handle(std::uint32_t host, const wire::agent::ClockQuery& query);
+  void on_event(LaunchedGroup& group, engine::Event& event, os::Reactor::Clock::time_point when);
+  // The time in a message: not before the begin, and not in the future.
+  os::Reactor::Clock::time_point time_of(std::uint64_t ns) const;
   // The agent of the host has sent `what`, which a correct one never does: the host is lost. The agent of the
   // own host is a part of this program, so its message is only ignored.
   void distrust(std::uint32_t host, const std::string& what);

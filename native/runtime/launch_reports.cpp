@@ -11,6 +11,7 @@
 #include "os/error.h"
 #include "runtime/engine_messages.h"
 #include "runtime/launch_driver.h"
+#include "runtime/nanoseconds.h"
 #include "wire/printable.h"
 
 namespace wireup::runtime {
@@ -24,9 +25,6 @@ constexpr std::size_t kMaxSubject = 8 << 10;
 
 // More than the CPUs of any host.
 constexpr std::size_t kMaxCpus = 1 << 16;
-
-// Microseconds. No event waits for a year.
-constexpr std::uint64_t kMaxAge = std::uint64_t{365} * 24 * 3600 * 1'000'000;
 
 // Names of hosts in one message.
 constexpr std::size_t kMaxNames = 16;
@@ -151,9 +149,10 @@ void LaunchDriver::handle(std::uint32_t host, agent::Started& started) {
   LaunchedGroup* group = group_of(host, started.task);
   if (group == nullptr) return distrust(host, kForeignTask);
   const std::uint32_t rank = started.task - group->first_task();
-  if (started.pid <= 0 || started.cpus.size() > kMaxCpus || !group->started(rank, started.pid))
+  const os::Reactor::Clock::time_point when = time_of(started.time_ns);
+  if (started.pid <= 0 || started.cpus.size() > kMaxCpus || !group->started(rank, started.pid, when))
     return distrust(host, "an impossible start of a rank");
-  sink_.notify(handle_, RankStarted{rank, started.pid, std::move(started.cpus)}, group->number());
+  sink_.notify(handle_, RankStarted{rank, started.pid, std::move(started.cpus)}, group->number(), when);
   if (group->number() == 0 && group->all_started()) starter_.send_processes(*group);
 }
 
@@ -180,7 +179,8 @@ void LaunchDriver::handle(std::uint32_t host, const agent::Exited& exited) {
   constexpr double kMillisecond = 1000;
   const CpuTimes cpu{static_cast<double>(exited.user_us) / kMillisecond,
                      static_cast<double>(exited.system_us) / kMillisecond};
-  sink_.notify(handle_, RankExited{rank, group->exited(rank, how, cpu)}, group->number());
+  const os::Reactor::Clock::time_point when = time_of(exited.time_ns);
+  sink_.notify(handle_, RankExited{rank, group->exited(rank, how, cpu, when)}, group->number(), when);
 }
 
 void LaunchDriver::handle(std::uint32_t host, agent::Events& events) {
@@ -188,25 +188,34 @@ void LaunchDriver::handle(std::uint32_t host, agent::Events& events) {
   if (group == nullptr) return;
   if (!group->hosts().contains(host)) return distrust(host, kForeignTask);
   for (agent::EventRecord& record : events.events) {
-    const std::chrono::microseconds age(std::min(record.age_us, kMaxAge));
+    const os::Reactor::Clock::time_point when = time_of(record.time_ns);
     auto event = from_message(std::move(record), group->size());
     if (!event) return distrust(host, "an invalid event");
     // Of a rank elsewhere a host can only report that its own ranks wait for it.
     const bool foreign = event->rank >= 0 && group->host_of(static_cast<std::uint32_t>(event->rank)) != host;
     if (foreign && event->type != engine::EventType::stuck) return distrust(host, kForeignTask);
     if (!group->admit(*event)) return distrust(host, "an event that cannot follow those before it");
-    on_event(*group, *event, age);
+    on_event(*group, *event, when);
   }
 }
 
-void LaunchDriver::on_event(LaunchedGroup& group, engine::Event& event, std::chrono::microseconds age) {
+void LaunchDriver::on_event(LaunchedGroup& group, engine::Event& event, os::Reactor::Clock::time_point when) {
   // Ranks of a group that could not be started are killed while they connect: these are not refusals.
   if (group.stillborn && event.type == engine::EventType::rejected) return;
-  if (group.on_event(event, age)) sink_.tell(handle_, event, group.number());
+  if (group.on_event(event, when)) sink_.tell(handle_, event, group.number(), when);
   // Only its parent can know how the singleton ended.
   if (options_.singleton && group.number() == 0 && event.type == engine::EventType::disconnected) {
-    sink_.notify(handle_, RankExited{0, group.exited(0, {})});
+    sink_.notify(handle_, RankExited{0, group.exited(0, {}, {}, when)}, 0, when);
   }
+}
+
+os::Reactor::Clock::time_point LaunchDriver::time_of(std::uint64_t ns) const {
+  return std::max(options_.begin, std::min(to_time_point(ns), os::Reactor::Clock::now()));
+}
+
+void LaunchDriver::handle(std::uint32_t host, const agent::ClockQuery& query) {
+  if (!hosts_.asks_for_time(host)) return distrust(host, "more questions for the time than it may");
+  hosts_.send(host, agent::ClockAnswer{query.sent_ns, to_ns(os::Reactor::Clock::now())});
 }
 
 void LaunchDriver::handle(std::uint32_t host, const agent::EventsMissed& missed) {

@@ -39,39 +39,30 @@ std::vector<std::uint32_t> places_of(const GroupOptions& options) {
   return places;
 }
 
-// Moves a time that is known to that of what came before it, if it is earlier.
+// Moves a time that is known to that of what came before it, if it is earlier. Returns the later of both.
 double after(double before, double& time) {
-  if (time < 0) return before;
-  time = std::max(time, before);
-  return time;
+  if (time >= 0) time = std::max(time, before);
+  return std::max(time, before);
 }
 
-// A message takes a while to arrive, each another one, so an event may seem to be earlier than its cause.
-// This moves it to the time of its cause. `barriers`: when they were complete.
+// The times of one host are exact to each other. Its clock is known less exactly (see
+// wire/agent_messages.h), so what a rank does after a barrier may seem to be earlier than an entry on another
+// host. This moves it to the time of its cause. `barriers`: when they were complete.
 void order_times(std::vector<RankTimes>& ranks, std::vector<double>& barriers) {
-  for (RankTimes& times : ranks) {
-    // Of the first two reports, each is late by its own way: the start was not after either.
-    const double first = times.connected < 0 ? times.initialized : times.connected;
-    if (first >= 0) times.started = std::min(times.started, first);
-    after(after(times.started, times.connected), times.initialized);
-  }
   for (std::size_t i = 0; i < barriers.size(); ++i) {
     for (RankTimes& times : ranks) {
       if (i >= times.entered.size()) continue;
-      const double before =
-          i == 0 ? std::max({times.started, times.connected, times.initialized}) : barriers[i - 1];
-      barriers[i] = std::max(barriers[i], after(before, times.entered[i]));
+      barriers[i] = std::max(barriers[i], after(i == 0 ? 0 : barriers[i - 1], times.entered[i]));
     }
     if (i > 0) barriers[i] = std::max(barriers[i], barriers[i - 1]);
   }
   for (RankTimes& times : ranks) {
-    double latest = std::max({times.started, times.connected, times.initialized});
     const std::size_t passed = std::min(times.entered.size(), barriers.size());
-    if (passed > 0) latest = std::max(latest, barriers[passed - 1]);
-    // A barrier that has not completed.
-    if (times.entered.size() > passed) latest = after(latest, times.entered[passed]);
+    if (passed == 0) continue;
+    // `entered` also has a barrier that has not completed.
+    if (times.entered.size() > passed) after(barriers[passed - 1], times.entered[passed]);
     for (double* time : {&times.finalized, &times.aborted, &times.disconnected, &times.exited})
-      latest = after(latest, *time);
+      after(barriers[passed - 1], *time);
   }
 }
 
@@ -90,10 +81,8 @@ LaunchedGroup::LaunchedGroup(std::uint32_t number, std::uint32_t first_task, Gro
       spanning_(number, options_.layout),
       ranks_(size()) {}
 
-double LaunchedGroup::now(std::chrono::microseconds age) const {
-  const auto time = std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - begin_);
-  // No event is older than the launch.
-  return std::max(0.0, (time - std::chrono::duration<double, std::milli>(age)).count());
+double LaunchedGroup::since_begin(TimePoint when) const {
+  return std::chrono::duration<double, std::milli>(when - begin_).count();
 }
 
 std::vector<std::uint32_t> LaunchedGroup::ranks_on(std::uint32_t host) const {
@@ -104,11 +93,11 @@ std::vector<std::uint32_t> LaunchedGroup::ranks_on(std::uint32_t host) const {
   return ranks;
 }
 
-bool LaunchedGroup::started(std::uint32_t rank, std::int32_t pid) {
+bool LaunchedGroup::started(std::uint32_t rank, std::int32_t pid, TimePoint when) {
   if (ranks_[rank].answered) return false;
   outcome_.started(rank, pid);
   ++started_;
-  ranks_[rank].times.started = now();
+  ranks_[rank].times.started = since_begin(when);
   if (has_channels()) connected(rank);
   answered(rank);
   return true;
@@ -124,8 +113,10 @@ void LaunchedGroup::answered(std::uint32_t rank) {
   if (!std::exchange(ranks_[rank].answered, true)) ++answered_;
 }
 
-const engine::RankOutcome& LaunchedGroup::exited(std::uint32_t rank, engine::RankOutcome how, CpuTimes cpu) {
-  ranks_[rank].times.exited = now();
+const engine::RankOutcome& LaunchedGroup::exited(std::uint32_t rank, engine::RankOutcome how, CpuTimes cpu,
+                                                 TimePoint when) {
+  ranks_[rank].exited = when;
+  ranks_[rank].times.exited = since_begin(when);
   ranks_[rank].cpu = cpu;
   outcome_.exited(rank, how, os::Reactor::Clock::now());
   return outcome_.rank(rank);
@@ -177,9 +168,11 @@ bool LaunchedGroup::add_query(std::uint32_t rank) {
   return true;
 }
 
-bool LaunchedGroup::on_event(const engine::Event& event, std::chrono::microseconds age) {
+bool LaunchedGroup::on_event(const engine::Event& event, TimePoint& when) {
   const auto rank = static_cast<std::uint32_t>(event.rank);
-  const double time = now(age);
+  // The PMI server may read the last of a connection after the exit of the rank.
+  if (event.rank >= 0 && ranks_[rank].exited) when = std::min(when, *ranks_[rank].exited);
+  const double time = since_begin(when);
   switch (event.type) {
     case engine::EventType::connected:
       ranks_[rank].times.connected = time;
@@ -191,8 +184,14 @@ bool LaunchedGroup::on_event(const engine::Event& event, std::chrono::microsecon
       outcome_.initialized(rank);
       break;
     case engine::EventType::barrier:
-      // Every host reports it.
-      if (event.barrier < barriers_) return false;
+      // Every host reports it. The first one has completed it first, unless its report was slower.
+      if (event.barrier < barriers_) {
+        if (event.barrier < barrier_times_.size()) {
+          double& completed = barrier_times_[static_cast<std::size_t>(event.barrier)];
+          completed = std::min(completed, time);
+        }
+        return false;
+      }
       barriers_ = event.barrier + 1;
       if (barrier_times_.size() < kMaxBarrierTimes) barrier_times_.push_back(time);
       for (Rank& member : ranks_) member.passed_barrier = true;

@@ -28,6 +28,8 @@ namespace wireup::runtime {
 
 class LaunchedGroup {
  public:
+  using TimePoint = os::Reactor::Clock::time_point;
+
   // Its ranks are the tasks from `first_task` on. `begin` is the begin of the launch. `name_owner`: the owner
   // of the names that its ranks publish. Throws std::invalid_argument if `options` does not have each of the
   // layout's nodes on one of `hosts` hosts.
@@ -67,17 +69,19 @@ class LaunchedGroup {
   // It has been started and has not exited.
   bool runs(std::uint32_t rank) const { return outcome_.rank(rank).pid != 0 && !outcome_.rank(rank).exited; }
 
-  // Reports of agents about ranks that were asked for. started() returns false if there was a report before.
-  bool started(std::uint32_t rank, std::int32_t pid);
+  // Reports of agents about ranks that were asked for. `when` is when it happened, not before the begin.
+  // started() returns false if there was a report before.
+  bool started(std::uint32_t rank, std::int32_t pid, TimePoint when);
   void start_failed(std::uint32_t rank, std::int32_t error, std::string message, bool no_program);
-  const engine::RankOutcome& exited(std::uint32_t rank, engine::RankOutcome how, CpuTimes cpu = {});
+  const engine::RankOutcome& exited(std::uint32_t rank, engine::RankOutcome how, CpuTimes cpu,
+                                    TimePoint when);
   // The host is lost, or was never there.
   void host_lost(engine::LostHost host);
   // Before on_event(). Returns false if no correct agent can report the event now. If there was one of its
   // type of that rank before, `event.again` becomes true, so that the bound of the outbox holds for it.
   bool admit(engine::Event& event);
-  // `age`: the time since the event. Returns false if another host has reported the same event.
-  bool on_event(const engine::Event& event, std::chrono::microseconds age = {});
+  // Sets `when` to the time that the result has. Returns false if another host has reported the same event.
+  bool on_event(const engine::Event& event, TimePoint& when);
   // The rank waits for one more answer of the launcher, or for one less. add_query() returns false if no rank
   // can wait for so many.
   bool add_query(std::uint32_t rank);
@@ -119,6 +123,7 @@ class LaunchedGroup {
     CpuTimes cpu = {};
     bool answered = false;        // it was started, or could not be
     bool passed_barrier = false;  // since its last init
+    std::optional<TimePoint> exited;
     bool departed = false;
     bool depart_sent = false;                   // its own host has been sent a Depart of it
     std::bitset<engine::kEventTypes + 1> seen;  // types of events, see admit(); the last: a loss
@@ -136,8 +141,8 @@ class LaunchedGroup {
   bool has_channels() const { return options_.group.pmi == wire::agent::PmiMode::fd; }
   std::optional<std::uint64_t> barrier_of(const engine::Event& event) const;
   void entered(std::uint32_t rank, std::uint64_t barrier, double time);
-  // Milliseconds since the begin of the launch, `age` ago.
-  double now(std::chrono::microseconds age = {}) const;
+  // Milliseconds since the begin of the launch.
+  double since_begin(TimePoint when) const;
 
   GroupOptions options_;
   os::Reactor::Clock::time_point begin_;

@@ -14,6 +14,7 @@
 #include "engine/effects.h"
 #include "engine/outcome.h"
 #include "engine/process_group.h"
+#include "os/reactor.h"
 #include "runtime/error.h"
 #include "runtime/trace.h"
 #include "wire/name_messages.h"
@@ -181,16 +182,19 @@ struct Notice {
   Handle handle;
   Payload payload;
   std::uint32_t group = 0;  // the process group of a launch that the notice is about
-  double time = 0;          // milliseconds since the handle was opened
+  double time = 0;          // when it happened, in milliseconds since the handle was opened
 };
+
+// When something has happened; empty: now.
+using When = std::optional<os::Reactor::Clock::time_point>;
 
 // Takes the notices of the drivers. Called on the reactor thread.
 class NoticeSink {
  public:
   virtual ~NoticeSink() = default;
-  virtual void notify(Handle handle, Payload payload, std::uint32_t group = 0) = 0;
+  virtual void notify(Handle handle, Payload payload, std::uint32_t group = 0, When when = {}) = 0;
   // For events: those that the calling process reads are passed on, up to a bound.
-  virtual void tell(Handle handle, const engine::Event& event, std::uint32_t group = 0) = 0;
+  virtual void tell(Handle handle, const engine::Event& event, std::uint32_t group = 0, When when = {}) = 0;
 };
 
 }  // namespace wireup::runtime

@@ -6,8 +6,8 @@
 namespace wireup::runtime {
 namespace {
 
-double milliseconds_since(os::Reactor::Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(os::Reactor::Clock::now() - begin).count();
+double milliseconds_since(os::Reactor::Clock::time_point begin, When when = {}) {
+  return std::chrono::duration<double, std::milli>(when.value_or(os::Reactor::Clock::now()) - begin).count();
 }
 
 }  // namespace
@@ -37,7 +37,7 @@ Outbox::Reader* Outbox::find_open(Handle handle) {
   return reader == readers_.end() || reader->second.last.empty() ? nullptr : &reader->second;
 }
 
-void Outbox::notify(Handle handle, Payload payload, std::uint32_t group) {
+void Outbox::notify(Handle handle, Payload payload, std::uint32_t group, When when) {
   if (std::holds_alternative<Closed>(payload)) return close(handle);
   bool was_empty;
   {
@@ -50,29 +50,29 @@ void Outbox::notify(Handle handle, Payload payload, std::uint32_t group) {
     } else if (auto* lines = std::get_if<TraceLines>(&payload)) {
       push(*reader, handle, std::move(*lines));
     } else {
-      push(*reader, handle, std::move(payload), group);
+      push(*reader, handle, std::move(payload), group, when);
     }
   }
   if (was_empty) wake_();
 }
 
-void Outbox::tell(Handle handle, const engine::Event& event, std::uint32_t group) {
+void Outbox::tell(Handle handle, const engine::Event& event, std::uint32_t group, When when) {
   bool was_empty;
   {
     const std::lock_guard lock(mutex_);
     Reader* reader = find_open(handle);
     if (reader == nullptr || !reader->wanted[static_cast<std::size_t>(event.type)]) return;
     was_empty = queue_.empty();
-    push(*reader, handle, event, group);
+    push(*reader, handle, event, group, when);
   }
   if (was_empty) wake_();
 }
 
-void Outbox::push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group) {
-  if (!engine::is_repeatable(event)) return push(reader, handle, Payload(event), group);
+void Outbox::push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group, When when) {
+  if (!engine::is_repeatable(event)) return push(reader, handle, Payload(event), group, when);
   Waiting& waiting = reader.waiting[static_cast<std::size_t>(event.type)];
   if (waiting.count < kMaxWaitingEvents) {
-    push(reader, handle, Payload(event), group);
+    push(reader, handle, Payload(event), group, when);
     ++waiting.count;
     waiting.missed = nullptr;
     return;
@@ -86,7 +86,7 @@ void Outbox::push(Reader& reader, Handle handle, const EventsMissed& missed) {
     waiting.missed->count += missed.count;
     return;
   }
-  push(reader, handle, Payload(missed), 0);
+  push(reader, handle, Payload(missed), 0, {});
   waiting.missed = &std::get<EventsMissed>(queue_.back().payload);
 }
 
@@ -94,19 +94,19 @@ void Outbox::push(Reader& reader, Handle handle, TraceLines lines) {
   if (reader.trace < kMaxTraceBuffer) {
     reader.trace += lines.lines.size();
     reader.trace_dropped = nullptr;
-    return push(reader, handle, Payload(std::move(lines)), 0);
+    return push(reader, handle, Payload(std::move(lines)), 0, {});
   }
   const std::uint64_t dropped = lines.records + lines.dropped;
   if (reader.trace_dropped != nullptr) {
     reader.trace_dropped->dropped += dropped;
     return;
   }
-  push(reader, handle, Payload(TraceLines{.lines = {}, .dropped = dropped}), 0);
+  push(reader, handle, Payload(TraceLines{.lines = {}, .dropped = dropped}), 0, {});
   reader.trace_dropped = &std::get<TraceLines>(queue_.back().payload);
 }
 
-void Outbox::push(Reader& reader, Handle handle, Payload payload, std::uint32_t group) {
-  queue_.push_back({handle, std::move(payload), group, milliseconds_since(reader.begin)});
+void Outbox::push(Reader& reader, Handle handle, Payload payload, std::uint32_t group, When when) {
+  queue_.push_back({handle, std::move(payload), group, milliseconds_since(reader.begin, when)});
 }
 
 void Outbox::close(Handle handle) noexcept {

@@ -42,8 +42,8 @@ class Outbox final : public NoticeSink {
   bool is_open(Handle handle);
 
   // Any thread. Throws std::bad_alloc, but never for Closed.
-  void notify(Handle handle, Payload payload, std::uint32_t group = 0) override;
-  void tell(Handle handle, const engine::Event& event, std::uint32_t group = 0) override;
+  void notify(Handle handle, Payload payload, std::uint32_t group = 0, When when = {}) override;
+  void tell(Handle handle, const engine::Event& event, std::uint32_t group = 0, When when = {}) override;
   // Any thread. Appends Closed. Needs no memory.
   void close(Handle handle) noexcept;
   // Any thread. Appends the error that `make` returns, then Closed. Needs no memory beside what `make` needs;
@@ -92,8 +92,8 @@ class Outbox final : public NoticeSink {
   };
 
   Reader* find_open(Handle handle);
-  void push(Reader& reader, Handle handle, Payload payload, std::uint32_t group);
-  void push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group);
+  void push(Reader& reader, Handle handle, Payload payload, std::uint32_t group, When when);
+  void push(Reader& reader, Handle handle, const engine::Event& event, std::uint32_t group, When when);
   // Adds to the last one of the type, if no event of the type has come since.
   void push(Reader& reader, Handle handle, const EventsMissed& missed);
   void push(Reader& reader, Handle handle, TraceLines lines);

@@ -12,6 +12,7 @@
 #include "os/inherited_limits.h"
 #include "os/limits.h"
 #include "os/message_socket.h"
+#include "runtime/nanoseconds.h"
 #include "runtime/rank_environment.h"
 
 namespace wireup::runtime {
@@ -53,6 +54,7 @@ void RankStarter::greet(std::uint32_t host, const LaunchedGroup& group) {
   Hello hello = options_.hello;
   hello.host = host;
   hello.name = hosts_.name(host);
+  hello.sent_ns = to_ns(os::Reactor::Clock::now());
   std::vector<std::uint32_t> readers(hosts_.count());
   for (std::uint32_t rank = 0; rank < options_.stdin_readers.size(); ++rank) {
     if (options_.stdin_readers[rank]) ++readers[group.host_of(rank)];

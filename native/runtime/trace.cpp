@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "runtime/nanoseconds.h"
+
 namespace wireup::runtime {
 namespace {
 
@@ -24,17 +26,14 @@ Trace::Trace(os::Reactor& reactor, const wire::agent::TracePlan& plan, std::stri
       plan_(plan),
       form_(plan.json ? wire::RecordForm::json : wire::RecordForm::text),
       host_(std::move(host)),
-      receiver_(std::move(receiver)) {
-  const auto since_1970 =
-      std::chrono::duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch());
-  zero_ = os::Reactor::Clock::now() - (since_1970 - microseconds(plan.start));
-}
+      receiver_(std::move(receiver)),
+      start_(to_time_point(plan.start_ns)) {}
 
 Trace::~Trace() { reactor_.cancel(timer_); }
 
 std::uint64_t Trace::now() const {
-  const auto time = std::chrono::duration_cast<microseconds>(os::Reactor::Clock::now() - zero_).count();
-  // The clock of another host may be behind.
+  const auto time = std::chrono::duration_cast<microseconds>(os::Reactor::Clock::now() - start_).count();
+  // The offset of another host's clock is not exact.
   return time < 0 ? 0 : static_cast<std::uint64_t>(time);
 }
 

@@ -42,6 +42,9 @@ class Trace {
   Trace(const Trace&) = delete;
   Trace& operator=(const Trace&) = delete;
 
+  // When the recording has started, by this host's clock. Without this call it is TracePlan::start_ns, which
+  // is right on the launcher's own machine.
+  void set_start(os::Reactor::Clock::time_point start) { start_ = start; }
   // Microseconds since the start of the recording.
   std::uint64_t now() const;
   bool keeps_secrets() const { return plan_.secrets; }
@@ -66,7 +69,7 @@ class Trace {
   wire::RecordForm form_;
   std::string host_;
   TraceReceiver receiver_;
-  os::Reactor::Clock::time_point zero_;  // when the recording started, by this host's clock
+  os::Reactor::Clock::time_point start_;
   std::deque<TraceLines> full_;
   TraceLines open_;
   std::size_t waiting_ = 0;    // bytes in full_

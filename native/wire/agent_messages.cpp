@@ -44,7 +44,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.on);
     codec.field(m.json);
     codec.field(m.secrets);
-    codec.field(m.start);
+    codec.field(m.start_ns);
     codec.field(m.ranks);
   } else if constexpr (std::is_same_v<T, PassFds>) {
     codec.field(m.fds);
@@ -197,6 +197,11 @@ void fields(Codec& codec, M& m) {
     codec.field(m.late);
   } else if constexpr (std::is_same_v<T, GroupReady>) {
     codec.field(m.group);
+  } else if constexpr (std::is_same_v<T, ClockQuery>) {
+    codec.field(m.sent_ns);
+  } else if constexpr (std::is_same_v<T, ClockAnswer>) {
+    codec.field(m.sent_ns);
+    codec.field(m.now_ns);
   } else if constexpr (std::is_same_v<T, GroupFailed>) {
     codec.field(m.group);
     codec.field(m.error);
@@ -206,6 +211,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.task);
     codec.field(m.pid);
     codec.field(m.cpus);
+    codec.field(m.time_ns);
   } else if constexpr (std::is_same_v<T, StartFailed>) {
     codec.field(m.task);
     codec.field(m.error);
@@ -219,6 +225,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.ended);
     codec.field(m.user_us);
     codec.field(m.system_us);
+    codec.field(m.time_ns);
   } else if constexpr (std::is_same_v<T, Peer>) {
     codec.field(m.transport);
     codec.field(m.uid);
@@ -238,7 +245,7 @@ void fields(Codec& codec, M& m) {
     codec.field(m.subversion);
     codec.field(m.message);
     codec.field(m.peer);
-    codec.field(m.age_us);
+    codec.field(m.time_ns);
   } else if constexpr (std::is_same_v<T, Events>) {
     codec.field(m.group);
     codec.field(m.events);

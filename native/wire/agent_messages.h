@@ -23,6 +23,15 @@
 // agent loses its parent, it ends all its tasks and exits. If it loses a child, it sends HostLost for each
 // host below that child.
 //
+// All times in messages are times of the launcher's clock: nanoseconds of its CLOCK_MONOTONIC. An agent on
+// the launcher's own machine has the same clock. Every other agent adds one offset to its own
+// CLOCK_MONOTONIC. To find it, it sends ClockQuery, and the launcher replies ClockAnswer. The agent assumes
+// that the launcher has read its clock in the middle between the two, so the offset is wrong by at most half
+// of this round trip. The agent uses the answer with the shortest round trip, and keeps the offset from the
+// first Start on. So the times of one host are exact to each other, and times of two hosts by half the sum of
+// both round trips. (The clocks also drift, by some microseconds a second at most while a time service
+// corrects them.)
+//
 // decode() checks every length and count, and refuses a packet that is not exactly one message.
 #pragma once
 
@@ -41,7 +50,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 12;
+inline constexpr std::uint32_t kProtocolVersion = 13;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -99,9 +108,9 @@ struct Inherited {
 // What a host records of the PMI connections of its ranks.
 struct TracePlan {
   bool on = false;
-  bool json = false;        // the form; see wire/recording.h
-  bool secrets = false;     // PMI_IDs are recorded too
-  std::uint64_t start = 0;  // when the recording has started, in microseconds since 1970
+  bool json = false;           // the form; see wire/recording.h
+  bool secrets = false;        // PMI_IDs are recorded too
+  std::uint64_t start_ns = 0;  // when the recording has started
   // The first and the last rank of each range of ranks, in every process group; empty: all ranks.
   std::vector<std::pair<std::uint32_t, std::uint32_t>> ranks = {};
 };
@@ -132,15 +141,16 @@ struct Hello {
   Inherited inherited = {};     // other hosts only
   std::uint64_t kvs_limit = 0;  // in bytes, of all process groups; see engine/space.h
   TracePlan trace = {};
+  std::uint64_t sent_ns = 0;  // when the launcher has sent it
 
   // Calls `visit` with all fields, in their order on the wire. A new field that is missing here does not
   // compile.
   template <typename HelloOrConst, typename Visit>
   static void visit_fields(HelloOrConst& hello, Visit visit) {
     auto& [version_, host_, name_, out_, err_, label_, spawned_label_, stdin_readers_, stdin_hosts_, binding_,
-           ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_, trace_] = hello;
+           ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_, trace_, sent_ns_] = hello;
     visit(version_, host_, name_, out_, err_, label_, spawned_label_, stdin_readers_, stdin_hosts_, binding_,
-          ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_, trace_);
+          ignored_signals_, blocked_signals_, soft_files_, inherited_, kvs_limit_, trace_, sent_ns_);
   }
 };
 
@@ -437,6 +447,18 @@ struct Ready {
   std::string host;
 };
 
+// Asks for a ClockAnswer. An agent sends at most kMaxClockQueries of them, each after the answer to the one
+// before.
+struct ClockQuery {
+  std::uint64_t sent_ns = 0;  // of the agent's own clock
+};
+inline constexpr std::uint32_t kMaxClockQueries = 4;
+
+struct ClockAnswer {
+  std::uint64_t sent_ns = 0;  // as in the query
+  std::uint64_t now_ns = 0;
+};
+
 // The agent of the host could not be started, or has ended, or is silent. `message` is the reason, for
 // people, with the last lines that its command has written to stderr.
 struct HostLost {
@@ -464,6 +486,7 @@ struct Started {
   std::uint32_t task = 0;
   std::int32_t pid = 0;
   std::vector<std::uint32_t> cpus = {};  // the CPUs to which it is bound; empty: it is not bound
+  std::uint64_t time_ns = 0;
 };
 
 struct StartFailed {
@@ -482,6 +505,7 @@ struct Exited {
   // The processor time of the process and of its descendants that it has waited for, in microseconds.
   std::uint64_t user_us = 0;
   std::uint64_t system_us = 0;
+  std::uint64_t time_ns = 0;
 };
 
 // engine::Peer.
@@ -494,7 +518,7 @@ struct Peer {
   std::string unknown = {};
 };
 
-// One engine::Event. Its fields are those of engine/effects.h, and its age.
+// One engine::Event. Its fields are those of engine/effects.h, and when it happened.
 struct EventRecord {
   std::uint8_t type = 0;
   std::int32_t rank = -1;
@@ -507,8 +531,7 @@ struct EventRecord {
   std::uint32_t subversion = 0;
   std::string message = {};
   Peer peer = {};
-  // Microseconds from the event to the sending of this message. Hosts have different clocks.
-  std::uint64_t age_us = 0;
+  std::uint64_t time_ns = 0;
 };
 
 struct Events {
@@ -615,12 +638,13 @@ struct Printed {};
 struct Done {};
 
 // The index of a message in this list is its kind on the wire.
-using Message = std::variant<Hello, PassFds, StartHost, DropHost, Group, ForgetGroup, AdoptRank, Program,
-                             ForgetProgram, Start, Signal, End, Status, Depart, SpawnAnswer, NameAnswer,
-                             BarrierAnswer, QueryStatus, Fence, Release, Input, InputReaders, TaskPipes,
-                             Output, CloseOutput, Credit, Ready, HostLost, GroupReady, GroupFailed, Started,
-                             StartFailed, Exited, OutputLost, Printed, Events, EventsMissed, TraceLines,
-                             SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done, RankProcesses>;
+using Message =
+    std::variant<Hello, PassFds, StartHost, DropHost, Group, ForgetGroup, AdoptRank, Program, ForgetProgram,
+                 Start, Signal, End, Status, Depart, SpawnAnswer, NameAnswer, BarrierAnswer, QueryStatus,
+                 Fence, Release, Input, InputReaders, TaskPipes, Output, CloseOutput, Credit, Ready, HostLost,
+                 GroupReady, GroupFailed, Started, StartFailed, Exited, OutputLost, Printed, Events,
+                 EventsMissed, TraceLines, SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done,
+                 RankProcesses, ClockQuery, ClockAnswer>;
 
 // The longest packet: a spawn of kMaxBlock bytes with its counts, or a Group of a million ranks in a cyclic
 // layout.

@@ -58,7 +58,7 @@ concept ForAgent = std::is_same_v<T, Hello> || std::is_same_v<T, PassFds> || std
     std::is_same_v<T, SpawnAnswer> || std::is_same_v<T, NameAnswer> || std::is_same_v<T, BarrierAnswer> ||
     std::is_same_v<T, QueryStatus> || std::is_same_v<T, TaskPipes> || std::is_same_v<T, CloseOutput> ||
     std::is_same_v<T, Credit> || std::is_same_v<T, wire::agent::Input> || std::is_same_v<T, StartHost> ||
-    std::is_same_v<T, Release> || std::is_same_v<T, RankProcesses>;
+    std::is_same_v<T, Release> || std::is_same_v<T, RankProcesses> || std::is_same_v<T, ClockAnswer>;
 
 }  // namespace
 
@@ -67,11 +67,12 @@ Agent::Agent(os::Reactor& reactor, pid_t guard, ParentFds parent, const Signals&
     : reactor_(reactor),
       cgroup_(cgroup),
       dev_null_(open_dev_null()),
+      clock_(!parent.out || parent.same_host),
       router_(reactor, std::move(parent), *this),
       fences_(router_, *this),
-      reports_(reactor, router_),
+      reports_(reactor, router_, clock_),
       ranks_(reactor, *this),
-      groups_(reactor, router_, reports_, folder,
+      groups_(reactor, router_, reports_, clock_, folder,
               [this](std::uint32_t group, engine::FenceQuery query) {
                 fences_.fence_here(group, std::move(query));
               }),
@@ -142,6 +143,8 @@ const char* Agent::handle(Hello& hello, const Fds&) {
     os::take_limits(limits);
     os::take_niceness(hello.inherited.nice);
   }
+  clock_.greet(hello.sent_ns, os::Reactor::Clock::now());
+  ask_for_time();
   fences_.greet(hello.kvs_limit);
   auto& hosts = static_cast<HostMessages&>(*this);
   output_ = std::make_unique<Output>(reactor_, hello, hosts, static_cast<OutputObserver&>(*this));
@@ -195,6 +198,23 @@ const char* Agent::handle(const QueryStatus& query, const Fds&) {
   return nullptr;
 }
 
+void Agent::ask_for_time() {
+  if (const auto query = clock_.next_query(os::Reactor::Clock::now())) reports_.send(*query);
+}
+
+const char* Agent::handle(const ClockAnswer& answer, const Fds&) {
+  const char* const fault = clock_.answer(answer, os::Reactor::Clock::now());
+  if (fault != nullptr) return fault;
+  groups_.clock_changed();
+  ask_for_time();
+  return nullptr;
+}
+
+const char* Agent::handle(Start& start, Fds fds) {
+  clock_.fix();
+  return starts_.add(start, std::move(fds));
+}
+
 const char* Agent::handle(const TaskPipes& pipes, Fds fds) {
   const char* const fault = output_->handle(pipes, std::move(fds));
   // The next message may contain as many fds.
@@ -226,7 +246,7 @@ void Agent::on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool 
   }
   reports_.send(Exited{task, status.signaled, status.value, status.core_dumped, ended,
                        static_cast<std::uint64_t>(status.user.count()),
-                       static_cast<std::uint64_t>(status.system.count())});
+                       static_cast<std::uint64_t>(status.system.count()), reports_.now_ns()});
   if (input_) input_->remove(task);
   end_.rank_exited();
 }

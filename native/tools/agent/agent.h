@@ -3,6 +3,7 @@
 //   Router    the links of the tree
 //   Fences    barriers over hosts
 //   Reports   what goes to the launcher, in order
+//   LauncherClock   the launcher's time
 //   Groups    the process groups with their PMI servers
 //   Starts    the ranks that are to be started
 //   Ranks     the ranks that run
@@ -27,6 +28,7 @@
 #include "tools/agent/guard.h"
 #include "tools/agent/input.h"
 #include "tools/agent/job_end.h"
+#include "tools/agent/launcher_clock.h"
 #include "tools/agent/output.h"
 #include "tools/agent/ranks.h"
 #include "tools/agent/reports.h"
@@ -76,7 +78,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   }
   const char* handle(wire::agent::Program& program, const Fds&) { return starts_.add(program); }
   const char* handle(const wire::agent::ForgetProgram& forget, const Fds&);
-  const char* handle(wire::agent::Start& start, Fds fds) { return starts_.add(start, std::move(fds)); }
+  const char* handle(wire::agent::Start& start, Fds fds);
   const char* handle(const wire::agent::Signal& signal, const Fds&);
   const char* handle(const wire::agent::End& end, const Fds&);
   const char* handle(const wire::agent::Status& status, const Fds&);
@@ -85,6 +87,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   const char* handle(wire::agent::NameAnswer& answer, const Fds&) { return groups_.answer(answer); }
   const char* handle(const wire::agent::BarrierAnswer& answer, const Fds&);
   const char* handle(const wire::agent::QueryStatus& query, const Fds&);
+  const char* handle(const wire::agent::ClockAnswer& answer, const Fds&);
   const char* handle(const wire::agent::Release& release, const Fds&) { return fences_.release(release); }
   const char* handle(const wire::agent::TaskPipes& pipes, Fds fds);
   const char* handle(const wire::agent::RankProcesses& processes, const Fds&) {
@@ -94,6 +97,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   const char* handle(const wire::agent::Credit& credit, const Fds&) { return output_->handle(credit); }
   const char* handle(const wire::agent::Input& input, const Fds&);
 
+  void ask_for_time();
   void host_done();
   void stop_when_sent();
   void abandon();
@@ -103,6 +107,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   os::UniqueFd dev_null_;
   std::vector<os::UniqueFd> reserve_;
   bool greeted_ = false;
+  LauncherClock clock_;
   Router router_;
   Fences fences_;
   Reports reports_;

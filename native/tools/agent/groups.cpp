@@ -54,11 +54,12 @@ bool HostedGroup::has(std::uint32_t rank) const {
   return rank < layout().size() && (elsewhere.empty() || !elsewhere[rank]);
 }
 
-Groups::Groups(os::Reactor& reactor, const Router& router, Reports& reports, FolderNote& folder,
-               OnFence on_fence)
+Groups::Groups(os::Reactor& reactor, const Router& router, Reports& reports, const LauncherClock& clock,
+               FolderNote& folder, OnFence on_fence)
     : reactor_(reactor),
       router_(router),
       reports_(reports),
+      clock_(clock),
       on_fence_(std::move(on_fence)),
       folder_(std::make_shared<runtime::PrivateFolder>(
           [&folder](const std::string& path) { folder.set(path); })) {}
@@ -77,6 +78,8 @@ void Groups::greet(const Hello& hello, std::string host_name) {
     receiver.is_slow = [this] { return router_.unsent() > kMaxUnsentForTrace; };
     trace_ = std::make_shared<runtime::Trace>(
         reactor_, hello.trace, hello.host == kOwnHost ? std::string() : host_name_, std::move(receiver));
+    trace_start_ns_ = hello.trace.start_ns;
+    clock_changed();
   }
   for (const OutputPlan& plan : {hello.out, hello.err}) {
     const bool joins =
@@ -85,6 +88,10 @@ void Groups::greet(const Hello& hello, std::string host_name) {
     // Ranks of spawned process groups do not write to the agent's own streams.
     if (joins || plan.mode == OutputMode::inherit) ++spawned_pipes_;
   }
+}
+
+void Groups::clock_changed() {
+  if (trace_) trace_->set_start(clock_.own_time(trace_start_ns_));
 }
 
 const char* Groups::add(Group& group) {

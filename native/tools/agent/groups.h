@@ -52,13 +52,17 @@ class Groups {
   using OnFence = std::function<void(std::uint32_t group, engine::FenceQuery query)>;
 
   // `folder` gets the path of the private folder.
-  Groups(os::Reactor& reactor, const Router& router, Reports& reports, FolderNote& folder, OnFence on_fence);
+  Groups(os::Reactor& reactor, const Router& router, Reports& reports, const LauncherClock& clock,
+         FolderNote& folder, OnFence on_fence);
   ~Groups();
   Groups(const Groups&) = delete;
   Groups& operator=(const Groups&) = delete;
 
   // Before the first group. `host_name`: this host's name in labels and names of files.
   void greet(const wire::agent::Hello& hello, std::string host_name);
+
+  // The clock that the constructor was given has a better offset. Not after the first start of a rank.
+  void clock_changed();
 
   // Makes the group's server, if ranks of it are here, and sends GroupReady or GroupFailed. Returns what is
   // wrong with the message, or nullptr.
@@ -96,6 +100,7 @@ class Groups {
   os::Reactor& reactor_;
   const Router& router_;
   Reports& reports_;
+  const LauncherClock& clock_;
   OnFence on_fence_;
   std::string host_name_;
   // How many pipes the agent reads for each rank of group 0, and of other groups.
@@ -105,6 +110,7 @@ class Groups {
   std::shared_ptr<engine::Space> space_;
   std::shared_ptr<runtime::PrivateFolder> folder_;
   std::shared_ptr<runtime::Trace> trace_;                         // null: nothing is recorded
+  std::uint64_t trace_start_ns_ = 0;                              // TracePlan::start_ns
   std::map<std::uint32_t, std::unique_ptr<HostedGroup>> groups_;  // by number
   engine::Counters forgotten_;                                    // of groups that were forgotten
 };

@@ -48,8 +48,8 @@ void Reports::event(std::uint32_t group, const engine::Event& event) {
   if (any_missed_) report_missed();
   if (batch_.empty() || batch_.back().group != group) batch_.push_back({group, {}});
   const Clock::time_point now = Clock::now();
-  happened_.push_back(now);
   batch_.back().events.push_back(runtime::to_message(event));
+  batch_.back().events.back().time_ns = clock_.launcher_ns(now);
   if (++waiting_ >= kMaxBatch || is_urgent(event)) return flush();
   flush_at(std::max(now, last_batch_ + kBatchInterval));
 }
@@ -67,15 +67,7 @@ void Reports::flush_at(Clock::time_point when) {
 void Reports::flush() {
   if (batch_.empty()) return;
   last_batch_ = Clock::now();
-  auto happened = happened_.begin();
-  for (Events& events : std::exchange(batch_, {})) {
-    for (EventRecord& record : events.events) {
-      const auto age = std::chrono::duration_cast<std::chrono::microseconds>(last_batch_ - *happened++);
-      record.age_us = static_cast<std::uint64_t>(age.count());
-    }
-    router_.send(std::move(events));
-  }
-  happened_.clear();
+  for (Events& events : std::exchange(batch_, {})) router_.send(std::move(events));
   waiting_ = 0;
 }
 
@@ -95,7 +87,6 @@ void Reports::stop() {
   stopped_ = true;
   reactor_.cancel(std::exchange(timer_, 0));
   batch_.clear();
-  happened_.clear();
 }
 
 }  // namespace wireup::agent

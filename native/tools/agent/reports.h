@@ -15,6 +15,7 @@
 
 #include "engine/effects.h"
 #include "os/reactor.h"
+#include "tools/agent/launcher_clock.h"
 #include "tools/agent/router.h"
 #include "wire/agent_messages.h"
 
@@ -22,12 +23,15 @@ namespace wireup::agent {
 
 class Reports {
  public:
-  Reports(os::Reactor& reactor, Router& router) : reactor_(reactor), router_(router) {}
+  Reports(os::Reactor& reactor, Router& router, const LauncherClock& clock)
+      : reactor_(reactor), router_(router), clock_(clock) {}
   ~Reports();
   Reports(const Reports&) = delete;
   Reports& operator=(const Reports&) = delete;
 
   void send(const wire::agent::Message& message);
+  // This moment, for a message.
+  std::uint64_t now_ns() const { return clock_.launcher_ns(os::Reactor::Clock::now()); }
   void event(std::uint32_t group, const engine::Event& event);
   // The launcher has gone, or gets no more reports because the agent ends with an error.
   void stop();
@@ -41,9 +45,9 @@ class Reports {
 
   os::Reactor& reactor_;
   Router& router_;
+  const LauncherClock& clock_;
   std::vector<wire::agent::Events> batch_;
-  std::vector<os::Reactor::Clock::time_point> happened_;  // the time of each event in batch_, in order
-  std::size_t waiting_ = 0;                               // events in batch_
+  std::size_t waiting_ = 0;  // events in batch_
   os::Reactor::Clock::time_point last_batch_;
   os::Reactor::TimerId timer_ = 0;
   std::array<std::uint64_t, engine::kEventTypes> missed_{};

@@ -29,7 +29,8 @@ bool goes_up(std::uint8_t kind) {
       kind_of<StartFailed>(),  kind_of<Exited>(),       kind_of<OutputLost>(),
       kind_of<Printed>(),      kind_of<Events>(),       kind_of<EventsMissed>(),
       kind_of<TraceLines>(),   kind_of<SpawnQuery>(),   kind_of<NameQuery>(),
-      kind_of<BarrierQuery>(), kind_of<StatusReply>(),  kind_of<Done>()};
+      kind_of<BarrierQuery>(), kind_of<StatusReply>(),  kind_of<Done>(),
+      kind_of<ClockQuery>()};
   return std::ranges::find(kUp, kind) != std::end(kUp);
 }
 

@@ -288,7 +288,7 @@ void Starts::report(const Attempt& attempt, const os::ProcessSpec& spec, pid_t p
   attempt.group->server->runs_as(rank, pid);
   // The MPIR interface has no spawned process groups.
   if (attempt.waiting.group == 0) table_.add(host_name_, rank, pid, spec.path);
-  parts_.reports.send(Started{attempt.task, pid, spec.cpus});
+  parts_.reports.send(Started{attempt.task, pid, spec.cpus, parts_.reports.now_ns()});
 }
 
 int Starts::output_of(const StartRank& rank, std::uint32_t task, const RankNames& names, int fd,

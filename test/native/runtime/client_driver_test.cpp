@@ -18,8 +18,10 @@ using namespace os::test;
 namespace {
 
 struct Sink final : NoticeSink {
-  void notify(Handle, Payload payload, std::uint32_t = 0) override { payloads.push_back(std::move(payload)); }
-  void tell(Handle, const engine::Event&, std::uint32_t = 0) override {}
+  void notify(Handle, Payload payload, std::uint32_t = 0, When = {}) override {
+    payloads.push_back(std::move(payload));
+  }
+  void tell(Handle, const engine::Event&, std::uint32_t = 0, When = {}) override {}
   std::vector<Payload> payloads;
 };
 

@@ -19,6 +19,7 @@
 #include "os/support.h"
 #include "runtime/launch_driver.h"
 #include "runtime/local_link.h"
+#include "runtime/nanoseconds.h"
 
 namespace wireup::runtime::fakes {
 
@@ -107,16 +108,18 @@ class FakeTree final : public NoticeSink, LinkObserver {
     }
     settle();
   }
+  static std::uint64_t now_ns() { return to_ns(os::Reactor::Clock::now()); }
   void ready(std::uint32_t host) {
     send(host, agent::Ready{.pid = 100 + static_cast<std::int32_t>(host), .host = "kernel"});
   }
   void started(std::uint32_t host, std::uint32_t task) {
-    send(host, agent::Started{task, 1000 + static_cast<std::int32_t>(task), {}});
+    send(host, agent::Started{task, 1000 + static_cast<std::int32_t>(task), {}, now_ns()});
   }
   void event(std::uint32_t host, engine::EventType type, std::int32_t rank, std::uint64_t barrier = 0,
              std::uint32_t group = 0) {
     agent::EventRecord record{.type = static_cast<std::uint8_t>(type), .rank = rank};
     record.barrier = barrier;
+    record.time_ns = now_ns();
     send(host, agent::Events{group, {record}});
   }
   // All ranks exit with 0 in the way that ends a job, and the agent ends.
@@ -194,9 +197,10 @@ class FakeTree final : public NoticeSink, LinkObserver {
   template <typename T>
   std::optional<std::pair<T, std::uint32_t>> take_notice() {
     for (auto entry = notices_.begin(); entry != notices_.end(); ++entry) {
-      auto* payload = std::get_if<T>(&entry->first);
+      auto* payload = std::get_if<T>(&entry->payload);
       if (payload == nullptr) continue;
-      std::pair<T, std::uint32_t> result(std::move(*payload), entry->second);
+      std::pair<T, std::uint32_t> result(std::move(*payload), entry->group);
+      when = entry->when;
       notices_.erase(entry);
       return result;
     }
@@ -205,24 +209,30 @@ class FakeTree final : public NoticeSink, LinkObserver {
 
   os::Reactor& reactor;
   std::vector<os::UniqueFd> fds;  // of the message that was taken last
+  When when;                      // of the notice that was taken last
 
  private:
+  struct Told {
+    Payload payload;
+    std::uint32_t group;
+    When when;
+  };
   struct Received {
     std::uint32_t host;
     agent::Message message;
     std::vector<os::UniqueFd> fds;
   };
 
-  void notify(Handle, Payload payload, std::uint32_t group) override {
+  void notify(Handle, Payload payload, std::uint32_t group, When when) override {
     CHECK_FALSE(result_);
     if (auto* result = std::get_if<LaunchResult>(&payload)) {
       result_ = std::move(*result);
     } else {
-      notices_.emplace_back(std::move(payload), group);
+      notices_.push_back({std::move(payload), group, when});
     }
   }
-  void tell(Handle, const engine::Event& event, std::uint32_t group) override {
-    notices_.emplace_back(event, group);
+  void tell(Handle, const engine::Event& event, std::uint32_t group, When when) override {
+    notices_.push_back({event, group, when});
   }
   void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> attached) override {
     const auto header = agent::read_header(packet);
@@ -237,7 +247,7 @@ class FakeTree final : public NoticeSink, LinkObserver {
   std::unique_ptr<LaunchDriver> driver_;
   std::optional<LocalLink> link_;
   std::list<Received> received_;
-  std::list<std::pair<Payload, std::uint32_t>> notices_;
+  std::list<Told> notices_;
   std::optional<LaunchResult> result_;
   int lines_ = 0;
 };

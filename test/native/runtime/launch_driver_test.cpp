@@ -50,7 +50,7 @@ class Launch final : public NoticeSink {
     CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
   }
 
-  void notify(Handle, Payload payload, std::uint32_t group) override {
+  void notify(Handle, Payload payload, std::uint32_t group, When) override {
     if (const auto* ready = std::get_if<AgentReady>(&payload)) agent = ready->pid;
     if (const auto* started = std::get_if<RankStarted>(&payload); started != nullptr && started->rank == 1) {
       on_driver([](LaunchDriver& launch) { launch.spawn(1, {{1, {}}, launched("second", 1)}); });
@@ -64,7 +64,7 @@ class Launch final : public NoticeSink {
     CHECK(ends == 0);
     count(group);
   }
-  void tell(Handle, const engine::Event&, std::uint32_t group) override { count(group); }
+  void tell(Handle, const engine::Event&, std::uint32_t group, When) override { count(group); }
 
   os::Reactor reactor;
   Reaper reaper{reactor};

@@ -81,6 +81,9 @@ TEST_CASE("hostile host: before the ranks are started") {
   } rows[] = {
       {"two readies", {agent::Ready{.pid = 1, .host = "x"}}, "an unexpected ready"},
       {"two servers", twice(agent::GroupReady{0}), "a second PMI server of a process group"},
+      {"too many questions for the time",
+       std::vector<agent::Message>(agent::kMaxClockQueries + 1, agent::ClockQuery{1}),
+       "more questions for the time than it may"},
       {"a server that fails after it was there",
        {agent::GroupReady{0}, agent::GroupFailed{0, EMFILE, "socket", ""}},
        "an unexpected failure of a process group"},

@@ -28,7 +28,8 @@ std::vector<Message> samples() {
             .soft_files = 1024,
             .inherited = {18, -5, {{4, 0}, {7, ~std::uint64_t{0}}}},
             .kvs_limit = std::uint64_t{1} << 40,
-            .trace = {true, true, true, std::uint64_t{1} << 50, {{0, 3}, {7, 7}}}},
+            .trace = {true, true, true, std::uint64_t{1} << 50, {{0, 3}, {7, 7}}},
+            .sent_ns = std::uint64_t{1} << 60},
       Hello{},
       PassFds{{3, 63}},
       StartHost{2, "n2", {"ssh", "n2", "%s"}, {"A=1"}, "/bin/wireup-agent", 30'000},
@@ -97,9 +98,9 @@ std::vector<Message> samples() {
       GroupReady{1},
       GroupFailed{1, 98, "bind", "address"},
       Started{9, 1234},
-      Started{9, 1234, {0, 4}},
+      Started{9, 1234, {0, 4}, std::uint64_t{1} << 60},
       StartFailed{1, 2, "execve", "./nowhere"},
-      Exited{5, true, 9, true, true, 1000, std::uint64_t{1} << 40},
+      Exited{5, true, 9, true, true, 1000, std::uint64_t{1} << 40, std::uint64_t{1} << 60},
       Exited{5, false, -1, false},
       OutputLost{28, "file"},
       Printed{},
@@ -113,6 +114,8 @@ std::vector<Message> samples() {
                   {{2, {0, 4}, 3, {1}, {{-5, {1}, {2, 3}}}, 4, 5, 6, 7}, {}},
                   {{1, std::uint64_t{1} << 40}, {2}, 3, 4, 5, {6, 7, 8}, 9, 10, 11}},
       Done{},
+      ClockQuery{std::uint64_t{1} << 60},
+      ClockAnswer{std::uint64_t{1} << 60, 2},
   };
 }
 
@@ -176,7 +179,7 @@ TEST_CASE("agent messages: every field keeps its value") {
   CHECK(hello.inherited.limits.at(1).value == ~std::uint64_t{0});
   CHECK(hello.kvs_limit == std::uint64_t{1} << 40);
   CHECK(hello.trace.on);
-  CHECK(hello.trace.start == std::uint64_t{1} << 50);
+  CHECK(hello.trace.start_ns == std::uint64_t{1} << 50);
   CHECK(hello.trace.ranks.at(1) == std::pair<std::uint32_t, std::uint32_t>{7, 7});
   const auto start = std::get<Start>(
       *decode(encode(Start{2, {{.rank = 4'000'000'000, .program = 7, .fds = {3, 4}, .reads_stdin = true}}})));
@@ -198,7 +201,8 @@ TEST_CASE("agent messages: every field keeps its value") {
 TEST_CASE("agent messages: the byte layout is fixed") {
   // The kind, the host, the fields.
   CHECK(encode(End{258}) == std::string("\13\3\0\0\0\2\1\0\0", 9));
-  CHECK(encode(Started{2, 258}) == std::string("\36\3\0\0\0\2\0\0\0\2\1\0\0\0\0\0\0", 17));
+  CHECK(encode(Started{2, 258, {}, 3}) ==
+        std::string("\36\3\0\0\0\2\0\0\0\2\1\0\0\0\0\0\0\3\0\0\0\0\0\0\0", 25));
   CHECK(encode(Done{}) == std::string("\52\3\0\0\0", 5));
 }
 
@@ -210,7 +214,7 @@ TEST_CASE("agent messages: the header has the kind and the host") {
     CHECK(header->host == host);
   }
   CHECK(kind_of<Hello>() == 0);
-  CHECK(kind_of<RankProcesses>() == std::variant_size_v<Message> - 1);
+  CHECK(kind_of<ClockAnswer>() == std::variant_size_v<Message> - 1);
   // Only the header is read.
   CHECK(read_header(encode(End{1}).substr(0, 5)).has_value());
   CHECK_FALSE(read_header(encode(End{1}).substr(0, 4)).has_value());

@@ -174,6 +174,17 @@ class Driver {
       return std::get<T>(*message);
     }
   }
+  // The next message that is not one of the types `Other`.
+  template <typename T, typename... Other>
+  T expect_beside() {
+    for (;;) {
+      auto message = receive();
+      REQUIRE(message.has_value());
+      if (auto* found = std::get_if<T>(&*message)) return std::move(*found);
+      const bool other = (std::holds_alternative<Other>(*message) || ...);
+      REQUIRE(other);
+    }
+  }
   // The next message is the end of the socket.
   void expect_end() {
     for (auto message = receive(); message.has_value(); message = receive()) {
