@@ -178,6 +178,8 @@ StreamLink::Stop StreamLink::receive(int reads) {
     if (size > 0) {
       last_received_ = Clock::now();
       if (!parse({buffer_.data(), static_cast<std::size_t>(size)})) return Stop::gone;
+      // There was no more. epoll reports what comes now.
+      if (static_cast<std::size_t>(size) < buffer_.size()) return Stop::drained;
     } else if (size == 0) {
       end_by(0, {});
       return Stop::gone;

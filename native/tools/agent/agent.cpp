@@ -156,7 +156,7 @@ const char* Agent::handle(Hello& hello, const Fds&) {
 }
 
 const char* Agent::handle(Group& group, const Fds&) {
-  fences_.add(group);
+  reports_.spans(fences_.add(group));
   return groups_.add(group);
 }
 

@@ -18,10 +18,12 @@ std::uint64_t times(std::uint64_t limit, std::uint64_t hosts) {
 
 }  // namespace
 
-void Fences::add(const wire::agent::Group& group) {
+std::size_t Fences::add(const wire::agent::Group& group) {
   std::set<std::uint32_t> hosts;
   for (const Node& node : group.nodes) hosts.insert(node.host);
-  if (hosts.size() > 1) groups_.emplace(group.number, Group{std::move(hosts)});
+  const std::size_t count = hosts.size();
+  if (count > 1) groups_.emplace(group.number, Group{std::move(hosts)});
+  return count;
 }
 
 engine::Exchange* Fences::exchange_of(std::uint32_t number) {

@@ -5,6 +5,7 @@
 // Threads: the reactor's.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -32,7 +33,8 @@ class Fences {
 
   // `kvs_limit`: of one host, in bytes.
   void greet(std::uint64_t kvs_limit) { kvs_limit_ = kvs_limit; }
-  void add(const wire::agent::Group& group);
+  // Returns the number of hosts of the group.
+  std::size_t add(const wire::agent::Group& group);
   void forget(std::uint32_t group) { groups_.erase(group); }
 
   // All ranks of this host are in the barrier.

@@ -13,8 +13,12 @@ using namespace wire::agent;
 using Clock = os::Reactor::Clock;
 using std::chrono::milliseconds;
 
-// Events of ranks that run a tight loop of barriers cost two hundred messages a second then.
+// Events of ranks that run a tight loop of barriers cost two hundred messages a second then. All hosts
+// together send a thousand a second, because all pass the root, until the interval is the longest one: people
+// and programs that follow the events of a job should not have to wait longer.
 constexpr milliseconds kBatchInterval{5};
+constexpr milliseconds kIntervalOfHost{1};
+constexpr milliseconds kMaxBatchInterval{200};
 constexpr std::size_t kMaxBatch = 256;
 // Interval at which the agent checks whether the launcher is still slow.
 constexpr milliseconds kSlowCheck{50};
@@ -29,7 +33,15 @@ bool is_urgent(const engine::Event& event) {
 
 }  // namespace
 
+Reports::Reports(os::Reactor& reactor, Router& router, const LauncherClock& clock)
+    : reactor_(reactor), router_(router), clock_(clock), interval_(kBatchInterval) {}
+
 Reports::~Reports() { reactor_.cancel(timer_); }
+
+void Reports::spans(std::size_t hosts) {
+  const auto wanted = kIntervalOfHost * static_cast<std::int64_t>(hosts);
+  interval_ = std::max(interval_, std::min(wanted, kMaxBatchInterval));
+}
 
 void Reports::send(const Message& message) {
   if (stopped_) return;
@@ -51,7 +63,7 @@ void Reports::event(std::uint32_t group, const engine::Event& event) {
   batch_.back().events.push_back(runtime::to_message(event));
   batch_.back().events.back().time_ns = clock_.launcher_ns(now);
   if (++waiting_ >= kMaxBatch || is_urgent(event)) return flush();
-  flush_at(std::max(now, last_batch_ + kBatchInterval));
+  flush_at(std::max(now, last_batch_ + interval_));
 }
 
 void Reports::flush_at(Clock::time_point when) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -23,12 +24,13 @@ namespace wireup::agent {
 
 class Reports {
  public:
-  Reports(os::Reactor& reactor, Router& router, const LauncherClock& clock)
-      : reactor_(reactor), router_(router), clock_(clock) {}
+  Reports(os::Reactor& reactor, Router& router, const LauncherClock& clock);
   ~Reports();
   Reports(const Reports&) = delete;
   Reports& operator=(const Reports&) = delete;
 
+  // A process group has ranks on so many hosts. The more there are, the longer are the batches.
+  void spans(std::size_t hosts);
   void send(const wire::agent::Message& message);
   // This moment, for a message.
   std::uint64_t now_ns() const { return clock_.launcher_ns(os::Reactor::Clock::now()); }
@@ -47,7 +49,8 @@ class Reports {
   Router& router_;
   const LauncherClock& clock_;
   std::vector<wire::agent::Events> batch_;
-  std::size_t waiting_ = 0;  // events in batch_
+  std::chrono::milliseconds interval_;  // between two batches
+  std::size_t waiting_ = 0;             // events in batch_
   os::Reactor::Clock::time_point last_batch_;
   os::Reactor::TimerId timer_ = 0;
   std::array<std::uint64_t, engine::kEventTypes> missed_{};
