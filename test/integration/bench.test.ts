@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, expect, test } from 'vitest';
+import type { Traffic } from '../../lib/cli/bench/fence.mjs' with { 'resolution-mode': 'import' };
+import type { Figure } from '../../lib/cli/bench/measure.mjs' with { 'resolution-mode': 'import' };
 import type { Report } from '../../lib/cli/bench/run.mjs' with { 'resolution-mode': 'import' };
 
 const cli = join(__dirname, '../../dist/cli.js');
@@ -70,8 +72,8 @@ test.each(['exchange', 'barrier', 'connect'] as const)('wireup bench --swarm mea
   );
 });
 
-test('wireup bench measures fences over trees of hosts, counts their messages, and computes more hosts', () => {
-  const { figures, model } = report('fence', '--hosts', '2,9', '--tree', '2,flat');
+test('wireup bench measures fences over trees of hosts, and counts their messages', () => {
+  const { figures } = report('fence', '--hosts', '2,9', '--tree', '2,flat');
   expect(figures.map(({ ranks, tree, puts, turns }) => [ranks, tree, puts, turns])).toEqual(
     [true, false].flatMap((puts) => [2, 0].flatMap((tree) => [2, 9].map((hosts) => [hosts, tree, puts, 1]))),
   );
@@ -99,8 +101,54 @@ test('wireup bench measures fences over trees of hosts, counts their messages, a
         : undefined,
     );
   }
-  expect(model!.points.map(({ hosts }) => hosts).slice(0, 5)).toEqual([2, 9, 1024, 10_000, 100_000]);
-  expect(model!.points).toHaveLength(2 * 2 * 5);
+});
+
+test('the model of a fence finds the costs that measured times consist of, and computes more hosts', async () => {
+  const { fitCosts, simulate } = await import('../../lib/cli/bench/fence-model.mjs');
+  const costs = { emptyNs: 5000, putNs: 7000, messageNs: 300, receiveNs: 2, sendNs: 1, storeNs: 4 };
+  const node = (hosts: number, messages: number, puts: boolean): Traffic => {
+    const bytes = puts ? hosts * 100 : 0;
+    return { messagesIn: messages, messagesOut: messages, bytesIn: bytes, bytesOut: messages * bytes };
+  };
+  const figureOf = (hosts: number, tree: number, puts: boolean): Figure => {
+    const [root, leaf] = [node(hosts, tree, puts), node(hosts, 1, puts)];
+    const time = ({ messagesIn, messagesOut, bytesIn, bytesOut }: Traffic): number =>
+      (puts ? costs.putNs : costs.emptyNs) +
+      costs.messageNs * (messagesIn + messagesOut) +
+      costs.receiveNs * bytesIn +
+      costs.sendNs * bytesOut +
+      costs.storeNs * leaf.bytesIn;
+    return {
+      what: 'fence',
+      ranks: hosts,
+      swarm: false,
+      load: 0,
+      turns: 1,
+      planned: 1,
+      tree,
+      puts,
+      counted: { depth: 1, root, leaf },
+      series: {
+        wireup: { milliseconds: [1], nodes: { rootNs: [time(root)], innerNs: [0], leafNs: [time(leaf)] } },
+      },
+      toFloor: {},
+      toPeer: {},
+    };
+  };
+  const figures = [true, false].flatMap((puts) =>
+    [8, 20].flatMap((hosts) => [2, 5].map((tree) => figureOf(hosts, tree, puts))),
+  );
+  const fitted = fitCosts(figures, costs)!;
+  for (const [name, value] of Object.entries(costs))
+    expect(fitted[name as keyof typeof costs]).toBeCloseTo(value, 6);
+  expect(fitCosts(figures.slice(0, 1), costs)).toBeUndefined();
+  const { points } = (await simulate(figures, new AbortController().signal, costs))!;
+  expect(points).toHaveLength(2 * 2 * 5);
+  expect(points.slice(0, 5).map(({ hosts, tree, puts }) => [hosts, tree, puts])).toEqual(
+    [8, 20, 1024, 10_000, 100_000].map((hosts) => [hosts, 2, false]),
+  );
+  const [first] = points;
+  expect(first!.root).toMatchObject({ messagesIn: 2, messagesOut: 2, processorNs: 5000 + 4 * 300 });
 });
 
 test('wireup bench measures launch, and how its cost grows with the number of ranks', () => {

@@ -9,10 +9,16 @@ export interface FenceCosts {
   /** For a fence of its own ranks without puts, and with one put. */
   emptyNs: number;
   putNs: number;
-  /** For each message that it receives or sends, and for each byte of keys. */
+  /** For each message that it receives or sends. */
   messageNs: number;
-  byteNs: number;
+  /** For each byte of keys that it receives, and that it sends. */
+  receiveNs: number;
+  sendNs: number;
+  /** For each byte of the keys of other hosts that it stores for its ranks. */
+  storeNs: number;
 }
+
+type ByteCosts = Pick<FenceCosts, 'receiveNs' | 'sendNs'>;
 
 /** A cluster's Ethernet: the time of a small TCP message between two hosts, and 10 Gbit/s. */
 export const LINK = { latencyNs: 25_000, bytesPerNs: 1.25 };
@@ -42,45 +48,72 @@ export interface FenceModel {
   points: Simulated[];
 }
 
+interface MeasuredNode {
+  traffic: Traffic;
+  /** The bytes of the keys of other hosts. */
+  stored: number;
+  ns: number;
+}
+
 /** The agents of a figure: what each has sent and received, and its processor time. */
-function nodesOf({ counted, series }: Figure): { traffic: Traffic; ns: number }[] {
+function nodesOf({ counted, series }: Figure): MeasuredNode[] {
   const times = series.wireup?.nodes;
   if (counted === undefined || times === undefined) return [];
+  const stored = counted.leaf.bytesIn;
   return [
-    { traffic: counted.root, ns: median(times.rootNs) },
-    ...(counted.inner === undefined ? [] : [{ traffic: counted.inner, ns: median(times.innerNs) }]),
-    { traffic: counted.leaf, ns: median(times.leafNs) },
+    { traffic: counted.root, stored, ns: median(times.rootNs) },
+    ...(counted.inner === undefined ? [] : [{ traffic: counted.inner, stored, ns: median(times.innerNs) }]),
+    { traffic: counted.leaf, stored, ns: median(times.leafNs) },
   ];
 }
 
 const messagesOf = (traffic: Traffic): number => traffic.messagesIn + traffic.messagesOut;
-const bytesOf = (traffic: Traffic): number => traffic.bytesIn + traffic.bytesOut;
 
 /**
- * Least squares, first over the fences without puts, by messages; then over the others, by bytes.
+ * Least squares, first over the fences without puts, by messages; then over the others, by bytes that are stored.
  *
- * @returns undefined if there are fewer than two trees of each kind
+ * @param bytes what a byte takes that an agent receives or sends; the measured fences are too small to show it
+ * @returns undefined if the points are too few, or so noisy that a cost is negative
  */
-export function fitCosts(figures: readonly Figure[]): FenceCosts | undefined {
+export function fitCosts(figures: readonly Figure[], bytes: ByteCosts): FenceCosts | undefined {
   const fences = figures.filter(({ what }) => what === 'fence');
   const empty = fences.filter(({ puts }) => puts === false).flatMap(nodesOf);
   const full = fences.filter(({ puts }) => puts === true).flatMap(nodesOf);
   if (empty.length < 4 || full.length < 4) return undefined;
   const byMessages = linearRegression(empty.map(({ traffic, ns }) => [messagesOf(traffic), ns]));
-  const byBytes = linearRegression(
-    full.map(({ traffic, ns }) => [bytesOf(traffic), ns - byMessages.m * messagesOf(traffic)]),
+  const byStored = linearRegression(
+    full.map(({ traffic, stored, ns }) => [
+      stored,
+      ns -
+        byMessages.m * messagesOf(traffic) -
+        bytes.receiveNs * traffic.bytesIn -
+        bytes.sendNs * traffic.bytesOut,
+    ]),
   );
-  return { emptyNs: byMessages.b, putNs: byBytes.b, messageNs: byMessages.m, byteNs: byBytes.m };
+  const costs = {
+    emptyNs: byMessages.b,
+    putNs: byStored.b,
+    messageNs: byMessages.m,
+    ...bytes,
+    storeNs: byStored.m,
+  };
+  return Object.values(costs).every((cost) => cost >= 0) ? costs : undefined;
 }
 
-/** The model for the measured numbers of hosts, and for more than one machine can pretend. */
+/**
+ * The model for the measured numbers of hosts, and for more than one machine can pretend.
+ *
+ * @param bytes what a byte takes; default: it is measured
+ */
 export async function simulate(
   figures: readonly Figure[],
   signal: AbortSignal,
+  bytes?: ByteCosts,
 ): Promise<FenceModel | undefined> {
-  const costs = fitCosts(figures);
-  if (costs === undefined) return undefined;
   const fences = figures.filter(({ what }) => what === 'fence');
+  if (fences.length === 0) return undefined;
+  const costs = fitCosts(figures, bytes ?? (await runBenchProgram<ByteCosts>(['byte-cost'], signal)));
+  if (costs === undefined) return undefined;
   const trees = [...new Set(fences.map(({ tree }) => tree!))];
   const hosts = [...new Set([...fences.map(({ ranks }) => ranks), ...HOSTS])].sort((a, b) => a - b);
   const points: Simulated[] = [];
@@ -89,7 +122,13 @@ export async function simulate(
       for (const count of hosts) {
         const numbers = [
           ...[count, tree, puts ? VALUE_BYTES : 0],
-          ...[puts ? costs.putNs : costs.emptyNs, costs.messageNs, costs.byteNs],
+          ...[
+            puts ? costs.putNs : costs.emptyNs,
+            costs.messageNs,
+            costs.receiveNs,
+            costs.sendNs,
+            costs.storeNs,
+          ],
           ...[LINK.latencyNs, LINK.bytesPerNs],
         ];
         const point = await runBenchProgram<Omit<Simulated, 'hosts' | 'tree' | 'puts'>>(
@@ -113,8 +152,10 @@ function time(ns: number): string {
   return `${value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
 }
 
-export function modelLines({ costs, link, points }: FenceModel): string[] {
-  const { emptyNs, putNs, messageNs, byteNs } = costs;
+export function modelLines(model: FenceModel | undefined): string[] {
+  if (model === undefined) return ['no model of a fence: the points are too few, or too noisy'];
+  const { costs, link, points } = model;
+  const { emptyNs, putNs, messageNs, receiveNs, sendNs, storeNs } = costs;
   const rows = points.map(({ hosts, tree, puts, wallNs, depth, root, inner }) =>
     [
       `  ${`${number(hosts)} hosts, ${treeName(tree)}`.padEnd(24)}${puts ? 'a put each' : 'no puts   '}`,
@@ -124,7 +165,7 @@ export function modelLines({ costs, link, points }: FenceModel): string[] {
     ].join('; '),
   );
   return [
-    `model of a fence: ${time(emptyNs)} (with a put ${time(putNs)}) of processor time for an agent's own ranks, ${time(messageNs)} a message, ${byteNs.toFixed(2)} ns a byte; links of ${time(link.latencyNs)} and ${link.bytesPerNs * 8} Gbit/s:`,
+    `model of a fence: ${time(emptyNs)} (with a put ${time(putNs)}) of processor time for an agent's own ranks, ${time(messageNs)} a message, ${receiveNs.toFixed(2)} ns to receive a byte, ${sendNs.toFixed(2)} ns to send one, ${storeNs.toFixed(2)} ns to store one; links of ${time(link.latencyNs)} and ${link.bytesPerNs * 8} Gbit/s:`,
     ...rows,
   ];
 }

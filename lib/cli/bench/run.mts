@@ -146,7 +146,8 @@ export async function runBench(what: readonly Benchmark[], options: BenchOptions
     progress.hide();
   }
   const model = signal.aborted ? undefined : await simulate(figures, signal);
-  if (model !== undefined && options.json !== '-') print(`${modelLines(model).join('\n')}\n`);
+  if (options.json !== '-' && figures.some(({ what: one }) => one === 'fence'))
+    print(`${modelLines(model).join('\n')}\n`);
   const lines = [...failures].map(([line, titles]) => `${titles.join('; ')}: ${line}`);
   if (signal.aborted) lines.push(`stopped: ${figures.length} of ${plans.length} benchmarks have figures`);
   for (const line of lines) report(line);

@@ -92,9 +92,8 @@ class Simulation {
     return sizes;
   }
 
-  double work(NodeCost& cost, std::uint64_t messages, std::size_t bytes) const {
-    const double time =
-        plan_.costs.message * static_cast<double>(messages) + plan_.costs.byte * static_cast<double>(bytes);
+  double work(NodeCost& cost, std::uint64_t messages, double for_bytes) const {
+    const double time = plan_.costs.message * static_cast<double>(messages) + for_bytes;
     cost.processor += time;
     return time;
   }
@@ -102,13 +101,13 @@ class Simulation {
     const std::uint64_t messages = messages_for(bytes);
     cost.messages_in += messages;
     cost.bytes_in += bytes;
-    return work(cost, messages, bytes);
+    return work(cost, messages, plan_.costs.receive * static_cast<double>(bytes));
   }
   double send(NodeCost& cost, std::size_t bytes) const {
     const std::uint64_t messages = messages_for(bytes);
     cost.messages_out += messages;
     cost.bytes_out += bytes;
-    return work(cost, messages, bytes);
+    return work(cost, messages, plan_.costs.send * static_cast<double>(bytes));
   }
   double wire_time(std::size_t bytes) const { return static_cast<double>(bytes) / plan_.costs.bytes_per_ns; }
 
@@ -161,8 +160,11 @@ class Simulation {
       if (released_.insert(size).second) release(child, down.keys.text());
       top.finished = std::max(top.finished, sent_until + plan_.costs.latency + child.finished);
     }
-    top.finished = std::max(top.finished, busy_until);
-    if (!top.exchange.take_local()) throw std::logic_error("the ranks of a host were not released");
+    const auto local = top.exchange.take_local();
+    if (!local) throw std::logic_error("the ranks of a host were not released");
+    const double storing = plan_.costs.store * static_cast<double>(local->keys.size());
+    top.cost.processor += storing;
+    top.finished = std::max(top.finished, busy_until + storing);
   }
 
   FencePlan plan_;

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "tools/bench/byte_cost.h"
 #include "tools/bench/conduct.h"
 #include "tools/bench/count_link.h"
 #include "tools/bench/echo.h"
@@ -20,11 +21,13 @@ namespace {
 using namespace wireup::bench;
 
 constexpr char kUsage[] =
+    "wireup-bench byte-cost\n"
     "wireup-bench conduct MODE RANKS COUNT SERVER-PID|0 COMMAND...\n"
     "wireup-bench count FILE COMMAND...\n"
     "wireup-bench echo fd|tcp|unix RANKS [COMMAND...]\n"
     "wireup-bench load PROCESSES\n"
-    "wireup-bench model HOSTS WIDTH|0 BYTES FENCE-NS MESSAGE-NS BYTE-NS LATENCY-NS BYTES-PER-NS\n"
+    "wireup-bench model HOSTS WIDTH|0 BYTES FENCE-NS MESSAGE-NS RECEIVE-NS SEND-NS STORE-NS LATENCY-NS"
+    " BYTES-PER-NS\n"
     "wireup-bench start RANKS COMMAND...\n"
     "wireup-bench swarm PMI_PORT PROCESSES\n"
     "wireup-bench zmq-tree HOSTS WIDTH|0 BYTES COUNT plain|curve\n";
@@ -52,9 +55,11 @@ int model(char** words) {
                                          .bytes = number(words[2]),
                                          .costs = {.fence = real(3),
                                                    .message = real(4),
-                                                   .byte = real(5),
-                                                   .latency = real(6),
-                                                   .bytes_per_ns = real(7)}});
+                                                   .receive = real(5),
+                                                   .send = real(6),
+                                                   .store = real(7),
+                                                   .latency = real(8),
+                                                   .bytes_per_ns = real(9)}});
   std::printf("{\"wallNs\":%.0f,\"processorNs\":%.0f,\"depth\":%u", cost.wall, cost.processor, cost.depth);
   print("root", cost.root);
   print("inner", cost.inner);
@@ -82,8 +87,13 @@ int main(int argc, char** argv) {
                                                    : Transport::fd;
     return echo(chosen, number(argv[3]), argv + 4);
   }
+  if (what == "byte-cost") {
+    const ByteCost cost = measure_byte_cost();
+    std::printf("{\"receiveNs\":%.3f,\"sendNs\":%.3f}\n", cost.receive, cost.send);
+    return 0;
+  }
   if (what == "count" && argc > 3) return count_link(argv[2], argv + 3);
-  if (what == "model" && argc > 9) return model(argv + 2);
+  if (what == "model" && argc > 11) return model(argv + 2);
   if (what == "zmq-tree" && argc > 6) {
     return zmq_tree({.hosts = number(argv[2]),
                      .width = number(argv[3]),

@@ -60,10 +60,11 @@ TEST_CASE("fence model: bytes, processor time and depth are those of the hosts o
       CAPTURE(width);
       CAPTURE(hosts);
       const Tree tree(hosts, width);
-      const FencePlan plan{.hosts = hosts,
-                           .width = width,
-                           .bytes = kValue,
-                           .costs = {.fence = 1000, .message = 10, .byte = 1, .bytes_per_ns = 1e9}};
+      const FencePlan plan{
+          .hosts = hosts,
+          .width = width,
+          .bytes = kValue,
+          .costs = {.fence = 1000, .message = 10, .receive = 1, .send = 2, .store = 3, .bytes_per_ns = 1e9}};
       const FenceCost cost = simulate_fence(plan);
       CHECK(cost.depth == std::ranges::max(tree.depth));
       // Every edge carries the keys of all hosts once: those below it up, and the others down.
@@ -75,7 +76,8 @@ TEST_CASE("fence model: bytes, processor time and depth are those of the hosts o
       CHECK(cost.root.bytes_out == out);
       const double edges = 2.0 * (hosts - 1);  // with a message at each end
       const double all = hosts * plan.costs.fence + 2 * (edges * plan.costs.message) +
-                         2.0 * (hosts - 1) * static_cast<double>(hosts * kEntry) * plan.costs.byte;
+                         (plan.costs.receive + plan.costs.send + plan.costs.store) * (hosts - 1) *
+                             static_cast<double>(hosts * kEntry);
       CHECK(cost.processor == doctest::Approx(all));
       CHECK(cost.wall >= cost.root.processor);
     }
@@ -83,15 +85,22 @@ TEST_CASE("fence model: bytes, processor time and depth are those of the hosts o
 }
 
 TEST_CASE("fence model: the time of one edge is added up") {
-  const FencePlan plan{
-      .hosts = 2,
-      .width = 2,
-      .bytes = kValue,
-      .costs = {.fence = 1000, .message = 100, .byte = 2, .latency = 5000, .bytes_per_ns = 0.5}};
-  const double message = 100 + 2.0 * kEntry;
+  const FencePlan plan{.hosts = 2,
+                       .width = 2,
+                       .bytes = kValue,
+                       .costs = {.fence = 1000,
+                                 .message = 100,
+                                 .receive = 2,
+                                 .send = 3,
+                                 .store = 4,
+                                 .latency = 5000,
+                                 .bytes_per_ns = 0.5}};
+  const double in = 100 + 2.0 * kEntry;
+  const double out = 100 + 3.0 * kEntry;
   const double wire = 5000 + kEntry / 0.5;
   // The child's own ranks, its fence, the way, the root, the way back, the child.
-  CHECK(simulate_fence(plan).wall == doctest::Approx(1000 + message + wire + 2 * message + wire + message));
+  CHECK(simulate_fence(plan).wall ==
+        doctest::Approx(1000 + out + wire + in + out + wire + in + 4.0 * kEntry));
   CHECK(simulate_fence({.hosts = 1, .width = 2, .bytes = kValue, .costs = plan.costs}).wall == 1000);
 }
 
