@@ -83,6 +83,12 @@ export function jobFolders(): string[] {
   return [...new Set([...(own === undefined ? [] : [own]), usual, '/tmp'])];
 }
 
+/**
+ * How old a job is when it gets its socket. People do not look earlier, and a shorter job costs nothing. The folder and the
+ * socket take a millisecond of processor time on a loaded machine, which the start of the ranks needs itself.
+ */
+const LISTED_AFTER_MS = 100;
+
 /** Between two looks at a job that is followed. */
 const PERIOD_MS = 250;
 
@@ -123,6 +129,7 @@ export class JobSocket {
   #running = false;
   #early: (() => void)[] = [];
   readonly #followers = new Set<number>();
+  readonly #opening: NodeJS.Timeout;
   #timer: NodeJS.Timeout | undefined;
   #shown = '';
 
@@ -131,6 +138,10 @@ export class JobSocket {
 
   constructor(facts: JobFacts) {
     this.#facts = facts;
+    this.#opening = setTimeout(() => this.#open(), LISTED_AFTER_MS);
+  }
+
+  #open(): void {
     const parents = jobFolders().map((path): [string, string] => ['', path]);
     try {
       this.#handle = follow(
@@ -160,6 +171,7 @@ export class JobSocket {
 
   /** Reports the end to the processes that follow the job, and closes the socket. */
   close(result?: JobResult): void {
+    clearTimeout(this.#opening);
     clearTimeout(this.#timer);
     if (this.#handle === undefined) return;
     if (result !== undefined) {

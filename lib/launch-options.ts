@@ -254,8 +254,8 @@ export interface JobSettings
   killTimeout?: number;
   /**
    * Whether other processes of this user on this host can see the job: `wireup ps`, `wireup status`, `wireup attach` and
-   * {@link listJobs}. The job then has a unix socket in a private folder in $XDG_RUNTIME_DIR, /run/user/UID or /tmp. If
-   * none can be made, the job runs without one. Default: false.
+   * {@link listJobs}. The job then gets a unix socket in a private folder in $XDG_RUNTIME_DIR, /run/user/UID or /tmp, 0.1 s
+   * after its launch if it still runs. If none can be made, the job runs without one. Default: false.
    */
   listed?: boolean;
   /** Milliseconds that the job may take. Default: no limit. */

@@ -244,7 +244,6 @@ export async function launch(options: LaunchOptions): Promise<Job> {
     );
   }
   const hosts = hostsOfRanks(plan);
-  // The reactor makes the socket while the agent starts.
   if (plan.listed)
     socket = new JobSocket({
       programs: plan.native.programs,

@@ -50,13 +50,24 @@ async function listed(): Promise<Row[]> {
   return jobs.filter(({ id }) => ids.includes(id));
 }
 
-/** A job whose ranks have all been started. */
+/** Waits until `fits` holds for the jobs of this test. */
+async function untilListed(fits: (rows: Row[]) => boolean): Promise<Row[]> {
+  const end = performance.now() + deadline / 2;
+  for (;;) {
+    const rows = await listed();
+    if (fits(rows)) return rows;
+    if (performance.now() > end) throw new Error(`not as expected: ${JSON.stringify(rows)}`);
+  }
+}
+
+/** A job that is listed and whose ranks have all been started. */
 async function startJob(ranks: number, script: string, ...options: string[]): Promise<Run> {
   const job = new Run(
     wireup('run', ...options, '-n', `${ranks}`, 'sh', '-c', `echo up; ${script}`),
     here({ mayLeaveFiles: true }),
   );
   await job.until(({ stdout }) => lines(stdout).filter((line) => line === 'up').length === ranks);
+  await untilListed((rows) => rows.some(({ pid }) => pid === job.pid));
   return job;
 }
 
@@ -121,7 +132,7 @@ describe('wireup ps', () => {
         launch({ program: 'sh', args: ['-c', forever], ranks: 1, listed: true, stdout: 'ignore' }),
       ),
     );
-    const rows = await listed();
+    const rows = await untilListed((all) => all.length === 50);
     expect(new Set(rows.map(({ id }) => id)).size).toBe(50);
     expect(rows.every(({ pid }) => pid === process.pid)).toBe(true);
     const one = `${process.pid}/${rows[17]!.id}`;
