@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <ranges>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -57,8 +58,7 @@ class Simulation {
     result.root = root.cost;
     // How many subtrees of each size there are. Those below a top are smaller.
     std::map<std::uint32_t, std::uint32_t> counts{{plan_.hosts, 1}};
-    for (auto entry = tops_.rbegin(); entry != tops_.rend(); ++entry) {
-      const auto& [size, top] = *entry;
+    for (const auto& [size, top] : tops_ | std::views::reverse) {
       for (const std::uint32_t child : top.children) counts[child] += counts[size];
       result.processor += counts[size] * top.cost.processor;
       NodeCost& kind = top.children.empty() ? result.leaf : result.inner;

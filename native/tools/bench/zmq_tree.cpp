@@ -210,7 +210,9 @@ class Tree {
     std::printf("{\"fenceNs\":");
     for (std::uint32_t i = 0; i < plan_.count; ++i)
       std::printf("%c%lld", i == 0 ? '[' : ',', static_cast<long long>(left_[i] - entered_[i]));
-    const auto each = [&](std::int64_t all) { return static_cast<long long>(all / plan_.count); };
+    const auto each = [&](std::int64_t all) {
+      return static_cast<long long>(all / std::max(plan_.count, 1U));
+    };
     std::printf("],\"rootNs\":%lld,\"innerNs\":%lld,\"leafNs\":%lld}\n", each(processes_[0].processor),
                 each(inner), each(leaf));
   }
@@ -230,6 +232,7 @@ class Tree {
 int zmq_tree(const ZmqTreePlan& plan) {
   // The processes end if the one that started them dies.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (plan.hosts == 0 || plan.count == 0) return 2;
   try {
     const ZmqLibrary& library = ZmqLibrary::get();
     if (plan.curve && library.zmq_has("curve") != 1) {
