@@ -20,6 +20,9 @@ import type { Start } from './start';
 /** Exit codes beside USAGE, as in the help. */
 const [DIFFERS, NO_SERVER] = [1, 3];
 
+/** Characters of a line that are printed. */
+const MAX_LINE = 8192;
+
 /** How many ranks of the recording a message lists. */
 const MAX_LISTED = 16;
 
@@ -252,7 +255,8 @@ async function report(
 ): Promise<number> {
   const label = labelOf(place);
   const line = (text: string): void => {
-    const whole = `${label}: ${printable(text)}\n`;
+    const shown = text.length > MAX_LINE ? `${text.slice(0, MAX_LINE)}...` : text;
+    const whole = `${label}: ${printable(shown)}\n`;
     if (file === undefined) print(whole);
     else appendFileSync(file, whole);
   };

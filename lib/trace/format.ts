@@ -5,6 +5,7 @@
  * Recordings may come from anywhere, so the reader trusts nothing: it keeps one line at a time, a line has a limit, and
  * everything that is wrong is a `RecordingError` that names the file and the line.
  */
+import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 
 /** The version of the form, in each header. */
@@ -329,6 +330,7 @@ export class RecordingParser {
   }
 
   #parse(bytes: Buffer): TraceRecord | undefined {
+    if (this.#header !== undefined && !isUtf8(bytes)) throw this.#error('this line is not UTF-8');
     const object = asObject(bytes.toString('utf8'));
     if (this.#header === undefined) {
       if (object === undefined || !Object.hasOwn(object, 'wireupTrace'))

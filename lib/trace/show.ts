@@ -44,6 +44,9 @@ export function showRecord(record: TraceRecord, at: number): string {
   return `${secondsOf(at)} ${labelOf(record)}: ${text}`;
 }
 
+/** Characters of a reason that are shown. It may quote the message. */
+const MAX_REASON = 1024;
+
 /** A line below the message that it is about. */
 export function showMark(mark: Mark): string {
   return `      ${describeMark(mark)}`;
@@ -53,5 +56,6 @@ export function showMark(mark: Mark): string {
 export function describeMark({ rule, level, side, document, paragraph, text }: Mark): string {
   const weak = level === 'MUST' ? '' : `, a ${level}`;
   const who = side === 'C' ? 'the client' : 'the server';
-  return `rule ${rule}${weak} (${document}, "${paragraph}"), broken by ${who}: ${printable(text)}`;
+  const shown = text.length > MAX_REASON ? `${text.slice(0, MAX_REASON)}...` : text;
+  return `rule ${rule}${weak} (${document}, "${paragraph}"), broken by ${who}: ${printable(shown)}`;
 }

@@ -149,6 +149,14 @@ test.each([
   ['deep JSON', Buffer.from(`${header}${'['.repeat(1 << 20)}\n`)],
   ['deep JSON in a member', Buffer.from(`${header}{"t":1,"group":0,"x":${'{"x":'.repeat(100_000)}\n`)],
   ['a line that is too long', Buffer.concat([Buffer.from(header), Buffer.alloc((8 << 20) + 1, 'x')])],
+  [
+    'a line that is not UTF-8',
+    Buffer.concat([Buffer.from(header), Buffer.from('{"t":1,"x":"\xff"}\n', 'latin1')]),
+  ],
+  [
+    'a name that is too long',
+    Buffer.from(`${header}${JSON.stringify({ t: 1, group: 0, event: 'closed', host: 'h'.repeat(5000) })}\n`),
+  ],
   ['NUL bytes', Buffer.concat([Buffer.from(header), Buffer.alloc(1000), Buffer.from('\n')])],
   ['a byte order mark', Buffer.from(`\ufeff${header}`)],
 ])('%s is an error with its line', async (name, content) => {

@@ -7,7 +7,7 @@ import { check, rulesWith, type CheckResult } from '../support/conformance';
 import { needs } from '../support/installed';
 import { program } from '../support/programs';
 import { root } from '../support/root';
-import { run, transports, wireup } from '../support/run';
+import { Run, run, transports, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -54,4 +54,26 @@ test.each([
   const result = await run(wireup('check', ...words));
   expect(result.code).toBe(2);
   expect(result.stderr).toMatch(message);
+});
+
+describe('a hostile client', () => {
+  test.each([
+    ['a message that does not end', 'exec cat /dev/zero >&$PMI_FD', 'C1-MESSAGE-1'],
+    ['a block that does not end', 'echo mcmd=spawn >&$PMI_FD; exec yes >&$PMI_FD', 'C1-MESSAGE-1'],
+  ])('that sends %s', async (_, script, rule) => {
+    const result = await check(['client', '-n', '1', '--timeout', '20', '--', 'bash', '-c', script]);
+    expect(result.code).toBe(1);
+    expect(rulesWith(result, 'failed')).toContain(rule);
+    // The server has ended the connection.
+    expect(result.findings[0]!.reason).not.toContain('not ended after');
+  });
+
+  test('that leaves a process with its stderr', async () => {
+    const script = 'sleep 300 & echo $! >&2; exit 3';
+    const checking = new Run(wireup('check', 'client', '-n', '1', '--', 'bash', '-c', script));
+    await checking.until(({ stdout }) => stdout.includes('C-RUN-1'));
+    const pid = Number(/ended with code 3: (\d+)/.exec(checking.stdout)![1]);
+    process.kill(pid, 'SIGKILL');
+    expect(await checking.done).toMatchObject({ code: 1 });
+  });
 });

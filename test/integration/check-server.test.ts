@@ -1,8 +1,9 @@
 /** wireup's own server keeps every rule of conformance, over every transport. */
-import { describe, expect, it, test, vi } from 'vitest';
+import { afterEach, describe, expect, it, test, vi } from 'vitest';
 
 import { rulesFor } from '../../lib/conformance/rules';
 import { check, knownServers, rulesWith, type CheckResult } from '../support/conformance';
+import { closeFakeServers, startFakeServer } from '../support/fake-server';
 import { run, transports, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -62,4 +63,34 @@ test('a launcher that starts no rank', async () => {
   const missing = await run(wireup('check', 'server', '--', '/nonexistent'));
   expect(missing.code).toBe(1);
   expect(missing.stderr).toMatch(/^wireup: spawn \/nonexistent ENOENT\n$/);
+});
+
+describe('a hostile server', () => {
+  afterEach(closeFakeServers);
+
+  test.each<[string, string]>([
+    ['sends a line that does not end', 'x'.repeat(3 << 20)],
+    ['sends more than anyone asks for', 'cmd=maxes\n'.repeat(1 << 18)],
+    ['sends control characters', 'cmd=\u001b]0;x\u0007 rc=\u001b[31m\n'],
+  ])('that %s', async (_, reply) => {
+    const PMI_PORT = await startFakeServer(() => reply);
+    const result = await run(wireup('check', 'server', '--timeout', '2'), {
+      environment: { PMI_PORT, PMI_ID: '1' },
+    });
+    expect(result).toMatchObject({ code: 1, stderr: '' });
+    expect(result.stdout).toMatch(/failed/);
+    // eslint-disable-next-line no-control-regex -- these are the characters
+    expect(result.stdout).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
+    expect(result.stdout.length).toBeLessThan(20_000);
+  });
+
+  test.each([
+    [{ PMI_FD: 'abc' }, 'PMI_FD is no open socket'],
+    [{ PMI_FD: '99', PMI_RANK: '0', PMI_SIZE: '1' }, 'PMI_FD is no open socket'],
+    [{ PMI_PORT: '127.0.0.1:99999999', PMI_ID: '0' }, 'PMI_PORT=127.0.0.1:99999999 is no address'],
+  ])('%j is none', async (environment, reason) => {
+    const result = await run(wireup('check', 'server'), { environment });
+    expect(result).toMatchObject({ code: 1, stderr: '' });
+    expect(result.stdout).toContain(reason);
+  });
 });

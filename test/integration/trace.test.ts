@@ -388,6 +388,40 @@ describe('wireup trace', () => {
     });
   });
 
+  test('a folder is an error that names it', async () => {
+    expect(await run(wireup('trace', folder))).toMatchObject({
+      code: 1,
+      stderr: `wireup: ${folder}: EISDIR: illegal operation on a directory, read\n`,
+    });
+  });
+
+  test('a full disk behind the output is an error', async () => {
+    const file = write(...exchange);
+    const full = await run(['sh', '-c', '"$@" > /dev/full', 'sh', ...wireup('trace', file)]);
+    expect(full.code).toBe(1);
+    expect(full.stderr).toMatch(/^wireup: cannot write to stdout: ENOSPC/);
+    const timeline = await run(wireup('trace', file, '--timeline', '/dev/full'));
+    expect(timeline.code).toBe(1);
+    expect(timeline.stderr).toMatch(/^wireup: \/dev\/full: ENOSPC/);
+  });
+
+  test.each([[], ['--json'], ['--summary'], ['--summary', '--json'], ['--errors'], ['--transcript']])(
+    'no control character reaches a terminal: %j',
+    async (...options) => {
+      const hostile = '\u001b]0;x\u0007\u009b31m\u202e';
+      const file = write(
+        message(1, 0, 'C', `cmd=get kvsname=k key=${hostile}`),
+        message(2, 0, 'S', `cmd=get_result rc=-1 msg=${hostile}`),
+        message(3, 0, 'C', `cmd=${hostile}`),
+        message(4, 0, 'C', `cmd=abort exitcode=1 message=${hostile}`),
+        { t: 5, group: 0, event: 'refused', reason: hostile, peer: hostile },
+        { ...message(6, 0, 'C', `cmd=spawn;subcmd=${hostile};`), wire: '2' },
+      );
+      // eslint-disable-next-line no-control-regex -- these are the characters
+      expect(await trace(file, ...options)).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
+    },
+  );
+
   test('a file that does not exist is an error', async () => {
     const result = await run(wireup('trace', '/nonexistent'));
     expect(result.code).toBe(1);

@@ -40,6 +40,16 @@ function parse(content: string | Buffer, piece = Infinity): { records: TraceReco
 
 const whole = [header, put, closed].map(recordingLine).join('');
 
+test('members that are not known are not kept', () => {
+  expect(parse(recordingLine(header) + recordingLine({ ...closed, later: 'x' } as TraceRecord))).toEqual({
+    records: [closed],
+  });
+});
+
+test('a recording as text is named so', () => {
+  expect(parse('0.031220 1.3: C: cmd=init\n').fault).toContain('r.jsonl:1: this is a recording as text');
+});
+
 test.each([1, 7, Infinity])('what is written is read, in pieces of %d bytes', (piece) => {
   expect(parse(whole, piece)).toEqual({ records: [put, closed] });
 });

@@ -342,6 +342,21 @@ test.each<
 const asked = [say('C', 'cmd=get_maxes'), say('S', 'cmd=maxes')];
 test.each<[string, TraceRecord[], (socket: Socket) => void, string]>([
   ['a server that hangs up', asked, (socket) => socket.end(), 'the server closed the connection instead of'],
+  [
+    'a server that sends a byte now and then',
+    asked,
+    (socket) => {
+      const timer = setInterval(() => socket.write('x'), 10);
+      onTestFinished(() => clearInterval(timer));
+    },
+    'no answer within 0.1 s',
+  ],
+  [
+    'a server that reads nothing',
+    Array.from({ length: 20 }, () => say('C', 'x'.repeat(1 << 20), 'raw')),
+    (socket) => socket.pause(),
+    'the server has read nothing for 0.1 s',
+  ],
   ['a silent server', asked, () => undefined, 'no answer within 0.1 s'],
   [
     'a masked secret',
@@ -365,6 +380,21 @@ test.each<[string, TraceRecord[], (socket: Socket) => void, string]>([
   const { findings } = await play(records, react, 100);
   expect(findings).toHaveLength(1);
   expect((findings[0] as { reason: string }).reason).toContain(reason);
+});
+
+test('a server that sends without end after an abort ends the replay', async () => {
+  const flood = (socket: Socket): void => {
+    const write = (): void => {
+      while (socket.write('cmd=maxes\n'.repeat(1000)));
+    };
+    socket.on('drain', write);
+    write();
+  };
+  const { findings } = await play([say('C', 'cmd=abort exitcode=1')], flood, 100);
+  expect(findings).toMatchObject([
+    { type: 'end', end: 'abort' },
+    { type: 'failed', reason: 'the job has not ended 0.1 s after the abort' },
+  ]);
 });
 
 test('a flood without an end of a line is one answer that differs', async () => {

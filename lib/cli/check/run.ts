@@ -59,7 +59,7 @@ export async function checkServer(launcher: readonly string[], options: ServerVa
       observer: journal ?? unobserved,
     });
     // The other ranks may wait for this one, so the launcher should end them.
-    if (report.lostBy !== undefined) process.exitCode = 1;
+    if (report.lostBy !== undefined || report.unreached === true) process.exitCode = 1;
     if (journal !== undefined) return journal.end(report);
     if (report.rank !== 0) return;
     const { transport, size, findings } = report;

@@ -45,6 +45,8 @@ export interface RankReport {
   readonly findings: readonly Finding[];
   /** The rule whose check has ended the connection, so that later ones were not tried. */
   readonly lostBy?: string;
+  /** There was no connection to the server. */
+  readonly unreached?: true;
 }
 
 /** This process has no PMI server. */
@@ -97,6 +99,7 @@ export async function checkAsRank(options: RankOptions): Promise<RankReport> {
     transport: route.kind,
     findings: complete(findings.list, options),
     ...(findings.lostBy === undefined ? {} : { lostBy: findings.lostBy }),
+    ...(connection === undefined ? { unreached: true } : {}),
   };
 }
 

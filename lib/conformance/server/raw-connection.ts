@@ -1,4 +1,5 @@
 /** A connection to a PMI server that sends and receives bytes. It neither repairs nor refuses anything. */
+import { fstatSync } from 'node:fs';
 import { connect, Socket } from 'node:net';
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
 import { Malformed, FRAME_LENGTH, MAX_MESSAGE, readFrameLength } from '../wire';
@@ -145,7 +146,10 @@ export function readRoute(environment: NodeJS.ProcessEnv): Route | undefined {
 
 /** @throws rejects with a {@link NoReply} */
 export async function openConnection(route: Route, transcript: Transcript): Promise<RawConnection> {
-  if (route.kind === 'fd') return new RawConnection(new Socket({ fd: route.fd }), transcript);
+  if (route.kind === 'fd') {
+    if (!isSocket(route.fd)) throw new NoReply('PMI_FD is no open socket');
+    return new RawConnection(new Socket({ fd: route.fd }), transcript);
+  }
   const socket = connectTo(route.address);
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', () => resolve());
@@ -154,10 +158,20 @@ export async function openConnection(route: Route, transcript: Transcript): Prom
   return new RawConnection(socket, transcript);
 }
 
+function isSocket(fd: number): boolean {
+  try {
+    return fstatSync(fd).isSocket();
+  } catch {
+    return false;
+  }
+}
+
+const MAX_PORT = 0xffff;
+
 function connectTo(address: string): Socket {
   const path = /^(?:unix:\/\/)?((?:\/|@).*)$/s.exec(address)?.[1];
   if (path !== undefined) return connect({ path: path.startsWith('@') ? `\0${path.slice(1)}` : path });
   const [, host, port] = /^(?:tcp:\/\/)?(.*):(\d+)$/.exec(address) ?? [];
-  if (host === undefined) throw new NoReply(`PMI_PORT=${address} is no address`);
+  if (host === undefined || Number(port) > MAX_PORT) throw new NoReply(`PMI_PORT=${address} is no address`);
   return connect({ host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) });
 }
