@@ -42,6 +42,39 @@ const findingsOf = (page: string): string =>
 const rowOf = (page: string, rank: number): string =>
   new RegExp(`<tr data-rank="${rank}">.*`).exec(readFileSync(page, 'utf8'))?.[0] ?? '';
 
+/** The figures that a page has of each moment: how many ranks, the first, median and last time, and the last rank. */
+const momentsOf = (page: string): Record<string, string[]> =>
+  inBrowser(
+    page,
+    1600,
+    'light',
+    `Object.fromEntries([...document.querySelectorAll('#moments tbody tr')].map((row) =>
+      [row.cells[0].textContent, [row.cells[1].textContent, ...[...row.querySelectorAll('data')].map(({ value }) => value), row.cells[5].textContent]]))`,
+  );
+
+/** The same figures, computed from a result. */
+function momentsOfResult({ ranks, barriers }: JobResult): Record<string, string[]> {
+  const figures = (timeOf: (row: RankResult) => number): string[] => {
+    const rows = [...ranks].sort((a, b) => timeOf(a) - timeOf(b) || a.rank - b.rank);
+    const times = rows.map(timeOf);
+    const half = times.length / 2;
+    const median = (times[Math.ceil(half) - 1]! + times[Math.floor(half)]!) / 2;
+    return [`${times.length}`, `${times[0]}`, `${median}`, `${times.at(-1)}`, `${rows.at(-1)!.rank}`];
+  };
+  return {
+    started: figures(({ times }) => times.started!),
+    init: figures(({ times }) => times.initialized!),
+    ...Object.fromEntries(
+      barriers.times.map((_, number) => [
+        `enters barrier ${number}`,
+        figures(({ times }) => times.entered![number]!),
+      ]),
+    ),
+    finalize: figures(({ times }) => times.finalized!),
+    exit: figures(({ times }) => times.exited!),
+  };
+}
+
 /** A job of many ranks on many hosts, with one rank that comes late. */
 function largeResult(size: number, late: number): JobResult {
   const random = (rank: number, n: number): number => ((rank * 7919 + n * 104_729) % 1009) / 10;
@@ -325,26 +358,7 @@ describe.skipIf(browser.missing)(`the page of 1,024 ranks in a browser${browser.
 
   it('has the figures of the result', async () => {
     await ready;
-    const cells = inBrowser<Record<string, string[]>>(
-      page,
-      1600,
-      'light',
-      `Object.fromEntries([...document.querySelectorAll('#moments tbody tr')].map((row) =>
-        [row.cells[0].textContent, [row.cells[1].textContent, ...[...row.querySelectorAll('data')].map(({ value }) => value), row.cells[5].textContent]]))`,
-    );
-    const expected = (timeOf: (row: RankResult) => number): string[] => {
-      const rows = [...result.ranks].sort((a, b) => timeOf(a) - timeOf(b) || a.rank - b.rank);
-      const times = rows.map(timeOf);
-      const median = (times[size / 2 - 1]! + times[size / 2]!) / 2;
-      return [`${size}`, `${times[0]}`, `${median}`, `${times.at(-1)}`, `${rows.at(-1)!.rank}`];
-    };
-    expect(cells).toEqual({
-      started: expected(({ times }) => times.started!),
-      init: expected(({ times }) => times.initialized!),
-      'enters barrier 0': expected(({ times }) => times.entered![0]!),
-      finalize: expected(({ times }) => times.finalized!),
-      exit: expected(({ times }) => times.exited!),
-    });
+    expect(momentsOf(page)).toEqual(momentsOfResult(result));
     expect(rowOf(page, late)).toContain(`<data value="${result.ranks[late]!.times.entered![0]}">`);
   });
 
@@ -398,6 +412,30 @@ describe.skipIf(browser.missing)(`the page of 1,024 ranks in a browser${browser.
     },
   );
 });
+
+describe.skipIf(browser.missing || compiler.missing)(
+  `the page of a real job${browser.note || compiler.note}`,
+  () => {
+    // More than have a row each.
+    const size = long ? 1024 : 128;
+    const [result, page] = [join(folder, 'real.json'), join(folder, 'real.html')];
+    const hosts = Array.from({ length: 8 }, (_, i) => `n${i}:${size / 8}`).join(',');
+
+    it('has the figures of --result, less than 2 MB, and no overflow', async () => {
+      const options = ['--launcher', 'fork', '--hosts', hosts, '--result', result, '--timeline', page];
+      const { code, stderr } = await run(wireupRun(size, 'fd', ...options, program('raw_exchange')), {
+        deadline: long ? 300_000 : deadline,
+      });
+      expect(code, stderr).toBe(0);
+      expect(statSync(page).size).toBeLessThan(2_000_000);
+      expect(momentsOf(page)).toEqual(momentsOfResult(readJson<JobResult>(result)));
+      for (const width of [400, 1600]) {
+        for (const scheme of ['light', 'dark'] as const)
+          expect(inBrowser(page, width, scheme, 'document.documentElement.scrollWidth')).toBe(width);
+      }
+    }, 400_000);
+  },
+);
 
 /** The contrast of two colours as WCAG 2 defines it: 1 to 21. */
 function contrast(one: string, other: string): number {
