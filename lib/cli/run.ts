@@ -1,7 +1,8 @@
 /** `wireup run`: calls launch() with what the command line asks for, and reports how the job ends. */
 import { arch, availableParallelism, release } from 'node:os';
 import type { Command } from 'commander';
-import { launch, prepareLaunch, type JobResult, type JobSettings, type LaunchApp } from '../index';
+import { launch, prepareLaunch, type JobSettings, type LaunchApp } from '../index';
+import type { ResultWithGroups } from '../timeline/spawned';
 import type { NativeCaller } from '../native';
 import { launcherKinds } from '../launchers';
 import { softCount } from '../soft';
@@ -37,7 +38,7 @@ import {
   writeProcessTable,
 } from './run-report';
 import { ownPath, signalNames, takeCaller, toBytes, type Start } from './start';
-import { writeTimeline } from './timeline';
+import { followSpawns, writeTimeline } from './timeline';
 import { finishTrace, recordingOf, traceOf } from './trace-options';
 import { version } from './version';
 import { checkFile, writeJson } from './whole-file';
@@ -111,18 +112,20 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   const pmi = settings.pmi ?? 'fd';
   const ports = transports[pmi].ports ? portRange(process.env.MPIEXEC_PORT_RANGE) : undefined;
   const metrics = await startMetrics(options, options.verbose);
+  const keepsTimes = options.result !== undefined || options.timeline !== undefined;
   const job = await launch({
     ...inheritance(caller),
     fds: caller.fds,
     listed: true,
     ...settings,
     apps,
-    barrierTimes: options.result !== undefined || options.timeline !== undefined,
+    barrierTimes: keepsTimes,
     ...(ports === undefined ? {} : { ports }),
     ...placement,
     ...traceOf(options, RUN),
   });
   metrics?.serve(job);
+  const spawned = keepsTimes ? followSpawns(job) : undefined;
   void reportTrouble(job, options.verbose);
   if (options.verbose) void reportSpawns(job);
   if (options.verbose) void reportHosts(job);
@@ -133,7 +136,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   signals.attach(job);
   if (options.proctable !== undefined)
     await writeProcessTable(job, options.proctable, apps, placement.launcher === 'fork');
-  const result = await job.result;
+  const result: ResultWithGroups = { ...(await job.result), ...(await spawned) };
   metrics?.close();
   await finishTrace(job.traced);
   // If the agent has ended too early, it has not removed the line.
@@ -162,7 +165,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   process.exitCode = exitCode;
 }
 
-const writeResult = (file: string, result: JobResult, exitCode: number): string | undefined =>
+const writeResult = (file: string, result: ResultWithGroups, exitCode: number): string | undefined =>
   writeJson(file, { ...result, exitCode });
 
 /**

@@ -1,11 +1,20 @@
 /** The timelines of `wireup run --timeline` and `wireup report`. What draws them is loaded only if it is needed. */
-import type { JobResult } from '../result';
 import { formOf, timelineForms } from '../timeline/form';
+import type { Job } from '../job';
+import type { ResultWithGroups, SpawnedGroup } from '../timeline/spawned';
 import { InvalidValue } from './option';
 import { writeWhole } from './whole-file';
 
 const load = (): typeof import('../timeline/write.js') =>
   require('../timeline/write') as typeof import('../timeline/write.js');
+
+/** Collects what ranks spawn until the job has ended, for its result and timeline. */
+export async function followSpawns(job: Job): Promise<{ groups?: SpawnedGroup[] }> {
+  const { SpawnedGroups } = require('../timeline/spawned') as typeof import('../timeline/spawned.js');
+  const spawned = new SpawnedGroups();
+  await spawned.follow(job);
+  return spawned.groups.length === 0 ? {} : { groups: spawned.groups };
+}
 
 /** Checks the name of a file. Its end decides the form. */
 export function timelineFile(file: string): string {
@@ -22,7 +31,7 @@ export function timelineFile(file: string): string {
  */
 export async function writeTimeline(
   file: string,
-  result: JobResult,
+  result: ResultWithGroups,
   recording?: string,
 ): Promise<string | undefined> {
   try {
@@ -33,4 +42,4 @@ export async function writeTimeline(
 }
 
 /** @throws an Error that names the file */
-export const readResult = (file: string): JobResult => load().readResult(file);
+export const readResult = (file: string): ResultWithGroups => load().readResult(file);

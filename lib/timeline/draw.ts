@@ -5,6 +5,7 @@
 import {
   milliseconds,
   spreadOf,
+  type GroupLines,
   type HostLines,
   type Moment,
   type Phase,
@@ -17,6 +18,8 @@ import type { Messages } from './messages';
 export const MAX_ROWS = 100;
 /** With more hosts, those whose ranks came last have a row. */
 const MAX_HOSTS = 40;
+/** Spawned process groups that have a row beside bands. */
+const MAX_GROUPS = 40;
 /** Barriers that have a band. */
 const MAX_BARRIERS = 16;
 /** Messages that are drawn. More would be a grey area, and each takes a hundred bytes. */
@@ -137,12 +140,21 @@ export function draw(model: TimelineModel, messages?: Messages): Drawing {
 type X = (time: number) => string;
 
 function rowsOf(model: TimelineModel, x: X, messages: Messages | undefined): Row[] {
-  if (model.result.ranks.length > MAX_ROWS) return bandRows(model, x);
+  if (model.size > MAX_ROWS) return bandRows(model, x);
   const several = model.hosts.length > 1;
-  return model.hosts.flatMap(({ host, lines }) => [
-    ...(several ? [heading(host, `host ${host}`)] : []),
-    ...lines.map((line) => rankRow(line, model, x, messages)),
-  ]);
+  return [
+    ...model.hosts.flatMap(({ host, lines }) => [
+      ...(several ? [heading(host, `host ${host}`)] : []),
+      ...lines.map((line) => rankRow(line, model, x, messages)),
+    ]),
+    ...model.groups.flatMap(({ group, title, hosts }) =>
+      hosts.flatMap(({ host, lines }, i) => [
+        ...(i === 0 ? [heading(`spawned ${group}`, title)] : []),
+        ...(hosts.length > 1 ? [heading(host, `host ${host}`)] : []),
+        ...lines.map((line) => rankRow(line, model, x, undefined)),
+      ]),
+    ),
+  ];
 }
 
 const heading = (label: string, title: string): Row => ({ label, title, heading: true });
@@ -166,6 +178,8 @@ function bandRows(model: TimelineModel, x: X): Row[] {
           ),
           ...hosts.map((host) => hostRow(host, model, x)),
         ]),
+    ...(model.groups.length === 0 ? [] : [heading('spawned', 'each spawned process group, as a host')]),
+    ...model.groups.slice(0, MAX_GROUPS).map((group) => groupRow(group, x)),
     heading('worst ranks', 'the ranks that differ most from the others'),
     ...model.worst.map((line) => rankRow(line, model, x, undefined)),
   ];
@@ -215,14 +229,24 @@ function bandRow(moment: Moment, x: X): Row {
 
 function hostRow({ host, lines }: HostLines, { moments }: TimelineModel, x: X): Row {
   const ranks = new Set(lines.map(({ rank }) => rank));
-  const shown = ['init', 'enters barrier 0', 'exit'].flatMap((name) => {
-    const moment = moments.find((one) => one.name === name);
-    const times = moment?.times.filter(({ rank }) => ranks.has(rank)) ?? [];
-    return times.length === 0 ? [] : [{ name, times }];
-  });
+  const own = moments.map(({ name, times }) => ({
+    name,
+    times: times.filter(({ rank }) => ranks.has(rank)),
+  }));
+  return thinRow(host, `host ${host}`, own, x);
+}
+
+const groupRow = ({ group, title, moments }: GroupLines, x: X): Row =>
+  thinRow(`group ${group}`, title, moments, x);
+
+/** Three thin bands. */
+function thinRow(label: string, title: string, moments: readonly Moment[], x: X): Row {
+  const shown = ['init', 'enters barrier 0', 'exit'].flatMap((name) =>
+    moments.filter((moment) => moment.name === name && moment.times.length > 0),
+  );
   return {
-    label: host,
-    title: [`host ${host}`, ...shown.map(describeSpread)].join('\n'),
+    label,
+    title: [title, ...shown.map(describeSpread)].join('\n'),
     draw: (y) => shown.map((moment, i) => band(moment, x, y + 1 + 5 * i, 4)).join(''),
   };
 }
@@ -236,7 +260,7 @@ export function describePhase({ kind, from, to, barrier, incomplete }: Phase): s
 }
 
 function rankRow(line: RankLine, model: TimelineModel, x: X, messages: Messages | undefined): Row {
-  const { rank, host, phases, failedAt } = line;
+  const { rank, label, host, phases, failedAt } = line;
   const first = phases.find(({ barrier }) => barrier === 0);
   const isLast = model.last === line && first !== undefined;
   const bars = (y: number): string =>
@@ -247,9 +271,9 @@ function rankRow(line: RankLine, model: TimelineModel, x: X, messages: Messages 
       )
       .join('');
   return {
-    label: `rank ${rank}`,
+    label: `rank ${label}`,
     title: [
-      `rank ${rank} on ${host}`,
+      `rank ${label} on ${host}`,
       ...phases.map(describePhase),
       ...(failedAt === undefined ? [] : [`failed at ${milliseconds(failedAt)}`]),
     ].join('\n'),

@@ -4,6 +4,7 @@
  */
 import { formatIdset } from '../idset';
 import { describeFailure, type JobResult, type RankResult } from '../result';
+import type { ResultWithGroups, SpawnedGroup } from './spawned';
 
 /**
  * The phases of a rank.
@@ -29,6 +30,8 @@ export interface Phase {
 /** A rank of a timeline. */
 export interface RankLine {
   rank: number;
+  /** The rank, after the number of its process group if that was spawned: `1.0`. */
+  label: string;
   host: string;
   phases: Phase[];
   /** When its connection was made over PMI_PORT. */
@@ -61,6 +64,15 @@ export interface HostLines {
   lines: RankLine[];
 }
 
+/** A process group that ranks have spawned. */
+export interface GroupLines {
+  group: number;
+  /** What it is, for people. */
+  title: string;
+  hosts: HostLines[];
+  moments: Moment[];
+}
+
 /** A timeline. */
 export interface TimelineModel {
   result: JobResult;
@@ -69,6 +81,9 @@ export interface TimelineModel {
   /** In the order of hosts and ranks. */
   hosts: HostLines[];
   moments: Moment[];
+  groups: GroupLines[];
+  /** How many ranks it has, in all process groups. */
+  size: number;
   /** The rank that came last to the first barrier, if that is complete and it is known. */
   last?: RankLine;
   /** What a reader should know first, in sentences. */
@@ -116,7 +131,7 @@ export function enteredAt({ times }: RankResult, barrier: number): number | unde
   return times.entered?.[barrier] ?? undefined;
 }
 
-function phasesOf(row: RankResult, result: JobResult): Phase[] {
+function phasesOf(row: RankResult, result: Pick<JobResult, 'duration' | 'barriers'>): Phase[] {
   const { started, initialized, finalized, exited } = row.times;
   if (started === undefined) return [];
   const end = exited ?? result.duration;
@@ -158,7 +173,7 @@ function failureTime({ failure, ranks }: JobResult): number | undefined {
 }
 
 /** @param result of this process, or read from the file of `--result` */
-export function modelOf(result: JobResult): TimelineModel {
+export function modelOf(result: ResultWithGroups): TimelineModel {
   const failedAt = failureTime(result);
   const lines = result.ranks.map((row): RankLine => {
     const { connected } = row.times;
@@ -166,6 +181,7 @@ export function modelOf(result: JobResult): TimelineModel {
       result.failure?.group === undefined && result.failure?.rank === row.rank && failedAt !== undefined;
     return {
       rank: row.rank,
+      label: `${row.rank}`,
       host: row.host,
       phases: phasesOf(row, result),
       ...(connected === undefined ? {} : { connected }),
@@ -173,33 +189,66 @@ export function modelOf(result: JobResult): TimelineModel {
       result: row,
     };
   });
-  const hosts = new Map<string, RankLine[]>();
-  for (const line of lines) {
-    const there = hosts.get(line.host);
-    if (there === undefined) hosts.set(line.host, [line]);
-    else there.push(line);
-  }
   const last = lastToFirstBarrier(lines, result);
+  const groups = (result.groups ?? []).map((group) => groupLines(group, result));
   return {
     result,
     end: Math.max(result.duration, ...lines.flatMap(({ phases }) => phases.at(-1)?.to ?? [])),
-    hosts: [...hosts].map(([host, there]) => ({ host, lines: there })),
-    moments: momentsOf(result),
+    hosts: byHost(lines),
+    moments: momentsOf(result.ranks),
+    groups,
+    size: sizeOf(result),
     ...(last === undefined ? {} : { last }),
     findings: findingsOf(lines, result, last),
     worst: worstOf(lines, result),
   };
 }
 
-function momentsOf(result: JobResult): Moment[] {
+/** How many ranks a result has, in all process groups. */
+export const sizeOf = ({ ranks, groups = [] }: ResultWithGroups): number =>
+  groups.reduce((sum, group) => sum + group.ranks.length, ranks.length);
+
+function byHost(lines: readonly RankLine[]): HostLines[] {
+  const hosts = new Map<string, RankLine[]>();
+  for (const line of lines) {
+    const there = hosts.get(line.host);
+    if (there === undefined) hosts.set(line.host, [line]);
+    else there.push(line);
+  }
+  return [...hosts].map(([host, there]) => ({ host, lines: there }));
+}
+
+function groupLines({ group, by, programs, barriers, ranks }: SpawnedGroup, result: JobResult): GroupLines {
+  const rows = ranks.map((row): RankResult => ({ ...row, appnum: 0, coreDumped: false, ended: false }));
+  const lines = rows.map((row): RankLine => {
+    const { connected } = row.times;
+    return {
+      rank: row.rank,
+      label: `${group}.${row.rank}`,
+      host: row.host,
+      phases: phasesOf(row, { duration: result.duration, barriers }),
+      ...(connected === undefined ? {} : { connected }),
+      result: row,
+    };
+  });
+  const spawner = by.group === 0 ? `${by.rank}` : `${by.group}.${by.rank}`;
+  return {
+    group,
+    title: `process group ${group}: ${ranksText(ranks.map(({ rank }) => rank))} of ${[...new Set(programs)].join(', ')}, spawned by rank ${spawner}`,
+    hosts: byHost(lines),
+    moments: momentsOf(rows),
+  };
+}
+
+function momentsOf(ranks: readonly RankResult[]): Moment[] {
   const moment = (name: string, timeOf: (row: RankResult) => number | undefined): Moment[] => {
-    const times = result.ranks.flatMap((row) => {
+    const times = ranks.flatMap((row) => {
       const time = timeOf(row);
       return time === undefined ? [] : [{ rank: row.rank, time }];
     });
     return times.length === 0 ? [] : [{ name, times }];
   };
-  const barriers = Math.max(0, ...result.ranks.map(({ times }) => times.entered?.length ?? 0));
+  const barriers = Math.max(0, ...ranks.map(({ times }) => times.entered?.length ?? 0));
   return [
     ...moment('started', ({ times }) => times.started),
     ...moment('connected', ({ times }) => times.connected),

@@ -43,12 +43,12 @@ function momentsTable({ moments }: TimelineModel): string {
   return table('moments', ['moment', 'ranks', 'first', 'median', 'last', 'last rank'], rows);
 }
 
-function rankRow({ rank, host, failedAt, result: row }: RankLine): string {
+function rankRow({ label, host, failedAt, result: row }: RankLine): string {
   const { times, cpu, code, signal, state } = row;
   const used = cpu && cpu.user + cpu.system;
   const end = signal ?? (code === undefined ? '–' : `exit ${code}`);
   return (
-    `<tr data-rank="${rank}"><td>${rank}</td><td class="text">${escaped(host)}</td>` +
+    `<tr data-rank="${label}"><td>${label}</td><td class="text">${escaped(host)}</td>` +
     [
       times.started,
       times.connected,
@@ -80,13 +80,12 @@ const rankHeads = [
 
 /** @param title what has run: escaped here */
 export function htmlPage(model: TimelineModel, title: string, messages?: Messages): string {
-  const { result, findings, hosts, worst } = model;
-  const ranks = result.ranks.length;
-  const few = ranks <= MAX_ROWS;
+  const { result, findings, hosts, groups, worst } = model;
+  const few = model.size <= MAX_ROWS;
   const { labels, plot, height } = draw(model, messages);
   const keys = [...legend, ...legendOfLines].map(([kind, text]) => `<li><i class="${kind}"></i>${text}</li>`);
   const shown = few
-    ? 'One row for each rank. The pointer on a row shows its times.'
+    ? `One row for each rank. The pointer on a row shows its times.${groups.length > 0 ? ' Rank 1.0 is rank 0 of process group 1, which a rank has spawned.' : ''}`
     : 'Bands reach from the first rank to the last, with a line at the median. The pointer on a row shows its figures.';
   const drawn =
     messages === undefined || !few
@@ -94,7 +93,8 @@ export function htmlPage(model: TimelineModel, title: string, messages?: Message
       : messages.count > MAX_MESSAGES
         ? ` Small marks are the first ${MAX_MESSAGES} of ${messages.count} requests of the recording; a timeline in a .json file has all of them.`
         : ` Small marks are the ${messages.count} requests of the recording.`;
-  const listed = few ? hosts.flatMap(({ lines }) => lines) : worst;
+  const all = [...hosts, ...groups.flatMap((group) => group.hosts)];
+  const listed = few ? all.flatMap(({ lines }) => lines) : worst;
   return `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -114,7 +114,7 @@ ${plot}
 </svg>
 <figcaption>Time since the launch. ${shown}${drawn}</figcaption>
 </figure>
-<h2>All ranks</h2>
+<h2>All ${groups.length > 0 ? 'launched ' : ''}ranks</h2>
 ${momentsTable(model)}
 <h2>${few ? 'Each rank' : `The ${worst.length} worst ranks`}</h2>
 ${few ? '' : '<p class="about">Those that failed, those that others waited for, and those that came last to the first barrier.</p>'}

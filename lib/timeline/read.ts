@@ -1,6 +1,6 @@
 /** Reads the file of `--result`. It may come from anywhere, so its form is checked as far as a timeline uses it. */
 import { readFileSync } from 'node:fs';
-import type { JobResult } from '../result';
+import type { ResultWithGroups } from './spawned';
 
 type Check = (value: unknown) => boolean;
 
@@ -32,30 +32,34 @@ const times = object({
   entered: optional(listOf((value) => value === null || number(value))),
 });
 
+const barriers = object({ count, times: listOf(number) });
+const row = { rank: count, host: text, state: text, times, code: optional(number), signal: optional(text) };
+
 const isResult = object({
   exitCode: number,
   begun: number,
   duration: number,
   ended: count,
   host: text,
-  barriers: object({ count, times: listOf(number) }),
+  barriers,
   apps: listOf(object({ program: text, ranks: count })),
-  ranks: listOf(
-    object({
-      rank: count,
-      host: text,
-      state: text,
-      times,
-      code: optional(number),
-      signal: optional(text),
-      cpu: optional(object({ user: number, system: number })),
-    }),
-  ),
+  ranks: listOf(object({ ...row, cpu: optional(object({ user: number, system: number })) })),
   failure: optional(object({ reason: text, rank: optional(count), limit: optional(number) })),
+  groups: optional(
+    listOf(
+      object({
+        group: count,
+        by: object({ group: count, rank: count }),
+        programs: listOf(text),
+        barriers,
+        ranks: listOf(object(row)),
+      }),
+    ),
+  ),
 });
 
 /** @throws an Error that names the file */
-export function readResult(file: string): JobResult {
+export function readResult(file: string): ResultWithGroups {
   let value: unknown;
   try {
     value = JSON.parse(readFileSync(file, 'utf8'));
@@ -63,7 +67,7 @@ export function readResult(file: string): JobResult {
     throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
   }
   const ordered = (ranks: { rank: number }[]): boolean => ranks.every(({ rank }, i) => rank === i);
-  if (!isResult(value) || !ordered((value as JobResult).ranks))
+  if (!isResult(value) || !ordered((value as ResultWithGroups).ranks))
     throw new Error(`${file}: this is not a file of wireup run --result, or one of an older version`);
-  return value as JobResult;
+  return value as ResultWithGroups;
 }

@@ -17,16 +17,22 @@ export async function writeTraceEvents(
   recording: string | undefined,
   write: (part: string) => void,
 ): Promise<void> {
-  const { result, hosts } = model;
-  const rows = new Map<number, TraceRow>();
+  const { result, hosts, groups } = model;
+  /** By the labels of ranks. */
+  const rows = new Map<string, TraceRow>();
   for (const [pid, { host, lines }] of hosts.entries()) {
-    for (const { rank } of lines)
-      rows.set(rank, { pid, process: `host ${host}`, tid: rank, thread: `rank ${rank}` });
+    for (const { rank, label } of lines)
+      rows.set(label, { pid, process: `host ${host}`, tid: rank, thread: `rank ${label}` });
+  }
+  for (const { group, hosts: own } of groups) {
+    const [pid, process] = [FIRST_GROUP + group, `process group ${group}`];
+    for (const { rank, label } of own.flatMap(({ lines }) => lines))
+      rows.set(label, { pid, process, tid: rank, thread: `rank ${label}` });
   }
   const events = new TraceEvents();
   write(events.begin());
-  for (const line of hosts.flatMap(({ lines }) => lines)) {
-    const row = rows.get(line.rank)!;
+  for (const line of [...hosts, ...groups.flatMap((group) => group.hosts)].flatMap(({ lines }) => lines)) {
+    const row = rows.get(line.label)!;
     for (const phase of line.phases) {
       const { kind, from, to, barrier, incomplete } = phase;
       const onPath = line === model.last && to <= (result.barriers.times[0] ?? 0);
@@ -51,7 +57,7 @@ export async function writeTraceEvents(
   }
   if (recording !== undefined) {
     const rowOf = (record: RecordBase): TraceRow => {
-      const known = record.group === 0 && record.rank !== undefined ? rows.get(record.rank) : undefined;
+      const known = record.group === 0 && record.rank !== undefined ? rows.get(`${record.rank}`) : undefined;
       return known ?? { ...rowByGroup(record), pid: FIRST_GROUP + record.group };
     };
     const timeline = new Timeline(events, rowOf);

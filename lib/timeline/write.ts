@@ -2,10 +2,10 @@
 import type { TimelineForm } from './form';
 import { MAX_MESSAGES, MAX_ROWS, svgDocument } from './draw';
 import { drawnMessages } from './messages';
-import { modelOf } from './model';
+import { modelOf, sizeOf } from './model';
 import { htmlPage } from './page';
 import { writeTraceEvents } from './trace-events';
-import type { JobResult } from '../result';
+import type { ResultWithGroups } from './spawned';
 
 /**
  * The text of a timeline.
@@ -15,7 +15,7 @@ import type { JobResult } from '../result';
  */
 export async function makeTimeline(
   form: TimelineForm,
-  result: JobResult,
+  result: ResultWithGroups,
   recording?: string,
 ): Promise<string> {
   const model = modelOf(result);
@@ -27,17 +27,19 @@ export async function makeTimeline(
   const title = titleOf(result);
   // Bands have no place for messages.
   const messages =
-    recording === undefined || result.ranks.length > MAX_ROWS
+    recording === undefined || sizeOf(result) > MAX_ROWS
       ? undefined
       : await drawnMessages(recording, result.begun, MAX_MESSAGES);
   return form === 'html' ? htmlPage(model, title, messages) : svgDocument(model, title, messages);
 }
 
 /** The programs, ranks and hosts of the job. */
-function titleOf({ apps, ranks }: JobResult): string {
+function titleOf(result: ResultWithGroups): string {
+  const { apps, ranks } = result;
+  const spawned = sizeOf(result) - ranks.length;
   const programs = apps.map(({ program }) => program.split('/').at(-1)!);
   const hosts = new Set(ranks.map(({ host }) => host)).size;
-  return `${[...new Set(programs)].join(', ')}: ${ranks.length} rank${ranks.length === 1 ? '' : 's'} on ${hosts} host${hosts === 1 ? '' : 's'}`;
+  return `${[...new Set(programs)].join(', ')}: ${ranks.length} rank${ranks.length === 1 ? '' : 's'} on ${hosts} host${hosts === 1 ? '' : 's'}${spawned > 0 ? `, and ${spawned} spawned` : ''}`;
 }
 
 export { readResult } from './read';

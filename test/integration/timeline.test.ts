@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import type { JobResult, RankResult } from '../../dist/index.js';
+import type { SpawnedGroup } from '../../lib/timeline/spawned';
 import { inBrowser, type Scheme } from '../support/browser';
-import { needs } from '../support/installed';
+import { dynamicMpich, needs } from '../support/installed';
 import { long } from '../support/long';
 import { eventually } from '../support/processes';
-import { program } from '../support/programs';
+import { compile, program } from '../support/programs';
 import { Run, run, toolLines, wireup, wireupRun } from '../support/run';
 
 const folder = mkdtempSync(join(tmpdir(), 'timeline-'));
@@ -39,7 +40,7 @@ const findingsOf = (page: string): string =>
   /<ul id="findings">([^]*?)<\/ul>/.exec(readFileSync(page, 'utf8'))?.[1] ?? '';
 
 /** The row of a rank in the table of a page. */
-const rowOf = (page: string, rank: number): string =>
+const rowOf = (page: string, rank: number | string): string =>
   new RegExp(`<tr data-rank="${rank}">.*`).exec(readFileSync(page, 'utf8'))?.[0] ?? '';
 
 /** The figures that a page has of each moment: how many ranks, the first, median and last time, and the last rank. */
@@ -300,6 +301,41 @@ describe.skipIf(mpich.missing)(`a timeline of MPICH ranks of which one is missin
     });
     expect(findingsOf(page)).toMatch(new RegExp(`Rank ${odd} used less processor time than the others: \\d`));
     expect(findingsOf(page)).not.toContain('did not complete');
+  });
+});
+
+const spawning = dynamicMpich();
+describe.skipIf(spawning.missing)(`spawned process groups${spawning.note}`, () => {
+  it('are in the result, and in each form of a timeline', async () => {
+    const [result, page] = [join(folder, 'spawns.json'), join(folder, 'spawns-run.html')];
+    const options = ['--launcher', 'fork', '--hosts', 'n0:2,n1:4', '--result', result, '--timeline', page];
+    const job = await run(wireupRun(1, 'fd', ...options, compile('spawn', spawning.mpicc), 'one', '3'), {
+      deadline,
+    });
+    expect(job.code, job.stderr).toBe(0);
+    const { groups, duration } = readJson<JobResult & { groups: SpawnedGroup[] }>(result);
+    expect(groups).toMatchObject([{ group: 1, by: { group: 0, rank: 0 } }]);
+    const [{ ranks }] = groups as [SpawnedGroup];
+    expect(ranks.map(({ rank, state, code }) => [rank, state, code])).toEqual(
+      [0, 1, 2].map((rank) => [rank, 'finalized', 0]),
+    );
+    expect(new Set(ranks.map(({ host }) => host))).toEqual(new Set(['n0', 'n1']));
+    for (const { times } of ranks) {
+      const { started, initialized, entered, finalized, exited } = times;
+      const order = [started!, initialized!, entered![0]!, finalized!, exited!, duration];
+      expect(order).toEqual([...order].sort((a, b) => a - b));
+    }
+    // wireup report makes the same page of the result.
+    expect((await run(wireup('report', result, join(folder, 'spawns.html')))).code).toBe(0);
+    expect(readFileSync(join(folder, 'spawns.html'), 'utf8')).toBe(readFileSync(page, 'utf8'));
+    const rows = [...readFileSync(page, 'utf8').matchAll(/<title>rank ([^ ]+) on/g)].map(([, rank]) => rank);
+    expect([...new Set(rows)]).toEqual(['0', '1.0', '1.1', '1.2']);
+    expect(readFileSync(page, 'utf8')).toContain('process group 1: ranks 0-2 of ');
+    expect(rowOf(page, '1.2')).toContain(`<data value="${ranks[2]!.times.initialized}">`);
+    const events = join(folder, 'spawns-events.json');
+    expect((await run(wireup('report', result, events))).code).toBe(0);
+    const { traceEvents } = readJson<{ traceEvents: TraceEvent[] }>(events);
+    expect(traceEvents.filter(({ pid, name }) => pid === 1_000_001 && name === 'exit')).toHaveLength(3);
   });
 });
 

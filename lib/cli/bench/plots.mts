@@ -316,7 +316,7 @@ export function ratioPlot(title: string, figures: readonly Figure[]): string {
 
 /** Ratios for the axis of a narrow range. */
 function roundRatios(low: number, high: number): number[] {
-  const step = high / low > 2 ? 0.5 : 0.1;
+  const step = high / low > 3 ? 0.5 : high / low > 1.7 ? 0.2 : 0.1;
   return Array.from({ length: Math.floor(high / step) + 1 }, (_, i) => Number((i * step).toFixed(1))).filter(
     (value) => value >= low && value <= high,
   );
