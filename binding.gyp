@@ -5,7 +5,9 @@
     "sources_of": "node native/sources.mjs",
     # For programs with threads. Only glibc has this library. It is empty since 2.34; earlier versions have the threads
     # in it (native/glibc).
-    "libpthread": "<!(node native/libpthread.mjs)",
+    "libpthread": "<!(node native/glibc-library.mjs libpthread.so.0)",
+    # The same for programs that open libraries: libzmq, which has threads.
+    "libdl": "<!(node native/glibc-library.mjs libdl.so.2)",
   },
   "target_defaults": {
     "include_dirs": ["native"],
@@ -46,6 +48,7 @@
       "type": "executable",
       "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) agent glibc)"],
+      "libraries": ["<(libdl)", "<(libpthread)"],
     },
     {
       "target_name": "wireup-exec",
@@ -75,6 +78,7 @@
       "type": "executable",
       "dependencies": ["core"],
       "sources": ["<!@(<(sources_of) bench glibc)"],
+      "libraries": ["<(libdl)", "<(libpthread)"],
     },
     {
       "target_name": "wireup-bench-client",

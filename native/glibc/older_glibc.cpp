@@ -45,6 +45,9 @@
 // glibc 2.34 moved these from libpthread to libc. What starts threads links libpthread (binding.gyp). A
 // program without threads does not load it on an older glibc, and then needs only what the comment at each
 // function lists.
+OLDER(dlerror, OLDEST);
+OLDER(dlopen, OLDEST);
+OLDER(dlsym, OLDEST);
 OLDER(pthread_create, OLDEST);
 OLDER(pthread_detach, OLDEST);
 OLDER(pthread_join, OLDEST);
@@ -117,6 +120,15 @@ HIDDEN int stat(const char* path, struct stat* result) noexcept {
 HIDDEN int lstat(const char* path, struct stat* result) noexcept {
   return static_cast<int>(::syscall(SYS_newfstatat, AT_FDCWD, path, result, AT_SYMLINK_NOFOLLOW));
 }
+
+// glibc 2.34 moved these from libdl to libc. What opens libraries links libdl (binding.gyp).
+HIDDEN void* dlopen(const char* file, int mode) noexcept {
+  return older_dlopen == nullptr ? nullptr : older_dlopen(file, mode);
+}
+HIDDEN void* dlsym(void* library, const char* name) noexcept {
+  return older_dlsym == nullptr ? nullptr : older_dlsym(library, name);
+}
+HIDDEN char* dlerror() noexcept { return older_dlerror == nullptr ? nullptr : older_dlerror(); }
 
 // libstdc++ counts references without atomic operations while this is set, since glibc 2.32. Never set is
 // always right.

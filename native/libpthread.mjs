@@ -1,5 +1,0 @@
-// For binding.gyp: prints the linker option that makes a program need libpthread even if it uses none of its symbols,
-// which is so with a glibc that has them in libc. Prints nothing if the C library is not glibc.
-process.report.excludeNetwork = true;
-if (process.report.getReport().header.glibcVersionRuntime !== undefined)
-  console.log('-Wl,--push-state,--no-as-needed -l:libpthread.so.0 -Wl,--pop-state');
