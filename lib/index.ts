@@ -49,6 +49,7 @@ export {
   type SpawnedEvent,
   type SpawnRefusedEvent,
   type StartedEvent,
+  type UnlistedEvent,
 } from './job';
 export { listJobs, RunningJob } from './jobs';
 export { describeProcess, type InspectOptions, type ProcessFacts, type RankFacts } from './inspect';

@@ -1,13 +1,11 @@
 /**
- * What processes of ranks do, as /proc and debuggers show it. It runs in the process that asks, so a job pays nothing for it.
- * Only processes of this machine can be seen.
+ * What processes of ranks do, as the agents of their hosts see them in /proc and by debuggers (native/tools/agent/inspector.h).
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
+import type { NativeInspectedRank } from './native-notices';
 import { checkBoolean, checkIntegers, checkOptions } from './options';
-import { takeStack, type Stack } from './stacks';
-import { systemCallName } from './system-calls';
+import { toStack, type Stack } from './stacks';
+import type { RankState } from './status';
 
 /** What a process does at one moment. */
 export interface ProcessFacts {
@@ -20,7 +18,7 @@ export interface ProcessFacts {
   name: string;
   /** What its main thread does. `blocked`: it waits for a device, and no signal can end it. `ended`: the process has ended. */
   state: 'computing' | 'waiting' | 'blocked' | 'stopped' | 'traced' | 'ended';
-  /** The system call that its main thread is in, without a number that is unknown to wireup; absent if it is in none. */
+  /** The system call that its main thread is in, or `system call 999` if wireup has no name for it; absent if it is in none. */
   systemCall?: string;
   /** What the system call reads or writes: a path, `pipe:[5]`, `socket:[7]`; absent if it is not known. */
   file?: string;
@@ -28,8 +26,11 @@ export interface ProcessFacts {
   waitChannel?: string;
   /** Milliseconds of processor time since its start. */
   processorTime: number;
-  /** How many processors it has kept busy between two looks, 200 milliseconds apart: 1 is one processor. */
-  load: number;
+  /**
+   * How many processors it has kept busy between two looks, 200 milliseconds apart: 1 is one processor. Absent in a
+   * {@link JobFailure}, for which there was no time for a second look.
+   */
+  load?: number;
 }
 
 /** What the process of a rank does. */
@@ -38,9 +39,11 @@ export interface RankFacts {
   rank: number;
   /** The name of its host. */
   host: string;
-  /** The process of the rank. */
+  /** The process of the rank, on its host. */
   pid: number;
-  /** What it does; absent if it runs on another machine, which cannot be seen from here. */
+  /** How far it has come in PMI. `absent` and `disconnected`: it has no PMI connection. */
+  pmi: RankState;
+  /** What it does; absent if the agent of its host cannot see it, because /proc there is that of another pid namespace. */
   process?: ProcessFacts;
   /** With `stacks`: the calls of its main thread, or why they are not known. */
   stack?: Stack;
@@ -51,95 +54,26 @@ export interface InspectOptions {
   /** The ranks to look at. Default: all. Ranks without a process are left out. */
   ranks?: readonly number[];
   /**
-   * Whether to take the stack of each rank, by py-spy (Python programs), eu-stack or gdb, what is installed. The rank is stopped
-   * for the moment. At most 256 ranks get one, and each within 20 seconds. Default: false.
+   * Whether to take the stack of each rank, by py-spy (Python programs), eu-stack or gdb, what is installed on its host. The
+   * rank is stopped for the moment. At most 256 ranks get one, up to 4 at a time on each host, and each within 20 seconds.
+   * Default: false.
    */
   stacks?: boolean;
 }
 
-/** @internal The processes of a job. */
-export interface RankProcess {
-  rank: number;
-  host: string;
-  pid: number;
-  /** It is on this machine. */
-  local: boolean;
-}
-
-/** Between two looks at the processor time. The kernel counts it in hundredths of a second. */
-const LOOK_MS = 200;
-/** USER_HZ, which is 100 on every architecture of wireup (proc(5)). */
-const TICK_MS = 10;
+/** native/runtime/launch_driver.h: LaunchDriver::kMaxStacks. */
 const MAX_STACKS = 256;
-/** Debuggers at a time. Each keeps a processor busy. */
-const AT_ONCE = 4;
-/** Wrappers around wrappers that are followed to the program. */
-const MAX_DEPTH = 8;
 
-const read = (pid: number, file: string): string | undefined => {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
-  } catch {
-    return undefined;
-  }
-};
-
-interface Stat {
-  name: string;
-  state: string;
-  time: number;
-}
-
-/** Undefined if the process has ended. */
-function readStat(pid: number): Stat | undefined {
-  const text = read(pid, 'stat');
-  if (text === undefined) return undefined;
-  const end = text.lastIndexOf(')');
-  const fields = text.slice(end + 2).split(' ');
-  const ticks = Number(fields[11]) + Number(fields[12]);
-  return { name: text.slice(text.indexOf('(') + 1, end), state: fields[0]!, time: ticks * TICK_MS };
-}
-
-function childrenOf(pid: number): number[] {
-  let threads: string[] = [];
-  try {
-    threads = readdirSync(`/proc/${pid}/task`);
-  } catch {
-    // It has ended.
-  }
-  return threads.flatMap((thread) =>
-    (read(pid, `task/${thread}/children`) ?? '').split(' ').filter(Boolean).map(Number),
-  );
-}
-
-/** The system call and its arguments; undefined if the process is in none, or this user may not know. */
-function callOf(pid: number): [name: string, first: number] | undefined {
-  const [number, first] = (read(pid, 'syscall') ?? '').split(' ');
-  if (number === undefined || !/^\d+$/.test(number)) return undefined;
-  return [systemCallName(Number(number)), Number(first)];
-}
-
-/** Calls whose first argument is an fd. */
-const readers = /^(p?read|p?write|recv|send|accept|connect|ioctl|flock|fcntl|fsync|splice)/;
-
-function fileOf(pid: number, fd: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/fd/${fd}`);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The process that does the work: a wrapper that waits for its only child is replaced by that child. */
-function workerOf(pid: number): number {
-  let worker = pid;
-  for (let depth = 0; depth < MAX_DEPTH; depth++) {
-    const children = childrenOf(worker);
-    const waits = /^wait/.test(callOf(worker)?.[0] ?? '') || read(worker, 'wchan') === 'do_wait';
-    if (!waits || children.length !== 1) break;
-    worker = children[0]!;
-  }
-  return worker;
+/** @internal `ranks` is in ascending order, each once. */
+export function checkInspectOptions(
+  options: InspectOptions,
+  size: number,
+): { ranks?: number[]; stacks: boolean } {
+  checkOptions('options', options, ['ranks', 'stacks']);
+  const stacks = checkBoolean('stacks', options.stacks ?? false);
+  if (options.ranks === undefined) return { stacks };
+  const ranks = new Set(checkIntegers('ranks', options.ranks, 0, size - 1));
+  return { ranks: [...ranks].sort((a, b) => a - b), stacks };
 }
 
 const stateNames: Readonly<Record<string, ProcessFacts['state']>> = {
@@ -151,72 +85,35 @@ const stateNames: Readonly<Record<string, ProcessFacts['state']>> = {
   X: 'ended',
 };
 
-/** @param before the processor time at the first look */
-function factsOf(pid: number, before: number, elapsed: number): ProcessFacts {
-  const stat = readStat(pid);
-  if (stat === undefined) return { pid, name: '', state: 'ended', processorTime: before, load: 0 };
-  const load = Math.max(0, stat.time - before) / elapsed;
-  const state = stateNames[stat.state] ?? 'waiting';
-  const facts: ProcessFacts = { pid, name: stat.name, state, processorTime: stat.time, load };
-  if (state !== 'waiting' && state !== 'blocked') return facts;
-  const channel = read(pid, 'wchan');
-  if (channel !== undefined && channel !== '' && channel !== '0') facts.waitChannel = channel;
-  const call = callOf(pid);
-  if (call === undefined) return facts;
-  facts.systemCall = call[0];
-  const file = readers.test(call[0]) ? fileOf(pid, call[1]) : undefined;
-  if (file !== undefined) facts.file = file;
-  return facts;
-}
-
-/** Does `work` with all items, some at a time. */
-async function someAtATime<T>(
-  items: readonly T[],
-  most: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const rest = [...items];
-  const worker = async (): Promise<void> => {
-    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await work(item);
+function toProcess(native: NativeInspectedRank): ProcessFacts {
+  const { worker, name, state, systemCall, file, waitChannel, processorTime, busy, interval } = native;
+  return {
+    pid: worker,
+    name,
+    state: stateNames[state] ?? 'waiting',
+    ...(systemCall === '' ? {} : { systemCall }),
+    ...(file === '' ? {} : { file }),
+    ...(waitChannel === '' ? {} : { waitChannel }),
+    processorTime,
+    ...(interval === 0 ? {} : { load: busy / interval }),
   };
-  await Promise.all(Array.from({ length: most }, worker));
 }
 
-/** @internal */
-export function checkInspectOptions(
-  options: InspectOptions,
-  size: number,
-): { ranks?: number[]; stacks: boolean } {
-  checkOptions('options', options, ['ranks', 'stacks']);
-  const stacks = checkBoolean('stacks', options.stacks ?? false);
-  if (options.ranks === undefined) return { stacks };
-  return { ranks: checkIntegers('ranks', options.ranks, 0, size - 1), stacks };
-}
-
-/** @internal Looks at the processes twice, and at their stacks if that is asked for. */
-export async function inspectProcesses(
-  processes: readonly RankProcess[],
+/** @internal @param hosts the name of the host of each rank; @param stacks stacks were asked for */
+export function toRankFacts(
+  inspected: readonly NativeInspectedRank[],
+  hosts: readonly string[],
   stacks: boolean,
-): Promise<RankFacts[]> {
-  const seen = processes.map(({ rank, host, pid, local }) => {
-    const worker = local ? workerOf(pid) : pid;
-    const facts: RankFacts = { rank, host, pid };
-    return { facts, local, worker, before: readStat(worker)?.time ?? 0 };
+): RankFacts[] {
+  return inspected.map((native): RankFacts => {
+    const { rank, pid, pmi, worker, stack, stackFault } = native;
+    const facts: RankFacts = { rank, host: hosts[rank]!, pid, pmi };
+    if (worker === 0) return facts;
+    facts.process = toProcess(native);
+    if (stack !== undefined) facts.stack = toStack(stack, stackFault!);
+    else if (stacks) facts.stack = { frames: [], fault: `only ${MAX_STACKS} stacks are taken` };
+    return facts;
   });
-  const begin = performance.now();
-  if (seen.some(({ local }) => local)) await new Promise((done) => setTimeout(done, LOOK_MS));
-  const elapsed = performance.now() - begin;
-  const here = seen.filter(({ local }) => local);
-  for (const { facts, worker, before } of here) facts.process = factsOf(worker, before, elapsed);
-  if (stacks) {
-    const most = Math.min(AT_ONCE, availableParallelism());
-    await someAtATime(here.slice(0, MAX_STACKS), most, async ({ facts, worker }) => {
-      facts.stack = await takeStack(worker);
-    });
-    for (const { facts } of here.slice(MAX_STACKS))
-      facts.stack = { fault: `only ${MAX_STACKS} stacks are taken`, frames: [] };
-  }
-  return seen.map(({ facts }) => facts);
 }
 
 /** How much of a processor counts as computing. */
@@ -227,7 +124,8 @@ export function describeProcess({ state, systemCall, file, waitChannel, load }: 
   if (state === 'ended') return 'has ended';
   if (state === 'stopped') return 'is stopped by a signal';
   if (state === 'traced') return 'is stopped by a debugger';
-  if (state === 'computing' || load >= BUSY) return `computes (${load.toFixed(1)} processors)`;
+  if (state === 'computing' || (load !== undefined && load >= BUSY))
+    return load === undefined ? 'computes' : `computes (${load.toFixed(1)} processors)`;
   const where = [
     ...(systemCall === undefined
       ? []

@@ -5,7 +5,8 @@
  */
 import { runtimeFolder } from './address';
 import { follow } from './dispatch';
-import { formatIdset } from './idset';
+import { formatIdset, parseIdset } from './idset';
+import type { RankFacts } from './inspect';
 import type { Job } from './job';
 import { native } from './native';
 import type { NativeNotice } from './native-notices';
@@ -42,8 +43,6 @@ export interface JobDescription {
   programs: JobProgram[];
   /** Its hosts, in the order of their first ranks. */
   hosts: JobHost[];
-  /** The ranks whose processes are on this machine, as an idset. */
-  local: string;
   /** The working directory of the process that launched it. */
   directory: string;
 }
@@ -70,11 +69,15 @@ export interface JobEnd {
 
 /** @internal A question. */
 export interface JobQuestion {
-  ask: 'describe' | 'status' | 'follow';
+  ask: 'describe' | 'status' | 'inspect' | 'follow';
+  /** For `inspect`: the ranks as an idset; absent: all. */
+  ranks?: string;
+  /** For `inspect`. */
+  stacks?: boolean;
 }
 
 /** @internal A line of an answer. */
-export type JobAnswer = Partial<JobStatus> & { end?: JobEnd; error?: string };
+export type JobAnswer = Partial<JobStatus> & { inspected?: RankFacts[]; end?: JobEnd; error?: string };
 
 /** Folders in which sockets of jobs may be, the one for new jobs first. TMPDIR is not used: it differs between sessions. */
 export function jobFolders(): string[] {
@@ -112,8 +115,6 @@ export interface JobFacts {
   sizes: readonly number[];
   /** The host of each rank. */
   hosts: readonly string[];
-  /** The ranks whose processes are on this machine. */
-  local: readonly number[];
   /** The process id of each rank that has been started. It grows. */
   pids: readonly (number | undefined)[];
 }
@@ -133,11 +134,12 @@ export class JobSocket {
   #timer: NodeJS.Timeout | undefined;
   #shown = '';
 
-  /** Why there is no socket; undefined if there is one, or it is not known yet. */
-  fault: string | undefined;
+  readonly #onFault: (fault: string) => void;
 
-  constructor(facts: JobFacts) {
+  /** @param onFault called with the reason if there is no socket */
+  constructor(facts: JobFacts, onFault: (fault: string) => void) {
     this.#facts = facts;
+    this.#onFault = onFault;
     this.#opening = setTimeout(() => this.#open(), LISTED_AFTER_MS);
   }
 
@@ -149,7 +151,7 @@ export class JobSocket {
         (notice) => this.#take(notice),
       );
     } catch (error) {
-      this.fault = (error as Error).message;
+      this.#onFault((error as Error).message);
     }
   }
 
@@ -185,7 +187,7 @@ export class JobSocket {
 
   #take(notice: NativeNotice): void {
     if (notice.type === 'error') {
-      this.fault = notice.message;
+      this.#onFault(notice.message);
       this.#handle = undefined;
     } else if (notice.type === 'askerGone') {
       this.#followers.delete(notice.connection);
@@ -199,12 +201,16 @@ export class JobSocket {
 
   async #answer(connection: number, text: string): Promise<void> {
     try {
-      const { ask } = JSON.parse(text) as JobQuestion;
+      const { ask, ranks, stacks = false } = JSON.parse(text) as JobQuestion;
       switch (ask) {
         case 'describe':
           return this.#send(connection, { job: this.#describe() }, true);
         case 'status':
           return this.#send(connection, await this.#status(), true);
+        case 'inspect': {
+          const which = ranks === undefined ? {} : { ranks: parseIdset(ranks) };
+          return this.#send(connection, { inspected: await this.#job!.inspect({ ...which, stacks }) }, true);
+        }
         case 'follow':
           this.#send(connection, await this.#status(), false);
           this.#followers.add(connection);
@@ -224,7 +230,7 @@ export class JobSocket {
   }
 
   #describe(): JobDescription {
-    const { programs, sizes, hosts, local } = this.#facts;
+    const { programs, sizes, hosts } = this.#facts;
     return {
       pid: process.pid,
       launched: this.#launched,
@@ -232,7 +238,6 @@ export class JobSocket {
       size: hosts.length,
       programs: programs.map(({ args }, i) => ({ command: args.map(readable), ranks: sizes[i]! })),
       hosts: hostsOf(hosts),
-      local: formatIdset(local),
       directory: process.cwd(),
     };
   }

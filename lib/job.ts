@@ -11,13 +11,7 @@ import {
   type SpawnEvent,
 } from './events';
 import type { JobHandle } from './handle';
-import {
-  checkInspectOptions,
-  inspectProcesses,
-  type InspectOptions,
-  type RankFacts,
-  type RankProcess,
-} from './inspect';
+import { checkInspectOptions, toRankFacts, type InspectOptions, type RankFacts } from './inspect';
 import { MAX_MILLISECONDS } from './limits';
 import type { PmiMetrics } from './metrics';
 import { native } from './native';
@@ -112,6 +106,12 @@ export interface HostLostEvent extends EventBase<'host-lost'> {
   ranks: number[];
 }
 
+/** Other processes cannot see the job, although the option `listed` asks for that: no socket could be made. */
+export interface UnlistedEvent extends EventBase<'unlisted'> {
+  /** Why, for people. */
+  reason: string;
+}
+
 /** Ranks have written to the terminal that {@link Job.showStatus} writes to. */
 export type PrintedEvent = EventBase<'printed'>;
 
@@ -139,6 +139,7 @@ export type JobEvent =
   | GroupEndedEvent
   | HostStartedEvent
   | HostLostEvent
+  | UnlistedEvent
   | PrintedEvent
   | MissedEvent<RepeatedJobEventType>;
 
@@ -151,6 +152,7 @@ const jobEventTypes = [
   'group-ended',
   'host-started',
   'host-lost',
+  'unlisted',
   'printed',
 ];
 
@@ -195,7 +197,6 @@ export class Job implements AsyncDisposable {
   readonly #handle: JobHandle;
   readonly #hub: EventHub<JobEvent>;
   readonly #grace: number;
-  readonly #processes: () => RankProcess[];
 
   /** @internal */
   constructor(
@@ -207,7 +208,6 @@ export class Job implements AsyncDisposable {
       host: string;
       hosts: readonly string[];
       grace: number;
-      processes: () => RankProcess[];
       streams: JobStreams;
       started: Promise<readonly number[]>;
       result: Promise<JobResult>;
@@ -221,7 +221,6 @@ export class Job implements AsyncDisposable {
     this.size = parts.size;
     this.hosts = parts.hosts;
     this.#grace = parts.grace;
-    this.#processes = parts.processes;
     this.started = parts.started;
     this.result = parts.result;
     this.traced = parts.traced;
@@ -255,17 +254,14 @@ export class Job implements AsyncDisposable {
 
   /**
    * What the processes of ranks of process group 0 do: their states, system calls and processor time, and their stacks if
-   * that is asked for. It looks at them from this process. Ranks on another machine have no `process`.
+   * that is asked for. The agent of each rank's host looks at them. Ranks without a process are left out.
    *
-   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`
+   * @throws rejects with {@link PmiError} `ERR_PMI_OPTION`, or `ERR_PMI_CLOSED` if the job has ended
    */
   async inspect(options: InspectOptions = {}): Promise<RankFacts[]> {
     const { ranks, stacks } = checkInspectOptions(options, this.size);
-    const wanted = ranks && new Set(ranks);
-    return inspectProcesses(
-      this.#processes().filter(({ rank }) => wanted === undefined || wanted.has(rank)),
-      stacks,
-    );
+    const wanted = ranks ?? Array.from({ length: this.size }, (_, rank) => rank);
+    return toRankFacts(await this.#handle.inspect(wanted, stacks), this.hosts, stacks);
   }
 
   /**

@@ -11,8 +11,8 @@ import {
   type JobQuestion,
   type JobStatus,
 } from './job-socket';
-import { parseIdset } from './idset';
-import { checkInspectOptions, inspectProcesses, type InspectOptions, type RankFacts } from './inspect';
+import { formatIdset } from './idset';
+import { checkInspectOptions, type InspectOptions, type RankFacts } from './inspect';
 import { native } from './native';
 import { checkOptions } from './options';
 import { checkTimeout } from './wait';
@@ -72,24 +72,15 @@ export class RunningJob {
   }
 
   /**
-   * What the processes of ranks do, as {@link Job.inspect} returns it. This process looks at them, and not the job. Errors are
-   * those of {@link RunningJob.describe}.
+   * What the processes of ranks do, as {@link Job.inspect} returns it. With `stacks` there is no time limit for the answer. Errors
+   * are those of {@link RunningJob.describe}.
    */
   async inspect(options: InspectOptions = {}): Promise<RankFacts[]> {
-    const { job, exited, pids } = await this.status();
-    const { ranks, stacks } = checkInspectOptions(options, job.size);
-    const wanted = ranks && new Set(ranks);
-    const local = new Set(parseIdset(job.local));
-    const ended = new Set(parseIdset(exited));
-    const hostOf = new Map(
-      job.hosts.flatMap(({ name, ranks: idset }) => parseIdset(idset).map((rank) => [rank, name])),
-    );
-    const processes = pids.flatMap((pid, rank) =>
-      pid === 0 || ended.has(rank) || wanted?.has(rank) === false
-        ? []
-        : [{ rank, pid, host: hostOf.get(rank)!, local: local.has(rank) }],
-    );
-    return inspectProcesses(processes, stacks);
+    const { size } = await this.describe();
+    const { ranks, stacks } = checkInspectOptions(options, size);
+    const which = ranks === undefined ? {} : { ranks: formatIdset(ranks) };
+    const limits = stacks ? { timeout: 0 } : {};
+    return (await this.#ask({ ask: 'inspect', ...which, stacks }, limits)).inspected!;
   }
 
   /**

@@ -101,14 +101,6 @@ function hostsOfRanks({ size, hostName, native: { nodes, nodeHosts, hosts } }: L
   return Array.from({ length: size }, (_, rank) => hosts[nodeHosts[nodes[rank]!] ?? 0]?.name || hostName);
 }
 
-/** The ranks whose processes are on this machine: of this host, and of hosts that it pretends to be. */
-function localRanks({ size, native: { nodes, nodeHosts, hosts } }: LaunchPlan): number[] {
-  return Array.from({ length: size }, (_, rank) => rank).filter((rank) => {
-    const host = nodeHosts[nodes[rank]!] ?? 0;
-    return host === 0 || hosts[host]!.sameHost;
-  });
-}
-
 const groupOf = ({ group }: { group: number }): { group?: number } => (group === 0 ? {} : { group });
 
 /**
@@ -139,7 +131,6 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   // Ranks can repeat the events of spawned groups without bound, so the hub limits those.
   const spawner = new Spawner(plan, (event) => hub.push(event, true));
   const pids: number[] = [];
-  const ended = new Set<number>();
   let socket: JobSocket | undefined;
   let running = 0;
   let begun = 0;
@@ -195,10 +186,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             );
           case 'exited':
             spawner.onNotice(handle.id, notice);
-            if (notice.group === 0) {
-              ended.add(notice.rank);
-              socket?.exited(notice.rank);
-            }
+            if (notice.group === 0) socket?.exited(notice.rank);
             return hub.push(
               { type: 'exited', rank: notice.rank, ...exitOf(notice), time, ...groupOf(notice) },
               notice.group !== 0,
@@ -245,25 +233,17 @@ export async function launch(options: LaunchOptions): Promise<Job> {
   }
   const hosts = hostsOfRanks(plan);
   if (plan.listed)
-    socket = new JobSocket({
-      programs: plan.native.programs,
-      sizes: apps.map(({ ranks }) => ranks),
-      hosts,
-      local: localRanks(plan),
-      pids,
-    });
+    socket = new JobSocket(
+      { programs: plan.native.programs, sizes: apps.map(({ ranks }) => ranks), hosts, pids },
+      (reason) =>
+        hub.push({ type: 'unlisted', reason, time: performance.timeOrigin + performance.now() - begun }),
+    );
   const agentPid = await agent.promise;
   const job = new Job(handle, hub, {
     size,
     agentPid,
     host: hostName,
     hosts,
-    processes: () => {
-      const local = new Set(localRanks(plan));
-      return pids.flatMap((pid, rank) =>
-        ended.has(rank) ? [] : [{ rank, host: hosts[rank]!, pid, local: local.has(rank) }],
-      );
-    },
     grace: plan.native.grace,
     streams,
     started: started.promise,

@@ -98,6 +98,8 @@ export interface NativeResult {
   status?: NativeProcessGroupStatus;
   /** The ranks that had left by then and will enter no barrier. */
   departed: number[];
+  /** For `startup`: what late ranks did. */
+  late: NativeInspectedRank[];
   /** The names of the hosts, by number. */
   hosts: string[];
   duration: number;
@@ -184,6 +186,33 @@ export interface NativeStatus extends NativeProcessGroupStatus {
   totals: NativeTotals;
 }
 
+/** See wire::agent::InspectedRank. Texts are empty and `interval` is 0 if they are not known. Times are in milliseconds. */
+export interface NativeInspectedRank {
+  rank: number;
+  pid: number;
+  pmi: RankState;
+  /** 0: the process cannot be seen. */
+  worker: number;
+  name: string;
+  /** The letter of proc_pid_stat(5). */
+  state: string;
+  systemCall: string;
+  file: string;
+  waitChannel: string;
+  processorTime: number;
+  busy: number;
+  interval: number;
+  /** What a debugger has printed; absent if it was not asked for. */
+  stack?: string;
+  stackFault?: string;
+}
+
+export interface NativeInspection {
+  type: 'inspected';
+  request: number;
+  ranks: NativeInspectedRank[];
+}
+
 export interface NativeReady {
   type: 'ready';
   rank: number;
@@ -256,5 +285,6 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   | NativeError
   | NativeResult
   | NativeStatus
+  | NativeInspection
   | NativeReady
 );

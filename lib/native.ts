@@ -271,6 +271,8 @@ export interface Native {
   openNameServer(options: NativeListenOptions): number;
   listNames(address: string): number;
   status(handle: number, request: number): void;
+  /** What the processes of ranks of group 0 do, in ascending order; those without a process are left out. */
+  inspect(launch: number, request: number, ranks: number[], stacks: boolean): void;
 
   launch(options: NativeLaunchOptions): number;
   /** Starts the agent of the next launch with the same `agent` that has neither stdoutFd nor stderrFd. */

@@ -3,6 +3,8 @@ import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { adviceOnStart } from './host-advice';
 import { formatIdset } from './idset';
+import { toRankFacts, type RankFacts } from './inspect';
+import { describeLateRanks } from './late-ranks';
 import type { NativeResult } from './native-notices';
 import { printable } from './printable';
 import { signalName } from './signals';
@@ -93,6 +95,8 @@ export interface JobFailure {
   limit?: number;
   /** For `early`, `timeout` and `startup`: the state of the ranks at the failure. */
   status?: PmiStatus;
+  /** For `startup`: what the processes of the late ranks did, at most 1,024 of them; absent if none of them could be asked. */
+  late?: RankFacts[];
 }
 
 /** One of the programs of a job, and how many ranks run it. */
@@ -244,6 +248,11 @@ function toJobFailure(
   const program = group === 0 ? undefined : spawner.programOf(group, rank);
   const exits = reason === 'exit' || reason === 'abort' || (reason === 'early' && row?.exited && !row.ended);
   const status = result.status && toPmiStatus(result.status);
+  const late = toRankFacts(
+    result.late,
+    result.ranks.map((row) => nameOf(row.host)),
+    false,
+  );
   const host =
     reason === 'host'
       ? nameOf(value)
@@ -276,6 +285,7 @@ function toJobFailure(
       ? { waiting: status?.barrier.inside ?? '', missing: formatIdset(result.departed.sort((x, y) => x - y)) }
       : {}),
     ...(status === undefined ? {} : { status }),
+    ...(late.length === 0 ? {} : { late }),
   };
 }
 
@@ -316,7 +326,7 @@ export function toJobResult(
 }
 
 /**
- * Describes in one or two lines for people why a job failed or that it was stopped; undefined if neither
+ * Describes in one to three lines for people why a job failed or that it was stopped; undefined if neither
  * happened. Control characters in the names of programs and files, and in messages of ranks, are escaped.
  */
 export function describeFailure(result: JobResult): string | undefined {
@@ -326,8 +336,12 @@ export function describeFailure(result: JobResult): string | undefined {
       ? `the job was stopped; ${ended} rank${ended === 1 ? ' was' : 's were'} ended`
       : undefined;
   const line = printable(describeReason(result, failure));
-  const { reason, status } = failure;
-  return status === undefined || reason === 'early' ? line : `${line}\n${describeStatus(status)}`;
+  const { reason, status, late } = failure;
+  return [
+    line,
+    ...(status === undefined || reason === 'early' ? [] : [describeStatus(status)]),
+    ...(late === undefined ? [] : [printable(describeLateRanks(late))]),
+  ].join('\n');
 }
 
 function describeReason(result: JobResult, failure: JobFailure): string {

@@ -1,6 +1,4 @@
-/** The calls in which a process is, by the debuggers that are installed, and how equal ones are joined. */
-import { accessSync, constants, readFileSync, readlinkSync } from 'node:fs';
-import { basename, delimiter, join } from 'node:path';
+/** The calls in which a process is, as a debugger has printed them, and how equal ones are joined. */
 import { formatIdset } from './idset';
 
 /** The calls of the main thread of a process. */
@@ -23,44 +21,8 @@ export interface StackGroup {
   frames: string[];
 }
 
-/** For a program with many symbols on a busy machine. */
-const LIMIT_MS = 20_000;
-const MAX_OUTPUT = 1 << 20;
+/** More say nothing to a reader. */
 const MAX_FRAMES = 128;
-
-const findProgram = (name: string): string | undefined =>
-  (process.env.PATH ?? '')
-    .split(delimiter)
-    .filter(Boolean)
-    .map((folder) => join(folder, name))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
-
-const isPython = (pid: number): boolean => {
-  try {
-    return basename(readlinkSync(`/proc/${pid}/exe`)).startsWith('python');
-  } catch {
-    return false;
-  }
-};
-
-/** The command that prints the stack; undefined if there is none. */
-function commandFor(pid: number): [file: string, args: string[]] | undefined {
-  const spy = isPython(pid) ? findProgram('py-spy') : undefined;
-  if (spy !== undefined) return [spy, ['dump', '--pid', `${pid}`]];
-  const euStack = findProgram('eu-stack');
-  if (euStack !== undefined) return [euStack, ['-1', '-p', `${pid}`]];
-  const gdb = findProgram('gdb');
-  // Without a user's files and a network. `bt` shows the thread that it attaches to, the main one.
-  const quiet = ['-nx', '-batch', '-iex', 'set debuginfod enabled off', '-iex', 'set auto-load off'];
-  return gdb === undefined ? undefined : [gdb, [...quiet, '-p', `${pid}`, '-ex', `bt ${MAX_FRAMES}`]];
-}
 
 /** The names in the output of gdb, eu-stack or py-spy. */
 export function parseStack(text: string): string[] {
@@ -77,44 +39,20 @@ export function parseStack(text: string): string[] {
   return frames.slice(0, MAX_FRAMES);
 }
 
-/** The function without its arguments, version, and the prefixes of glibc's own names: `__GI___libc_read` is `read`. */
+/**
+ * The function without its arguments, version, and the prefixes of glibc's own names: `__GI___libc_read` is `read`. eu-stack
+ * shows the address of a function without a name, which differs between ranks.
+ */
 function nameOf(text: string): string {
+  if (/^0x[0-9a-f]+$/.test(text)) return '??';
   const name = /^(.*?)(?: \(| - |@|$)/.exec(text)![1]!.trim();
   return name.replace(/^__(?:GI_)?_*(?:libc_(?!start))?(?=[a-z])/, '');
 }
 
-function whyNot(stderr: string): string {
-  const denied = /not permitted|permission denied/i.test(stderr);
-  if (!denied) return stderr.trim().split('\n').at(-1)?.trim() || 'the debugger has shown no stack';
-  let scope = '0';
-  try {
-    scope = readFileSync('/proc/sys/kernel/yama/ptrace_scope', 'utf8').trim();
-  } catch {
-    // The kernel is built without Yama.
-  }
-  return scope === '0' ? 'not permitted' : `not permitted (kernel.yama.ptrace_scope is ${scope})`;
-}
-
-/** @internal Never rejects. */
-export function takeStack(pid: number): Promise<Stack> {
-  const command = commandFor(pid);
-  if (command === undefined)
-    return Promise.resolve({ frames: [], fault: 'neither eu-stack (elfutils) nor gdb is installed' });
-  const { execFile } = process.getBuiltinModule('node:child_process');
-  const options = {
-    timeout: LIMIT_MS,
-    killSignal: 'SIGKILL',
-    maxBuffer: MAX_OUTPUT,
-    env: { ...process.env, LC_ALL: 'C', DEBUGINFOD_URLS: '' },
-  } as const;
-  return new Promise((done) => {
-    execFile(command[0], command[1], options, (error, stdout, stderr) => {
-      const frames = parseStack(stdout);
-      if (frames.length > 0) return done({ frames });
-      const late = error?.killed === true;
-      done({ frames, fault: late ? `no stack within ${LIMIT_MS / 1000} s` : whyNot(stderr) });
-    });
-  });
+/** @internal @param fault why the debugger may have printed no stack */
+export function toStack(text: string, fault: string): Stack {
+  const frames = parseStack(text);
+  return frames.length > 0 ? { frames } : { frames, fault: fault || 'the debugger has shown no stack' };
 }
 
 const mpi = /^P?(MPIX?_\w+)$/;

@@ -61,7 +61,7 @@ command line of wireup run.`,
       `
 Shows which ranks are in which state of PMI, which wait in a barrier, and which are missing from it. Of ranks that the others
 wait for, it shows what their processes do. With --stacks, ranks with equal stacks are one entry; each rank is stopped for the
-moment. Only ranks on this machine can be seen so.
+moment.
 
 Examples:
   wireup status
@@ -229,16 +229,25 @@ function lateRanks({ status: { barrier, ranks }, exited }: JobStatus): number[] 
   return late.filter((rank) => !gone.has(rank)).slice(0, MAX_SHOWN);
 }
 
+const inPmi: Readonly<Record<RankFacts['pmi'], string>> = {
+  absent: 'no connection',
+  connected: 'no init',
+  initialized: 'init',
+  finalized: 'finalized',
+  disconnected: 'left',
+};
+
 function describeRanks(facts: readonly RankFacts[]): string {
-  const rows = facts.map(({ rank, host, pid, process: seen }) => [
+  const rows = facts.map(({ rank, host, pid, pmi, process: seen }) => [
     `${rank}`,
     printable(host),
     `${seen?.pid ?? pid}`,
     printable(seen?.name ?? ''),
-    seen === undefined ? 'is on another machine' : printable(describeProcess(seen)),
+    inPmi[pmi],
+    seen === undefined ? 'cannot be seen' : printable(describeProcess(seen)),
     seen === undefined ? '-' : `${(seen.processorTime / 1000).toFixed(2)} s`,
   ]);
-  return table(['RANK', 'HOST', 'PID', 'PROGRAM', 'WHAT IT DOES', 'CPU'], rows, [0, 2, 5]);
+  return table(['RANK', 'HOST', 'PID', 'PROGRAM', 'PMI', 'WHAT IT DOES', 'CPU'], rows, [0, 2, 6]);
 }
 
 function describeStacks(facts: readonly RankFacts[]): string {
@@ -275,7 +284,8 @@ async function showStatus(
 
 async function attach(word: string | undefined): Promise<void> {
   const job = requireAnswers(findJob(word));
-  process.once('SIGINT', () => {
+  // A second one must not kill the process on its way to that exit code.
+  process.on('SIGINT', () => {
     report(`detached from job ${job.pid}, which goes on`);
     process.exit(INTERRUPTED);
   });

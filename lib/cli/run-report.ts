@@ -109,6 +109,13 @@ export async function reportHosts(job: Job): Promise<void> {
   }
 }
 
+export async function reportUnlisted(job: Job): Promise<void> {
+  for await (const event of job.events({ types: ['unlisted'] })) {
+    if (event.type === 'unlisted')
+      report(`wireup ps, status and attach do not see this job: ${event.reason}`);
+  }
+}
+
 export async function reportSpawns(job: Job): Promise<void> {
   const nameOf = ({ group, rank }: { group: number; rank: number }): string =>
     `rank ${rank}${group === 0 ? '' : ` of spawned group ${group}`}`;

@@ -33,6 +33,7 @@ import {
   reportLostNames,
   reportSpawns,
   reportTrouble,
+  reportUnlisted,
   reportFailure,
   startProgress,
   writeProcessTable,
@@ -129,6 +130,7 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   void reportTrouble(job, options.verbose);
   if (options.verbose) void reportSpawns(job);
   if (options.verbose) void reportHosts(job);
+  if (options.verbose) void reportUnlisted(job);
   void reportLostNames(job, options.nameServer);
   if (options.reportBindings) void reportBindings(job);
   const progress = startProgress(job, options.progress);

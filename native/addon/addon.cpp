@@ -139,11 +139,19 @@ void close_server(const Napi::CallbackInfo& info) { runtime(info).close_server(t
 
 void status(const Napi::CallbackInfo& info) { runtime(info).status(to_u32(info[0]), request_id(info[1])); }
 
-void signal(const Napi::CallbackInfo& info) {
-  const auto array = info[2].As<Napi::Array>();
+std::vector<std::uint32_t> to_ranks(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
   std::vector<std::uint32_t> ranks;
   for (std::uint32_t i = 0; i < array.Length(); ++i) ranks.push_back(to_u32(array.Get(i)));
-  runtime(info).signal(to_u32(info[0]), info[1].As<Napi::Number>().Int32Value(), std::move(ranks));
+  return ranks;
+}
+
+void signal(const Napi::CallbackInfo& info) {
+  runtime(info).signal(to_u32(info[0]), info[1].As<Napi::Number>().Int32Value(), to_ranks(info[2]));
+}
+
+void inspect(const Napi::CallbackInfo& info) {
+  runtime(info).inspect(to_u32(info[0]), request_id(info[1]), to_ranks(info[2]), info[3].ToBoolean());
 }
 
 void show_status(const Napi::CallbackInfo& info) {
@@ -330,6 +338,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("answerQuestion", answer_question);
   define("removeDeadJobs", remove_dead_jobs);
   define("status", status);
+  define("inspect", inspect);
   define("launch", launch);
   define("prepareAgent", prepare_agent);
   define("signal", signal);

@@ -116,6 +116,30 @@ Napi::Object totals(Napi::Env env, const runtime::Totals& totals) {
   return object;
 }
 
+Napi::Array inspected(Napi::Env env, const std::vector<wire::agent::InspectedRank>& inspected) {
+  return list(env, inspected, [env](const wire::agent::InspectedRank& rank) {
+    constexpr double kMillisecond = 1000;
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("rank", rank.rank);
+    row.Set("pid", rank.pid);
+    row.Set("pmi", name(kStates, static_cast<engine::RankState>(rank.pmi)));
+    row.Set("worker", rank.worker);
+    row.Set("name", to_string(env, rank.name));
+    row.Set("state", to_string(env, std::string(1, static_cast<char>(rank.state))));
+    row.Set("systemCall", to_string(env, rank.system_call));
+    row.Set("file", to_string(env, rank.file));
+    row.Set("waitChannel", to_string(env, rank.wait_channel));
+    row.Set("processorTime", static_cast<double>(rank.processor_us) / kMillisecond);
+    row.Set("busy", static_cast<double>(rank.busy_us) / kMillisecond);
+    row.Set("interval", static_cast<double>(rank.interval_us) / kMillisecond);
+    if (rank.has_stack) {
+      row.Set("stack", to_string(env, rank.stack));
+      row.Set("stackFault", to_string(env, rank.stack_fault));
+    }
+    return row;
+  });
+}
+
 Napi::Object times(Napi::Env env, const runtime::RankTimes& times) {
   Napi::Object object = Napi::Object::New(env);
   const auto set = [&](const char* key, double time) {
@@ -186,6 +210,11 @@ struct Filler {
     }
     object.Set("spawned", spawned);
     object.Set("totals", totals(env, reply.totals));
+  }
+  void operator()(const runtime::Inspection& inspection) const {
+    object.Set("type", "inspected");
+    object.Set("request", static_cast<double>(inspection.request));
+    object.Set("ranks", inspected(env, inspection.ranks));
   }
   void operator()(const engine::Event& event) const {
     object.Set("type", "event");
@@ -290,6 +319,7 @@ struct Filler {
       object.Set("status", status);
     }
     object.Set("departed", ranks(env, result.departed));
+    object.Set("late", inspected(env, result.late));
     object.Set("hosts", to_array(env, result.hosts));
     object.Set("duration", result.duration);
     object.Set("barriers", static_cast<double>(result.barriers));

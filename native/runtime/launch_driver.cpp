@@ -14,6 +14,12 @@ namespace {
 // Bytes of a status line: wider than any terminal.
 constexpr std::size_t kMaxStatus = 1000;
 
+// Between two looks at the processor time, which the kernel counts in hundredths of a second.
+constexpr std::chrono::milliseconds kLookInterval{200};
+
+// Late ranks that are looked at when the job was not ready in time. Any more would do the same.
+constexpr std::size_t kMaxLate = 1024;
+
 // What a shell reports for a process that a signal ended.
 constexpr std::int32_t kSignalBase = 128;
 
@@ -145,12 +151,21 @@ void LaunchDriver::limit(std::chrono::milliseconds delay, engine::FailureReason 
 
 // The first barrier is complete if one has been completed, or if no rank is inside.
 void LaunchDriver::check_startup() {
-  if (!first().all_initialized()) return time_out(engine::FailureReason::startup, options_.startup_timeout);
+  if (auto late = first().not_initialized(); !late.empty()) return fail_startup(std::move(late));
   if (first().passed_barrier()) return;
   ask_status([this](const StatusQueries::Replies& replies) {
-    if (over_ || first().passed_barrier() || first().status(replies).barrier.inside.empty()) return;
-    time_out(engine::FailureReason::startup, options_.startup_timeout);
+    if (over_ || first().passed_barrier()) return;
+    const engine::ProcessGroupStatus status = first().status(replies);
+    if (!status.barrier.inside.empty()) fail_startup(status.barrier.missing);
   });
+}
+
+void LaunchDriver::fail_startup(std::vector<std::uint32_t> late) {
+  // Asked before the end, so that the processes still run.
+  if (late.size() > kMaxLate) late.resize(kMaxLate);
+  ask_inspection(late, std::chrono::milliseconds::zero(), 0,
+                 [this](std::vector<wire::agent::InspectedRank> ranks) { late_ = std::move(ranks); });
+  time_out(engine::FailureReason::startup, options_.startup_timeout);
 }
 
 void LaunchDriver::time_out(engine::FailureReason reason, std::chrono::milliseconds limit) {
@@ -347,6 +362,46 @@ void LaunchDriver::query_status(RequestId request) {
   });
 }
 
+void LaunchDriver::ask_inspection(const std::vector<std::uint32_t>& ranks, std::chrono::milliseconds interval,
+                                  std::uint32_t stacks, OnInspected then) {
+  const std::set<std::uint32_t> ready = agent_->alive() ? hosts_.ready_ones() : std::set<std::uint32_t>();
+  std::map<std::uint32_t, wire::agent::Inspect> messages;  // by host
+  for (const std::uint32_t rank : ranks) {
+    if (rank >= first().size() || !first().runs(rank) || !ready.contains(first().host_of(rank))) continue;
+    wire::agent::Inspect& message = messages[first().host_of(rank)];
+    message.ranks.push_back(rank);
+    if (stacks > 0) {
+      ++message.stacks;
+      --stacks;
+    }
+  }
+  std::set<std::uint32_t> hosts;
+  for (const auto& [host, message] : messages) hosts.insert(host);
+  auto join = [then = std::move(then)](InspectQueries::Replies replies) mutable {
+    std::map<std::uint32_t, wire::agent::InspectedRank> by_rank;
+    for (auto& [host, reply] : replies) {
+      for (wire::agent::InspectedRank& rank : reply.ranks)
+        by_rank.insert_or_assign(rank.rank, std::move(rank));
+    }
+    std::vector<wire::agent::InspectedRank> inspected;
+    for (auto& [number, rank] : by_rank) inspected.push_back(std::move(rank));
+    then(std::move(inspected));
+  };
+  const std::uint32_t id = inspect_queries_.add(std::move(hosts), std::move(join));
+  for (auto& [host, message] : messages) {
+    message.id = id;
+    message.interval_ms = static_cast<std::uint32_t>(interval.count());
+    hosts_.send(host, std::move(message));
+  }
+}
+
+void LaunchDriver::inspect(RequestId request, const std::vector<std::uint32_t>& ranks, bool stacks) {
+  ask_inspection(ranks, kLookInterval, stacks ? kMaxStacks : 0,
+                 [this, request](std::vector<wire::agent::InspectedRank> inspected) {
+                   sink_.notify(handle_, Inspection{request, std::move(inspected)});
+                 });
+}
+
 void LaunchDriver::stop(std::chrono::milliseconds grace) {
   for (const auto& [task, group] : groups_) group->outcome().stopped();
   stopped_ = stopped_ || !end_sent_;
@@ -390,6 +445,7 @@ void LaunchDriver::finish() {
   cancel_timers();
   agent_->observe(nullptr);
   status_queries_.lose_all();
+  inspect_queries_.lose_all();
   const engine::Outcome& own = first().outcome();
   if (own.failure() && own.failure()->reason == engine::FailureReason::agent &&
       own.failure()->message.empty()) {
@@ -408,6 +464,7 @@ void LaunchDriver::finish() {
   }
   result.status = std::move(failure_status_);
   result.departed = std::move(failure_departed_);
+  result.late = std::move(late_);
   first().describe_ranks(result);
   for (std::uint32_t host = 0; host < hosts_.count(); ++host) result.hosts.push_back(hosts_.name(host));
   result.duration = now();

@@ -83,6 +83,10 @@ class LaunchDriver final : AgentObserver {
 
   // Sends a StatusReply with the status of each group when all hosts have replied.
   void query_status(RequestId request);
+  // Sends an Inspection of those of the ranks of group 0 whose processes run, when all their hosts have
+  // replied. With `stacks`, the first kMaxStacks of the ranks get one. `ranks` is in ascending order.
+  void inspect(RequestId request, const std::vector<std::uint32_t>& ranks, bool stacks);
+  static constexpr std::uint32_t kMaxStacks = 256;
 
  private:
   // By first task: the tasks of a group have successive numbers.
@@ -112,6 +116,10 @@ class LaunchDriver final : AgentObserver {
   void send_signal(std::int32_t signal, const LaunchedGroup& group, const std::vector<std::uint32_t>& ranks);
   // Calls `then` with the replies of all hosts that can be asked.
   void ask_status(StatusQueries::OnReplies then);
+  using OnInspected = os::UniqueFunction<void(std::vector<wire::agent::InspectedRank>)>;
+  // Of group 0. Without an interval, the agents reply before they handle a later message.
+  void ask_inspection(const std::vector<std::uint32_t>& ranks, std::chrono::milliseconds interval,
+                      std::uint32_t stacks, OnInspected then);
 
   void on_agent_message(std::uint32_t host, wire::agent::Message& message) override;
   void on_agent_silent(int error) override;
@@ -132,6 +140,7 @@ class LaunchDriver final : AgentObserver {
   void handle(std::uint32_t host, wire::agent::NameQuery& query);
   void handle(std::uint32_t host, const wire::agent::BarrierQuery& query);
   void handle(std::uint32_t host, wire::agent::StatusReply& reply);
+  void handle(std::uint32_t host, wire::agent::InspectReply& reply);
   void handle(std::uint32_t host, const wire::agent::OutputLost& lost);
   void handle(std::uint32_t host, const wire::agent::Printed& printed);
   void handle(std::uint32_t host, const wire::agent::Done& done);
@@ -154,6 +163,8 @@ class LaunchDriver final : AgentObserver {
   void limit(std::chrono::milliseconds delay, engine::FailureReason reason);
   void time_out(engine::FailureReason reason, std::chrono::milliseconds limit);
   void check_startup();
+  // The job was not ready in time, because of these ranks.
+  void fail_startup(std::vector<std::uint32_t> late);
   double now() const;
   void end(std::chrono::milliseconds grace);
   void send_end(std::chrono::milliseconds grace);
@@ -179,11 +190,13 @@ class LaunchDriver final : AgentObserver {
   RankStarter starter_;
   os::UniqueFd singleton_;
   StatusQueries status_queries_;
+  InspectQueries inspect_queries_;
   std::map<engine::QueryId, Asker> askers_;
   engine::QueryId last_query_ = 0;
   std::optional<std::uint32_t> failed_;  // the number of the group that failed first
   std::optional<engine::ProcessGroupStatus> failure_status_;
   std::vector<std::uint32_t> failure_departed_;
+  std::vector<wire::agent::InspectedRank> late_;
   // Of process groups that are forgotten.
   std::uint32_t forgotten_victims_ = 0;
   std::uint64_t forgotten_barriers_ = 0;

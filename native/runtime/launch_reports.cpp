@@ -29,6 +29,14 @@ constexpr std::size_t kMaxCpus = 1 << 16;
 // Names of hosts in one message.
 constexpr std::size_t kMaxNames = 16;
 
+// What a correct agent sends about a rank.
+bool is_valid(const agent::InspectedRank& rank) {
+  const auto fits = [](const std::string& text) { return text.size() <= agent::kMaxInspectedText; };
+  return rank.pmi <= static_cast<std::uint8_t>(engine::RankState::disconnected) && fits(rank.name) &&
+         fits(rank.system_call) && fits(rank.file) && fits(rank.wait_channel) && fits(rank.stack_fault) &&
+         rank.stack.size() <= agent::kMaxStack;
+}
+
 constexpr const char* kForeignTask = "a report on a rank that it does not have";
 constexpr const char* kForeignQuery = "an invalid query, or one of a rank that it does not have";
 constexpr const char* kTooManyQueries = "more queries than a rank can have";
@@ -94,6 +102,7 @@ void LaunchDriver::lose_host(const engine::LostHost& lost) {
   const std::uint32_t host = lost.number;
   if (!hosts_.lose(host)) return;
   status_queries_.lose(host);
+  inspect_queries_.lose(host);
   std::erase_if(askers_, [&](const auto& entry) { return entry.second.host == host; });
   sink_.notify(handle_,
                HostLost{host, hosts_.name(host), lost.started, lost.message, first().ranks_on(host)});
@@ -266,6 +275,19 @@ void LaunchDriver::handle(std::uint32_t host, const agent::BarrierQuery& query) 
 
 void LaunchDriver::handle(std::uint32_t host, agent::StatusReply& reply) {
   status_queries_.reply(host, std::move(reply));
+}
+
+void LaunchDriver::handle(std::uint32_t host, agent::InspectReply& reply) {
+  const agent::InspectReply* const before = inspect_queries_.expected(host, reply.id);
+  if (before == nullptr) return;
+  for (const agent::InspectedRank& rank : reply.ranks) {
+    if (rank.rank >= first().size() || first().host_of(rank.rank) != host)
+      return distrust(host, kForeignTask);
+    if (!is_valid(rank)) return distrust(host, "invalid facts of a rank");
+  }
+  if (before->ranks.size() + reply.ranks.size() > first().ranks_on(host).size())
+    return distrust(host, "facts of more ranks than it has");
+  inspect_queries_.reply(host, std::move(reply));
 }
 
 void LaunchDriver::handle(std::uint32_t host, const agent::OutputLost& lost) {

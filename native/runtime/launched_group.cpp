@@ -306,8 +306,12 @@ std::vector<std::pair<std::uint32_t, wire::agent::Message>> LaunchedGroup::take_
   return std::exchange(messages_, {});
 }
 
-bool LaunchedGroup::all_initialized() const {
-  return std::ranges::all_of(ranks_, [](const Rank& rank) { return rank.times.initialized >= 0; });
+std::vector<std::uint32_t> LaunchedGroup::not_initialized() const {
+  std::vector<std::uint32_t> found;
+  for (std::uint32_t rank = 0; rank < size(); ++rank) {
+    if (ranks_[rank].times.initialized < 0) found.push_back(rank);
+  }
+  return found;
 }
 
 engine::ProcessGroupStatus LaunchedGroup::status(const StatusQueries::Replies& replies) const {

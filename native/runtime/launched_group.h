@@ -95,8 +95,8 @@ class LaunchedGroup {
   // Every rank has exited, and it is decided why.
   bool over() const { return all_asked() && all_answered() && outcome_.settled(); }
 
-  // Every rank has sent init; and whether the first barrier has been completed.
-  bool all_initialized() const;
+  // The ranks that have not sent init; and whether the first barrier has been completed.
+  std::vector<std::uint32_t> not_initialized() const;
   bool passed_barrier() const { return barriers_ > 0; }
   // How many barriers of all ranks are complete.
   std::uint64_t barriers() const { return barriers_; }

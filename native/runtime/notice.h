@@ -17,6 +17,7 @@
 #include "os/reactor.h"
 #include "runtime/error.h"
 #include "runtime/trace.h"
+#include "wire/agent_messages.h"
 #include "wire/name_messages.h"
 
 namespace wireup::runtime {
@@ -60,6 +61,12 @@ struct StatusReply {
   // By the number of the process group; a PMI server has only group 0.
   std::map<std::uint32_t, engine::ProcessGroupStatus> groups;
   Totals totals = {};
+};
+
+// What the processes of ranks of process group 0 do, in the order of the ranks.
+struct Inspection {
+  RequestId request;
+  std::vector<wire::agent::InspectedRank> ranks;
 };
 
 // The agent of the launcher's own host is there, and so is the PMI server of group 0.
@@ -149,6 +156,8 @@ struct LaunchResult {
   std::optional<engine::ProcessGroupStatus> status;
   // Those of the missing ranks that had left.
   std::vector<std::uint32_t> departed;
+  // If the job was not ready in time: what the processes of late ranks did then.
+  std::vector<wire::agent::InspectedRank> late;
   std::vector<std::string> hosts;  // the names of all hosts, by number
   double duration = 0;             // milliseconds
   std::uint32_t victims = 0;       // in all process groups
@@ -173,10 +182,10 @@ struct Answers {
 struct Closed {};
 
 using Payload =
-    std::variant<ServerOpened, NamesListed, NamesLost, JobQuestion, AskerGone, StatusReply, engine::Event,
-                 EventsMissed, engine::SpawnQuery, AgentReady, HostStarted, HostLost, RankStarted, RankExited,
-                 GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, TraceLines,
-                 engine::Ready, engine::Answer, Answers, engine::Failed, Error, Closed>;
+    std::variant<ServerOpened, NamesListed, NamesLost, JobQuestion, AskerGone, StatusReply, Inspection,
+                 engine::Event, EventsMissed, engine::SpawnQuery, AgentReady, HostStarted, HostLost,
+                 RankStarted, RankExited, GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult,
+                 TraceLines, engine::Ready, engine::Answer, Answers, engine::Failed, Error, Closed>;
 
 struct Notice {
   Handle handle;

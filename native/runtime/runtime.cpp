@@ -466,6 +466,12 @@ void Runtime::show_status(Handle launch, std::string line) {
   });
 }
 
+void Runtime::inspect(Handle launch, RequestId request, std::vector<std::uint32_t> ranks, bool stacks) {
+  post(launch, [this, launch, request, ranks = std::move(ranks), stacks] {
+    if (LaunchDriver* driver = find(launches_, launch)) driver->inspect(request, ranks, stacks);
+  });
+}
+
 void Runtime::stop(Handle launch, std::chrono::milliseconds grace) {
   post(launch, [this, launch, grace] {
     if (LaunchDriver* driver = find(launches_, launch)) driver->stop(grace);

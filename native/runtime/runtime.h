@@ -71,6 +71,8 @@ class Runtime final {
   os::UniqueFd open_channel(Handle server, std::uint32_t rank);
   // Of a server or a launch.
   void status(Handle handle, RequestId request);
+  // See LaunchDriver::inspect().
+  void inspect(Handle launch, RequestId request, std::vector<std::uint32_t> ranks, bool stacks);
   // Answers a spawn that a rank of the server or launch has asked for. Of a launch, only to refuse it.
   void answer_spawn(Handle handle, engine::QueryId query, engine::SpawnAnswer answer);
   // Starts the process group that a rank of the launch has asked for: see LaunchDriver::spawn().

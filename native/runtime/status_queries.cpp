@@ -1,6 +1,7 @@
 #include "runtime/status_queries.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "runtime/engine_messages.h"
@@ -24,42 +25,6 @@ std::map<std::uint32_t, engine::ProcessGroupStatus> parts_of(std::uint32_t group
 }
 
 }  // namespace
-
-std::uint32_t StatusQueries::add(std::set<std::uint32_t> hosts, OnReplies on_replies) {
-  const std::uint32_t id = ++last_;
-  queries_.emplace(id, Query{std::move(hosts), {}, std::move(on_replies)});
-  complete_finished();
-  return id;
-}
-
-void StatusQueries::reply(std::uint32_t host, wire::agent::StatusReply reply) {
-  const auto query = queries_.find(reply.id);
-  if (query == queries_.end() || query->second.missing.erase(host) == 0) return;
-  query->second.replies.emplace(host, std::move(reply));
-  complete_finished();
-}
-
-void StatusQueries::lose(std::uint32_t host) {
-  for (auto& [id, query] : queries_) query.missing.erase(host);
-  complete_finished();
-}
-
-void StatusQueries::lose_all() {
-  for (auto& [id, query] : queries_) query.missing.clear();
-  complete_finished();
-}
-
-// A callback may ask again.
-void StatusQueries::complete_finished() {
-  for (;;) {
-    const auto done =
-        std::ranges::find_if(queries_, [](const auto& entry) { return entry.second.missing.empty(); });
-    if (done == queries_.end()) return;
-    Query query = std::move(done->second);
-    queries_.erase(done);
-    query.on_replies(std::move(query.replies));
-  }
-}
 
 Totals join_counters(const StatusQueries::Replies& replies) {
   Totals totals;

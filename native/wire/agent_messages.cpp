@@ -149,6 +149,12 @@ void fields(Codec& codec, M& m) {
     codec.field(m.gone);
   } else if constexpr (std::is_same_v<T, QueryStatus>) {
     codec.field(m.id);
+  } else if constexpr (std::is_same_v<T, Inspect>) {
+    codec.field(m.id);
+    codec.field(m.group);
+    codec.field(m.ranks);
+    codec.field(m.interval_ms);
+    codec.field(m.stacks);
   } else if constexpr (std::is_same_v<T, Fence>) {
     codec.field(m.group);
     codec.field(m.number);
@@ -307,6 +313,26 @@ void fields(Codec& codec, M& m) {
     codec.field(m.barrier_time);
     codec.field(m.kvs_bytes);
     codec.field(m.turns);
+  } else if constexpr (std::is_same_v<T, InspectedRank>) {
+    codec.field(m.rank);
+    codec.field(m.pid);
+    codec.field(m.pmi);
+    codec.field(m.worker);
+    codec.field(m.name);
+    codec.field(m.state);
+    codec.field(m.system_call);
+    codec.field(m.file);
+    codec.field(m.wait_channel);
+    codec.field(m.processor_us);
+    codec.field(m.busy_us);
+    codec.field(m.interval_us);
+    codec.field(m.has_stack);
+    codec.field(m.stack);
+    codec.field(m.stack_fault);
+  } else if constexpr (std::is_same_v<T, InspectReply>) {
+    codec.field(m.id);
+    codec.field(m.ranks);
+    codec.field(m.last);
   } else if constexpr (std::is_same_v<T, OutputLost>) {
     codec.field(m.error);
     codec.field(m.subject);

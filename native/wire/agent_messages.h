@@ -19,9 +19,9 @@
 // such host replies GroupReady or GroupFailed. Then come the Programs (each in as many parts as its strings
 // need) and Starts of that host's ranks. The agent replies Started or StartFailed for each rank, and Exited
 // for each that was started. It sends Events and queries when they happen. The launcher sends Signal, Status,
-// QueryStatus and End at any time. The agent sends Done at the end, after all agents below it have. If an
-// agent loses its parent, it ends all its tasks and exits. If it loses a child, it sends HostLost for each
-// host below that child.
+// QueryStatus, Inspect and End at any time. The agent sends Done at the end, after all agents below it have.
+// If an agent loses its parent, it ends all its tasks and exits. If it loses a child, it sends HostLost for
+// each host below that child.
 //
 // All times in messages are times of the launcher's clock: nanoseconds of its CLOCK_MONOTONIC. An agent on
 // the launcher's own machine has the same clock. Every other agent adds one offset to its own
@@ -50,7 +50,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 13;
+inline constexpr std::uint32_t kProtocolVersion = 14;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -348,6 +348,19 @@ struct QueryStatus {
   std::uint32_t id = 0;
 };
 
+// Asks what the processes of these ranks do, which are on the receiver's host. The agent sends InspectReplies
+// with the same number, one or more.
+struct Inspect {
+  std::uint32_t id = 0;
+  std::uint32_t group = 0;
+  std::vector<std::uint32_t> ranks;
+  // Between two looks at the processor time. 0: one look, and the reply is sent at once, so before the
+  // effects of a later message.
+  std::uint32_t interval_ms = 0;
+  // For so many of the ranks, the first ones, a debugger of the host shows the stack.
+  std::uint32_t stacks = 0;
+};
+
 // All local ranks of the sender's part of the tree have entered the barrier of this number, and these keys
 // were put since the one before. In parts; see wire/key_values.h.
 struct Fence {
@@ -624,6 +637,37 @@ struct StatusReply {
   HostCounters counters = {};
 };
 
+// A rank whose process the agent has started, and which has not ended.
+struct InspectedRank {
+  std::uint32_t rank = 0;
+  std::int32_t pid = 0;
+  std::uint8_t pmi = 0;  // engine::RankState
+  // The process that does the rank's work, and what it does; see os::ProcessFacts. 0: it cannot be seen.
+  std::int32_t worker = 0;
+  std::string name = {};
+  std::uint8_t state = 0;
+  std::string system_call = {};
+  std::string file = {};
+  std::string wait_channel = {};
+  std::uint64_t processor_us = 0;
+  // How much of that was in the interval between two looks; 0 of 0 after one look.
+  std::uint64_t busy_us = 0;
+  std::uint64_t interval_us = 0;
+  bool has_stack = false;        // it was asked for
+  std::string stack = {};        // the debugger's output, at most kMaxStack bytes
+  std::string stack_fault = {};  // for people: why there may be none
+};
+inline constexpr std::size_t kMaxStack = 32 << 10;
+// More than the longest of the other strings, which are a path and a line of text.
+inline constexpr std::size_t kMaxInspectedText = 5 << 10;
+
+// In parts. Ranks without such a process are left out.
+struct InspectReply {
+  std::uint32_t id = 0;
+  std::vector<InspectedRank> ranks;
+  bool last = true;
+};
+
 // Output could not be written to `subject`, the agent's stdout or stderr or a file. EPIPE: the reader has
 // closed the pipe, which is not reported to the user.
 struct OutputLost {
@@ -644,7 +688,7 @@ using Message =
                  Fence, Release, Input, InputReaders, TaskPipes, Output, CloseOutput, Credit, Ready, HostLost,
                  GroupReady, GroupFailed, Started, StartFailed, Exited, OutputLost, Printed, Events,
                  EventsMissed, TraceLines, SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done,
-                 RankProcesses, ClockQuery, ClockAnswer>;
+                 RankProcesses, ClockQuery, ClockAnswer, Inspect, InspectReply>;
 
 // The longest packet: a spawn of kMaxBlock bytes with its counts, or a Group of a million ranks in a cyclic
 // layout.

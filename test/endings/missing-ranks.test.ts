@@ -86,6 +86,9 @@ describe.skipIf(mpich.missing)(`a job whose other ranks wait in MPI_Init${mpich.
       'wireup: not all ranks completed PMI init and their first barrier within 3 s; 3 ranks were ended',
       // How many of the others have connected by then depends on the machine.
       expect.stringMatching(/^wireup: never connected: (1|0-1|1-2|0-2)(;|$)/),
+      expect.stringMatching(
+        /^wireup: (.*; )?rank 1 \(\S+, pid \d+\) waits in \w*nanosleep\(\), no PMI connection(;|$)/,
+      ),
     ]);
   });
 
@@ -135,6 +138,9 @@ describe.skipIf(compiler.missing).each(places)(`the states of the ranks %s${comp
     expect(toolLines(result.stderr)).toEqual([
       'wireup: not all ranks completed PMI init and their first barrier within 5 s; 4 ranks were ended',
       'wireup: never connected: 0; connected, no init: 1; initialized: 2-3; in barrier 0: 2-3; missing: 0-1',
+      expect.stringMatching(
+        /^wireup: rank 0 \(\S+, pid \d+\) waits in \w*nanosleep\(\), no PMI connection; rank 1 \(\S+, pid \d+\) waits in \w+\(\), no PMI init$/,
+      ),
     ]);
   });
 });

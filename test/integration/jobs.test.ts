@@ -10,14 +10,16 @@ import { afterAll, beforeEach, describe, expect, it, onTestFinished, vi } from '
 
 import { launch } from '../../dist/index.js';
 import { needsRoot, OTHER_UID, runHostileClient } from '../support/hostile-clients';
+import { installed, needs } from '../support/installed';
 import { long } from '../support/long';
 import { eventually } from '../support/processes';
 import { lines, Run, run, toolLines, wireup, type Result, type RunOptions } from '../support/run';
 
-vi.setConfig({ testTimeout: 120_000 });
+// A thousand jobs take minutes.
+vi.setConfig({ testTimeout: long ? 1_200_000 : 120_000 });
 
 /** In milliseconds. */
-const deadline = 100_000;
+const deadline = long ? 1_000_000 : 100_000;
 
 const base = mkdtempSync(join(tmpdir(), 'jobs-'));
 afterAll(() => rmSync(base, { recursive: true }));
@@ -247,11 +249,14 @@ describe('wireup attach', () => {
     expect([result.code, (await job.done).code]).toEqual([7, 7]);
   });
 
-  it('leaves the job alone at ^C', async () => {
+  it.each([
+    ['at ^C', 1],
+    ['at ^C twice', 2],
+  ])('leaves the job alone %s', async (_, times) => {
     const job = await startJob(1, forever);
     const attached = new Run(wireup('attach', `${job.pid}`), here());
     await attached.until(({ stdout }) => stdout !== '');
-    attached.kill('SIGINT');
+    for (let i = 0; i < times; i++) attached.kill('SIGINT');
     const result = await attached.done;
     expect([result.code, result.stderr]).toEqual([
       130,
@@ -271,6 +276,32 @@ describe('wireup attach', () => {
   });
 });
 
+const unshare = needs('unshare');
+describe.skipIf(unshare.missing || superuser.missing)(
+  `a job that is not listed${unshare.note}${superuser.note}`,
+  () => {
+    it('runs, and -v reports why it is not', async () => {
+      // All folders for sockets are read-only.
+      const script =
+        'for folder in /tmp /run; do mount -t tmpfs -o ro none $folder || exit 9; done; exec "$@"';
+      const job = new Run(
+        [
+          installed('unshare'),
+          ...['--mount', 'sh', '-c', script, 'sh'],
+          ...wireup('run', '-v', '-n', '1', 'sh', '-c', forever),
+        ],
+        here({ environment: { XDG_RUNTIME_DIR: '/run/none' } }),
+      );
+      await job.until(({ stderr }) => stderr.includes('do not see this job: '));
+      expect(job.stderr).toMatch(
+        /^wireup: wireup ps, status and attach do not see this job: .*\/run\/none: .*; \/tmp: Read-only file system/m,
+      );
+      job.kill('SIGTERM');
+      expect((await job.done).code).toBe(143);
+    });
+  },
+);
+
 describe('the socket of a job', () => {
   it('survives questions that are no questions, and answers others meanwhile', async () => {
     const job = await startJob(1, forever);
@@ -278,7 +309,12 @@ describe('the socket of a job', () => {
     const path = join(place, readdirSync(place)[0]!);
     const ask = (text: string): Promise<string> =>
       runHostileClient({ target: { path }, behaviour: 'send and read', text });
-    for (const text of ['\n', 'x\n', 'null\n', '{}\n', '{"ask":"kill"}\n', '[1]\n'])
+    for (const text of [
+      ...['\n', 'x\n', 'null\n', '{}\n', '{"ask":"kill"}\n', '[1]\n'],
+      ...['"ranks":"x"', '"ranks":"9"', '"ranks":[0]', '"ranks":"0-99999999"', '"stacks":1'].map(
+        (what) => `{"ask":"inspect",${what}}\n`,
+      ),
+    ])
       expect(JSON.parse(await ask(text))).toHaveProperty('error');
     expect(await ask('x'.repeat(100_000))).toBe('');
     // More connections than the socket takes, which ask nothing.

@@ -4,7 +4,13 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, w
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { describeFailure, type JobFailure, type JobResult, type PmiStatus } from '../../dist/index.js';
+import {
+  describeFailure,
+  type JobFailure,
+  type JobResult,
+  type PmiStatus,
+  type RankFacts,
+} from '../../dist/index.js';
 import { needs } from '../support/installed';
 import { examplesOf, masked, programs, read } from '../support/readme';
 import { root } from '../support/root';
@@ -103,6 +109,20 @@ describe('docs/endings.md shows the messages about failures', () => {
     rejected: 0,
     unidentified: 0,
   };
+  const late = (rank: number, pmi: RankFacts['pmi'], systemCall: string, file?: string): RankFacts => ({
+    rank,
+    host: 'node7',
+    pid: 4711 + rank,
+    pmi,
+    process: {
+      pid: 4711 + rank,
+      name: 'a.out',
+      state: 'waiting',
+      systemCall,
+      processorTime: 10,
+      ...(file === undefined ? {} : { file }),
+    },
+  });
   const signal: JobFailure = {
     reason: 'signal',
     rank: 1,
@@ -135,7 +155,12 @@ describe('docs/endings.md shows the messages about failures', () => {
       phase: 'initialized',
       cutOff: 'it left 1 MiB of replies unread',
     }),
-    failed('./a.out', 8, { reason: 'startup', limit: 10_000, status }),
+    failed('./a.out', 8, {
+      reason: 'startup',
+      limit: 10_000,
+      status,
+      late: [late(3, 'connected', 'read', 'pipe:[40522646]'), late(5, 'absent', 'clock_nanosleep')],
+    }),
   ])('%s', (text) => {
     for (const line of text.split('\n')) expect(read('docs/endings.md')).toContain(`\nwireup: ${line}\n`);
   });

@@ -10,6 +10,7 @@ export const packages = {
   'doctest-dev': 'the tests of the core, and fuzzing',
   chromium: 'the pages of timelines and benchmarks',
   fish: 'commands for the shells of other hosts, completion in fish',
+  elfutils: 'the stacks of ranks',
   gdb: 'debuggers, and the stacks of ranks',
   valgrind: 'the cost of a get',
   busybox: 'the start of an agent that is sent to a host',

@@ -17,6 +17,7 @@ const packages = {
   bwrap: 'bubblewrap, where namespaces can be made',
   'c++': 'g++',
   cc: 'gcc',
+  'eu-stack': 'elfutils',
   fish: 'fish',
   gdb: 'gdb',
   // mpiexec -pmi-port passes the host name to its ranks, which resolve it.

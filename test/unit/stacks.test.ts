@@ -23,9 +23,10 @@ TID 5:
 #0  0x00007f12 clock_nanosleep@@GLIBC_2.17
 #1  0x00007f13 __nanosleep
 #2  0x000055aa ns::work(int)
-#3  0x000055ab main
+#3  0x000055ac
+#4  0x000055ab main
 `,
-    ['clock_nanosleep', 'nanosleep', 'ns::work(int)', 'main'],
+    ['clock_nanosleep', 'nanosleep', 'ns::work(int)', '??', 'main'],
   ],
   [
     'py-spy',

@@ -58,7 +58,8 @@ concept ForAgent = std::is_same_v<T, Hello> || std::is_same_v<T, PassFds> || std
     std::is_same_v<T, SpawnAnswer> || std::is_same_v<T, NameAnswer> || std::is_same_v<T, BarrierAnswer> ||
     std::is_same_v<T, QueryStatus> || std::is_same_v<T, TaskPipes> || std::is_same_v<T, CloseOutput> ||
     std::is_same_v<T, Credit> || std::is_same_v<T, wire::agent::Input> || std::is_same_v<T, StartHost> ||
-    std::is_same_v<T, Release> || std::is_same_v<T, RankProcesses> || std::is_same_v<T, ClockAnswer>;
+    std::is_same_v<T, Release> || std::is_same_v<T, RankProcesses> || std::is_same_v<T, ClockAnswer> ||
+    std::is_same_v<T, Inspect>;
 
 }  // namespace
 
@@ -77,6 +78,7 @@ Agent::Agent(os::Reactor& reactor, pid_t guard, ParentFds parent, const Signals&
                 fences_.fence_here(group, std::move(query));
               }),
       starts_({reactor, reports_, groups_, ranks_, cgroup, dev_null_.get()}, signals, own_host_name()),
+      inspector_(reactor, reports_, groups_, ranks_, dev_null_.get()),
       end_(reactor, router_, ranks_, cgroup, output_, [this] { host_done(); }),
       guard_(reactor, guard, [this] { abandon(); }) {
   // The kernel drops fds that exceed the limit of open files, so the limit is raised before they arrive.
@@ -232,6 +234,7 @@ const char* Agent::handle(const End& end, const Fds&) {
     return nullptr;
   }
   reserve_.clear();
+  inspector_.stop();
   starts_.cancel();
   end_.end(std::chrono::milliseconds(end.grace_ms));
   return nullptr;
@@ -301,6 +304,7 @@ void Agent::abandon() {
   if (done_sent_) return reactor_.stop();
   reserve_.clear();
   reports_.stop();
+  inspector_.stop();
   starts_.stop();
   router_.drop_children();
   end_.abandon();

@@ -7,6 +7,7 @@
 //   Groups    the process groups with their PMI servers
 //   Starts    the ranks that are to be started
 //   Ranks     the ranks that run
+//   Inspector   what their processes do
 //   Output, Input   their standard streams
 //   JobEnd    the end of the job
 //
@@ -27,6 +28,7 @@
 #include "tools/agent/groups.h"
 #include "tools/agent/guard.h"
 #include "tools/agent/input.h"
+#include "tools/agent/inspector.h"
 #include "tools/agent/job_end.h"
 #include "tools/agent/launcher_clock.h"
 #include "tools/agent/output.h"
@@ -88,6 +90,9 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   const char* handle(const wire::agent::BarrierAnswer& answer, const Fds&);
   const char* handle(const wire::agent::QueryStatus& query, const Fds&);
   const char* handle(const wire::agent::ClockAnswer& answer, const Fds&);
+  const char* handle(wire::agent::Inspect& inspect, const Fds&) {
+    return inspector_.handle(std::move(inspect));
+  }
   const char* handle(const wire::agent::Release& release, const Fds&) { return fences_.release(release); }
   const char* handle(const wire::agent::TaskPipes& pipes, Fds fds);
   const char* handle(const wire::agent::RankProcesses& processes, const Fds&) {
@@ -116,6 +121,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   std::unique_ptr<Output> output_;
   std::unique_ptr<Input> input_;  // exists while ranks read stdin
   Starts starts_;
+  Inspector inspector_;
   JobEnd end_;
   bool done_sent_ = false;
   int exit_code_ = 1;

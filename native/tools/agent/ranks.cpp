@@ -74,6 +74,11 @@ void Ranks::reap(Task& task) {
   observer_.on_rank_exit(number, status, ended);
 }
 
+pid_t Ranks::pid(std::uint32_t number) const {
+  const auto found = by_task_.find(number);
+  return found == by_task_.end() ? 0 : found->second->child.pid;
+}
+
 void Ranks::signal(std::uint32_t number, int signal_number) const {
   const auto found = by_task_.find(number);
   if (found != by_task_.end()) found->second->signal(signal_number == SIGTSTP ? SIGSTOP : signal_number);

@@ -43,6 +43,8 @@ class Ranks final {
   std::vector<Outcome> start(std::span<const std::uint32_t> numbers, std::span<const os::ProcessSpec> specs);
 
   bool running(std::uint32_t number) const { return by_task_.contains(number); }
+  // 0 if it does not run.
+  pid_t pid(std::uint32_t number) const;
   bool none_running() const { return by_task_.empty(); }
   bool is_rank(pid_t pid) const { return by_pid_.contains(pid); }
 

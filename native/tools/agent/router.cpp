@@ -30,7 +30,7 @@ bool goes_up(std::uint8_t kind) {
       kind_of<Printed>(),      kind_of<Events>(),       kind_of<EventsMissed>(),
       kind_of<TraceLines>(),   kind_of<SpawnQuery>(),   kind_of<NameQuery>(),
       kind_of<BarrierQuery>(), kind_of<StatusReply>(),  kind_of<Done>(),
-      kind_of<ClockQuery>()};
+      kind_of<ClockQuery>(),   kind_of<InspectReply>()};
   return std::ranges::find(kUp, kind) != std::end(kUp);
 }
 

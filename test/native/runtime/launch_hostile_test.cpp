@@ -170,6 +170,38 @@ TEST_CASE("hostile host: a rank in more barriers than an agent lets it enter") {
   expect_lost(tree, "more queries than a rank can have");
 }
 
+TEST_CASE("hostile host: what it replies to an inspection") {
+  const agent::InspectedRank fine{.rank = 1};
+  agent::InspectedRank foreign{.rank = 0};
+  agent::InspectedRank in_no_state{.rank = 1};
+  in_no_state.pmi = 9;
+  agent::InspectedRank with_long_name{.rank = 1};
+  with_long_name.name = std::string(agent::kMaxInspectedText + 1, 'x');
+  agent::InspectedRank with_long_stack{.rank = 1};
+  with_long_stack.stack = std::string(agent::kMaxStack + 1, 'x');
+  const std::string invalid = "invalid facts of a rank";
+  const struct {
+    const char* name;
+    std::vector<agent::InspectedRank> ranks;
+    std::string what;
+  } rows[] = {
+      {"another host's rank", {foreign}, "a report on a rank that it does not have"},
+      {"no rank", {{.rank = 77}}, "a report on a rank that it does not have"},
+      {"an unknown state", {in_no_state}, invalid},
+      {"a long name", {with_long_name}, invalid},
+      {"a long stack", {with_long_stack}, invalid},
+      {"many ranks", {fine, fine, fine}, "facts of more ranks than it has"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.name);
+    FakeTree tree(launch_on({1, 2}));
+    tree.start({1, 2});
+    tree.driver().inspect(1, {1}, true);
+    tree.send(1, agent::InspectReply{tree.expect<agent::Inspect>(1).id, row.ranks, false});
+    expect_lost(tree, row.what);
+  }
+}
+
 TEST_CASE("hosts: an answered query makes room for another one") {
   FakeTree tree(launch_on({1, 2}));
   tree.start({1, 2});

@@ -385,6 +385,68 @@ TEST_CASE("hosts: a status does not wait for a host that is lost, nor for one th
   CHECK(reply.groups.at(0).ranks == std::vector{connected, absent, absent});
 }
 
+TEST_CASE("hosts: an inspection asks the hosts of the ranks that run, and joins their replies") {
+  FakeTree tree(launch_on({1, 2, 1}));
+  tree.start({1, 2, 1});
+  tree.send(2, exited(3));
+  tree.settle();
+  tree.driver().inspect(7, {0, 1, 2, 3}, true);
+  const auto first = tree.expect<agent::Inspect>(0);
+  CHECK(first.ranks == Ranks{0});
+  CHECK(first.stacks == 1);
+  CHECK(first.interval_ms > 0);
+  const auto second = tree.expect<agent::Inspect>(1);
+  CHECK(second.ranks == Ranks{1, 2});
+  CHECK(second.stacks == 2);
+  CHECK_FALSE(tree.take<agent::Inspect>(2));
+  tree.send(1, agent::InspectReply{second.id, {{.rank = 2, .name = "b"}}, false});
+  tree.send(1, agent::InspectReply{99, {{.rank = 2, .name = "c"}}, true});
+  tree.send(0, agent::InspectReply{first.id, {{.rank = 0, .name = "a"}}, true});
+  tree.settle();
+  CHECK_FALSE(tree.take_notice<Inspection>());
+  tree.send(1, agent::InspectReply{second.id, {{.rank = 1, .name = "d"}}, true});
+  const auto inspection = tree.notice<Inspection>();
+  CHECK(inspection.request == 7);
+  REQUIRE(inspection.ranks.size() == 3);
+  for (std::uint32_t rank = 0; rank < 3; ++rank) CHECK(inspection.ranks[rank].rank == rank);
+  CHECK(inspection.ranks[1].name == "d");
+  tree.driver().inspect(8, {3}, false);
+  CHECK(tree.notice<Inspection>().ranks.empty());
+}
+
+TEST_CASE("hosts: an inspection does not wait for a host that is lost") {
+  FakeTree tree(launch_on({1, 1}));
+  tree.start({1, 1});
+  tree.driver().inspect(1, {0, 1}, false);
+  const auto query = tree.expect<agent::Inspect>(0);
+  CHECK(query.stacks == 0);
+  tree.send(0, agent::InspectReply{query.id, {{.rank = 0}}, true});
+  tree.send(0, agent::HostLost{1, true, "gone"});
+  CHECK(tree.notice<Inspection>().ranks.size() == 1);
+}
+
+TEST_CASE("hosts: at the startup limit the late ranks are asked for before the job is ended") {
+  LaunchOptions options = launch_on({1, 1});
+  options.startup_timeout = std::chrono::milliseconds(300);
+  FakeTree tree(std::move(options));
+  tree.start({1, 1});
+  tree.event(0, EventType::initialized, 0);
+  const auto query = tree.expect<agent::Inspect>(1);
+  CHECK(query.ranks == Ranks{1});
+  CHECK(query.interval_ms == 0);
+  CHECK_FALSE(tree.take<agent::Inspect>(0));
+  tree.send(1, agent::InspectReply{query.id, {{.rank = 1, .name = "late"}}, true});
+  tree.expect<agent::End>(agent::kEveryHost);
+  tree.send(0, ended(0));
+  tree.send(1, ended(1));
+  tree.finish();
+  const LaunchResult& result = tree.result();
+  REQUIRE(result.failure);
+  CHECK(result.failure->reason == engine::FailureReason::startup);
+  REQUIRE(result.late.size() == 1);
+  CHECK(result.late[0].name == "late");
+}
+
 TEST_CASE("hosts: a malformed part of a status counts as missing") {
   FakeTree tree(launch_on({1, 1}));
   tree.start({1, 1});

@@ -83,6 +83,7 @@ std::vector<Message> samples() {
       NameAnswer{1, 2, 3, "port"},
       BarrierAnswer{1, 2, false, 3},
       QueryStatus{1},
+      Inspect{1, 2, {3, 4}, 200, 5},
       Fence{1, std::uint64_t{1} << 40, "keys", false},
       Release{1, 2, "keys", false},
       Input{"bytes"},
@@ -113,6 +114,11 @@ std::vector<Message> samples() {
       StatusReply{1,
                   {{2, {0, 4}, 3, {1}, {{-5, {1}, {2, 3}}}, 4, 5, 6, 7}, {}},
                   {{1, std::uint64_t{1} << 40}, {2}, 3, 4, 5, {6, 7, 8}, 9, 10, 11}},
+      InspectReply{1,
+                   {{3, 4, 5, 6, "a.out", 'S', "read", "pipe:[1]", "pipe_read", std::uint64_t{1} << 40, 7, 8,
+                     true, "#0 read", "not permitted"},
+                    {}},
+                   false},
       Done{},
       ClockQuery{std::uint64_t{1} << 60},
       ClockAnswer{std::uint64_t{1} << 60, 2},
@@ -214,7 +220,7 @@ TEST_CASE("agent messages: the header has the kind and the host") {
     CHECK(header->host == host);
   }
   CHECK(kind_of<Hello>() == 0);
-  CHECK(kind_of<ClockAnswer>() == std::variant_size_v<Message> - 1);
+  CHECK(kind_of<InspectReply>() == std::variant_size_v<Message> - 1);
   // Only the header is read.
   CHECK(read_header(encode(End{1}).substr(0, 5)).has_value());
   CHECK_FALSE(read_header(encode(End{1}).substr(0, 4)).has_value());
