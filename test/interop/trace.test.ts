@@ -8,7 +8,8 @@ import { afterAll, describe, expect, it, vi } from 'vitest';
 import { isMessage, RecordingParser, type MessageRecord, type TraceRecord } from '../../lib/trace/format';
 import { dynamicMpich, needs, installed } from '../support/installed';
 import { compile, program } from '../support/programs';
-import { expectPlayed, replayEverywhere, type Ending } from '../support/replays';
+import { expectPlayed, replay, replayEverywhere, type Ending } from '../support/replays';
+import { root } from '../support/root';
 import { lines, run, transports, wireup, wireupRun, type Result, type Transport } from '../support/run';
 
 vi.setConfig({ testTimeout: 90_000 });
@@ -124,6 +125,27 @@ describe.skipIf(any.missing)(`a rank that ends in another way${any.note}`, () =>
     await expectPlayed([file]);
   });
 });
+
+const compiled = needs('cc', 'mpiexec');
+it.skipIf(compiled.missing)(
+  `PMI-2: one rank aborts while another one is in a fence${compiled.note}`,
+  async () => {
+    const library = join(root, 'build/Release/libpmi2.so.0');
+    const { file } = await recordAny(2, 'fd', program('pmi2_calls'), library, 'abort');
+    const hydra = [installed('mpiexec'), '-n', '2'];
+    for (const launcher of [hydra, wireupRun(2, 'fd')]) {
+      const { report } = await replay([file], launcher);
+      expect(report.at(-1), report.join('\n')).toBeDefined();
+      expect(report.filter((line) => / differs: |difference/.test(line))).toEqual([]);
+      expect(
+        report.some(
+          (line) => line.startsWith('1: ') && line.endsWith('the rank aborts the job, as recorded'),
+        ),
+      ).toBe(true);
+    }
+    await expectPlayed([file]);
+  },
+);
 
 const slurm = needs('cc', 'libpmi2');
 describe.skipIf(slurm.missing)(`Slurm's PMI-2 client${slurm.note}`, () => {

@@ -148,6 +148,9 @@ class Player {
   readonly #transcript: Transcript;
   readonly #server: PmiServer;
   readonly #events: string[] = [];
+  #wake: () => void = () => {};
+  /** The events of the lines so far. */
+  #expected = 0;
   readonly #reading: Promise<void>;
   readonly #peers = new Map<number, Peer>();
   readonly #others = new Map<number, OtherAnswers>();
@@ -161,8 +164,11 @@ class Player {
   async #read(): Promise<void> {
     for await (const event of this.#server.events()) {
       const text = toText(event);
-      if (text !== undefined) this.#events.push(Buffer.from(text).toString('latin1'));
+      // Another server may accept what this one does not, and the other way round.
+      const isListed = text !== undefined && !(this.#transcript.ofOther && text.startsWith('protocol_error'));
+      if (isListed) this.#events.push(Buffer.from(text).toString('latin1'));
       if (event.type === 'spawn') answer(event);
+      this.#wake();
     }
   }
 
@@ -214,7 +220,14 @@ class Player {
   }
 
   async #receive(line: Line): Promise<void> {
-    if (line.kind === 'send' || line.kind === 'event') return;
+    if (line.kind === 'send') return;
+    if (line.kind === 'event') {
+      this.at = `E: ${line.text}`;
+      // Otherwise the server could read what another connection sends next before that which causes the event.
+      for (this.#expected++; this.#events.length < this.#expected;)
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+      return;
+    }
     const peer = this.#peer(line.connection);
     this.at = `S${line.connection}: ${line.kind === 'receive' ? line.text : '[close]'}`;
     if (line.kind === 'receive') {
@@ -227,12 +240,11 @@ class Player {
   }
 
   #checkEvents(): void {
-    const { lines, ofOther } = this.#transcript;
+    const { lines } = this.#transcript;
     const expected = lines.flatMap((line) =>
       line.kind === 'event' ? [expandFor(line.text, this.#server).content] : [],
     );
-    // Another server may accept what this one does not, and the other way round.
-    const events = this.#events.filter((text) => !ofOther || !text.startsWith('protocol_error'));
+    const events = this.#events;
     if (events.join('\n') !== expected.join('\n'))
       throw new Error(`events: expected ${JSON.stringify(expected)}, got ${JSON.stringify(events)}`);
   }

@@ -397,6 +397,27 @@ test('a server that sends without end after an abort ends the replay', async () 
   ]);
 });
 
+test('a fence that is answered before the job ends is no difference, and the rank waits on', async () => {
+  const { findings } = await play(
+    [
+      say('C', 'cmd=init pmi_version=2 pmi_subversion=0'),
+      say('S', 'cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0'),
+      say('C', 'cmd=kvs-fence;', '2'),
+      closed(),
+    ],
+    (socket, text) => {
+      if (text.startsWith('cmd=init'))
+        socket.write('cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0\n');
+      else socket.end('    28cmd=kvs-fence-response;rc=0;');
+    },
+  );
+  expect(findings).toMatchObject([
+    { type: 'answer', comparison: 'same' },
+    { type: 'end', end: 'ended' },
+    { type: 'answer', comparison: 'allowed', received: 'cmd=kvs-fence-response;rc=0;' },
+  ]);
+});
+
 test('a flood without an end of a line is one answer that differs', async () => {
   const { findings } = await play(asked, (socket) => socket.write('x'.repeat(3 << 20)));
   expect(findings).toMatchObject([{ type: 'answer', comparison: 'differs' }, { type: 'end' }]);
