@@ -36,6 +36,16 @@ const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => stri
       "the launcher's program is not on this host: install it, or choose another one by launcher (--launcher, --launcher-exec)",
   ],
   [
+    /ZeroMQ is missing|has no CURVE/i,
+    () =>
+      'one srun starts all hosts if they have libzmq with CURVE; treeWidth 0 (--tree-width 0) starts each host by an srun of its own, which needs no libzmq',
+  ],
+  [
+    /no answer from the parent at|getifaddrs/i,
+    () =>
+      'hosts that one srun has started reach one another by TCP: choose an interface by iface (--iface), or let each host have an srun of its own by treeWidth 0 (--tree-width 0)',
+  ],
+  [
     /another version|other version/i,
     () => 'install the same version of wireup on both hosts, or send the program by stage (--stage)',
   ],

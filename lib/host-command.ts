@@ -73,6 +73,46 @@ export function quoteForShells(word: string): string {
     .join('');
 }
 
+/** The words of a list of hosts, as short as srun reads them: n[1-64]. */
+export function shortHostList(names: readonly string[]): string {
+  const runs: { prefix: string; first: string; last: string }[] = [];
+  for (const name of names) {
+    const [, prefix, digits] = /^(.*?)(\d{0,9})$/s.exec(name)!;
+    const run = runs.at(-1);
+    if (
+      digits !== '' &&
+      run !== undefined &&
+      run.prefix === prefix &&
+      run.last.length === digits!.length &&
+      Number(run.last) + 1 === Number(digits)
+    )
+      run.last = digits!;
+    else runs.push({ prefix: prefix!, first: digits!, last: digits! });
+  }
+  return runs
+    .map(({ prefix, first, last }) => prefix + (first === last ? first : `[${first}-${last}]`))
+    .join(',');
+}
+
+/** The words of the srun that starts the agents of all these hosts. Its stdin reaches each of them. */
+export function togetherCommand(
+  names: readonly string[],
+  { words: [program, ...options] }: HostLauncher,
+  agent: string,
+): string[] {
+  const count = String(names.length);
+  return [
+    program!,
+    ...['-N', count, '-n', count, '--ntasks-per-node=1', '-w', shortHostList(names)],
+    // One agent that fails does not end the others: the launcher decides.
+    '--kill-on-bad-exit=0',
+    ...srunOptions,
+    ...options,
+    agent,
+    'join',
+  ];
+}
+
 /** The words of the command that starts the agent of a host. */
 export function hostCommand(
   { name, user }: { name: string; user?: string },

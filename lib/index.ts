@@ -41,6 +41,7 @@ export {
   type GroupRank,
   type HostLostEvent,
   type HostStartedEvent,
+  type StartedSinglyEvent,
   type Job,
   type JobEvent,
   type OfGroup,

@@ -94,6 +94,12 @@ export interface HostStartedEvent extends EventBase<'host-started'> {
   pid: number;
 }
 
+/** One command could not start all hosts, so each host is started by its own. The job is not affected. */
+export interface StartedSinglyEvent extends EventBase<'started-singly'> {
+  /** Why, for people. */
+  reason: string;
+}
+
 /** Another host is lost, or could not be reached. The job then fails, and other hosts may follow. */
 export interface HostLostEvent extends EventBase<'host-lost'> {
   /** The name of the host. */
@@ -138,6 +144,7 @@ export type JobEvent =
   | SpawnRefusedEvent
   | GroupEndedEvent
   | HostStartedEvent
+  | StartedSinglyEvent
   | HostLostEvent
   | UnlistedEvent
   | PrintedEvent
@@ -151,6 +158,7 @@ const jobEventTypes = [
   'spawn-refused',
   'group-ended',
   'host-started',
+  'started-singly',
   'host-lost',
   'unlisted',
   'printed',

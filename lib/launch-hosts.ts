@@ -1,12 +1,12 @@
 /** The hosts of a launch: checks the options that name them, and makes what the addon gets. */
 import { hostname, userInfo } from 'node:os';
-import { hostCommand, launcherVariables } from './host-command';
+import { hostCommand, launcherVariables, togetherCommand } from './host-command';
 import { HostListError, parseHostList, userPattern, type ListedHost } from './host-list';
 import { placeOnHosts, type HostPlacement } from './host-placement';
 import type { JobSettings, Launcher, LaunchHost } from './launch-options';
 import { launcherKinds, launcherPrograms, type HostLauncher } from './launchers';
 import { MAX_HOSTS, MAX_MILLISECONDS, MAX_RANKS } from './limits';
-import { agentPath, native, type NativeHostOptions } from './native';
+import { agentPath, native, type NativeHostOptions, type NativeTogether } from './native';
 import {
   checkBoolean,
   checkInteger,
@@ -172,6 +172,14 @@ async function placeHere(kind: HostLauncher['kind'], listed: readonly ListedHost
   return { nodes: [0], hosts: [here, ...hosts.filter((host) => host !== here)] };
 }
 
+function checkInterface(value: unknown): string {
+  const iface = checkString('iface', value);
+  // IFNAMSIZ is 16, and the longest network has 43 characters.
+  if (!/^[^\s\p{Cc}]{1,64}$/u.test(iface))
+    throw optionError('iface', 'the name of a network interface, or a network such as 10.0.0.0/8', value);
+  return iface;
+}
+
 /** How the agents of other hosts are started. */
 interface StartPlan {
   launcher: HostLauncher;
@@ -180,6 +188,8 @@ interface StartPlan {
   timeoutMs: number;
   /** Undefined: it depends on how many hosts there are. */
   treeWidth: number | undefined;
+  iface: string;
+  insecureLinks: boolean;
 }
 
 /** @throws {@link PmiError} `ERR_PMI_OPTION` */
@@ -204,6 +214,8 @@ function checkStart(options: JobSettings): StartPlan {
       options.treeWidth === undefined
         ? undefined
         : checkInteger('treeWidth', options.treeWidth, 0, MAX_HOSTS),
+    iface: options.iface === undefined ? '' : checkInterface(options.iface),
+    insecureLinks: checkBoolean('insecureLinks', options.insecureLinks ?? false),
   };
 }
 
@@ -214,8 +226,20 @@ const MAX_FLAT = 64;
 const TREE_WIDTH = 32;
 
 /** Commands of other launchers, for example those that enter containers, need not be there on other hosts. */
-function defaultTreeWidth({ kind }: HostLauncher, others: number): number {
+function defaultTreeWidth({ kind }: HostLauncher, others: number, together: boolean): number {
+  if (together) return TREE_WIDTH;
   return others > MAX_FLAT && (kind === 'ssh' || kind === 'slurm') ? TREE_WIDTH : 0;
+}
+
+/**
+ * The command that starts all agents, if one can: it is srun, and the agent's program is on the hosts.
+ *
+ * @param names of the other hosts that have ranks. One alone has a command of its own
+ */
+function planTogether(names: readonly string[], start: StartPlan): NativeTogether | undefined {
+  const { launcher, agent, stage, treeWidth, iface, insecureLinks } = start;
+  if (launcher.kind !== 'slurm' || stage || treeWidth === 0 || names.length < 2) return undefined;
+  return { command: togetherCommand(names, launcher, agent), iface, insecure: insecureLinks };
 }
 
 /** @throws rejects with {@link PmiError} `ERR_PMI_OPTION` */
@@ -255,13 +279,19 @@ export async function planHosts(
   options: JobSettings,
   sizes: readonly number[],
 ): Promise<HostPlan | undefined> {
-  const { timeoutMs, treeWidth, ...start } = checkStart(options);
+  const start = checkStart(options);
+  const { timeoutMs, treeWidth } = start;
   const { kind } = start.launcher;
   if (options.hosts === undefined) return undefined;
   const { nodes, hosts } = await place(options, sizes, kind);
   const used = new Set(nodes).size;
   const own = await ownHosts(kind, hosts, used);
   const others = hosts.filter(({ name }) => !own.has(name));
+  const usedNames = hosts.slice(0, used).map(({ name }) => name);
+  const together = planTogether(
+    usedNames.filter((name) => !own.has(name)),
+    start,
+  );
   const numbers = new Map(others.map(({ name }, i) => [name, i + 1]));
   // A name that every host has for itself is not exported to ranks, whose peers are on other hosts.
   const ownName = hosts.find(({ name }) => own.has(name) && !isLoopback(name))?.name ?? '';
@@ -269,11 +299,9 @@ export async function planHosts(
     nodes,
     spawnHosts: hosts.map((host) => ({ ...host, number: numbers.get(host.name) ?? 0 })),
     native: {
-      nodeHosts: hosts.slice(0, used).map(({ name }) => numbers.get(name) ?? 0),
+      nodeHosts: usedNames.map((name) => numbers.get(name) ?? 0),
       // Beside others this host has one name. Alone it is called as listed, as under Hydra.
-      nodeNames: hosts
-        .slice(0, used)
-        .map(({ name }) => (own.has(name) && others.length > 0 ? ownName : name)),
+      nodeNames: usedNames.map((name) => (own.has(name) && others.length > 0 ? ownName : name)),
       hosts: [
         { name: ownName, command: [], stage: '', timeoutMs: 0, sameHost: true },
         ...others.map((host) => ({
@@ -284,7 +312,8 @@ export async function planHosts(
           sameHost: kind === 'fork',
         })),
       ],
-      treeWidth: treeWidth ?? defaultTreeWidth(start.launcher, others.length),
+      treeWidth: treeWidth ?? defaultTreeWidth(start.launcher, others.length, together !== undefined),
+      ...(together === undefined ? {} : { together }),
       hostEnvironment: others.length === 0 ? [] : commandEnvironment(kind),
       pretendHosts: kind === 'fork',
     },

@@ -207,10 +207,23 @@ export interface JobSettings
   startTimeout?: number;
   /**
    * How many other hosts each host starts. The first ones are started from this host, the next ones from these, and so on, so
-   * hosts must be able to reach one another as this host reaches them. 0: this host starts all. Default: 32 with more than 64
-   * other hosts and the launcher `ssh` or `slurm`, else 0.
+   * hosts must be able to reach one another as this host reaches them. 0: this host starts all. Default: 32 with the launcher
+   * `slurm`, and with `ssh` and more than 64 other hosts, else 0.
+   *
+   * With `slurm`, several other hosts and a width above 0, one srun starts all agents, and they are linked over ZeroMQ in a
+   * tree of this width (docs/hosts.md).
    */
   treeWidth?: number;
+  /**
+   * Where hosts that one srun has started listen for each other: the name of a network interface (`ib0`), or a network
+   * (`10.0.0.0/8`). Default: at all addresses but those of the loopback interface.
+   */
+  iface?: string;
+  /**
+   * Whether links over ZeroMQ are neither encrypted nor authenticated by keys, for a library without CURVE, or a network that
+   * nobody else can use. Default: false.
+   */
+  insecureLinks?: boolean;
   /**
    * To which of the CPUs of this process ranks are bound: to one hardware thread, core or socket after the other, or to sets
    * of CPUs in turn. If there are more ranks than units, it starts again from the first. On each other host it is done with

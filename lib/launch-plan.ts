@@ -61,6 +61,8 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   stage: true,
   startTimeout: true,
   treeWidth: true,
+  iface: true,
+  insecureLinks: true,
   allowedUids: true,
   pmiId: true,
   reconnect: true,
@@ -74,7 +76,16 @@ const jointSettings: Record<Exclude<keyof JobSettings, (typeof jobRuleNames)[num
   signal: true,
 };
 /** Those that lib/launch-hosts.ts checks. It is loaded only if one of them is given. */
-const hostOptions = ['hosts', 'launcher', 'agentPath', 'stage', 'startTimeout', 'treeWidth'] as const;
+const hostOptions = [
+  'hosts',
+  'launcher',
+  'agentPath',
+  'stage',
+  'startTimeout',
+  'treeWidth',
+  'iface',
+  'insecureLinks',
+] as const;
 
 /** The hosts of a launch without `hosts`. */
 const thisHostAlone: NativeHostOptions = {
@@ -328,6 +339,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
       hosts: hosts.hosts,
       hostEnvironment: hosts.hostEnvironment,
       treeWidth: hosts.treeWidth,
+      ...(hosts.together === undefined ? {} : { together: hosts.together }),
       nodeHosts: hosts.nodeHosts,
       nodeNames: hosts.nodeNames,
       nodeNumbers: [],

@@ -151,6 +151,8 @@ export async function launch(options: LaunchOptions): Promise<Job> {
           case 'hostStarted':
             spawner.onNotice(handle.id, notice);
             return hub.push({ type: 'host-started', host: notice.name, pid: notice.pid, time });
+          case 'startedSingly':
+            return hub.push({ type: 'started-singly', reason: notice.reason, time });
           case 'hostLost':
             spawner.onNotice(handle.id, notice);
             return hub.push({

@@ -246,6 +246,8 @@ export type NativeNotice = { handle: number; group: number; time: number } & (
   | { type: 'agent'; pid: number }
   /** The agent of another host runs; `pid` is its process there, `ownName` what gethostname() returns there. */
   | { type: 'hostStarted'; host: number; name: string; pid: number; ownName: string }
+  /** Each host has a command of its own, because one command could not start all. `reason`: why, for people. */
+  | { type: 'startedSingly'; reason: string }
   /** A host is lost or (not `started`) could not be started, with these ranks of group 0. `message`: why, for people. */
   | { type: 'hostLost'; host: number; name: string; started: boolean; message: string; ranks: number[] }
   | { type: 'started'; rank: number; pid: number; cpus: number[] }

@@ -136,6 +136,16 @@ export interface NativeHost {
   sameHost: boolean;
 }
 
+/** One command that starts the agents of many hosts, which are then linked over ZeroMQ. */
+export interface NativeTogether {
+  /** Its stdin reaches every agent. */
+  command: string[];
+  /** Where hosts listen for others: the name of an interface, or a network; empty: at all addresses. */
+  iface: string;
+  /** The links are neither encrypted nor authenticated. */
+  insecure: boolean;
+}
+
 /** lib/launch-options.ts declares the settings of the job. */
 export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptions, NativeJobSettings {
   trace?: NativeTracePlan;
@@ -145,6 +155,8 @@ export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptio
   hostEnvironment: string[];
   /** How many hosts each host starts; 0: this host starts all. */
   treeWidth: number;
+  /** Absent: each host has its command. Else each host starts at least one other one (`treeWidth`). */
+  together?: NativeTogether;
   /** When the launch has begun, the zero of all its times: {@link Moment.monotonic}. */
   begin: number;
   /** The port of 127.0.0.1 on which a singleton waits, the program that becomes the one rank; 0: none. */
@@ -165,7 +177,7 @@ export interface NativeLaunchOptions extends NativeGroupOptions, NativeNameOptio
 /** The part that lib/launch-hosts.ts makes. */
 export type NativeHostOptions = Pick<
   NativeLaunchOptions,
-  'hosts' | 'hostEnvironment' | 'treeWidth' | 'nodeHosts' | 'nodeNames' | 'pretendHosts'
+  'hosts' | 'hostEnvironment' | 'treeWidth' | 'together' | 'nodeHosts' | 'nodeNames' | 'pretendHosts'
 >;
 
 export interface NativeConnectOptions {

@@ -3,8 +3,6 @@ export const unsupported: Readonly<Record<string, string>> = {
   arch: 'name the hosts with --hosts',
   'map-by': 'use --map to place ranks on pretended nodes, and --bind-to to bind them to CPUs',
   membind: 'the kernel places memory where it is first used; bind the ranks with --bind-to',
-  iface:
-    'PMI uses no network interface, and MPI chooses its own (for MPICH: MPIR_CVAR_CH3_NETWORK_IFACE, UCX_NET_DEVICES)',
   'disable-auto-cleanup': 'use --on-failure wait',
   'enable-auto-cleanup': 'it is the default: --on-failure kill',
   'disable-hostname-propagation': 'ranks do not look up the name of the host',

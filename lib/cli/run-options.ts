@@ -303,10 +303,22 @@ const jobOptions = {
   treeWidth: {
     value: '<N>',
     read: wholeNumber(0, MAX_HOSTS),
-    defaultText: '32 with more than 64 hosts and ssh or slurm, else 0',
-    help: 'how many other hosts each host starts, so that the hosts are a tree; 0: this host starts all',
+    defaultText: '32 with slurm, and with ssh and more than 64 hosts, else 0',
+    help: 'how many other hosts each host has below it, so that the hosts are a tree; 0: this host starts all, each by a command of its own',
     group: place,
     setting: 'treeWidth',
+  },
+  iface: {
+    value: '<name>',
+    help: 'where hosts that one srun has started listen for each other: a network interface, or a network such as 10.0.0.0/8',
+    defaultText: 'all addresses',
+    group: place,
+    setting: 'iface',
+  },
+  insecureLinks: {
+    help: 'with slurm: links between hosts are neither encrypted nor authenticated, for a libzmq without CURVE',
+    group: place,
+    setting: 'insecureLinks',
   },
   genv: {
     value: '<name value>',

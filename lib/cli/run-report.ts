@@ -103,9 +103,11 @@ export async function reportTrouble(job: Job, all: boolean): Promise<void> {
 }
 
 export async function reportHosts(job: Job): Promise<void> {
-  for await (const event of job.events({ types: ['host-started'] })) {
+  for await (const event of job.events({ types: ['host-started', 'started-singly'] })) {
     if (event.type === 'host-started')
       report(`host ${event.host}: wireup-agent has started (pid ${event.pid})`);
+    if (event.type === 'started-singly')
+      report(`each host has a command of its own, which is slower than one for all: ${event.reason}`);
   }
 }
 

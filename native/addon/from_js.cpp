@@ -264,6 +264,12 @@ runtime::HostOptions to_host_options(const Napi::Value& value) {
   return options;
 }
 
+runtime::TogetherOptions to_together_options(const Napi::Object& object) {
+  return {.command = list(member(object, "command"), to_text),
+          .iface = to_text(member(object, "iface")),
+          .insecure = boolean(member(object, "insecure"))};
+}
+
 }  // namespace
 
 wire::agent::PmiIdKind to_pmi_id_kind(const Napi::Value& value) {
@@ -330,6 +336,8 @@ runtime::LaunchOptions to_launch_options(const Napi::Object& object) {
   options.hosts = list(member(object, "hosts"), to_host_options);
   options.host_environment = to_texts(member(object, "hostEnvironment"));
   options.tree_width = to_u32(member(object, "treeWidth"));
+  if (const Napi::Value together = object.Get("together"); !together.IsUndefined())
+    options.together = to_together_options(together.As<Napi::Object>());
   options.begin = runtime::to_time_point(to_ns(member(object, "begin")));
   options.hello.kvs_limit = to_u64(member(object, "kvsLimit"));
   options.hello.trace = to_trace_plan(object);

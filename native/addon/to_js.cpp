@@ -259,6 +259,10 @@ struct Filler {
     object.Set("pid", started.pid);
     object.Set("ownName", to_string(env, started.own_name));
   }
+  void operator()(const runtime::StartedSingly& singly) const {
+    object.Set("type", "startedSingly");
+    object.Set("reason", to_string(env, singly.reason));
+  }
   void operator()(const runtime::HostLost& lost) const {
     object.Set("type", "hostLost");
     object.Set("host", lost.host);

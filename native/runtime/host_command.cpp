@@ -76,6 +76,8 @@ os::ProcessSpec prepare(StartedHostCommand& command, Pipes& pipes) {
   return process;
 }
 
+}  // namespace
+
 std::string why_not_started(const os::OsError& error) {
   const std::string reason = error.code().message();
   if (error.syscall() == "execve") return error.subject() + " cannot be executed: " + reason;
@@ -83,7 +85,11 @@ std::string why_not_started(const os::OsError& error) {
   return error.what();
 }
 
-}  // namespace
+std::string how_it_ended(const std::string& name, const os::ExitStatus& status) {
+  if (!status.signaled) return name + " ended with code " + std::to_string(status.value);
+  return name + " was killed by signal " + std::to_string(status.value) + " (" + ::strsignal(status.value) +
+         ")";
+}
 
 std::vector<StartedHostCommand> start_host_commands(std::vector<HostCommandSpec> specs) {
   std::vector<StartedHostCommand> commands;
@@ -233,11 +239,8 @@ std::string HostCommand::message() const {
   std::string text = failure_;
   // A failed link explains itself.
   if (!failure_.empty() && link_ended_) return text;
-  if (text.empty() && status_ && status_->signaled) {
-    text = name() + " was killed by signal " + std::to_string(status_->value) + " (" +
-           ::strsignal(status_->value) + ")";
-  } else if (text.empty() && status_) {
-    text = name() + " ended with code " + std::to_string(status_->value);
+  if (text.empty() && status_) {
+    text = how_it_ended(name(), *status_);
   } else if (text.empty()) {
     text = name() + " closed its output";
   }

@@ -59,6 +59,11 @@ struct StartedHostCommand {
 // specs. Throws std::bad_alloc; then none runs.
 std::vector<StartedHostCommand> start_host_commands(std::vector<HostCommandSpec> specs);
 
+// For people: why a command does not run.
+std::string why_not_started(const os::OsError& error);
+// For people: how the command `name` has ended.
+std::string how_it_ended(const std::string& name, const os::ExitStatus& status);
+
 struct HostCommandTiming {
   StreamLinkTiming link = {};
   // How long a command may take to end after its output has ended, and the other way round.

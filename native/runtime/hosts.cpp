@@ -14,8 +14,8 @@ constexpr const char* kOwnProgram = "/proc/self/exe";
 }  // namespace
 
 Hosts::Hosts(AgentLink& link, std::vector<HostOptions> options, std::vector<std::string> environment,
-             std::uint32_t width)
-    : link_(link), environment_(std::move(environment)), width_(width) {
+             std::uint32_t width, std::optional<TogetherOptions> together)
+    : link_(link), environment_(std::move(environment)), width_(width), together_(std::move(together)) {
   if (options.empty()) options.emplace_back();
   for (HostOptions& host : options) hosts_.push_back({std::move(host)});
   hosts_[agent::kOwnHost].asked = true;
@@ -33,23 +33,47 @@ void Hosts::start(const std::set<std::uint32_t>& hosts, const std::function<void
       while (greeted < asked_.size()) greet(asked_[greeted++]);
     }
     asked_.push_back(host);
-    ask(host);
+    ask(host, together_.has_value());
   }
   while (greeted < asked_.size()) greet(asked_[greeted++]);
+  // Last, so that each parent knows its children when they join.
+  if (together_ && asked_.size() > 1) start_together();
 }
 
-void Hosts::ask(std::uint32_t host) {
+void Hosts::start_together() {
+  together_hosts_.assign(asked_.begin() + 1, asked_.end());
+  agent::StartTogether start{.command = std::move(together_->command),
+                             .environment = environment_,
+                             .hosts = together_hosts_,
+                             .width = width_,
+                             .iface = std::move(together_->iface),
+                             .insecure = together_->insecure};
+  for (const std::uint32_t host : together_hosts_) start.names.push_back(name(host));
+  together_.reset();
+  link_.send(agent::kOwnHost, start);
+}
+
+bool Hosts::start_singly() {
+  const std::vector<std::uint32_t> hosts = std::exchange(together_hosts_, {});
+  for (const std::uint32_t host : hosts) {
+    if (!hosts_[host].lost) ask(host, false);
+  }
+  return !hosts.empty();
+}
+
+void Hosts::ask(std::uint32_t host, bool joins) {
   const HostOptions& options = hosts_[host].options;
   const std::uint32_t parent = hosts_[host].parent;
   link_.send(parent,
              agent::StartHost{
                  .host = host,
                  .name = options.name,
-                 .command = options.command,
-                 .environment = environment_,
+                 .command = joins ? std::vector<std::string>() : options.command,
+                 .environment = joins ? std::vector<std::string>() : environment_,
                  .stage = options.stage.empty() || parent == agent::kOwnHost ? options.stage : kOwnProgram,
                  .timeout_ms = options.timeout_ms,
-                 .same_host = options.same_host});
+                 .same_host = options.same_host,
+                 .joins = joins});
 }
 
 std::vector<std::uint32_t> Hosts::unanswered() const {

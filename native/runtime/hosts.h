@@ -5,11 +5,15 @@
 // The hosts are a tree, in the order in which they are asked for: the first `width` are started by the agent
 // of the launcher's own host, the next ones by these, `width` by each, and so on.
 //
+// If there are TogetherOptions, one command starts the hosts that are asked for first, or each has its own
+// command after all (start_singly()). Hosts that are asked for later have their own.
+//
 // Threads: the reactor's.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -25,14 +29,17 @@ class Hosts {
  public:
   // `link` outlives it. The launcher's own host counts as ready from the start: its agent is a child that
   // waits for its first message. `environment`: of the commands that start agents. `width`: how many hosts
-  // each host starts; 0: the launcher's own host starts all.
+  // each host starts; 0: the launcher's own host starts all. It is not 0 beside `together`.
   Hosts(AgentLink& link, std::vector<HostOptions> options, std::vector<std::string> environment,
-        std::uint32_t width);
+        std::uint32_t width, std::optional<TogetherOptions> together = {});
 
   std::uint32_t count() const { return static_cast<std::uint32_t>(hosts_.size()); }
   // Asks for the agents of those of the hosts for which it has not asked yet. `greet` sends the first
   // messages to each of these hosts; it is called before the host is asked to start others.
   void start(const std::set<std::uint32_t>& hosts, const std::function<void(std::uint32_t)>& greet);
+
+  // The hosts cannot be started by one command. Returns false if that was not tried.
+  bool start_singly();
 
   // The agent has sent Ready. Returns false if that is not expected.
   bool ready(std::uint32_t host, const wire::agent::Ready& ready);
@@ -74,11 +81,14 @@ class Hosts {
     std::uint32_t parent = wire::agent::kOwnHost;
   };
 
-  void ask(std::uint32_t host);
+  void ask(std::uint32_t host, bool joins);
+  void start_together();
 
   AgentLink& link_;
   std::vector<std::string> environment_;
   std::uint32_t width_;
+  std::optional<TogetherOptions> together_;  // until it is used
+  std::vector<std::uint32_t> together_hosts_;
   std::vector<Host> hosts_;
   std::vector<std::uint32_t> asked_{wire::agent::kOwnHost};  // in their order
 };

@@ -48,7 +48,8 @@ LaunchDriver::LaunchDriver(Parts parts, LaunchOptions options, std::function<voi
       name_client_(parts.names),
       channel_fd_(free_channel_fd(options_.passed_fds)),
       agent_(start_agent(std::move(parts.agent))),
-      hosts_(*agent_, std::move(options_.hosts), std::move(options_.host_environment), options_.tree_width),
+      hosts_(*agent_, std::move(options_.hosts), std::move(options_.host_environment), options_.tree_width,
+             std::move(options_.together)),
       starter_(options_, hosts_, options_.group.layout.size()) {
   // No timer may survive an exception.
   try {

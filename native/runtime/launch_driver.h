@@ -126,6 +126,7 @@ class LaunchDriver final : AgentObserver {
   void on_agent_exit(const std::string& fault) override;
   // The reports of agents.
   void handle(std::uint32_t host, const wire::agent::Ready& ready);
+  void handle(std::uint32_t host, const wire::agent::NotTogether& refusal);
   void handle(std::uint32_t host, const wire::agent::HostLost& lost);
   std::string explain(const wire::agent::HostLost& lost) const;
   void handle(std::uint32_t host, const wire::agent::GroupReady& ready);

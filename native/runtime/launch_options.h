@@ -30,6 +30,13 @@ struct HostOptions {
   bool same_host = false;
 };
 
+// One command that starts the agents of all hosts of the first process group; see wire::agent::StartTogether.
+struct TogetherOptions {
+  std::vector<std::string> command;
+  std::string iface = {};
+  bool insecure = false;
+};
+
 struct GroupOptions {
   engine::Layout layout = engine::Layout::single_node(1);
   // What the agents get. LaunchDriver sets `number`, `first_task`, `layout` and `channel_fd`. `nodes` may be
@@ -67,6 +74,7 @@ struct LaunchOptions {
   std::vector<HostOptions> hosts;
   std::vector<std::string> host_environment;  // of the commands of hosts
   std::uint32_t tree_width = 0;               // see Hosts
+  std::optional<TogetherOptions> together = {};
   std::optional<Singleton> singleton = {};
   // The name server that other launches use too; absent: names are known in this launch only.
   std::optional<wire::UnixAddress> name_server;

@@ -68,6 +68,11 @@ void LaunchDriver::report_ready() {
   sink_.notify(handle_, AgentReady{pid});
 }
 
+void LaunchDriver::handle(std::uint32_t host, const agent::NotTogether& refusal) {
+  if (host != agent::kOwnHost || !hosts_.start_singly()) return distrust(host, "an unexpected refusal");
+  sink_.notify(handle_, StartedSingly{refusal.reason});
+}
+
 void LaunchDriver::handle(std::uint32_t, const agent::HostLost& lost) {
   lose_host({.number = lost.host, .started = lost.was_ready, .message = explain(lost)});
 }

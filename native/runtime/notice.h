@@ -82,6 +82,11 @@ struct HostStarted {
   std::string own_name;  // what gethostname() returns there
 };
 
+// One command could not start all hosts, so each has its own. `reason`: why, for people.
+struct StartedSingly {
+  std::string reason;
+};
+
 // Another host is lost, or its agent could not be started. `message` is the reason, for people.
 struct HostLost {
   std::uint32_t host;
@@ -181,11 +186,11 @@ struct Answers {
 // The handle is gone. No notice follows.
 struct Closed {};
 
-using Payload =
-    std::variant<ServerOpened, NamesListed, NamesLost, JobQuestion, AskerGone, StatusReply, Inspection,
-                 engine::Event, EventsMissed, engine::SpawnQuery, AgentReady, HostStarted, HostLost,
-                 RankStarted, RankExited, GroupSpawned, SpawnFailure, GroupEnded, RanksPrinted, LaunchResult,
-                 TraceLines, engine::Ready, engine::Answer, Answers, engine::Failed, Error, Closed>;
+using Payload = std::variant<ServerOpened, NamesListed, NamesLost, JobQuestion, AskerGone, StatusReply,
+                             Inspection, engine::Event, EventsMissed, engine::SpawnQuery, AgentReady,
+                             HostStarted, StartedSingly, HostLost, RankStarted, RankExited, GroupSpawned,
+                             SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, TraceLines, engine::Ready,
+                             engine::Answer, Answers, engine::Failed, Error, Closed>;
 
 struct Notice {
   Handle handle;

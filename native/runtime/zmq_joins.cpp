@@ -24,18 +24,17 @@ std::string random_bytes(std::size_t size) {
 
 }  // namespace
 
-ZmqJoins::ZmqJoins(ZmqHub& hub, const os::ZmqKeys& keys, std::uint32_t width,
-                   std::vector<std::uint32_t> hosts, OnJoin on_join)
-    : hub_(hub), on_join_(std::move(on_join)) {
+std::string make_zmq_password() { return wire::encode_z85(random_bytes(kPasswordSize)); }
+
+ZmqJoins::ZmqJoins(ZmqHub& hub, const os::ZmqKeys& keys, wire::boot::Record plan, OnJoin on_join)
+    : hub_(hub), record_(std::move(plan)), on_join_(std::move(on_join)) {
   const bool secure = !keys.secret_key.empty();
   const os::ZmqKeys join = secure ? os::make_zmq_keys() : os::ZmqKeys{};
-  const std::string password = wire::encode_z85(random_bytes(kPasswordSize));
-  record_ = {.job = random_bytes(boot::kJobIdSize),
-             .endpoints = hub.endpoints(),
-             .root_key = keys.public_key,
-             .join_key = secure ? join.secret_key : password,
-             .width = width,
-             .hosts = std::move(hosts)};
+  const std::string password = make_zmq_password();
+  record_.job = random_bytes(boot::kJobIdSize);
+  record_.endpoints = hub.endpoints();
+  record_.root_key = keys.public_key;
+  record_.join_key = secure ? join.secret_key : password;
   hub_.admit_joins(secure ? join.public_key : password,
                    [this](const std::string& peer, std::string_view message) { return take(peer, message); });
 }
@@ -66,9 +65,10 @@ std::vector<std::uint32_t> ZmqJoins::missing() const {
 
 ZmqJoiner::ZmqJoiner(os::Reactor& reactor, const boot::Record& record, std::uint32_t host,
                      const os::ZmqKeys& keys, std::vector<std::string> endpoints, const ZmqTiming& timing,
-                     OnAnswer on_answer)
+                     OnAnswer on_answer, std::chrono::milliseconds give_up)
     : join_{record.job, host, keys.public_key, std::move(endpoints)}, on_answer_(std::move(on_answer)) {
-  ZmqParentOptions options{.endpoints = record.endpoints, .parent_key = record.root_key, .timing = timing};
+  ZmqParentOptions options{
+      .endpoints = record.endpoints, .parent_key = record.root_key, .timing = timing, .give_up = give_up};
   if (record.root_key.empty()) {
     options.password = record.join_key;
   } else {

@@ -5,6 +5,7 @@
 // have joined, and an agent cannot pretend to be another one later. Threads: the reactor's.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -21,16 +22,18 @@
 
 namespace wireup::runtime {
 
+// As many random bits as a key has, in the form of one: what a host of insecure links proves itself by.
+std::string make_zmq_password();
+
 // The root's side.
 class ZmqJoins {
  public:
   // A host has joined. The root finds its parent, makes the parent expect this key, and calls answer().
   using OnJoin = std::function<void(const wire::boot::Join& join)>;
 
-  // A new record for these hosts; `keys` are those of the hub, and empty if links are insecure. The hub
-  // outlives the object. Throws ZmqMissing, OsError.
-  ZmqJoins(ZmqHub& hub, const os::ZmqKeys& keys, std::uint32_t width, std::vector<std::uint32_t> hosts,
-           OnJoin on_join);
+  // Makes the record; `plan` has its `width`, `hosts`, `names` and `iface`. `keys` are those of the hub, and
+  // empty if links are insecure. The hub outlives the object. Throws ZmqMissing, OsError.
+  ZmqJoins(ZmqHub& hub, const os::ZmqKeys& keys, wire::boot::Record plan, OnJoin on_join);
   ~ZmqJoins();
   ZmqJoins(const ZmqJoins&) = delete;
   ZmqJoins& operator=(const ZmqJoins&) = delete;
@@ -51,16 +54,19 @@ class ZmqJoins {
 };
 
 // An agent's side. `host` is one of the record's. `keys` are its own; if links are insecure, `public_key` is
-// its password. `endpoints` are those of its own hub; empty: it has no children.
+// its password (make_zmq_password()). `endpoints` are those of its own hub; empty: it has no children.
 class ZmqJoiner final : ZmqPortObserver {
  public:
+  // Until the root has answered at one of its addresses: shorter than the usual limit of a start, so that the
+  // reason is reported.
+  static constexpr std::chrono::milliseconds kGiveUpJoining{30'000};
   // Once. `error`: for people; empty: `joined` is the answer. May destroy the joiner.
   using OnAnswer = std::function<void(const wire::boot::Joined& joined, const std::string& error)>;
 
   // Throws ZmqMissing, OsError.
   ZmqJoiner(os::Reactor& reactor, const wire::boot::Record& record, std::uint32_t host,
             const os::ZmqKeys& keys, std::vector<std::string> endpoints, const ZmqTiming& timing,
-            OnAnswer on_answer);
+            OnAnswer on_answer, std::chrono::milliseconds give_up = kGiveUpJoining);
 
  private:
   void on_port_connected() override;

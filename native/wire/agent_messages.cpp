@@ -56,6 +56,22 @@ void fields(Codec& codec, M& m) {
     codec.field(m.stage);
     codec.field(m.timeout_ms);
     codec.field(m.same_host);
+    codec.field(m.joins);
+  } else if constexpr (std::is_same_v<T, StartTogether>) {
+    codec.field(m.command);
+    codec.field(m.environment);
+    codec.field(m.hosts);
+    codec.field(m.names);
+    codec.field(m.width);
+    codec.field(m.iface);
+    codec.field(m.insecure);
+  } else if constexpr (std::is_same_v<T, NotTogether>) {
+    codec.field(m.reason);
+  } else if constexpr (std::is_same_v<T, ExpectHost>) {
+    codec.field(m.host);
+    codec.field(m.key);
+  } else if constexpr (std::is_same_v<T, Expected>) {
+    codec.field(m.host);
   } else if constexpr (std::is_same_v<T, DropHost>) {
     codec.field(m.message);
   } else if constexpr (std::is_same_v<T, PlaceRun>) {

@@ -10,6 +10,9 @@
 // File descriptors travel beside a message (SCM_RIGHTS) between the launcher and the agent of host 0 only.
 // Everything else is named in the message.
 //
+// Most agents are started by a command of their own. Those of StartTogether are started by one command, and
+// are linked over ZeroMQ (wire/boot_record.h). For each of them the launcher sends a StartHost first.
+//
 // A job has process group 0, which was launched, and the process groups that ranks have spawned. Every
 // process of a rank is a *task*. Its number is unique in the job: Group::first_task plus the rank.
 //
@@ -50,7 +53,7 @@ namespace wireup::wire::agent {
 // below, to fields() in agent_messages.cpp (the compiler does not notice if it is missing there, and the
 // field is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the
 // compiler does notice.
-inline constexpr std::uint32_t kProtocolVersion = 14;
+inline constexpr std::uint32_t kProtocolVersion = 15;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -177,6 +180,36 @@ struct StartHost {
   // The command is an agent on the receiver's own host, for a pretended one. Its guard finds out whether it
   // is stopped, so its silence means nothing: on a machine with too many processes it may last long.
   bool same_host = false;
+  // The agent is one of those that StartTogether starts: there is no command, and its parent waits for
+  // ExpectHost. If host 0 has sent NotTogether, a second StartHost brings the command.
+  bool joins = false;
+};
+
+// To host 0: one command starts the agents of all these hosts, whose StartHosts have been sent.
+struct StartTogether {
+  std::vector<std::string> command;  // its stdin reaches each agent
+  std::vector<std::string> environment;
+  std::vector<std::uint32_t> hosts;     // in the order of their places in the tree
+  std::vector<std::string> names = {};  // by which each agent finds itself, one for each host
+  std::uint32_t width = 1;              // see boot::Record
+  std::string iface = {};               // see runtime/listen_addresses.h
+  bool insecure = false;                // the links are neither encrypted nor authenticated
+};
+
+// From host 0: it cannot start the agents by one command. Nothing has been started.
+struct NotTogether {
+  std::string reason;  // for people
+};
+
+// From host 0 to the parent of a host that has joined: the credential of that host, see runtime/zmq_hub.h.
+struct ExpectHost {
+  std::uint32_t host = 0;
+  std::string key;
+};
+
+// To host 0: the parent expects the host.
+struct Expected {
+  std::uint32_t host = 0;
 };
 
 // For a host that the launcher does not trust any more. The parent of that host's agent ends the link to it
@@ -688,7 +721,8 @@ using Message =
                  Fence, Release, Input, InputReaders, TaskPipes, Output, CloseOutput, Credit, Ready, HostLost,
                  GroupReady, GroupFailed, Started, StartFailed, Exited, OutputLost, Printed, Events,
                  EventsMissed, TraceLines, SpawnQuery, NameQuery, BarrierQuery, StatusReply, Done,
-                 RankProcesses, ClockQuery, ClockAnswer, Inspect, InspectReply>;
+                 RankProcesses, ClockQuery, ClockAnswer, Inspect, InspectReply, StartTogether, NotTogether,
+                 ExpectHost, Expected>;
 
 // The longest packet: a spawn of kMaxBlock bytes with its counts, or a Group of a million ranks in a cyclic
 // layout.

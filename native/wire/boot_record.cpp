@@ -21,6 +21,8 @@ bool are_endpoints(const std::vector<std::string>& endpoints, std::size_t least)
          std::ranges::all_of(endpoints, is_endpoint);
 }
 
+bool is_name(const std::string& name) { return !name.empty() && name.size() <= kMaxName; }
+
 bool are_unique(std::vector<std::uint32_t> numbers) {
   std::ranges::sort(numbers);
   return std::ranges::adjacent_find(numbers) == numbers.end();
@@ -29,7 +31,9 @@ bool are_unique(std::vector<std::uint32_t> numbers) {
 bool is_valid(const Record& m) {
   return m.job.size() == kJobIdSize && are_endpoints(m.endpoints, 1) &&
          (m.root_key.empty() || is_key(m.root_key)) && is_key(m.join_key) && m.width >= 1 &&
-         !m.hosts.empty() && m.hosts.size() <= kMaxHosts && are_unique(m.hosts);
+         !m.hosts.empty() && m.hosts.size() <= kMaxHosts && are_unique(m.hosts) &&
+         m.names.size() == m.hosts.size() && std::ranges::all_of(m.names, is_name) &&
+         m.iface.size() <= kMaxName;
 }
 
 bool is_valid(const Join& m) {
@@ -68,6 +72,8 @@ void fields(Codec& codec, M& m) {
     codec.field(m.join_key);
     codec.field(m.width);
     codec.field(m.hosts);
+    codec.field(m.names);
+    codec.field(m.iface);
   } else if constexpr (std::is_same_v<T, Join>) {
     codec.field(m.job);
     codec.field(m.host);
@@ -93,6 +99,12 @@ std::optional<Join> decode_join(std::string_view message) {
 
 std::optional<Joined> decode_joined(std::string_view message) {
   return message.size() > kMaxMessage ? std::nullopt : decode<Joined>(message);
+}
+
+std::optional<std::size_t> place_of(const Record& record, std::string_view name) {
+  const auto found = std::ranges::find(record.names, name);
+  if (found == record.names.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - record.names.begin());
 }
 
 bool is_endpoint(std::string_view text) {

@@ -21,19 +21,23 @@ namespace wireup::wire::boot {
 inline constexpr std::size_t kMaxHosts = 65'536;
 inline constexpr std::size_t kMaxEndpoints = 64;
 inline constexpr std::size_t kJobIdSize = 16;
+// Of the name of a host, of an interface, and of a network.
+inline constexpr std::size_t kMaxName = 255;
 // Of a Join or a Joined.
 inline constexpr std::size_t kMaxMessage = 16 << 10;
 
 struct Record {
-  std::string job;  // kJobIdSize random bytes, made for this start of agents
+  std::string job = {};  // kJobIdSize random bytes, made for this start of agents
   // Where the root listens, and its public key. An empty key: insecure links.
-  std::vector<std::string> endpoints;
-  std::string root_key;
+  std::vector<std::string> endpoints = {};
+  std::string root_key = {};
   // The secret key with which an agent may connect to the root to join; if links are insecure, a password
   // of the same form.
-  std::string join_key;
-  std::uint32_t width = 1;           // children of each host at most
-  std::vector<std::uint32_t> hosts;  // the numbers of the hosts, in the order of the launcher's tasks
+  std::string join_key = {};
+  std::uint32_t width = 1;              // children of each host at most
+  std::vector<std::uint32_t> hosts;     // the numbers of the hosts, in the order of their places in the tree
+  std::vector<std::string> names = {};  // those by which the launcher knows them; see place_of()
+  std::string iface = {};               // where a host listens for its children: runtime/listen_addresses.h
 };
 
 // From an agent to the root.
@@ -47,9 +51,13 @@ struct Join {
 // From the root to an agent that has joined.
 struct Joined {
   std::uint32_t parent = 0;
-  std::string parent_key;  // empty: insecure links
-  std::vector<std::string> endpoints;
+  std::string parent_key = {};  // empty: insecure links
+  std::vector<std::string> endpoints = {};
 };
+
+// The place of the host of this name in `hosts`. The launcher of many agents gives each of them the name of
+// its host, but numbers its tasks in an order of its own.
+std::optional<std::size_t> place_of(const Record& record, std::string_view name);
 
 // The frame's packet, without greeting and length.
 std::string encode(const Record& record);

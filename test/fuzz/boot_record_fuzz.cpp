@@ -37,6 +37,8 @@ void check_record(std::string_view bytes) {
   require(encode(*record) == bytes, 2, "a record");
   require_endpoints(record->endpoints);
   require(record->hosts.size() <= kMaxHosts && record->width > 0, 3, "the hosts");
+  require(record->names.size() == record->hosts.size(), 3, "the names");
+  require(place_of(*record, record->names.front()) == 0, 3, "a place");
   require(is_key(record->join_key) && record->job.size() == kJobIdSize, 3, "the keys of a record");
 }
 

@@ -13,8 +13,8 @@ std::vector<std::string> seeds() {
   const std::string key(40, 'k');
   const std::vector<std::string> endpoints = {"tcp://10.0.0.1:41253", "tcp://[2001:db8::1]:80"};
   return {
-      '\0' + encode(Record{job, endpoints, key, key, 32, {1, 2, 3, 4, 5}}),
-      '\0' + encode(Record{job, endpoints, "", key, 1, {9}}),
+      '\0' + encode(Record{job, endpoints, key, key, 32, {1, 2, 3}, {"n1", "n2", "n3"}, "ib0"}),
+      '\0' + encode(Record{job, endpoints, "", key, 1, {9}, {"n9"}}),
       '\1' + encode(Join{job, 3, key, endpoints}),
       '\1' + encode(Join{job, 3, key, {}}),
       '\2' + encode(Joined{0, key, endpoints}),

@@ -61,6 +61,7 @@ const same: CommandLine[] = [
   { args: ['-pmi-port', '-n', '2', 'echo', 'hi'] },
   { args: ['-launcher', 'fork', '-n', '1', 'echo', 'hi'] },
   { args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'] },
+  { args: ['-iface', 'lo', '-n', '2', 'echo', 'hi'] },
   { args: ['-bootstrap-exec', 'ssh -x', '-n', '1', 'echo', 'hi'] },
   { args: ['-f', 'HYDRA_USE_LOCALHOST', '-n', '2', 'echo', 'hi'] },
   { args: ['-bind-to', 'none', '-n', '2', ...cpus] },

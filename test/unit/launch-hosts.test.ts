@@ -7,6 +7,8 @@ import { findHosts, placeRanks, ranksByDefault } from '../../lib/cli/hosts';
 import { readRun, readText } from '../../lib/cli/mpiexec-args';
 import type { LaunchOptions } from '../../lib/launch-options';
 import { planLaunch } from '../../lib/launch-plan';
+import { shortHostList } from '../../lib/host-command';
+import { parseHostList } from '../../lib/host-list';
 import { agentPath } from '../../lib/native';
 import { describeFailure, type JobResult } from '../../lib/result';
 
@@ -99,12 +101,60 @@ describe('launch()', () => {
   test('many hosts start one another, if their commands are on all hosts', async () => {
     const width = async (hosts: number, options: Partial<LaunchOptions>) =>
       (await plan({ ranks: hosts, hosts: [`n[1-${hosts}].invalid`], ...options })).treeWidth;
-    expect(await width(64, { launcher: 'slurm' })).toBe(0);
-    expect(await width(65, { launcher: 'slurm' })).toBe(32);
+    expect(await width(64, { launcher: 'ssh' })).toBe(0);
+    expect(await width(65, { launcher: 'ssh' })).toBe(32);
+    // One srun starts them, and the width is that of the tree of links.
+    expect(await width(2, { launcher: 'slurm' })).toBe(32);
+    expect(await width(2, { launcher: 'slurm', treeWidth: 3 })).toBe(3);
     expect(await width(65, { launcher: { exec: ['podman', 'exec', '-i'] } })).toBe(0);
     expect(await width(65, { launcher: 'fork' })).toBe(0);
     expect(await width(65, { launcher: 'slurm', treeWidth: 0 })).toBe(0);
     expect(await width(2, { launcher: 'fork', treeWidth: 1 })).toBe(1);
+  });
+
+  test('one srun starts the hosts that have ranks', async () => {
+    const together = async (options: Partial<LaunchOptions>) =>
+      (await plan({ ranks: 4, hosts: ['n[1-3].invalid', 'm1', 'm2'], launcher: 'slurm', ...options }))
+        .together;
+    expect(await together({ launcher: { slurm: ['/opt/srun', '--qos=x'] } })).toEqual({
+      command: [
+        ...['/opt/srun', '-N', '4', '-n', '4', '--ntasks-per-node=1'],
+        ...['-w', 'n1.invalid,n2.invalid,n3.invalid,m1', '--kill-on-bad-exit=0'],
+        ...['--mpi=none', '--cpu-bind=none', '--unbuffered', '--qos=x', agentPath, 'join'],
+      ],
+      iface: '',
+      insecure: false,
+    });
+    expect(await together({ agentPath: '/a', iface: 'ib0', insecureLinks: true })).toMatchObject({
+      command: expect.arrayContaining(['/a', 'join']) as string[],
+      iface: 'ib0',
+      insecure: true,
+    });
+    // This host needs no srun, and one other host has its own.
+    expect(await together({ hosts: ['localhost', 'n1', 'n2'] })).toMatchObject({
+      command: expect.arrayContaining(['n[1-2]']) as string[],
+    });
+    expect(await together({ ranks: 2, hosts: ['localhost', 'n1'] })).toBeUndefined();
+    for (const options of [
+      { launcher: 'ssh' },
+      { stage: true },
+      { treeWidth: 0 },
+      { launcher: 'fork' },
+    ] as const)
+      expect(await together(options)).toBeUndefined();
+  });
+
+  test.each([
+    [['n1', 'n2', 'n3'], 'n[1-3]'],
+    [['n08', 'n09', 'n10', 'n12'], 'n[08-10],n12'],
+    [['n9', 'n10'], 'n9,n10'],
+    [['r1n1', 'r1n2', 'r2n1'], 'r1n[1-2],r2n1'],
+    [['login', 'n1'], 'login,n1'],
+    [['n2', 'n1'], 'n2,n1'],
+    [['7', '8'], '[7-8]'],
+  ])('%j is short for srun', (names, list) => {
+    expect(shortHostList(names)).toBe(list);
+    expect(parseHostList(list).map(({ name }) => name)).toEqual(names);
   });
 
   test('a user is passed to ssh, and makes this host another one', async () => {
@@ -229,6 +279,10 @@ describe('launch()', () => {
       "agentPath: expected an absolute path, or a name without a slash, got 'bin/agent'",
     ],
     [{ agentPath: '/a', stage: true }, "agentPath: expected nothing beside stage, got '/a'"],
+    [
+      { hosts: ['a'], iface: 'a b' },
+      "iface: expected the name of a network interface, or a network such as 10.0.0.0/8, got 'a b'",
+    ],
     [{ treeWidth: -1 }, 'treeWidth: expected a whole number from 0 to 65536, got -1'],
     [{ startTimeout: 0 }, 'startTimeout: expected a whole number from 1 to 2147483647, got 0'],
   ])('%j is refused', async (options, message) => {

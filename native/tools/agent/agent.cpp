@@ -59,11 +59,11 @@ concept ForAgent = std::is_same_v<T, Hello> || std::is_same_v<T, PassFds> || std
     std::is_same_v<T, QueryStatus> || std::is_same_v<T, TaskPipes> || std::is_same_v<T, CloseOutput> ||
     std::is_same_v<T, Credit> || std::is_same_v<T, wire::agent::Input> || std::is_same_v<T, StartHost> ||
     std::is_same_v<T, Release> || std::is_same_v<T, RankProcesses> || std::is_same_v<T, ClockAnswer> ||
-    std::is_same_v<T, Inspect>;
+    std::is_same_v<T, Inspect> || std::is_same_v<T, StartTogether> || std::is_same_v<T, ExpectHost>;
 
 }  // namespace
 
-Agent::Agent(os::Reactor& reactor, pid_t guard, ParentFds parent, const Signals& signals, Cgroup& cgroup,
+Agent::Agent(os::Reactor& reactor, pid_t guard, ParentEnd parent, const Signals& signals, Cgroup& cgroup,
              FolderNote& folder)
     : reactor_(reactor),
       cgroup_(cgroup),

@@ -43,7 +43,7 @@ namespace wireup::agent {
 class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages, OutputObserver {
  public:
   // Throws OsError.
-  Agent(os::Reactor& reactor, pid_t guard, ParentFds parent, const Signals& signals, Cgroup& cgroup,
+  Agent(os::Reactor& reactor, pid_t guard, ParentEnd parent, const Signals& signals, Cgroup& cgroup,
         FolderNote& folder);
   ~Agent() override;
 
@@ -72,6 +72,12 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   const char* handle(const wire::agent::PassFds& pass, Fds fds) { return starts_.pass(pass, std::move(fds)); }
   const char* handle(wire::agent::StartHost& start, const Fds&) {
     return router_.start_host(std::move(start));
+  }
+  const char* handle(wire::agent::StartTogether& start, const Fds&) {
+    return router_.start_together(std::move(start));
+  }
+  const char* handle(const wire::agent::ExpectHost& expected, const Fds&) {
+    return router_.expect_host(expected);
   }
   const char* handle(wire::agent::Group& group, const Fds&);
   const char* handle(const wire::agent::ForgetGroup& forget, const Fds&);

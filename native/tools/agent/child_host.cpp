@@ -31,18 +31,38 @@ void ChildHost::start(runtime::StartedHostCommand command) {
   command_ = std::make_unique<runtime::HostCommand>(reactor_, reaper_, std::move(command),
                                                     static_cast<runtime::HostCommandObserver&>(*this));
   for (std::string& packet : std::exchange(packets_, {})) command_->send(std::move(packet));
+  limit_start();
+}
+
+void ChildHost::wait_for_join() { limit_start(); }
+
+void ChildHost::expect(runtime::ZmqHub& hub, const std::string& credential) {
+  link_ = hub.expect(start_.host, credential, nullptr, static_cast<runtime::LinkObserver&>(*this));
+  for (std::string& packet : std::exchange(packets_, {})) link_->send(std::move(packet));
+}
+
+void ChildHost::reach_by_command(wire::agent::StartHost start) {
+  reactor_.cancel(std::exchange(timer_, 0));
+  start_ = std::move(start);
+}
+
+void ChildHost::limit_start() {
   const std::chrono::milliseconds timeout(start_.timeout_ms);
   if (timeout == std::chrono::milliseconds::zero()) return;
   timer_ = reactor_.after(timeout, [this, timeout] {
     timer_ = 0;
     late_ = true;
-    command_->give_up("no answer within " + runtime::in_words(timeout));
+    const std::string why = "no answer within " + runtime::in_words(timeout);
+    if (command_) return command_->give_up(why);
+    observer_.on_child_end(*this, why);
   });
 }
 
 void ChildHost::send(std::string packet) {
   if (command_) {
     command_->send(std::move(packet));
+  } else if (link_) {
+    link_->send(std::move(packet));
   } else {
     packets_.push_back(std::move(packet));
   }

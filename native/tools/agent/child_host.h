@@ -1,6 +1,9 @@
 // The agent of another host that is a child of this agent in the tree: the command that reaches it, and how
 // far it has come. Its command starts later than it is asked for if many others are being started.
 //
+// The agent of a host that joins (StartHost::joins) has no command of its own: its link is made when this
+// host expects it.
+//
 // What the command writes to stderr before the agent is ready is kept for the message of a failure. After
 // that each line is reported at once.
 //
@@ -13,13 +16,17 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "os/fd.h"
 #include "os/reactor.h"
 #include "runtime/host_command.h"
+#include "runtime/link.h"
 #include "runtime/reaper.h"
+#include "runtime/zmq_hub.h"
 #include "wire/agent_messages.h"
 
 namespace wireup::agent {
@@ -37,7 +44,7 @@ class ChildHostObserver {
   virtual void on_child_end(ChildHost& child, const std::string& message) = 0;
 };
 
-class ChildHost final : runtime::HostCommandObserver {
+class ChildHost final : runtime::HostCommandObserver, runtime::LinkObserver {
  public:
   ChildHost(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartHost start,
             ChildHostObserver& observer);
@@ -50,11 +57,20 @@ class ChildHost final : runtime::HostCommandObserver {
   // `command`: the command of spec(), whose start has been tried. If it does not run, on_child_end() is
   // called in a later turn. Throws std::bad_alloc.
   void start(runtime::StartedHostCommand command);
+  // For a host that joins: limits the time of its start, from now on.
+  void wait_for_join();
+  bool joins() const { return start_.joins; }
+  // The host has joined, and connects to the hub with this credential. The hub outlives the ChildHost.
+  void expect(runtime::ZmqHub& hub, const std::string& credential);
+  bool expected() const { return link_ != nullptr; }
+  // It is reached by a command after all.
+  void reach_by_command(wire::agent::StartHost start);
   // The command runs, and the agent has not answered.
   bool starting() const { return command_ && !ready_; }
-  // Stops reading from the agent, or reads on. Call it after start().
+  // Stops reading from the agent, or reads on. Call it after start() or expect().
   void hold(bool on) {
     if (command_) command_->hold(on);
+    if (link_) link_->hold(on);
   }
   // Packets are queued until the agent can be reached.
   void send(std::string packet);
@@ -74,18 +90,26 @@ class ChildHost final : runtime::HostCommandObserver {
   void on_host_packet(std::string_view packet) override { observer_.on_child_packet(*this, packet); }
   void on_host_line(const std::string& line) override;
   void on_host_end(const std::string& message) override { observer_.on_child_end(*this, message); }
+  void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>>) override {
+    observer_.on_child_packet(*this, packet);
+  }
+  void on_link_end(runtime::LinkEnd, int, const std::string& detail) override {
+    observer_.on_child_end(*this, detail);
+  }
+  void limit_start();
 
   os::Reactor& reactor_;
   runtime::Reaper& reaper_;
   wire::agent::StartHost start_;
   ChildHostObserver& observer_;
-  std::vector<std::string> packets_;  // until the command is started
+  std::vector<std::string> packets_;  // until the command is started, or the host expected
   std::deque<std::string> lines_;     // until the agent is ready
   bool ready_ = false;
   bool done_ = false;
   bool late_ = false;
   os::Reactor::TimerId timer_ = 0;  // until the agent is ready; until it has ended after Done
   std::unique_ptr<runtime::HostCommand> command_;
+  std::unique_ptr<runtime::ZmqLink> link_;
 };
 
 }  // namespace wireup::agent

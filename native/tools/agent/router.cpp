@@ -30,7 +30,7 @@ bool goes_up(std::uint8_t kind) {
       kind_of<Printed>(),      kind_of<Events>(),       kind_of<EventsMissed>(),
       kind_of<TraceLines>(),   kind_of<SpawnQuery>(),   kind_of<NameQuery>(),
       kind_of<BarrierQuery>(), kind_of<StatusReply>(),  kind_of<Done>(),
-      kind_of<ClockQuery>(),   kind_of<InspectReply>()};
+      kind_of<ClockQuery>(),   kind_of<InspectReply>(), kind_of<Expected>()};
   return std::ranges::find(kUp, kind) != std::end(kUp);
 }
 
@@ -42,10 +42,13 @@ bool is_for_streams(std::uint8_t kind) {
 
 }  // namespace
 
-Router::Router(os::Reactor& reactor, ParentFds parent, RouterObserver& observer)
-    : reactor_(reactor), observer_(observer), reaper_(reactor), remote_(bool(parent.out)) {
+Router::Router(os::Reactor& reactor, ParentEnd parent, RouterObserver& observer)
+    : reactor_(reactor), observer_(observer), reaper_(reactor), remote_(parent.out || parent.tree) {
   auto& own = static_cast<runtime::LinkObserver&>(*this);
-  if (remote_) {
+  if (parent.tree) {
+    hub_ = std::move(parent.tree->hub);
+    parent_ = runtime::connect_to_zmq_parent(reactor, std::move(parent.tree->parent), nullptr, own);
+  } else if (remote_) {
     runtime::StreamLinkOptions options{.side = runtime::StreamLinkOptions::Side::child};
     if (parent.same_host) options.timing.silence = std::chrono::milliseconds::zero();
     parent_ = std::make_unique<runtime::StreamLink>(reactor, std::move(parent.in), std::move(parent.out),
@@ -72,16 +75,88 @@ void Router::send_to(std::uint32_t host, const Message& message) {
 }
 
 const char* Router::start_host(StartHost start) {
-  if (start.host == kEveryHost || start.host == host() || below_.contains(start.host))
-    return "starts a host that exists";
-  if (start.command.empty()) return "starts a host without a command";
   const std::uint32_t host = start.host;
-  below_.emplace(host, host);
-  to_start_.push_back(host);
-  children_.emplace(host, std::make_unique<ChildHost>(reactor_, reaper_, std::move(start),
-                                                      static_cast<ChildHostObserver&>(*this)));
-  start_children_soon();
+  const bool joins = start.joins;
+  if (start.command.empty() && !joins) return "starts a host without a command";
+  const auto child = children_.find(host);
+  if (child != children_.end() && child->second->joins() && !child->second->expected() && !joins) {
+    child->second->reach_by_command(std::move(start));
+  } else {
+    if (host == kEveryHost || host == this->host() || below_.contains(host))
+      return "starts a host that exists";
+    below_.emplace(host, host);
+    children_.emplace(host, std::make_unique<ChildHost>(reactor_, reaper_, std::move(start),
+                                                        static_cast<ChildHostObserver&>(*this)));
+  }
+  if (joins) {
+    children_.at(host)->wait_for_join();
+  } else {
+    to_start_.push_back(host);
+    start_children_soon();
+  }
   return nullptr;
+}
+
+const char* Router::start_together(StartTogether start) {
+  if (host() != kOwnHost || together_ || start.command.empty() || start.hosts.empty() || start.width == 0 ||
+      start.names.size() != start.hosts.size())
+    return "is an invalid start of hosts";
+  for (const std::uint32_t host : start.hosts) {
+    if (!child_of(host)) return "starts unknown hosts";
+  }
+  try {
+    together_ = std::make_unique<Together>(reactor_, reaper_, std::move(start),
+                                           static_cast<TogetherObserver&>(*this));
+  } catch (const std::exception& error) {
+    send(NotTogether{error.what()});
+  }
+  return nullptr;
+}
+
+void Router::on_host_joined(std::uint32_t host, std::uint32_t parent, const std::string& key) {
+  if (parent != kOwnHost) return send_to(parent, ExpectHost{host, key});
+  const auto child = children_.find(host);
+  if (child == children_.end()) return;
+  expect(*child->second, key);
+  together_->answer(host);
+}
+
+const char* Router::expect_host(const ExpectHost& expected) {
+  if (!hub_) return "is for a host without children";
+  const auto child = children_.find(expected.host);
+  if (child == children_.end()) return nullptr;  // it was late
+  if (!child->second->joins() || child->second->expected()) return "expects a host that does not join";
+  expect(*child->second, expected.key);
+  send(Expected{expected.host});
+  return nullptr;
+}
+
+void Router::expect(ChildHost& child, const std::string& key) {
+  child.expect(hub_ ? *hub_ : together_->hub(), key);
+  if (holds_children_) child.hold(true);
+}
+
+void Router::on_host_failed(std::uint32_t host, const std::string& message) {
+  const auto child = child_of(host);
+  if (!child) return;
+  if (*child == host) return lose(*children_.at(host), message);
+  send_to(host, DropHost{message});
+}
+
+void Router::on_start_end(const std::string& message) {
+  std::vector<std::uint32_t> lost;
+  for (const auto& [host, child] : children_) {
+    if (child->joins() && !child->done()) lost.push_back(host);
+  }
+  for (const std::uint32_t host : lost) {
+    if (children_.contains(host)) lose(*children_.at(host), message);
+  }
+  observer_.on_child_gone();
+}
+
+void Router::finish_together(bool now) {
+  if (together_ && std::ranges::none_of(children_, [](const auto& entry) { return entry.second->joins(); }))
+    together_->finish(now);
 }
 
 void Router::start_children_soon() {
@@ -131,18 +206,24 @@ void Router::drop_children() {
   reactor_.cancel(std::exchange(start_timer_, 0));
   to_start_.clear();
   for (const auto& [host, child] : children_) dropped_.insert(child->pid());
+  const bool unready =
+      std::ranges::any_of(children_, [](const auto& entry) { return !entry.second->ready(); });
   children_.clear();
+  finish_together(unready);
 }
 
 void Router::drop_unready_children() {
   std::erase_if(children_, [this](const auto& entry) {
-    if (!entry.second->ready()) dropped_.insert(entry.second->pid());
-    return !entry.second->ready();
+    if (entry.second->ready()) return false;
+    dropped_.insert(entry.second->pid());
+    dropped_unready_ = dropped_unready_ || entry.second->joins();
+    return true;
   });
+  finish_together(dropped_unready_);
 }
 
 bool Router::is_command(pid_t pid) const {
-  return dropped_.contains(pid) ||
+  return dropped_.contains(pid) || (together_ && together_->pid() == pid) ||
          std::ranges::any_of(children_, [pid](const auto& entry) { return entry.second->pid() == pid; });
 }
 
@@ -207,7 +288,8 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
   const bool stays =
       header->kind == kind_of<Fence>() || (is_for_streams(header->kind) && this->host() == kOwnHost);
   const bool is_loss = header->kind == kind_of<HostLost>();
-  if (!is_ready && !stays && !is_done && !is_loss) {
+  const bool ends_here = header->kind == kind_of<Expected>() && this->host() == kOwnHost;
+  if (!is_ready && !stays && !is_done && !is_loss && !ends_here) {
     pass_up(std::string(packet));
     return nullptr;
   }
@@ -225,6 +307,10 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
     if (lost == child.host() || child_of(lost) != child.host()) return "loses an unknown host";
     pass_up(std::string(packet));
     observer_.on_host_lost(lost);
+  } else if (ends_here) {
+    const std::uint32_t expected = std::get<Expected>(*message).host;
+    if (!together_ || !together_->is_waiting(expected, host)) return "expects an unknown host";
+    together_->answer(expected);
   } else if (stays) {
     return observer_.on_message_below(child.host(), host, *message);
   } else {
@@ -244,7 +330,13 @@ void Router::pass_up(std::string packet) {
 
 void Router::hold_children(bool on) {
   holds_children_ = on;
-  for (const auto& [host, child] : children_) child->hold(on);
+  // What a child was not asked for meanwhile may arrive in hold(), and end it.
+  std::vector<std::uint32_t> hosts;
+  for (const auto& [host, child] : children_) hosts.push_back(host);
+  for (const std::uint32_t host : hosts) {
+    if (holds_children_ != on) return;
+    if (children_.contains(host)) children_.at(host)->hold(on);
+  }
 }
 
 void Router::release_when_sent() {
@@ -257,13 +349,17 @@ void Router::release_when_sent() {
 
 void Router::on_child_line(ChildHost&, const std::string& line) { observer_.on_child_stderr(line); }
 
-void Router::on_child_end(ChildHost& child, const std::string& message) { lose(child, message); }
+void Router::on_child_end(ChildHost& child, const std::string& message) {
+  const std::string lines = child.joins() && !child.ready() && together_ ? together_->last_lines() : "";
+  lose(child, lines.empty() ? message : message + ": " + lines);
+}
 
 void Router::lose(ChildHost& child, const std::string& message) {
   const std::uint32_t number = child.host();
   const bool was_ready = child.ready();
   const bool done = child.done();
   const bool late = child.late();
+  const bool joins = child.joins();
   children_.erase(number);
   start_children_soon();
   const auto report = [&](std::uint32_t host) {
@@ -274,6 +370,8 @@ void Router::lose(ChildHost& child, const std::string& message) {
   for (const auto& [host, below] : below_) {
     if (below == number && host != number && !done) report(host);
   }
+  if (joins && !was_ready) dropped_unready_ = true;
+  finish_together(dropped_unready_);
   observer_.on_child_gone();
 }
 

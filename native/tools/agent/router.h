@@ -30,7 +30,10 @@
 #include "os/reactor.h"
 #include "runtime/link.h"
 #include "runtime/reaper.h"
+#include "runtime/zmq_hub.h"
 #include "tools/agent/child_host.h"
+#include "tools/agent/join.h"
+#include "tools/agent/together.h"
 #include "wire/agent_messages.h"
 
 namespace wireup::agent {
@@ -56,22 +59,23 @@ class RouterObserver {
   virtual void on_parent_gone(const std::string& fault) = 0;
 };
 
-// The fds of the link to the parent: a seqpacket socket of a launcher on this host, or (`out` is set) the two
-// directions of a byte stream.
-struct ParentFds {
+// The link to the parent: a seqpacket socket of a launcher on this host, or (`out` is set) the two directions
+// of a byte stream, or (`tree` is set) a place in a tree over ZeroMQ.
+struct ParentEnd {
   os::UniqueFd in;
   os::UniqueFd out = {};
   bool same_host = false;  // the parent of a byte stream is on this host, see StartHost::same_host
+  std::optional<JoinedTree> tree = {};
 };
 
 // sshd refuses some of many connections that are not authenticated yet, and a host has a limited number of
 // processes. Other launchers start 32 to 128 hosts at a time.
 inline constexpr std::size_t kMaxStarting = 64;
 
-class Router final : runtime::LinkObserver, ChildHostObserver {
+class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver {
  public:
   // Throws OsError.
-  Router(os::Reactor& reactor, ParentFds parent, RouterObserver& observer);
+  Router(os::Reactor& reactor, ParentEnd parent, RouterObserver& observer);
   ~Router() override;
 
   // The number of this host. Known when the observer gets the Hello.
@@ -91,10 +95,14 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   // most kMaxStarting commands that have not reached their hosts run at a time. Returns what is wrong with
   // the message, or nullptr.
   const char* start_host(wire::agent::StartHost start);
+  // Starts the agents of hosts that join, or sends NotTogether. As start_host().
+  const char* start_together(wire::agent::StartTogether start);
+  // A child that joins may connect. As start_host().
+  const char* expect_host(const wire::agent::ExpectHost& expected);
   // The child below which the host is; empty: none, or it is lost.
   std::optional<std::uint32_t> child_of(std::uint32_t host) const;
-  // Every child has ended after its Done, or is lost.
-  bool children_gone() const { return children_.empty(); }
+  // Every child has ended after its Done, or is lost, and so has the command that has started many of them.
+  bool children_gone() const { return children_.empty() && (!together_ || together_->over()); }
   // The children that have not sent Done.
   std::vector<std::uint32_t> unfinished() const;
   // Ends the link to a child, which is then lost. `message`: why, for people.
@@ -111,6 +119,14 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   void on_child_line(ChildHost& child, const std::string& line) override;
   void on_child_end(ChildHost& child, const std::string& message) override;
 
+  void on_host_joined(std::uint32_t host, std::uint32_t parent, const std::string& key) override;
+  void on_host_failed(std::uint32_t host, const std::string& message) override;
+  void on_start_line(const std::string& line) override { observer_.on_child_stderr(line); }
+  void on_start_end(const std::string& message) override;
+
+  void expect(ChildHost& child, const std::string& key);
+  // The command of StartTogether may end if no child is left that it has started.
+  void finish_together(bool now);
   void start_children_soon();
   void start_children();
   // At the end of the job. No task runs there, and an agent that is not reached yet would never answer.
@@ -132,6 +148,9 @@ class Router final : runtime::LinkObserver, ChildHostObserver {
   std::unique_ptr<runtime::Link> parent_;
   std::deque<std::uint32_t> to_start_;  // children without a command; some of them may be gone
   os::Reactor::TimerId start_timer_ = 0;
+  std::unique_ptr<runtime::ZmqHub> hub_;  // of a host that has joined; null: it has no children
+  std::unique_ptr<Together> together_;    // at host 0
+  bool dropped_unready_ = false;          // of the hosts of together_
   std::map<std::uint32_t, std::unique_ptr<ChildHost>> children_;  // by host
   std::map<std::uint32_t, std::uint32_t> below_;                  // host to child, of all that were started
   bool holds_children_ = false;

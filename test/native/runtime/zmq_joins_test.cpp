@@ -40,7 +40,9 @@ struct Tree {
     if (secure) root.keys = os::make_zmq_keys();
     root.hub =
         std::make_unique<ZmqHub>(reactor, ZmqHubOptions{{"127.0.0.1", "127.0.0.2"}, root.keys, kQuick});
-    joins = std::make_unique<ZmqJoins>(*root.hub, root.keys, width, std::move(hosts),
+    boot::Record plan{.width = width, .hosts = std::move(hosts)};
+    for (const std::uint32_t host : plan.hosts) plan.names.push_back("n" + std::to_string(host));
+    joins = std::make_unique<ZmqJoins>(*root.hub, root.keys, std::move(plan),
                                        [this](const boot::Join& join) { place(join); });
   }
   ~Tree() {

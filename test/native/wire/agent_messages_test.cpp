@@ -32,8 +32,12 @@ std::vector<Message> samples() {
             .sent_ns = std::uint64_t{1} << 60},
       Hello{},
       PassFds{{3, 63}},
-      StartHost{2, "n2", {"ssh", "n2", "%s"}, {"A=1"}, "/bin/wireup-agent", 30'000},
+      StartHost{2, "n2", {"ssh", "n2", "%s"}, {"A=1"}, "/bin/wireup-agent", 30'000, true, true},
       StartHost{},
+      StartTogether{{"srun", "agent"}, {"A=1"}, {2, 1}, {"n2", "n1"}, 32, "ib0", true},
+      NotTogether{"ZeroMQ is missing"},
+      ExpectHost{2, "key"},
+      Expected{2},
       DropHost{"a second ready"},
       Group{.number = 5,
             .first_task = 4'000'000'000,
@@ -220,7 +224,7 @@ TEST_CASE("agent messages: the header has the kind and the host") {
     CHECK(header->host == host);
   }
   CHECK(kind_of<Hello>() == 0);
-  CHECK(kind_of<InspectReply>() == std::variant_size_v<Message> - 1);
+  CHECK(kind_of<Expected>() == std::variant_size_v<Message> - 1);
   // Only the header is read.
   CHECK(read_header(encode(End{1}).substr(0, 5)).has_value());
   CHECK_FALSE(read_header(encode(End{1}).substr(0, 4)).has_value());

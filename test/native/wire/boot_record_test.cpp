@@ -12,7 +12,14 @@ const std::string kJob(kJobIdSize, 'j');
 const std::string kKey(40, 'k');
 
 Record record() {
-  return {kJob, {"tcp://10.0.0.1:41253", "tcp://[fe80::1]:9"}, kKey, kKey, 32, {4, 1, 2, 3}};
+  return {kJob,
+          {"tcp://10.0.0.1:41253", "tcp://[fe80::1]:9"},
+          kKey,
+          kKey,
+          32,
+          {4, 1, 2, 3},
+          {"n4", "n1", "n2", "n3"},
+          "ib0"};
 }
 
 std::string changed(void (*change)(Record&)) {
@@ -32,6 +39,10 @@ TEST_CASE("boot record: decodes what it encodes") {
   CHECK(decoded->join_key == kKey);
   CHECK(decoded->width == 32);
   CHECK(decoded->hosts == record().hosts);
+  CHECK(decoded->names == record().names);
+  CHECK(decoded->iface == "ib0");
+  CHECK(place_of(*decoded, "n2") == 2);
+  CHECK_FALSE(place_of(*decoded, "n5").has_value());
 
   const auto join = decode_join(encode(Join{kJob, 7, kKey, {"tcp://1.2.3.4:5"}}));
   REQUIRE(join.has_value());
@@ -68,6 +79,10 @@ TEST_CASE("boot record: refuses invalid fields") {
       changed([](Record& r) { r.hosts.clear(); }),
       changed([](Record& r) { r.hosts.push_back(4); }),
       changed([](Record& r) { r.hosts.assign(kMaxHosts + 1, 1); }),
+      changed([](Record& r) { r.names.pop_back(); }),
+      changed([](Record& r) { r.names[1].clear(); }),
+      changed([](Record& r) { r.names[1].assign(kMaxName + 1, 'n'); }),
+      changed([](Record& r) { r.iface.assign(kMaxName + 1, 'i'); }),
   };
   for (const std::string& bytes : records) CHECK_FALSE(decode_record(bytes).has_value());
   CHECK(decode_record(changed([](Record& r) { r.root_key.clear(); })).has_value());

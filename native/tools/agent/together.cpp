@@ -1,0 +1,230 @@
+#include "tools/agent/together.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "runtime/link_version.h"
+#include "runtime/listen_addresses.h"
+#include "runtime/words.h"
+#include "wire/link_framer.h"
+
+namespace wireup::agent {
+
+namespace boot = wire::boot;
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// Lines that are kept until all hosts have joined.
+constexpr std::size_t kMaxLines = 64;
+// How long the command's output may come after its end.
+constexpr milliseconds kLastWords{1000};
+// Until a command is ended whose agents have ended, and from then on until it is killed.
+constexpr milliseconds kGrace{2000};
+
+constexpr std::string_view kSrunError = "srun: error: ";
+constexpr std::string_view kTask = ": task";
+
+}  // namespace
+
+// Writes the record to the command's stdin, and keeps it open: its end is that of agents which have not
+// joined.
+class Together::Feed final : os::Handler {
+ public:
+  Feed(os::Reactor& reactor, os::UniqueFd fd, std::string bytes)
+      : reactor_(reactor), fd_(std::move(fd)), bytes_(std::move(bytes)) {
+    os::set_nonblocking(fd_.get(), true);
+    reactor_.add(fd_.get(), EPOLLOUT, *this);
+    watched_ = true;
+  }
+  ~Feed() override { unwatch(); }
+
+ private:
+  void on_ready(std::uint32_t) override {
+    const ssize_t size = ::write(fd_.get(), bytes_.data() + sent_, bytes_.size() - sent_);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (size > 0) sent_ += static_cast<std::size_t>(size);
+    // After an error, the end of the command is the reason.
+    if (size >= 0 && sent_ < bytes_.size()) return;
+    bytes_.clear();
+    unwatch();
+  }
+  void unwatch() {
+    if (std::exchange(watched_, false)) reactor_.remove(fd_.get(), *this);
+  }
+
+  os::Reactor& reactor_;
+  os::UniqueFd fd_;
+  std::string bytes_;
+  std::size_t sent_ = 0;
+  bool watched_ = false;
+};
+
+Together::Together(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartTogether start,
+                   TogetherObserver& observer)
+    : reactor_(reactor), reaper_(reaper), observer_(observer) {
+  if (!start.insecure && !os::zmq_has_curve())
+    throw os::ZmqMissing("this libzmq has no CURVE, so links over ZeroMQ would not be secure");
+  for (std::size_t i = 0; i < start.hosts.size(); ++i) places_.emplace(start.hosts[i], i);
+  const std::string& program = start.command.front();
+  program_ = program.substr(program.rfind('/') + 1);
+  // The command starts while this host makes its keys.
+  runtime::HostCommandSpec spec{
+      .host = program_, .command = std::move(start.command), .environment = std::move(start.environment)};
+  std::vector<runtime::StartedHostCommand> started = runtime::start_host_commands({std::move(spec)});
+  runtime::StartedHostCommand& command = started.front();
+  try {
+    open_hub(start);
+    if (!command.error) watch(command);
+  } catch (...) {
+    reaper_.adopt(command.process, {});
+    throw;
+  }
+  if (!command.error) return;
+  how_ = runtime::why_not_started(*command.error);
+  conclude_after({});
+}
+
+void Together::watch(runtime::StartedHostCommand& command) {
+  process_ = std::make_unique<runtime::ChildProcess>(
+      reactor_, reaper_, command.process, [this](const os::ExitStatus& status) { on_exit(status); });
+  const auto on_text = [this](const std::string& line) { on_line(line); };
+  stdout_ = std::make_unique<runtime::LineReader>(reactor_, std::move(command.out), on_text);
+  stderr_ = std::make_unique<runtime::LineReader>(reactor_, std::move(command.err), on_text);
+  stdin_ = std::make_unique<Feed>(
+      reactor_, std::move(command.in),
+      wire::encode_greeting(runtime::own_greeting()) + wire::encode_frame(boot::encode(joins_->record())));
+}
+
+Together::~Together() {
+  reactor_.cancel(timer_);
+  end_command();
+}
+
+void Together::open_hub(const wire::agent::StartTogether& start) {
+  if (!start.insecure) keys_ = os::make_zmq_keys();
+  hub_ = std::make_unique<runtime::ZmqHub>(
+      reactor_, runtime::ZmqHubOptions{runtime::listen_addresses(start.iface), keys_});
+  boot::Record plan{.width = start.width, .hosts = start.hosts, .names = start.names, .iface = start.iface};
+  joins_ = std::make_unique<runtime::ZmqJoins>(*hub_, keys_, std::move(plan),
+                                               [this](const boot::Join& join) { on_join(join); });
+}
+
+std::uint32_t Together::parent_of(std::uint32_t host) const {
+  const boot::Record& record = joins_->record();
+  const std::size_t above = boot::parent_of(places_.at(host) + 1, record.width);
+  return above == 0 ? wire::agent::kOwnHost : record.hosts[above - 1];
+}
+
+void Together::on_join(const boot::Join& join) {
+  const std::uint32_t parent = parent_of(join.host);
+  joined_.emplace(join.host, join);
+  waiting_.insert(join.host);
+  if (joined_.size() == places_.size()) {
+    for (const std::string& line : std::exchange(lines_, {})) observer_.on_start_line(line);
+  }
+  observer_.on_host_joined(join.host, parent, join.key);
+}
+
+bool Together::is_waiting(std::uint32_t host, std::uint32_t parent) const {
+  return waiting_.contains(host) && parent_of(host) == parent;
+}
+
+void Together::answer(std::uint32_t host) {
+  waiting_.erase(host);
+  const std::uint32_t parent = parent_of(host);
+  const bool is_own = parent == wire::agent::kOwnHost;
+  // A parent that expects its child has joined itself.
+  const boot::Join* above = is_own ? nullptr : &joined_.at(parent);
+  boot::Joined joined{.parent = parent};
+  joined.endpoints = is_own ? hub_->endpoints() : above->endpoints;
+  if (!keys_.secret_key.empty()) joined.parent_key = is_own ? keys_.public_key : above->key;
+  joins_->answer(host, joined);
+}
+
+std::string Together::last_lines() const {
+  std::string text;
+  for (const std::string& line : lines_) text += line + "\n";
+  return runtime::last_lines(text);
+}
+
+void Together::on_line(const std::string& line) {
+  if (joined_.size() == places_.size()) return observer_.on_start_line(line);
+  lines_.push_back(line);
+  if (lines_.size() > kMaxLines) lines_.pop_front();
+  judge_line(line);
+}
+
+void Together::judge_line(std::string_view line) {
+  if (line.starts_with(kAgentPrefix)) {
+    line.remove_prefix(kAgentPrefix.size());
+    const std::size_t at = line.find(kCouldNotJoin);
+    if (at == std::string_view::npos) return;
+    fail(line.substr(0, at), std::string(line.substr(at + kCouldNotJoin.size())));
+  } else if (line.starts_with(kSrunError)) {
+    line.remove_prefix(kSrunError.size());
+    const std::size_t at = line.find(kTask);
+    if (at != std::string_view::npos) fail(line.substr(0, at), last_lines());
+  }
+}
+
+// `name` is that of a host, or srun's name for several of them; then all that have not joined fail.
+void Together::fail(std::string_view name, const std::string& message) {
+  const auto place = boot::place_of(joins_->record(), name);
+  const std::vector<std::uint32_t> hosts =
+      place ? std::vector{joins_->record().hosts[*place]} : joins_->missing();
+  for (const std::uint32_t host : hosts) {
+    if (joined_.contains(host) || !failed_.insert(host).second) continue;
+    observer_.on_host_failed(host, place ? message : std::string(name) + ": " + message);
+  }
+}
+
+void Together::on_exit(const os::ExitStatus& status) {
+  how_ = runtime::how_it_ended(program_, status);
+  process_.reset();
+  // The last messages of its agents come over other connections.
+  conclude_after(finishing_ ? milliseconds::zero() : kLastWords);
+}
+
+void Together::finish(bool now) {
+  if (std::exchange(finishing_, true) || over_) return;
+  stdin_.reset();
+  if (!process_) return conclude_after({});
+  if (now) process_->terminate();
+  conclude_after(kGrace);
+}
+
+void Together::conclude_after(milliseconds delay) {
+  reactor_.cancel(timer_);
+  timer_ = reactor_.after(delay, [this] {
+    timer_ = 0;
+    conclude();
+  });
+}
+
+void Together::conclude() {
+  over_ = true;
+  for (auto* reader : {stdout_.get(), stderr_.get()}) {
+    if (reader != nullptr) reader->finish();
+  }
+  const std::string lines = last_lines();
+  end_command();
+  observer_.on_start_end(lines.empty() ? how_ : how_ + ": " + lines);
+}
+
+void Together::end_command() {
+  stdin_.reset();
+  stdout_.reset();
+  stderr_.reset();
+  if (!process_) return;
+  process_->terminate();
+  process_->give_up(kGrace);
+  process_.reset();
+}
+
+}  // namespace wireup::agent

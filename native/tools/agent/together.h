@@ -1,0 +1,113 @@
+// The start of many hosts' agents by one command, such as srun, at host 0. Its stdin brings each agent the
+// boot record, with which the agents join this host's hub (runtime/zmq_joins.h). Keys are nowhere else.
+//
+// What the command writes is for people. Until all hosts have joined, its lines are kept for the message of a
+// failure; then each is reported at once. Two kinds of lines show that a host will not join: that of an agent
+// (kCouldNotJoin), and srun's report on a task that has ended.
+//
+// Threads: the reactor's.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/reactor.h"
+#include "os/zmq_socket.h"
+#include "runtime/child_process.h"
+#include "runtime/host_command.h"
+#include "runtime/line_reader.h"
+#include "runtime/reaper.h"
+#include "runtime/zmq_hub.h"
+#include "runtime/zmq_joins.h"
+#include "wire/agent_messages.h"
+
+namespace wireup::agent {
+
+// "wireup-agent: NAME could not join: REASON"
+inline constexpr std::string_view kAgentPrefix = "wireup-agent: ";
+inline constexpr std::string_view kCouldNotJoin = " could not join: ";
+
+// None of the methods may destroy the Together.
+class TogetherObserver {
+ public:
+  virtual ~TogetherObserver() = default;
+  // The host has joined. When `parent` expects this credential of it, answer() is called.
+  virtual void on_host_joined(std::uint32_t host, std::uint32_t parent, const std::string& key) = 0;
+  // The host will not join. `message`: why, for people.
+  virtual void on_host_failed(std::uint32_t host, const std::string& message) = 0;
+  virtual void on_start_line(const std::string& line) = 0;
+  // Once: the command has ended, or could not be started. `message`: how, for people.
+  virtual void on_start_end(const std::string& message) = 0;
+};
+
+class Together {
+ public:
+  // Throws ZmqMissing, OsError: then no command runs. That the command cannot be executed is reported by
+  // on_start_end().
+  Together(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartTogether start,
+           TogetherObserver& observer);
+  ~Together();
+  Together(const Together&) = delete;
+  Together& operator=(const Together&) = delete;
+
+  runtime::ZmqHub& hub() { return *hub_; }
+  bool has(std::uint32_t host) const { return places_.contains(host); }
+  // Whether `parent` is the host's parent and must expect it.
+  bool is_waiting(std::uint32_t host, std::uint32_t parent) const;
+  // The host's parent expects it.
+  void answer(std::uint32_t host);
+  // The last lines of the command, for people; empty: none.
+  std::string last_lines() const;
+  // No host of it is left. The command has time to end by itself, unless `now`.
+  void finish(bool now);
+  bool over() const { return over_; }
+  // Of the command; -1: it does not run.
+  pid_t pid() const { return process_ ? process_->pid() : -1; }
+
+ private:
+  class Feed;
+
+  void open_hub(const wire::agent::StartTogether& start);
+  void watch(runtime::StartedHostCommand& command);
+  std::uint32_t parent_of(std::uint32_t host) const;
+  void on_join(const wire::boot::Join& join);
+  void on_line(const std::string& line);
+  void judge_line(std::string_view line);
+  void fail(std::string_view name, const std::string& message);
+  void on_exit(const os::ExitStatus& status);
+  void conclude_after(std::chrono::milliseconds delay);
+  void conclude();
+  void end_command();
+
+  os::Reactor& reactor_;
+  runtime::Reaper& reaper_;
+  TogetherObserver& observer_;
+  std::string program_;                          // for people
+  std::map<std::uint32_t, std::size_t> places_;  // by host: its place in the record
+  os::ZmqKeys keys_;
+  std::unique_ptr<runtime::ZmqHub> hub_;
+  std::unique_ptr<runtime::ZmqJoins> joins_;
+  std::map<std::uint32_t, wire::boot::Join> joined_;
+  std::set<std::uint32_t> waiting_;  // hosts that have joined and were not answered
+  std::set<std::uint32_t> failed_;
+  std::unique_ptr<runtime::ChildProcess> process_;  // until it has ended
+  std::unique_ptr<Feed> stdin_;
+  std::unique_ptr<runtime::LineReader> stdout_;
+  std::unique_ptr<runtime::LineReader> stderr_;
+  std::deque<std::string> lines_;  // until all hosts have joined
+  std::string how_;                // it ended, or why it does not run
+  bool finishing_ = false;
+  bool over_ = false;
+  os::Reactor::TimerId timer_ = 0;
+};
+
+}  // namespace wireup::agent

@@ -1,0 +1,176 @@
+// Jobs whose agents one srun has started, and whose links are over ZeroMQ. test/support/srun.sh stands in for srun, so the
+// hosts are pretended.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it, vi } from 'vitest';
+
+import { needs } from '../support/installed';
+import { isAlive } from '../support/processes';
+import { program } from '../support/programs';
+import { root } from '../support/root';
+import { lines, Run, run, transports, wireup } from '../support/run';
+
+vi.setConfig({ testTimeout: 150_000 });
+const deadline = 120_000;
+
+const folder = mkdtempSync(join(tmpdir(), 'together-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const compiler = needs('cc');
+const mpich = needs('mpicc');
+let logs = 0;
+
+interface Job {
+  words: string[];
+  environment: Record<string, string>;
+  /** The lists of hosts of the sruns that have run. */
+  sruns: () => string[];
+}
+
+/** A command line with `ranks` on each of `hosts` hosts, which listen at the addresses of `iface`. */
+function jobAt(iface: string, hosts: number, ranks: number, ...words: string[]): Job {
+  const log = join(folder, `log-${++logs}`);
+  const options = ['--launcher', 'slurm', '--launcher-exec', join(root, 'test/support/srun.sh')];
+  return {
+    words: wireup('run', ...options, '--iface', iface, '--hosts', `m[1-${hosts}]:${ranks}`, ...words),
+    environment: { FAKE_SRUN_LOG: log },
+    sruns: () => lines(readFileSync(log, 'utf8')).map((line) => line.split(' ')[1]!),
+  };
+}
+
+const job = (hosts: number, ranks: number, ...words: string[]): Job => jobAt('lo', hosts, ranks, ...words);
+
+const okLines = (ranks: number): string[] =>
+  Array.from({ length: ranks }, (_, rank) => `raw_exchange: rank ${rank} of ${ranks} ok`).sort();
+
+describe('hosts that one srun has started', () => {
+  describe.skipIf(compiler.missing).each(transports)(`over %s${compiler.note}`, (pmi) => {
+    it('exchange business cards', async () => {
+      const { words, environment, sruns } = job(4, 2, '--pmi', pmi, program('raw_exchange'));
+      const result = await run(words, { deadline, environment });
+      expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
+      expect(lines(result.stdout).sort()).toEqual(okLines(8));
+      expect(sruns()).toEqual(['m[1-4]']);
+    });
+  });
+
+  it.skipIf(compiler.missing).each([
+    ['a chain', ['--tree-width', '1']],
+    ['a binary tree', ['--tree-width', '2']],
+    ['a tree without keys', ['--tree-width', '2', '--insecure-links']],
+  ])(`exchange business cards over %s${compiler.note}`, async (_, options) => {
+    const { words, environment, sruns } = job(9, 1, ...options, program('raw_exchange'));
+    const result = await run(words, { deadline, environment });
+    expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
+    expect(lines(result.stdout).sort()).toEqual(okLines(9));
+    expect(sruns()).toEqual(['m[1-9]']);
+  });
+
+  it.skipIf(mpich.missing)(`run MPICH's hello and allreduce${mpich.note}`, async () => {
+    const patterns = ['allreduce', 'ring'];
+    const { words, environment } = job(4, 1, program('patterns'), ...patterns);
+    const result = await run(words, { deadline, environment });
+    expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
+    expect(lines(result.stdout).sort()).toEqual(
+      patterns.flatMap((name) => [0, 1, 2, 3].map((rank) => `${name}: rank ${rank} of 4 ok`)).sort(),
+    );
+  });
+
+  it('write their output, and read the standard input of the command', async () => {
+    const { words, environment } = job(3, 1, '--stdin', 'all', '-l', 'sh', '-c', 'cat; echo $PMI_RANK end');
+    const result = await run(['sh', '-c', 'seq 20000 | "$@"', 'sh', ...words], { deadline, environment });
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    const expected = [0, 1, 2].flatMap((rank) => [
+      ...Array.from({ length: 20_000 }, (_, i) => `[${rank}] ${i + 1}`),
+      `[${rank}] ${rank} end`,
+    ]);
+    expect(lines(result.stdout).sort()).toEqual(expected.sort());
+  });
+
+  it('end with the exit code of the rank that fails', async () => {
+    const { words, environment } = job(3, 1, 'sh', '-c', '[ $PMI_RANK != 2 ] || exit 7; sleep 1000');
+    const { code, stderr } = await run(words, { deadline, environment });
+    expect(code).toBe(7);
+    expect(stderr).toMatch(/^wireup: rank 2 .*on m3 exited with code 7; 2 other ranks were ended\n$/);
+  });
+
+  it.each(['SIGTERM', 'SIGKILL'] as const)('end if the command gets %s', async (signal) => {
+    const { words, environment } = job(3, 1, '--tree-width', '1', 'sh', '-c', 'echo $PMI_RANK; sleep 1000');
+    const running = new Run(words, { deadline, environment, mayLeaveFiles: true });
+    await running.until(({ stdout }) => lines(stdout).length === 3);
+    running.kill(signal);
+    await running.done;
+  });
+
+  it('are lost if srun is killed, and the message says so', async () => {
+    const { words, environment } = job(3, 1, 'sh', '-c', 'echo $PMI_RANK; sleep 1000');
+    const running = new Run(words, { deadline, environment, mayLeaveFiles: true });
+    await running.until(({ stdout }) => lines(stdout).length === 3);
+    const srun = Number(readFileSync(environment['FAKE_SRUN_LOG']!, 'utf8').split(' ')[0]);
+    process.kill(srun, 'SIGKILL');
+    const { code, stderr } = await running.done;
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/^wireup: host m[123] was lost \(srun\.sh was killed by signal 9 \(Killed\)\)/m);
+  });
+
+  it.each([
+    ['the host itself', '32', 'm2'],
+    ['a host in the middle of a chain', '1', 'm2'],
+  ])('are lost if their agent is killed: %s', async (_, width, name) => {
+    const script = 'echo "$PMI_RANK $PPID"; sleep 1000';
+    const { words, environment } = job(3, 1, '--tree-width', width, 'sh', '-c', script);
+    const running = new Run(words, { deadline, environment });
+    await running.until(({ stdout }) => lines(stdout).length === 3);
+    const agent = lines(running.stdout)
+      .map((line) => line.split(' '))
+      .find(([rank]) => rank === '1')![1];
+    process.kill(Number(agent), 'SIGKILL');
+    const { code, stderr } = await running.done;
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(new RegExp(`^wireup: host ${name} was lost \\(the connection was lost`, 'm'));
+    // What srun has written.
+    expect(stderr).toMatch(/^srun: error: m2: task 1: Exited with exit code \d+$/m);
+  });
+
+  it('are named if their agent is not there', async () => {
+    const { words, environment } = job(3, 1, 'true');
+    const missing = { ...environment, FAKE_SRUN_MISSING: 'm3' };
+    const { code, stderr } = await run(words, { deadline, environment: missing });
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/^wireup: host m3 could not be started: .*wireup-agent: No such file/m);
+    expect(stderr).toContain('--agent-path');
+  });
+
+  it('have no key in an argument or a variable', async () => {
+    const { words, environment } = job(2, 1, 'sh', '-c', 'echo $PMI_RANK; sleep 1000');
+    const running = new Run(words, { deadline, environment });
+    await running.until(({ stdout }) => lines(stdout).length === 2);
+    const processes = running.processes();
+    expect(processes.length).toBeGreaterThan(6);
+    for (const process of processes.filter(isAlive))
+      for (const file of ['cmdline', 'environ'])
+        for (const word of readFileSync(`/proc/${process.pid}/${file}`, 'latin1').split('\0'))
+          // A key has 40 characters of Z85, and addresses of hubs begin with tcp://.
+          expect(word).not.toMatch(/tcp:\/\/|(?:^|=)[0-9a-zA-Z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/);
+    running.kill('SIGTERM');
+    await running.done;
+  });
+});
+
+describe('without one srun for all', () => {
+  it('--tree-width 0 gives each host an srun of its own', async () => {
+    const { words, environment, sruns } = job(3, 1, '--tree-width', '0', 'true');
+    expect(await run(words, { deadline, environment })).toMatchObject({ code: 0, stderr: '' });
+    expect(sruns().sort()).toEqual(['m1', 'm2', 'm3']);
+  });
+
+  it('an interface that this host does not have is no reason to fail', async () => {
+    const { words, environment, sruns } = jobAt('no-such-if', 2, 1, '-v', 'true');
+    const { code, stderr } = await run(words, { deadline, environment });
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^wireup: each host has a command of its own, .*: getifaddrs.*no-such-if/m);
+    expect(sruns().sort()).toEqual(['m1', 'm2']);
+  });
+});
