@@ -87,8 +87,10 @@ describe.each(kinds)('over hosts by %s', (kind, tools, make) => {
     });
     afterAll(() => hosts?.[Symbol.asyncDispose]());
 
+    // test/endings/srun.test.ts has the jobs of one srun.
+    const ownCommands = kind === 'srun' ? ['--tree-width', '0'] : [];
     const start = (...words: string[]): Run =>
-      new Run(wireupOn(hosts, 1, ...words), {
+      new Run(wireupOn(hosts, 1, ...ownCommands, ...words), {
         deadline,
         exitTimeout,
         environment: hosts.environment,

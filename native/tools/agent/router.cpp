@@ -350,8 +350,9 @@ void Router::release_when_sent() {
 void Router::on_child_line(ChildHost&, const std::string& line) { observer_.on_child_stderr(line); }
 
 void Router::on_child_end(ChildHost& child, const std::string& message) {
-  const std::string lines = child.joins() && !child.ready() && together_ ? together_->last_lines() : "";
-  lose(child, lines.empty() ? message : message + ": " + lines);
+  // The end of the command is often the reason.
+  const std::string words = child.joins() && together_ ? together_->last_words() : "";
+  lose(child, words.empty() ? message : message + ": " + words);
 }
 
 void Router::lose(ChildHost& child, const std::string& message) {

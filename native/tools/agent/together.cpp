@@ -68,8 +68,11 @@ class Together::Feed final : os::Handler {
 Together::Together(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartTogether start,
                    TogetherObserver& observer)
     : reactor_(reactor), reaper_(reaper), observer_(observer) {
-  if (!start.insecure && !os::zmq_has_curve())
+  // What can fail comes before the start of the command.
+  const bool has_curve = os::zmq_has_curve();
+  if (!start.insecure && !has_curve)
     throw os::ZmqMissing("this libzmq has no CURVE, so links over ZeroMQ would not be secure");
+  std::vector<std::string> addresses = runtime::listen_addresses(start.iface);
   for (std::size_t i = 0; i < start.hosts.size(); ++i) places_.emplace(start.hosts[i], i);
   const std::string& program = start.command.front();
   program_ = program.substr(program.rfind('/') + 1);
@@ -79,7 +82,7 @@ Together::Together(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::S
   std::vector<runtime::StartedHostCommand> started = runtime::start_host_commands({std::move(spec)});
   runtime::StartedHostCommand& command = started.front();
   try {
-    open_hub(start);
+    open_hub(start, std::move(addresses));
     if (!command.error) watch(command);
   } catch (...) {
     reaper_.adopt(command.process, {});
@@ -106,10 +109,9 @@ Together::~Together() {
   end_command();
 }
 
-void Together::open_hub(const wire::agent::StartTogether& start) {
+void Together::open_hub(const wire::agent::StartTogether& start, std::vector<std::string> addresses) {
   if (!start.insecure) keys_ = os::make_zmq_keys();
-  hub_ = std::make_unique<runtime::ZmqHub>(
-      reactor_, runtime::ZmqHubOptions{runtime::listen_addresses(start.iface), keys_});
+  hub_ = std::make_unique<runtime::ZmqHub>(reactor_, runtime::ZmqHubOptions{std::move(addresses), keys_});
   boot::Record plan{.width = start.width, .hosts = start.hosts, .names = start.names, .iface = start.iface};
   joins_ = std::make_unique<runtime::ZmqJoins>(*hub_, keys_, std::move(plan),
                                                [this](const boot::Join& join) { on_join(join); });
@@ -151,6 +153,11 @@ std::string Together::last_lines() const {
   std::string text;
   for (const std::string& line : lines_) text += line + "\n";
   return runtime::last_lines(text);
+}
+
+std::string Together::last_words() const {
+  const std::string lines = last_lines();
+  return how_.empty() || lines.empty() ? how_ + lines : how_ + ": " + lines;
 }
 
 void Together::on_line(const std::string& line) {
@@ -212,9 +219,8 @@ void Together::conclude() {
   for (auto* reader : {stdout_.get(), stderr_.get()}) {
     if (reader != nullptr) reader->finish();
   }
-  const std::string lines = last_lines();
   end_command();
-  observer_.on_start_end(lines.empty() ? how_ : how_ + ": " + lines);
+  observer_.on_start_end(last_words());
 }
 
 void Together::end_command() {

@@ -65,8 +65,8 @@ class Together {
   bool is_waiting(std::uint32_t host, std::uint32_t parent) const;
   // The host's parent expects it.
   void answer(std::uint32_t host);
-  // The last lines of the command, for people; empty: none.
-  std::string last_lines() const;
+  // For people: how the command has ended, and its last lines before all hosts had joined. Empty: neither.
+  std::string last_words() const;
   // No host of it is left. The command has time to end by itself, unless `now`.
   void finish(bool now);
   bool over() const { return over_; }
@@ -76,10 +76,11 @@ class Together {
  private:
   class Feed;
 
-  void open_hub(const wire::agent::StartTogether& start);
+  void open_hub(const wire::agent::StartTogether& start, std::vector<std::string> addresses);
   void watch(runtime::StartedHostCommand& command);
   std::uint32_t parent_of(std::uint32_t host) const;
   void on_join(const wire::boot::Join& join);
+  std::string last_lines() const;
   void on_line(const std::string& line);
   void judge_line(std::string_view line);
   void fail(std::string_view name, const std::string& message);
