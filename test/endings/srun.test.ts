@@ -62,7 +62,9 @@ describe.skipIf(tools.missing)(`a job of one srun${tools.note}`, () => {
     const job = await start();
     const environment = { ...process.env, ...hosts.environment };
     const steps = spawnSync('squeue', ['--steps', '--noheader', '--format=%i'], { env: environment });
-    const step = lines(steps.stdout.toString()).find((line) => /^\d+\.\d+$/.test(line))!;
+    // A step whose srun was killed may still be there.
+    const numbers = lines(steps.stdout.toString()).flatMap((line) => /^\d+\.(\d+)$/.exec(line)?.[1] ?? []);
+    const step = `${hosts.environment['SLURM_JOB_ID']}.${Math.max(...numbers.map(Number))}`;
     expect(spawnSync('scancel', [step], { env: environment }).status).toBe(0);
     const { code, stderr } = await job.done;
     expect(stderr).toMatch(/^(srun: |slurmstepd).*(CANCELLED|aborted)/m);
