@@ -24,7 +24,7 @@ namespace boot = wire::boot;
 
 namespace {
 
-constexpr std::size_t kReadSize = 64 << 10;
+constexpr std::size_t kJoinReadSize = 64 << 10;
 // Characters of the name of a host: more than HOST_NAME_MAX.
 constexpr std::size_t kHostNameSize = 256;
 
@@ -121,7 +121,7 @@ class Joining final : os::Handler {
 
   os::Reactor& reactor_;
   wire::LinkFramer framer_;
-  std::array<char, kReadSize> buffer_;
+  std::array<char, kJoinReadSize> buffer_;
   std::optional<boot::Record> record_;
   std::optional<JoinedTree> tree_;
   std::unique_ptr<runtime::ZmqJoiner> joiner_;
