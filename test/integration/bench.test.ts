@@ -78,7 +78,9 @@ test('wireup bench measures fences over trees of hosts, and counts their message
     [true, false].flatMap((puts) => [2, 0].flatMap((tree) => [2, 9].map((hosts) => [hosts, tree, puts, 1]))),
   );
   for (const { ranks, tree, puts, series, counted } of figures) {
-    expect(Object.keys(series)).toEqual(['floor', 'wireup', 'floor, CURVE', 'floor again']);
+    expect(Object.keys(series)).toEqual([
+      ...['floor', 'wireup', 'wireup, ZeroMQ', 'wireup, CURVE', 'floor, CURVE', 'floor again'],
+    ]);
     const isDeep = tree === 2 && ranks === 9;
     for (const { milliseconds, nodes } of Object.values(series)) {
       expect(milliseconds[0]).toBeGreaterThan(0);

@@ -10,7 +10,7 @@ import { RUN_LIMIT } from '../bench.js';
 import { conduct, type Conducted } from './conduct.mjs';
 import { client, tool, type Launcher } from './launchers.mjs';
 import { AGAIN, measure, type Figure, type Plan, type Series } from './measure.mjs';
-import { median } from './statistics.mjs';
+import { median, pairedRatio } from './statistics.mjs';
 
 /** The messages and bytes of keys of one host for one fence. */
 export interface Traffic {
@@ -51,6 +51,15 @@ export interface FencePlan extends Plan {
   tree: number;
   puts: boolean;
 }
+
+/** Of a job: byte streams, or ZeroMQ without and with encryption. */
+type Links = 'streams' | 'plain' | 'curve';
+
+const wireupNames: Readonly<Record<string, Links>> = {
+  wireup: 'streams',
+  'wireup, ZeroMQ': 'plain',
+  'wireup, CURVE': 'curve',
+};
 
 const floorName = (curve: boolean): string => (curve ? 'floor, CURVE' : 'floor');
 
@@ -103,27 +112,46 @@ function fenceTimes({ lastNs }: Conducted, puts: boolean): number[] {
   return Array.from({ length: FENCES }, (_, i) => lastNs[(i + 1) * step]! - lastNs[(i + 1) * step - 1]!);
 }
 
-/** The agents of a job among its processes. Each is the child of a guard, which has the same name. */
-function nodeTimes({ threads }: Conducted): NodeTimes {
-  const agents = new Map(
-    threads.filter(({ name }) => name === 'wireup-agent').map((thread) => [thread.process, thread]),
+/**
+ * The agents of a job among its processes. Each is the child of a guard, which has the same name. An agent over byte streams
+ * is below that of its parent. Those over ZeroMQ are below one command, in the order of hosts.
+ */
+function nodeTimes({ threads }: Conducted, { ranks, tree }: FencePlan, links: Links): NodeTimes {
+  const processes = new Map<number, { process: number; parent: number; isAgent: boolean; ns: number }>();
+  for (const { process, parent, name, cpuNs } of threads) {
+    const known = processes.get(process) ?? { process, parent, isAgent: false, ns: 0 };
+    // Threads of libzmq have names of their own.
+    const isAgent = known.isAgent || name === 'wireup-agent';
+    processes.set(process, { ...known, isAgent, ns: known.ns + cpuNs });
+  }
+  const parentOf = (process: number): number => processes.get(process)?.parent ?? 0;
+  const agentsAbove = (process: number): number =>
+    processes.get(parentOf(process))?.isAgent ? 1 + agentsAbove(parentOf(process)) : 0;
+  const nodes = [...processes.values()].filter(
+    ({ process, isAgent }) => isAgent && agentsAbove(process) % 2 === 1,
   );
-  const above = (process: number): number => {
-    const parent = agents.get(process)?.parent;
-    return parent === undefined ? -1 : 1 + above(parent);
-  };
-  const nodes = [...agents.values()].filter(({ process }) => above(process) % 2 === 1);
-  const isParent = new Set(nodes.map(({ parent }) => agents.get(parent)!.parent));
-  const most = (which: typeof nodes): number => Math.max(0, ...which.map(({ cpuNs }) => cpuNs)) / FENCES;
-  const [roots, others] = [
-    nodes.filter(({ process }) => above(process) === 1),
-    nodes.filter(({ process }) => above(process) > 1),
-  ];
+  const parents = new Set(nodes.map(({ parent }) => parentOf(parent)));
+  const width = tree === 0 ? ranks : tree;
+  const hasChildren = ({ process }: { process: number }, host: number): boolean =>
+    links === 'streams' ? parents.has(process) : host * width + 1 < ranks;
+  const [root, ...others] = nodes;
+  const most = (which: typeof nodes): number => Math.max(0, ...which.map(({ ns }) => ns)) / FENCES;
   return {
-    rootNs: most(roots),
-    innerNs: most(others.filter(({ process }) => isParent.has(process))),
-    leafNs: most(others.filter(({ process }) => !isParent.has(process))),
+    rootNs: root!.ns / FENCES,
+    innerNs: most(others.filter((node, i) => hasChildren(node, i + 1))),
+    leafNs: most(others.filter((node, i) => !hasChildren(node, i + 1))),
   };
+}
+
+/** One command starts the agents with links over ZeroMQ, as srun does. */
+function linkOptions({ ranks }: FencePlan, links: Links): string[] {
+  if (links === 'streams') return ['--map', `block:${ranks}`];
+  const hosts = ['localhost', ...Array.from({ length: ranks - 1 }, (_, i) => `h${i + 1}`)];
+  return [
+    ...['--hosts', hosts.join(','), '--iface', 'lo'],
+    ...['--launcher', 'slurm', '--launcher-exec', benchPath],
+    ...(links === 'plain' ? ['--insecure-links'] : []),
+  ];
 }
 
 const jobOf = (ranks: number, tree: number, ...hosts: string[]): string[] => [
@@ -132,19 +160,18 @@ const jobOf = (ranks: number, tree: number, ...hosts: string[]): string[] => [
   ...['-n', `${ranks}`, ...hosts, '--tree-width', `${tree}`, ...client],
 ];
 
-async function runWireup(
-  { ranks, tree, puts }: FencePlan,
-  series: Series,
-  signal: AbortSignal,
-): Promise<void> {
+async function runWireup(plan: FencePlan, links: Links, series: Series, signal: AbortSignal): Promise<void> {
+  const { ranks, tree, puts } = plan;
+  // Without a tree, one command does not start all hosts.
+  const width = links !== 'streams' && tree === 0 ? ranks : tree;
   const run = await conduct({
     what: puts ? 'fence' : 'barrier',
     ranks,
     count: FENCES,
-    command: jobOf(ranks, tree, '--map', `block:${ranks}`),
+    command: jobOf(ranks, width, ...linkOptions(plan, links)),
     signal,
   });
-  addTimes(series, median(fenceTimes(run, puts)) / 1e6, nodeTimes(run));
+  addTimes(series, median(fenceTimes(run, puts)) / 1e6, nodeTimes(run, plan, links));
 }
 
 interface LinkCount {
@@ -225,7 +252,7 @@ const named = (name: string, essential: boolean): Launcher => ({
 
 export const fenceLaunchers: readonly Launcher[] = [
   named(floorName(false), false),
-  named('wireup', true),
+  ...Object.keys(wireupNames).map((name) => named(name, name === 'wireup')),
   named(floorName(true), false),
   named(AGAIN, false),
 ];
@@ -238,12 +265,19 @@ export async function measureFence(
   done: () => void,
   failed: (launcher: Launcher, why: string) => void,
 ): Promise<Figure | undefined> {
-  const take = ({ name }: Launcher, series: Series): Promise<void> =>
-    name === 'wireup'
-      ? runWireup(plan, series, signal)
-      : runFloor(plan, name === floorName(true), series, signal);
+  const take = ({ name }: Launcher, series: Series): Promise<void> => {
+    const links = wireupNames[name];
+    return links === undefined
+      ? runFloor(plan, name === floorName(true), series, signal)
+      : runWireup(plan, links, series, signal);
+  };
   const figure = await measure(plan, launchers, take, signal, done, failed);
-  if (figure === undefined || signal.aborted) return figure;
+  if (figure === undefined) return undefined;
+  const { series, toFloor } = figure;
+  const [encrypted, floor] = [series['wireup, CURVE'], series[floorName(true)]];
+  if (encrypted !== undefined && floor !== undefined)
+    toFloor['wireup, CURVE'] = { time: pairedRatio(encrypted.milliseconds, floor.milliseconds) };
+  if (signal.aborted) return figure;
   try {
     return { ...figure, tree: plan.tree, puts: plan.puts, counted: await count(plan, signal) };
   } catch (error) {

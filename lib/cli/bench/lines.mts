@@ -37,7 +37,11 @@ export function figureLines(figure: Figure): string[] {
       const ratio = toFloor[name];
       return [
         `  ${name.padEnd(14)}${milliseconds(median(values)).padStart(10)}`,
-        ...(ratio === undefined ? [] : [`${times(ratio.time)} the floor${name === AGAIN ? ' (noise)' : ''}`]),
+        ...(ratio === undefined
+          ? []
+          : [
+              `${times(ratio.time)} the floor${name === AGAIN ? ' (noise)' : name === 'wireup, CURVE' ? ' with CURVE' : ''}`,
+            ]),
         ...(toPeer[name] === undefined ? [] : [`wireup takes ${times(toPeer[name])} of it`]),
         ...(spreadMs === undefined ? [] : [`spread ${milliseconds(median(spreadMs))}`]),
         ...(serverNs === undefined ? [] : [`server ${(median(serverNs) / 1000).toFixed(2)} us an operation`]),

@@ -25,6 +25,8 @@ const launchers = {
   flux: ['#b0568c', '#dd92bd'],
   [AGAIN]: ['#999998', '#8a8a8a'],
   'floor, CURVE': ['#8c6d1f', '#d8b354'],
+  'wireup, ZeroMQ': ['#56b4e9', '#8fd0f5'],
+  'wireup, CURVE': ['#cc79a7', '#e8a9cb'],
 } as const satisfies Record<string, readonly [light: string, dark: string]>;
 type LauncherName = keyof typeof launchers;
 const names = Object.keys(launchers) as LauncherName[];

@@ -12,6 +12,7 @@
 #include "tools/bench/echo.h"
 #include "tools/bench/fence_model.h"
 #include "tools/bench/load.h"
+#include "tools/bench/start_all.h"
 #include "tools/bench/start_floor.h"
 #include "tools/bench/swarm.h"
 #include "tools/bench/zmq_tree.h"
@@ -28,6 +29,7 @@ constexpr char kUsage[] =
     "wireup-bench load PROCESSES\n"
     "wireup-bench model HOSTS WIDTH|0 BYTES FENCE-NS MESSAGE-NS RECEIVE-NS SEND-NS STORE-NS LATENCY-NS"
     " BYTES-PER-NS\n"
+    "wireup-bench SRUN-OPTIONS -w HOSTS COMMAND...\n"
     "wireup-bench start RANKS COMMAND...\n"
     "wireup-bench swarm PMI_PORT PROCESSES\n"
     "wireup-bench zmq-tree HOSTS WIDTH|0 BYTES COUNT plain|curve\n";
@@ -101,6 +103,8 @@ int main(int argc, char** argv) {
                      .count = number(argv[5]),
                      .curve = std::string_view(argv[6]) == "curve"});
   }
+  // As an srun.
+  if (what.starts_with('-') && argc > 3) return start_all(argv + 1);
   if (what == "start" && argc > 3) return start_floor(number(argv[2]), argv + 3);
   if (what == "load" && argc > 2) return load(number(argv[2]));
   if (what == "swarm" && argc > 3) return swarm(argv[2], number(argv[3]));
