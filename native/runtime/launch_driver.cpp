@@ -378,7 +378,7 @@ void LaunchDriver::ask_inspection(const std::vector<std::uint32_t>& ranks, std::
   }
   std::set<std::uint32_t> hosts;
   for (const auto& [host, message] : messages) hosts.insert(host);
-  auto join = [then = std::move(then)](InspectQueries::Replies replies) mutable {
+  auto join = [then = std::move(then)](InspectQueries::Replies&& replies) mutable {
     std::map<std::uint32_t, wire::agent::InspectedRank> by_rank;
     for (auto& [host, reply] : replies) {
       for (wire::agent::InspectedRank& rank : reply.ranks)

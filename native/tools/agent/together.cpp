@@ -21,7 +21,7 @@ namespace {
 using std::chrono::milliseconds;
 
 // Lines that are kept until all hosts have joined.
-constexpr std::size_t kMaxLines = 64;
+constexpr std::size_t kMaxReportedLines = 64;
 // How long the command's output may come after its end.
 constexpr milliseconds kLastWords{1000};
 // Until a command is ended whose agents have ended, and from then on until it is killed.
@@ -133,8 +133,8 @@ void Together::on_join(const boot::Join& join) {
   observer_.on_host_joined(join.host, parent, join.key);
 }
 
-bool Together::is_waiting(std::uint32_t host, std::uint32_t parent) const {
-  return waiting_.contains(host) && parent_of(host) == parent;
+bool Together::is_waiting(std::uint32_t child, std::uint32_t parent) const {
+  return waiting_.contains(child) && parent_of(child) == parent;
 }
 
 void Together::answer(std::uint32_t host) {
@@ -163,7 +163,7 @@ std::string Together::last_words() const {
 void Together::on_line(const std::string& line) {
   if (joined_.size() == places_.size()) return observer_.on_start_line(line);
   lines_.push_back(line);
-  if (lines_.size() > kMaxLines) lines_.pop_front();
+  if (lines_.size() > kMaxReportedLines) lines_.pop_front();
   judge_line(line);
 }
 

@@ -61,8 +61,8 @@ class Together {
 
   runtime::ZmqHub& hub() { return *hub_; }
   bool has(std::uint32_t host) const { return places_.contains(host); }
-  // Whether `parent` is the host's parent and must expect it.
-  bool is_waiting(std::uint32_t host, std::uint32_t parent) const;
+  // Whether `parent` is the child's parent and must expect it.
+  bool is_waiting(std::uint32_t child, std::uint32_t parent) const;
   // The host's parent expects it.
   void answer(std::uint32_t host);
   // For people: how the command has ended, and its last lines before all hosts had joined. Empty: neither.

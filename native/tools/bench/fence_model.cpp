@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <ranges>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -58,7 +57,8 @@ class Simulation {
     result.root = root.cost;
     // How many subtrees of each size there are. Those below a top are smaller.
     std::map<std::uint32_t, std::uint32_t> counts{{plan_.hosts, 1}};
-    for (const auto& [size, top] : tops_ | std::views::reverse) {
+    for (auto next = tops_.rbegin(); next != tops_.rend(); ++next) {
+      const auto& [size, top] = *next;
       for (const std::uint32_t child : top.children) counts[child] += counts[size];
       result.processor += counts[size] * top.cost.processor;
       NodeCost& kind = top.children.empty() ? result.leaf : result.inner;

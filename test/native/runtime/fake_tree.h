@@ -212,7 +212,7 @@ class FakeTree final : public NoticeSink, LinkObserver {
   When when;                      // of the notice that was taken last
 
  private:
-  struct Told {
+  struct Recorded {
     Payload payload;
     std::uint32_t group;
     When when;
@@ -247,7 +247,7 @@ class FakeTree final : public NoticeSink, LinkObserver {
   std::unique_ptr<LaunchDriver> driver_;
   std::optional<LocalLink> link_;
   std::list<Received> received_;
-  std::list<Told> notices_;
+  std::list<Recorded> notices_;
   std::optional<LaunchResult> result_;
   int lines_ = 0;
 };
