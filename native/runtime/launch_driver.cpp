@@ -385,6 +385,7 @@ void LaunchDriver::ask_inspection(const std::vector<std::uint32_t>& ranks, std::
         by_rank.insert_or_assign(rank.rank, std::move(rank));
     }
     std::vector<wire::agent::InspectedRank> inspected;
+    inspected.reserve(by_rank.size());
     for (auto& [number, rank] : by_rank) inspected.push_back(std::move(rank));
     then(std::move(inspected));
   };

@@ -1,6 +1,7 @@
 #include "tools/bench/fence_model.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <map>
 #include <set>
@@ -57,8 +58,7 @@ class Simulation {
     result.root = root.cost;
     // How many subtrees of each size there are. Those below a top are smaller.
     std::map<std::uint32_t, std::uint32_t> counts{{plan_.hosts, 1}};
-    for (auto next = tops_.rbegin(); next != tops_.rend(); ++next) {
-      const auto& [size, top] = *next;
+    for (const auto& [size, top] : tops_) {
       for (const std::uint32_t child : top.children) counts[child] += counts[size];
       result.processor += counts[size] * top.cost.processor;
       NodeCost& kind = top.children.empty() ? result.leaf : result.inner;
@@ -169,7 +169,7 @@ class Simulation {
 
   FencePlan plan_;
   std::string own_keys_;
-  std::map<std::uint32_t, Top> tops_;  // by the size of the subtree
+  std::map<std::uint32_t, Top, std::greater<>> tops_;  // by the size of the subtree
   std::set<std::uint32_t> released_;
 };
 
