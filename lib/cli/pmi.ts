@@ -159,8 +159,8 @@ async function run(
   } catch (error) {
     const { message, code } = error as PmiError;
     report(client === undefined || client.singleton ? message : `rank ${client.rank}: ${message}`);
-    await client?.close();
-    // It exits at once, because the look-up of a name cannot be stopped when its time limit has passed.
+    // It exits at once: the look-up of a name cannot be stopped when its time limit has passed, and a rank whose connection
+    // ends long before its process has left without an exit code.
     process.exit(exitCodes[code] ?? 1);
   }
 }
