@@ -35,7 +35,7 @@ function jobAt(iface: string, hosts: number, ranks: number, ...words: string[]):
   const options = ['--launcher', 'slurm', '--launcher-exec', join(root, 'test/support/srun.sh')];
   return {
     words: wireup('run', ...options, '--iface', iface, '--hosts', `m[1-${hosts}]:${ranks}`, ...words),
-    environment: { FAKE_SRUN_LOG: log },
+    environment: { FAKE_SRUN_LOG: log, FAKE_SRUN_FOLDER: folder },
     sruns: () => lines(readFileSync(log, 'utf8')).map((line) => line.split(' ')[1]!),
   };
 }
