@@ -129,8 +129,8 @@ TEST_CASE("an agent of another machine sends times of the launcher's clock") {
   launcher.send_to(1, group);
   launcher.send_to(1, msg::Program{.args = {"true"}, .environment = {"PATH=/usr/bin:/bin"}});
   launcher.send_to(1, msg::Start{0, {{.rank = 0}}});
-  const auto started = launcher.expect_beside<msg::Started, msg::ClockQuery, msg::GroupReady>();
-  const auto exited = launcher.expect_beside<msg::Exited, msg::ClockQuery>();
+  const auto started = launcher.expect_beside<msg::Started, msg::ClockQuery, msg::GroupReady, msg::Events>();
+  const auto exited = launcher.expect_beside<msg::Exited, msg::ClockQuery, msg::Events>();
   // The agent has sent the query before it was answered, so its error has this bound.
   const std::uint64_t bound = answered - (query.sent_ns + runtime::to_ns(TimePoint(kAhead)));
   CHECK(started.time_ns + bound >= answered);
