@@ -3,7 +3,8 @@
 # SLURMD_NODENAME. Each task gets all of stdin. As srun does, it reports tasks that fail, and ends when all tasks have. For one
 # host it executes the program.
 #
-# FAKE_SRUN_LOG: a file that gets a line for each call. FAKE_SRUN_FOLDER: where it makes FIFOs, which remain if it is killed.
+# FAKE_SRUN_LOG: a file that gets a line for each call. FAKE_SRUN_FOLDER: where it makes FIFOs, which remain if it is
+# killed; default: /tmp.
 # FAKE_SRUN_MISSING: the name of a host whose program is not found.
 set -u
 list=
@@ -28,7 +29,7 @@ if [ ${#names[@]} -eq 1 ]; then
   exec "$@"
 fi
 
-folder=$(mktemp -d "$FAKE_SRUN_FOLDER/XXXXXX")
+folder=$(mktemp -d "${FAKE_SRUN_FOLDER:-/tmp}/srun-XXXXXX") || exit 1
 pids=()
 for i in "${!names[@]}"; do
   mkfifo "$folder/$i"
