@@ -134,14 +134,23 @@ std::string cgroup_of_job(Driver& agent, int out) {
   return line.find("/wireup-") == std::string::npos ? std::string() : line.substr(line.rfind('/') + 1);
 }
 
+// Other jobs on this machine remove theirs meanwhile, which ends a recursive_directory_iterator.
+void find_cgroups(const std::filesystem::path& folder, const std::string& name,
+                  std::vector<std::string>& found) {
+  std::error_code none;
+  // A range-based loop would throw.
+  for (std::filesystem::directory_iterator next(folder, none), end; next != end; next.increment(none)) {
+    const std::filesystem::path path = next->path();
+    if (!next->is_directory(none) || next->is_symlink(none)) continue;
+    if (path.filename() == name) found.push_back(path);
+    find_cgroups(path, name, found);
+  }
+}
+
 // Where version 2 is mounted, alone or beside version 1.
 std::vector<std::string> cgroups_named(const std::string& name) {
   std::vector<std::string> found;
-  std::error_code none;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(
-           "/sys/fs/cgroup", std::filesystem::directory_options::skip_permission_denied, none)) {
-    if (entry.path().filename() == name) found.push_back(entry.path());
-  }
+  find_cgroups("/sys/fs/cgroup", name, found);
   return found;
 }
 
