@@ -327,6 +327,24 @@ function roundRatios(low: number, high: number): number[] {
 /** A line for each tree. They are the first colours of the launchers. */
 const treeColours = [launchers.wireup, launchers['mpiexec.hydra'], launchers.srun, launchers.flux] as const;
 
+/** A logarithmic axis with ticks at these values only. */
+function logAxis(name: string, nameGap: number, ticks: readonly number[]) {
+  return {
+    ...axis,
+    type: 'log' as const,
+    name,
+    nameLocation: 'middle' as const,
+    nameGap,
+    axisTick: { customValues: [...ticks] },
+    axisLabel: {
+      ...axis.axisLabel,
+      customValues: [...ticks],
+      formatter: (value: number) => value.toLocaleString('en-US'),
+    },
+    splitLine: { show: false },
+  };
+}
+
 /**
  * The model of a fence in which each rank puts a card: a time against the number of hosts, both logarithmic, with a line for
  * each tree, and dots for the measured points.
@@ -351,38 +369,8 @@ export function modelPlot(
     {
       legend: { bottom: 0, itemGap: 24, data: trees.map(treeName), textStyle: { color: TEXT } },
       grid: { left: 76, right: 30, top: 70, bottom: 74 },
-      xAxis: {
-        ...axis,
-        type: 'log',
-        name: 'hosts',
-        nameLocation: 'middle',
-        nameGap: 28,
-        min: hosts[0]! / 1.3,
-        max: hosts.at(-1)! * 1.3,
-        axisTick: { customValues: hosts },
-        axisLabel: {
-          ...axis.axisLabel,
-          customValues: hosts,
-          formatter: (value: number) => value.toLocaleString('en-US'),
-        },
-        splitLine: { show: false },
-      },
-      yAxis: {
-        ...axis,
-        type: 'log',
-        name: 'ms',
-        nameLocation: 'middle',
-        nameGap: 56,
-        min: least,
-        max: most,
-        axisTick: { customValues: ticks },
-        axisLabel: {
-          ...axis.axisLabel,
-          customValues: ticks,
-          formatter: (value: number) => value.toLocaleString('en-US'),
-        },
-        splitLine: { show: false },
-      },
+      xAxis: { ...logAxis('hosts', 28, hosts), min: hosts[0]! / 1.3, max: hosts.at(-1)! * 1.3 },
+      yAxis: { ...logAxis('ms', 56, ticks), min: least, max: most },
       series: trees.flatMap((tree, i) => {
         const [colour] = treeColours[i]!;
         return [
