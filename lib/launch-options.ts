@@ -220,8 +220,8 @@ export interface JobSettings
    */
   iface?: string;
   /**
-   * Whether links over ZeroMQ are neither encrypted nor authenticated by keys, for a library without CURVE, or a network that
-   * nobody else can use. Default: false.
+   * Whether links over ZeroMQ are neither encrypted nor authenticated by keys: for a library without CURVE, on a network that no
+   * other user can reach. Default: false.
    */
   insecureLinks?: boolean;
   /**
