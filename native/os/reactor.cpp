@@ -206,7 +206,9 @@ void Reactor::run_timers() {
   for (auto timer = timers_.begin(); timer != timers_.end() && timer->first.first <= now; ++timer) {
     due_.push_back(timer->first);
   }
-  for (const TimerKey& key : due_) {
+  // By index and by value: at() may grow due_ while a function runs.
+  for (std::size_t i = 0; i < due_.size(); ++i) {
+    const TimerKey key = due_[i];
     auto node = timers_.extract(key);
     if (node.empty()) continue;  // cancelled by an earlier timer
     timer_times_.erase(key.second);

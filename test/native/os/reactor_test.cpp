@@ -328,6 +328,22 @@ TEST_ON_BOTH_BACKENDS("reactor: cancelled timers do not run, even if they are du
   CHECK(ran == 0);
 }
 
+TEST_ON_BOTH_BACKENDS("reactor: a timer may set many timers while others are due") {
+  Reactor reactor(use);
+  int ran = 0;
+  const auto past = Reactor::Clock::now() - 1s;
+  for (int i = 0; i < 3; ++i) {
+    reactor.at(past, [&] {
+      ++ran;
+      for (int more = 0; more < 100; ++more) reactor.at(past, [&] { ++ran; });
+    });
+  }
+  run_once(reactor);
+  CHECK(ran == 3);
+  run_once(reactor);
+  CHECK(ran == 303);
+}
+
 TEST_ON_BOTH_BACKENDS("reactor: a timer that sets itself for now does not starve fds or posts") {
   Reactor reactor(use);
   FdPair pipe = ready_pipe();
