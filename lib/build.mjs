@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
+import { writeCode } from '../native/write-code.mjs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,6 +22,9 @@ const root = join(lib, '..');
 const dist = join(root, 'dist');
 const require = createRequire(import.meta.url);
 const { bin: bins } = require('../package.json');
+const starter = join(root, 'build/Release/wireup-start');
+const packs =
+  process.env.npm_lifecycle_event === 'prepare' && ['pack', 'publish'].includes(process.env.npm_command);
 
 rmSync(dist, { recursive: true, force: true });
 const common = {
@@ -146,11 +150,17 @@ writeFileSync(
 );
 placeCommands();
 linkBins();
+await build({
+  ...common,
+  entryPoints: [join(lib, 'cli/write-code.ts')],
+  outfile: join(dist, 'write-code.js'),
+});
 writeFileSync(join(dist, 'index.mjs'), "export * from './index.js';\n");
 writeFileSync(join(dist, 'index.d.mts'), "export * from './index.js';\n");
 execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(lib, 'tsconfig.json')], {
   stdio: 'inherit',
 });
+if (!packs && existsSync(starter)) writeCode();
 
 /** Writes the manual pages, by a bundle that only the build needs. */
 async function writeManPages() {
@@ -166,9 +176,6 @@ async function writeManPages() {
  * starter. Each command has a file of its own, because the links that pnpm makes do not pass on their name.
  */
 function placeCommands() {
-  const starter = join(root, 'build/Release/wireup-start');
-  const packs =
-    process.env.npm_lifecycle_event === 'prepare' && ['pack', 'publish'].includes(process.env.npm_command);
   for (const file of Object.values(bins)) {
     copyFileSync(packs || !existsSync(starter) ? join(lib, 'cli/stub') : starter, join(root, file));
     chmodSync(join(root, file), 0o755);

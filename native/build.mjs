@@ -4,6 +4,7 @@ import { copyFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node
 import { join } from 'node:path';
 import { compile, missingPrograms, root } from './compile.mjs';
 import { findMisfit, platform, prebuiltFolder } from './prebuilt.mjs';
+import { writeCode } from './write-code.mjs';
 
 /** `npm install --build-from-source`, or `--build-from-source=wireup` for this package only. */
 function mustCompile() {
@@ -50,6 +51,7 @@ try {
     placeStarter(join(root, 'build/Release'));
   } else {
     install();
+    writeCode();
   }
 } catch (error) {
   console.error(`wireup: ${error.message}`);

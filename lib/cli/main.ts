@@ -1,4 +1,5 @@
 /** The start of the command. If it is called as mpiexec, it is `wireup run`. */
+import { useCode } from './code-cache';
 import { readStart } from './start';
 
 /** The installed link, and a link that users can make to it (docs/spawn.md). */
@@ -7,6 +8,7 @@ const MPIEXECS = ['mpiexec.wireup', 'mpiexec'];
 // It loads only the files that the command needs, because loading the others takes as long as starting a rank. It uses
 // require(), because import() first loads Node's module loader, which takes as long as starting Node.
 function main(): void {
+  useCode();
   const start = readStart();
   const isMpiexec = MPIEXECS.includes(start.name);
   if (isMpiexec || start.words[0] === 'run') {
