@@ -1,5 +1,5 @@
-// A job over many hosts: every rank gets the business card of every rank, and the links between the hosts carry each barrier in
-// one message up and one message down. The hosts are pretended.
+// A job over many hosts: every rank gets the business card of every rank, over each kind of link, and the links between the hosts
+// carry each barrier in one message up and one message down. The hosts are pretended.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
+import { srunJob } from '../support/fake-srun';
 import { needs } from '../support/installed';
 import { framesOf, type Frame } from '../support/link-frames';
 import { long } from '../support/long';
@@ -24,15 +25,34 @@ const okLines = (ranks: number): string[] =>
   Array.from({ length: ranks }, (_, rank) => `raw_exchange: rank ${rank} of ${ranks} ok`).sort();
 
 describe.skipIf(compiler.missing)(`every rank gets the business cards of all ranks${compiler.note}`, () => {
-  const [ranks, hosts] = long ? [1024, 64] : [128, 16];
+  const [ranks, hosts, widths] = long ? [1024, 64, [4, 32]] : [128, 16, [2]];
+  const title = `${ranks} ranks on ${hosts} hosts`;
+
+  async function expectExchange(words: string[], environment: Record<string, string> = {}): Promise<void> {
+    const result = await run([...words, program('raw_exchange')], { deadline, environment });
+    expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
+    expect(lines(result.stdout).sort()).toEqual(okLines(ranks));
+  }
+
   describe.each(transports)('over %s', (pmi) => {
-    it.each(['block', 'cyclic'])(`${ranks} ranks on ${hosts} hosts, %s`, async (map) => {
-      const result = await run(
-        wireup('run', '-n', `${ranks}`, '--map', `${map}:${hosts}`, '--pmi', pmi, program('raw_exchange')),
-        { deadline },
-      );
-      expect(result).toMatchObject({ code: 0, signal: null, stderr: '' });
-      expect(lines(result.stdout).sort()).toEqual(okLines(ranks));
+    it.each(['block', 'cyclic'])(`${title}, %s`, (map) =>
+      expectExchange(wireup('run', '-n', `${ranks}`, '--map', `${map}:${hosts}`, '--pmi', pmi)),
+    );
+  });
+
+  describe.each(widths)('over a tree of width %i', (width) => {
+    it(`${title}, with byte streams`, () =>
+      expectExchange(wireup('run', '-n', `${ranks}`, '--map', `block:${hosts}`, '--tree-width', `${width}`)));
+
+    it.each([
+      ['ZeroMQ and keys', []],
+      ['ZeroMQ without keys', ['--insecure-links']],
+    ])(`${title}, with %s`, async (_, options) => {
+      const place = { count: hosts, ranksPerHost: ranks / hosts };
+      const job = srunJob(folder, place, '--tree-width', `${width}`, ...options);
+      await expectExchange(job.words, job.environment);
+      // Without libzmq, each host has an srun of its own.
+      expect(job.sruns()).toHaveLength(1);
     });
   });
 });
