@@ -11,7 +11,7 @@ import { agentPath } from '../../lib/native';
 import { hostKinds, hostNeeds, SshHosts, wireupOn, type Hosts } from '../support/hosts';
 import { needs } from '../support/installed';
 import { long } from '../support/long';
-import { eventually, type Process } from '../support/processes';
+import { eventually, parentOf, wordsOf } from '../support/processes';
 import { program } from '../support/programs';
 import { lines, run, Run, toolLines, transports, wireup, type Result } from '../support/run';
 
@@ -30,19 +30,6 @@ const compiler = needs('cc');
 const hostCount = 3;
 const victim = 1;
 
-function fieldsOf({ pid }: Process): string[] {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-}
-
-function parentOf(process: Process): number | undefined {
-  try {
-    return Number(fieldsOf(process)[1]);
-  } catch {
-    return undefined; // it has ended
-  }
-}
-
 /** The pid of the agent of a host, which `wireup run -v` reports. */
 const agentOf = ({ stderr }: Run, host: string): number =>
   Number(
@@ -57,13 +44,7 @@ function guardOf(job: Run, host: string): number {
 
 /** The pid of the command that reaches a host. */
 function commandOf(job: Run, host: string): number {
-  const found = job.processes().filter(({ pid }) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').includes(host);
-    } catch {
-      return false;
-    }
-  });
+  const found = job.processes().filter((process) => wordsOf(process).includes(host));
   // The tool has a list of all hosts as one of its words.
   return found.find(({ pid }) => pid !== job.pid)!.pid;
 }

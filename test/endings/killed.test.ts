@@ -2,14 +2,14 @@
 // a job: within two seconds all processes of the job are gone, orphans that ignore signals included, and the survivor
 // reports it.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { needs } from '../support/installed';
-import { eventually, type Process } from '../support/processes';
+import { eventually, parentOf } from '../support/processes';
 import { program } from '../support/programs';
 import { lines, Run, toolLines, transports, wireup, wireupRun } from '../support/run';
 
@@ -29,21 +29,13 @@ const waitTimeout = 20_000;
 
 type ProcessRole = 'tool' | 'agent' | 'guard';
 
-function parentOf(process: Process): number {
-  const stat = readFileSync(`/proc/${process.pid}/stat`, 'latin1');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-}
-
 // The guard and the agent share a name. The guard is the child of the command, the agent the child of the guard.
 function find(run: Run, victim: ProcessRole): number | undefined {
   if (victim === 'tool') return run.pid;
   const agents = run.processes().filter(({ name }) => name === 'wireup-agent');
   return agents.find((process) => {
-    try {
-      return (parentOf(process) === run.pid) === (victim === 'guard');
-    } catch {
-      return false;
-    }
+    const parent = parentOf(process);
+    return parent !== undefined && (parent === run.pid) === (victim === 'guard');
   })?.pid;
 }
 

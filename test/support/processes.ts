@@ -26,6 +26,35 @@ export function isAlive(process: Process): boolean {
   return processOf(process.pid)?.startTime === process.startTime;
 }
 
+/** Undefined: it has ended. */
+export function parentOf({ pid }: Process): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The words of its command line; none if it has ended. */
+export function wordsOf({ pid }: Process): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0').slice(0, -1);
+  } catch {
+    return [];
+  }
+}
+
+/** A variable of the environment that it was started with. */
+export function variableOf({ pid }: Process, name: string): string | undefined {
+  try {
+    const entries = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
+    return entries.find((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The environment variable that identifies the processes of a run. */
 export const mark = 'INTEROP_TEST_RUN';
 

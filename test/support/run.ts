@@ -9,6 +9,9 @@ import { join } from 'node:path';
 import { eventually, mark, processesMarked, type Process } from './processes';
 import { root } from './root';
 
+/** In milliseconds. */
+const askAgain = 300;
+
 export type Transport = 'fd' | 'tcp' | 'unix';
 export const transports: readonly Transport[] = ['fd', 'tcp', 'unix'];
 
@@ -93,6 +96,12 @@ export class Run {
       if (!condition(this)) throw new Error(`ended before the expected output\n${this.report(result)}`);
     });
     await Promise.race([seen, ended]).finally(() => this.waiters.delete(look));
+  }
+
+  /** Asks the command where the ranks are, until its reply matches. Rejects if the command ends before that. */
+  async untilPlaces(pattern: RegExp): Promise<void> {
+    const again = setInterval(() => this.kill('SIGURG'), askAgain);
+    await this.until(({ stderr }) => pattern.test(stderr)).finally(() => clearInterval(again));
   }
 
   kill(signal: NodeJS.Signals): void {
