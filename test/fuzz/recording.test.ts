@@ -17,6 +17,7 @@ import { Timeline } from '../../lib/trace/timeline';
 import { Transcripts } from '../../lib/trace/transcript';
 import { recordingOf } from '../support/judged';
 import { long } from '../support/long';
+import { generator } from '../support/random';
 import { readTranscripts } from '../support/transcript';
 
 const folder = mkdtempSync(join(tmpdir(), 'recording-fuzz-'));
@@ -68,17 +69,6 @@ async function read(content: Buffer): Promise<string | undefined> {
   expect(line).toBeGreaterThanOrEqual(1);
   expect(line).toBeLessThanOrEqual(lines);
   return message;
-}
-
-/** Numbers from 0 to `below`, the same in each run (mulberry32). */
-function generator(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
 }
 
 test('the recordings that are mutated are valid', async () => {

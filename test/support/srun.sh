@@ -6,6 +6,7 @@
 # FAKE_SRUN_LOG: a file that gets a line for each call. FAKE_SRUN_FOLDER: where it makes FIFOs, which remain if it is
 # killed; default: /tmp.
 # FAKE_SRUN_MISSING: the name of a host whose program is not found.
+# FAKE_SRUN_REACH: a command of the form COMMAND HOST PROGRAM that runs each program.
 set -u
 list=
 while [ $# -gt 0 ]; do
@@ -35,7 +36,8 @@ for i in "${!names[@]}"; do
   mkfifo "$folder/$i"
   program=$1
   [ "${FAKE_SRUN_MISSING-}" != "${names[i]}" ] || program=/nowhere/wireup-agent
-  SLURMD_NODENAME=${names[i]} SLURM_PROCID=$i "$program" "${@:2}" <"$folder/$i" &
+  reach=(${FAKE_SRUN_REACH:+"$FAKE_SRUN_REACH" "${names[i]}"})
+  SLURMD_NODENAME=${names[i]} SLURM_PROCID=$i "${reach[@]}" "$program" "${@:2}" <"$folder/$i" &
   pids+=($!)
 done
 exec 4<&0
