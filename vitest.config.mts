@@ -7,12 +7,14 @@ import { defineConfig } from 'vitest/config';
 const serial = [
   'test/endings/killed.test.ts',
   'test/endings/left-behind.test.ts',
+  'test/endings/soak.test.ts',
   'test/endings/tool-killed.test.ts',
   'test/fault/flood.test.ts',
   'test/fault/output.test.ts',
   'test/fault/many-jobs.test.ts',
   'test/integration/launch.test.ts',
   'test/integration/many-hosts.test.ts',
+  'test/integration/tree-memory.test.ts',
   'test/interop/hosts.test.ts',
   'test/interop/matrix.test.ts',
 ];
