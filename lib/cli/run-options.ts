@@ -11,7 +11,7 @@
  *    addon gets. An option of a program is a member of `LaunchApp`, and `toProgram()` there passes it on. An option that
  *    PmiServer has too belongs to lib/identity.ts instead.
  * 3. native/addon/from_js.cpp: one line in `to_launch_options()`.
- * 4. The struct that has the value in C++: `Hello` in native/wire/agent_messages.h if the agent uses it, `OutcomePolicy` in
+ * 4. The struct that has the value in C++: `Hello` in native/wire/agent/hello.h if the agent uses it, `OutcomePolicy` in
  *    native/engine/outcome.h, `ProcessGroupOptions`, or `LaunchOptions` in native/runtime/launch_options.h.
  * 5. The C++ file that uses the value, for example native/tools/agent/agent.cpp.
  *

@@ -1,6 +1,8 @@
 #include "wire/agent_messages.h"
 
 #include <type_traits>
+#include <utility>
+#include <variant>
 
 #include "wire/packet.h"
 
@@ -357,12 +359,51 @@ void fields(Codec& codec, M& m) {
   }
 }
 
+namespace {
+
+template <typename T>
+AnyMessage move_as(void* from) {
+  return AnyMessage(std::in_place_type<T>, std::move(*static_cast<T*>(from)));
+}
+
+// Returns nothing if the fields are not exactly `body`.
+template <typename T>
+std::optional<Message> decode_as(std::string_view body) {
+  PacketReader reader(body);
+  T message;
+  fields(reader, message);
+  if (!reader.done()) return std::nullopt;
+  return Message(std::move(message));
+}
+
+// Call the function above for a kind.
+template <typename... All>
+AnyMessage move_kind(std::uint8_t kind, void* from, std::type_identity<std::variant<All...>>) {
+  static constexpr AnyMessage (*kMoves[])(void*) = {&move_as<All>...};
+  return kMoves[kind](from);
+}
+template <typename... All>
+std::optional<Message> decode_kind(std::uint8_t kind, std::string_view body,
+                                   std::type_identity<std::variant<All...>>) {
+  static constexpr std::optional<Message> (*kDecodes[])(std::string_view) = {&decode_as<All>...};
+  return kDecodes[kind](body);
+}
+
+}  // namespace
+
+Message::Message(std::uint8_t kind, void* from)
+    : AnyMessage(move_kind(kind, from, std::type_identity<AnyMessage>())) {}
+Message::Message(const Message& other) = default;
+Message::Message(Message&& other) noexcept = default;
+Message& Message::operator=(Message&& other) noexcept = default;
+Message::~Message() = default;
+
 std::optional<Header> read_header(std::string_view packet) {
   PacketReader reader(packet);
   Header header;
   header.kind = reader.u8();
   header.host = reader.u32();
-  if (packet.size() < kHeaderBytes || header.kind >= std::variant_size_v<Message>) return std::nullopt;
+  if (packet.size() < kHeaderBytes || header.kind >= kMessageKinds) return std::nullopt;
   return header;
 }
 
@@ -370,14 +411,14 @@ std::string encode(std::uint32_t host, const Message& message) {
   PacketWriter writer;
   writer.u8(static_cast<std::uint8_t>(message.index()));
   writer.u32(host);
-  std::visit([&writer](const auto& m) { fields(writer, m); }, message);
+  std::visit([&writer](const auto& m) { fields(writer, m); }, static_cast<const AnyMessage&>(message));
   return writer.take();
 }
 
 std::optional<Message> decode(std::string_view packet) {
   const auto header = read_header(packet);
   if (!header) return std::nullopt;
-  return decode_fields<Message>(header->kind, packet.substr(kHeaderBytes));
+  return decode_kind(header->kind, packet.substr(kHeaderBytes), std::type_identity<AnyMessage>());
 }
 
 std::vector<Program> split(Program program, std::size_t limit) {

@@ -25,7 +25,7 @@ export interface Frame {
 /** The names of the messages, in the order of their numbers. */
 function messageNames(): string[] {
   const source = readFileSync(join(root, 'native/wire/agent_messages.h'), 'utf8');
-  const [, names] = /using Message =\s*std::variant<([\w,\s]+)>/.exec(source)!;
+  const [, names] = /using AnyMessage =\s*std::variant<([\w,\s]+)>/.exec(source)!;
   return names!.split(',').map((name) => name.trim());
 }
 
