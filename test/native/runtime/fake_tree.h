@@ -52,6 +52,28 @@ inline LaunchOptions launch_on(const std::vector<std::uint32_t>& counts) {
   return options;
 }
 
+using Ranks = std::vector<std::uint32_t>;
+
+inline agent::Exited exited(std::uint32_t task, std::int32_t code = 0) {
+  agent::Exited message{.task = task};
+  message.value = code;
+  return message;
+}
+
+inline agent::Exited ended(std::uint32_t task) {
+  return {.task = task, .signaled = true, .value = 15, .ended = true};
+}
+
+inline agent::GroupStatus status_of(std::uint32_t group, std::vector<std::uint8_t> ranks,
+                                    std::uint64_t barrier, Ranks inside) {
+  agent::GroupStatus status;
+  status.group = group;
+  status.ranks = std::move(ranks);
+  status.barrier = barrier;
+  status.inside = std::move(inside);
+  return status;
+}
+
 class FakeTree final : public NoticeSink, LinkObserver {
   std::optional<os::Reactor> own_reactor_;
 
