@@ -33,7 +33,7 @@ export class ServerState {
   threaded = false;
   /** The client has initialized. */
   initialized = false;
-  /** Requests that nobody can read, whose replies may have any form. */
+  /** Requests that the server cannot read, and whose replies may have any form. */
   unread = 0;
   /** A message other than the first initack has come before it. */
   lateInitack = false;

@@ -366,7 +366,7 @@ async function checkNames(findings: Findings, session: LineSession): Promise<voi
     if ((await lookup(service)) !== 'port-1') throw new Violation('the port does not come back');
   });
   await findings.check('P1-NAME-3', ['P1-NAME-1'], async () => {
-    if ((await lookup(`${service}-missing`)) !== undefined) throw new Violation('nobody has published it');
+    if ((await lookup(`${service}-missing`)) !== undefined) throw new Violation('no rank has published it');
   });
   await findings.check('P1-NAME-4', ['P1-NAME-1'], async () => {
     const message = await session.ask(`cmd=unpublish_name service=${service}`, 'unpublish_result');

@@ -226,7 +226,7 @@ async function names(findings: Findings, session: FrameSession): Promise<void> {
       throw new Violation('the port does not come back');
   });
   await findings.check('P2-NAME-3', ['P2-NAME-1'], async () => {
-    if (isFound(await lookup(`${service}-missing`))) throw new Violation('nobody has published it');
+    if (isFound(await lookup(`${service}-missing`))) throw new Violation('no rank has published it');
   });
 }
 
