@@ -26,7 +26,8 @@ const ZmqLibrary& ZmqLibrary::get() {
 
 // It stays open, because its threads may outlive the last object that uses it.
 ZmqLibrary ZmqLibrary::open(const char* name) {
-  void* library = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  // Lazily: libzmq comes with a dozen libraries, whose functions are mostly not called.
+  void* library = ::dlopen(name, RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr) {
     const char* reason = ::dlerror();
     throw ZmqMissing("ZeroMQ is missing: install libzmq5 (Debian, Ubuntu) or zeromq (Fedora, Arch): " +

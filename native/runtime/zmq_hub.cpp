@@ -77,9 +77,22 @@ ZmqHub::~ZmqHub() { reactor_.cancel(sweep_timer_); }
 
 std::unique_ptr<ZmqLink> ZmqHub::expect(std::uint32_t child, const std::string& credential,
                                         std::function<void()> on_up, LinkObserver& observer) {
+  return add(child, {nullptr, std::to_string(child), credential}, std::move(on_up), observer);
+}
+
+std::unique_ptr<ZmqLink> ZmqHub::adopt(std::uint32_t child, const Joiner& peer, std::function<void()> on_up,
+                                       LinkObserver& observer) {
+  auto link = add(child, {nullptr, std::string(kJoin), {}}, std::move(on_up), observer);
+  bind(children_.find(child), peer.routing_id, peer.fd);
+  return link;
+}
+
+std::unique_ptr<ZmqLink> ZmqHub::add(std::uint32_t number, Child child, std::function<void()> on_up,
+                                     LinkObserver& observer) {
   auto link = std::make_unique<ZmqLink>(ZmqLink::Side::parent, std::move(on_up), observer);
-  children_.emplace(child, Child{link.get(), credential});
-  link->attach(std::make_unique<Port>(*this, child));
+  child.link = link.get();
+  children_.emplace(number, std::move(child));
+  link->attach(std::make_unique<Port>(*this, number));
   return link;
 }
 
@@ -124,23 +137,26 @@ void ZmqHub::on_message(const os::ZmqMessage& message) {
     ++refused_;
     return;
   }
-  if (message[1].user_id == kJoin) {
-    unbound_.erase(message[1].fd);
-    const OnJoin on_join = on_join_;  // it may be replaced meanwhile
-    if (!on_join || !on_join(message[0].bytes, message[1].bytes)) ++refused_;
-    return;
-  }
   const auto bound = bound_.find(message[0].bytes);
+  if (bound == bound_.end() && message[1].user_id == kJoin) return on_join_message(message);
   const auto found = bound == bound_.end() ? bind(message) : children_.find(bound->second);
-  if (found == children_.end() || message[1].user_id != std::to_string(found->first)) {
+  if (found == children_.end() || message[1].user_id != found->second.user) {
     ++refused_;
     return;
   }
   found->second.link->on_port_message(message[1].bytes);
 }
 
+void ZmqHub::on_join_message(const os::ZmqMessage& message) {
+  // See bind().
+  router_.receive_events();
+  unbound_.erase(message[1].fd);
+  const OnJoin on_join = on_join_;  // it may be replaced meanwhile
+  if (!on_join || !on_join({message[0].bytes, message[1].fd}, message[1].bytes)) ++refused_;
+}
+
 // The first message of a connection.
-std::map<std::uint32_t, ZmqHub::Child>::iterator ZmqHub::bind(const os::ZmqMessage& message) {
+ZmqHub::Children::iterator ZmqHub::bind(const os::ZmqMessage& message) {
   const std::string& user = message[1].user_id;
   std::uint32_t number = 0;
   const auto [end, error] = std::from_chars(user.data(), user.data() + user.size(), number);
@@ -149,15 +165,19 @@ std::map<std::uint32_t, ZmqHub::Child>::iterator ZmqHub::bind(const os::ZmqMessa
   router_.receive_events();
   const auto found = children_.find(number);
   if (found == children_.end() || !found->second.routing_id.empty()) return children_.end();
-  found->second.routing_id = message[0].bytes;
-  found->second.fd = message[1].fd;
-  bound_.emplace(message[0].bytes, number);
-  unbound_.erase(message[1].fd);
-  if (closed_.contains(message[1].fd)) {
-    found->second.gone = true;
+  bind(found, message[0].bytes, message[1].fd);
+  return found;
+}
+
+void ZmqHub::bind(Children::iterator child, const std::string& routing_id, int fd) {
+  child->second.routing_id = routing_id;
+  child->second.fd = fd;
+  bound_.emplace(routing_id, child->first);
+  unbound_.erase(fd);
+  if (closed_.contains(fd)) {
+    child->second.gone = true;
     sweep_later(kLastHubTurns);
   }
-  return found;
 }
 
 void ZmqHub::on_event(int event, std::uint32_t value) {

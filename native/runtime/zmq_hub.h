@@ -5,7 +5,7 @@
 // is up: a second peer with the same credential, such as a replayed start, is refused. ZeroMQ attaches the
 // child that the hub has recognised to each message of a connection (User-Id). The hub binds the connection
 // (routing id) to that child with its first message, and ignores all messages of the connection that do not
-// fit.
+// fit. The connection of a peer that joins can be adopted as that of a child.
 //
 // Threads: the reactor's.
 #pragma once
@@ -51,12 +51,20 @@ class ZmqHub {
   std::unique_ptr<ZmqLink> expect(std::uint32_t child, const std::string& credential,
                                   std::function<void()> on_up, LinkObserver& observer);
 
+  // The connection of a peer that joins.
+  struct Joiner {
+    std::string routing_id;
+    int fd = -1;
+  };
   // Admits peers with this credential too. The hub passes their messages to `on_join`, which returns false if
   // it refuses one, and sends them only what answer() gets. Null: no such peer is admitted any more.
   // `on_join` must not destroy the hub.
-  using OnJoin = std::function<bool(const std::string& peer, std::string_view message)>;
+  using OnJoin = std::function<bool(const Joiner& peer, std::string_view message)>;
   void admit_joins(std::string credential, OnJoin on_join);
-  void answer(const std::string& peer, std::string_view message) { router_.send({peer, message}); }
+  void answer(const Joiner& peer, std::string_view message) { router_.send({peer.routing_id, message}); }
+  // As expect(), but the connection of `peer` is that of the link. Call it in `on_join` only.
+  std::unique_ptr<ZmqLink> adopt(std::uint32_t child, const Joiner& peer, std::function<void()> on_up,
+                                 LinkObserver& observer);
 
   // Connections that ended before they sent a message (unknown or used credentials, broken or incomplete
   // handshakes), messages of connections without a child, and refused joins.
@@ -66,7 +74,8 @@ class ZmqHub {
   class Port;
   struct Child {
     ZmqLink* link;
-    std::string credential;
+    std::string user;             // what on_zap() calls it
+    std::string credential;       // empty: it is connected from the start
     std::string routing_id = {};  // empty: not connected
     int fd = -1;
     bool gone = false;
@@ -75,7 +84,12 @@ class ZmqHub {
   void on_zap(const os::ZmqMessage& request);
   std::string admit(std::string_view mechanism, const os::ZmqMessage& request) const;
   void on_message(const os::ZmqMessage& message);
-  std::map<std::uint32_t, Child>::iterator bind(const os::ZmqMessage& message);
+  using Children = std::map<std::uint32_t, Child>;
+  std::unique_ptr<ZmqLink> add(std::uint32_t number, Child child, std::function<void()> on_up,
+                               LinkObserver& observer);
+  void on_join_message(const os::ZmqMessage& message);
+  Children::iterator bind(const os::ZmqMessage& message);
+  void bind(Children::iterator child, const std::string& routing_id, int fd);
   void on_event(int event, std::uint32_t value);
   void sweep_later(int turns);
   void sweep(int turns);
@@ -87,7 +101,7 @@ class ZmqHub {
   os::ZmqSocket zap_;
   os::ZmqSocket router_;
   std::vector<std::string> endpoints_;
-  std::map<std::uint32_t, Child> children_;
+  Children children_;
   std::string join_credential_;
   OnJoin on_join_;
   std::unordered_map<std::string, std::uint32_t> bound_;  // routing ids

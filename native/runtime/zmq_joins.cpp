@@ -22,6 +22,11 @@ std::string random_bytes(std::size_t size) {
   return bytes;
 }
 
+bool is_child_of_root(const boot::Record& record, std::uint32_t host) {
+  const auto place = std::ranges::find(record.hosts, host) - record.hosts.begin();
+  return boot::parent_of(static_cast<std::size_t>(place) + 1, record.width) == 0;
+}
+
 }  // namespace
 
 std::string make_zmq_password() { return wire::encode_z85(random_bytes(kPasswordSize)); }
@@ -35,13 +40,14 @@ ZmqJoins::ZmqJoins(ZmqHub& hub, const os::ZmqKeys& keys, wire::boot::Record plan
   record_.endpoints = hub.endpoints();
   record_.root_key = keys.public_key;
   record_.join_key = secure ? join.secret_key : password;
-  hub_.admit_joins(secure ? join.public_key : password,
-                   [this](const std::string& peer, std::string_view message) { return take(peer, message); });
+  hub_.admit_joins(
+      secure ? join.public_key : password,
+      [this](const ZmqHub::Joiner& peer, std::string_view message) { return take(peer, message); });
 }
 
 ZmqJoins::~ZmqJoins() { hub_.admit_joins({}, nullptr); }
 
-bool ZmqJoins::take(const std::string& peer, std::string_view message) {
+bool ZmqJoins::take(const ZmqHub::Joiner& peer, std::string_view message) {
   const auto join = boot::decode_join(message);
   if (!join || !wire::same_secret(join->job, record_.job)) return false;
   if (std::ranges::find(record_.hosts, join->host) == record_.hosts.end()) return false;
@@ -66,7 +72,9 @@ std::vector<std::uint32_t> ZmqJoins::missing() const {
 ZmqJoiner::ZmqJoiner(os::Reactor& reactor, const boot::Record& record, std::uint32_t host,
                      const os::ZmqKeys& keys, std::vector<std::string> endpoints, const ZmqTiming& timing,
                      OnAnswer on_answer, std::chrono::milliseconds give_up)
-    : join_{record.job, host, keys.public_key, std::move(endpoints)}, on_answer_(std::move(on_answer)) {
+    : join_{record.job, host, keys.public_key, std::move(endpoints)},
+      parent_is_root_(is_child_of_root(record, host)),
+      on_answer_(std::move(on_answer)) {
   ZmqParentOptions options{
       .endpoints = record.endpoints, .parent_key = record.root_key, .timing = timing, .give_up = give_up};
   if (record.root_key.empty()) {
@@ -77,21 +85,26 @@ ZmqJoiner::ZmqJoiner(os::Reactor& reactor, const boot::Record& record, std::uint
   port_ = connect_to_zmq_hub(reactor, std::move(options), *this);
 }
 
-void ZmqJoiner::on_port_connected() { port_->send(boot::encode(join_)); }
+void ZmqJoiner::on_port_connected() {
+  port_->send(boot::encode(join_));
+  if (!parent_is_root_) return;
+  const auto on_answer = std::move(on_answer_);
+  on_answer({.port = std::move(port_)});
+}
 
 void ZmqJoiner::on_port_message(std::string_view message) {
   const auto joined = boot::decode_joined(message);
   const auto on_answer = std::move(on_answer_);
   port_.reset();
-  if (!joined) return on_answer({}, "the root's answer cannot be read");
-  on_answer(*joined, {});
+  if (!joined) return on_answer({.error = "the root's answer cannot be read"});
+  on_answer({.joined = *joined});
 }
 
 void ZmqJoiner::on_port_end(LinkEnd, int, const std::string& detail) {
   const auto on_answer = std::move(on_answer_);
   // The port may own `detail`, and the call may destroy this object.
   const auto port = std::exchange(port_, nullptr);
-  on_answer({}, detail);
+  on_answer({.error = detail});
 }
 
 }  // namespace wireup::runtime

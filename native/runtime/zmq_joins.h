@@ -1,8 +1,10 @@
 // How agents that got the same boot record join a tree over ZeroMQ (wire/boot_record.h).
 //
-// The root admits peers with the record's join key to its hub, and takes one Join for each host. An agent
-// that joins makes its own key pair, whose secret never leaves it. So the record is worthless when all hosts
-// have joined, and an agent cannot pretend to be another one later. Threads: the reactor's.
+// The root admits peers with the record's join key to its hub, and takes one Join for each host. If the root
+// is the parent of that host, it adopts the connection: ZeroMQ encrypts each connection by keys of its own,
+// which no other holder of the join key knows. An agent with another parent connects to it with its own key
+// pair, whose secret never leaves it. So the record is worthless when all hosts have joined, and an agent
+// cannot pretend to be another one later. Threads: the reactor's.
 #pragma once
 
 #include <chrono>
@@ -28,7 +30,8 @@ std::string make_zmq_password();
 // The root's side.
 class ZmqJoins {
  public:
-  // A host has joined. The root finds its parent, makes the parent expect this key, and calls answer().
+  // A host has joined. The root adopts the connection of peer(), or it finds the parent, makes it expect this
+  // key, and calls answer().
   using OnJoin = std::function<void(const wire::boot::Join& join)>;
 
   // Makes the record; `plan` has its `width`, `hosts`, `names` and `iface`. `keys` are those of the hub, and
@@ -39,18 +42,19 @@ class ZmqJoins {
   ZmqJoins& operator=(const ZmqJoins&) = delete;
 
   const wire::boot::Record& record() const { return record_; }
-  // For a host that has joined.
+  // Of a host that has joined.
+  const ZmqHub::Joiner& peer(std::uint32_t host) const { return peers_.at(host); }
   void answer(std::uint32_t host, const wire::boot::Joined& joined);
   // The hosts that have not joined.
   std::vector<std::uint32_t> missing() const;
 
  private:
-  bool take(const std::string& peer, std::string_view message);
+  bool take(const ZmqHub::Joiner& peer, std::string_view message);
 
   ZmqHub& hub_;
   wire::boot::Record record_;
   OnJoin on_join_;
-  std::map<std::uint32_t, std::string> peers_;  // of hosts that have joined
+  std::map<std::uint32_t, ZmqHub::Joiner> peers_;  // of hosts that have joined
 };
 
 // An agent's side. `host` is one of the record's. `keys` are its own; if links are insecure, `public_key` is
@@ -60,8 +64,13 @@ class ZmqJoiner final : ZmqPortObserver {
   // Until the root has answered at one of its addresses: shorter than the usual limit of a start, so that the
   // reason is reported.
   static constexpr std::chrono::milliseconds kGiveUpJoining{30'000};
-  // Once. `error`: for people; empty: `joined` is the answer. May destroy the joiner.
-  using OnAnswer = std::function<void(const wire::boot::Joined& joined, const std::string& error)>;
+  struct Answer {
+    std::string error = {};                         // for people; empty: the host has joined
+    std::unique_ptr<ZmqParentPort> port = nullptr;  // to the parent; null: `joined` describes it
+    wire::boot::Joined joined = {};
+  };
+  // Once. May destroy the joiner.
+  using OnAnswer = std::function<void(Answer answer)>;
 
   // Throws ZmqMissing, OsError.
   ZmqJoiner(os::Reactor& reactor, const wire::boot::Record& record, std::uint32_t host,
@@ -74,8 +83,9 @@ class ZmqJoiner final : ZmqPortObserver {
   void on_port_end(LinkEnd why, int error, const std::string& detail) override;
 
   wire::boot::Join join_;
+  bool parent_is_root_;
   OnAnswer on_answer_;
-  std::unique_ptr<ZmqPort> port_;
+  std::unique_ptr<ZmqParentPort> port_;
 };
 
 }  // namespace wireup::runtime

@@ -22,12 +22,12 @@ constexpr int kParentEvents = os::kZmqEventConnectRetried | os::kZmqEventDisconn
 // After a refusal, before the same address is tried again: the parent may not expect this child yet.
 constexpr std::chrono::milliseconds kPause{100};
 
-class ParentPort final : public ZmqPort {
+class ParentPort final : public ZmqParentPort {
  public:
   ParentPort(os::Reactor& reactor, ZmqParentOptions options, ZmqPortObserver& observer)
       : reactor_(reactor),
         options_(std::move(options)),
-        observer_(observer),
+        observer_(&observer),
         context_(std::make_shared<os::ZmqContext>()),
         give_up_(Clock::now() + options_.give_up) {
     connect();
@@ -37,6 +37,7 @@ class ParentPort final : public ZmqPort {
   void send(std::string_view message) override {
     if (socket_) socket_->send({message});
   }
+  void observe(ZmqPortObserver& observer) override { observer_ = &observer; }
 
  private:
   // Tries the next address.
@@ -45,7 +46,7 @@ class ParentPort final : public ZmqPort {
     refused_ = false;
     socket_ =
         std::make_unique<os::ZmqSocket>(reactor_, context_, os::kZmqDealer, [this](os::ZmqMessage& message) {
-          if (message.size() == 1) observer_.on_port_message(message[0].bytes);
+          if (message.size() == 1) observer_->on_port_message(message[0].bytes);
         });
     set_up_link(*socket_, options_.timing);
     socket_->set(os::kZmqReconnectInterval, kNever);
@@ -71,7 +72,7 @@ class ParentPort final : public ZmqPort {
           refused_ ? "the parent refused this host's key at " : "no answer from the parent at ";
       for (const std::string& endpoint : options_.endpoints) message += endpoint + " ";
       message.pop_back();
-      observer_.on_port_end(LinkEnd::failed, refused_ ? EACCES : ETIMEDOUT, message);
+      observer_->on_port_end(LinkEnd::failed, refused_ ? EACCES : ETIMEDOUT, message);
     });
   }
 
@@ -79,7 +80,7 @@ class ParentPort final : public ZmqPort {
     if (event == os::kZmqEventHandshakeSucceeded) {
       connected_ = true;
       reactor_.cancel(std::exchange(timer_, 0));
-      observer_.on_port_connected();
+      observer_->on_port_connected();
     } else if (connected_) {
       if (event == os::kZmqEventDisconnected) finish();
     } else {
@@ -95,13 +96,13 @@ class ParentPort final : public ZmqPort {
       timer_ = 0;
       if (!socket_->receive()) return;
       if (socket_->readable()) return finish();
-      observer_.on_port_end(LinkEnd::closed, 0, "the connection was lost");
+      observer_->on_port_end(LinkEnd::closed, 0, "the connection was lost");
     });
   }
 
   os::Reactor& reactor_;
   ZmqParentOptions options_;
-  ZmqPortObserver& observer_;
+  ZmqPortObserver* observer_;
   std::shared_ptr<os::ZmqContext> context_;
   std::unique_ptr<os::ZmqSocket> socket_;
   std::size_t tries_ = 0;
@@ -113,8 +114,8 @@ class ParentPort final : public ZmqPort {
 
 }  // namespace
 
-std::unique_ptr<ZmqPort> connect_to_zmq_hub(os::Reactor& reactor, ZmqParentOptions options,
-                                            ZmqPortObserver& observer) {
+std::unique_ptr<ZmqParentPort> connect_to_zmq_hub(os::Reactor& reactor, ZmqParentOptions options,
+                                                  ZmqPortObserver& observer) {
   return std::make_unique<ParentPort>(reactor, std::move(options), observer);
 }
 
@@ -122,6 +123,15 @@ std::unique_ptr<ZmqLink> connect_to_zmq_parent(os::Reactor& reactor, ZmqParentOp
                                                std::function<void()> on_up, LinkObserver& observer) {
   auto link = std::make_unique<ZmqLink>(ZmqLink::Side::child, std::move(on_up), observer);
   link->attach(connect_to_zmq_hub(reactor, std::move(options), *link));
+  return link;
+}
+
+std::unique_ptr<ZmqLink> link_to_zmq_parent(std::unique_ptr<ZmqParentPort> port, std::function<void()> on_up,
+                                            LinkObserver& observer) {
+  auto link = std::make_unique<ZmqLink>(ZmqLink::Side::child, std::move(on_up), observer);
+  port->observe(*link);
+  link->attach(std::move(port));
+  link->on_port_connected();
   return link;
 }
 

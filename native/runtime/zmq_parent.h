@@ -30,12 +30,22 @@ struct ZmqParentOptions {
   std::chrono::milliseconds give_up{60'000};  // in all
 };
 
+class ZmqParentPort : public ZmqPort {
+ public:
+  // Sets another observer.
+  virtual void observe(ZmqPortObserver& observer) = 0;
+};
+
 // A port that connects to one of the endpoints. Throws ZmqMissing, OsError.
-std::unique_ptr<ZmqPort> connect_to_zmq_hub(os::Reactor& reactor, ZmqParentOptions options,
-                                            ZmqPortObserver& observer);
+std::unique_ptr<ZmqParentPort> connect_to_zmq_hub(os::Reactor& reactor, ZmqParentOptions options,
+                                                  ZmqPortObserver& observer);
 
 // A link over such a port. Throws as it does.
 std::unique_ptr<ZmqLink> connect_to_zmq_parent(os::Reactor& reactor, ZmqParentOptions options,
                                                std::function<void()> on_up, LinkObserver& observer);
+
+// A link over a port that is connected.
+std::unique_ptr<ZmqLink> link_to_zmq_parent(std::unique_ptr<ZmqParentPort> port, std::function<void()> on_up,
+                                            LinkObserver& observer);
 
 }  // namespace wireup::runtime

@@ -2,8 +2,9 @@
 //
 // One launcher (srun) starts the agents of many hosts with the same stdin. It brings them the boot record: a
 // greeting and one frame, as on a link (wire/link_framer.h). Each agent then makes its own key pair, connects
-// to the root with the join key of the record, and sends Join. When its parent expects it, the root replies
-// Joined. From then on the agent uses its own keys: it connects to its parent, and admits its children.
+// to the root with the join key of the record, and sends Join. If the root is its parent, the connection is
+// the link from then on. Else the root replies Joined when the parent expects the agent, which then connects
+// to its parent with its own keys. With them it admits its children.
 //
 // The decoders refuse what is not exactly one valid message. What they return is bounded, has numeric
 // addresses only, and keys of the right form.
@@ -48,7 +49,7 @@ struct Join {
   std::vector<std::string> endpoints;  // where it listens for its children; empty: it has none
 };
 
-// From the root to an agent that has joined.
+// From the root to an agent that has joined and has another parent.
 struct Joined {
   std::uint32_t parent = 0;
   std::string parent_key = {};  // empty: insecure links

@@ -37,7 +37,15 @@ void ChildHost::start(runtime::StartedHostCommand command) {
 void ChildHost::wait_for_join() { limit_start(); }
 
 void ChildHost::expect(runtime::ZmqHub& hub, const std::string& credential) {
-  link_ = hub.expect(start_.host, credential, nullptr, static_cast<runtime::LinkObserver&>(*this));
+  take(hub.expect(start_.host, credential, nullptr, static_cast<runtime::LinkObserver&>(*this)));
+}
+
+void ChildHost::adopt(runtime::ZmqHub& hub, const runtime::ZmqHub::Joiner& peer) {
+  take(hub.adopt(start_.host, peer, nullptr, static_cast<runtime::LinkObserver&>(*this)));
+}
+
+void ChildHost::take(std::unique_ptr<runtime::ZmqLink> link) {
+  link_ = std::move(link);
   for (std::string& packet : std::exchange(packets_, {})) link_->send(std::move(packet));
 }
 

@@ -60,8 +60,10 @@ class ChildHost final : runtime::HostCommandObserver, runtime::LinkObserver {
   // For a host that joins: limits the time of its start, from now on.
   void wait_for_join();
   bool joins() const { return start_.joins; }
-  // The host has joined, and connects to the hub with this credential. The hub outlives the ChildHost.
+  // The host has joined, and connects to the hub with this credential; or its connection, on which it has
+  // joined, becomes the link. The hub outlives the ChildHost.
   void expect(runtime::ZmqHub& hub, const std::string& credential);
+  void adopt(runtime::ZmqHub& hub, const runtime::ZmqHub::Joiner& peer);
   bool expected() const { return link_ != nullptr; }
   // It is reached by a command after all.
   void reach_by_command(wire::agent::StartHost start);
@@ -97,6 +99,7 @@ class ChildHost final : runtime::HostCommandObserver, runtime::LinkObserver {
     observer_.on_child_end(*this, detail);
   }
   void limit_start();
+  void take(std::unique_ptr<runtime::ZmqLink> link);
 
   os::Reactor& reactor_;
   runtime::Reaper& reaper_;

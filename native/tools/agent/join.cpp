@@ -12,6 +12,7 @@
 
 #include "os/error.h"
 #include "os/fd.h"
+#include "os/zmq_library.h"
 #include "os/zmq_socket.h"
 #include "runtime/link_version.h"
 #include "runtime/listen_addresses.h"
@@ -102,9 +103,10 @@ class Joining final : os::Handler {
     }
     joiner_ = std::make_unique<runtime::ZmqJoiner>(
         reactor_, *record_, record_->hosts[*place], keys, std::move(endpoints), runtime::ZmqTiming{},
-        [this, keys, secure](const boot::Joined& joined, const std::string& error) {
-          error_ = error;
-          tree_->parent = {.endpoints = joined.endpoints, .parent_key = joined.parent_key};
+        [this, keys, secure](runtime::ZmqJoiner::Answer answer) {
+          error_ = answer.error;
+          tree_->port = std::move(answer.port);
+          tree_->parent = {.endpoints = answer.joined.endpoints, .parent_key = answer.joined.parent_key};
           if (secure) {
             tree_->parent.keys = keys;
           } else {
@@ -138,6 +140,8 @@ std::string own_name() {
 }
 
 JoinedTree join_tree(os::Reactor& reactor) {
+  // It takes a while, in which the boot record arrives.
+  os::ZmqLibrary::get();
   const auto joining = std::make_unique<Joining>(reactor);
   reactor.run();
   return joining->take();

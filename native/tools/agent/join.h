@@ -16,7 +16,8 @@ namespace wireup::agent {
 // A host's place in a tree over ZeroMQ.
 struct JoinedTree {
   runtime::ZmqParentOptions parent;
-  std::unique_ptr<runtime::ZmqHub> hub;  // of its children; null: it has none
+  std::unique_ptr<runtime::ZmqParentPort> port;  // to the parent; null: it is to be made with `parent`
+  std::unique_ptr<runtime::ZmqHub> hub;          // of its children; null: it has none
 };
 
 // The name by which the launcher knows this host: srun sets SLURMD_NODENAME.

@@ -47,7 +47,9 @@ Router::Router(os::Reactor& reactor, ParentEnd parent, RouterObserver& observer)
   auto& own = static_cast<runtime::LinkObserver&>(*this);
   if (parent.tree) {
     hub_ = std::move(parent.tree->hub);
-    parent_ = runtime::connect_to_zmq_parent(reactor, std::move(parent.tree->parent), nullptr, own);
+    parent_ = parent.tree->port
+                  ? runtime::link_to_zmq_parent(std::move(parent.tree->port), nullptr, own)
+                  : runtime::connect_to_zmq_parent(reactor, std::move(parent.tree->parent), nullptr, own);
   } else if (remote_) {
     runtime::StreamLinkOptions options{.side = runtime::StreamLinkOptions::Side::child};
     if (parent.same_host) options.timing.silence = std::chrono::milliseconds::zero();
@@ -107,7 +109,10 @@ const char* Router::start_together(StartTogether start) {
   try {
     together_ = std::make_unique<Together>(reactor_, reaper_, std::move(start),
                                            static_cast<TogetherObserver&>(*this));
+    together_->open();
   } catch (const std::exception& error) {
+    if (together_) dropped_.insert(together_->pid());
+    together_.reset();
     send(NotTogether{error.what()});
   }
   return nullptr;
@@ -117,8 +122,8 @@ void Router::on_host_joined(std::uint32_t host, std::uint32_t parent, const std:
   if (parent != kOwnHost) return send_to(parent, ExpectHost{host, key});
   const auto child = children_.find(host);
   if (child == children_.end()) return;
-  expect(*child->second, key);
-  together_->answer(host);
+  child->second->adopt(together_->hub(), together_->peer(host));
+  if (holds_children_) child->second->hold(true);
 }
 
 const char* Router::expect_host(const ExpectHost& expected) {
@@ -126,14 +131,10 @@ const char* Router::expect_host(const ExpectHost& expected) {
   const auto child = children_.find(expected.host);
   if (child == children_.end()) return nullptr;  // it was late
   if (!child->second->joins() || child->second->expected()) return "expects a host that does not join";
-  expect(*child->second, expected.key);
+  child->second->expect(*hub_, expected.key);
+  if (holds_children_) child->second->hold(true);
   send(Expected{expected.host});
   return nullptr;
-}
-
-void Router::expect(ChildHost& child, const std::string& key) {
-  child.expect(hub_ ? *hub_ : together_->hub(), key);
-  if (holds_children_) child.hold(true);
 }
 
 void Router::on_host_failed(std::uint32_t host, const std::string& message) {

@@ -124,7 +124,6 @@ class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver 
   void on_start_line(const std::string& line) override { observer_.on_child_stderr(line); }
   void on_start_end(const std::string& message) override;
 
-  void expect(ChildHost& child, const std::string& key);
   // The command of StartTogether may end if no child is left that it has started.
   void finish_together(bool now);
   void start_children_soon();

@@ -36,13 +36,16 @@ constexpr std::string_view kTask = ": task";
 // joined.
 class Together::Feed final : os::Handler {
  public:
-  Feed(os::Reactor& reactor, os::UniqueFd fd, std::string bytes)
-      : reactor_(reactor), fd_(std::move(fd)), bytes_(std::move(bytes)) {
+  Feed(os::Reactor& reactor, os::UniqueFd fd) : reactor_(reactor), fd_(std::move(fd)) {
     os::set_nonblocking(fd_.get(), true);
+  }
+  ~Feed() override { unwatch(); }
+  // Once.
+  void write(std::string bytes) {
+    bytes_ = std::move(bytes);
     reactor_.add(fd_.get(), EPOLLOUT, *this);
     watched_ = true;
   }
-  ~Feed() override { unwatch(); }
 
  private:
   void on_ready(std::uint32_t) override {
@@ -67,41 +70,35 @@ class Together::Feed final : os::Handler {
 
 Together::Together(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartTogether start,
                    TogetherObserver& observer)
-    : reactor_(reactor), reaper_(reaper), observer_(observer) {
-  // What can fail comes before the start of the command.
-  const bool has_curve = os::zmq_has_curve();
-  if (!start.insecure && !has_curve)
-    throw os::ZmqMissing("this libzmq has no CURVE, so links over ZeroMQ would not be secure");
-  std::vector<std::string> addresses = runtime::listen_addresses(start.iface);
-  for (std::size_t i = 0; i < start.hosts.size(); ++i) places_.emplace(start.hosts[i], i);
-  const std::string& program = start.command.front();
+    : reactor_(reactor), reaper_(reaper), observer_(observer), start_(std::move(start)) {
+  addresses_ = runtime::listen_addresses(start_.iface);
+  for (std::size_t i = 0; i < start_.hosts.size(); ++i) places_.emplace(start_.hosts[i], i);
+  const std::string& program = start_.command.front();
   program_ = program.substr(program.rfind('/') + 1);
-  // The command starts while this host makes its keys.
   runtime::HostCommandSpec spec{
-      .host = program_, .command = std::move(start.command), .environment = std::move(start.environment)};
+      .host = program_, .command = std::move(start_.command), .environment = std::move(start_.environment)};
   std::vector<runtime::StartedHostCommand> started = runtime::start_host_commands({std::move(spec)});
   runtime::StartedHostCommand& command = started.front();
+  if (command.error) {
+    how_ = runtime::why_not_started(*command.error);
+    conclude_after({});
+    return;
+  }
   try {
-    open_hub(start, std::move(addresses));
-    if (!command.error) watch(command);
+    watch(command);
   } catch (...) {
     reaper_.adopt(command.process, {});
     throw;
   }
-  if (!command.error) return;
-  how_ = runtime::why_not_started(*command.error);
-  conclude_after({});
 }
 
 void Together::watch(runtime::StartedHostCommand& command) {
   process_ = std::make_unique<runtime::ChildProcess>(
       reactor_, reaper_, command.process, [this](const os::ExitStatus& status) { on_exit(status); });
   const auto on_text = [this](const std::string& line) { on_line(line); };
+  stdin_ = std::make_unique<Feed>(reactor_, std::move(command.in));
   stdout_ = std::make_unique<runtime::LineReader>(reactor_, std::move(command.out), on_text);
   stderr_ = std::make_unique<runtime::LineReader>(reactor_, std::move(command.err), on_text);
-  stdin_ = std::make_unique<Feed>(
-      reactor_, std::move(command.in),
-      wire::encode_greeting(runtime::own_greeting()) + wire::encode_frame(boot::encode(joins_->record())));
 }
 
 Together::~Together() {
@@ -109,12 +106,19 @@ Together::~Together() {
   end_command();
 }
 
-void Together::open_hub(const wire::agent::StartTogether& start, std::vector<std::string> addresses) {
-  if (!start.insecure) keys_ = os::make_zmq_keys();
-  hub_ = std::make_unique<runtime::ZmqHub>(reactor_, runtime::ZmqHubOptions{std::move(addresses), keys_});
-  boot::Record plan{.width = start.width, .hosts = start.hosts, .names = start.names, .iface = start.iface};
+void Together::open() {
+  const bool has_curve = os::zmq_has_curve();
+  if (!start_.insecure && !has_curve)
+    throw os::ZmqMissing("this libzmq has no CURVE, so links over ZeroMQ would not be secure");
+  if (!start_.insecure) keys_ = os::make_zmq_keys();
+  hub_ = std::make_unique<runtime::ZmqHub>(reactor_, runtime::ZmqHubOptions{std::move(addresses_), keys_});
+  boot::Record plan{
+      .width = start_.width, .hosts = start_.hosts, .names = start_.names, .iface = start_.iface};
   joins_ = std::make_unique<runtime::ZmqJoins>(*hub_, keys_, std::move(plan),
                                                [this](const boot::Join& join) { on_join(join); });
+  if (stdin_)
+    stdin_->write(wire::encode_greeting(runtime::own_greeting()) +
+                  wire::encode_frame(boot::encode(joins_->record())));
 }
 
 std::uint32_t Together::parent_of(std::uint32_t host) const {
@@ -126,7 +130,7 @@ std::uint32_t Together::parent_of(std::uint32_t host) const {
 void Together::on_join(const boot::Join& join) {
   const std::uint32_t parent = parent_of(join.host);
   joined_.emplace(join.host, join);
-  waiting_.insert(join.host);
+  if (parent != wire::agent::kOwnHost) waiting_.insert(join.host);
   if (joined_.size() == places_.size()) {
     for (const std::string& line : std::exchange(lines_, {})) observer_.on_start_line(line);
   }
@@ -139,13 +143,11 @@ bool Together::is_waiting(std::uint32_t child, std::uint32_t parent) const {
 
 void Together::answer(std::uint32_t host) {
   waiting_.erase(host);
-  const std::uint32_t parent = parent_of(host);
-  const bool is_own = parent == wire::agent::kOwnHost;
+  const std::uint32_t number = parent_of(host);
   // A parent that expects its child has joined itself.
-  const boot::Join* above = is_own ? nullptr : &joined_.at(parent);
-  boot::Joined joined{.parent = parent};
-  joined.endpoints = is_own ? hub_->endpoints() : above->endpoints;
-  if (!keys_.secret_key.empty()) joined.parent_key = is_own ? keys_.public_key : above->key;
+  const boot::Join& parent = joined_.at(number);
+  boot::Joined joined{.parent = number, .endpoints = parent.endpoints};
+  if (!keys_.secret_key.empty()) joined.parent_key = parent.key;
   joins_->answer(host, joined);
 }
 

@@ -1,6 +1,9 @@
 // The start of many hosts' agents by one command, such as srun, at host 0. Its stdin brings each agent the
 // boot record, with which the agents join this host's hub (runtime/zmq_joins.h). Keys are nowhere else.
 //
+// The command starts first, because it takes longer than opening libzmq and the hub. If that fails, the
+// agents' stdin ends without a record, and so do the agents.
+//
 // What the command writes is for people. Until all hosts have joined, its lines are kept for the message of a
 // failure; then each is reported at once. Two kinds of lines show that a host will not join: that of an agent
 // (kCouldNotJoin), and srun's report on a task that has ended.
@@ -40,7 +43,8 @@ inline constexpr std::string_view kCouldNotJoin = " could not join: ";
 class TogetherObserver {
  public:
   virtual ~TogetherObserver() = default;
-  // The host has joined. When `parent` expects this credential of it, answer() is called.
+  // The host has joined. If `parent` is this host, it adopts the connection. When another parent expects this
+  // credential of it, answer() is called.
   virtual void on_host_joined(std::uint32_t host, std::uint32_t parent, const std::string& key) = 0;
   // The host will not join. `message`: why, for people.
   virtual void on_host_failed(std::uint32_t host, const std::string& message) = 0;
@@ -51,7 +55,7 @@ class TogetherObserver {
 
 class Together {
  public:
-  // Throws ZmqMissing, OsError: then no command runs. That the command cannot be executed is reported by
+  // Starts the command. Throws OsError: then it does not run. That it cannot be executed is reported by
   // on_start_end().
   Together(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartTogether start,
            TogetherObserver& observer);
@@ -59,11 +63,16 @@ class Together {
   Together(const Together&) = delete;
   Together& operator=(const Together&) = delete;
 
+  // Opens the hub, and sends the boot record. Call it once, before any other method but pid(). Throws
+  // ZmqMissing, OsError.
+  void open();
   runtime::ZmqHub& hub() { return *hub_; }
   bool has(std::uint32_t host) const { return places_.contains(host); }
-  // Whether `parent` is the child's parent and must expect it.
+  // Whether `parent` is the child's parent, is not this host, and must expect it.
   bool is_waiting(std::uint32_t child, std::uint32_t parent) const;
-  // The host's parent expects it.
+  // Of a host that has joined.
+  const runtime::ZmqHub::Joiner& peer(std::uint32_t host) const { return joins_->peer(host); }
+  // The host's parent, which is not this host, expects it.
   void answer(std::uint32_t host);
   // For people: how the command has ended, and its last lines before all hosts had joined. Empty: neither.
   std::string last_words() const;
@@ -76,7 +85,6 @@ class Together {
  private:
   class Feed;
 
-  void open_hub(const wire::agent::StartTogether& start, std::vector<std::string> addresses);
   void watch(runtime::StartedHostCommand& command);
   std::uint32_t parent_of(std::uint32_t host) const;
   void on_join(const wire::boot::Join& join);
@@ -92,13 +100,15 @@ class Together {
   os::Reactor& reactor_;
   runtime::Reaper& reaper_;
   TogetherObserver& observer_;
+  wire::agent::StartTogether start_;
+  std::vector<std::string> addresses_;           // of the hub
   std::string program_;                          // for people
   std::map<std::uint32_t, std::size_t> places_;  // by host: its place in the record
   os::ZmqKeys keys_;
   std::unique_ptr<runtime::ZmqHub> hub_;
   std::unique_ptr<runtime::ZmqJoins> joins_;
   std::map<std::uint32_t, wire::boot::Join> joined_;
-  std::set<std::uint32_t> waiting_;  // hosts that have joined and were not answered
+  std::set<std::uint32_t> waiting_;  // hosts that have joined and whose parents do not expect them yet
   std::set<std::uint32_t> failed_;
   std::unique_ptr<runtime::ChildProcess> process_;  // until it has ended
   std::unique_ptr<Feed> stdin_;

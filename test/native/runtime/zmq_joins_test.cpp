@@ -66,10 +66,13 @@ struct Tree {
       endpoints = node.hub->endpoints();
     }
     node.joiner = std::make_unique<ZmqJoiner>(
-        reactor, record, host, node.keys, endpoints, kQuick,
-        [this, &node](const boot::Joined& joined, const std::string& error) {
-          CHECK(error.empty());
-          ZmqParentOptions options{joined.endpoints, joined.parent_key, {}, {}, kQuick};
+        reactor, record, host, node.keys, endpoints, kQuick, [this, &node](ZmqJoiner::Answer answer) {
+          CHECK(answer.error.empty());
+          if (answer.port) {
+            node.parent = link_to_zmq_parent(std::move(answer.port), nullptr, node.end);
+            return;
+          }
+          ZmqParentOptions options{answer.joined.endpoints, answer.joined.parent_key, {}, {}, kQuick};
           if (secure) {
             options.keys = node.keys;
           } else {
@@ -84,7 +87,8 @@ struct Tree {
     return static_cast<std::size_t>(std::ranges::find(hosts, host) - hosts.begin()) + 1;
   }
 
-  // The root: makes the parent expect the host, as soon as the parent has joined.
+  // The root: adopts the connection of its child, or makes the parent expect the host as soon as the parent
+  // has joined.
   void place(const boot::Join& join) {
     joined.emplace(join.host, join);
     for (const auto& [host, each] : joined) {
@@ -92,8 +96,12 @@ struct Tree {
       const std::uint32_t parent = above == 0 ? 0 : joins->record().hosts[above - 1];
       Node& node = nodes[parent];
       if (node.children.contains(host) || (parent != 0 && !joined.contains(parent))) continue;
-      node.children[host] = node.hub->expect(host, each.key, nullptr, node.child_ends[host]);
-      joins->answer(host, {parent, secure ? node.keys.public_key : "", node.hub->endpoints()});
+      if (parent == 0) {
+        node.children[host] = node.hub->adopt(host, joins->peer(host), nullptr, node.child_ends[host]);
+      } else {
+        node.children[host] = node.hub->expect(host, each.key, nullptr, node.child_ends[host]);
+        joins->answer(host, {parent, secure ? node.keys.public_key : "", node.hub->endpoints()});
+      }
     }
   }
 
@@ -107,9 +115,12 @@ struct Tree {
 // What a process does that has read the record.
 struct Replay {
   Replay(Tree& tree, const boot::Record& record, std::uint32_t host)
-      : joiner(tree.reactor, record, host, os::make_zmq_keys(), {}, kQuick,
-               [this](const boot::Joined&, const std::string& text) { error = text; }) {}
-  std::optional<std::string> error;  // empty: it has joined
+      : joiner(tree.reactor, record, host, os::make_zmq_keys(), {}, kQuick, [this](ZmqJoiner::Answer answer) {
+          link = link_to_zmq_parent(std::move(answer.port), nullptr, end);
+        }) {}
+  bool is_up() const { return link && link->up(); }
+  KeepingObserver end;
+  std::unique_ptr<ZmqLink> link;
   ZmqJoiner joiner;
 };
 
@@ -157,15 +168,19 @@ TEST_CASE("zmq joins: a replayed record is refused and counted, and harms no hos
   run_until(tree.reactor, [&] { return tree.nodes[1].parent && tree.nodes[1].parent->up(); });
   boot::Record record = tree.joins->record();
   std::uint32_t host = 1;
+  std::uint64_t refused = 2;  // its join, and its greeting
   SUBCASE("for a host that has joined") {}
-  SUBCASE("for a host that is not in the record") { host = 3; }
+  SUBCASE("for a host that is not in the record") {
+    host = 3;
+    refused = 1;  // its parent would not be the root, so it sends no greeting
+  }
   SUBCASE("for another job") {
     host = 2;
     record.job = std::string(boot::kJobIdSize, 'x');
   }
   Replay replay(tree, record, host);
-  run_until(tree.reactor, [&] { return tree.nodes[0].hub->refused() == 1; });
-  CHECK_FALSE(replay.error.has_value());
+  run_until(tree.reactor, [&] { return tree.nodes[0].hub->refused() == refused; });
+  CHECK_FALSE(replay.is_up());
   CHECK(tree.joins->missing() == std::vector<std::uint32_t>{2});
 
   tree.start(2);
@@ -179,8 +194,38 @@ TEST_CASE("zmq joins: no peer gets in by the record when all hosts have joined")
   run_until(tree.reactor, [&] { return tree.nodes[1].parent && tree.nodes[1].parent->up(); });
   const Replay replay(tree, tree.joins->record(), 1);
   run_until(tree.reactor, [&] { return tree.nodes[0].hub->refused() >= 1; });
-  CHECK_FALSE(replay.error.has_value());
+  CHECK_FALSE(replay.is_up());
   CHECK_FALSE(tree.nodes[1].end.end.has_value());
+}
+
+TEST_CASE("zmq joins: the end of a connection that was adopted ends its link, at either side") {
+  Tree tree(true, 2, {1, 2});
+  tree.start(1);
+  tree.start(2);
+  Node& root = tree.nodes[0];
+  const auto is_up = [&](std::uint32_t host) {
+    return tree.nodes[host].parent && tree.nodes[host].parent->up();
+  };
+  run_until(tree.reactor, [&] { return is_up(1) && is_up(2); });
+  SUBCASE("the child's") {
+    tree.nodes[1].parent.reset();
+    run_until(tree.reactor, [&] { return root.child_ends[1].end.has_value(); });
+    CHECK_FALSE(root.child_ends[2].end.has_value());
+  }
+  SUBCASE("the parent's") {
+    root.children.erase(1);
+    run_until(tree.reactor, [&] { return tree.nodes[1].end.end.has_value(); });
+    CHECK_FALSE(tree.nodes[2].end.end.has_value());
+  }
+}
+
+TEST_CASE("zmq joins: a host that ends right after its join is lost") {
+  Tree tree(true, 2, {1, 2});
+  tree.start(1);
+  run_until(tree.reactor, [&] { return tree.nodes[0].children.contains(1); });
+  tree.nodes[1].joiner.reset();
+  tree.nodes[1].parent.reset();
+  run_until(tree.reactor, [&] { return tree.nodes[0].child_ends[1].end.has_value(); });
 }
 
 TEST_CASE("zmq joins: each start has its own record") {

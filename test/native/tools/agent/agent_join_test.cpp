@@ -209,24 +209,45 @@ TEST_CASE("joined hosts: hosts that do not join in time are lost, and do not del
   tree.agent.finish();
 }
 
+// Starts each host by a command of its own, after NotTogether.
+void start_singly(Joined& tree) {
+  for (std::uint32_t host = 1; host <= tree.hosts; ++host) {
+    tree.agent.send_to(tree.parent_of(host), msg::StartHost{.host = host,
+                                                            .name = name_of(host),
+                                                            .command = {WIREUP_AGENT, "link", "same-host"},
+                                                            .environment = {"PATH=/usr/bin:/bin"},
+                                                            .timeout_ms = kTimeoutMs,
+                                                            .same_host = true});
+  }
+  for (std::uint32_t host = 1; host <= tree.hosts; ++host) tree.agent.expect<msg::Ready>();
+  tree.run("exec sleep 1000");
+  tree.agent.send_to(msg::kEveryHost, msg::End{0});
+  for (std::uint32_t rank = 0; rank <= tree.hosts; ++rank) CHECK(tree.agent.expect<msg::Exited>().signaled);
+  tree.agent.expect_done();
+}
+
 TEST_CASE("joined hosts: without an address to listen on each host is started by its own command") {
   Joined tree(2, 1);
   tree.start.iface = "no-such-if";
   tree.ask();
   CHECK(tree.agent.expect<msg::NotTogether>().reason.find("no-such-if") != std::string::npos);
-  for (std::uint32_t host = 1; host <= 2; ++host) {
-    tree.agent.send_to(host - 1, msg::StartHost{.host = host,
-                                                .name = name_of(host),
-                                                .command = {WIREUP_AGENT, "link", "same-host"},
-                                                .environment = {"PATH=/usr/bin:/bin"},
-                                                .timeout_ms = kTimeoutMs,
-                                                .same_host = true});
-  }
-  for (std::uint32_t host = 1; host <= 2; ++host) tree.agent.expect<msg::Ready>();
-  tree.run("exec sleep 1000");
-  tree.agent.send_to(msg::kEveryHost, msg::End{0});
-  for (std::uint32_t rank = 0; rank <= 2; ++rank) CHECK(tree.agent.expect<msg::Exited>().signaled);
-  tree.agent.expect_done();
+  start_singly(tree);
+}
+
+TEST_CASE("joined hosts: without libzmq the command ends, and each host is started by its own command") {
+  const std::filesystem::path folder = std::filesystem::temp_directory_path() / "wireup-no-zmq-XXXXXX";
+  std::string path = folder.string();
+  REQUIRE(::mkdtemp(path.data()) != nullptr);
+  std::ofstream(path + "/libzmq.so.5").close();
+  ::setenv("LD_LIBRARY_PATH", path.c_str(), 1);
+  Joined tree(2, 1);
+  ::unsetenv("LD_LIBRARY_PATH");
+  // It does not end with its stdin.
+  tree.start.command = {"/bin/sh", "-c", "exec sleep 1000"};
+  tree.ask();
+  CHECK(tree.agent.expect<msg::NotTogether>().reason.find("libzmq.so.5") != std::string::npos);
+  start_singly(tree);
+  std::filesystem::remove_all(path);
 }
 
 }  // namespace
