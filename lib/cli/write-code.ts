@@ -2,7 +2,7 @@
  * Runs a job over two pretended hosts as the command does, and writes the code that V8 has made of the command's files. The
  * scripts that build and install the package run it.
  */
-import { renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Script } from 'node:vm';
 import { codeFile, onRequire, runFile } from './code-cache';
@@ -28,9 +28,12 @@ process.once('exit', (exitCode) => {
   // Node loads cli.js itself.
   scripts.delete(command);
   for (const [file, script] of scripts) {
-    // Another process may be reading it.
-    writeFileSync(`${codeFile(file)}.new`, script.createCachedData());
-    renameSync(`${codeFile(file)}.new`, codeFile(file));
+    const written = `${codeFile(file)}.new`;
+    writeFileSync(written, script.createCachedData());
+    // Who may read the file may read its code, whatever the umask is.
+    chmodSync(written, statSync(file).mode);
+    // A rename, because another process may be reading it.
+    renameSync(written, codeFile(file));
   }
 });
 require(command);

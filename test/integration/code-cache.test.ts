@@ -1,6 +1,16 @@
 /** The code of V8 with which the command loads its files. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { Module } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,6 +68,11 @@ test('the command works without code, and with code that V8 refuses', () => {
 test('the code is written if it is missing', () => {
   const dist = copyOf('written');
   for (const file of codeIn(dist)) rmSync(join(dist, file));
-  spawnSync(process.execPath, [join(dist, 'write-code.js')], { timeout });
+  for (const file of ['run.js', 'run-hosts.js']) chmodSync(join(dist, file), 0o644);
+  spawnSync('sh', ['-c', 'umask 077 && exec "$0" "$1"', process.execPath, join(dist, 'write-code.js')], {
+    timeout,
+  });
   expect(codeIn(dist).sort()).toEqual([`run-hosts.js${suffix}`, `run.js${suffix}`]);
+  // The users of a shared installation can read it.
+  for (const file of codeIn(dist)) expect(statSync(join(dist, file)).mode & 0o777).toBe(0o644);
 });
