@@ -4,7 +4,6 @@
 //   node test/run.mjs --long [--fuzz-seconds N]          `npm run test:long`: everything in its long form
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { setUp } from '../lib/setup.mjs';
 import { lint } from './run/lint.mjs';
 import { buildCore, fuzz, testAddon, testCore } from './run/native.mjs';
 import { installPackages, missingPackages, packages } from './run/packages.mjs';
@@ -23,40 +22,34 @@ if (long) {
 }
 const env = long ? { WIREUP_TEST_LONG: '1' } : {};
 
-/** The steps that compute. They overlap with the tests that mostly wait. */
-async function computing(missing) {
-  if (!missing.includes('doctest-dev')) {
-    const [asan] = await Promise.all(
-      // TSan is for code with threads. wire, engine and the agent have none.
-      ['asan', 'tsan'].map((preset) =>
-        step(`build of the core, preset ${preset}`, (command) => buildCore(preset, command)),
-      ),
-    );
-    await Promise.all([
-      step('core, preset asan', (command) => testCore('asan', command)),
-      step('core, preset tsan', (command) => testCore('tsan', command)),
-    ]);
-    if (asan) {
-      await step('jobs with the addon, preset asan', testAddon);
-      await step('fuzzing', (command) => fuzz(fuzzSeconds, command));
-    }
-  } else {
-    count.skipped++;
-  }
+const build = (preset) =>
+  step(`build of the core, preset ${preset}`, (command) => buildCore(preset, command));
+
+/** The C++ tests have deadlines, so no other step runs beside them. */
+async function testCores({ asan, tsan }) {
+  await Promise.all([
+    asan && step('core, preset asan', (command) => testCore('asan', command)),
+    tsan && step('core, preset tsan', (command) => testCore('tsan', command)),
+  ]);
+  if (!asan) return;
+  await step('jobs with the addon, preset asan', testAddon);
+  await step('fuzzing', (command) => fuzz(fuzzSeconds, command));
+}
+
+async function texts(missing) {
   await step('types', (command) => command('npx', ['tsc', '-p', '.']));
   await lint(long, missing);
 }
 
-/** Returns whether there is something to test. */
-async function prepare() {
-  mkdirSync(out, { recursive: true });
-  const ready = await step('checkout: packages of the lock file, native parts, dist/', setUp);
-  // Without a network, the tests run with the packages that are installed.
-  await step('Debian packages', installPackages);
-  return ready;
-}
+/** Returns whether the checkout can be tested. */
+const setUp = () =>
+  step('checkout: packages of the lock file, native parts, dist/', (command) =>
+    command(process.execPath, ['lib/setup.mjs']),
+  );
 
 async function testAll() {
+  // Without a network, the tests run with the packages that are installed.
+  await step('Debian packages', installPackages);
   const missing = missingPackages();
   for (const name of missing) console.log(`${name} is not installed; skipped without it: ${packages[name]}`);
   if (missing.length > 0 && process.env.CI === 'true') {
@@ -64,14 +57,25 @@ async function testAll() {
     count.failed++;
     return;
   }
-  if (long) await step('MPICH that can spawn', (command) => command('test/interop/build-mpich.sh', []));
-  await Promise.all([
-    computing(missing),
-    step('tests in parallel', (command) => vitest('parallel', env, command)),
-  ]);
-  await step('tests one at a time', (command) => vitest('serial', env, command));
+  const testsCore = !missing.includes('doctest-dev');
+  if (!testsCore) count.skipped++;
+  // TSan is for code with threads. wire, engine and the agent have none. Its build needs nothing that the set-up makes.
+  const tsanBuilt = testsCore && build('tsan');
+  if (await setUp()) {
+    if (long) await step('MPICH that can spawn', (command) => command('test/interop/build-mpich.sh', []));
+    const computed = Promise.all([testsCore && build('asan'), tsanBuilt]).then(async ([asan, tsan]) => {
+      await texts(missing);
+      return { asan, tsan };
+    });
+    // Steps that compute, beside tests that mostly wait.
+    await step('tests in parallel', (command) => vitest('parallel', env, command));
+    await testCores(await computed);
+    await step('tests one at a time', (command) => vitest('serial', env, command));
+  }
+  await tsanBuilt;
 }
 
-if (await prepare()) await testAll();
+mkdirSync(out, { recursive: true });
+await testAll();
 console.log(`\n${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`);
 process.exit(count.failed === 0 ? 0 : 1);
