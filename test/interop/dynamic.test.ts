@@ -53,7 +53,8 @@ const places: {
     title: 'over two pretended hosts',
     tools: hostNeeds.pretended(),
     make: () => Promise.resolve(new PretendedHosts(2)),
-    pmi: transports,
+    // The ssh hosts have the other one.
+    pmi: long ? transports : ['fd', 'tcp'],
   },
   {
     title: 'over two hosts by ssh',
