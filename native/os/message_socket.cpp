@@ -82,6 +82,12 @@ void MessageSocket::send_queued() {
   watch();
 }
 
+void MessageSocket::send_waiting() {
+  const std::size_t before = unsent_;
+  send_queued();
+  if (unsent_ < before && failed_ == 0) observer_.on_messages_taken();
+}
+
 void MessageSocket::drop_queue() {
   queue_.clear();
   unsent_ = 0;
@@ -97,7 +103,7 @@ void MessageSocket::watch() {
 
 void MessageSocket::retry_later() {
   waits_for_kernel_ = true;
-  schedule(kRetry, &MessageSocket::send_queued);
+  schedule(kRetry, &MessageSocket::send_waiting);
 }
 
 void MessageSocket::schedule(Reactor::Clock::duration delay, void (MessageSocket::*method)()) {
@@ -110,7 +116,7 @@ void MessageSocket::schedule(Reactor::Clock::duration delay, void (MessageSocket
 
 void MessageSocket::on_ready(std::uint32_t events) {
   if (failed_ != 0) return;  // finish_failed() runs by a timer
-  if ((events & EPOLLOUT) && !waits_for_kernel_) send_queued();
+  if ((events & EPOLLOUT) && !waits_for_kernel_) send_waiting();
   if (events & ~static_cast<std::uint32_t>(EPOLLOUT)) receive(false);
 }
 

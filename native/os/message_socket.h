@@ -30,6 +30,8 @@ class MessageSocketObserver {
   // The fds are CLOEXEC. Nullopt: not all fds fitted under this process's limit of open files, and all have
   // been closed. The observer may destroy the socket.
   virtual void on_message(std::string_view message, std::optional<std::vector<UniqueFd>> fds) = 0;
+  // The socket has taken messages that waited. The observer may send, but must not destroy the socket.
+  virtual void on_messages_taken() {}
   // Called once, as the last call. `error` is 0 for an orderly end, EMSGSIZE if a message was larger than
   // kMaxMessage, else an errno. The observer may destroy the socket.
   virtual void on_message_end(int error) = 0;
@@ -62,6 +64,7 @@ class MessageSocket final : Handler {
   void on_ready(std::uint32_t events) override;
   Stop receive(bool to_the_end);
   void send_queued();
+  void send_waiting();
   void drop_queue();
   void watch();
   void retry_later();

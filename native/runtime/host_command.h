@@ -78,6 +78,8 @@ class HostCommandObserver {
   // The agent has answered, and has the same version of the protocol.
   virtual void on_host_up() = 0;
   virtual void on_host_packet(std::string_view packet) = 0;
+  // As LinkObserver::on_link_taken(): it must not destroy the HostCommand.
+  virtual void on_host_taken() {}
   // A line of the command's stderr, printable and not empty.
   virtual void on_host_line(const std::string& line) = 0;
   // Called once, as the last call: the command could not be started, or it or its link has ended. `message`
@@ -112,6 +114,7 @@ class HostCommand final : LinkObserver {
   void watch(StartedHostCommand& started);
   void on_up();
   void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
+  void on_link_taken() override { observer_.on_host_taken(); }
   void on_link_end(LinkEnd why, int error, const std::string& detail) override;
   void on_exit(const os::ExitStatus& status);
   void conclude_after(std::chrono::milliseconds delay);

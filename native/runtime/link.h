@@ -39,6 +39,8 @@ class LinkObserver {
   // fitted under this process's limit of open files, and all have been closed. The observer may destroy the
   // link.
   virtual void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) = 0;
+  // unsent() has decreased, outside of send(). The observer may send, but must not destroy the link.
+  virtual void on_link_taken() {}
   // Called once, as the last call, after all packets that came before the end. `error` is an errno if `why`
   // is `failed`, else 0. `detail` is for people ("no sign for 5 s") and printable. The observer may destroy
   // the link.

@@ -25,6 +25,7 @@ class LocalLink final : public Link, os::MessageSocketObserver {
 
  private:
   void on_message(std::string_view message, std::optional<std::vector<os::UniqueFd>> fds) override;
+  void on_messages_taken() override { observer_.on_link_taken(); }
   void on_message_end(int error) override;
   void end(LinkEnd why, int error, const std::string& detail);
 

@@ -145,6 +145,12 @@ void StreamLink::write_some() {
   if (failed_ == 0) watch_writable(!queue_.empty() || options_.file_size > 0);
 }
 
+void StreamLink::write_waiting() {
+  const std::size_t before = unsent_;
+  write_some();
+  if (failed_ == 0 && unsent_ < before) observer_.on_link_taken();
+}
+
 void StreamLink::taken(std::size_t size) {
   last_sent_ = Clock::now();
   unsent_ -= size;
@@ -163,7 +169,7 @@ void StreamLink::watch_writable(bool on) {
 
 void StreamLink::on_writable(std::uint32_t events) {
   if (failed_ != 0) return;
-  if ((events & EPOLLOUT) != 0) write_some();
+  if ((events & EPOLLOUT) != 0) write_waiting();
   if (failed_ == 0 && (events & (EPOLLERR | EPOLLHUP)) != 0) fail(EPIPE, {});
 }
 
@@ -242,7 +248,7 @@ bool StreamLink::on_greeting() {
   // Before the peer gets the reply, so that what the peer does then comes after on_up().
   if (const auto on_up = std::exchange(options_.on_up, nullptr)) on_up();
   if (watch.gone()) return false;
-  if (failed_ == 0) write_some();
+  if (failed_ == 0) write_waiting();
   if (options_.side == StreamLinkOptions::Side::parent) watch_silence();
   keep_alive();
   return true;

@@ -90,6 +90,7 @@ class StreamLink final : public Link {
   void queue(std::string bytes);
   bool read_file();
   void write_some();
+  void write_waiting();
   void taken(std::size_t size);
   void watch_writable(bool on);
   void watch_silence();

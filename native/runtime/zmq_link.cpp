@@ -89,6 +89,12 @@ void ZmqLink::flush() {
   }
 }
 
+void ZmqLink::flush_waiting() {
+  const std::size_t before = unsent_;
+  flush();
+  if (unsent_ < before) observer_.on_link_taken();
+}
+
 void ZmqLink::hold(bool on) {
   held_ = on;
   if (!on && !processing_) deliver_kept(false);
@@ -121,7 +127,7 @@ void ZmqLink::on_port_message(std::string_view message) {
       bytes |= std::size_t{static_cast<unsigned char>(message[i + 1])} << (8 * i);
     if (bytes <= kZmqWindow - window_) {
       window_ += bytes;
-      return flush();
+      return flush_waiting();
     }
   } else if (kind == kData && cost(message) <= kZmqWindow - arrived_) {
     arrived_ += cost(message);
@@ -185,7 +191,7 @@ bool ZmqLink::on_greeting() {
   // Before the peer gets the reply, so that what the peer does then comes after on_up().
   if (const auto on_up = std::exchange(on_up_, nullptr)) on_up();
   if (watch.gone()) return false;
-  flush();
+  flush_waiting();
   return true;
 }
 

@@ -89,6 +89,7 @@ class ZmqLink final : public Link, public ZmqPortObserver {
  private:
   void queue(std::string bytes);
   void flush();
+  void flush_waiting();
   bool deliver_kept(bool although_held);
   bool process(std::string_view message);
   bool parse(std::string_view bytes);

@@ -25,8 +25,6 @@ namespace {
 
 using namespace wire::agent;
 
-// Interval at which the agent checks whether the launcher has taken the last message.
-constexpr std::chrono::milliseconds kFlushCheck{5};
 // Reserved for ending the job: to read /proc, to write cgroup.kill, to remove the cgroup's folders, and to
 // print a line on stderr.
 constexpr std::size_t kReservedFds = 8;
@@ -268,6 +266,7 @@ const char* Agent::on_message_below(std::uint32_t child, std::uint32_t host, Mes
 }
 
 void Agent::on_host_lost(std::uint32_t host) {
+  fences_.lose(host);
   if (output_) output_->lose_host(host);
   if (input_) input_->lose_host(host);
 }
@@ -292,12 +291,11 @@ void Agent::host_done() {
   exit_code_ = 0;
   groups_.finish_trace();
   reports_.send(Done{});
-  stop_when_sent();
+  on_parent_taken();
 }
 
-void Agent::stop_when_sent() {
-  if (router_.unsent() == 0) return reactor_.stop();
-  reactor_.after(kFlushCheck, [this] { stop_when_sent(); });
+void Agent::on_parent_taken() {
+  if (done_sent_ && router_.unsent() == 0) reactor_.stop();
 }
 
 void Agent::abandon() {

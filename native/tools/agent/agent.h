@@ -60,6 +60,8 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
                                wire::agent::Message& message) override;
   void on_host_lost(std::uint32_t host) override;
   void on_child_gone() override { end_.child_gone(); }
+  void on_parent_taken() override;
+  void on_child_taken(std::uint32_t child) override { fences_.send_releases(child); }
   void on_child_stderr(const std::string& line) override;
   std::string on_release(std::uint32_t group, std::uint64_t number, const std::string& keys) override;
   void send_to(std::uint32_t host, wire::agent::Message message) override { router_.send_to(host, message); }
@@ -110,7 +112,6 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
 
   void ask_for_time();
   void host_done();
-  void stop_when_sent();
   void abandon();
 
   os::Reactor& reactor_;

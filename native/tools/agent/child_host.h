@@ -38,6 +38,8 @@ class ChildHostObserver {
  public:
   virtual ~ChildHostObserver() = default;
   virtual void on_child_packet(ChildHost& child, std::string_view packet) = 0;
+  // unsent() has decreased. It must not destroy the ChildHost.
+  virtual void on_child_taken(ChildHost& child) = 0;
   // A line of stderr, for people.
   virtual void on_child_line(ChildHost& child, const std::string& line) = 0;
   // Once, as the last call. `message`: why, for people.
@@ -76,6 +78,8 @@ class ChildHost final : runtime::HostCommandObserver, runtime::LinkObserver {
   }
   // Packets are queued until the agent can be reached.
   void send(std::string packet);
+  // As Link::unsent(), while the agent can be reached.
+  std::size_t unsent() const { return command_ ? command_->unsent() : link_ ? link_->unsent() : 0; }
   // The agent has sent Ready, within the time limit of the start.
   void set_ready();
   bool ready() const { return ready_; }
@@ -90,11 +94,13 @@ class ChildHost final : runtime::HostCommandObserver, runtime::LinkObserver {
  private:
   void on_host_up() override {}
   void on_host_packet(std::string_view packet) override { observer_.on_child_packet(*this, packet); }
+  void on_host_taken() override { observer_.on_child_taken(*this); }
   void on_host_line(const std::string& line) override;
   void on_host_end(const std::string& message) override { observer_.on_child_end(*this, message); }
   void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>>) override {
     observer_.on_child_packet(*this, packet);
   }
+  void on_link_taken() override { observer_.on_child_taken(*this); }
   void on_link_end(runtime::LinkEnd, int, const std::string& detail) override {
     observer_.on_child_end(*this, detail);
   }

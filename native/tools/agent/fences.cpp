@@ -11,6 +11,9 @@ using namespace wire::agent;
 
 namespace {
 
+// Bytes that may wait for a child before parts of releases stay here.
+constexpr std::size_t kMaxUnsentRelease = 4 * kMaxPart;
+
 std::uint64_t times(std::uint64_t limit, std::uint64_t hosts) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
   return limit > kMost / hosts ? kMost : limit * hosts;
@@ -81,12 +84,10 @@ const char* Fences::carry_out(std::uint32_t group, engine::Exchange& exchange) {
       router_.send(Fence{group, up->number, std::move(part), keys.empty()});
     } while (!keys.empty());
   }
-  for (const engine::Exchange::Down& down : exchange.take_down()) {
-    engine::OtherParts parts(down.keys);
-    do {
-      std::string part = parts.next(kMaxPart);
-      router_.send_to(down.child, Release{group, down.number, std::move(part), parts.done()});
-    } while (!parts.done());
+  for (engine::Exchange::Down& down : exchange.take_down()) {
+    const std::uint32_t child = down.child;
+    releases_[child].emplace_back(group, std::move(down));
+    send_releases(child);
   }
   if (const auto here = exchange.take_local()) {
     // The ranks that it releases may enter the next barrier meanwhile, which calls fence_here().
@@ -94,6 +95,26 @@ const char* Fences::carry_out(std::uint32_t group, engine::Exchange& exchange) {
       return note(std::move(fault));
   }
   return nullptr;
+}
+
+void Fences::send_releases(std::uint32_t child) {
+  const auto found = releases_.find(child);
+  if (found == releases_.end()) return;
+  std::list<WaitingRelease>& waiting = found->second;
+  while (!waiting.empty() && router_.unsent_to(child) <= kMaxUnsentRelease) {
+    WaitingRelease& next = waiting.front();
+    std::string part = next.parts.next(kMaxPart);
+    router_.send_to(child, Release{next.group, next.down.number, std::move(part), next.parts.done()});
+    if (next.parts.done()) waiting.pop_front();
+  }
+  if (waiting.empty()) releases_.erase(found);
+}
+
+// What its hosts get after this must not name the group.
+void Fences::forget(std::uint32_t group) {
+  groups_.erase(group);
+  for (auto& [child, waiting] : releases_)
+    waiting.remove_if([group](const WaitingRelease& release) { return release.group == group; });
 }
 
 const char* Fences::note(std::string fault) {

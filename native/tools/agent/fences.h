@@ -7,10 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "engine/effects.h"
 #include "engine/exchange.h"
@@ -35,19 +37,31 @@ class Fences {
   void greet(std::uint64_t kvs_limit) { kvs_limit_ = kvs_limit; }
   // Returns the number of hosts of the group.
   std::size_t add(const wire::agent::Group& group);
-  void forget(std::uint32_t group) { groups_.erase(group); }
+  void forget(std::uint32_t group);
+  void lose(std::uint32_t child) { releases_.erase(child); }
 
   // All ranks of this host are in the barrier.
   void fence_here(std::uint32_t group, engine::FenceQuery query);
   // Both return what is wrong with the message, or nullptr.
   const char* fence_of(std::uint32_t child, const wire::agent::Fence& fence);
   const char* release(const wire::agent::Release& release);
+  // Sends parts of releases to the child, until many bytes wait for it. Call it when it has taken some.
+  void send_releases(std::uint32_t child);
 
  private:
   struct Group {
     std::set<std::uint32_t> hosts;
     // Made at the first fence: the hosts below this one are known then.
     std::unique_ptr<engine::Exchange> exchange = nullptr;
+  };
+
+  // For a child. The keys are shared by all children, so that slow children need no memory for copies.
+  struct WaitingRelease {
+    WaitingRelease(std::uint32_t of_group, engine::Exchange::Down from)
+        : group(of_group), down(std::move(from)), parts(down.keys) {}
+    std::uint32_t group;
+    engine::Exchange::Down down;
+    engine::OtherParts parts;  // not sent yet
   };
 
   // Null: the group is unknown.
@@ -60,7 +74,8 @@ class Fences {
   FencesObserver& observer_;
   std::uint64_t kvs_limit_ = 0;
   std::map<std::uint32_t, Group> groups_;  // by number; those with ranks on several hosts
-  std::string fault_;                      // the text of the last fault
+  std::map<std::uint32_t, std::list<WaitingRelease>> releases_;  // by child
+  std::string fault_;                                            // the text of the last fault
 };
 
 }  // namespace wireup::agent

@@ -17,8 +17,6 @@ namespace {
 
 // Bytes that may wait for the parent before children are held. A child sends at most its last read more.
 constexpr std::size_t kMaxUnsentBeforeHold = 4 << 20;
-// Interval at which the agent checks whether the parent has taken enough of them.
-constexpr std::chrono::milliseconds kUnsentCheck{10};
 
 // Whether an agent may send such a message upward.
 bool goes_up(std::uint8_t kind) {
@@ -60,10 +58,7 @@ Router::Router(os::Reactor& reactor, ParentEnd parent, RouterObserver& observer)
   }
 }
 
-Router::~Router() {
-  reactor_.cancel(start_timer_);
-  reactor_.cancel(release_timer_);
-}
+Router::~Router() { reactor_.cancel(start_timer_); }
 
 // Before Hello this host does not know its number. The parent then sets it.
 void Router::send(const Message& message) { parent_->send(encode(host_.value_or(kEveryHost), message)); }
@@ -193,6 +188,11 @@ std::optional<std::uint32_t> Router::child_of(std::uint32_t host) const {
   const auto found = below_.find(host);
   if (found == below_.end() || !children_.contains(found->second)) return std::nullopt;
   return found->second;
+}
+
+std::size_t Router::unsent_to(std::uint32_t child) const {
+  const auto found = children_.find(child);
+  return found == children_.end() ? 0 : found->second->unsent();
 }
 
 std::vector<std::uint32_t> Router::unfinished() const {
@@ -326,7 +326,11 @@ void Router::pass_up(std::string packet) {
   parent_->send(std::move(packet));
   if (holds_children_ || unsent() <= kMaxUnsentBeforeHold) return;
   hold_children(true);
-  release_when_sent();
+}
+
+void Router::on_link_taken() {
+  if (holds_children_ && unsent() <= kMaxUnsentBeforeHold / 2) hold_children(false);
+  observer_.on_parent_taken();
 }
 
 void Router::hold_children(bool on) {
@@ -338,14 +342,6 @@ void Router::hold_children(bool on) {
     if (holds_children_ != on) return;
     if (children_.contains(host)) children_.at(host)->hold(on);
   }
-}
-
-void Router::release_when_sent() {
-  release_timer_ = reactor_.after(kUnsentCheck, [this] {
-    release_timer_ = 0;
-    if (unsent() > kMaxUnsentBeforeHold / 2) return release_when_sent();
-    hold_children(false);
-  });
 }
 
 void Router::on_child_line(ChildHost&, const std::string& line) { observer_.on_child_stderr(line); }

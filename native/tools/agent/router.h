@@ -52,6 +52,9 @@ class RouterObserver {
   virtual void on_host_lost(std::uint32_t host) = 0;
   // A child has ended after its Done, or is lost.
   virtual void on_child_gone() = 0;
+  // The kernel has taken bytes for the parent, or for a child.
+  virtual void on_parent_taken() = 0;
+  virtual void on_child_taken(std::uint32_t child) = 0;
   // A line that the command of a child has written to stderr, with the name of its host.
   virtual void on_child_stderr(const std::string& line) = 0;
   // Once, and nothing comes from the parent after it. `fault`: why, for people; empty: the parent has closed
@@ -87,6 +90,8 @@ class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver 
   void send(const wire::agent::Message& message);
   // The bytes for the parent that the kernel has not taken.
   std::size_t unsent() const { return parent_->unsent(); }
+  // As unsent(), for a child; 0: it is lost.
+  std::size_t unsent_to(std::uint32_t child) const;
   // Sends a message to the agent of another host: below this one, or host 0. Does nothing if that host is
   // lost.
   void send_to(std::uint32_t host, const wire::agent::Message& message);
@@ -114,8 +119,10 @@ class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver 
 
  private:
   void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
+  void on_link_taken() override;
   void on_link_end(runtime::LinkEnd why, int error, const std::string& detail) override;
   void on_child_packet(ChildHost& child, std::string_view packet) override;
+  void on_child_taken(ChildHost& child) override { observer_.on_child_taken(child.host()); }
   void on_child_line(ChildHost& child, const std::string& line) override;
   void on_child_end(ChildHost& child, const std::string& message) override;
 
@@ -137,7 +144,6 @@ class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver 
   void lose(ChildHost& child, const std::string& message);
   void pass_up(std::string packet);
   void hold_children(bool on);
-  void release_when_sent();
 
   os::Reactor& reactor_;
   RouterObserver& observer_;
@@ -153,7 +159,6 @@ class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver 
   std::map<std::uint32_t, std::unique_ptr<ChildHost>> children_;  // by host
   std::map<std::uint32_t, std::uint32_t> below_;                  // host to child, of all that were started
   bool holds_children_ = false;
-  os::Reactor::TimerId release_timer_ = 0;
   std::set<pid_t> dropped_;  // commands of children that were dropped
 };
 

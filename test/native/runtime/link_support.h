@@ -32,6 +32,9 @@ struct KeepingObserver final : LinkObserver {
     for (auto& fd : *received) fds.push_back(std::move(fd));
     if (then) then();
   }
+  void on_link_taken() override {
+    if (at_taken) at_taken();
+  }
   void on_link_end(LinkEnd why, int errno_of_end, const std::string& detail_of_end) override {
     CHECK_FALSE(end.has_value());
     end = why;
@@ -46,6 +49,7 @@ struct KeepingObserver final : LinkObserver {
   int error = 0;
   std::string detail;
   std::function<void()> then;
+  std::function<void()> at_taken;
   std::function<void()> at_end;
 };
 

@@ -97,6 +97,35 @@ TEST_CASE_TEMPLATE("link: queues everything for a peer that does not read", Kind
   CHECK(parent->unsent() == 0);
 }
 
+TEST_CASE_TEMPLATE("link: a sender that waits until the peer takes bytes sends everything", Kind, LINK_KINDS) {
+  os::Reactor reactor;
+  KeepingObserver parent_end;
+  KeepingObserver child_end;
+  auto [first, second] = Kind::ends();
+  const auto parent = Kind::parent(reactor, std::move(first), parent_end);
+  constexpr std::size_t kPackets = 200;
+  constexpr std::size_t kSize = 50'000;
+  constexpr std::size_t kMost = 4 * kSize;
+  std::size_t sent = 0;
+  std::size_t most = 0;
+  parent_end.at_taken = [&] {
+    while (sent < kPackets && parent->unsent() <= kMost)
+      parent->send(std::to_string(sent++) + std::string(kSize, '.'));
+    most = std::max(most, parent->unsent());
+  };
+  parent_end.at_taken();
+  run_once(reactor);
+  CHECK(sent < kPackets);
+
+  const auto child = Kind::child(reactor, std::move(second), child_end);
+  run_until(reactor, [&] { return child_end.packets.size() == kPackets; });
+  for (std::size_t i = 0; i < kPackets; i++) {
+    CHECK(child_end.packets[i].starts_with(std::to_string(i) + "."));
+  }
+  CHECK(most <= kMost + kSize + 1000);
+  CHECK(parent->unsent() == 0);
+}
+
 TEST_CASE_TEMPLATE("link: a flood for a peer that answers each packet", Kind, LINK_KINDS) {
   LinkPair<Kind> pair;
   pair.child_end.then = [&] { pair.child->send(std::string(10'000, 'a')); };
