@@ -156,7 +156,6 @@ bool ZmqSocket::readable() {
 bool ZmqSocket::receive() {
   const Lifetime::Watch watch(lifetime_);
   for (int i = 0; i < kZmqMessagesPerTurn; ++i) {
-    if (!readable()) return true;
     ZmqMessage message;
     for (bool more = true; more;) {
       ZmqRawMessage raw;
