@@ -77,10 +77,12 @@ test('wireup bench measures fences over trees of hosts, and counts their message
   expect(figures.map(({ ranks, tree, puts, turns }) => [ranks, tree, puts, turns])).toEqual(
     [true, false].flatMap((puts) => [2, 0].flatMap((tree) => [2, 5].map((hosts) => [hosts, tree, puts, 1]))),
   );
-  for (const { ranks, tree, puts, series, counted } of figures) {
+  for (const { ranks, tree, puts, series, toServing, counted } of figures) {
     expect(Object.keys(series)).toEqual([
-      ...['floor', 'wireup', 'wireup, ZeroMQ', 'wireup, CURVE', 'floor, CURVE', 'floor again'],
+      ...['floor', 'wireup', 'wireup, ZeroMQ', 'wireup, CURVE'],
+      ...['floor, ranks', 'floor, CURVE', 'floor, CURVE, ranks', 'floor again'],
     ]);
+    expect(Object.keys(toServing!)).toEqual(['wireup', 'wireup, ZeroMQ', 'wireup, CURVE']);
     const isDeep = tree === 2 && ranks === 5;
     for (const { milliseconds, nodes } of Object.values(series)) {
       expect(milliseconds[0]).toBeGreaterThan(0);

@@ -10,7 +10,7 @@ import { RUN_LIMIT } from '../bench.js';
 import { conduct, type Conducted } from './conduct.mjs';
 import { client, tool, type Launcher } from './launchers.mjs';
 import { AGAIN, measure, type Figure, type Plan, type Series } from './measure.mjs';
-import { median, pairedRatio } from './statistics.mjs';
+import { median, pairedRatio, type Ratio } from './statistics.mjs';
 
 /** The messages and bytes of keys of one host for one fence. */
 export interface Traffic {
@@ -61,7 +61,13 @@ const wireupNames: Readonly<Record<string, Links>> = {
   'wireup, CURVE': 'curve',
 };
 
-const floorName = (curve: boolean): string => (curve ? 'floor, CURVE' : 'floor');
+/** Trees over plain libzmq: without and with encryption, and with a rank that each process serves. */
+const floors: Readonly<Record<string, { curve: boolean; ranks: boolean }>> = {
+  floor: { curve: false, ranks: false },
+  'floor, ranks': { curve: false, ranks: true },
+  'floor, CURVE': { curve: true, ranks: false },
+  'floor, CURVE, ranks': { curve: true, ranks: true },
+};
 
 interface TreeRun extends NodeTimes {
   fenceNs: number[];
@@ -94,13 +100,16 @@ function addTimes(series: Series, milliseconds: number, { rootNs, innerNs, leafN
 
 async function runFloor(
   { ranks, tree, puts }: FencePlan,
-  curve: boolean,
+  { curve, ranks: serving }: { curve: boolean; ranks: boolean },
   series: Series,
   signal: AbortSignal,
 ): Promise<void> {
   const bytes = puts ? entryBytes(ranks - 1, FENCES) : 0;
   const run = await runBenchProgram<TreeRun>(
-    ['zmq-tree', `${ranks}`, `${tree}`, `${bytes}`, `${FENCES}`, curve ? 'curve' : 'plain'],
+    [
+      ...['zmq-tree', `${ranks}`, `${tree}`, `${bytes}`, `${FENCES}`],
+      ...[curve ? 'curve' : 'plain', ...(serving ? ['ranks'] : [])],
+    ],
     signal,
   );
   addTimes(series, median(run.fenceNs) / 1e6, run);
@@ -251,9 +260,11 @@ const named = (name: string, essential: boolean): Launcher => ({
 });
 
 export const fenceLaunchers: readonly Launcher[] = [
-  named(floorName(false), false),
+  named('floor', false),
   ...Object.keys(wireupNames).map((name) => named(name, name === 'wireup')),
-  named(floorName(true), false),
+  ...Object.keys(floors)
+    .filter((name) => name !== 'floor')
+    .map((name) => named(name, false)),
   named(AGAIN, false),
 ];
 
@@ -268,15 +279,22 @@ export async function measureFence(
   const take = ({ name }: Launcher, series: Series): Promise<void> => {
     const links = wireupNames[name];
     return links === undefined
-      ? runFloor(plan, name === floorName(true), series, signal)
+      ? runFloor(plan, floors[name] ?? floors.floor!, series, signal)
       : runWireup(plan, links, series, signal);
   };
   const figure = await measure(plan, launchers, take, signal, done, failed);
   if (figure === undefined) return undefined;
   const { series, toFloor } = figure;
-  const [encrypted, floor] = [series['wireup, CURVE'], series[floorName(true)]];
-  if (encrypted !== undefined && floor !== undefined)
-    toFloor['wireup, CURVE'] = { time: pairedRatio(encrypted.milliseconds, floor.milliseconds) };
+  const ratio = (name: string, floor: string): Ratio | undefined => {
+    const [own, other] = [series[name]?.milliseconds, series[floor]?.milliseconds];
+    return own === undefined || other === undefined ? undefined : pairedRatio(own, other);
+  };
+  const toEncrypted = ratio('wireup, CURVE', 'floor, CURVE');
+  if (toEncrypted !== undefined) toFloor['wireup, CURVE'] = { time: toEncrypted };
+  for (const [name, links] of Object.entries(wireupNames)) {
+    const toServing = ratio(name, links === 'curve' ? 'floor, CURVE, ranks' : 'floor, ranks');
+    if (toServing !== undefined) (figure.toServing ??= {})[name] = toServing;
+  }
   if (signal.aborted) return figure;
   try {
     return { ...figure, tree: plan.tree, puts: plan.puts, counted: await count(plan, signal) };

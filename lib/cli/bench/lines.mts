@@ -31,17 +31,19 @@ const traffic = (name: string, { messagesIn, messagesOut, bytesIn, bytesOut }: T
   `${name} ${messagesIn} messages in and ${messagesOut} out, ${bytesIn} and ${bytesOut} bytes`;
 
 export function figureLines(figure: Figure): string[] {
-  const { series, toFloor, toPeer, counted } = figure;
+  const { series, toFloor, toServing, toPeer, counted } = figure;
   const rows = Object.entries(series).map(
     ([name, { milliseconds: values, spreadMs, serverNs, memoryBytes, nodes }]) => {
       const ratio = toFloor[name];
+      const serving = toServing?.[name];
       return [
-        `  ${name.padEnd(14)}${milliseconds(median(values)).padStart(10)}`,
+        `  ${name.padEnd(19)}${milliseconds(median(values)).padStart(10)}`,
         ...(ratio === undefined
           ? []
           : [
               `${times(ratio.time)} the floor${name === AGAIN ? ' (noise)' : name === 'wireup, CURVE' ? ' with CURVE' : ''}`,
             ]),
+        ...(serving === undefined ? [] : [`${times(serving)} the one with ranks`]),
         ...(toPeer[name] === undefined ? [] : [`wireup takes ${times(toPeer[name])} of it`]),
         ...(spreadMs === undefined ? [] : [`spread ${milliseconds(median(spreadMs))}`]),
         ...(serverNs === undefined ? [] : [`server ${(median(serverNs) / 1000).toFixed(2)} us an operation`]),

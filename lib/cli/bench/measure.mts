@@ -40,6 +40,8 @@ export interface Figure {
   series: Record<string, Series>;
   /** Ratios to the floor: of the time, and of the server's processor time. */
   toFloor: Record<string, { time: Ratio; server?: Ratio }>;
+  /** Of `fence`: the ratios to the floor whose processes serve a rank each. */
+  toServing?: Record<string, Ratio>;
   /** The ratio of wireup's time to that of another launcher. */
   toPeer: Record<string, Ratio>;
 }

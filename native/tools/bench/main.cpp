@@ -32,7 +32,7 @@ constexpr char kUsage[] =
     "wireup-bench SRUN-OPTIONS -w HOSTS COMMAND...\n"
     "wireup-bench start RANKS COMMAND...\n"
     "wireup-bench swarm PMI_PORT PROCESSES\n"
-    "wireup-bench zmq-tree HOSTS WIDTH|0 BYTES COUNT plain|curve\n";
+    "wireup-bench zmq-tree HOSTS WIDTH|0 BYTES COUNT plain|curve [ranks]\n";
 
 int usage() {
   std::fputs(kUsage, stderr);
@@ -101,7 +101,8 @@ int main(int argc, char** argv) {
                      .width = number(argv[3]),
                      .bytes = number(argv[4]),
                      .count = number(argv[5]),
-                     .curve = std::string_view(argv[6]) == "curve"});
+                     .curve = std::string_view(argv[6]) == "curve",
+                     .ranks = argc > 7});
   }
   // As an srun.
   if (what.starts_with('-') && argc > 3) return start_all(argv + 1);

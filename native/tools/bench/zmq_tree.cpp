@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -167,8 +168,43 @@ class Tree {
     require(zmq_.zmq_send(socket, bytes.data(), bytes.size(), flags));
   }
 
+  void enter(std::uint32_t fence) const {
+    if (fence > 0) raise_to(entered_[fence - 1], now_ns());
+  }
+  void leave(std::uint32_t fence) const {
+    if (fence > 0) raise_to(left_[fence - 1], now_ns());
+  }
+
+  // Starts the rank of this process. Returns a socket: the rank sends a byte when it enters a fence, and
+  // leaves it when it receives one.
+  int start_rank() const {
+    std::array<int, 2> ends{};
+    check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), "socketpair");
+    if (check(::fork(), "fork") != 0) {
+      ::close(ends[1]);
+      return ends[0];
+    }
+    ::close(ends[0]);
+    for (std::uint32_t fence = 0; fence <= plan_.count; ++fence) {
+      enter(fence);
+      pass_byte(ends[1], true);
+      pass_byte(ends[1], false);
+      leave(fence);
+    }
+    std::_Exit(0);
+  }
+
+  // A rank, or its process, ends when the other has died.
+  static void pass_byte(int fd, bool out) {
+    char byte = 0;
+    if ((out ? ::send(fd, &byte, 1, MSG_NOSIGNAL) : ::recv(fd, &byte, 1, 0)) != 1) std::_Exit(1);
+  }
+
   // Takes the part of one process in all fences. A fence before them connects all processes.
   void be(std::uint32_t number) const {
+    // As the agents and ranks of a job: the scheduler shares the processors between sessions first.
+    if (plan_.ranks) ::setsid();
+    const int rank = plan_.ranks ? start_rank() : -1;
     void* context = zmq_.zmq_ctx_new();
     const std::uint32_t children = children_of(number);
     void* router = children == 0 ? nullptr : listen(context, number);
@@ -176,7 +212,11 @@ class Tree {
     std::int64_t processor = 0;
     for (std::uint32_t fence = 0; fence <= plan_.count; ++fence) {
       if (fence == 1) processor = own_processor_ns();
-      if (fence > 0) raise_to(entered_[fence - 1], now_ns());
+      if (rank < 0) {
+        enter(fence);
+      } else {
+        pass_byte(rank, false);
+      }
       std::string bytes(plan_.bytes, 'x');
       std::vector<std::string> ids;
       for (std::uint32_t i = 0; i < children; ++i) {
@@ -191,7 +231,11 @@ class Tree {
         send(router, id, os::kZmqSendMore);
         send(router, bytes);
       }
-      if (fence > 0) raise_to(left_[fence - 1], now_ns());
+      if (rank < 0) {
+        leave(fence);
+      } else {
+        pass_byte(rank, true);
+      }
     }
     // Waits until everything is sent.
     if (router != nullptr) zmq_.zmq_close(router);

@@ -14,10 +14,11 @@ struct ZmqTreePlan {
   std::size_t bytes = 0;    // of each host
   std::uint32_t count = 1;  // of fences
   bool curve = false;       // encrypted
+  bool ranks = false;       // each process serves one: a process that enters fences and leaves them
 };
 
 // Prints on stdout, as JSON: {"fenceNs": [...], "rootNs": N, "innerNs": N, "leafNs": N}.
-// fenceNs: from the last process that enters a fence to the last one that leaves it. The others: processor
+// fenceNs: from the last process (or rank) that enters a fence to the last one that leaves it. The others: processor
 // time for a fence, user and system, of the root, and of the inner process and the leaf with the most; 0:
 // there is none. Returns the exit code.
 int zmq_tree(const ZmqTreePlan& plan);
