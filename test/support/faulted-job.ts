@@ -60,8 +60,11 @@ class FaultedJob {
       FAKE_SRUN_REACH: this.#command,
       ...bySrun?.environment,
     };
-    // docs/endings.md: what is killed in the instant in which it makes a private folder leaves it.
-    const mayLeaveFiles = plan.stage === 'starting' && plan.faults.length > 0;
+    // docs/endings.md: what is killed in the instant in which it makes a private folder leaves it, and so does a tool whose agent
+    // has ended.
+    const mayLeaveFiles =
+      (plan.stage === 'starting' && plan.faults.length > 0) ||
+      (plan.stage === 'ending' && plan.faults.some(({ role }) => role === 'tool'));
     this.#run = new Run(words, { deadline, exitTimeout, environment, mayLeaveFiles });
   }
 
