@@ -11,10 +11,10 @@
   },
   "target_defaults": {
     "include_dirs": ["native"],
-    # Only the development builds (CMake) have warnings: at -O3, gcc 12 reports false ones. By default gcc does not let
-    # a file that includes a dozen others grow enough to inline the functions that are called most, and a get costs 5 %
-    # more.
-    "cflags_cc": ["-std=c++20", "-w", "-ffunction-sections", "-fdata-sections", "--param=inline-unit-growth=200"],
+    # Only the development builds (CMake) have warnings: at -O3, gcc 12 reports false ones. -Os, in place of Node's -O3:
+    # what is not called for each request is small rather than fast, because a tool that starts maps and reads all of
+    # it (docs/performance.md).
+    "cflags_cc": ["-std=c++20", "-w", "-ffunction-sections", "-fdata-sections", "-Os"],
     # A program links only those functions of the core and of the C++ runtime that it uses; Node's own options keep all
     # of them for its addons. The C++ runtime is linked statically: that of the system may be older than the compiler, a
     # container may have none, and loading it would take a third of the start of a program.
@@ -25,9 +25,20 @@
     "defines": ["WIREUP_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
   },
   "targets": [
+    # What each request of a rank passes. By default gcc does not let a file that includes a dozen others grow enough to
+    # inline the functions that are called most, and a get costs 5 % more.
+    {
+      "target_name": "requests",
+      "type": "static_library",
+      "cflags": ["-fPIC"],
+      "cflags_cc!": ["-Os"],
+      "cflags_cc": ["--param=inline-unit-growth=200"],
+      "sources": ["<!@(<(sources_of) --requests wire engine os runtime)"],
+    },
     {
       "target_name": "core",
       "type": "static_library",
+      "dependencies": ["requests"],
       "cflags": ["-fPIC"],
       "sources": ["<!@(<(sources_of) wire engine os runtime)"],
     },

@@ -26,7 +26,9 @@ it.skipIf(tools.missing || process.arch !== 'x64')(
     const folder = mkdtempSync(join(tmpdir(), 'wireup-get-cost-'));
     try {
       const program = join(folder, 'get-cost');
-      const core = join(root, 'build/Release/obj.target/core.a');
+      const [core, requests] = ['core.a', 'requests.a'].map((file) =>
+        join(root, 'build/Release/obj.target', file),
+      ) as [string, string];
       execFileSync(
         installed('c++'),
         [
@@ -36,7 +38,11 @@ it.skipIf(tools.missing || process.arch !== 'x64')(
           '-I',
           join(root, 'native'),
           join(root, 'test/bench/get-cost.cpp'),
+          // Each needs the other.
+          '-Wl,--start-group',
           core,
+          requests,
+          '-Wl,--end-group',
           '-o',
           program,
         ],
