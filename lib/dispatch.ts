@@ -1,6 +1,7 @@
 /** Passes each notice of the addon to the object that owns its handle, in the order of the notices. */
-import { native } from './native';
+import { native, type NativeOnBatch } from './native';
 import type { NativeNotice } from './native-notices';
+import { readNotices } from './notice-rows';
 
 type Handler = (notice: NativeNotice) => void;
 
@@ -29,12 +30,12 @@ export function follow(open: () => number, handler: Handler): number {
   return handle;
 }
 
-function dispatch(batch: NativeNotice[], more: boolean): void {
+const dispatch: NativeOnBatch = (count, integers, doubles, values, more) => {
   // Between two batches the event loop runs signal handlers and timers.
   if (more) setImmediate(native.deliver);
-  for (const notice of batch) {
+  for (const notice of readNotices(count, integers, doubles, values)) {
     const handler = handlers.get(notice.handle);
     if (notice.type === 'closed') handlers.delete(notice.handle);
     handler?.(notice);
   }
-}
+};

@@ -216,6 +216,10 @@ const nativeNames = {
   'protocol-error': 'protocol_error',
 } as const satisfies Partial<Record<PmiEvent['type'], NativeEvent['event']>>;
 
+const typesOfNative = new Map<string, string>(
+  Object.entries(nativeNames).map(([type, there]) => [there, type]),
+);
+
 export const pmiEventTypes = [
   ...(Object.keys(nativeNames) as (keyof typeof nativeNames)[]),
   'name-server-lost',
@@ -271,8 +275,7 @@ export function pushNative<E extends { type: string }>(
   notice: NativeNotice & { type: 'event' | 'missed' },
   toEvent: (event: NativeEvent & { time: number }) => E,
 ): void {
-  const type = Object.entries(nativeNames).find(([, there]) => there === notice.event)![0];
-  if (notice.type === 'missed') hub.miss(type, notice.count);
+  if (notice.type === 'missed') hub.miss(typesOfNative.get(notice.event)!, notice.count);
   else hub.push(toEvent(notice), notice.repeats);
 }
 
@@ -282,7 +285,7 @@ export function toPmiEvent(
   const { rank, time } = event;
   switch (event.event) {
     case 'connected':
-      return { type: 'connected', time, rank, peer: event.peer };
+      return { type: 'connected', time, rank, peer: event.peer! };
     case 'initialized':
       return { type: 'initialized', time, rank, version: event.version, subversion: event.subversion };
     case 'barrier':
@@ -300,7 +303,7 @@ export function toPmiEvent(
         ...(event.message === '' ? {} : { reason: event.message }),
       };
     case 'rejected':
-      return { type: 'rejected', time, peer: event.peer, reason: event.message };
+      return { type: 'rejected', time, peer: event.peer!, reason: event.message };
     case 'stuck':
       return { type: 'stuck', time, rank, number: event.barrier };
     case 'entered':

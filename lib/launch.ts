@@ -101,7 +101,9 @@ function hostsOfRanks({ size, hostName, native: { nodes, nodeHosts, hosts } }: L
   return Array.from({ length: size }, (_, rank) => hosts[nodeHosts[nodes[rank]!] ?? 0]?.name || hostName);
 }
 
-const groupOf = ({ group }: { group: number }): { group?: number } => (group === 0 ? {} : { group });
+/** The event with the number of its process group, which events of group 0 do not have. */
+const inGroup = <E extends object>(event: E, group: number): E & { group?: number } =>
+  group === 0 ? event : { ...event, group };
 
 /**
  * Starts a job: wireup-agent as this process's child, the ranks as the agent's. Each other host in `hosts` has an agent of its
@@ -169,28 +171,24 @@ export async function launch(options: LaunchOptions): Promise<Job> {
             return agent.reject(failure);
           case 'event':
           case 'missed':
-            return pushNative(hub, notice, (event) => ({ ...toPmiEvent(event), ...groupOf(notice) }));
+            return pushNative(hub, notice, (event) => inGroup(toPmiEvent(event), notice.group));
           case 'started':
             if (notice.group === 0) {
               pids[notice.rank] = notice.pid;
               if (++running === size) started.resolve(pids);
             }
             return hub.push(
-              {
-                type: 'started',
-                rank: notice.rank,
-                pid: notice.pid,
-                cpus: notice.cpus,
-                time,
-                ...groupOf(notice),
-              },
+              inGroup(
+                { type: 'started', rank: notice.rank, pid: notice.pid, cpus: notice.cpus, time },
+                notice.group,
+              ),
               notice.group !== 0,
             );
           case 'exited':
             spawner.onNotice(handle.id, notice);
             if (notice.group === 0) socket?.exited(notice.rank);
             return hub.push(
-              { type: 'exited', rank: notice.rank, ...exitOf(notice), time, ...groupOf(notice) },
+              inGroup({ type: 'exited', rank: notice.rank, ...exitOf(notice), time }, notice.group),
               notice.group !== 0,
             );
           case 'spawn':

@@ -38,7 +38,8 @@ export interface NativeEvent {
    * it. rejected, protocol_error: the reason.
    */
   message: string;
-  peer: NativePeer;
+  /** Of `connected` and `rejected`. */
+  peer: NativePeer | undefined;
   /** Peers can cause any number of such events. */
   repeats: boolean;
 }
@@ -106,14 +107,22 @@ export interface NativeResult {
   barriers: number;
   barrierTimes: number[];
   victims: number;
-  /** `host`: the number of the rank's host. */
-  ranks: (NativeRankOutcome & {
-    host: number;
-    state: RankState;
-    times: NativeTimes;
-    cpuUser: number;
-    cpuSystem: number;
-  })[];
+  /** The ranks: see readRankRows(). */
+  integers: Int32Array;
+  doubles: Float64Array;
+  /** By rank, if any rank has them: see {@link NativeTimes}. */
+  entered?: (number | null)[][];
+}
+
+/** A rank in a result. */
+export interface NativeRankRow extends NativeRankOutcome {
+  /** The number of the rank's host. */
+  host: number;
+  state: RankState;
+  times: NativeTimes;
+  /** Milliseconds. */
+  cpuUser: number;
+  cpuSystem: number;
 }
 
 export interface NativeProcessGroupStatus {

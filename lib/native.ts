@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { fromThrown } from './errors';
 import type { NativeAdmission, PmiId } from './identity';
 import type { NativeJobSettings } from './launch-options';
-import type { NativeEvent, NativeSpawnRequest, NativeSpawnAnswer, NativeNotice } from './native-notices';
+import type { NativeEvent, NativeSpawnAnswer, NativeSpawnRequest } from './native-notices';
+import type { RankState } from './status';
 import type { PmiTransport } from './transports';
 
 /** lib/identity.ts declares what PmiServer and launch() have in common. */
@@ -244,9 +245,27 @@ export interface NativeMessage {
   attributes: { name: string; v1: string; v2: string; type: string; presence: string; limit: number }[];
 }
 
+/**
+ * Gets a batch of notices, which readNotices() reads. The next batch uses the same typed arrays. `more`: further notices wait;
+ * call deliver() in another turn of the event loop.
+ */
+export type NativeOnBatch = (
+  count: number,
+  integers: Int32Array,
+  doubles: Float64Array,
+  values: readonly unknown[],
+  more: boolean,
+) => void;
+
+/** The names of enumerators of the core, in their order. */
+export interface NativeEnumerators {
+  events: NativeEvent['event'][];
+  states: RankState[];
+}
+
 export interface Native {
-  /** Starts the reactor. `more`: further notices wait; call deliver() in another turn of the event loop. */
-  start(onBatch: (batch: NativeNotice[], more: boolean) => void): void;
+  /** Starts the reactor. */
+  start(onBatch: NativeOnBatch): void;
   /** Calls the callback of start() with waiting notices. */
   deliver(this: void): void;
   /**
@@ -345,6 +364,7 @@ export interface Native {
   portEnvironment(place: NativeRankPlace, pmiPort: string, pmiId: string): string[];
   isStalePmiVariable(name: string): boolean;
   messageTable(): NativeMessage[];
+  enumerators(): NativeEnumerators;
 
   /**
    * This process's environment as bytes, without the variables of other process managers: the given

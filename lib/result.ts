@@ -5,7 +5,8 @@ import { adviceOnStart } from './host-advice';
 import { formatIdset } from './idset';
 import { toRankFacts, type RankFacts } from './inspect';
 import { describeLateRanks } from './late-ranks';
-import type { NativeResult } from './native-notices';
+import type { NativeRankRow, NativeResult } from './native-notices';
+import { readRankRows } from './notice-rows';
 import { printable } from './printable';
 import { signalName } from './signals';
 import type { Spawner } from './spawn';
@@ -223,12 +224,13 @@ export function exitOf(outcome: {
 }
 
 /** The ranks of group 0 on a host. */
-function ranksOn(result: NativeResult, host: number): string {
-  return formatIdset(result.ranks.flatMap((row, rank) => (row.host === host ? [rank] : [])));
+function ranksOn(rows: readonly NativeRankRow[], host: number): string {
+  return formatIdset(rows.flatMap((row, rank) => (row.host === host ? [rank] : [])));
 }
 
 function toJobFailure(
   result: NativeResult,
+  rows: readonly NativeRankRow[],
   spawner: Spawner,
   nameOf: (host: number) => string,
 ): JobFailure | undefined {
@@ -250,7 +252,7 @@ function toJobFailure(
   const status = result.status && toPmiStatus(result.status);
   const late = toRankFacts(
     result.late,
-    result.ranks.map((row) => nameOf(row.host)),
+    rows.map((row) => nameOf(row.host)),
     false,
   );
   const host =
@@ -259,14 +261,14 @@ function toJobFailure(
       : rank < 0
         ? undefined
         : group === 0
-          ? nameOf(result.ranks[rank]!.host)
+          ? nameOf(rows[rank]!.host)
           : spawner.hostOf(group, rank);
   return {
     reason,
     ...(rank >= 0 ? { rank, phase } : {}),
     ...(host === undefined ? {} : { host }),
     ...(reason === 'host'
-      ? { started, ranks: group === 0 ? ranksOn(result, value) : formatIdset(spawner.ranksOn(group, value)) }
+      ? { started, ranks: group === 0 ? ranksOn(rows, value) : formatIdset(spawner.ranksOn(group, value)) }
       : {}),
     ...(group === 0 ? {} : { group }),
     ...(program === undefined ? {} : { program }),
@@ -297,7 +299,8 @@ export function toJobResult(
   begun: number,
 ): JobResult {
   const nameOf = (number: number): string => result.hosts[number] || host;
-  const failure = toJobFailure(result, spawner, nameOf);
+  const rows = readRankRows(result);
+  const failure = toJobFailure(result, rows, spawner, nameOf);
   const appnums = apps.flatMap(({ ranks }, appnum) => Array<number>(ranks).fill(appnum));
   return {
     exitCode: result.exitCode,
@@ -309,7 +312,7 @@ export function toJobResult(
     barriers: { count: result.barriers, times: result.barrierTimes },
     host,
     apps: [...apps],
-    ranks: result.ranks.map((row, rank) => ({
+    ranks: rows.map((row, rank) => ({
       rank,
       appnum: appnums[rank]!,
       host: nameOf(row.host),

@@ -307,6 +307,8 @@ Napi::Value bytes_of_text(const Napi::CallbackInfo& info) {
   return Napi::Buffer<char>::Copy(info.Env(), bytes.data(), bytes.size());
 }
 
+Napi::Value enumerators(const Napi::CallbackInfo& info) { return addon::enumerators(info.Env()); }
+
 Napi::Value message_table(const Napi::CallbackInfo& info) { return addon::message_table(info.Env()); }
 
 Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
@@ -367,6 +369,7 @@ Napi::Object define_exports(Napi::Env env, Napi::Object exports) {
   define("takeCaller", take_caller);
   define("textOfBytes", text_of_bytes);
   define("bytesOfText", bytes_of_text);
+  define("enumerators", enumerators);
   define("messageTable", message_table);
   return exports;
 }

@@ -45,7 +45,11 @@ runtime::Outbox::Types to_event_types(const Napi::Value& names);
 engine::SpawnAnswer to_spawn_answer(const Napi::Object& object);
 runtime::RankPlace to_rank_place(const Napi::Object& object);
 
+// Not for notices that have a row (addon/notice_batch.h).
 Napi::Object to_object(Napi::Env env, const runtime::Notice& notice);
+Napi::Object to_object(Napi::Env env, const engine::Peer& peer);
+// The names of engine::EventType and engine::RankState, in the order of their enumerators.
+Napi::Object enumerators(Napi::Env env);
 Napi::Object to_object(Napi::Env env, const os::Caller& caller);
 Napi::Array to_array(Napi::Env env, const std::vector<std::string>& strings);
 Napi::Array to_array(Napi::Env env, const std::vector<std::uint32_t>& numbers);

@@ -1,19 +1,22 @@
 #include "addon/environment.h"
 
-#include "addon/convert.h"
+#include <algorithm>
+#include <variant>
+#include <vector>
 
 namespace wireup::addon {
 namespace {
 
-// In one turn of the event loop. They take about a millisecond; signals, timers and sockets need their turn.
-// An agent sends up to 256 events at once.
-constexpr std::size_t kMostNotices = 128;
+// In one turn of the event loop, which has at most about 0.3 ms of work by them. Signals, timers and sockets
+// need their turn. An agent sends up to 256 events at once.
+constexpr std::size_t kMostNotices = 32;
 
 }  // namespace
 
 Environment::Environment(Napi::Env env, Napi::Function on_batch)
     : env_(env),
       on_batch_(Napi::Persistent(on_batch)),
+      batch_(env, kMostNotices),
       wake_(Wake::New(env, "wireup", 0, 1, this)),
       runtime_([this] { wake_.NonBlockingCall(); }) {
   wake_.Unref(env);
@@ -41,14 +44,14 @@ void Environment::on_wake(Napi::Env env, Napi::Function, Environment* self, void
 
 void Environment::deliver(Napi::Env env) {
   const auto [notices, more] = runtime_.take(kMostNotices);
-  Napi::Array batch = Napi::Array::New(env, notices.size());
-  for (std::uint32_t i = 0; i < notices.size(); ++i) {
-    // Without a scope the handles of a whole batch would pile up.
-    const Napi::HandleScope scope(env);
-    batch.Set(i, to_object(env, notices[i]));
-    if (std::holds_alternative<runtime::Closed>(notices[i].payload) && --open_ == 0) wake_.Unref(env);
-  }
-  on_batch_.Call({batch, Napi::Boolean::New(env, more)});
+  std::vector<napi_value> arguments = batch_.write(env, notices);
+  arguments.push_back(Napi::Boolean::New(env, more));
+  const auto closed = std::ranges::count_if(notices, [](const runtime::Notice& notice) {
+    return std::holds_alternative<runtime::Closed>(notice.payload);
+  });
+  open_ -= static_cast<std::size_t>(closed);
+  if (closed > 0 && open_ == 0) wake_.Unref(env);
+  on_batch_.Call(arguments);
 }
 
 }  // namespace wireup::addon

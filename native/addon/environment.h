@@ -13,6 +13,7 @@
 
 #include <napi.h>
 
+#include "addon/notice_batch.h"
 #include "runtime/runtime.h"
 
 namespace wireup::addon {
@@ -39,6 +40,7 @@ class Environment {
 
   Napi::Env env_;
   Napi::FunctionReference on_batch_;
+  NoticeBatch batch_;
   Wake wake_;
   runtime::Runtime runtime_;
   std::size_t open_ = 0;

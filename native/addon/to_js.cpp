@@ -42,15 +42,6 @@ Napi::Array ranks(Napi::Env env, const std::vector<std::uint32_t>& values) {
   return list(env, values, [&](std::uint32_t value) { return Napi::Number::New(env, value); });
 }
 
-Napi::Object peer(Napi::Env env, const engine::Peer& peer) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("transport", to_string(env, std::string(wire::name_of(peer.transport))));
-  if (peer.uid) object.Set("uid", *peer.uid);
-  if (peer.pid) object.Set("pid", *peer.pid);
-  object.Set("address", to_string(env, peer.address));
-  return object;
-}
-
 void set_outcome(Napi::Object& object, const engine::RankOutcome& outcome) {
   object.Set("pid", outcome.pid);
   object.Set("exited", outcome.exited);
@@ -140,23 +131,42 @@ Napi::Array inspected(Napi::Env env, const std::vector<wire::agent::InspectedRan
   });
 }
 
-Napi::Object times(Napi::Env env, const runtime::RankTimes& times) {
-  Napi::Object object = Napi::Object::New(env);
-  const auto set = [&](const char* key, double time) {
-    if (time >= 0) object.Set(key, time);
-  };
-  set("started", times.started);
-  set("connected", times.connected);
-  set("initialized", times.initialized);
-  set("finalized", times.finalized);
-  set("aborted", times.aborted);
-  set("disconnected", times.disconnected);
-  set("exited", times.exited);
-  if (times.entered.empty()) return object;
-  object.Set("entered", list(env, times.entered, [env](double time) -> Napi::Value {
-               return time < 0 ? env.Null() : Napi::Number::New(env, time);
+// What ranks have in a result, as numbers; lib/notice-rows.ts makes objects of them (see
+// addon/notice_batch.h).
+constexpr std::size_t kRankIntegers = 8;
+constexpr std::size_t kRankDoubles = 9;
+
+void set_ranks(Napi::Env env, Napi::Object& object, const runtime::LaunchResult& result) {
+  Napi::Int32Array integers = Napi::Int32Array::New(env, result.ranks.size() * kRankIntegers);
+  Napi::Float64Array doubles = Napi::Float64Array::New(env, result.ranks.size() * kRankDoubles);
+  for (std::size_t rank = 0; rank < result.ranks.size(); ++rank) {
+    const engine::RankOutcome& outcome = result.ranks[rank];
+    const runtime::RankTimes& times = result.times[rank];
+    const std::array<std::int32_t, kRankIntegers> row{outcome.pid,
+                                                      outcome.exited,
+                                                      outcome.signaled,
+                                                      outcome.value,
+                                                      outcome.core_dumped,
+                                                      outcome.ended,
+                                                      static_cast<std::int32_t>(result.places[rank]),
+                                                      static_cast<std::int32_t>(result.states[rank])};
+    const std::array<double, kRankDoubles> numbers{
+        result.cpu[rank].user, result.cpu[rank].system, times.started,
+        times.connected,       times.initialized,       times.finalized,
+        times.aborted,         times.disconnected,      times.exited};
+    std::ranges::copy(row, integers.Data() + rank * kRankIntegers);
+    std::ranges::copy(numbers, doubles.Data() + rank * kRankDoubles);
+  }
+  object.Set("integers", integers);
+  object.Set("doubles", doubles);
+  const bool any_entered =
+      std::ranges::any_of(result.times, [](const auto& times) { return !times.entered.empty(); });
+  if (!any_entered) return;
+  object.Set("entered", list(env, result.times, [env](const runtime::RankTimes& times) {
+               return list(env, times.entered, [env](double time) -> Napi::Value {
+                 return time < 0 ? env.Null() : Napi::Number::New(env, time);
+               });
              }));
-  return object;
 }
 
 // Adds the payload of a notice to its object.
@@ -196,7 +206,8 @@ struct Filler {
     object.Set("type", "askerGone");
     object.Set("connection", gone.connection);
   }
-  void operator()(const runtime::StatusReply& reply) const {
+  void operator()(const std::unique_ptr<runtime::StatusReply>& boxed) const {
+    const runtime::StatusReply& reply = *boxed;
     object.Set("type", "status");
     object.Set("request", static_cast<double>(reply.request));
     set_status(env, object, reply.groups.at(0));
@@ -215,19 +226,6 @@ struct Filler {
     object.Set("type", "inspected");
     object.Set("request", static_cast<double>(inspection.request));
     object.Set("ranks", inspected(env, inspection.ranks));
-  }
-  void operator()(const engine::Event& event) const {
-    object.Set("type", "event");
-    object.Set("event", name(kEvents, event.type));
-    object.Set("rank", event.rank);
-    object.Set("exitCode", event.exit_code);
-    object.Set("lost", event.lost);
-    object.Set("barrier", static_cast<double>(event.barrier));
-    object.Set("version", event.version);
-    object.Set("subversion", event.subversion);
-    object.Set("message", to_string(env, event.message));
-    object.Set("peer", peer(env, event.peer));
-    object.Set("repeats", engine::is_repeatable(event));
   }
   void operator()(const runtime::EventsMissed& missed) const {
     object.Set("type", "missed");
@@ -271,12 +269,6 @@ struct Filler {
     object.Set("message", to_string(env, lost.message));
     object.Set("ranks", ranks(env, lost.ranks));
   }
-  void operator()(const runtime::RankStarted& started) const {
-    object.Set("type", "started");
-    object.Set("rank", started.rank);
-    object.Set("pid", started.pid);
-    object.Set("cpus", ranks(env, started.cpus));
-  }
   void operator()(const runtime::GroupSpawned&) const { object.Set("type", "spawned"); }
   void operator()(const runtime::SpawnFailure& failure) const {
     object.Set("type", "spawnFailed");
@@ -290,12 +282,8 @@ struct Filler {
     object.Set("dropped", static_cast<double>(trace.dropped));
   }
   void operator()(const runtime::RanksPrinted&) const { object.Set("type", "printed"); }
-  void operator()(const runtime::RankExited& exited) const {
-    object.Set("type", "exited");
-    object.Set("rank", exited.rank);
-    set_outcome(object, exited.outcome);
-  }
-  void operator()(const runtime::LaunchResult& result) const {
+  void operator()(const std::unique_ptr<runtime::LaunchResult>& boxed) const {
+    const runtime::LaunchResult& result = *boxed;
     object.Set("type", "result");
     object.Set("exitCode", result.exit_code);
     object.Set("stopped", result.stopped);
@@ -330,18 +318,7 @@ struct Filler {
     object.Set("barrierTimes",
                list(env, result.barrier_times, [&](double time) { return Napi::Number::New(env, time); }));
     object.Set("victims", result.victims);
-    Napi::Array rows = Napi::Array::New(env, result.ranks.size());
-    for (std::uint32_t rank = 0; rank < result.ranks.size(); ++rank) {
-      Napi::Object row = Napi::Object::New(env);
-      set_outcome(row, result.ranks[rank]);
-      row.Set("host", result.places[rank]);
-      row.Set("state", name(kStates, result.states[rank]));
-      row.Set("times", times(env, result.times[rank]));
-      row.Set("cpuUser", result.cpu[rank].user);
-      row.Set("cpuSystem", result.cpu[rank].system);
-      rows.Set(rank, row);
-    }
-    object.Set("ranks", rows);
+    set_ranks(env, object, result);
   }
   void operator()(const engine::Ready& ready) const {
     const engine::ClientInfo& info = ready.info;
@@ -386,6 +363,10 @@ struct Filler {
     if (!fault.syscall.empty()) object.Set("syscall", fault.syscall);
   }
   void operator()(const runtime::Closed&) const { object.Set("type", "closed"); }
+  // These have rows.
+  void operator()(const engine::Event&) const {}
+  void operator()(const runtime::RankStarted&) const {}
+  void operator()(const runtime::RankExited&) const {}
 };
 
 }  // namespace
@@ -396,6 +377,27 @@ Napi::Object to_object(Napi::Env env, const runtime::Notice& notice) {
   object.Set("group", notice.group);
   object.Set("time", notice.time);
   std::visit(Filler{env, object}, notice.payload);
+  return object;
+}
+
+Napi::Object to_object(Napi::Env env, const engine::Peer& peer) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("transport", to_string(env, std::string(wire::name_of(peer.transport))));
+  if (peer.uid) object.Set("uid", *peer.uid);
+  if (peer.pid) object.Set("pid", *peer.pid);
+  object.Set("address", to_string(env, peer.address));
+  return object;
+}
+
+Napi::Object enumerators(Napi::Env env) {
+  const auto texts = [env](std::span<const char* const> names) {
+    Napi::Array array = Napi::Array::New(env, names.size());
+    for (std::uint32_t i = 0; i < names.size(); ++i) array.Set(i, names[i]);
+    return array;
+  };
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("events", texts(kEvents));
+  object.Set("states", texts(kStates));
   return object;
 }
 

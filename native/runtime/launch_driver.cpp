@@ -353,11 +353,13 @@ void LaunchDriver::ask_status(StatusQueries::OnReplies then) {
 
 void LaunchDriver::query_status(RequestId request) {
   ask_status([this, request](const StatusQueries::Replies& replies) {
-    StatusReply reply{request, {}, join_counters(replies)};
-    reply.totals.barriers = forgotten_barriers_;
+    auto reply = std::make_unique<StatusReply>();
+    reply->request = request;
+    reply->totals = join_counters(replies);
+    reply->totals.barriers = forgotten_barriers_;
     for (const auto& [task, group] : groups_) {
-      reply.groups.emplace(group->number(), group->status(replies));
-      reply.totals.barriers += group->barriers();
+      reply->groups.emplace(group->number(), group->status(replies));
+      reply->totals.barriers += group->barriers();
     }
     sink_.notify(handle_, std::move(reply));
   });
@@ -454,7 +456,8 @@ void LaunchDriver::finish() {
     // It ended before the job did, and its exit status does not say why.
     first().outcome().agent_lost(0, "wireup-agent left before the job had ended");
   }
-  LaunchResult result;
+  auto boxed = std::make_unique<LaunchResult>();
+  LaunchResult& result = *boxed;
   result.stopped = stopped_ && (forgot_cut_short_ || std::ranges::any_of(groups_, [](const auto& entry) {
                                   return is_cut_short(*entry.second);
                                 }));
@@ -470,7 +473,7 @@ void LaunchDriver::finish() {
   first().describe_ranks(result);
   for (std::uint32_t host = 0; host < hosts_.count(); ++host) result.hosts.push_back(hosts_.name(host));
   result.duration = now();
-  sink_.notify(handle_, std::move(result));
+  sink_.notify(handle_, std::move(boxed));
   on_end_();
 }
 

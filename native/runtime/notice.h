@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -186,11 +188,30 @@ struct Answers {
 // The handle is gone. No notice follows.
 struct Closed {};
 
-using Payload = std::variant<ServerOpened, NamesListed, NamesLost, JobQuestion, AskerGone, StatusReply,
-                             Inspection, engine::Event, EventsMissed, engine::SpawnQuery, AgentReady,
-                             HostStarted, StartedSingly, HostLost, RankStarted, RankExited, GroupSpawned,
-                             SpawnFailure, GroupEnded, RanksPrinted, LaunchResult, TraceLines, engine::Ready,
-                             engine::Answer, Answers, engine::Failed, Error, Closed>;
+// Every waiting notice takes the space of the largest payload. So a large and rare one is allocated
+// separately.
+using Payload =
+    std::variant<ServerOpened, NamesListed, NamesLost, JobQuestion, AskerGone, std::unique_ptr<StatusReply>,
+                 Inspection, engine::Event, EventsMissed, engine::SpawnQuery, AgentReady, HostStarted,
+                 StartedSingly, HostLost, RankStarted, RankExited, GroupSpawned, SpawnFailure, GroupEnded,
+                 RanksPrinted, std::unique_ptr<LaunchResult>, TraceLines, engine::Ready, engine::Answer,
+                 Answers, engine::Failed, Error, Closed>;
+static_assert(sizeof(Payload) <= sizeof(engine::Event) + sizeof(std::size_t));
+
+// The payload as a T; null if it is something else.
+template <typename T>
+T* as(Payload& payload) {
+  if constexpr (std::is_same_v<T, StatusReply> || std::is_same_v<T, LaunchResult>) {
+    auto* box = std::get_if<std::unique_ptr<T>>(&payload);
+    return box == nullptr ? nullptr : box->get();
+  } else {
+    return std::get_if<T>(&payload);
+  }
+}
+template <typename T>
+const T* as(const Payload& payload) {
+  return as<T>(const_cast<Payload&>(payload));
+}
 
 struct Notice {
   Handle handle;

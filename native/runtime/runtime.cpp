@@ -484,10 +484,10 @@ void Runtime::status(Handle handle, RequestId request) {
   post(handle, [this, handle, request] {
     if (const ServerDriver* server = find(servers_, handle)) {
       const engine::ProcessGroup& group = server->group();
-      outbox_.notify(handle, StatusReply{request,
-                                         {{0, group.status()}},
-                                         {group.counters(), group.barrier().number(), group.space_used(),
-                                          reactor_->turns()}});
+      StatusReply reply{request,
+                        {{0, group.status()}},
+                        {group.counters(), group.barrier().number(), group.space_used(), reactor_->turns()}};
+      outbox_.notify(handle, std::make_unique<StatusReply>(std::move(reply)));
     } else if (LaunchDriver* launch = find(launches_, handle)) {
       launch->query_status(request);
     }

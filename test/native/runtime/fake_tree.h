@@ -219,7 +219,7 @@ class FakeTree final : public NoticeSink, LinkObserver {
   template <typename T>
   std::optional<std::pair<T, std::uint32_t>> take_notice() {
     for (auto entry = notices_.begin(); entry != notices_.end(); ++entry) {
-      auto* payload = std::get_if<T>(&entry->payload);
+      auto* payload = as<T>(entry->payload);
       if (payload == nullptr) continue;
       std::pair<T, std::uint32_t> result(std::move(*payload), entry->group);
       when = entry->when;
@@ -247,7 +247,7 @@ class FakeTree final : public NoticeSink, LinkObserver {
 
   void notify(Handle, Payload payload, std::uint32_t group, When when) override {
     CHECK_FALSE(result_);
-    if (auto* result = std::get_if<LaunchResult>(&payload)) {
+    if (auto* result = as<LaunchResult>(payload)) {
       result_ = std::move(*result);
     } else {
       notices_.push_back({std::move(payload), group, when});

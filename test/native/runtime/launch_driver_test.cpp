@@ -57,7 +57,7 @@ class Launch final : public NoticeSink {
     }
     if (std::holds_alternative<GroupSpawned>(payload))
       on_driver([](LaunchDriver& launch) { launch.signal(SIGUSR1, {}); });
-    if (auto* found = std::get_if<LaunchResult>(&payload)) {
+    if (auto* found = as<LaunchResult>(payload)) {
       ++results;
       result = std::move(*found);
     }

@@ -51,7 +51,7 @@ class TestProcess {
   // Waits for a notice of that kind.
   template <typename Kind>
   const Kind& expect(Handle handle) {
-    return std::get<Kind>(wait(handle, is<Kind>).payload);
+    return *as<Kind>(wait(handle, is<Kind>).payload);
   }
 
   // Waits for a notice of that kind, or Closed. Returns whether it was the former.
@@ -79,7 +79,7 @@ class TestProcess {
     runtime.status(server, request);
     wait(server, [&](const Notice& notice) {
       if (is<Closed>(notice)) FAIL("the server was closed");
-      const auto* reply = std::get_if<StatusReply>(&notice.payload);
+      const auto* reply = as<StatusReply>(notice.payload);
       return reply != nullptr && reply->request == request;
     });
   }
@@ -94,7 +94,7 @@ class TestProcess {
 
   template <typename Kind>
   static bool is(const Notice& notice) {
-    return std::holds_alternative<Kind>(notice.payload);
+    return as<Kind>(notice.payload) != nullptr;
   }
 };
 
