@@ -23,11 +23,12 @@ enum class Refusal : std::uint8_t {
   timeout,    // it has not identified itself in time
   evicted,    // it had to make way for a newer connection
   system,     // the system has no room for it
+  link,       // it is not that of a host below this one (runtime/zmq_hub.h)
 };
-inline constexpr std::array<std::string_view, 9> kRefusals{
-    "peer", "locked", "pmi_id", "connected", "descent", "protocol", "timeout", "evicted", "system",
+inline constexpr std::array<std::string_view, 10> kRefusals{
+    "peer", "locked", "pmi_id", "connected", "descent", "protocol", "timeout", "evicted", "system", "link",
 };
-static_assert(kRefusals.size() == static_cast<std::size_t>(Refusal::system) + 1);
+static_assert(kRefusals.size() == static_cast<std::size_t>(Refusal::link) + 1);
 
 // The upper ends of the buckets of barrier times, in microseconds. A barrier of ranks that wait already takes
 // some microseconds, and one that a slow node holds up takes minutes.

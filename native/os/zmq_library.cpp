@@ -30,7 +30,7 @@ ZmqLibrary ZmqLibrary::open(const char* name) {
   void* library = ::dlopen(name, RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr) {
     const char* reason = ::dlerror();
-    throw ZmqMissing("ZeroMQ is missing: install libzmq5 (Debian, Ubuntu) or zeromq (Fedora, Arch): " +
+    throw ZmqMissing("ZeroMQ is missing: " + std::string(kInstallZmq) + ": " +
                      std::string(reason == nullptr ? name : reason));
   }
   ZmqLibrary result{};

@@ -8,8 +8,12 @@
 #include <cstddef>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace wireup::os {
+
+// For people.
+inline constexpr std::string_view kInstallZmq = "install libzmq5 (Debian, Ubuntu) or zeromq (Fedora, Arch)";
 
 // One line for people: what is missing, and what to install.
 class ZmqMissing : public std::runtime_error {

@@ -32,9 +32,14 @@ int number_of(const char* property) {
 
 }  // namespace
 
-bool zmq_has_curve() { return ZmqLibrary::get().zmq_has("curve") == 1; }
+void require_zmq(bool curve) {
+  if (ZmqLibrary::get().zmq_has("curve") != 1 && curve)
+    throw ZmqMissing("this libzmq has no CURVE, so its links would not be secure: " +
+                     std::string(kInstallZmq));
+}
 
 ZmqKeys make_zmq_keys() {
+  require_zmq(true);
   const ZmqLibrary& library = ZmqLibrary::get();
   std::array<char, kKeySize> public_key{};
   std::array<char, kKeySize> secret_key{};
@@ -44,6 +49,7 @@ ZmqKeys make_zmq_keys() {
 }
 
 ZmqKeys zmq_keys_of(const std::string& secret_key) {
+  require_zmq(true);
   const ZmqLibrary& library = ZmqLibrary::get();
   // libzmq does not check the length.
   if (secret_key.size() != kKeySize - 1) throw OsError(EINVAL, "zmq_curve_public");

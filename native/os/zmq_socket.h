@@ -27,11 +27,12 @@ struct ZmqKeys {
   std::string secret_key;
 };
 
-// Whether the library can encrypt and authenticate (CURVE). Throws ZmqMissing.
-bool zmq_has_curve();
-// A new key pair. Throws ZmqMissing, and OsError(ENOTSUP) without CURVE.
+// Throws ZmqMissing if there is no library, or if it cannot encrypt and authenticate (CURVE) and `curve` is
+// set.
+void require_zmq(bool curve);
+// A new key pair. Throws ZmqMissing.
 ZmqKeys make_zmq_keys();
-// The pair of a secret key. Throws as make_zmq_keys(), and OsError(EINVAL) if it is no key.
+// The pair of a secret key. Throws ZmqMissing, and OsError(EINVAL) if it is no key.
 ZmqKeys zmq_keys_of(const std::string& secret_key);
 
 // libzmq's threads and state. The sockets hold it. The last owner waits until unsent messages are sent, at

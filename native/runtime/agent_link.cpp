@@ -108,6 +108,8 @@ void AgentLink::exited(const os::ExitStatus& status) {
   std::string fault;
   if (status.signaled ? stopped_ : status.value == wire::agent::kExitStopped) {
     fault = agent + "was stopped by a signal and had to be killed";
+  } else if (!status.signaled && status.value == wire::agent::kExitHung) {
+    fault = agent + "did not respond and had to be killed";
   } else if (status.signaled) {
     fault =
         agent + "was killed by signal " + std::to_string(status.value) + " (" + strsignal(status.value) + ")";

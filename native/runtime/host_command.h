@@ -65,7 +65,7 @@ std::string why_not_started(const os::OsError& error);
 std::string how_it_ended(const std::string& name, const os::ExitStatus& status);
 
 struct HostCommandTiming {
-  StreamLinkTiming link = {};
+  LinkTiming link = {};
   // How long a command may take to end after its output has ended, and the other way round.
   std::chrono::milliseconds last_words{1000};
   std::chrono::milliseconds grace{2000};  // until it is killed

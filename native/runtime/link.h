@@ -3,6 +3,7 @@
 //
 //   LocalLink    both ends are on one host; packets may carry file descriptors
 //   StreamLink   a byte stream, such as stdin and stdout of an ssh command
+//   ZmqLink      a connection of ZeroMQ
 //
 // A link never blocks the loop. It queues, without a limit, what the kernel does not take; its user watches
 // unsent().

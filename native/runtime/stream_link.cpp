@@ -21,7 +21,6 @@ namespace {
 constexpr std::size_t kReadSize = 64 << 10;
 
 // In one turn, so that other fds get their share.
-constexpr int kReadsPerTurn = 8;
 constexpr int kWritesPerTurn = 16;
 
 // After a failed write, the peer's last bytes are read in so many turns at most: more than a pipe or socket
@@ -45,8 +44,7 @@ StreamLink::StreamLink(os::Reactor& reactor, os::UniqueFd in, os::UniqueFd out, 
       buffer_(kReadSize),
       framer_(options_.side == StreamLinkOptions::Side::parent ? kMaxNoise : 0, kMaxPacket),
       unsent_(options_.file_size),
-      last_received_(Clock::now()),
-      last_sent_(last_received_) {
+      heartbeats_(reactor, options_.timing, *this) {
   try {
     os::set_nonblocking(in_.fd.get(), true);
     os::set_nonblocking(out_.fd.get(), true);
@@ -56,7 +54,7 @@ StreamLink::StreamLink(os::Reactor& reactor, os::UniqueFd in, os::UniqueFd out, 
     if (options_.side == StreamLinkOptions::Side::child) {
       // The newline ends a line of noise.
       queue("\n" + wire::encode_greeting(own_greeting()));
-      watch_silence();
+      heartbeats_.watch();
     }
     write_some();
   } catch (...) {
@@ -71,8 +69,7 @@ void StreamLink::detach() {
   if (std::exchange(detached_, true)) return;
   reactor_.remove(in_.fd.get(), in_);
   reactor_.remove(out_.fd.get(), out_);
-  reactor_.cancel(silence_timer_);
-  reactor_.cancel(heartbeat_timer_);
+  heartbeats_.stop();
   reactor_.cancel(failed_timer_);
   in_.fd.reset();
   out_.fd.reset();
@@ -95,9 +92,9 @@ void StreamLink::send(std::string packet, std::vector<os::UniqueFd> fds) {
 void StreamLink::hold(bool on) {
   if (on == held_ || detached_) return;
   held_ = on;
+  heartbeats_.hold(on);
   // Removed, because epoll reports the end of the writer with any mask.
   if (on) return reactor_.remove(in_.fd.get(), in_);
-  last_received_ = Clock::now();
   reactor_.add(in_.fd.get(), EPOLLIN, in_);
 }
 
@@ -152,7 +149,7 @@ void StreamLink::write_waiting() {
 }
 
 void StreamLink::taken(std::size_t size) {
-  last_sent_ = Clock::now();
+  heartbeats_.sent();
   unsent_ -= size;
   sent_ += size;
   while (!queue_.empty() && sent_ >= queue_.front().size()) {
@@ -182,7 +179,7 @@ StreamLink::Stop StreamLink::receive(int reads) {
   for (int i = 0; i < reads && !held_; ++i) {
     const ssize_t size = ::read(in_.fd.get(), buffer_.data(), buffer_.size());
     if (size > 0) {
-      last_received_ = Clock::now();
+      heartbeats_.received();
       if (!parse({buffer_.data(), static_cast<std::size_t>(size)})) return Stop::gone;
       // There was no more. epoll reports what comes now.
       if (static_cast<std::size_t>(size) < buffer_.size()) return Stop::drained;
@@ -249,48 +246,18 @@ bool StreamLink::on_greeting() {
   if (const auto on_up = std::exchange(options_.on_up, nullptr)) on_up();
   if (watch.gone()) return false;
   if (failed_ == 0) write_waiting();
-  if (options_.side == StreamLinkOptions::Side::parent) watch_silence();
-  keep_alive();
+  if (options_.side == StreamLinkOptions::Side::parent) heartbeats_.watch();
+  heartbeats_.start();
   return true;
 }
 
-void StreamLink::watch_silence() {
-  if (options_.timing.silence == std::chrono::milliseconds::zero()) return;
-  const auto due = last_received_ + options_.timing.silence;
-  silence_timer_ = reactor_.at(due, [this, due] {
-    silence_timer_ = 0;
-    on_silence(due);
-  });
+void StreamLink::on_heartbeat_due() {
+  if (!queue_.empty() || failed_ != 0) return;
+  queue(std::string(wire::kHeartbeat));
+  write_some();
 }
 
-void StreamLink::on_silence(Clock::time_point due) {
-  const auto now = Clock::now();
-  if (held_ || now > due + options_.timing.heartbeat) {
-    // Or this process did not run itself, for example because all processes of the job were stopped. So the
-    // peer may have had no chance to send.
-    last_received_ = now;
-  } else if (now >= last_received_ + options_.timing.silence) {
-    // Bytes may have arrived in this turn.
-    if (receive(kReadsPerTurn) == Stop::gone) return;
-    if (now >= last_received_ + options_.timing.silence) {
-      return end(LinkEnd::silent, 0, "no sign for " + in_words(options_.timing.silence));
-    }
-  }
-  watch_silence();
-}
-
-void StreamLink::keep_alive() {
-  const auto now = Clock::now();
-  if (now >= last_sent_ + options_.timing.heartbeat && queue_.empty() && failed_ == 0) {
-    queue(std::string(wire::kHeartbeat));
-    write_some();
-  }
-  const auto next = std::max(last_sent_, now - options_.timing.heartbeat / 2) + options_.timing.heartbeat;
-  heartbeat_timer_ = reactor_.at(next, [this] {
-    heartbeat_timer_ = 0;
-    keep_alive();
-  });
-}
+void StreamLink::on_silence() { end(LinkEnd::silent, 0, silence_in_words(options_.timing)); }
 
 // First delivers what the peer has sent.
 void StreamLink::fail(int error, std::string what) {

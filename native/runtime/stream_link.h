@@ -1,14 +1,13 @@
 // A link over a byte stream: two pipes, or a socket. wire/link_framer.h describes the bytes.
 //
 // The child sends its greeting at once. The parent waits for it without a time limit, skips the noise before
-// it, and replies. Then the link is up. Packets that were sent before are queued until then. If a side sends
-// nothing else for a second, it sends a heartbeat. The link ends if nothing comes for 5 seconds; the child
-// waits for the parent's reply only so long, too.
+// it, and replies. Then the link is up. Packets that were sent before are queued until then. From then on
+// both sides send heartbeats, and the link ends if the peer is silent (runtime/heartbeats.h). The child waits
+// for the parent's reply only so long, too.
 //
 // The calling process ignores SIGPIPE. Threads: the reactor's.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -21,6 +20,7 @@
 #include "os/fd.h"
 #include "os/lifetime.h"
 #include "os/reactor.h"
+#include "runtime/heartbeats.h"
 #include "runtime/link.h"
 #include "wire/link_framer.h"
 
@@ -29,15 +29,10 @@ namespace wireup::runtime {
 // How much text may precede the greeting, in bytes.
 inline constexpr std::size_t kMaxNoise = 64 << 10;
 
-struct StreamLinkTiming {
-  std::chrono::milliseconds heartbeat{1000};
-  std::chrono::milliseconds silence{5000};  // 0: it may last as long as it likes
-};
-
 struct StreamLinkOptions {
   enum class Side : std::uint8_t { parent, child };
   Side side = Side::parent;
-  StreamLinkTiming timing = {};
+  LinkTiming timing = {};
   // The parent's first bytes, before its reply: the first `file_size` bytes of a regular file. A child that
   // answers before it can have read them is invalid.
   os::UniqueFd file = {};
@@ -46,7 +41,7 @@ struct StreamLinkOptions {
   std::function<void()> on_up = nullptr;
 };
 
-class StreamLink final : public Link {
+class StreamLink final : public Link, HeartbeatObserver {
  public:
   // For a socket, one of the fds is a duplicate of the other. Throws OsError (EPERM: a regular file or
   // /dev/null).
@@ -70,7 +65,8 @@ class StreamLink final : public Link {
   const std::string& noise() const { return framer_.noise(); }
 
  private:
-  using Clock = os::Reactor::Clock;
+  // In one turn, so that other fds get their share.
+  static constexpr int kReadsPerTurn = 8;
   enum class Stop : std::uint8_t { drained, budget, gone };
   struct Direction final : os::Handler {
     using Method = void (StreamLink::*)(std::uint32_t);
@@ -93,9 +89,9 @@ class StreamLink final : public Link {
   void write_waiting();
   void taken(std::size_t size);
   void watch_writable(bool on);
-  void watch_silence();
-  void on_silence(Clock::time_point due);
-  void keep_alive();
+  void on_heartbeat_due() override;
+  void receive_now() override { receive(kReadsPerTurn); }
+  void on_silence() override;
   void finish_failed(int turns);
   void fail(int error, std::string what);
   void end_by(int error, const std::string& what);
@@ -121,10 +117,7 @@ class StreamLink final : public Link {
   int failed_ = 0;  // errno of writing or of reading the file; the end is due
   std::string what_failed_;
   bool detached_ = false;
-  Clock::time_point last_received_;
-  Clock::time_point last_sent_;
-  os::Reactor::TimerId silence_timer_ = 0;
-  os::Reactor::TimerId heartbeat_timer_ = 0;
+  Heartbeats heartbeats_;
   os::Reactor::TimerId failed_timer_ = 0;
 };
 

@@ -1,9 +1,13 @@
 #include "runtime/zmq_hub.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <charconv>
 #include <utility>
 
+#include "os/limits.h"
 #include "wire/zmq_key.h"
 
 namespace wireup::runtime {
@@ -23,12 +27,25 @@ constexpr std::size_t kSecondCredential = 7;
 // Accepted sockets that wait: all children of a wide parent at once.
 constexpr int kBacklog = 1024;
 
-// Turns of the loop in which what a connection sent before its end is read. ROUTER takes one message of each
+// Turns in which what a connection has sent is read before its end. ROUTER takes one message of each
 // connection in turn, so they are enough for all children's windows.
 constexpr int kLastHubTurns = 64;
 
 // The User-Id of peers that join. The others' are numbers of children.
 constexpr std::string_view kJoin = "join";
+
+// What libzmq opens itself for a context, its sockets and its listeners.
+constexpr std::size_t kOwnFds = 64;
+
+// 0: it is no TCP socket.
+int local_port(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+  if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
+  return 0;
+}
 
 constexpr int kEvents = os::kZmqEventAccepted | os::kZmqEventDisconnected;
 
@@ -43,6 +60,7 @@ class ZmqHub::Port final : public ZmqPort {
     // An error means that the connection has ended, which the monitor reports.
     if (!child.routing_id.empty()) hub_.router_.send({child.routing_id, message});
   }
+  void receive_now() override { hub_.receive_now(); }
 
  private:
   ZmqHub& hub_;
@@ -52,9 +70,13 @@ class ZmqHub::Port final : public ZmqPort {
 ZmqHub::ZmqHub(os::Reactor& reactor, const ZmqHubOptions& options)
     : reactor_(reactor),
       secure_(!options.keys.secret_key.empty()),
+      timing_(options.timing.link),
       context_(std::make_shared<os::ZmqContext>()),
       zap_(reactor, context_, os::kZmqRep, [this](os::ZmqMessage& request) { on_zap(request); }),
-      router_(reactor, context_, os::kZmqRouter, [this](os::ZmqMessage& message) { on_message(message); }) {
+      router_(reactor, context_, os::kZmqRouter, [this](os::ZmqMessage& message) { on_message(message); }),
+      max_unbound_(options.peers + kMaxUnbound) {
+  // libzmq accepts no connection without a free fd, and peers that wait for others hold theirs.
+  os::make_room_for_fds(options.peers + max_unbound_ + kOwnFds);
   zap_.bind(kZapEndpoint);
   set_up_link(router_, options.timing);
   router_.set(os::kZmqRouterMandatory, 1);
@@ -70,6 +92,8 @@ ZmqHub::ZmqHub(os::Reactor& reactor, const ZmqHubOptions& options)
   for (const std::string& address : options.addresses) {
     router_.bind("tcp://" + address + ":*");
     endpoints_.push_back(router_.last_endpoint());
+    const std::string& endpoint = endpoints_.back();
+    ports_.insert(std::stoi(endpoint.substr(endpoint.rfind(':') + 1)));
   }
 }
 
@@ -89,7 +113,7 @@ std::unique_ptr<ZmqLink> ZmqHub::adopt(std::uint32_t child, const Joiner& peer, 
 
 std::unique_ptr<ZmqLink> ZmqHub::add(std::uint32_t number, Child child, std::function<void()> on_up,
                                      LinkObserver& observer) {
-  auto link = std::make_unique<ZmqLink>(ZmqLink::Side::parent, std::move(on_up), observer);
+  auto link = std::make_unique<ZmqLink>(reactor_, ZmqLink::Side::parent, timing_, std::move(on_up), observer);
   child.link = link.get();
   children_.emplace(number, std::move(child));
   link->attach(std::make_unique<Port>(*this, number));
@@ -105,6 +129,13 @@ void ZmqHub::forget(std::uint32_t child) {
   const auto found = children_.find(child);
   bound_.erase(found->second.routing_id);
   children_.erase(found);
+}
+
+// Of all children: ROUTER decides the order.
+void ZmqHub::receive_now() {
+  for (int i = 0; i < kLastHubTurns && router_.readable(); ++i) {
+    if (!router_.receive()) return;
+  }
 }
 
 void ZmqHub::on_zap(const os::ZmqMessage& request) {
@@ -133,26 +164,20 @@ std::string ZmqHub::admit(std::string_view mechanism, const os::ZmqMessage& requ
 }
 
 void ZmqHub::on_message(const os::ZmqMessage& message) {
-  if (message.size() != 2) {
-    ++refused_;
-    return;
-  }
+  if (message.size() != 2) return refuse(message);
   const auto bound = bound_.find(message[0].bytes);
   if (bound == bound_.end() && message[1].user_id == kJoin) return on_join_message(message);
   const auto found = bound == bound_.end() ? bind(message) : children_.find(bound->second);
-  if (found == children_.end() || message[1].user_id != found->second.user) {
-    ++refused_;
-    return;
-  }
+  if (found == children_.end() || message[1].user_id != found->second.user) return refuse(message);
   found->second.link->on_port_message(message[1].bytes);
 }
 
 void ZmqHub::on_join_message(const os::ZmqMessage& message) {
   // See bind().
   router_.receive_events();
-  unbound_.erase(message[1].fd);
+  remove_unbound(message[1].fd);
   const OnJoin on_join = on_join_;  // it may be replaced meanwhile
-  if (!on_join || !on_join({message[0].bytes, message[1].fd}, message[1].bytes)) ++refused_;
+  if (!on_join || !on_join({message[0].bytes, message[1].fd}, message[1].bytes)) refuse(message);
 }
 
 // The first message of a connection.
@@ -173,7 +198,7 @@ void ZmqHub::bind(Children::iterator child, const std::string& routing_id, int f
   child->second.routing_id = routing_id;
   child->second.fd = fd;
   bound_.emplace(routing_id, child->first);
-  unbound_.erase(fd);
+  remove_unbound(fd);
   if (closed_.contains(fd)) {
     child->second.gone = true;
     sweep_later(kLastHubTurns);
@@ -184,8 +209,8 @@ void ZmqHub::on_event(int event, std::uint32_t value) {
   const int fd = static_cast<int>(value);
   if (event == os::kZmqEventAccepted) {
     closed_.erase(fd);
-    unbound_.insert(fd);
-  } else if (unbound_.erase(fd) > 0) {
+    add_unbound(fd);
+  } else if (remove_unbound(fd)) {
     ++refused_;
     closed_.insert(fd);
   } else {
@@ -195,6 +220,39 @@ void ZmqHub::on_event(int event, std::uint32_t value) {
       sweep_later(kLastHubTurns);
     }
   }
+}
+
+void ZmqHub::add_unbound(int fd) {
+  // The end of the earlier connection with this fd was not reported.
+  if (remove_unbound(fd)) ++refused_;
+  unbound_[fd] = ++accepted_;
+  by_age_[accepted_] = fd;
+  if (by_age_.size() <= max_unbound_) return;
+  const int oldest = by_age_.begin()->second;
+  by_age_.erase(by_age_.begin());
+  close_connection(oldest);
+}
+
+bool ZmqHub::remove_unbound(int fd) {
+  const auto found = unbound_.find(fd);
+  if (found == unbound_.end()) return false;
+  by_age_.erase(found->second);
+  unbound_.erase(found);
+  return true;
+}
+
+void ZmqHub::refuse(const os::ZmqMessage& message) {
+  ++refused_;
+  const int fd = message.back().fd;
+  remove_unbound(fd);
+  close_connection(fd);
+}
+
+// libzmq has no call for it, but it closes a connection that it can no longer read. It may have closed it
+// already, so the fd may be that of another file now. Only libzmq's thread opens files beside this thread,
+// and only connections of this hub, so the fd cannot become another file's between the check and the call.
+void ZmqHub::close_connection(int fd) const {
+  if (ports_.contains(local_port(fd))) ::shutdown(fd, SHUT_RDWR);
 }
 
 void ZmqHub::sweep_later(int turns) {

@@ -4,8 +4,12 @@
 // about each peer (ZAP, RFC 27). The hub admits the expected credentials only, and each only until its link
 // is up: a second peer with the same credential, such as a replayed start, is refused. ZeroMQ attaches the
 // child that the hub has recognised to each message of a connection (User-Id). The hub binds the connection
-// (routing id) to that child with its first message, and ignores all messages of the connection that do not
-// fit. The connection of a peer that joins can be adopted as that of a child.
+// (routing id) to that child with its first message, and closes a connection whose messages do not fit. The
+// connection of a peer that joins can be adopted as that of a child.
+//
+// Connections that have sent no message yet cost memory and open files, and anyone can make them. So there
+// are kMaxUnbound of them at most, beside those of the expected peers. A new one takes the place of the
+// oldest.
 //
 // Threads: the reactor's.
 #pragma once
@@ -14,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,12 +32,16 @@
 
 namespace wireup::runtime {
 
+inline constexpr std::size_t kMaxUnbound = 256;
+
 struct ZmqHubOptions {
   // Numeric, an IPv6 address in brackets. The hub listens on each, on a port that the kernel chooses.
   std::vector<std::string> addresses;
   // Of this parent. Empty: insecure links. Their bytes and passwords are readable on the network.
   os::ZmqKeys keys = {};
   ZmqTiming timing = {};
+  // How many may connect at the same time: children, and peers that join.
+  std::size_t peers = 1;
 };
 
 class ZmqHub {
@@ -67,7 +76,7 @@ class ZmqHub {
                                  LinkObserver& observer);
 
   // Connections that ended before they sent a message (unknown or used credentials, broken or incomplete
-  // handshakes), messages of connections without a child, and refused joins.
+  // handshakes), and connections that were closed because of a message: without a child, or a refused join.
   std::uint64_t refused() const { return refused_; }
 
  private:
@@ -94,21 +103,32 @@ class ZmqHub {
   void sweep_later(int turns);
   void sweep(int turns);
   void forget(std::uint32_t child);
+  void receive_now();
+  void add_unbound(int fd);
+  bool remove_unbound(int fd);
+  void refuse(const os::ZmqMessage& message);
+  void close_connection(int fd) const;
 
   os::Reactor& reactor_;
   bool secure_;
+  LinkTiming timing_;
   std::shared_ptr<os::ZmqContext> context_;
   os::ZmqSocket zap_;
   os::ZmqSocket router_;
   std::vector<std::string> endpoints_;
+  std::set<int> ports_;  // of endpoints_
   Children children_;
   std::string join_credential_;
   OnJoin on_join_;
   std::unordered_map<std::string, std::uint32_t> bound_;  // routing ids
-  // By fd: connections that have sent no message yet, and those of them that have ended. (The last message of
-  // such a connection may still arrive.)
-  std::unordered_set<int> unbound_;
+  // By fd: connections that have sent no message yet with their ages, and those of them that have ended. (The
+  // last message of such a connection may still arrive.)
+  std::unordered_map<int, std::uint64_t> unbound_;
   std::unordered_set<int> closed_;
+  // By age: the fds of unbound_ that were not closed to make room.
+  std::map<std::uint64_t, int> by_age_;
+  std::uint64_t accepted_ = 0;
+  std::size_t max_unbound_;
   std::uint64_t refused_ = 0;
   os::Reactor::TimerId sweep_timer_ = 0;
   os::Lifetime lifetime_;

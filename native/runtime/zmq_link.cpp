@@ -14,6 +14,7 @@ namespace {
 
 constexpr char kData = 'd';
 constexpr char kCredit = 'c';
+constexpr char kHeartbeat = 'h';
 constexpr char kBye = 'b';
 
 // What libzmq adds to a message: the tag, nonce and flags of CURVE, and the longest header.
@@ -42,13 +43,18 @@ void set_up_link(os::ZmqSocket& socket, const ZmqTiming& timing) {
   socket.set(os::kZmqReceiveHwm, kMaxMessages);
   socket.set(os::kZmqIpv6, 1);
   socket.set(os::kZmqHandshakeInterval, timing.handshake_ms);
-  if (timing.heartbeat_ms == 0) return;
-  socket.set(os::kZmqHeartbeatInterval, timing.heartbeat_ms);
-  socket.set(os::kZmqHeartbeatTimeout, timing.silence_ms);
+  socket.set(os::kZmqHeartbeatInterval, timing.ping_ms);
+  socket.set(os::kZmqHeartbeatTimeout, timing.pong_ms);
 }
 
-ZmqLink::ZmqLink(Side side, std::function<void()> on_up, LinkObserver& observer)
-    : side_(side), on_up_(std::move(on_up)), observer_(observer), framer_(0, kMaxPacket) {}
+ZmqLink::ZmqLink(os::Reactor& reactor, Side side, const LinkTiming& timing, std::function<void()> on_up,
+                 LinkObserver& observer)
+    : side_(side),
+      timing_(timing),
+      on_up_(std::move(on_up)),
+      observer_(observer),
+      heartbeats_(reactor, timing, *this),
+      framer_(0, kMaxPacket) {}
 
 ZmqLink::~ZmqLink() {
   if (!ended_ && port_) port_->send({&kBye, 1});
@@ -86,6 +92,7 @@ void ZmqLink::flush() {
     }
     window_ -= cost(message);
     port_->send(message);
+    heartbeats_.sent();
   }
 }
 
@@ -114,11 +121,14 @@ void ZmqLink::on_port_connected() {
   if (side_ == Side::parent || ended_) return;
   queue(wire::encode_greeting(own_greeting()));
   flush();
+  heartbeats_.watch();
 }
 
 void ZmqLink::on_port_message(std::string_view message) {
   if (ended_) return;
+  heartbeats_.received();
   const char kind = message.empty() ? '\0' : message.front();
+  if (kind == kHeartbeat && message.size() == 1) return;
   if (kind == kBye && message.size() == 1)
     return on_port_end(LinkEnd::closed, 0, "the peer closed the connection");
   if (kind == kCredit && message.size() == 5) {
@@ -151,6 +161,7 @@ bool ZmqLink::process(std::string_view message) {
   if (processed_ < kCreditStep) return true;
   arrived_ -= processed_;
   port_->send(encode_credit(std::exchange(processed_, 0)));
+  heartbeats_.sent();
   return true;
 }
 
@@ -192,8 +203,18 @@ bool ZmqLink::on_greeting() {
   if (const auto on_up = std::exchange(on_up_, nullptr)) on_up();
   if (watch.gone()) return false;
   flush_waiting();
+  if (side_ == Side::parent) heartbeats_.watch();
+  heartbeats_.start();
   return true;
 }
+
+// Packets may wait for credit for a long time, so heartbeats do not wait behind them.
+void ZmqLink::on_heartbeat_due() {
+  port_->send({&kHeartbeat, 1});
+  heartbeats_.sent();
+}
+
+void ZmqLink::on_silence() { end(LinkEnd::silent, 0, silence_in_words(timing_)); }
 
 void ZmqLink::on_port_end(LinkEnd why, int error, const std::string& detail) {
   if (!ended_ && deliver_kept(true)) end(why, error, detail);
@@ -202,13 +223,14 @@ void ZmqLink::on_port_end(LinkEnd why, int error, const std::string& detail) {
 // The port may own `detail`, so it lives until the observer has it.
 void ZmqLink::end(LinkEnd why, int error, const std::string& detail) {
   ended_ = true;
+  heartbeats_.stop();
   queue_.clear();
   waiting_.clear();
   kept_.clear();
   unsent_ = 0;
   auto port = std::exchange(port_, nullptr);
   // The peer ends too.
-  if (why == LinkEnd::invalid || why == LinkEnd::version) port->send({&kBye, 1});
+  if (why != LinkEnd::closed && why != LinkEnd::failed) port->send({&kBye, 1});
   observer_.on_link_end(why, error, detail);
 }
 

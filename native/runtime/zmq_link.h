@@ -5,6 +5,7 @@
 //
 //   d   the next bytes of the sender's stream (wire/link_framer.h: a greeting, then frames)
 //   c   credit: the sender has processed so many more (32 bits, little-endian)
+//   h   a heartbeat (runtime/heartbeats.h)
 //   b   the sender closes the link
 //
 // Without credit a side sends at most kZmqWindow. A message counts for its size, and for kMinZmqCost at
@@ -12,7 +13,12 @@
 // for each child that is slower or faster than it.
 //
 // The child sends its greeting when its port is connected, and the parent replies. Then the link is up.
-// Packets that were sent before are queued until then. Heartbeats are ZeroMQ's own. Threads: the reactor's.
+// Packets that were sent before are queued until then. From then on both sides send heartbeats, and the link
+// ends if the peer is silent. The child waits for the parent's reply only so long, too. libzmq's own
+// heartbeats are those of its thread, which runs even if the peer's loop hangs: they end connections that are
+// no link yet.
+//
+// Threads: the reactor's.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +31,7 @@
 
 #include "os/lifetime.h"
 #include "os/zmq_socket.h"
+#include "runtime/heartbeats.h"
 #include "runtime/link.h"
 #include "wire/link_framer.h"
 
@@ -35,12 +42,14 @@ inline constexpr std::size_t kZmqWindow = 1 << 20;
 inline constexpr std::size_t kMinZmqCost = 4 << 10;
 
 struct ZmqTiming {
-  int heartbeat_ms = 1000;  // 0: none
-  int silence_ms = 4000;    // after a heartbeat
+  LinkTiming link = {};
+  // libzmq's heartbeats. A link notices the silence of its peer earlier, and reports it.
+  int ping_ms = 1000;
+  int pong_ms = 9000;
   int handshake_ms = 5000;
 };
 
-// Sets what all sockets of links have: limits, heartbeats.
+// Sets what all sockets of links have: limits, libzmq's heartbeats.
 void set_up_link(os::ZmqSocket& socket, const ZmqTiming& timing);
 
 // Its destructor closes it.
@@ -49,6 +58,8 @@ class ZmqPort {
   virtual ~ZmqPort() = default;
   // If it fails, the end is reported later.
   virtual void send(std::string_view message) = 0;
+  // Passes on now what has arrived. May destroy the port.
+  virtual void receive_now() = 0;
 };
 
 // Each call may destroy the port.
@@ -62,11 +73,12 @@ class ZmqPortObserver {
   virtual void on_port_end(LinkEnd why, int error, const std::string& detail) = 0;
 };
 
-class ZmqLink final : public Link, public ZmqPortObserver {
+class ZmqLink final : public Link, public ZmqPortObserver, HeartbeatObserver {
  public:
   enum class Side : std::uint8_t { parent, child };
   // `on_up` is called once, when the link is up. It may destroy the link.
-  ZmqLink(Side side, std::function<void()> on_up, LinkObserver& observer);
+  ZmqLink(os::Reactor& reactor, Side side, const LinkTiming& timing, std::function<void()> on_up,
+          LinkObserver& observer);
   ~ZmqLink() override;
   ZmqLink(const ZmqLink&) = delete;
   ZmqLink& operator=(const ZmqLink&) = delete;
@@ -94,13 +106,18 @@ class ZmqLink final : public Link, public ZmqPortObserver {
   bool process(std::string_view message);
   bool parse(std::string_view bytes);
   bool on_greeting();
+  void on_heartbeat_due() override;
+  void receive_now() override { port_->receive_now(); }
+  void on_silence() override;
   void end(LinkEnd why, int error, const std::string& detail);
 
   Side side_;
+  LinkTiming timing_;
   std::function<void()> on_up_;
   LinkObserver& observer_;
   os::Lifetime lifetime_;
   std::unique_ptr<ZmqPort> port_;
+  Heartbeats heartbeats_;
   wire::LinkFramer framer_;
   std::deque<std::string> queue_;
   std::deque<std::string> waiting_;  // packets, until the link is up

@@ -38,6 +38,9 @@ class ParentPort final : public ZmqParentPort {
     if (socket_) socket_->send({message});
   }
   void observe(ZmqPortObserver& observer) override { observer_ = &observer; }
+  void receive_now() override {
+    if (socket_) socket_->receive();
+  }
 
  private:
   // Tries the next address.
@@ -121,14 +124,16 @@ std::unique_ptr<ZmqParentPort> connect_to_zmq_hub(os::Reactor& reactor, ZmqParen
 
 std::unique_ptr<ZmqLink> connect_to_zmq_parent(os::Reactor& reactor, ZmqParentOptions options,
                                                std::function<void()> on_up, LinkObserver& observer) {
-  auto link = std::make_unique<ZmqLink>(ZmqLink::Side::child, std::move(on_up), observer);
+  auto link = std::make_unique<ZmqLink>(reactor, ZmqLink::Side::child, options.timing.link, std::move(on_up),
+                                        observer);
   link->attach(connect_to_zmq_hub(reactor, std::move(options), *link));
   return link;
 }
 
-std::unique_ptr<ZmqLink> link_to_zmq_parent(std::unique_ptr<ZmqParentPort> port, std::function<void()> on_up,
+std::unique_ptr<ZmqLink> link_to_zmq_parent(os::Reactor& reactor, std::unique_ptr<ZmqParentPort> port,
+                                            const LinkTiming& timing, std::function<void()> on_up,
                                             LinkObserver& observer) {
-  auto link = std::make_unique<ZmqLink>(ZmqLink::Side::child, std::move(on_up), observer);
+  auto link = std::make_unique<ZmqLink>(reactor, ZmqLink::Side::child, timing, std::move(on_up), observer);
   port->observe(*link);
   link->attach(std::move(port));
   link->on_port_connected();

@@ -45,7 +45,8 @@ std::unique_ptr<ZmqLink> connect_to_zmq_parent(os::Reactor& reactor, ZmqParentOp
                                                std::function<void()> on_up, LinkObserver& observer);
 
 // A link over a port that is connected.
-std::unique_ptr<ZmqLink> link_to_zmq_parent(std::unique_ptr<ZmqParentPort> port, std::function<void()> on_up,
+std::unique_ptr<ZmqLink> link_to_zmq_parent(os::Reactor& reactor, std::unique_ptr<ZmqParentPort> port,
+                                            const LinkTiming& timing, std::function<void()> on_up,
                                             LinkObserver& observer);
 
 }  // namespace wireup::runtime

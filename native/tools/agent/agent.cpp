@@ -62,7 +62,7 @@ concept ForAgent = std::is_same_v<T, Hello> || std::is_same_v<T, PassFds> || std
 }  // namespace
 
 Agent::Agent(os::Reactor& reactor, pid_t guard, ParentEnd parent, const Signals& signals, Cgroup& cgroup,
-             FolderNote& folder)
+             GuardNotes& notes)
     : reactor_(reactor),
       cgroup_(cgroup),
       dev_null_(open_dev_null()),
@@ -71,14 +71,15 @@ Agent::Agent(os::Reactor& reactor, pid_t guard, ParentEnd parent, const Signals&
       fences_(router_, *this),
       reports_(reactor, router_, clock_),
       ranks_(reactor, *this),
-      groups_(reactor, router_, reports_, clock_, folder,
+      groups_(reactor, router_, reports_, clock_, notes.folder,
               [this](std::uint32_t group, engine::FenceQuery query) {
                 fences_.fence_here(group, std::move(query));
               }),
       starts_({reactor, reports_, groups_, ranks_, cgroup, dev_null_.get()}, signals, own_host_name()),
       inspector_(reactor, reports_, groups_, ranks_, dev_null_.get()),
       end_(reactor, router_, ranks_, cgroup, output_, [this] { host_done(); }),
-      guard_(reactor, guard, [this] { abandon(); }) {
+      guard_(reactor, guard, [this] { abandon(); }),
+      loop_beats_(reactor, guard, notes.loop) {
   // The kernel drops fds that exceed the limit of open files, so the limit is raised before they arrive.
   os::make_room_for_fds(os::kMaxFdsPerMessage + kReservedFds);
   for (std::size_t i = 0; i < kReservedFds; ++i) {
@@ -86,7 +87,9 @@ Agent::Agent(os::Reactor& reactor, pid_t guard, ParentEnd parent, const Signals&
     if (!reserve_.back()) throw os::OsError::last("fcntl");
   }
   // The launcher waits for it before it sends Hello to another host.
-  if (router_.is_remote()) reports_.send(Ready{kProtocolVersion, ::getpid(), own_host_name()});
+  if (!router_.is_remote()) return;
+  loop_beats_.start();
+  reports_.send(Ready{kProtocolVersion, ::getpid(), own_host_name()});
 }
 
 Agent::~Agent() = default;
@@ -194,7 +197,9 @@ const char* Agent::handle(const BarrierAnswer& answer, const Fds&) {
 }
 
 const char* Agent::handle(const QueryStatus& query, const Fds&) {
-  reports_.send(groups_.status(query.id));
+  StatusReply reply = groups_.status(query.id);
+  reply.counters.refused[static_cast<std::size_t>(engine::Refusal::link)] += router_.refused();
+  reports_.send(reply);
   return nullptr;
 }
 

@@ -44,7 +44,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
  public:
   // Throws OsError.
   Agent(os::Reactor& reactor, pid_t guard, ParentEnd parent, const Signals& signals, Cgroup& cgroup,
-        FolderNote& folder);
+        GuardNotes& notes);
   ~Agent() override;
 
   // Runs until the job has ended. Returns the exit code.
@@ -73,6 +73,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   const char* handle(wire::agent::Hello& hello, const Fds&);
   const char* handle(const wire::agent::PassFds& pass, Fds fds) { return starts_.pass(pass, std::move(fds)); }
   const char* handle(wire::agent::StartHost& start, const Fds&) {
+    loop_beats_.start();
     return router_.start_host(std::move(start));
   }
   const char* handle(wire::agent::StartTogether& start, const Fds&) {
@@ -133,6 +134,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   bool done_sent_ = false;
   int exit_code_ = 1;
   GuardWatch guard_;
+  LoopBeats loop_beats_;  // from the moment at which this host has a link to another one
 };
 
 }  // namespace wireup::agent

@@ -97,8 +97,9 @@ class Joining final : os::Handler {
     std::vector<std::string> endpoints;
     if (boot::has_children(*place + 1, record_->width, record_->hosts.size())) {
       tree_->hub = std::make_unique<runtime::ZmqHub>(
-          reactor_,
-          runtime::ZmqHubOptions{runtime::listen_addresses(record_->iface), secure ? keys : os::ZmqKeys{}});
+          reactor_, runtime::ZmqHubOptions{.addresses = runtime::listen_addresses(record_->iface),
+                                           .keys = secure ? keys : os::ZmqKeys{},
+                                           .peers = record_->width});
       endpoints = tree_->hub->endpoints();
     }
     joiner_ = std::make_unique<runtime::ZmqJoiner>(

@@ -67,7 +67,7 @@ bool join(wireup::os::Reactor& reactor, wireup::agent::ParentEnd& parent) {
                             error.what());
     return false;
   }
-  // Nothing more comes from it.
+  parent.in = wireup::os::duplicate(STDIN_FILENO);
   replace_by_null({STDIN_FILENO});
   return true;
 }
@@ -120,13 +120,13 @@ int main(int argc, char** argv) {
     }
     ignore_signals(not_default);
     wireup::agent::Cgroup cgroup;
-    wireup::agent::FolderNote folder;
-    const pid_t guard = wireup::agent::start_guard(cgroup, folder);
+    wireup::agent::GuardNotes notes;
+    const pid_t guard = wireup::agent::start_guard(cgroup, notes);
     wireup::os::Reactor reactor;
     // After the fork of the guard, because libzmq has threads.
     if (joins && !join(reactor, parent)) return 1;
     wireup::agent::Agent agent(reactor, guard, std::move(parent), {ignored, blocked, not_default}, cgroup,
-                               folder);
+                               notes);
     return agent.run();
   } catch (const std::exception& error) {
     wireup::agent::complain("%s", error.what());

@@ -1,8 +1,13 @@
 #include "tools/agent/router.h"
 
+#include <sys/epoll.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <functional>
 #include <utility>
 #include <variant>
 
@@ -40,14 +45,45 @@ bool is_for_streams(std::uint8_t kind) {
 
 }  // namespace
 
+// Calls `on_end` when stdin has ended. The call may destroy it.
+class Router::JoinInput final : os::Handler {
+ public:
+  JoinInput(os::Reactor& reactor, os::UniqueFd fd, std::function<void()> on_end)
+      : reactor_(reactor), fd_(std::move(fd)), on_end_(std::move(on_end)) {
+    reactor_.add(fd_.get(), EPOLLIN, *this);
+  }
+  ~JoinInput() override { reactor_.remove(fd_.get(), *this); }
+  JoinInput(const JoinInput&) = delete;
+  JoinInput& operator=(const JoinInput&) = delete;
+
+ private:
+  void on_ready(std::uint32_t) override {
+    std::array<char, 64> ignored;
+    const ssize_t size = ::read(fd_.get(), ignored.data(), ignored.size());
+    if (size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR))) return;
+    const std::function<void()> on_end = on_end_;
+    on_end();
+  }
+
+  os::Reactor& reactor_;
+  os::UniqueFd fd_;
+  std::function<void()> on_end_;
+};
+
 Router::Router(os::Reactor& reactor, ParentEnd parent, RouterObserver& observer)
     : reactor_(reactor), observer_(observer), reaper_(reactor), remote_(parent.out || parent.tree) {
   auto& own = static_cast<runtime::LinkObserver&>(*this);
   if (parent.tree) {
     hub_ = std::move(parent.tree->hub);
+    // The parent may be gone too, and this host would try to reach it for long.
+    join_input_ = std::make_unique<JoinInput>(reactor, std::move(parent.in), [this] {
+      join_input_.reset();
+      lose_parent({});
+    });
+    const auto on_up = [this] { join_input_.reset(); };
     parent_ = parent.tree->port
-                  ? runtime::link_to_zmq_parent(std::move(parent.tree->port), nullptr, own)
-                  : runtime::connect_to_zmq_parent(reactor, std::move(parent.tree->parent), nullptr, own);
+                  ? runtime::link_to_zmq_parent(reactor, std::move(parent.tree->port), {}, on_up, own)
+                  : runtime::connect_to_zmq_parent(reactor, std::move(parent.tree->parent), on_up, own);
   } else if (remote_) {
     runtime::StreamLinkOptions options{.side = runtime::StreamLinkOptions::Side::child};
     if (parent.same_host) options.timing.silence = std::chrono::milliseconds::zero();
@@ -203,6 +239,11 @@ std::vector<std::uint32_t> Router::unfinished() const {
   return result;
 }
 
+std::uint64_t Router::refused() const {
+  if (hub_) return hub_->refused();
+  return together_ ? together_->hub().refused() : 0;
+}
+
 void Router::drop_children() {
   reactor_.cancel(std::exchange(start_timer_, 0));
   to_start_.clear();
@@ -229,6 +270,7 @@ bool Router::is_command(pid_t pid) const {
 }
 
 void Router::on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) {
+  if (parent_gone_) return;
   const auto header = read_header(packet);
   if (!header) return observer_.on_invalid("cannot be read");
   const bool is_hello = header->kind == kind_of<Hello>();
@@ -306,6 +348,7 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
   } else if (is_loss) {
     const std::uint32_t lost = std::get<HostLost>(*message).host;
     if (lost == child.host() || child_of(lost) != child.host()) return "loses an unknown host";
+    if (together_ && together_->has(lost)) together_->host_lost();
     pass_up(std::string(packet));
     observer_.on_host_lost(lost);
   } else if (ends_here) {
@@ -369,6 +412,7 @@ void Router::lose(ChildHost& child, const std::string& message) {
     if (below == number && host != number && !done) report(host);
   }
   if (joins && !was_ready) dropped_unready_ = true;
+  if (joins && together_ && !done) together_->host_lost();
   finish_together(dropped_unready_);
   observer_.on_child_gone();
 }
@@ -376,7 +420,11 @@ void Router::lose(ChildHost& child, const std::string& message) {
 void Router::on_link_end(runtime::LinkEnd why, int error, const std::string& detail) {
   // If the parent was killed, no message is needed.
   const bool orderly = why == runtime::LinkEnd::closed || error == ECONNRESET;
-  observer_.on_parent_gone(orderly ? std::string() : detail);
+  lose_parent(orderly ? std::string() : detail);
+}
+
+void Router::lose_parent(const std::string& fault) {
+  if (!std::exchange(parent_gone_, true)) observer_.on_parent_gone(fault);
 }
 
 }  // namespace wireup::agent

@@ -63,7 +63,8 @@ class RouterObserver {
 };
 
 // The link to the parent: a seqpacket socket of a launcher on this host, or (`out` is set) the two directions
-// of a byte stream, or (`tree` is set) a place in a tree over ZeroMQ.
+// of a byte stream, or (`tree` is set) a place in a tree over ZeroMQ. `in` is then the stdin that has brought
+// the boot record. If it ends before the parent is reached, the launcher is gone.
 struct ParentEnd {
   os::UniqueFd in;
   os::UniqueFd out = {};
@@ -112,15 +113,20 @@ class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver 
   std::vector<std::uint32_t> unfinished() const;
   // Ends the link to a child, which is then lost. `message`: why, for people.
   void lose(std::uint32_t child, const std::string& message) { lose(*children_.at(child), message); }
+  // Refused connections of links over ZeroMQ, see ZmqHub::refused().
+  std::uint64_t refused() const;
   // The processes of the commands that reach children.
   bool is_command(pid_t pid) const;
   // Closes the links to all children, so that their agents end their tasks. They are not reported as lost.
   void drop_children();
 
  private:
+  class JoinInput;
+
   void on_link_packet(std::string_view packet, std::optional<std::vector<os::UniqueFd>> fds) override;
   void on_link_taken() override;
   void on_link_end(runtime::LinkEnd why, int error, const std::string& detail) override;
+  void lose_parent(const std::string& fault);
   void on_child_packet(ChildHost& child, std::string_view packet) override;
   void on_child_taken(ChildHost& child) override { observer_.on_child_taken(child.host()); }
   void on_child_line(ChildHost& child, const std::string& line) override;
@@ -150,7 +156,9 @@ class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver 
   runtime::Reaper reaper_;
   std::optional<std::uint32_t> host_;
   bool remote_;
+  std::unique_ptr<JoinInput> join_input_;  // until the link to the parent is up
   std::unique_ptr<runtime::Link> parent_;
+  bool parent_gone_ = false;
   std::deque<std::uint32_t> to_start_;  // children without a command; some of them may be gone
   os::Reactor::TimerId start_timer_ = 0;
   std::unique_ptr<runtime::ZmqHub> hub_;  // of a host that has joined; null: it has no children

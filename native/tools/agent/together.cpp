@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <utility>
@@ -20,7 +21,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Lines that are kept until all hosts have joined.
+// Lines that are kept: until all hosts have joined, and about the ends of tasks after that.
 constexpr std::size_t kMaxReportedLines = 64;
 // How long the command's output may come after its end.
 constexpr milliseconds kLastWords{1000};
@@ -29,6 +30,22 @@ constexpr milliseconds kGrace{2000};
 
 constexpr std::string_view kSrunError = "srun: error: ";
 constexpr std::string_view kTask = ": task";
+
+// Whether srun reports that agents have ended or were killed: "srun: error: n2: task 1: Killed". Another
+// reason, such as a lack of memory, is not known to this host.
+bool is_end_of_task(std::string_view line) {
+  return line.starts_with(kSrunError) && line.find(kTask) != std::string_view::npos &&
+         (line.ends_with(": Killed") || line.ends_with(": Terminated") ||
+          line.find(": Exited with exit code ") != std::string_view::npos);
+}
+
+// What srun and Slurm write when they end a step.
+bool is_end_of_step(std::string_view line) {
+  static constexpr std::string_view kBeginnings[] = {
+      "srun: Terminating StepId=", "srun: launch/slurm: _step_signal: Terminating StepId=",
+      "srun: Force Terminated ", "srun: Job step aborted: Waiting up to ", "slurmstepd: error: *** STEP "};
+  return std::ranges::any_of(kBeginnings, [&](std::string_view begin) { return line.starts_with(begin); });
+}
 
 }  // namespace
 
@@ -107,11 +124,12 @@ Together::~Together() {
 }
 
 void Together::open() {
-  const bool has_curve = os::zmq_has_curve();
-  if (!start_.insecure && !has_curve)
-    throw os::ZmqMissing("this libzmq has no CURVE, so links over ZeroMQ would not be secure");
+  os::require_zmq(!start_.insecure);
   if (!start_.insecure) keys_ = os::make_zmq_keys();
-  hub_ = std::make_unique<runtime::ZmqHub>(reactor_, runtime::ZmqHubOptions{std::move(addresses_), keys_});
+  // All hosts join at the same time.
+  hub_ = std::make_unique<runtime::ZmqHub>(
+      reactor_, runtime::ZmqHubOptions{
+                    .addresses = std::move(addresses_), .keys = keys_, .peers = start_.hosts.size()});
   boot::Record plan{
       .width = start_.width, .hosts = start_.hosts, .names = start_.names, .iface = start_.iface};
   joins_ = std::make_unique<runtime::ZmqJoins>(*hub_, keys_, std::move(plan),
@@ -163,7 +181,15 @@ std::string Together::last_words() const {
 }
 
 void Together::on_line(const std::string& line) {
-  if (joined_.size() == places_.size()) return observer_.on_start_line(line);
+  if (joined_.size() == places_.size()) {
+    // The loss of a host is reported with its name and its reason, and these lines only repeat it.
+    if (is_end_of_task(line)) {
+      if (ends_.size() < kMaxReportedLines) ends_.push_back(line);
+      return;
+    }
+    if (!is_losing_ || !is_end_of_step(line)) observer_.on_start_line(line);
+    return;
+  }
   lines_.push_back(line);
   if (lines_.size() > kMaxReportedLines) lines_.pop_front();
   judge_line(line);
@@ -202,6 +228,7 @@ void Together::on_exit(const os::ExitStatus& status) {
 
 void Together::finish(bool now) {
   if (std::exchange(finishing_, true) || over_) return;
+  is_losing_ = is_losing_ || now;
   stdin_.reset();
   if (!process_) return conclude_after({});
   if (now) process_->terminate();
@@ -222,6 +249,9 @@ void Together::conclude() {
     if (reader != nullptr) reader->finish();
   }
   end_command();
+  if (!is_losing_) {
+    for (const std::string& line : std::exchange(ends_, {})) observer_.on_start_line(line);
+  }
   observer_.on_start_end(last_words());
 }
 

@@ -6,7 +6,8 @@
 //
 // What the command writes is for people. Until all hosts have joined, its lines are kept for the message of a
 // failure; then each is reported at once. Two kinds of lines show that a host will not join: that of an agent
-// (kCouldNotJoin), and srun's report on a task that has ended.
+// (kCouldNotJoin), and srun's report on a task that has ended. After the loss of a host that has joined, what
+// srun is known to write about the end of its tasks and its step is not reported. Other lines always are.
 //
 // Threads: the reactor's.
 #pragma once
@@ -76,6 +77,8 @@ class Together {
   void answer(std::uint32_t host);
   // For people: how the command has ended, and its last lines before all hosts had joined. Empty: neither.
   std::string last_words() const;
+  // A host that had joined is lost, which the launcher reports.
+  void host_lost() { is_losing_ = true; }
   // No host of it is left. The command has time to end by itself, unless `now`.
   void finish(bool now);
   bool over() const { return over_; }
@@ -116,6 +119,8 @@ class Together {
   std::unique_ptr<runtime::LineReader> stderr_;
   std::deque<std::string> lines_;  // until all hosts have joined
   std::string how_;                // it ended, or why it does not run
+  std::deque<std::string> ends_;   // srun's reports on tasks that ended after all hosts had joined
+  bool is_losing_ = false;
   bool finishing_ = false;
   bool over_ = false;
   os::Reactor::TimerId timer_ = 0;

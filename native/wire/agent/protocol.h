@@ -10,7 +10,7 @@ namespace wireup::wire::agent {
 // to fields() in wire/agent_messages.cpp (the compiler does not notice if it is missing there, and the field
 // is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the compiler
 // does notice.
-inline constexpr std::uint32_t kProtocolVersion = 15;
+inline constexpr std::uint32_t kProtocolVersion = 16;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
@@ -20,6 +20,7 @@ inline constexpr std::uint32_t kEveryHost = 0xffffffff;
 // Exit codes of the agent. Others: 0 after Done; 1 if the launcher closed the socket or sent an invalid
 // message.
 inline constexpr int kExitNoLauncher = 2;  // the agent was not started by a launcher
-inline constexpr int kExitStopped = 3;     // a signal ended the agent; it has killed all tasks
+inline constexpr int kExitStopped = 3;     // a signal had stopped the agent, and its guard has killed it
+inline constexpr int kExitHung = 4;        // the agent's loop hung, and its guard has killed it
 
 }  // namespace wireup::wire::agent

@@ -97,7 +97,8 @@ TEST_CASE_TEMPLATE("link: queues everything for a peer that does not read", Kind
   CHECK(parent->unsent() == 0);
 }
 
-TEST_CASE_TEMPLATE("link: a sender that waits until the peer takes bytes sends everything", Kind, LINK_KINDS) {
+TEST_CASE_TEMPLATE("link: a sender that waits until the peer takes bytes sends everything", Kind,
+                   LINK_KINDS) {
   os::Reactor reactor;
   KeepingObserver parent_end;
   KeepingObserver child_end;

@@ -25,14 +25,14 @@ namespace {
 using Side = StreamLinkOptions::Side;
 
 // No test reaches its time limits unless it sets them.
-constexpr StreamLinkTiming kPatient{std::chrono::hours(1), std::chrono::hours(1)};
+constexpr LinkTiming kPatient{std::chrono::hours(1), std::chrono::hours(1)};
 
 const std::string kGreeting = wire::encode_greeting({wire::agent::kProtocolVersion, "0.1.0"});
 
 // A link, and the raw other end of its stream.
 template <typename Kind>
 struct RawStream {
-  explicit RawStream(Side side, StreamLinkTiming timing = kPatient) {
+  explicit RawStream(Side side, LinkTiming timing = kPatient) {
     StreamLinkOptions options;
     options.side = side;
     options.timing = timing;
@@ -231,7 +231,7 @@ TEST_CASE_TEMPLATE("stream link: heartbeats keep a link alive that sends nothing
 }
 
 TEST_CASE_TEMPLATE("stream link: ends if nothing comes from the peer", Kind, Pipes, Socket) {
-  const StreamLinkTiming timing{std::chrono::milliseconds(10), std::chrono::milliseconds(60)};
+  const LinkTiming timing{std::chrono::milliseconds(10), std::chrono::milliseconds(60)};
   SUBCASE("after the greetings") {
     RawStream<Kind> stream(Side::parent, timing);
     stream.write(kGreeting + wire::encode_frame("packet"));
@@ -263,7 +263,7 @@ TEST_CASE_TEMPLATE("stream link: ends if nothing comes from the peer", Kind, Pip
 
 TEST_CASE_TEMPLATE("stream link: a held link reads nothing, and silence does not end it", Kind, Pipes,
                    Socket) {
-  const StreamLinkTiming timing{std::chrono::milliseconds(1), std::chrono::milliseconds(5)};
+  const LinkTiming timing{std::chrono::milliseconds(1), std::chrono::milliseconds(5)};
   RawStream<Kind> stream(Side::parent, timing);
   stream.write(kGreeting);
   run_until(stream.reactor, [&] { return stream.link->up(); });
@@ -286,7 +286,7 @@ TEST_CASE_TEMPLATE("stream link: a held link reads nothing, and silence does not
 }
 
 TEST_CASE("stream link: the parent waits for the greeting without a time limit") {
-  const StreamLinkTiming timing{std::chrono::milliseconds(1), std::chrono::milliseconds(5)};
+  const LinkTiming timing{std::chrono::milliseconds(1), std::chrono::milliseconds(5)};
   RawStream<Pipes> stream(Side::parent, timing);
   bool passed = false;
   stream.reactor.after(20 * timing.silence, [&] { passed = true; });
@@ -296,7 +296,7 @@ TEST_CASE("stream link: the parent waits for the greeting without a time limit")
 }
 
 TEST_CASE("stream link: if this process did not run, the peer gets its time again") {
-  const StreamLinkTiming timing{std::chrono::milliseconds(10), std::chrono::milliseconds(100)};
+  const LinkTiming timing{std::chrono::milliseconds(10), std::chrono::milliseconds(100)};
   RawStream<Pipes> stream(Side::parent, timing);
   stream.write(kGreeting);
   run_until(stream.reactor, [&] { return stream.link->up(); });

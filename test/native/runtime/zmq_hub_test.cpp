@@ -29,7 +29,7 @@ using namespace wireup::test;
 
 namespace {
 
-constexpr ZmqTiming kFast{.heartbeat_ms = 50, .silence_ms = 200, .handshake_ms = 500};
+constexpr ZmqTiming kFast{.link = {50ms, 300ms}, .ping_ms = 50, .pong_ms = 1000, .handshake_ms = 500};
 
 sockaddr_in loopback(int port) {
   sockaddr_in address{};
@@ -38,6 +38,8 @@ sockaddr_in loopback(int port) {
   address.sin_port = htons(static_cast<std::uint16_t>(port));
   return address;
 }
+
+constexpr int kZmqRoutingId = 5;  // ZMQ_ROUTING_ID
 
 int port_of(const std::string& endpoint) { return std::stoi(endpoint.substr(endpoint.rfind(':') + 1)); }
 
@@ -134,9 +136,10 @@ struct Parent {
 
 // A peer with a valid key that sends what it likes.
 struct Hostile {
-  Hostile(Parent& parent, const os::ZmqKeys& keys)
+  Hostile(Parent& parent, const os::ZmqKeys& keys, std::string_view routing_id = {})
       : socket(parent.reactor, std::make_shared<os::ZmqContext>(), os::kZmqDealer,
                [this](os::ZmqMessage& message) { received.push_back(message.at(0).bytes); }) {
+    if (!routing_id.empty()) socket.set(kZmqRoutingId, routing_id);
     socket.set(os::kZmqCurveServerKey, parent.keys.public_key);
     socket.set(os::kZmqCurvePublicKey, keys.public_key);
     socket.set(os::kZmqCurveSecretKey, keys.secret_key);
@@ -299,12 +302,66 @@ TEST_CASE("zmq hub: both ends notice that the network is cut") {
   const auto child = connect_to_zmq_parent(parent.reactor, std::move(options), nullptr, child_end);
   child->send("before");
   run_until(parent.reactor, [&] { return !parent.ends[1].packets.empty(); });
+  LinkEnd expected = LinkEnd::closed;
+  std::string detail = "the connection was lost";
   SUBCASE("the connection is reset, as if the peer was killed") { network.close(); }
-  SUBCASE("packets are lost") { network.lose_packets(); }
+  SUBCASE("packets are lost") {
+    network.lose_packets();
+    expected = LinkEnd::silent;
+    detail = "no sign for 300 ms";
+  }
   run_until(parent.reactor, [&] { return parent.ends[1].end.has_value() && child_end.end.has_value(); });
-  CHECK(parent.ends[1].end == LinkEnd::closed);
-  CHECK(parent.ends[1].detail == "the connection was lost");
-  CHECK(child_end.detail == "the connection was lost");
+  CHECK(parent.ends[1].end == expected);
+  CHECK(parent.ends[1].detail == detail);
+  CHECK(child_end.end == expected);
+  CHECK(child_end.detail == detail);
+}
+
+TEST_CASE("zmq hub: a peer whose loop hangs is silent, although libzmq's thread runs") {
+  Parent parent;
+  const os::ZmqKeys keys = os::make_zmq_keys();
+  const auto link = parent.expect(1, keys.public_key);
+  os::Reactor child_reactor;
+  KeepingObserver child_end;
+  const auto child = connect_to_zmq_parent(child_reactor, parent.options(keys), nullptr, child_end);
+  child->send("before");
+  // Both loops, in turn.
+  while (parent.ends[1].packets.empty() || !child->up()) {
+    run_once(parent.reactor);
+    run_once(child_reactor);
+  }
+  SUBCASE("the child hangs") {
+    run_until(parent.reactor, [&] { return parent.ends[1].end.has_value(); });
+    CHECK(parent.ends[1].end == LinkEnd::silent);
+    CHECK(parent.ends[1].detail == "no sign for 300 ms");
+    // It continues, and learns that it is not expected any more.
+    run_until(child_reactor, [&] { return child_end.end.has_value(); });
+    CHECK(child_end.end == LinkEnd::closed);
+  }
+  SUBCASE("the parent hangs") {
+    run_until(child_reactor, [&] { return child_end.end.has_value(); });
+    CHECK(child_end.end == LinkEnd::silent);
+    CHECK(child_end.detail == "no sign for 300 ms");
+  }
+}
+
+TEST_CASE("zmq hub: idle links stay up, and so does a link that is held") {
+  Parent parent;
+  const os::ZmqKeys keys = os::make_zmq_keys();
+  const auto link = parent.expect(1, keys.public_key);
+  KeepingObserver child_end;
+  const auto child = connect_to_zmq_parent(parent.reactor, parent.options(keys), nullptr, child_end);
+  run_until(parent.reactor, [&] { return child->up(); });
+  SUBCASE("idle") {}
+  SUBCASE("held, and its peer waits for credit") {
+    link->hold(true);
+    child->send(std::string(2 * kZmqWindow, 'x'));
+  }
+  bool passed = false;
+  parent.reactor.after(3 * kFast.link.silence, [&] { passed = true; });
+  run_until(parent.reactor, [&] { return passed; });
+  CHECK_FALSE(parent.ends[1].end.has_value());
+  CHECK_FALSE(child_end.end.has_value());
 }
 
 TEST_CASE("zmq hub: what a child with a valid key must not send ends its link only") {
@@ -338,6 +395,31 @@ TEST_CASE("zmq hub: what a child with a valid key must not send ends its link on
   CHECK(parent.ends[1].end == expected);
   other->send("unharmed");
   run_until(parent.reactor, [&] { return !parent.ends[2].packets.empty(); });
+}
+
+TEST_CASE("zmq hub: a child cannot take the routing id of another one") {
+  Parent parent;
+  const os::ZmqKeys keys = os::make_zmq_keys();
+  const os::ZmqKeys other_keys = os::make_zmq_keys();
+  const auto link = parent.expect(1, keys.public_key);
+  const auto other_link = parent.expect(2, other_keys.public_key);
+  Hostile child(parent, keys, "one");
+  child.greet();
+  run_until(parent.reactor, [&] { return parent.ups.size() == 1; });
+  // libzmq never reads a connection with the routing id of another one.
+  auto thief = std::make_unique<Hostile>(parent, other_keys, "one");
+  thief->greet();
+  thief->send("d" + wire::encode_frame("from the thief"));
+  child.send("d" + wire::encode_frame("from the child"));
+  run_until(parent.reactor, [&] { return !parent.ends[1].packets.empty(); });
+  CHECK(parent.ends[1].packets == std::vector<std::string>{"from the child"});
+  thief.reset();
+  run_until(parent.reactor, [&] { return parent.hub.refused() > 0; });
+  // The key that the thief has used still admits its host.
+  KeepingObserver other_end;
+  const auto other = connect_to_zmq_parent(parent.reactor, parent.options(other_keys), nullptr, other_end);
+  run_until(parent.reactor, [&] { return parent.ups.size() == 2; });
+  CHECK(parent.ends[2].packets.empty());
 }
 
 TEST_CASE("zmq hub: a held child waits, and loses nothing") {

@@ -1,12 +1,25 @@
 // Agents that one command starts, and that are linked over ZeroMQ. The command is test/support/srun.sh, so
 // all of them are on this host.
+#include <sys/wait.h>
+
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "os/listener.h"
+#include "os/socket_address.h"
 #include "os/support.h"
+#include "runtime/link_version.h"
+#include "runtime/zmq_hub.h"
+#include "runtime/zmq_joins.h"
 #include "tools/agent/agent_driver.h"
+#include "wire/boot_record.h"
+#include "wire/link_framer.h"
 
 namespace {
 
@@ -172,6 +185,38 @@ TEST_CASE("joined hosts: an agent that cannot join gives the reason") {
   tree.ask();
   CHECK(tree.losses(1).at(1).message == "n1: no host of the job has this name");
   tree.agent.finish();
+}
+
+TEST_CASE("an agent that has joined ends if its stdin ends before it has reached its parent") {
+  os::Reactor reactor;
+  // A parent that does not answer.
+  std::vector<os::UniqueFd> connections;
+  const os::Listener parent(reactor, *os::SocketAddress::numeric("127.0.0.1", 0),
+                            [&](os::UniqueFd socket) { connections.push_back(std::move(socket)); });
+  runtime::ZmqHub hub(reactor, {.addresses = {"127.0.0.1"}});
+  std::optional<std::uint32_t> joined;
+  runtime::ZmqJoins joins(hub, {}, {.hosts = {1, 2}, .names = {"n1", "n2"}, .iface = "127.0.0.1"},
+                          [&](const wire::boot::Join& join) { joined = join.host; });
+
+  os::FdPair in = os::make_pipe();
+  const os::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  os::ProcessSpec spec;
+  spec.path = WIREUP_AGENT;
+  spec.args = {"wireup-agent", "join"};
+  spec.environment = {"SLURMD_NODENAME=n2"};  // its parent is n1
+  spec.fds = {{in.first.get(), STDIN_FILENO}, {null.get(), STDOUT_FILENO}, {STDERR_FILENO, STDERR_FILENO}};
+  const os::StartedProcess agent = os::start_process(spec);
+  in.first.reset();
+  const std::string record =
+      wire::encode_greeting(runtime::own_greeting()) + wire::encode_frame(wire::boot::encode(joins.record()));
+  REQUIRE(::write(in.second.get(), record.data(), record.size()) == static_cast<ssize_t>(record.size()));
+  os::test::run_until(reactor, [&] { return joined.has_value(); });
+  joins.answer(*joined, {.parent = 1, .endpoints = {"tcp://" + parent.address().text()}});
+  os::test::run_until(reactor, [&] { return !connections.empty(); });
+  in.second.reset();
+  CHECK(wait_readable(agent.pidfd.get()));
+  ::kill(agent.pid, SIGKILL);
+  CHECK(::waitpid(agent.pid, nullptr, 0) == agent.pid);
 }
 
 TEST_CASE("joined hosts: the end of the command is the end of its hosts") {
