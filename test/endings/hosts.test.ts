@@ -8,12 +8,21 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { agentPath } from '../../lib/native';
-import { hostKinds, hostNeeds, SshHosts, wireupOn, type Hosts } from '../support/hosts';
+import { guardOf, hang, ownAgentOf } from '../support/agents';
+import {
+  hostKinds,
+  hostNeeds,
+  NamespaceSrunHosts,
+  SshHosts,
+  wireupOn,
+  type Hosts,
+  type NetworkHosts,
+} from '../support/hosts';
 import { needs } from '../support/installed';
 import { long } from '../support/long';
-import { eventually, parentOf, wordsOf } from '../support/processes';
+import { eventually, wordsOf } from '../support/processes';
 import { program } from '../support/programs';
-import { lines, run, Run, toolLines, transports, wireup, type Result } from '../support/run';
+import { lines, Run, toolLines, transports, wireup, type Result } from '../support/run';
 
 vi.setConfig({ testTimeout: 120_000 });
 /** In milliseconds. */
@@ -35,12 +44,6 @@ const agentOf = ({ stderr }: Run, host: string): number =>
   Number(
     new RegExp(`^wireup: host ${host}: wireup-agent has started \\(pid (\\d+)\\)$`, 'm').exec(stderr)![1],
   );
-
-/** The parent of the agent: its guard. */
-function guardOf(job: Run, host: string): number {
-  const agent = agentOf(job, host);
-  return parentOf(job.processes().find(({ pid }) => pid === agent)!)!;
-}
 
 /** The pid of the command that reaches a host. */
 function commandOf(job: Run, host: string): number {
@@ -118,9 +121,25 @@ describe.each(kinds)('over hosts by %s', (kind, tools, make) => {
         await expectLost(job, '');
       });
 
+      it('leaves nothing behind if an agent hangs', async () => {
+        const job = await runTo(stage);
+        await hang(agentOf(job, hosts.names[victim]!));
+        await expectLost(job, '');
+      });
+
+      it('leaves nothing behind if the agent of this host hangs', async () => {
+        const job = await runTo(stage);
+        await hang(ownAgentOf(job));
+        const { code, stderr } = await job.done;
+        expect(endLines(stderr)).toEqual([
+          expect.stringMatching(/wireup-agent \(pid \d+\) did not respond and had to be killed/),
+        ]);
+        expect(code).toBe(1);
+      });
+
       it('leaves nothing behind after kill -9 of the guard of an agent', async () => {
         const job = await runTo(stage);
-        process.kill(guardOf(job, hosts.names[victim]!), 'SIGKILL');
+        process.kill(guardOf(agentOf(job, hosts.names[victim]!)), 'SIGKILL');
         await expectLost(job, '');
       });
 
@@ -147,11 +166,7 @@ describe.each(kinds)('over hosts by %s', (kind, tools, make) => {
 
       it('leaves nothing behind after kill -9 of the agent of this host', async () => {
         const job = await runTo(stage);
-        const guard = job
-          .processes()
-          .find((process) => process.name === 'wireup-agent' && parentOf(process) === job.pid)!;
-        const agent = job.processes().find((process) => parentOf(process) === guard.pid)!;
-        process.kill(agent.pid, 'SIGKILL');
+        process.kill(ownAgentOf(job), 'SIGKILL');
         const { code, stderr } = await job.done;
         expect(endLines(stderr)).toEqual([
           expect.stringMatching(/wireup-agent \(pid \d+\) was killed by signal 9 /),
@@ -162,7 +177,7 @@ describe.each(kinds)('over hosts by %s', (kind, tools, make) => {
 
     it('ends as usual if the guard of an agent is stopped', async () => {
       const job = await runTo('running');
-      process.kill(guardOf(job, hosts.names[victim]!), 'SIGSTOP');
+      process.kill(guardOf(agentOf(job, hosts.names[victim]!)), 'SIGSTOP');
       job.kill('SIGINT');
       const { code } = await job.done;
       expect(code).toBe(130);
@@ -389,40 +404,68 @@ Host hanging
 });
 
 const networks = hostNeeds.namespaces();
-const cables = ssh.missing ? ssh : networks.missing ? networks : compiler;
-describe.skipIf(cables.missing)(`over a network${cables.note}`, () => {
-  let hosts: SshHosts;
-  beforeAll(async () => {
-    hosts = await SshHosts.start(hostCount, { network: true });
-  });
-  afterAll(() => hosts?.[Symbol.asyncDispose]());
+const cables = networks.missing ? networks : compiler;
+/** Hosts with cables, and the options of a job on them. */
+const networkKinds = [
+  ['ssh', ssh, (): Promise<NetworkHosts> => SshHosts.start(hostCount, { network: true }), []],
+  ...(['32', '1'] as const).map(
+    (width) =>
+      [
+        `one srun, --tree-width ${width}`,
+        cables,
+        (): Promise<NetworkHosts> => NamespaceSrunHosts.start(hostCount),
+        ['--tree-width', width],
+      ] as const,
+  ),
+] as const;
+describe.each(networkKinds)('over a network, by %s', (_, tools, make, options) => {
+  const missing = tools.missing ? tools : cables;
+  describe.skipIf(missing.missing)(`with cables${missing.note}`, () => {
+    let hosts: NetworkHosts;
+    beforeAll(async () => {
+      hosts = await make();
+    });
+    afterAll(() => hosts?.[Symbol.asyncDispose]());
 
-  it.each(long ? stages : ['barrier'])(
-    'a host whose cable is pulled is lost, and its ranks end too, at the stage "%s"',
-    async (stage) => {
-      const job = new Run(wireupOn(hosts, 2, program('raw_stage'), stage), { deadline, exitTimeout });
-      await job.until(({ stdout }) => lines(stdout).length === 2 * hostCount);
-      hosts.setConnected('n2', false);
-      const { code, stderr } = await job.done.finally(() => hosts.setConnected('n2', true));
-      expect(lines(stderr)).toEqual([
+    const start = (ranksPerHost: number, ...words: string[]): Run =>
+      new Run(wireupOn(hosts, ranksPerHost, ...options, ...words), {
+        deadline,
+        exitTimeout,
+        environment: hosts.environment,
+      });
+
+    it.each(long ? stages : ['barrier'])(
+      'a host whose cable is pulled is lost, and its ranks end too, at the stage "%s"',
+      async (stage) => {
+        const job = start(2, program('raw_stage'), stage);
+        await job.until(({ stdout }) => lines(stdout).length === 2 * hostCount);
+        const host = hosts.names[victim]!;
+        hosts.setConnected(host, false);
+        const { code, stderr } = await job.done.finally(() => hosts.setConnected(host, true));
+        expect(toolLines(stderr)).toEqual([
+          expect.stringMatching(
+            new RegExp(
+              `^wireup: host ${host} was lost \\(no sign for 5 s.*\\); ranks 2-3 were on it; [24] ranks were ended$`,
+            ),
+          ),
+        ]);
+        expect(code).toBe(1);
+      },
+    );
+
+    it('a host without a cable cannot be started, and is named', async () => {
+      const host = hosts.names[hostCount - 1]!;
+      hosts.setConnected(host, false);
+      const { code, stdout, stderr } = await start(1, '--start-timeout', '2', 'echo', 'started').done.finally(
+        () => hosts.setConnected(host, true),
+      );
+      expect(toolLines(stderr)).toEqual([
         expect.stringMatching(
-          /^wireup: host n2 was lost \(no sign for 5 s.*\); ranks 2-3 were on it; 4 ranks were ended$/,
+          new RegExp(`^wireup: host ${host} could not be started: .*(no answer within 2 s|ssh: connect)`),
         ),
       ]);
+      expect(stdout).toBe('');
       expect(code).toBe(1);
-    },
-  );
-
-  it('a host without a cable cannot be started, and is named', async () => {
-    hosts.setConnected('n3', false);
-    const { code, stdout, stderr } = await run(
-      wireupOn(hosts, 1, '--start-timeout', '2', 'echo', 'started'),
-      { deadline, exitTimeout },
-    ).finally(() => hosts.setConnected('n3', true));
-    expect(lines(stderr)).toEqual([
-      expect.stringMatching(/^wireup: host n3 could not be started: (no answer within 2 s|ssh: connect)/),
-    ]);
-    expect(stdout).toBe('');
-    expect(code).toBe(1);
+    });
   });
 });

@@ -4,17 +4,22 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { agentPath } from '../../lib/native';
+import { guardOf, hang, ownAgentOf } from '../support/agents';
 import { srunJob, type SrunJob } from '../support/fake-srun';
+import { hostNeeds } from '../support/hosts';
 import { needs } from '../support/installed';
 import { isAlive } from '../support/processes';
 import { program } from '../support/programs';
-import { lines, Run, run, transports } from '../support/run';
+import { lines, Run, run, toolLines, transports } from '../support/run';
+import { makeZmqWithoutCurve, onHost, withoutZmq } from '../support/zmq-libraries';
 
 vi.setConfig({ testTimeout: 150_000 });
 const deadline = 120_000;
+/** In milliseconds: how long processes may live after the command. Both ends of a link are silent for five seconds first. */
+const exitTimeout = 15_000;
 
 const folder = mkdtempSync(join(tmpdir(), 'together-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -25,6 +30,8 @@ const job = (hosts: number, ranks: number, ...words: string[]): SrunJob =>
   srunJob(folder, { count: hosts, ranksPerHost: ranks }, ...words);
 /** The lists of hosts of the sruns that have run. */
 const listsOf = ({ sruns }: SrunJob): string[] => sruns().map(({ hosts }) => hosts);
+/** The srun for all hosts starts before libzmq is opened, and is ended if that fails. */
+const isOneHost = (list: string): boolean => !list.includes('[');
 
 const okLines = (ranks: number): string[] =>
   Array.from({ length: ranks }, (_, rank) => `raw_exchange: rank ${rank} of ${ranks} ok`).sort();
@@ -114,9 +121,66 @@ describe('hosts that one srun has started', () => {
     process.kill(Number(agent), 'SIGKILL');
     const { code, stderr } = await running.done;
     expect(code).not.toBe(0);
-    expect(stderr).toMatch(new RegExp(`^wireup: host ${name} was lost \\(the connection was lost`, 'm'));
-    // What srun has written.
-    expect(stderr).toMatch(/^srun: error: m2: task 1: Exited with exit code \d+$/m);
+    expect(lines(stderr)).toEqual([
+      expect.stringMatching(new RegExp(`^wireup: host ${name} was lost \\(the connection was lost`)),
+    ]);
+  });
+
+  describe.each([
+    ['a host without hosts below it', '32'],
+    ['a host in the middle of a chain', '1'],
+  ])('are lost if the agent does not respond: %s', (_, width) => {
+    /** A job of which all ranks run, and the agent of rank 1, which is on m2. */
+    async function started(): Promise<{ running: Run; agent: number }> {
+      const script = 'echo "$PMI_RANK $PPID"; sleep 1000';
+      const { words, environment } = job(3, 1, '--tree-width', width, 'sh', '-c', script);
+      const running = new Run(words, { deadline, environment, exitTimeout });
+      await running.until(({ stdout }) => lines(stdout).length === 3);
+      return { running, agent: Number(/^1 (\d+)$/m.exec(running.stdout)![1]) };
+    }
+    async function expectLost(running: Run, why: string): Promise<void> {
+      const { code, stderr } = await running.done;
+      expect(toolLines(stderr)).toEqual([
+        expect.stringMatching(new RegExp(`^wireup: host m2 was lost \\(${why}\\); rank 1 was on it; `)),
+      ]);
+      expect(code).toBe(1);
+    }
+
+    it('its loop hangs', async () => {
+      const { running, agent } = await started();
+      await hang(agent);
+      await expectLost(running, 'no sign for 5 s');
+    });
+
+    it('it is stopped', async () => {
+      const { running, agent } = await started();
+      process.kill(agent, 'SIGSTOP');
+      await expectLost(running, 'the connection was lost');
+    });
+
+    it('it is stopped with its guard, as if the host hung', async () => {
+      const { running, agent } = await started();
+      process.kill(guardOf(agent), 'SIGSTOP');
+      process.kill(agent, 'SIGSTOP');
+      await expectLost(running, 'no sign for 5 s');
+    });
+  });
+
+  it.each([
+    ['hangs', 'did not respond and had to be killed'],
+    ['is stopped', 'was stopped by a signal and had to be killed'],
+  ])('end if the agent of this host %s', async (how, message) => {
+    const { words, environment } = job(3, 1, '--tree-width', '1', 'sh', '-c', 'echo $PMI_RANK; sleep 1000');
+    const running = new Run(words, { deadline, environment, exitTimeout });
+    await running.until(({ stdout }) => lines(stdout).length === 3);
+    const agent = ownAgentOf(running);
+    if (how === 'hangs') await hang(agent);
+    else process.kill(agent, 'SIGSTOP');
+    const { code, stderr } = await running.done;
+    expect(toolLines(stderr)).toEqual([
+      expect.stringMatching(new RegExp(`wireup-agent \\(pid \\d+\\) ${message}`)),
+    ]);
+    expect(code).toBe(1);
   });
 
   it('are named if their agent is not there', async () => {
@@ -152,6 +216,82 @@ describe('without one srun for all', () => {
     const { words, environment } = singly;
     expect(await run(words, { deadline, environment })).toMatchObject({ code: 0, stderr: '' });
     expect(listsOf(singly).sort()).toEqual(['m1', 'm2', 'm3']);
+  });
+
+  const mounts = hostNeeds.mounts();
+  describe.skipIf(mounts.missing)(`without libzmq${mounts.note}`, () => {
+    it('on this host, each host has an srun of its own', async () => {
+      const exchange = job(3, 1, '-v', 'echo', 'ran');
+      const { words, environment } = exchange;
+      const { code, stdout, stderr } = await run([...withoutZmq(folder), ...words], {
+        deadline,
+        environment,
+      });
+      expect(stdout).toBe('ran\n'.repeat(3));
+      expect(stderr).toMatch(
+        /^wireup: each host has a command of its own, .*: ZeroMQ is missing: install libzmq5 \(Debian, Ubuntu\) or zeromq \(Fedora, Arch\): /m,
+      );
+      expect(code).toBe(0);
+      expect(listsOf(exchange).filter(isOneHost).sort()).toEqual(['m1', 'm2', 'm3']);
+    });
+
+    it('on another host, the message names it and what to install', async () => {
+      const { words, environment } = job(3, 1, 'true');
+      const enter = onHost(join(folder, 'without'), 'm2', withoutZmq(folder));
+      const result = await run(words, { deadline, environment: { ...environment, FAKE_SRUN_REACH: enter } });
+      expect(toolLines(result.stderr)).toEqual([
+        expect.stringMatching(
+          /^wireup: host m2 could not be started: ZeroMQ is missing: install libzmq5 \(Debian, Ubuntu\) or zeromq \(Fedora, Arch\): .*--tree-width 0/,
+        ),
+      ]);
+      expect(result.code).toBe(1);
+    });
+
+    it('on another host, --tree-width 0 does without it', async () => {
+      const { words, environment } = job(3, 1, '--tree-width', '0', 'echo', 'ran');
+      const enter = onHost(join(folder, 'without'), 'm2', withoutZmq(folder));
+      const result = await run(words, { deadline, environment: { ...environment, FAKE_SRUN_REACH: enter } });
+      expect(result).toMatchObject({ code: 0, stderr: '', stdout: 'ran\n'.repeat(3) });
+    });
+  });
+
+  describe.skipIf(compiler.missing)(`with a libzmq without CURVE${compiler.note}`, () => {
+    let libraries: Record<string, string>;
+    beforeAll(() => {
+      libraries = { LD_LIBRARY_PATH: makeZmqWithoutCurve(folder) };
+    });
+
+    it('on this host, each host has an srun of its own', async () => {
+      const exchange = job(2, 1, '-v', 'echo', 'ran');
+      const { words, environment } = exchange;
+      const result = await run(words, { deadline, environment: { ...environment, ...libraries } });
+      expect(result).toMatchObject({ code: 0, stdout: 'ran\n'.repeat(2) });
+      expect(result.stderr).toMatch(
+        /^wireup: each host has a command of its own, .*: this libzmq has no CURVE, .*: install libzmq5 \(Debian, Ubuntu\) or zeromq/m,
+      );
+      expect(listsOf(exchange).filter(isOneHost).sort()).toEqual(['m1', 'm2']);
+    });
+
+    it('on this host, --insecure-links links hosts without keys', async () => {
+      const exchange = job(2, 1, '--insecure-links', program('raw_exchange'));
+      const { words, environment } = exchange;
+      const result = await run(words, { deadline, environment: { ...environment, ...libraries } });
+      expect(result).toMatchObject({ code: 0, stderr: '' });
+      expect(lines(result.stdout).sort()).toEqual(okLines(2));
+      expect(listsOf(exchange)).toEqual(['m[1-2]']);
+    });
+
+    it('on another host, the message names it and what to install', async () => {
+      const { words, environment } = job(3, 1, 'true');
+      const enter = onHost(join(folder, 'no-curve'), 'm3', ['env', `LD_LIBRARY_PATH=${folder}`]);
+      const result = await run(words, { deadline, environment: { ...environment, FAKE_SRUN_REACH: enter } });
+      expect(toolLines(result.stderr)).toEqual([
+        expect.stringMatching(
+          /^wireup: host m3 could not be started: this libzmq has no CURVE, .*: install libzmq5 \(Debian, Ubuntu\) or zeromq .*--tree-width 0/,
+        ),
+      ]);
+      expect(result.code).toBe(1);
+    });
   });
 
   it('an interface that this host does not have is no reason to fail', async () => {

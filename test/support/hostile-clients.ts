@@ -44,6 +44,8 @@ export interface Task {
   target: Target;
   behaviour: Behaviour;
   text?: string;
+  /** Of `text`. Default: utf8. */
+  encoding?: 'utf8' | 'latin1';
   /** The text that `endless` repeats after `text`. */
   over?: string;
   /**
@@ -56,7 +58,9 @@ export interface Task {
 function perform(): void {
   const net = require('node:net') as typeof import('node:net');
   const { randomBytes } = require('node:crypto') as typeof import('node:crypto');
-  const { target, behaviour, text = '', over = 'x', count = 1 } = JSON.parse(process.env['TASK']!) as Task;
+  const task = JSON.parse(process.env['TASK']!) as Task;
+  const { target, behaviour, over = 'x', count = 1 } = task;
+  const text = Buffer.from(task.text ?? '', task.encoding ?? 'utf8');
   const endless = over.repeat(Math.ceil(16_384 / over.length));
   let left = count;
   let received = '';
@@ -92,7 +96,7 @@ function perform(): void {
         default:
           connected = true;
           clientDone();
-          if (text !== '') socket.write(text);
+          if (text.length > 0) socket.write(text);
       }
       if (behaviour === 'idle' || behaviour === 'reconnect') return;
       const more = (): void => {

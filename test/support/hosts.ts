@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { HostLauncher } from '../../lib/launchers';
+import { srunPath } from './fake-srun';
 import { freePorts } from './free-ports';
 import { installed, needs } from './installed';
 import { mark } from './processes';
@@ -30,6 +31,14 @@ export interface Hosts extends AsyncDisposable {
   readonly options: readonly string[];
   /** Variables that the command needs. */
   readonly environment: Readonly<Record<string, string>>;
+  /** The command in which `wireup run` reaches them; none by default. */
+  readonly inside?: readonly string[];
+}
+
+/** Hosts with a network of their own. */
+export interface NetworkHosts extends Hosts {
+  /** Pulls the cable of a host, or plugs it in again. */
+  setConnected(name: string, connected: boolean): void;
 }
 
 /** The requirements of each kind of hosts, for `describe.skipIf(...)`. */
@@ -37,6 +46,7 @@ export const hostNeeds = {
   ssh: (): ReturnType<typeof needs> => asRoot(needs('ssh', 'sshd', 'unshare')),
   slurm: (): ReturnType<typeof needs> => asRoot(needs('srun', 'munged', 'slurmctld', 'slurmd', 'unshare')),
   namespaces: (): ReturnType<typeof needs> => asRoot(needs('ip', 'nsenter', 'unshare')),
+  mounts: (): ReturnType<typeof needs> => asRoot(needs('unshare')),
   pretended: (): ReturnType<typeof needs> => asRoot({ missing: false, note: '' }),
 };
 
@@ -50,7 +60,7 @@ export function wireupOn(hosts: Hosts, ranksPerHost: number, ...args: string[]):
     hosts instanceof PretendedHosts
       ? ['--map', `block:${hosts.names.length}`]
       : [...hosts.options, '--hosts', hosts.names.map((name) => `${name}:${ranksPerHost}`).join(',')];
-  return wireup('run', '-n', String(ranks), ...places, ...args);
+  return [...(hosts.inside ?? []), ...wireup('run', '-n', String(ranks), ...places, ...args)];
 }
 
 function asRoot(tools: ReturnType<typeof needs>): ReturnType<typeof needs> {
@@ -197,7 +207,7 @@ const addressInNetwork = (number: number): string => `10.0.0.${number}`;
  * Hosts n1, n2, ... with an sshd each, which shows a banner. They share the network of this machine, or have a
  * {@link Network}.
  */
-export class SshHosts implements Hosts {
+export class SshHosts implements NetworkHosts {
   readonly names: readonly string[];
   readonly environment = {};
   /** The home directory of the user on all hosts. It is empty; dotfiles of a login shell can be put there. */
@@ -236,7 +246,7 @@ export class SshHosts implements Hosts {
     }
   }
 
-  /** With a network: pulls the cable of a host, or plugs it in again. */
+  /** With a network. */
   setConnected(name: string, connected: boolean): void {
     this.#network!.setConnected(name, connected);
   }
@@ -349,53 +359,99 @@ export class SlurmHosts implements Hosts {
   }
 }
 
-/** Hosts m1, m2, ... as namespaces that a command of the form COMMAND HOST PROGRAM enters. They have a {@link Network}. */
-export class NamespaceHosts implements Hosts {
-  readonly names: readonly string[];
-  readonly launcher: HostLauncher;
-  readonly environment = {};
-  readonly #daemons = new Daemons();
+/** Namespaces m1, m2, ... with a {@link Network}, and a command of the form COMMAND HOST PROGRAM that enters them. */
+class Namespaces {
+  readonly enter: string;
+  #network: Network | undefined;
 
-  private constructor(count: number) {
-    this.names = numbered('m', count);
-    this.launcher = { kind: 'exec', words: [join(this.#daemons.folder, 'enter')] };
+  private constructor(
+    readonly daemons: Daemons,
+    readonly names: readonly string[],
+  ) {
+    this.enter = join(daemons.folder, 'enter');
   }
 
-  get options(): readonly string[] {
-    return optionsOf(this.launcher);
+  get network(): Network {
+    return this.#network!;
   }
 
-  static async start(count: number): Promise<NamespaceHosts> {
-    const hosts = new NamespaceHosts(count);
+  static async start(count: number): Promise<Namespaces> {
+    const namespaces = new Namespaces(new Daemons(), numbered('m', count));
     try {
-      await hosts.#start();
-      return hosts;
+      await namespaces.#start();
+      return namespaces;
     } catch (error) {
-      await hosts[Symbol.asyncDispose]();
+      await namespaces.daemons.stop();
       throw error;
     }
   }
 
   async #start(): Promise<void> {
-    const enter = this.launcher.words[0]!;
-    this.#daemons.writeHosts(this.names, addressInNetwork);
-    const network = await Network.start(this.#daemons);
+    this.daemons.writeHosts(this.names, addressInNetwork);
+    this.#network = await Network.start(this.daemons);
     for (const [i, name] of this.names.entries()) {
-      const pid = await this.#daemons.startHost('ready', name, true, ...holder);
-      network.connect(i + 1, name, pid);
-      writeFileSync(`${enter}.${name}`, String(pid));
+      const pid = await this.daemons.startHost('ready', name, true, ...holder);
+      this.network.connect(i + 1, name, pid);
+      writeFileSync(`${this.enter}.${name}`, String(pid));
     }
     writeFileSync(
-      enter,
+      this.enter,
       `#!/bin/sh
 pid=$(cat "$0.$1") && shift && exec ${installed('nsenter')} --target "$pid" --uts --net --mount "$@"
 `,
       { mode: 0o755 },
     );
   }
+}
+
+/** Hosts m1, m2, ... as namespaces that a command of the form COMMAND HOST PROGRAM enters. They have a {@link Network}. */
+export class NamespaceHosts implements Hosts {
+  readonly names: readonly string[];
+  readonly launcher: HostLauncher;
+  readonly options: readonly string[];
+  readonly environment = {};
+
+  private constructor(private readonly namespaces: Namespaces) {
+    this.names = namespaces.names;
+    this.launcher = { kind: 'exec', words: [namespaces.enter] };
+    this.options = optionsOf(this.launcher);
+  }
+
+  static async start(count: number): Promise<NamespaceHosts> {
+    return new NamespaceHosts(await Namespaces.start(count));
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#daemons.stop();
+    await this.namespaces.daemons.stop();
+  }
+}
+
+/** Hosts m1, m2, ... as namespaces that test/support/srun.sh, in place of srun, enters. Their links go over a {@link Network}. */
+export class NamespaceSrunHosts implements NetworkHosts {
+  readonly names: readonly string[];
+  readonly launcher: HostLauncher = { kind: 'slurm', words: [srunPath] };
+  readonly options = optionsOf(this.launcher);
+  readonly environment: Readonly<Record<string, string>>;
+
+  private constructor(private readonly namespaces: Namespaces) {
+    this.names = namespaces.names;
+    this.environment = { FAKE_SRUN_FOLDER: namespaces.daemons.folder, FAKE_SRUN_REACH: namespaces.enter };
+  }
+
+  get inside(): readonly string[] {
+    return this.namespaces.network.enter;
+  }
+
+  static async start(count: number): Promise<NamespaceSrunHosts> {
+    return new NamespaceSrunHosts(await Namespaces.start(count));
+  }
+
+  setConnected(name: string, connected: boolean): void {
+    this.namespaces.network.setConnected(name, connected);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.namespaces.daemons.stop();
   }
 }
 

@@ -7,7 +7,10 @@
 # killed; default: /tmp.
 # FAKE_SRUN_MISSING: the name of a host whose program is not found.
 # FAKE_SRUN_REACH: a command of the form COMMAND HOST PROGRAM that runs each program.
+# FAKE_SRUN_COPY: a file that gets a copy of stdin.
+# FAKE_SRUN_WAIT: the name of a host and a file: the program of this host starts when the file is there.
 set -u
+FAKE_SRUN_WAIT=${FAKE_SRUN_WAIT-}
 list=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -30,6 +33,13 @@ if [ ${#names[@]} -eq 1 ]; then
   exec "$@"
 fi
 
+# start_when FILE COMMAND: executes it when the file is there.
+start_when() {
+  until [ -e "$1" ]; do sleep 0.05; done
+  shift
+  exec "$@"
+}
+
 folder=$(mktemp -d "${FAKE_SRUN_FOLDER:-/tmp}/srun-XXXXXX") || exit 1
 pids=()
 for i in "${!names[@]}"; do
@@ -37,11 +47,13 @@ for i in "${!names[@]}"; do
   program=$1
   [ "${FAKE_SRUN_MISSING-}" != "${names[i]}" ] || program=/nowhere/wireup-agent
   reach=(${FAKE_SRUN_REACH:+"$FAKE_SRUN_REACH" "${names[i]}"})
-  SLURMD_NODENAME=${names[i]} SLURM_PROCID=$i "${reach[@]}" "$program" "${@:2}" <"$folder/$i" &
+  start=()
+  [ "${FAKE_SRUN_WAIT%% *}" != "${names[i]}" ] || start=(start_when "${FAKE_SRUN_WAIT#* }")
+  SLURMD_NODENAME=${names[i]} SLURM_PROCID=$i "${start[@]}" "${reach[@]}" "$program" "${@:2}" <"$folder/$i" &
   pids+=($!)
 done
 exec 4<&0
-tee -p "$folder"/* <&4 >/dev/null &
+tee -p "$folder"/* ${FAKE_SRUN_COPY:+"$FAKE_SRUN_COPY"} <&4 >/dev/null &
 copier=$!
 trap 'kill -KILL "${pids[@]}" 2>/dev/null' TERM
 status=0
