@@ -30,7 +30,7 @@ for part in "${parts[@]}"; do
 done
 if [ ${#names[@]} -eq 1 ]; then
   export SLURMD_NODENAME=${names[0]}
-  exec "$@"
+  exec ${FAKE_SRUN_REACH:+"$FAKE_SRUN_REACH" "${names[0]}"} "$@"
 fi
 
 # start_when FILE COMMAND: executes it when the file is there.
