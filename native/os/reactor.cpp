@@ -207,8 +207,8 @@ void Reactor::run_timers() {
     due_.push_back(timer->first);
   }
   // By index and by value: at() may grow due_ while a function runs.
-  for (std::size_t i = 0; i < due_.size(); ++i) {
-    const TimerKey key = due_[i];
+  for (std::size_t next = 0; next < due_.size();) {
+    const TimerKey key = due_[next++];
     auto node = timers_.extract(key);
     if (node.empty()) continue;  // cancelled by an earlier timer
     timer_times_.erase(key.second);

@@ -91,6 +91,8 @@ describe.each(kinds)('over hosts by %s', (kind, tools, make) => {
         await eventually(() => job.processes().length >= 3 + 4 * hostCount, waitTimeout),
         job.stderr,
       ).toBe(true);
+      // These lines come another way than the output of ranks.
+      await job.until(({ stderr }) => stderr.match(/wireup-agent has started/g)?.length === hostCount);
       return job;
     }
 

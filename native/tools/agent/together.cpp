@@ -39,11 +39,12 @@ bool is_end_of_task(std::string_view line) {
           line.find(": Exited with exit code ") != std::string_view::npos);
 }
 
-// What srun and Slurm write when they end a step.
+// What srun writes when it ends a step. (slurmstepd's line stays, since it names a cancellation or a time
+// limit.)
 bool is_end_of_step(std::string_view line) {
   static constexpr std::string_view kBeginnings[] = {
       "srun: Terminating StepId=", "srun: launch/slurm: _step_signal: Terminating StepId=",
-      "srun: Force Terminated ", "srun: Job step aborted: Waiting up to ", "slurmstepd: error: *** STEP "};
+      "srun: Force Terminated ", "srun: Job step aborted: Waiting up to "};
   return std::ranges::any_of(kBeginnings, [&](std::string_view begin) { return line.starts_with(begin); });
 }
 

@@ -18,9 +18,9 @@ struct ZmqTreePlan {
 };
 
 // Prints on stdout, as JSON: {"fenceNs": [...], "rootNs": N, "innerNs": N, "leafNs": N}.
-// fenceNs: from the last process (or rank) that enters a fence to the last one that leaves it. The others: processor
-// time for a fence, user and system, of the root, and of the inner process and the leaf with the most; 0:
-// there is none. Returns the exit code.
+// fenceNs: from the last process (or rank) that enters a fence to the last one that leaves it. The others:
+// processor time for a fence, user and system, of the root, and of the inner process and the leaf with the
+// most; 0: there is none. Returns the exit code.
 int zmq_tree(const ZmqTreePlan& plan);
 
 }  // namespace wireup::bench
