@@ -97,7 +97,8 @@ describe.skipIf(compiler.missing)(`the agent with ${hostCount} hosts below it${c
     console.log(
       `${links}: ${(space / 1e6).toFixed(0)} MB of keys; root ${(before / 1e6).toFixed(0)} MB before the release, ${(gained / 1e6).toFixed(0)} MB more during it`,
     );
-    // The keys of all hosts once more, and what may wait on each link: kMaxUnsentRelease, and kZmqWindow of ZeroMQ.
-    expect(gained).toBeLessThan(2 * space + hostCount * 1.5e6);
+    // The keys of all hosts once more, and what may wait on each link: kMaxUnsentRelease, a part, and in libzmq kZmqWindow
+    // with what it adds.
+    expect(gained).toBeLessThan(2 * space + hostCount * 2e6);
   });
 });
