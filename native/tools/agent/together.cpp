@@ -39,14 +39,16 @@ bool is_end_of_task(std::string_view line) {
           line.find(": Exited with exit code ") != std::string_view::npos);
 }
 
-// What srun writes when it ends a step. (slurmstepd's line stays, since it names a cancellation or a time
-// limit.)
+// What srun writes when it ends a step.
 bool is_end_of_step(std::string_view line) {
   static constexpr std::string_view kBeginnings[] = {
       "srun: Terminating StepId=", "srun: launch/slurm: _step_signal: Terminating StepId=",
-      "srun: Force Terminated ", "srun: Job step aborted: Waiting up to "};
+      "srun: Force Terminated "};
   return std::ranges::any_of(kBeginnings, [&](std::string_view begin) { return line.starts_with(begin); });
 }
+
+// What srun writes when it gets a signal, and when the step is cancelled.
+constexpr std::string_view kAborted = "srun: Job step aborted: ";
 
 }  // namespace
 
@@ -188,7 +190,8 @@ void Together::on_line(const std::string& line) {
       if (ends_.size() < kMaxReportedLines) ends_.push_back(line);
       return;
     }
-    if (!is_losing_ || !is_end_of_step(line)) observer_.on_start_line(line);
+    const bool is_noise = (is_losing_ && is_end_of_step(line)) || (terminated_ && line.starts_with(kAborted));
+    if (!is_noise) observer_.on_start_line(line);
     return;
   }
   lines_.push_back(line);
@@ -232,7 +235,10 @@ void Together::finish(bool now) {
   is_losing_ = is_losing_ || now;
   stdin_.reset();
   if (!process_) return conclude_after({});
-  if (now) process_->terminate();
+  if (now) {
+    terminated_ = true;
+    process_->terminate();
+  }
   conclude_after(kGrace);
 }
 

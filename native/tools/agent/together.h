@@ -121,6 +121,7 @@ class Together {
   std::string how_;                // it ended, or why it does not run
   std::deque<std::string> ends_;   // srun's reports on tasks that ended after all hosts had joined
   bool is_losing_ = false;
+  bool terminated_ = false;  // this host has sent the command SIGTERM
   bool finishing_ = false;
   bool over_ = false;
   os::Reactor::TimerId timer_ = 0;
