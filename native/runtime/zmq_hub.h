@@ -7,9 +7,10 @@
 // (routing id) to that child with its first message, and closes a connection whose messages do not fit. The
 // connection of a peer that joins can be adopted as that of a child.
 //
-// Connections that have sent no message yet cost memory and open files, and anyone can make them. So there
-// are kMaxUnbound of them at most, beside those of the expected peers. A new one takes the place of the
-// oldest.
+// Connections that have sent no message yet cost memory and open files, and any process that reaches the port
+// can make them. So the hub keeps kMaxUnbound of them at most, beside those of the expected peers. A new one
+// takes the place of the oldest. libzmq accepts connections in its own thread, so it may have more for a
+// moment.
 //
 // Threads: the reactor's.
 #pragma once
