@@ -136,7 +136,8 @@ The ranks are a small C program that sends one request at a time, as MPICH's cli
 mpiexec.hydra, srun and flux if they are in PATH, and under the floor: a plain epoll loop that sends fixed replies over the
 same sockets. The floor of launch is posix_spawn and waitpid, and \`node -e 0\`. All take turns, so that other load on the
 machine affects all of them. The floor of fence is a tree of processes that send the same bytes over plain libzmq, and
-encrypted (CURVE) beside it. wireup also counts the messages of a fence, and computes what more hosts would take.
+encrypted (CURVE) beside it. In a second tree of each kind, each process serves a rank, as in a job. wireup also counts the
+messages of a fence, and computes what more hosts would take.
 
 The ratio is the median of the ratios of all turns, with its 95 % interval. The ratio of the
 floor to itself shows how large the measuring error is. On a busy machine (--load) the scheduler shares the processors
