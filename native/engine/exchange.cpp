@@ -64,7 +64,10 @@ std::string Exchange::add(Part& part, std::uint64_t number, std::string_view key
 // A fence has become whole.
 void Exchange::advance() {
   if (missing_ > 0) return;
-  if (!has_parent_) return complete();
+  if (!has_parent_) {
+    completed_ = number_;
+    return complete();
+  }
   up_ = Up{number_, all_keys()};
 }
 
@@ -104,6 +107,8 @@ std::optional<Exchange::Up> Exchange::take_up() { return std::exchange(up_, std:
 std::vector<Exchange::Down> Exchange::take_down() { return std::exchange(down_, {}); }
 
 std::optional<Exchange::Local> Exchange::take_local() { return std::exchange(to_local_, std::nullopt); }
+
+std::optional<std::uint64_t> Exchange::take_completed() { return std::exchange(completed_, std::nullopt); }
 
 Exchange::Missing Exchange::missing() const {
   Missing result;

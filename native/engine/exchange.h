@@ -84,6 +84,9 @@ class Exchange {
   std::optional<Up> take_up();
   std::vector<Down> take_down();
   std::optional<Local> take_local();
+  // The barrier that has become complete, if no rank is outside this part of the tree: this agent is then the
+  // first one that knows, and Down and Local are the consequence.
+  std::optional<std::uint64_t> take_completed();
 
   // The number of completed barriers, which is the number of the current one.
   std::uint64_t number() const { return number_; }
@@ -122,6 +125,7 @@ class Exchange {
   std::optional<Up> up_;
   std::vector<Down> down_;
   std::optional<Local> to_local_;
+  std::optional<std::uint64_t> completed_;
 };
 
 // Removes the next part from the front of `keys`: as many whole entries as fit into `most` bytes, but at

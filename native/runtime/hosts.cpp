@@ -103,6 +103,11 @@ bool Hosts::lose(std::uint32_t host) {
   return true;
 }
 
+bool Hosts::is_at_or_above(std::uint32_t host, std::uint32_t other) const {
+  while (other != host && other != agent::kOwnHost) other = parent(other);
+  return other == host;
+}
+
 std::set<std::uint32_t> Hosts::ready_ones() const {
   std::set<std::uint32_t> result;
   for (std::uint32_t host = 0; host < count(); ++host) {

@@ -60,6 +60,7 @@ class Hosts {
   const std::string& name(std::uint32_t host) const { return hosts_[host].options.name; }
   // The host that starts its agent, and connects it. Not of the launcher's own host.
   std::uint32_t parent(std::uint32_t host) const { return hosts_[host].parent; }
+  bool is_at_or_above(std::uint32_t host, std::uint32_t other) const;
   // Those that have been asked for, and have neither answered nor been lost.
   std::vector<std::uint32_t> unanswered() const;
   // Of the agent; 0: not known.

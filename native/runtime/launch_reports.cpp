@@ -200,7 +200,9 @@ void LaunchDriver::handle(std::uint32_t host, const agent::Exited& exited) {
 void LaunchDriver::handle(std::uint32_t host, agent::Events& events) {
   LaunchedGroup* group = find_group(events.group);
   if (group == nullptr) return;
-  if (!group->hosts().contains(host)) return distrust(host, kForeignTask);
+  // The lowest host that has all hosts of the group below it reports the barriers. It is above each of them.
+  const bool is_above = hosts_.is_at_or_above(host, *group->hosts().begin());
+  if (!is_above && !group->hosts().contains(host)) return distrust(host, kForeignTask);
   for (agent::EventRecord& record : events.events) {
     const os::Reactor::Clock::time_point when = time_of(record.time_ns);
     auto event = from_message(std::move(record), group->size());
@@ -208,6 +210,7 @@ void LaunchDriver::handle(std::uint32_t host, agent::Events& events) {
     // Of a rank elsewhere a host can only report that its own ranks wait for it.
     const bool foreign = event->rank >= 0 && group->host_of(static_cast<std::uint32_t>(event->rank)) != host;
     if (foreign && event->type != engine::EventType::stuck) return distrust(host, kForeignTask);
+    if (event->type == engine::EventType::barrier && !is_above) return distrust(host, kForeignTask);
     if (!group->admit(*event)) return distrust(host, "an event that cannot follow those before it");
     on_event(*group, *event, when);
   }

@@ -184,14 +184,8 @@ bool LaunchedGroup::on_event(const engine::Event& event, TimePoint& when) {
       outcome_.initialized(rank);
       break;
     case engine::EventType::barrier:
-      // Every host reports it. The first one has completed it first, unless its report was slower.
-      if (event.barrier < barriers_) {
-        if (event.barrier < barrier_times_.size()) {
-          double& completed = barrier_times_[static_cast<std::size_t>(event.barrier)];
-          completed = std::min(completed, time);
-        }
-        return false;
-      }
+      // One host reports each barrier, in order.
+      if (event.barrier < barriers_) return false;
       barriers_ = event.barrier + 1;
       if (barrier_times_.size() < kMaxBarrierTimes) barrier_times_.push_back(time);
       for (Rank& member : ranks_) member.passed_barrier = true;

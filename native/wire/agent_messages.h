@@ -21,10 +21,11 @@
 // process group begins with a Group, which makes its PMI servers, on every host that has ranks of it. Each
 // such host replies GroupReady or GroupFailed. Then come the Programs (each in as many parts as its strings
 // need) and Starts of that host's ranks. The agent replies Started or StartFailed for each rank, and Exited
-// for each that was started. It sends Events and queries when they happen. The launcher sends Signal, Status,
-// QueryStatus, Inspect and End at any time. The agent sends Done at the end, after all agents below it have.
-// If an agent loses its parent, it ends all its tasks and exits. If it loses a child, it sends HostLost for
-// each host below that child.
+// for each that was started. It sends Events and queries when they happen. A barrier of all ranks over hosts
+// is reported by one agent: the lowest that has all their hosts below it, or is one of them. The launcher
+// sends Signal, Status, QueryStatus, Inspect and End at any time. The agent sends Done at the end, after all
+// agents below it have. If an agent loses its parent, it ends all its tasks and exits. If it loses a child,
+// it sends HostLost for each host below that child.
 //
 // All times in messages are times of the launcher's clock: nanoseconds of its CLOCK_MONOTONIC. An agent on
 // the launcher's own machine has the same clock. Every other agent adds one offset to its own

@@ -279,6 +279,10 @@ void Agent::on_host_lost(std::uint32_t host) {
 // In the way of complain(), without its prefix: the line has the name of its host.
 void Agent::on_child_stderr(const std::string& line) { print_line(line); }
 
+void Agent::on_barrier(std::uint32_t group, std::uint64_t number) {
+  reports_.event(group, {.type = engine::EventType::barrier, .barrier = number});
+}
+
 std::string Agent::on_release(std::uint32_t group, std::uint64_t number, const std::string& keys) {
   const HostedGroup* const hosted = groups_.find(group);
   return hosted == nullptr ? std::string() : hosted->server->finish_fence(number, keys);

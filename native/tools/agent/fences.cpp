@@ -84,6 +84,8 @@ const char* Fences::carry_out(std::uint32_t group, engine::Exchange& exchange) {
       router_.send(Fence{group, up->number, std::move(part), keys.empty()});
     } while (!keys.empty());
   }
+  // Before the releases, so that all that ranks do after the barrier is reported later.
+  if (const auto number = exchange.take_completed()) observer_.on_barrier(group, *number);
   for (engine::Exchange::Down& down : exchange.take_down()) {
     const std::uint32_t child = down.child;
     releases_[child].emplace_back(group, std::move(down));

@@ -24,6 +24,8 @@ namespace wireup::agent {
 class FencesObserver {
  public:
   virtual ~FencesObserver() = default;
+  // The barrier is complete. This agent is the first one that knows, and the only one that gets this call.
+  virtual void on_barrier(std::uint32_t group, std::uint64_t number) = 0;
   // The barrier is complete for the ranks on this host; `keys` are those of the others. Returns what is wrong
   // with it; empty: nothing.
   virtual std::string on_release(std::uint32_t group, std::uint64_t number, const std::string& keys) = 0;

@@ -133,8 +133,9 @@ std::unique_ptr<HostedGroup> Groups::make(Group& group) {
     listen.folder = folder_;
     listen.socket_name = std::string(os::kSocketName) + "-" + std::to_string(group.number);
   }
-  made->server = std::make_unique<runtime::ServerDriver>(
-      reactor_, std::move(options), listen, callbacks(group.number), runtime::Traced{trace_, group.number});
+  made->server = std::make_unique<runtime::ServerDriver>(reactor_, std::move(options), listen,
+                                                         callbacks(group.number, !made->elsewhere.empty()),
+                                                         runtime::Traced{trace_, group.number});
   made->server->started_by(::getpid());
   if (const auto& address = made->server->address()) made->pmi_port = wire::to_pmi_port(*address);
   group.layout.clear();
@@ -157,9 +158,13 @@ void Groups::require_fds(std::uint32_t group, std::size_t ranks) const {
                    "): raise it with `ulimit -n` or start fewer ranks");
 }
 
-runtime::ServerCallbacks Groups::callbacks(std::uint32_t number) {
+runtime::ServerCallbacks Groups::callbacks(std::uint32_t number, bool spans_hosts) {
   runtime::ServerCallbacks callbacks;
-  callbacks.on_event = [this, number](const engine::Event& event) { reports_.event(number, event); };
+  callbacks.on_event = [this, number, spans_hosts](const engine::Event& event) {
+    // See FencesObserver::on_barrier().
+    if (spans_hosts && event.type == engine::EventType::barrier) return;
+    reports_.event(number, event);
+  };
   callbacks.on_spawn_query = [this, number](engine::SpawnQuery query) {
     reports_.send(runtime::to_message(number, std::move(query)));
   };

@@ -95,7 +95,7 @@ class Groups {
   // Null if no rank of it is here. Throws OsError, std::invalid_argument and std::bad_alloc.
   std::unique_ptr<HostedGroup> make(wire::agent::Group& group);
   void require_fds(std::uint32_t group, std::size_t ranks) const;
-  runtime::ServerCallbacks callbacks(std::uint32_t number);
+  runtime::ServerCallbacks callbacks(std::uint32_t number, bool spans_hosts);
 
   os::Reactor& reactor_;
   const Router& router_;

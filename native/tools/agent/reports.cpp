@@ -13,9 +13,10 @@ using namespace wire::agent;
 using Clock = os::Reactor::Clock;
 using std::chrono::milliseconds;
 
-// Events of ranks that run a tight loop of barriers cost two hundred messages a second then. All hosts
-// together send a thousand a second, because all pass the root, until the interval is the longest one: people
-// and programs that follow the events of a job should not have to wait longer.
+// Events of ranks that run a tight loop of barriers cost two hundred messages a second then. All hosts of a
+// job, which report the same moments of their ranks at the same time, together send a thousand a second,
+// because all pass the root, until the interval is the longest one: people and programs that follow the
+// events of a job should not have to wait longer.
 constexpr milliseconds kBatchInterval{5};
 constexpr milliseconds kIntervalOfHost{1};
 constexpr milliseconds kMaxBatchInterval{200};

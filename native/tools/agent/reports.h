@@ -35,11 +35,12 @@ class Reports {
   // This moment, for a message.
   std::uint64_t now_ns() const { return clock_.launcher_ns(os::Reactor::Clock::now()); }
   void event(std::uint32_t group, const engine::Event& event);
+  // Sends the events that wait.
+  void flush();
   // The launcher has gone, or gets no more reports because the agent ends with an error.
   void stop();
 
  private:
-  void flush();
   void flush_at(os::Reactor::Clock::time_point when);
   // Sends EventsMissed if the launcher is no longer slow.
   void report_missed();

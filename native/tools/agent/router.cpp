@@ -366,6 +366,7 @@ const char* Router::receive(ChildHost& child, std::string_view packet) {
 }
 
 void Router::pass_up(std::string packet) {
+  observer_.on_pass_up();
   parent_->send(std::move(packet));
   if (holds_children_ || unsent() <= kMaxUnsentBeforeHold) return;
   hold_children(true);
@@ -403,6 +404,7 @@ void Router::lose(ChildHost& child, const std::string& message) {
   const bool joins = child.joins();
   children_.erase(number);
   start_children_soon();
+  observer_.on_pass_up();
   const auto report = [&](std::uint32_t host) {
     send(HostLost{host, was_ready, message, late && host == number});
     observer_.on_host_lost(host);

@@ -50,6 +50,9 @@ class RouterObserver {
   // A packet of the parent is invalid: `fault` completes "a message of the launcher ...".
   virtual void on_invalid(const char* fault) = 0;
   virtual void on_host_lost(std::uint32_t host) = 0;
+  // A message of another host, or about it, is about to be sent to the parent. What this host still has to
+  // report goes first: a barrier is reported by one host, before what ranks on other hosts do after it.
+  virtual void on_pass_up() = 0;
   // A child has ended after its Done, or is lost.
   virtual void on_child_gone() = 0;
   // The kernel has taken bytes for the parent, or for a child.

@@ -31,6 +31,8 @@ std::string outputs(Exchange& exchange) {
   std::string text;
   if (const auto up = exchange.take_up())
     text += "up " + std::to_string(up->number) + keys_of(up->keys) + " ";
+  if (const auto completed = exchange.take_completed())
+    text += "completed " + std::to_string(*completed) + " ";
   for (const auto& down : exchange.take_down())
     text += "to " + std::to_string(down.child) + " " + std::to_string(down.number) +
             keys_of(down.keys.text()) + " ";
@@ -58,7 +60,7 @@ TEST_CASE("exchange: the top of the tree completes a barrier, and each part gets
     CHECK(outputs(exchange) == "");
     CHECK(exchange.child_fence(1, number, entry("b"), true) == "");
     const std::string n = std::to_string(number);
-    CHECK(outputs(exchange) == "to 1 " + n + "acd to 2 " + n + "ab local " + n + "bcd ");
+    CHECK(outputs(exchange) == "completed " + n + " to 1 " + n + "acd to 2 " + n + "ab local " + n + "bcd ");
     CHECK(outputs(exchange) == "");
   }
 }

@@ -123,6 +123,7 @@ TEST_CASE("hostile host: impossible reports on ranks") {
       {"two finalizes", twice(event_of(1, EventType::finalized)), impossible},
       {"two ends of the first connection", twice(event_of(1, EventType::disconnected)), impossible},
       {"two losses", twice(event_of(1, EventType::disconnected, true, true)), impossible},
+      {"a barrier of hosts that are not below it", {event_of(-1, EventType::barrier)}, foreign},
       {"an event of another host's rank", {event_of(0, EventType::initialized)}, foreign},
       {"an event of no rank", {event_of(17, EventType::initialized)}, "an invalid event"},
       {"an unknown event", {event_of(1, static_cast<EventType>(99))}, "an invalid event"},

@@ -76,6 +76,18 @@ TEST_CASE("ranks of three hosts in a chain put, meet in a barrier and get") {
     for (const std::string key : {"0.1", "1.1", "2.1", "0.2", "1.2", "2.2"})
       CHECK(std::ranges::count(lines, rank + " cmd=get_result rc=0 msg=success value=v" + key) == 1);
   }
+  // One host reports each barrier, before what any rank does after it.
+  std::vector<std::uint64_t> barriers;
+  std::size_t finalized = 0;
+  for (const msg::EventRecord& event : chain.agent.events) {
+    const auto type = static_cast<engine::EventType>(event.type);
+    if (type == engine::EventType::finalized) ++finalized;
+    if (type != engine::EventType::barrier) continue;
+    CHECK(finalized == 0);
+    barriers.push_back(event.barrier);
+  }
+  CHECK(barriers == std::vector<std::uint64_t>{0, 1, 2});
+  CHECK(finalized == Chain::kHosts);
 }
 
 TEST_CASE("a host that is lost is reported with every host below it, and their ranks end") {
