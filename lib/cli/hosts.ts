@@ -10,7 +10,8 @@ import type { RunProgram } from './mpiexec-args';
 import { longName, readVariable, shortened, UsageError } from './option';
 import { placeByMap } from './placement';
 import { report } from './report';
-import { launcherExecVariable, launcherVariable, managerCommands, type JobValues } from './run-options';
+import type { JobValues } from './run-options';
+import { launcherExecVariable, launcherVariable, managerCommands } from './run-values';
 
 /** Hydra's name for this host, in place of a file. */
 const USE_LOCALHOST = 'HYDRA_USE_LOCALHOST';

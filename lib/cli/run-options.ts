@@ -2,11 +2,11 @@
  * The options of `wireup run`. Each is declared here once. The parser (mpiexec-args.ts), the help (run-help.ts), the
  * completion (completion/), the table in docs/options.md and the call of launch() (run.ts) are made of this table.
  *
- * To add an option, change at most these five files:
+ * To add an option, change at most these five files (and run-values.ts for values of a new form):
  *
- * 1. This file: a row (option.ts describes its fields). If the command itself uses the value, use it in run.ts, and you are
- *    done. If launch() uses it, the row's `setting` names the option of launch(), and `toSetting` converts the value. The
- *    compiler checks that name and type fit.
+ * 1. This file: a row (option.ts describes its fields). Functions of option.ts and run-values.ts read the words of values.
+ *    If the command itself uses the value, use it in run.ts, and you are done. If launch() uses it, the row's `setting` names
+ *    the option of launch(), and `toSetting` converts the value. The compiler checks that name and type fit.
  * 2. lib/launch-options.ts: a member of `JobSettings` and a rule in `jobRules`, which checks the value and returns what the
  *    addon gets. An option of a program is a member of `LaunchApp`, and `toProgram()` there passes it on. An option that
  *    PmiServer has too belongs to lib/identity.ts instead.
@@ -18,17 +18,14 @@
  * Then add a row to test/interop/command-line.test.ts, and write docs/options.md:
  * `npx vitest run test/unit/run-options.test.ts -u`.
  */
-import type { JobSettings, LaunchApp, OutputTarget, PmiTransport } from '../index';
-import { launcherKinds, type HostLauncher } from '../launchers';
+import type { JobSettings, LaunchApp, PmiTransport } from '../index';
+import { launcherKinds } from '../launchers';
 import { MAX_HOSTS, MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from '../limits';
-import { isWellFormed } from '../options';
-import { softCount } from '../soft';
 import { transportNames, transports } from '../transports';
 import { admissionOptions } from './admission';
 import { managerNames, managerVariable } from './allocation';
 import {
   idset,
-  InvalidValue,
   listOf,
   seconds,
   wholeNumber,
@@ -36,107 +33,29 @@ import {
   type Fits,
   type Misfits,
   type OptionTable,
-  type OptionVariable,
   type Values,
 } from './option';
 import { metricsOptions } from './metrics-options';
 import { parseMap } from './placement';
+import {
+  addPair,
+  bindTo,
+  initialErrhandler,
+  launcher,
+  launcherExecVariable,
+  launcherVariable,
+  pattern,
+  softCounts,
+  stdinOf,
+  timeoutOfVariable,
+  toFile,
+} from './run-values';
 import { timelineFile } from './timeline';
 import { traceOptions } from './trace-options';
 import { toBytes } from './start';
 
 /** The name server of `wireup run` and `wireup names list` if no option names one. */
 export const NAME_SERVER_VARIABLE = 'WIREUP_NAME_SERVER';
-
-function addPair(text: string, before: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf('=');
-  if (at < 1) throw new InvalidValue('expected the name of a variable and its value');
-  if (!isWellFormed(text.slice(0, at))) throw new InvalidValue('expected a name in UTF-8');
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-}
-
-/** Checks MPI's -soft. */
-function softCounts(text: string): string {
-  if (softCount(text, 0) === undefined) throw new InvalidValue('expected counts such as 2, 1:4 or 1:8:2');
-  return text;
-}
-
-/** Reads `none`, `hwthread`, `core`, `socket`, or `user:0,1+2,3-5`: the CPUs of each rank in turn. */
-function bindTo(text: string): 'none' | 'hwthread' | 'core' | 'socket' | number[][] {
-  if (text === 'none' || text === 'hwthread' || text === 'core' || text === 'socket') return text;
-  const list = /^(?:user|list):(.+)$/.exec(text)?.[1];
-  if (list === undefined)
-    throw new InvalidValue(
-      'expected none, hwthread, core, socket, or user:CPU[+CPU...],... with the CPUs of each rank',
-    );
-  try {
-    return list.split(',').map((set) => set.split('+').flatMap(idset));
-  } catch {
-    throw new InvalidValue('expected the CPUs of each rank, such as user:0,1+2,3-5');
-  }
-}
-
-function stdinOf(text: string): 'all' | 'none' | number[] {
-  return text === 'all' || text === 'none' ? text : idset(text);
-}
-
-/** The commands of resource managers that start a program on a host, by their names in Hydra's -launcher. */
-export const managerCommands = { lsf: ['blaunch'], sge: ['qrsh', '-inherit'] } as const;
-
-type LauncherName = HostLauncher['kind'] | keyof typeof managerCommands;
-
-const launcherNames = [
-  ...launcherKinds,
-  ...(Object.keys(managerCommands) as (keyof typeof managerCommands)[]),
-];
-
-function launcher(text: string): LauncherName {
-  if (text === 'local') return 'fork';
-  const kind = launcherNames.find((known) => known === text);
-  if (kind === undefined)
-    throw new InvalidValue(
-      `expected ${listOf(launcherNames)}; other commands that run a program on a host work as --launcher exec --launcher-exec '${text} ...'`,
-    );
-  return kind;
-}
-
-/** Read only if other hosts are named: users of Hydra may have set a launcher that wireup does not have. */
-export const launcherVariable = {
-  names: ['HYDRA_LAUNCHER', 'HYDRA_BOOTSTRAP'],
-  read: launcher,
-  late: true,
-} as const satisfies OptionVariable<LauncherName>;
-
-/** Read only if other hosts are named. */
-export const launcherExecVariable = {
-  names: ['HYDRA_LAUNCHER_EXEC', 'HYDRA_BOOTSTRAP_EXEC'],
-  read: words,
-  late: true,
-} as const satisfies OptionVariable<string[]>;
-
-function initialErrhandler(text: string): string {
-  if (!/^(mpi_)?errors_are_fatal$/i.test(text)) {
-    throw new InvalidValue(
-      'expected mpi_errors_are_fatal, the default, because no MPI of today takes another one from its launcher',
-    );
-  }
-  return text;
-}
-
-function pattern(text: string): string {
-  if (text === '') throw new InvalidValue('expected a pattern');
-  return text;
-}
-
-/** 0 is no limit, the same as in Hydra. */
-function timeoutOfVariable(text: string): number | undefined {
-  if (!/^(\d+\.?\d*|\.\d+)$/.test(text))
-    throw new InvalidValue('expected a positive number of seconds, or 0 for no limit');
-  // A longer limit makes no difference to any job.
-  return Math.min(Math.ceil(Number(text) * 1000), MAX_TIME_LIMIT) || undefined;
-}
-
-const toFile = (name: string): OutputTarget => ({ file: toBytes(name) });
 
 const place = 'Where ranks run:';
 const environment = 'Environment of all ranks:';
