@@ -66,4 +66,10 @@ std::vector<Kind> queries(const Effects& effects) {
   return list;
 }
 
+inline std::string repeated(std::string_view line, std::size_t count) {
+  std::string text;
+  for (std::size_t i = 0; i < count; ++i) text += line;
+  return text;
+}
+
 }  // namespace wireup::engine
