@@ -329,6 +329,19 @@ test.each<
     [{ type: 'invalid' }, { type: 'answer', comparison: 'allowed' }, { type: 'end', end: 'over' }],
   ],
   [
+    'garbage: a server that answers instead of ending the rank, and goes on',
+    [say('C', 'junk'), say('C', 'more'), closed()],
+    answers({ junk: 'cmd=what rc=7', more: 'cmd=what rc=7' }),
+    [
+      { type: 'invalid' },
+      { type: 'end', end: 'ended' },
+      { type: 'answer', comparison: 'allowed' },
+      { type: 'answer', comparison: 'allowed' },
+    ],
+    // Longer than the test may take.
+    600_000,
+  ],
+  [
     'garbage: a server that is content with it',
     [say('C', 'junk'), say('S', 'cmd=unknown rc=-1'), closed()],
     answers({ junk: 'cmd=unknown rc=0' }),
