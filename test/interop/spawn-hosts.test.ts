@@ -1,6 +1,6 @@
 // Spawned ranks of jobs over hosts: where they run, what they get, and how such jobs end.
 
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -82,8 +82,7 @@ describe.each(kinds)('spawned ranks over three hosts by %s', (_, tools, make) =>
     });
 
     it('start in the folder and by the path that the spawn names, on every host', async () => {
-      const bin = join(folder, `bin-${names[0]!}`);
-      mkdirSync(bin);
+      const bin = mkdtempSync(join(folder, 'bin-'));
       symlinkSync('/bin/pwd', join(bin, 'show-folder'));
       const spawn = spawnBy(0, 'go', '3', `wdir=${bin};path=${bin}`, 'show-folder');
       const { code, stdout, stderr } = await start([1, 1, 1], '-n', '1', ...spawn).done;
