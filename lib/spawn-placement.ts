@@ -1,7 +1,7 @@
 /** Decides on which hosts the ranks of a spawn run. */
 import { hostname } from 'node:os';
 import { HostListError, parseHostList, type ListedHost } from './host-list';
-import { placeOnHosts } from './host-placement';
+import { placeOnHosts, type HostPlacement } from './host-placement';
 
 /** A host that ranks may be spawned on. */
 export interface SpawnHost {
@@ -93,8 +93,7 @@ export class SpawnHosts {
       if (hosts.every(({ slots }) => slots === 0)) throw new Refusal('unknown_host', 'no host is left');
       return placeOnFreeSlots(ranks, hosts, running);
     }
-    const listed = parse(named);
-    const { nodes, hosts } = placeOnHosts([{ ranks, hosts: listed }]);
+    const { nodes, hosts } = placeOnList(ranks, named);
     const indices = hosts.map((host) => this.#find(host));
     const places = nodes.map((node) => indices[node]!);
     for (const index of places) running[index] = (running[index] ?? 0) + 1;
@@ -131,9 +130,9 @@ export class SpawnHosts {
 }
 
 /** @throws {@link Refusal} */
-function parse(list: string): ListedHost[] {
+function placeOnList(ranks: number, list: string): HostPlacement {
   try {
-    return parseHostList(list);
+    return placeOnHosts([{ ranks, hosts: parseHostList(list) }]);
   } catch (error) {
     if (!(error instanceof HostListError)) throw error;
     throw new Refusal('malformed_host', `host=${list}: ${error.message}`);

@@ -70,6 +70,7 @@ describe('the hosts of a job', () => {
     ['n3', 'unknown_host', 'host=n3 is not a host of this job (n1, here, n2)'],
     ['n1,n3', 'unknown_host', 'host=n3 is not a host of this job (n1, here, n2)'],
     ['eve@n2', 'unknown_host', 'host=eve@n2 is not a host of this job (n1, here, n2)'],
+    ['n2,bob@n2', 'malformed_host', 'host=n2,bob@n2: expected one user in all places that name the host n2'],
     ['n[1-', 'malformed_host', 'host=n[1-: expected a number at character 5'],
     ['', 'malformed_host', 'host=: expected a host at character 1'],
   ])('refuse "%s"', (name, word, message) => {
