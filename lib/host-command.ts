@@ -133,7 +133,7 @@ export function hostCommand(
       return [program!, '-N1', '-n1', '-w', name, ...srunOptions, ...options, ...start];
     }
     case 'exec': {
-      const command = words.map((word) => word.replaceAll('{host}', name));
+      const command = words.map((word) => word.replaceAll('{host}', () => name));
       return [...command, ...(words.some((word) => word.includes('{host}')) ? [] : [name]), ...start];
     }
   }

@@ -35,8 +35,8 @@ export class HostListError extends Error {
   }
 }
 
-/** Longer than every name in DNS (253), and than every name that a kernel accepts (64). */
-const MAX_NAME = 255;
+/** In bytes: longer than every name in DNS (253), and than every name that a kernel accepts (64). */
+export const MAX_NAME = 255;
 
 /** As many digits as the largest number that a list may contain needs. */
 const MAX_DIGITS = 9;
@@ -63,30 +63,31 @@ class Reader {
   #host(room: number): ListedHost[] {
     const user = this.#take(new RegExp(`${USER}@`, 'y'))?.slice(0, -1);
     const begin = this.#at;
-    let names = [''];
-    for (;;) {
-      const literal = this.#take(/[\p{L}\p{N}._+/%-]+/uy);
-      if (literal !== undefined) names = names.map((name) => name + literal);
-      else if (this.#take(/\[/y) !== undefined) names = this.#eachWith(names, this.#numbers(room), room);
-      else break;
+    // The names are made when their number and lengths are known to be small.
+    const parts: string[][] = [];
+    let count = 1;
+    let longest = 0;
+    for (let part = this.#part(room); part !== undefined; part = this.#part(room)) {
+      parts.push(part);
+      count *= part.length;
+      if (count > room) this.#failAt(part.length > 1 ? this.#at : begin, `at most ${MAX_HOSTS} hosts in all`);
+      // A command would take it for an option.
+      if (parts[0]![0]!.startsWith('-'))
+        this.#failAt(begin, "the name of a host that does not begin with '-',");
+      longest += part.reduce((most, text) => Math.max(most, Buffer.byteLength(text)), 0);
+      if (longest > MAX_NAME) this.#failAt(begin, `the name of a host, up to ${MAX_NAME} bytes`);
     }
-    if (this.#at === begin) this.#fail('the name of a host');
-    this.#check(names, begin, room);
+    if (parts.length === 0) this.#fail('the name of a host');
     const slots = this.#take(/:/y) === undefined ? 1 : this.#slots();
+    const names = parts.reduce((heads, part) => heads.flatMap((head) => part.map((text) => head + text)));
     return names.map((name) => ({ name, slots, ...(user === undefined ? {} : { user }) }));
   }
 
-  #check(names: readonly string[], begin: number, room: number): void {
-    if (names.length > room) this.#failAt(begin, `at most ${MAX_HOSTS} hosts in all`);
-    // A command would take it for an option.
-    if (names[0]!.startsWith('-')) this.#failAt(begin, "the name of a host that does not begin with '-',");
-    if (names.some((name) => Buffer.byteLength(name) > MAX_NAME))
-      this.#failAt(begin, `the name of a host, up to ${MAX_NAME} bytes`);
-  }
-
-  #eachWith(names: readonly string[], numbers: readonly string[], room: number): string[] {
-    if (names.length * numbers.length > room) this.#fail(`at most ${MAX_HOSTS} hosts in all`);
-    return names.flatMap((name) => numbers.map((number) => name + number));
+  /** The next part of a name: a text, or each number of a set. */
+  #part(room: number): string[] | undefined {
+    const literal = this.#take(/[\p{L}\p{N}._+/%-]+/uy);
+    if (literal !== undefined) return [literal];
+    return this.#take(/\[/y) === undefined ? undefined : this.#numbers(room);
   }
 
   /** The numbers of a set, after its bracket. */

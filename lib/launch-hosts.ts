@@ -1,7 +1,7 @@
 /** The hosts of a launch: checks the options that name them, and makes what the addon gets. */
 import { hostname, userInfo } from 'node:os';
 import { hostCommand, launcherVariables, togetherCommand } from './host-command';
-import { HostListError, parseHostList, userPattern, type ListedHost } from './host-list';
+import { HostListError, MAX_NAME, parseHostList, userPattern, type ListedHost } from './host-list';
 import { placeOnHosts, type HostPlacement } from './host-placement';
 import type { JobSettings, Launcher, LaunchHost } from './launch-options';
 import { launcherKinds, launcherPrograms, type HostLauncher } from './launchers';
@@ -59,6 +59,8 @@ function checkHost(name: string, value: LaunchHost): ListedHost {
       "a name that has no blanks and control characters, and does not begin with '-'",
       host,
     );
+  if (Buffer.byteLength(host) > MAX_NAME)
+    throw optionError(`${name}.name`, `a name of up to ${MAX_NAME} bytes`, host);
   const user = value.user === undefined ? undefined : checkString(`${name}.user`, value.user);
   if (user !== undefined && !userPattern.test(user))
     throw optionError(`${name}.user`, 'the name of a user', user);

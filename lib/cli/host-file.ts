@@ -10,7 +10,7 @@
  */
 import { HostListError, parseHostList, userPattern, type ListedHost } from '../host-list';
 import { MAX_HOSTS } from '../limits';
-import { UsageError } from './option';
+import { shortened, UsageError } from './option';
 
 /** What a file of hosts contains. */
 export interface HostFile {
@@ -30,10 +30,10 @@ function parseLine(where: string, line: string): HostFile {
     else if (key === 'slots')
       throw new UsageError(`${where}: '${word}' belongs to Open MPI; write ${list}:${value}`);
     else if (key !== 'user')
-      throw new UsageError(`${where}: expected user=NAME after the host, got '${word}'`);
+      throw new UsageError(`${where}: expected user=NAME after the host, got '${shortened(word)}'`);
     else if (user !== undefined) throw new UsageError(`${where}: expected one user, got '${word}' too`);
     else if (!userPattern.test(value!))
-      throw new UsageError(`${where}: expected the name of a user, got '${value}'`);
+      throw new UsageError(`${where}: expected the name of a user, got '${shortened(value!)}'`);
     else user = value;
   }
   try {
@@ -41,7 +41,7 @@ function parseLine(where: string, line: string): HostFile {
     return { hosts: user === undefined ? hosts : hosts.map((host) => ({ ...host, user })), ignored };
   } catch (error) {
     if (!(error instanceof HostListError)) throw error;
-    throw new UsageError(`${where}: ${error.message}, got '${list}'`);
+    throw new UsageError(`${where}: ${error.message}, got '${shortened(list)}'`);
   }
 }
 
@@ -53,10 +53,15 @@ export function parseHostFile(name: string, text: string): HostFile {
   const lines = text
     .split('\n')
     .map((line, i) => ({ where: `${name}:${i + 1}`, text: line.replace(/#.*/, '').trim() }));
-  const parts = lines.filter((line) => line.text !== '').map(({ where, text }) => parseLine(where, text));
-  const hosts = parts.flatMap((part) => part.hosts);
-  if (hosts.length === 0) throw new UsageError(`${name}: expected at least one host`);
-  if (hosts.length > MAX_HOSTS)
-    throw new UsageError(`${name}: expected at most ${MAX_HOSTS} hosts, got ${hosts.length}`);
-  return { hosts, ignored: parts.flatMap((part) => part.ignored) };
+  const file: HostFile = { hosts: [], ignored: [] };
+  for (const line of lines.filter(({ text: words }) => words !== '')) {
+    const { hosts, ignored } = parseLine(line.where, line.text);
+    // Checked for each line, because a short line can name as many hosts as a whole file may.
+    if (file.hosts.length + hosts.length > MAX_HOSTS)
+      throw new UsageError(`${line.where}: expected at most ${MAX_HOSTS} hosts in all`);
+    for (const host of hosts) file.hosts.push(host);
+    for (const what of ignored) file.ignored.push(what);
+  }
+  if (file.hosts.length === 0) throw new UsageError(`${name}: expected at least one host`);
+  return file;
 }

@@ -60,6 +60,11 @@ describe('a list of hosts', () => {
     expect(() => parseHostList(list)).toThrow(new HostListError(expected)),
   );
 
+  test('65,536 names of 100,000 characters are not made before they are refused', () =>
+    expect(() => parseHostList(`n[1-${MAX_HOSTS}]${'[1]a'.repeat(50_000)}`)).toThrow(
+      new HostListError('the name of a host, up to 255 bytes at character 1'),
+    ));
+
   test('the longest list', () => {
     expect(parseHostList(`n[1-${MAX_HOSTS}]`)).toHaveLength(MAX_HOSTS);
     expect(() =>
@@ -105,6 +110,11 @@ describe('a file of hosts', () => {
     ['a user=-l', "f:1: expected the name of a user, got '-l'"],
     ['a user=x user=y', "f:1: expected one user, got 'user=y' too"],
     ['a slots=4', "f:1: 'slots=4' belongs to Open MPI; write a:4"],
-    [`n[1-${MAX_HOSTS}]\na`, `f: expected at most ${MAX_HOSTS} hosts, got ${MAX_HOSTS + 1}`],
+    [`n[1-${MAX_HOSTS}]\na`, `f:2: expected at most ${MAX_HOSTS} hosts in all`],
   ])('%s is refused', (text, message) => expect(() => parseHostFile('f', text)).toThrow(new Error(message)));
+
+  test('four thousand million hosts are not made before they are refused', () =>
+    expect(() => parseHostFile('f', `n[1-${MAX_HOSTS}]\n`.repeat(MAX_HOSTS))).toThrow(
+      new Error(`f:2: expected at most ${MAX_HOSTS} hosts in all`),
+    ));
 });

@@ -85,6 +85,13 @@ describe('launch()', () => {
       ['kubectl'],
       ['-i', 'pod/n1', '--', '/a', 'link'],
     ],
+    // The name is no pattern of a replacement.
+    [
+      { exec: ['enter', '{host}'] },
+      { agentPath: '/a', hosts: [{ name: "$&$$$'" }] },
+      ['enter', "$&$$$'"],
+      ['/a', 'link'],
+    ],
     [{ exec: ['enter'] }, { stage: true }, ['enter', 'n1', 'sh', '-c'], []],
   ] as const)('the command of %j with %j', async (launcher, options, begin, end) => {
     const { hosts } = await plan({ hosts: ['n1'], launcher, ...options });
@@ -230,6 +237,10 @@ describe('launch()', () => {
     [
       { hosts: [{ name: '-x' }] },
       "hosts[0].name: expected a name that has no blanks and control characters, and does not begin with '-', got '-x'",
+    ],
+    [
+      { hosts: [{ name: 'é'.repeat(128) }] },
+      `hosts[0].name: expected a name of up to 255 bytes, got '${'é'.repeat(120)}'... 8 more characters`,
     ],
     [
       { hosts: [{ name: 'a', slots: 0 }] },
