@@ -1,7 +1,7 @@
 /** Reads which hosts a resource manager has allocated to the job that this process is part of. */
 import { HostListError, parseHostList, type ListedHost } from '../host-list';
 import { MAX_HOSTS, MAX_RANKS } from '../limits';
-import { UsageError } from './option';
+import { shortened, UsageError } from './option';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -70,7 +70,7 @@ function parseTasks(text: string): number[] {
     const match = /^(\d{1,9})(?:\(x(\d{1,9})\))?$/.exec(part);
     const [tasks, times] = [Number(match?.[1]), Number(match?.[2] ?? 1)];
     if (match === null || tasks < 1 || tasks > MAX_RANKS || counts.length + times > MAX_HOSTS)
-      throw new UsageError(`SLURM_TASKS_PER_NODE=${text}: expected counts such as 4(x2),3`);
+      throw new UsageError(`SLURM_TASKS_PER_NODE=${shortened(text)}: expected counts such as 4(x2),3`);
     for (let i = 0; i < times; i++) counts.push(tasks);
   }
   return counts;
@@ -82,7 +82,7 @@ function parseTasks(text: string): number[] {
 function slurmHosts({ environment }: AllocationSources, list: string): ListedHost[] {
   const tasks = environment.SLURM_TASKS_PER_NODE;
   const counts = tasks === undefined || tasks === '' ? [] : parseTasks(tasks);
-  return parseList(`SLURM_JOB_NODELIST=${list}`, list).map(({ name }, i) => ({
+  return parseList(`SLURM_JOB_NODELIST=${shortened(list)}`, list).map(({ name }, i) => ({
     name,
     slots: counts[i] ?? 1,
   }));
@@ -102,7 +102,7 @@ function pbsHosts(sources: AllocationSources, file: string): ListedHost[] {
 function lsfHosts(_: AllocationSources, text: string): ListedHost[] {
   const hosts: ListedHost[] = [];
   const words = text.split(/\s+/).filter(Boolean);
-  const where = `LSB_MCPU_HOSTS=${text}`;
+  const where = `LSB_MCPU_HOSTS=${shortened(text)}`;
   for (let i = 0; i < words.length; i += 2) add(hosts, where, words[i]!, parseSlots(where, words[i + 1]));
   return hosts;
 }
@@ -117,7 +117,7 @@ function gridEngineHosts(sources: AllocationSources, file: string): ListedHost[]
 
 function fluxHosts({ output }: AllocationSources): ListedHost[] {
   const list = output('flux', ['hostlist', 'local']).trim();
-  return parseList(`flux hostlist: '${list}'`, list).map(({ name }) => ({ name, slots: 1 }));
+  return parseList(`flux hostlist: '${shortened(list)}'`, list).map(({ name }) => ({ name, slots: 1 }));
 }
 
 /** By their names in Hydra's -rmk. The first one whose variable is set counts: Flux runs in jobs of the others. */
@@ -164,10 +164,7 @@ function outputOf(command: string, args: readonly string[]): string {
   });
   const what = [command, ...args].join(' ');
   if (error !== undefined) throw new UsageError(`${what}: ${error.message}`);
-  if (status !== 0)
-    throw new UsageError(
-      `${what}: ended with code ${status}: ${stderr.trim()}; name the hosts, or use -rmk user`,
-    );
+  if (status !== 0) throw new UsageError(`${what}: ended with code ${status}: ${stderr.trim()}`);
   return stdout;
 }
 
@@ -195,9 +192,16 @@ export function findAllocation(
   return {
     launcher,
     hosts: () => {
-      const hosts = read({ output: outputOf, ...sources }, value);
-      if (hosts.length === 0) throw new UsageError(`${variable}=${value}: expected at least one host`);
-      return hosts;
+      try {
+        const hosts = read({ output: outputOf, ...sources }, value);
+        if (hosts.length === 0)
+          throw new UsageError(`${variable}=${shortened(value)}: expected at least one host`);
+        return hosts;
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error;
+        // The user has not written the list, and may not know that there is one.
+        throw new UsageError(`${error.message}; name the hosts by --hosts, or use -rmk user`);
+      }
     },
   };
 }

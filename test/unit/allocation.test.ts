@@ -4,6 +4,9 @@ import type { managerNames } from '../../lib/cli/allocation';
 import { findAllocation, type AllocationSources } from '../../lib/cli/allocation';
 import { MAX_HOSTS } from '../../lib/limits';
 
+/** How each message about an allocation ends. */
+const advice = '; name the hosts by --hosts, or use -rmk user';
+
 type Manager = (typeof managerNames)[number];
 
 /** `n1*4 n2*1`: the hosts with their slots. `text` is what files contain and commands print. */
@@ -33,9 +36,19 @@ describe('Slurm', () => {
     ['n1', '1(y2)', 'SLURM_TASKS_PER_NODE=1(y2): expected counts such as 4(x2),3'],
     ['n1', '0', 'SLURM_TASKS_PER_NODE=0: expected counts such as 4(x2),3'],
     ['n1', '1(x999999999)', 'SLURM_TASKS_PER_NODE=1(x999999999): expected counts such as 4(x2),3'],
+    [
+      'n[1-1000000000]',
+      undefined,
+      'SLURM_JOB_NODELIST=n[1-1000000000]: expected a number of up to 9 digits at character 5',
+    ],
+    [
+      `${'n'.repeat(130)}[`,
+      undefined,
+      `SLURM_JOB_NODELIST=${'n'.repeat(120)}...: expected a number at character 132`,
+    ],
   ])('%s with %s is refused', (list, tasks, message) =>
     expect(() => allocation({ SLURM_JOB_NODELIST: list, SLURM_TASKS_PER_NODE: tasks })).toThrow(
-      new Error(message),
+      new Error(message + advice),
     ),
   );
 });
@@ -58,12 +71,12 @@ describe('PBS', () => {
     ['n[1-2]', "PBS_NODEFILE /f:1: expected a host, got 'n[1-2]'"],
     ['n1:4', "PBS_NODEFILE /f:1: expected a host, got 'n1:4'"],
     ['\n', 'PBS_NODEFILE=/f: expected at least one host'],
-  ])('%j is refused', (text, message) => expect(() => hostsOf(text)).toThrow(new Error(message)));
+  ])('%j is refused', (text, message) => expect(() => hostsOf(text)).toThrow(new Error(message + advice)));
 });
 
 test('too many hosts are refused', () =>
   expect(() => allocation({ PBS_NODEFILE: '/f' }, 'a\nb\n'.repeat(MAX_HOSTS))).toThrow(
-    new Error(`PBS_NODEFILE /f:${MAX_HOSTS + 1}: expected at most ${MAX_HOSTS} hosts`),
+    new Error(`PBS_NODEFILE /f:${MAX_HOSTS + 1}: expected at most ${MAX_HOSTS} hosts${advice}`),
   ));
 
 describe('LSF', () => {
@@ -78,7 +91,7 @@ describe('LSF', () => {
     ['n1 0', "LSB_MCPU_HOSTS=n1 0: expected a number of slots after the host, got '0'"],
     [' ', 'LSB_MCPU_HOSTS= : expected at least one host'],
   ])('%j is refused', (text, message) =>
-    expect(() => allocation({ LSB_MCPU_HOSTS: text })).toThrow(new Error(message)),
+    expect(() => allocation({ LSB_MCPU_HOSTS: text })).toThrow(new Error(message + advice)),
   );
 });
 
@@ -91,7 +104,7 @@ describe('Grid Engine', () => {
 
   test('a file without slots is refused', () =>
     expect(() => allocation({ PE_HOSTFILE: '/f' }, 'n1')).toThrow(
-      new Error("PE_HOSTFILE /f:1: expected a number of slots after the host, got ''"),
+      new Error("PE_HOSTFILE /f:1: expected a number of slots after the host, got ''" + advice),
     ));
 });
 
