@@ -26,6 +26,11 @@ const WAITS_MS = 300;
 /** An INT that follows the last one within this time is meant for the job, not for the ranks. */
 const REPEAT_MS = 2000;
 
+/** Ignores these signals, which Node has given their default actions. */
+export function ignoreSignals(ignored: readonly NodeJS.Signals[]): void {
+  for (const signal of forwarded) if (ignored.includes(signal)) process.on(signal, () => undefined);
+}
+
 /** Handles signals until the process ends. Signals that arrive before the job has started wait for it. */
 export class JobSignals {
   /** A repeated INT ended the job. */
@@ -37,11 +42,10 @@ export class JobSignals {
   #ranksStarted = false;
   readonly #early: Forwarded[] = [];
 
-  /** @param ignored signals that neither this process nor the ranks get */
+  /** @param ignored signals that neither this process nor the ranks get, see {@link ignoreSignals} */
   constructor(ignored: readonly NodeJS.Signals[]) {
-    for (const signal of forwarded) {
-      process.on(signal, ignored.includes(signal) ? () => undefined : () => this.#take(signal));
-    }
+    for (const signal of forwarded)
+      if (!ignored.includes(signal)) process.on(signal, () => this.#take(signal));
     process.on(STATUS_SIGNAL, () => void this.#report());
   }
 

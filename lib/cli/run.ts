@@ -9,7 +9,7 @@ import { softCount } from '../soft';
 import { transports } from '../transports';
 import { startMetrics } from './metrics-options';
 import { findHosts, placeRanks, ranksByDefault, spawnHosts, type HostSettings } from './hosts';
-import { JobSignals } from './job-signals';
+import { ignoreSignals, JobSignals } from './job-signals';
 import { blameDefault } from './default-options';
 import { readDefaults } from './defaults';
 import {
@@ -101,7 +101,8 @@ async function run(start: Start): Promise<void> {
 }
 
 async function runJob({ job: options, programs }: RunRequest, caller: NativeCaller): Promise<void> {
-  const signals = new JobSignals(signalNames(caller.ignoredSignals));
+  const ignored = signalNames(caller.ignoredSignals);
+  ignoreSignals(ignored);
   for (const option of ['result', 'timeline', 'proctable'] as const) {
     const file = options[option];
     const fault = file === undefined ? undefined : checkFile(file);
@@ -109,6 +110,8 @@ async function runJob({ job: options, programs }: RunRequest, caller: NativeCall
   }
   const begin = process.uptime();
   const { apps, placement } = place(options, programs);
+  // Not before, because files of hosts may be pipes: while this thread waits for their writers, it handles no signal.
+  const signals = new JobSignals(ignored);
   const settings = settingsOf<JobSettings>(runOptions, options);
   const pmi = settings.pmi ?? 'fd';
   const ports = transports[pmi].ports ? portRange(process.env.MPIEXEC_PORT_RANGE) : undefined;
@@ -184,10 +187,13 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
       '-pmi_args: expected PORT INTERFACE KEY PID, as an MPI program gives them that was started without a launcher',
     );
   }
-  const signals = new JobSignals(signalNames(caller.ignoredSignals));
+  const ignored = signalNames(caller.ignoredSignals);
+  ignoreSignals(ignored);
   const program = executableOf(pid!) ?? `process ${pid}`;
   const { job: options, programs } = readRun(['singleton'], readDefaults);
   const settings = settingsOf<JobSettings>(runOptions, options);
+  const hosts = spawnHosts(findHosts(options, programs, readText));
+  const signals = new JobSignals(ignored);
   const job = await launch({
     singleton: { port: port!, pid: pid! },
     program,
@@ -195,7 +201,7 @@ async function runSingleton(words: readonly string[], caller: NativeCaller): Pro
     path: ownPath(),
     ...inheritance(caller),
     ...settings,
-    ...spawnHosts(findHosts(options, programs, readText)),
+    ...hosts,
   });
   void reportTrouble(job, false);
   void reportLostNames(job, options.nameServer);

@@ -1,6 +1,8 @@
 // Signals to `wireup run` reach every rank. ^C twice ends the job. A stopped job can continue.
 
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { describe, expect, it, vi } from 'vitest';
@@ -9,7 +11,7 @@ import { installed, needs } from '../support/installed';
 import { eventually } from '../support/processes';
 import { program } from '../support/programs';
 import { root } from '../support/root';
-import { lines, places, Run, toolLines, wireupRun } from '../support/run';
+import { lines, places, Run, toolLines, wireup, wireupRun } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -160,5 +162,31 @@ describe('^C', () => {
     const result = await job.done;
     expect(result.code).toBe(130);
     expect(toolLines(result.stderr)).toEqual([expect.stringMatching(/was killed by SIGINT/)]);
+  });
+});
+
+describe('while the wireup command waits for the writer of a file of hosts', () => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('%s ends it', async (signal) => {
+    const folder = mkdtempSync(join(tmpdir(), 'hosts-'));
+    const fifo = join(folder, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const job = new Run(wireup('run', '-f', fifo, 'true'), { deadline });
+    // A FIFO can be opened so if another process has it open for reading.
+    let writer = -1;
+    const isOpened = await eventually(() => {
+      try {
+        writer = openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK);
+      } catch {
+        return false;
+      }
+      return true;
+    }, waitTimeout);
+    job.kill(signal);
+    const result = await job.done.finally(() => {
+      if (isOpened) closeSync(writer);
+      rmSync(folder, { recursive: true });
+    });
+    expect(isOpened).toBe(true);
+    expect(result).toMatchObject({ signal, stdout: '', stderr: '' });
   });
 });
