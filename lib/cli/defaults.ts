@@ -53,8 +53,10 @@ function readFile(): DefaultWords[] {
     return linesOf(file, readSafely(file));
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code, syscall, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return [];
+    // A folder of another user: programs that change the user (setpriv, su) often leave HOME as it is.
+    if (code === 'EACCES' && syscall === 'stat') return [];
     throw new UsageError(`${file}: ${message}`);
   }
 }

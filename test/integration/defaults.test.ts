@@ -48,6 +48,7 @@ function run(
 }
 
 const echo = ['sh', '-c', 'echo $PMI_RANK $A'];
+const root = needsRoot();
 
 test('the file and the variable give options, in any spelling', () => {
   write('# my defaults\n\nranks 2\n--label\n-genv A "one two"\r\nkill-timeout = 3\n');
@@ -149,7 +150,6 @@ describe('a file that cannot be trusted or read is refused in one line', () => {
     expect(stderr).toMatch(new RegExp(`^wireup: ${file}:\\d+: [^\\n]+\\n$`));
   });
 
-  const root = needsRoot();
   describe.skipIf(root.missing)(`of root or another user${root.note}`, () => {
     test('its owner is not this user', () => {
       write('pmi tcp\n');
@@ -164,6 +164,17 @@ describe('a file that cannot be trusted or read is refused in one line', () => {
       refused('EACCES', ['setpriv', '--bounding-set', '-dac_override,-dac_read_search']);
     });
   });
+});
+
+test.skipIf(root.missing)(`a folder that this user may not search has no file${root.note}`, () => {
+  write('pmi wrong\n');
+  chmodSync(dirname(file), 0);
+  try {
+    const { status, stderr } = run(echo, {}, ['setpriv', '--bounding-set', '-dac_override,-dac_read_search']);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  } finally {
+    chmodSync(dirname(file), 0o755);
+  }
 });
 
 test('a file of 65,536 bytes, and one that belongs to root, are read', () => {
