@@ -36,6 +36,8 @@ class FaultedJob {
   readonly #cgroups = new Set<string>();
   readonly #run: Run;
   readonly #sruns: SrunJob['sruns'] | undefined;
+  /** The signal that the tool got before it had asked for a host. It may have had no handler yet. */
+  #early: NodeJS.Signals | undefined;
 
   constructor(
     readonly plan: Plan,
@@ -81,7 +83,8 @@ class FaultedJob {
         if (mayPass(this.plan)) this.#askToEnd();
       }
       const result = await this.#run.done;
-      const wrong = judge(this.plan, result);
+      const diedAtOnce = result.signal !== null && result.signal === this.#early && result.stderr === '';
+      const wrong = diedAtOnce ? undefined : judge(this.plan, result);
       const left = [...this.#cgroups].filter((path) => existsSync(path));
       if (wrong === undefined && left.length === 0) return;
       const { code, signal, stderr } = result;
@@ -170,8 +173,19 @@ class FaultedJob {
     return agents.find((agent) => agent.isAgent === isAgent && agent.host === name)?.process;
   }
 
+  /** Whether there are others than the tool and the agent of its own host. */
+  #hasAskedForHosts(): boolean {
+    const tool = this.#run.pid;
+    return this.#run
+      .processes()
+      .some(
+        (process) => process.pid !== tool && process.name !== 'wireup-agent' && parentOf(process) !== tool,
+      );
+  }
+
   async #inflict(fault: Fault, victim: Process | undefined): Promise<void> {
     if (victim === undefined) return;
+    if (fault.role === 'tool' && !this.#hasAskedForHosts()) this.#early = fault.signal;
     send(victim, fault.signal);
     if (fault.signal !== 'SIGSTOP') return;
     // All others wait for it.
