@@ -28,9 +28,10 @@ void Heartbeats::hold(bool on) {
   received();
 }
 
+// Checks at each heartbeat, so that a check shows by its delay how long this process did not run.
 void Heartbeats::check_later() {
   reactor_.cancel(silence_timer_);
-  const auto due = last_received_ + timing_.silence;
+  const auto due = std::min(last_received_ + timing_.silence, Clock::now() + timing_.heartbeat);
   silence_timer_ = reactor_.at(due, [this, due] {
     silence_timer_ = 0;
     check(due);
@@ -39,10 +40,13 @@ void Heartbeats::check_later() {
 
 void Heartbeats::check(Clock::time_point due) {
   const auto now = Clock::now();
-  if (held_ || now > due + timing_.heartbeat) {
-    // Or this process did not run itself, for example because all processes of the job were stopped. So the
-    // peer may have had no chance to send.
+  const auto delay = now - due;
+  if (held_) {
     last_received_ = now;
+  } else if (delay > timing_.heartbeat) {
+    // All processes of the job may have been stopped, so that the peer could not send. The time in which this
+    // process did not run does not count.
+    last_received_ = std::min(last_received_ + delay, now);
   } else if (now >= last_received_ + timing_.silence) {
     const os::Lifetime::Watch watch(lifetime_);
     observer_.receive_now();

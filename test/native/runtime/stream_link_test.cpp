@@ -295,12 +295,15 @@ TEST_CASE("stream link: the parent waits for the greeting without a time limit")
   CHECK(stream.received().empty());
 }
 
-TEST_CASE("stream link: if this process did not run, the peer gets its time again") {
-  const LinkTiming timing{std::chrono::milliseconds(10), std::chrono::milliseconds(100)};
+TEST_CASE("stream link: the time in which this process did not run does not count as the peer's silence") {
+  const LinkTiming timing{std::chrono::milliseconds(50), std::chrono::milliseconds(500)};
+  int stopped_ms = 0;
+  SUBCASE("for little longer than a peer may be silent") { stopped_ms = 525; }
+  SUBCASE("for much longer") { stopped_ms = 1500; }
   RawStream<Pipes> stream(Side::parent, timing);
   stream.write(kGreeting);
   run_until(stream.reactor, [&] { return stream.link->up(); });
-  stream.reactor.post([&] { ::poll(nullptr, 0, 300); });
+  stream.reactor.post([stopped_ms] { ::poll(nullptr, 0, stopped_ms); });
   run_once(stream.reactor);
   run_once(stream.reactor);
   CHECK_FALSE(stream.observer.end.has_value());
