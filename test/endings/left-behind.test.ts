@@ -1,11 +1,14 @@
 // No process of a job remains when several of its processes are stopped or killed together, or where /proc shows
 // another pid namespace.
 
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { describe, expect, it, vi } from 'vitest';
 
 import { needs, installed } from '../support/installed';
+import { guardOf, ownAgentOf } from '../support/agents';
 import { eventually, type Process } from '../support/processes';
 import { program } from '../support/programs';
 import { lines, run, Run, toolLines, wireup, wireupRun } from '../support/run';
@@ -63,6 +66,39 @@ describe.skipIf(compiler.missing)(
     });
   },
 );
+
+/** Waits without the event loop, because the guard sleeps for a second only. */
+function untilAsleep(pid: number): void {
+  const end = performance.now() + waitTimeout;
+  while (!readFileSync(`/proc/${pid}/wchan`, 'latin1').includes('nanosleep'))
+    if (performance.now() > end) throw new Error('it does not sleep');
+}
+
+it('a job runs on if its processes were stopped, and the guard continues before its agent', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'stopped-'));
+  const go = join(folder, 'go');
+  const job = new Run(
+    wireupRun(1, 'fd', 'sh', '-c', `echo ready; until [ -e '${go}' ]; do sleep 0.05; done`),
+  );
+  await job.until(({ stdout }) => stdout === 'ready\n');
+  const agent = ownAgentOf(job);
+  const guard = guardOf(agent);
+  // The command would kill a stopped guard.
+  job.kill('SIGSTOP');
+  process.kill(agent, 'SIGSTOP');
+  untilAsleep(guard);
+  process.kill(guard, 'SIGSTOP');
+  const since = performance.now();
+  // Longer than an agent may be stopped.
+  expect(await eventually(() => performance.now() > since + 1500, waitTimeout)).toBe(true);
+  process.kill(guard, 'SIGCONT');
+  untilAsleep(guard);
+  process.kill(agent, 'SIGCONT');
+  job.kill('SIGCONT');
+  writeFileSync(go, '');
+  const result = await job.done.finally(() => rmSync(folder, { recursive: true }));
+  expect(result).toMatchObject({ code: 0, stderr: '' });
+});
 
 const namespaces = needs('unshare', 'cc');
 const mayMount = process.getuid?.() === 0;

@@ -26,14 +26,23 @@ export function isAlive(process: Process): boolean {
   return processOf(process.pid)?.startTime === process.startTime;
 }
 
-/** Undefined: it has ended. */
-export function parentOf({ pid }: Process): number | undefined {
+/** The fields of /proc/PID/stat after the name: first the state, then the parent. None if it has ended. */
+function fieldsOf({ pid }: Process): string[] {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
-    return undefined;
+    return [];
   }
+}
+
+/** Whether a signal has stopped it. */
+export const isStopped = (process: Process): boolean => fieldsOf(process)[0] === 'T';
+
+/** Undefined: it has ended. */
+export function parentOf(process: Process): number | undefined {
+  const parent = fieldsOf(process)[1];
+  return parent === undefined ? undefined : Number(parent);
 }
 
 /** The words of its command line; none if it has ended. */

@@ -23,7 +23,7 @@ namespace {
 
 // A stopped agent may continue within this time. SIGCONT reaches the processes of a POSIX process group one
 // after the other, and a user who stopped the agent by mistake can undo it.
-constexpr timespec kStopTimeout{1, 0};
+constexpr std::chrono::seconds kStopTimeout{1};
 // The interval at which the agent reports that its loop runs.
 constexpr std::chrono::milliseconds kLoopBeat{500};
 // A loop that has not run for so long hangs. Links of other hosts end after 5 s (runtime/heartbeats.h). They
@@ -51,10 +51,24 @@ void sweep(const Cgroup& cgroup) {
   }
 }
 
-bool still_stopped(pid_t agent) {
+bool is_stopped(pid_t agent) {
   siginfo_t info{};
   return ::waitid(P_PID, static_cast<id_t>(agent), &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
          info.si_pid != 0;
+}
+
+// Returns whether the agent, which is stopped, does not continue in time.
+bool stays_stopped(pid_t agent, pid_t launcher) {
+  using Clock = std::chrono::steady_clock;
+  for (;;) {
+    const auto begin = Clock::now();
+    const timespec timeout{kStopTimeout.count(), 0};
+    ::nanosleep(&timeout, nullptr);
+    if (!is_stopped(agent)) return false;
+    // Or the guard was stopped too, and has continued first. The agent then gets the whole time again, unless
+    // the guard has continued because its launcher is gone.
+    if (Clock::now() < begin + kStopTimeout + kLoopCheck || ::getppid() != launcher) return true;
+  }
 }
 
 [[noreturn]] void end_like(const siginfo_t& agent) {
@@ -137,8 +151,7 @@ class ChildWait {
       ::waitid(P_PID, static_cast<id_t>(agent), &info, WEXITED | WNOWAIT);
     }
     if (info.si_pid == agent && info.si_code == CLD_STOPPED) {
-      ::nanosleep(&kStopTimeout, nullptr);
-      if (!still_stopped(agent)) continue;
+      if (!stays_stopped(agent, launcher)) continue;
       stopped = true;
       ::kill(agent, SIGKILL);
       ::waitid(P_PID, static_cast<id_t>(agent), &info, WEXITED | WNOWAIT);
