@@ -25,6 +25,11 @@ const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => stri
       'wireup-agent was built for another type of machine or another libc: install wireup on the host, and name its wireup-agent by agentPath (--agent-path)',
   ],
   [
+    /wireup-agent: std(in|out) is neither a pipe nor a socket/,
+    () =>
+      "the launcher's command must pass its stdin and stdout on to the host, without a terminal: docker, podman and kubectl exec need -i, and no -t",
+  ],
+  [
     // How shells, container runtimes and srun report a missing program. Other files may be missing too.
     /wireup-agent\b.*(not found|no such file or directory)|unknown command\b.*wireup-agent/i,
     () =>

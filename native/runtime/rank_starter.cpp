@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <map>
-#include <optional>
+#include <variant>
 
 #include "os/error.h"
 #include "os/inherited_limits.h"
@@ -32,9 +32,14 @@ constexpr std::size_t kMaxRanksPerStart = 4096;
 // Bytes of one part of a program. A single string of a program may have 128 KiB (MAX_ARG_STRLEN).
 constexpr std::size_t kMaxProgramPart = 1 << 20;
 
-// The agent of another host is started in another directory.
+// The agent of another host is started in another directory. Throws OsError if this process's own directory
+// has been removed.
 std::string absolute(const std::string& directory) {
-  return directory.empty() ? std::filesystem::current_path() : std::filesystem::absolute(directory);
+  try {
+    return directory.empty() ? std::filesystem::current_path() : std::filesystem::absolute(directory);
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw os::OsError(error.code().value(), "getcwd");
+  }
 }
 
 }  // namespace
@@ -92,7 +97,8 @@ RankStarter::ProgramKey RankStarter::program_of(const LaunchedGroup& group, std:
   return {group.options().layout.place(rank).appnum, group.number() == 0 && debugged_[rank]};
 }
 
-bool RankStarter::send_program(std::uint32_t host, std::uint32_t id, const LaunchedGroup& group,
+// Throws OsError.
+void RankStarter::send_program(std::uint32_t host, std::uint32_t id, const LaunchedGroup& group,
                                ProgramKey key) {
   const auto [appnum, debugged] = key;
   Program program = group.options().programs.at(appnum);
@@ -101,8 +107,8 @@ bool RankStarter::send_program(std::uint32_t host, std::uint32_t id, const Launc
   if (debugged)
     program.prefix.insert(program.prefix.begin(), options_.debugger.begin(), options_.debugger.end());
   std::vector<Program> parts = split(std::move(program), kMaxProgramPart);
+  if (parts.empty()) throw os::OsError(E2BIG, "execve");
   for (Program& part : parts) hosts_.send(host, std::move(part));
-  return !parts.empty();
 }
 
 void RankStarter::start(LaunchedGroup& group) {
@@ -116,7 +122,7 @@ void RankStarter::start_on(std::uint32_t host, LaunchedGroup& group) {
     pass_pipes(host, STDOUT_FILENO, options_.pipes.rank_out, ranks);
     pass_pipes(host, STDERR_FILENO, options_.pipes.rank_err, ranks);
   }
-  std::map<ProgramKey, std::optional<std::uint32_t>> programs;  // their numbers; empty: it cannot be sent
+  std::map<ProgramKey, std::variant<std::uint32_t, os::OsError>> programs;  // their numbers, or why not sent
   Start start{.group = group.number(), .ranks = {}};
   std::vector<os::UniqueFd> fds;
   const auto flush = [&] {
@@ -126,19 +132,26 @@ void RankStarter::start_on(std::uint32_t host, LaunchedGroup& group) {
   for (const std::uint32_t rank : ranks) {
     const ProgramKey key = program_of(group, rank);
     const auto [program, is_new] = programs.try_emplace(key);
-    if (is_new && send_program(host, next_program_, group, key)) program->second = next_program_++;
-    if (!program->second) {
-      group.start_failed(rank, E2BIG, os::OsError(E2BIG, "execve").what(), true);
+    if (is_new) {
+      try {
+        send_program(host, next_program_, group, key);
+        program->second = next_program_++;
+      } catch (const os::OsError& error) {
+        program->second = error;
+      }
+    }
+    if (const auto* error = std::get_if<os::OsError>(&program->second)) {
+      group.start_failed(rank, error->code().value(), error->what(), error->syscall() == "execve");
       continue;
     }
     start.ranks.push_back(describe_rank(group, rank, fds));
-    start.ranks.back().program = *program->second;
+    start.ranks.back().program = std::get<std::uint32_t>(program->second);
     if (start.ranks.size() == kMaxRanksPerStart || fds.size() + kMaxFdsPerRank > os::kMaxFdsPerMessage)
       flush();
   }
   flush();
   for (const auto& [key, number] : programs) {
-    if (number) hosts_.send(host, ForgetProgram{*number});
+    if (const auto* sent = std::get_if<std::uint32_t>(&number)) hosts_.send(host, ForgetProgram{*sent});
   }
 }
 

@@ -37,7 +37,7 @@ class RankStarter {
 
   void pass_fds();
   ProgramKey program_of(const LaunchedGroup& group, std::uint32_t rank) const;
-  bool send_program(std::uint32_t host, std::uint32_t id, const LaunchedGroup& group, ProgramKey key);
+  void send_program(std::uint32_t host, std::uint32_t id, const LaunchedGroup& group, ProgramKey key);
   void start_on(std::uint32_t host, LaunchedGroup& group);
   void pass_pipes(std::uint32_t host, int stream, std::vector<os::UniqueFd>& pipes,
                   const std::vector<std::uint32_t>& ranks);

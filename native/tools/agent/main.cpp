@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 #include <cstring>
 #include <exception>
 #include <initializer_list>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "os/caller.h"
@@ -37,6 +40,13 @@ bool is_seqpacket(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
+// Whether the fd can be a direction of a link. A terminal would change what passes, and a command that has
+// not passed its own stdin or stdout on often gives a file or /dev/null.
+bool is_pipe_or_socket(int fd) {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
+}
+
 void replace_by_null(std::initializer_list<int> fds) {
   const wireup::os::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (const int fd : fds) {
@@ -49,6 +59,11 @@ void replace_by_null(std::initializer_list<int> fds) {
 wireup::agent::ParentEnd take_stdio(bool same_host) {
   ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
   wireup::os::fill_standard_fds();
+  for (const auto& [fd, name] : {std::pair{STDIN_FILENO, "stdin"}, std::pair{STDOUT_FILENO, "stdout"}}) {
+    // lib/host-advice.ts knows this line.
+    if (!is_pipe_or_socket(fd))
+      throw std::runtime_error(std::string(name) + " is neither a pipe nor a socket");
+  }
   wireup::agent::ParentEnd link{wireup::os::duplicate(STDIN_FILENO), wireup::os::duplicate(STDOUT_FILENO),
                                 same_host};
   replace_by_null({STDIN_FILENO, STDOUT_FILENO});
@@ -97,7 +112,7 @@ void ignore_signals(sigset_t& not_default) {
 
 int main(int argc, char** argv) {
   const bool joins = argc == 2 && std::strcmp(argv[1], "join") == 0 && ::isatty(STDIN_FILENO) == 0;
-  const bool linked = argc >= 2 && std::strcmp(argv[1], "link") == 0 && ::isatty(STDIN_FILENO) == 0;
+  const bool linked = argc >= 2 && std::strcmp(argv[1], "link") == 0;
   const bool same_host = argc == 3 && std::strcmp(argv[2], "same-host") == 0;
   sigset_t not_default = wireup::os::ignored_signals();
   const sigset_t ignored = not_default;
