@@ -26,9 +26,13 @@ const WAITS_MS = 300;
 /** An INT that follows the last one within this time is meant for the job, not for the ranks. */
 const REPEAT_MS = 2000;
 
-/** Ignores these signals, which Node has given their default actions. */
+/**
+ * Ignores these signals, which Node has given their default actions, until the process ends. Then USR1 does not open the port of
+ * Node's debugger either. JobSignals handles the signals that are not ignored.
+ */
 export function ignoreSignals(ignored: readonly NodeJS.Signals[]): void {
-  for (const signal of forwarded) if (ignored.includes(signal)) process.on(signal, () => undefined);
+  for (const signal of forwarded)
+    if (signal === 'SIGUSR1' || ignored.includes(signal)) process.on(signal, () => undefined);
 }
 
 /** Handles signals until the process ends. Signals that arrive before the job has started wait for it. */
