@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { lint } from './run/lint.mjs';
-import { buildCore, fuzz, testAddon, testCore } from './run/native.mjs';
+import { buildCore, fuzz, testAddon, testCore, testManyHosts } from './run/native.mjs';
 import { installPackages, missingPackages, packages } from './run/packages.mjs';
 import { count, out, step } from './run/report.mjs';
 import { vitest } from './run/vitest.mjs';
@@ -15,7 +15,14 @@ const { values } = parseArgs({
 });
 const long = values.long;
 /** Seconds for each target. The server's session gets more, because any process that reaches a port can send to it. */
-const fuzzSeconds = { server_session: 30, client_session: 15, link_framer: 5, exchange: 15, recording: 5 };
+const fuzzSeconds = {
+  server_session: 30,
+  client_session: 15,
+  link_framer: 5,
+  exchange: 15,
+  recording: 5,
+  boot_record: 5,
+};
 if (long) {
   const seconds = Number(values['fuzz-seconds'] ?? 3600);
   for (const target of Object.keys(fuzzSeconds)) fuzzSeconds[target] = seconds;
@@ -70,6 +77,8 @@ async function testAll() {
     // Steps that compute, beside tests that mostly wait.
     await step('tests in parallel', (command) => vitest('parallel', env, command));
     await testCores(await computed);
+    if (long && testsCore)
+      await step('an engine for each of 1,024 hosts', (command) => testManyHosts(env, command));
     await step('tests one at a time', (command) => vitest('serial', env, command));
   }
   await tsanBuilt;

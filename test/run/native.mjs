@@ -37,6 +37,19 @@ export async function testCore(preset, command) {
   if (code !== 0 && failed === 0) throw new Error('ctest failed');
 }
 
+/** The long form of test/native/engine/many_hosts_test.cpp, without sanitizers, with which it takes many times as long. */
+export async function testManyHosts(env, command) {
+  await command('cmake', ['--preset', 'dev'], { quiet: true });
+  await command('cmake', ['--build', '--preset', 'dev', '-j', jobs, '--target', 'engine_tests'], {
+    quiet: true,
+  });
+  const code = await command(join(out, 'dev/test/native/engine_tests'), ['-tc=many hosts*'], {
+    env,
+    mayFail: true,
+  });
+  count[code === 0 ? 'passed' : 'failed']++;
+}
+
 /** Fuzzes all targets at the same time. Each keeps one processor busy. */
 export async function fuzz(seconds, command) {
   const runs = Object.entries(seconds).map(([target, time]) =>
