@@ -215,8 +215,11 @@ export interface JobSettings
    */
   treeWidth?: number;
   /**
-   * Where hosts that one srun has started listen for each other: the name of a network interface (`ib0`), or a network
-   * (`10.0.0.0/8`). Default: at all addresses but those of the loopback interface.
+   * The name of a network interface (`ib0`), or a network (`10.0.0.0/8`). Hosts that one srun has started listen for each other
+   * there. Default: at all addresses but those of the loopback interface.
+   *
+   * The name of an interface becomes the ranks' MPIR_CVAR_NEMESIS_TCP_NETWORK_IFACE, as under Hydra, so MPICH uses it (its
+   * device ch3 does). They then have no MPIR_CVAR_CH3_INTERFACE_HOSTNAME, because MPICH permits only one of them.
    */
   iface?: string;
   /**

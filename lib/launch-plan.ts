@@ -130,7 +130,7 @@ export interface LaunchPlan {
 
 /**
  * What Hydra sets for its ranks: gfortran then prints into a pipe without delay. (The agent sets another such variable,
- * MPIR_CVAR_CH3_INTERFACE_HOSTNAME.)
+ * MPIR_CVAR_CH3_INTERFACE_HOSTNAME, unless an interface is named.)
  */
 const hydraEnvironment = ['GFORTRAN_UNBUFFERED_PRECONNECTED=y'];
 
@@ -149,13 +149,29 @@ function appsOf(options: LaunchOptions): { where: string; app: LaunchApp }[] {
   }));
 }
 
-function toProgram(where: string, app: LaunchApp, execShim: boolean): NativeProgram {
+/**
+ * What makes MPICH's ranks use the interface, as under Hydra. A network has no such variable. The name of a host, which
+ * another launcher may have set, must not be beside it.
+ */
+function interfaceEnvironment(value: string | undefined): [string, string | undefined][] {
+  if (value === undefined) return [];
+  const iface = checkString('iface', value);
+  // Loaded only if it is used: it takes some milliseconds.
+  const { isIP } = process.getBuiltinModule('node:net');
+  if (isIP(iface.split('/')[0]!) !== 0) return [];
+  return [
+    ['MPIR_CVAR_NEMESIS_TCP_NETWORK_IFACE', iface],
+    ['MPIR_CVAR_CH3_INTERFACE_HOSTNAME', undefined],
+  ];
+}
+
+function toProgram(where: string, app: LaunchApp, execShim: boolean, iface?: string): NativeProgram {
   return {
     directory: checkBytes(`${where}cwd`, app.cwd ?? ''),
     path: checkBytes(`${where}path`, app.path ?? ''),
     execShim,
     args: [checkProgram(`${where}program`, app.program), ...checkBytesList(`${where}args`, app.args ?? [])],
-    environment: toEnvironment(where, app),
+    environment: toEnvironment(where, app, iface),
   };
 }
 
@@ -165,7 +181,7 @@ function checkProgram(name: string, value: unknown): string {
   return program;
 }
 
-function toEnvironment(where: string, app: LaunchApp): NativeEnvironment {
+function toEnvironment(where: string, app: LaunchApp, iface: string | undefined): NativeEnvironment {
   const given = app.env === undefined ? undefined : checkEnvironment(`${where}env`, app.env);
   const names =
     app.inheritEnv === undefined ? undefined : checkBytesList(`${where}inheritEnv`, app.inheritEnv);
@@ -178,6 +194,7 @@ function toEnvironment(where: string, app: LaunchApp): NativeEnvironment {
   );
   const variables = new Map([
     ...copied,
+    ...interfaceEnvironment(iface),
     ...(given ?? []),
     ...checkEnvironment(`${where}setEnv`, app.setEnv ?? {}),
   ]);
@@ -280,10 +297,10 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
   if (shim && options.stage === true)
     throw optionError(
       'stage',
-      `false beside pmi '${pmi}' and execShim, because only wireup-agent is sent`,
+      `execShim: false (--no-exec-shim) or another pmi beside it, because pmi '${pmi}' needs wireup-exec, which is not sent`,
       true,
     );
-  const programs = given.map(({ where, app }) => toProgram(where, app, shim));
+  const programs = given.map(({ where, app }) => toProgram(where, app, shim, options.iface));
   const ruled = applyJobRules(options, size);
   const trace = checkTrace(options.trace, size);
   const stdout = checkTarget('stdout', options.stdout ?? 'inherit');

@@ -4,6 +4,7 @@ export const unsupported: Readonly<Record<string, string>> = {
   'map-by': 'use --map to place ranks on pretended nodes, and --bind-to to bind them to CPUs',
   membind: 'the kernel places memory where it is first used; bind the ranks with --bind-to',
   'disable-auto-cleanup': 'use --on-failure wait',
+  dac: 'use --on-failure wait',
   'enable-auto-cleanup': 'it is the default: --on-failure kill',
   'disable-hostname-propagation': 'ranks do not look up the name of the host',
   'enable-hostname-propagation': 'ranks do not look up the name of the host',
@@ -13,6 +14,8 @@ export const unsupported: Readonly<Record<string, string>> = {
   'gpus-per-proc': 'wireup assigns no GPUs; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
   'gpu-subdevs-per-proc':
     'wireup assigns no GPUs; set CUDA_VISIBLE_DEVICES from MPI_LOCALRANKID in a wrapper',
+  rr: 'use -ppn 1, which is the default for hosts without slots',
+  grr: 'use -ppn N',
   'order-nodes': 'nodes have the order in which you name them',
   rankmap: 'use --map with the node of each rank',
   'skip-launch-node': 'name the hosts that are wanted with --hosts',

@@ -19,7 +19,6 @@
  * `npx vitest run test/unit/run-options.test.ts -u`.
  */
 import type { JobSettings, LaunchApp, PmiTransport } from '../index';
-import { launcherKinds } from '../launchers';
 import { MAX_HOSTS, MAX_MILLISECONDS, MAX_RANKS, MAX_TIME_LIMIT } from '../limits';
 import { transportNames, transports } from '../transports';
 import { admissionOptions } from './admission';
@@ -43,6 +42,7 @@ import {
   initialErrhandler,
   launcher,
   launcherExecVariable,
+  launcherNames,
   launcherVariable,
   pattern,
   softCounts,
@@ -182,7 +182,7 @@ const jobOptions = {
     also: ['bootstrap'],
     value: '<name>',
     read: launcher,
-    suggested: launcherKinds,
+    suggested: launcherNames,
     variable: launcherVariable,
     defaultText: "the resource manager's, else ssh",
     help: 'how other hosts are reached: by ssh, slurm (srun), lsf (blaunch), sge (qrsh -inherit), exec (the command of --launcher-exec), or fork (pretended hosts)',
@@ -229,7 +229,8 @@ const jobOptions = {
   },
   iface: {
     value: '<name>',
-    help: 'where hosts that one srun has started listen for each other: a network interface, or a network such as 10.0.0.0/8',
+    variable: { names: ['HYDRA_IFACE'], read: (text: string) => text },
+    help: 'the network interface that MPICH (ch3) uses between ranks, as under Hydra, and where hosts that one srun has started listen for each other; for the latter also a network such as 10.0.0.0/8',
     defaultText: 'all addresses',
     group: place,
     setting: 'iface',

@@ -46,7 +46,8 @@ export const managerCommands = { lsf: ['blaunch'], sge: ['qrsh', '-inherit'] } a
 
 type LauncherName = HostLauncher['kind'] | keyof typeof managerCommands;
 
-const launcherNames = [
+/** The values of --launcher. */
+export const launcherNames = [
   ...launcherKinds,
   ...(Object.keys(managerCommands) as (keyof typeof managerCommands)[]),
 ];

@@ -3,10 +3,10 @@ import { arch, availableParallelism, release } from 'node:os';
 import type { Command } from 'commander';
 import { launch, prepareLaunch, type JobSettings, type LaunchApp } from '../index';
 import type { ResultWithGroups } from '../timeline/spawned';
-import type { NativeCaller } from '../native';
-import { launcherKinds } from '../launchers';
+import { agentPath, type NativeCaller } from '../native';
 import { softCount } from '../soft';
 import { transports } from '../transports';
+import { managerNames } from './allocation';
 import { startMetrics } from './metrics-options';
 import { findHosts, placeRanks, ranksByDefault, spawnHosts, type HostSettings } from './hosts';
 import { ignoreSignals, JobSignals } from './job-signals';
@@ -23,6 +23,7 @@ import {
 import { namingOptions, settingsOf, UsageError } from './option';
 import { fail, print, report } from './report';
 import { runOptions, type JobValues, type ProgramValues } from './run-options';
+import { launcherNames } from './run-values';
 import {
   describeExits,
   describeJob,
@@ -224,7 +225,9 @@ function inheritance({
 
 function printInfo(): void {
   print(`wireup ${version}
-Launchers: ${launcherKinds.join(', ')}
+Launchers: ${launcherNames.join(', ')}
+Resource managers: ${managerNames.join(', ')}
+Agent: ${agentPath}
 PMI: 1.1, 1.2 and 2.0, over ${Object.values(transports)
     .map(({ title }) => title)
     .join(', ')}

@@ -49,6 +49,15 @@ std::string host_environment(std::string_view host) {
   return variable("MPIR_CVAR_CH3_INTERFACE_HOSTNAME", host);
 }
 
+bool chooses_interface(const std::vector<std::string>& environment) {
+  // MPIR_CVAR_NEMESIS_TCP_NETWORK_IFACE. MPICH also reads it with the prefixes MPIR_PARAM_ and MPICH_, and
+  // each of the three without NEMESIS_TCP_.
+  return std::ranges::any_of(environment, [](std::string_view variable) {
+    const std::string_view name = name_of(variable);
+    return name.starts_with("MPI") && name.ends_with("_NETWORK_IFACE");
+  });
+}
+
 std::vector<std::string> merge_environment(const std::vector<std::string>& common,
                                            const std::vector<std::string>& own,
                                            const std::vector<std::string>& unset) {

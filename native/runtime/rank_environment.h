@@ -32,6 +32,10 @@ std::vector<std::string> port_environment(const RankPlace& place, std::string_vi
 // The variable by which MPICH chooses the network interface of a rank on that host. Hydra sets it too.
 std::string host_environment(std::string_view host);
 
+// Whether a variable names the network interface that MPICH uses. MPI_Init fails if that of
+// host_environment() is set beside it.
+bool chooses_interface(const std::vector<std::string>& environment);
+
 // `common` without the variables that `own` sets or `unset` names, followed by `own`. No variable is there
 // twice, because getenv() would return the first one.
 std::vector<std::string> merge_environment(const std::vector<std::string>& common,

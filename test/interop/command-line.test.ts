@@ -29,6 +29,7 @@ interface CommandLine {
 const sh = (script: string): string[] => ['sh', '-c', script];
 const echo = (...names: string[]): string[] => sh(`echo ${names.map((name) => `$${name}`).join(' ')}`);
 const place = echo('PMI_RANK', 'MPI_LOCALRANKID', 'MPI_LOCALNRANKS', 'MPIR_CVAR_CH3_INTERFACE_HOSTNAME');
+const variables = sh("env | grep -E '^(MPI_|MPIR_|GFORTRAN_)' | sort");
 const cpus = sh('echo $PMI_RANK $(grep Cpus_allowed_list /proc/self/status)');
 const here = hostname();
 
@@ -61,7 +62,8 @@ const same: CommandLine[] = [
   { args: ['-pmi-port', '-n', '2', 'echo', 'hi'] },
   { args: ['-launcher', 'fork', '-n', '1', 'echo', 'hi'] },
   { args: ['-launcher', 'ssh', '-n', '1', 'echo', 'hi'] },
-  { args: ['-iface', 'lo', '-n', '2', 'echo', 'hi'] },
+  { args: ['-iface', 'lo', '-n', '2', ...variables] },
+  { what: 'HYDRA_IFACE=lo', args: ['-n', '2', ...variables], environment: { HYDRA_IFACE: 'lo' } },
   { args: ['-bootstrap-exec', 'ssh -x', '-n', '1', 'echo', 'hi'] },
   { args: ['-f', 'HYDRA_USE_LOCALHOST', '-n', '2', 'echo', 'hi'] },
   { args: ['-bind-to', 'none', '-n', '2', ...cpus] },
@@ -100,7 +102,7 @@ const same: CommandLine[] = [
   { args: ['-n', '1', 'sh', '-c', 'echo "$@"', '--', '-l', '3', ':', '-n', '1', 'echo', 'z'] },
   { args: ['-n', '1', 'cat'], input: 'one\ntwo\n' },
   { args: ['-n', '3', ...sh('[ $PMI_RANK = 0 ] && cat; exit 0')], input: 'for rank 0\n' },
-  { args: ['-n', '2', ...sh("env | grep -E '^(MPI_|MPIR_|GFORTRAN_)' | sort")] },
+  { args: ['-n', '2', ...variables] },
   { args: () => ['-n', '4', program('hello')], what: '-n 4 an MPI program' },
   {
     args: () => ['-n', '1', program('hello'), ':', '-n', '3', program('hello')],
@@ -269,7 +271,18 @@ const differ: CommandLine[] = [
   },
   {
     args: ['-info'],
-    ours: { code: 0, stdout: [/^Binding:/, /^Launchers: ssh/, /^PMI:/, /^System:/, /^wireup /] },
+    ours: {
+      code: 0,
+      stdout: [
+        /^Agent: \/.*\/wireup-agent$/,
+        /^Binding:/,
+        /^Launchers: ssh.*, lsf, sge$/,
+        /^PMI:/,
+        /^Resource managers: flux, slurm, pbs, lsf, sge, user$/,
+        /^System:/,
+        /^wireup /,
+      ],
+    },
     why: 'each program describes itself',
   },
   {

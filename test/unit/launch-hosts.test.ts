@@ -62,6 +62,20 @@ describe('launch()', () => {
     ]);
   });
 
+  test.each([
+    ['ib0', ['MPIR_CVAR_NEMESIS_TCP_NETWORK_IFACE=ib0'], true],
+    ['eth0.7', ['MPIR_CVAR_NEMESIS_TCP_NETWORK_IFACE=eth0.7'], true],
+    // MPICH cannot choose an interface by its network.
+    ['10.0.0.0/8', [], false],
+    ['fe80::/10', [], false],
+    [undefined, [], false],
+  ])('iface %j is the interface of MPICH too', async (iface, set, replaces) => {
+    const { programs } = await plan(iface === undefined ? {} : { iface });
+    const { environment } = programs[0]!;
+    expect(environment.set.filter((variable) => variable.includes('IFACE'))).toEqual(set);
+    expect(environment.unset.includes('MPIR_CVAR_CH3_INTERFACE_HOSTNAME')).toBe(replaces);
+  });
+
   test('wireup-exec is that of each host', async () => {
     const shims = async (options: Partial<LaunchOptions>) =>
       (await plan({ hosts: ['n1'], ...options })).programs.map(({ execShim }) => execShim);
@@ -258,7 +272,7 @@ describe('launch()', () => {
     ],
     [
       { hosts: ['a'], pmi: 'unix', stage: true },
-      "stage: expected false beside pmi 'unix' and execShim, because only wireup-agent is sent, got true",
+      "stage: expected execShim: false (--no-exec-shim) or another pmi beside it, because pmi 'unix' needs wireup-exec, which is not sent, got true",
     ],
     [
       { hosts: ['a'.repeat(65)], launcher: 'fork' },

@@ -199,7 +199,7 @@ const char* Groups::adopt(const AdoptRank& adopt, std::optional<std::vector<os::
   return nullptr;
 }
 
-RankSetup Groups::set_up(const HostedGroup& group, std::uint32_t rank) const {
+RankSetup Groups::set_up(const HostedGroup& group, std::uint32_t rank, const Executable& program) const {
   const engine::Layout& layout = group.layout();
   const Node& node = group.plan.nodes[layout.place(rank).node];
   const runtime::RankPlace place{rank, layout.size(), layout.local_rank(rank), layout.local_size(rank)};
@@ -215,7 +215,7 @@ RankSetup Groups::set_up(const HostedGroup& group, std::uint32_t rank) const {
   if (node.name.empty()) return setup;
   if (group.plan.pretend_hosts) {
     setup.host_name = node.name;
-  } else {
+  } else if (!program.chooses_interface) {
     // No look-up finds a pretended name, so this is for real ones only.
     setup.environment.push_back(runtime::host_environment(node.name));
   }

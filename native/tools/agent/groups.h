@@ -20,6 +20,7 @@
 #include "runtime/server_driver.h"
 #include "tools/agent/guard.h"
 #include "tools/agent/pattern.h"
+#include "tools/agent/programs.h"
 #include "tools/agent/reports.h"
 #include "wire/agent_messages.h"
 
@@ -77,7 +78,7 @@ class Groups {
   const char* adopt(const wire::agent::AdoptRank& adopt, std::optional<std::vector<os::UniqueFd>> fds);
 
   // Opens the rank's channel in mode `fd`, so it is called once for each start. Throws OsError.
-  RankSetup set_up(const HostedGroup& group, std::uint32_t rank) const;
+  RankSetup set_up(const HostedGroup& group, std::uint32_t rank, const Executable& program) const;
 
   // These do nothing for a group without a server here. Answers to queries of connections that have ended are
   // ignored. They return what is wrong with the message, or nullptr.

@@ -76,8 +76,11 @@ const Executable& Programs::find(std::uint32_t id) {
   if (known.failure) throw *known.failure;
   if (!known.found) {
     try {
-      runtime::add_default(known.program.environment, runtime::host_environment(host_name_));
+      std::vector<std::string>& environment = known.program.environment;
+      const bool chooses_interface = runtime::chooses_interface(environment);
+      if (!chooses_interface) runtime::add_default(environment, runtime::host_environment(host_name_));
       known.found = resolve(std::move(known.program));
+      known.found->chooses_interface = chooses_interface;
     } catch (const os::OsError& error) {
       known.failure = error;
       throw;

@@ -19,6 +19,7 @@ struct Executable {
   std::vector<std::string> args;  // with the prefix
   std::vector<std::string> environment;
   std::string directory;
+  bool chooses_interface = false;  // see runtime/rank_environment.h
 };
 
 class Programs {

@@ -251,7 +251,7 @@ os::ProcessSpec Starts::prepare(Attempt& attempt) {
   os::FdPair input;
   if (rank.reads_stdin) input = os::make_pipe();
   attempt.input = std::move(input.first);
-  RankSetup setup = parts_.groups.set_up(group, rank.rank);
+  RankSetup setup = parts_.groups.set_up(group, rank.rank, program);
   attempt.channel = std::move(setup.channel);
 
   os::ProcessSpec spec;

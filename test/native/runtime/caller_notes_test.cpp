@@ -83,6 +83,13 @@ TEST_CASE("rank environment: environments are merged by names, and may contain a
   CHECK(runtime::split_block("").empty());
 }
 
+TEST_CASE("rank environment: a network interface is chosen by MPICH's variable, by any of its names") {
+  CHECK(runtime::chooses_interface({"A=1", "MPIR_CVAR_NEMESIS_TCP_NETWORK_IFACE=ib0"}));
+  CHECK(runtime::chooses_interface({"MPICH_NETWORK_IFACE="}));
+  CHECK_FALSE(runtime::chooses_interface({"MPIR_CVAR_CH3_INTERFACE_HOSTNAME=n1", "A=MPICH_NETWORK_IFACE"}));
+  CHECK_FALSE(runtime::chooses_interface({}));
+}
+
 TEST_CASE(
     "rank environment: ranks inherit all variables, or those that are named, but no stale PMI variables") {
   ::setenv("PMI_FD", "3", 1);

@@ -72,4 +72,25 @@ TEST_CASE(
   CHECK(read_line(out.first.get()) == name + " pretended");
 }
 
+TEST_CASE(
+    "a rank that has MPICH's interface does not get the name of its host, which MPICH refuses beside it") {
+  os::FdPair out = os::make_pipe();
+  Driver agent({.out = out.second.get()});
+  out.second.reset();
+  agent.greet();
+  for (const bool named : {false, true}) {
+    msg::Group group = Driver::group(named ? 1 : 0, 1);
+    group.nodes = {{.name = named ? "n1" : ""}};
+    agent.add(group);
+  }
+  agent.program({"sh", "-c", "echo $MPICH_NETWORK_IFACE ${MPIR_CVAR_CH3_INTERFACE_HOSTNAME-none}"}, 0,
+                {"MPICH_NETWORK_IFACE=ib0"});
+  for (const std::uint32_t group : {0, 1}) {
+    agent.start(msg::StartRank{.rank = 0}, {}, group);
+    agent.expect<msg::Exited>();
+  }
+  agent.finish();
+  for (int i = 0; i < 2; ++i) CHECK(read_line(out.first.get()) == "ib0 none");
+}
+
 }  // namespace
