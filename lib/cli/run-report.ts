@@ -5,7 +5,7 @@ import { Progress } from './progress';
 import { NO_READER, report } from './report';
 import type { JobValues } from './run-options';
 import { toText } from './start';
-import { TroubleReport, troubleTypes } from './trouble';
+import { rankOf, TroubleReport, troubleTypes } from './trouble';
 import { writeJson } from './whole-file';
 
 const ranksText = (count: number): string => `${count} rank${count === 1 ? '' : 's'}`;
@@ -143,11 +143,12 @@ export async function reportLostNames(job: Job, nameServer: string | undefined):
 }
 
 export async function reportBindings(job: Job): Promise<void> {
+  const severalHosts = new Set(job.hosts).size > 1;
   for await (const event of job.events({ types: ['started'] })) {
-    if (event.type === 'started')
-      report(
-        `rank ${event.rank} (pid ${event.pid}) ${event.cpus.length === 0 ? 'is not bound' : `is bound to CPU ${formatIdset(event.cpus)}`}`,
-      );
+    if (event.type !== 'started') continue;
+    const where = severalHosts && event.group === undefined ? ` on ${job.hosts[event.rank]}` : '';
+    const how = event.cpus.length === 0 ? 'is not bound' : `is bound to CPU ${formatIdset(event.cpus)}`;
+    report(`${rankOf(event)} (pid ${event.pid})${where} ${how}`);
   }
 }
 

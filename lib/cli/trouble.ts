@@ -23,7 +23,8 @@ const summary: Record<Kind, (count: number) => string> = {
   'spawn-refused': (count) => `${count} more spawns were refused`,
 };
 
-const rankOf = ({ rank, group }: { rank?: number; group?: number }): string =>
+/** The rank for messages, with its process group if that was spawned. */
+export const rankOf = ({ rank, group }: { rank?: number; group?: number }): string =>
   `rank ${rank}${group === undefined || group === 0 ? '' : ` of spawned group ${group}`}`;
 
 /** Undefined if the event needs no report. */

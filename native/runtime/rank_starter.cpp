@@ -42,6 +42,18 @@ std::string absolute(const std::string& directory) {
   }
 }
 
+void make_absolute(OutputPlan& plan) {
+  if (plan.mode != OutputMode::file || plan.file.starts_with('/')) return;
+  const std::string here = absolute("") + '/';
+  std::string folder;
+  for (const char c : here) {
+    folder += c;
+    // The name is a pattern.
+    if (c == '%') folder += c;
+  }
+  plan.file.insert(0, folder);
+}
+
 }  // namespace
 
 int free_channel_fd(const std::vector<std::int32_t>& taken) {
@@ -68,6 +80,8 @@ void RankStarter::greet(std::uint32_t host, const LaunchedGroup& group) {
   // The kernel's own bound of the limit (fs.nr_open) is below 2^31.
   if (hello.soft_files == 0) hello.soft_files = static_cast<std::uint32_t>(os::unraised_soft_limit());
   if (host != kOwnHost) {
+    make_absolute(hello.out);
+    make_absolute(hello.err);
     hello.inherited.umask = options_.agent.inherited_context.umask;
     hello.inherited.nice = os::niceness();
     for (const auto& [resource, value] : os::soft_limits())

@@ -228,6 +228,27 @@ d\\\\e! ü " EMPTY=; "$@"`;
         expect(readFileSync(`${file}.${rank}`, 'utf8'), `rank ${rank}`).toBe(here.stdout);
     });
 
+    it('have their hosts in --report-bindings', async () => {
+      const { code, stderr } = await runOn(1, '--report-bindings', 'true');
+      expect(code).toBe(0);
+      expect(lines(stderr.replace(/\(pid \d+\)/g, '(pid)')).sort()).toEqual(
+        hosts.names.map((name, rank) => `wireup: rank ${rank} (pid) on ${name} is not bound`),
+      );
+    });
+
+    it('write files with relative names in the folder of the command', async () => {
+      // The name of this folder is no part of the pattern.
+      const here = mkdtempSync(join(folder, '100%r-'));
+      const command = wireupOn(hosts, 2, '-outfile-pattern', 'out.%h', 'hostname');
+      const result = await run(['sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh', here, ...command], {
+        deadline,
+        environment: hosts.environment,
+      });
+      expect(result).toMatchObject({ code: 0, stdout: '', stderr: '' });
+      for (const name of hosts.names)
+        expect(readFileSync(join(here, `out.${name}`), 'utf8')).toBe(`${name}\n${name}\n`);
+    });
+
     it('read the standard input of the command on the last host, and the agents hold little of it', async () => {
       const bytes = (long ? 100 : 20) * 1_000_000;
       const last = String(hostCount - 1);
