@@ -3,6 +3,7 @@
 #include <fstream>
 #include <map>
 
+#include "engine/effects.h"
 #include "os/support.h"
 #include "tools/agent/agent_driver.h"
 #include "wire/link_framer.h"
