@@ -1,7 +1,8 @@
 /** Options of other mpiexecs that `wireup run` does not have, and what their users should know. */
 export const unsupported: Readonly<Record<string, string>> = {
   arch: 'name the hosts with --hosts',
-  'map-by': 'use --map to place ranks on pretended nodes, and --bind-to to bind them to CPUs',
+  'map-by':
+    'place ranks on hosts by their slots (--hosts n1:2,n2:2) or -ppn, and bind them to CPUs by --bind-to',
   membind: 'the kernel places memory where it is first used; bind the ranks with --bind-to',
   'disable-auto-cleanup': 'use --on-failure wait',
   dac: 'use --on-failure wait',
