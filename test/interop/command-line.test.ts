@@ -258,7 +258,7 @@ const differ: CommandLine[] = [
       '-n',
       '3',
       ...sh(
-        'cd $TMPDIR; [ $PMI_RANK != 2 ] && { echo $$ > new$PMI_RANK; mv new$PMI_RANK $PMI_RANK; exit 0; }; for r in 0 1; do until [ -e $r ]; do sleep 0.01; done; while kill -0 $(cat $r) 2>/dev/null; do sleep 0.01; done; rm $r; done; exit 1',
+        '[ $PMI_RANK != 2 ] && { echo $$ > new$PMI_RANK; mv new$PMI_RANK $PMI_RANK; exit 0; }; for r in 0 1; do until [ -e $r ]; do sleep 0.01; done; while kill -0 $(cat $r) 2>/dev/null; do sleep 0.01; done; rm $r; done; exit 1',
       ),
     ],
     ours: { code: 1, stdout: [], stderr: /exit codes: 0-1: 0; 2: 1\n/ },
