@@ -2,7 +2,7 @@
  * Where a recording goes: the option `trace` of launch() and PmiServer.listen(), and the writer of the lines that the addon
  * makes. Nothing waits for a slow disk or a slow reader: a bounded queue is in between, and what is dropped is counted.
  */
-import { createWriteStream, openSync } from 'node:fs';
+import { closeSync, constants, createWriteStream, openSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Writable } from 'node:stream';
 import { version } from '../../package.json';
@@ -186,9 +186,21 @@ export class TraceWriter {
 
 function openFile(path: string): Writable {
   try {
-    return createWriteStream(path, { fd: openSync(path, 'w') });
+    return createWriteStream(path, { fd: openWithReader(path) });
   } catch (cause) {
     const { message, errno, syscall } = cause as NodeJS.ErrnoException;
     throw new PmiError('ERR_PMI_OPTION', `trace.to: ${message}`, { errno, syscall, cause });
+  }
+}
+
+/** Replaces a file. Throws ENXIO for a FIFO without a reader, for which open() would stop this thread, perhaps for ever. */
+function openWithReader(path: string): number {
+  if (statSync(path, { throwIfNoEntry: false })?.isFIFO() !== true) return openSync(path, 'w');
+  const probe = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  try {
+    // Without O_NONBLOCK, with which writes would fail where they should wait.
+    return openSync(path, 'w');
+  } finally {
+    closeSync(probe);
   }
 }

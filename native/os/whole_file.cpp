@@ -73,9 +73,11 @@ void write_all(int fd, std::string_view content, const std::string& path) {
 }
 
 void write_stream(const std::string& path, std::string_view content) {
-  // Blocking. O_APPEND: after the bytes of other writers.
-  const UniqueFd stream(::open(path.c_str(), O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC));
+  // O_APPEND: after the bytes of other writers. O_NONBLOCK: it does not wait for a reader of a FIFO, perhaps
+  // for ever (ENXIO).
+  const UniqueFd stream(::open(path.c_str(), O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
   if (!stream) throw OsError::last("open", path);
+  set_nonblocking(stream.get(), false);
   write_all(stream.get(), content, path);
 }
 

@@ -134,6 +134,21 @@ describe.skipIf(compiler.missing)(`wireup run --trace${compiler.note}`, () => {
     expect(result.stderr).toMatch(/^wireup: --trace-file: ENOENT: .*\/nonexistent\/x\.jsonl/);
   });
 
+  test('refuses a FIFO without a reader, and writes to one with a reader', async () => {
+    const fifo = newFile('.txt');
+    const words = wireup('run', '--trace-file', fifo, 'echo', 'started');
+    const alone = await run(['sh', '-c', 'mkfifo "$0" && "$@"', fifo, ...words]);
+    expect(alone).toMatchObject({ code: 2, stdout: '' });
+    expect(alone.stderr).toMatch(/^wireup: --trace-file: ENXIO: /);
+    // The shell is a reader too, until cat has opened it.
+    const { code, stdout, stderr } = await run([
+      ...['sh', '-c', 'exec 4<>"$0"; cat "$0" >&2 4<&- & "$@"; exec 4<&-; wait'],
+      ...[fifo, ...words],
+    ]);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'started\n' });
+    expect(stderr).toMatch(/\bconnected\b/);
+  });
+
   test('a reader of stderr that does not read delays no rank', async () => {
     const fifo = newFile('.fifo');
     // Its only reader is the shell, which does not read.

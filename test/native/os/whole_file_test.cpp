@@ -8,12 +8,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <filesystem>
 #include <iterator>
 #include <string>
 #include <vector>
 
 #include "os/error.h"
+#include "os/fd.h"
 #include "os/support.h"
 
 namespace wireup::os {
@@ -118,6 +121,24 @@ TEST_CASE("whole file: check_whole() throws if the file cannot be written") {
   check_whole(folder / "file");
   check_whole("/dev/null");
   CHECK(count_in(folder.path()) == 1);
+}
+
+TEST_CASE("whole file: a FIFO without a reader is refused, and one with a reader is written") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "fifo";
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  try {
+    write_whole(path, "lost");
+    FAIL("it was written");
+  } catch (const OsError& error) {
+    CHECK(error.code().value() == ENXIO);
+  }
+  const UniqueFd reader(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  REQUIRE(reader);
+  write_whole(path, "content");
+  std::array<char, 16> bytes{};
+  CHECK(::read(reader.get(), bytes.data(), bytes.size()) == 7);
+  CHECK(std::string(bytes.data()) == "content");
 }
 
 }  // namespace wireup::os
