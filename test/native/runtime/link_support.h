@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <functional>
 #include <memory>
@@ -57,8 +58,10 @@ struct KeepingObserver final : LinkObserver {
 inline std::string text_of(std::size_t size) {
   constexpr std::size_t kPeriod = 9973;  // a prime, so that no buffer is a multiple of it
   std::string text;
+  // Some texts have megabytes, and TSan makes each page that is touched several times as expensive.
+  text.reserve(std::max(size, kPeriod));
   for (std::size_t i = 0; i < kPeriod; i++) text += static_cast<char>(i * 2'654'435'761U >> 13);
-  while (text.size() < size) text += text;
+  while (text.size() < size) text.append(text, 0, size - text.size());
   text.resize(size);
   return text;
 }
