@@ -490,12 +490,13 @@ describe.each(networkKinds)('over a network, by %s', (_, tools, make, options) =
     it('a host without a cable cannot be started, and is named', async () => {
       const host = hosts.names[hostCount - 1]!;
       hosts.setConnected(host, false);
-      const { code, stdout, stderr } = await start(1, '--start-timeout', '2', 'echo', 'started').done.finally(
+      // The other hosts must start within this time on a busy machine.
+      const { code, stdout, stderr } = await start(1, '--start-timeout', '5', 'echo', 'started').done.finally(
         () => hosts.setConnected(host, true),
       );
       expect(toolLines(stderr)).toEqual([
         expect.stringMatching(
-          new RegExp(`^wireup: host ${host} could not be started: .*(no answer within 2 s|ssh: connect)`),
+          new RegExp(`^wireup: host ${host} could not be started: .*(no answer within 5 s|ssh: connect)`),
         ),
       ]);
       expect(stdout).toBe('');
