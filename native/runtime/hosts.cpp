@@ -26,7 +26,9 @@ void Hosts::start(const std::set<std::uint32_t>& hosts, const std::function<void
   std::size_t greeted = asked_.size();
   for (const std::uint32_t host : hosts) {
     if (std::exchange(hosts_[host].asked, true)) continue;
-    const std::size_t parent = width_ == 0 ? 0 : (asked_.size() - 1) / width_;
+    std::size_t parent = width_ == 0 ? 0 : (asked_.size() - 1) / width_;
+    // A lost host starts none: the next one above it does that. The launcher's own host is never lost.
+    while (hosts_[asked_[parent]].lost) parent = (parent - 1) / width_;
     hosts_[host].parent = asked_[parent];
     // Requests to one agent follow each other as long as possible, so that it starts the commands at once.
     if (parent >= greeted) {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
 import { installed, needs } from '../support/installed';
+import { root } from '../support/root';
 import { lines, run, wireup, type Result } from '../support/run';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -80,5 +81,52 @@ describe('a caller whose directory was removed', () => {
     const { code, stdout } = await runGone(...optionsOf(passes), '-wdir', '/', 'pwd');
     expect(lines(stdout)).toEqual(['/', '/']);
     expect(code).toBe(0);
+  });
+});
+
+describe('hosts of a tree whose next hosts cannot be started', () => {
+  const partly = join(folder, 'partly');
+  writeFileSync(partly, '#!/bin/sh\n[ "$1" != n1 ] || exit 7\nshift\nexec "$@"\n', { mode: 0o755 });
+  const chain = ['--launcher', 'exec', '--launcher-exec', partly, '--tree-width', '1'];
+
+  it('are started by another host for a later spawn', async () => {
+    const script = `
+      const { PmiClient } = require(${JSON.stringify(join(root, 'dist/index.js'))});
+      (async () => {
+        const pmi = await PmiClient.fromEnv();
+        for (const host of ['n1', 'n2', 'n3'])
+          await pmi.spawn([{ program: 'true', info: { host } }]).then(
+            () => console.log(host, 'started'),
+            () => console.log(host, 'refused'));
+        await pmi.finalize();
+      })();`;
+    const rank = [process.execPath, '-e', script];
+    const words = wireup('run', ...chain, '--hosts', 'localhost,n1,n2,n3', '-n', '1', ...rank);
+    const { code, stdout, stderr } = await run(words, { deadline });
+    expect(lines(stdout)).toEqual(['n1 refused', 'n2 started', 'n3 started']);
+    expect(lines(stderr)).toEqual([
+      'wireup: rank 0 could not spawn: host n1 could not be started: partly n1 ended with code 7',
+    ]);
+    expect(code).toBe(0);
+  });
+
+  it('are not reported as a fault of the launcher', async () => {
+    // The first hosts are lost while the others are still being named.
+    const fails = command('fails', 'exit 7');
+    const words = [
+      '--launcher',
+      'exec',
+      '--launcher-exec',
+      fails,
+      '--tree-width',
+      '32',
+      '--hosts',
+      'm[1-300]',
+    ];
+    const { code, stderr } = await run(wireup('run', ...words, 'true'), { deadline });
+    expect(lines(stderr)).toEqual([
+      expect.stringMatching(/^wireup: host m\d+ could not be started: fails m\d+ ended with code 7$/),
+    ]);
+    expect(code).toBe(1);
   });
 });

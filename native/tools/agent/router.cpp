@@ -296,7 +296,11 @@ void Router::pass_down(const Header& header, std::string_view packet) {
     return;
   }
   const auto child = child_of(header.host);
-  if (!child) return;  // it is lost, and the launcher does not know that yet
+  if (!child) {
+    // It is lost, and the launcher does not know that yet.
+    if (header.kind == kind_of<StartHost>()) refuse_below(below_.at(header.host), packet);
+    return;
+  }
   if (header.kind == kind_of<StartHost>()) learn_below(*child, packet);
   if (header.kind == kind_of<DropHost>() && *child == header.host) {
     const auto message = decode(packet);
@@ -310,6 +314,16 @@ void Router::learn_below(std::uint32_t child, std::string_view packet) {
   const auto message = decode(packet);
   if (!message) return;
   below_.emplace(std::get<StartHost>(*message).host, child);
+}
+
+// A host below this one was to get another child after its own loss.
+void Router::refuse_below(std::uint32_t child, std::string_view packet) {
+  const auto message = decode(packet);
+  if (!message) return;
+  const std::uint32_t host = std::get<StartHost>(*message).host;
+  if (!below_.emplace(host, child).second) return;
+  send(HostLost{host, false, {}, false});
+  observer_.on_host_lost(host);
 }
 
 void Router::on_child_packet(ChildHost& child, std::string_view packet) {

@@ -148,6 +148,7 @@ class Router final : runtime::LinkObserver, ChildHostObserver, TogetherObserver 
   void drop_unready_children();
   void pass_down(const wire::agent::Header& header, std::string_view packet);
   void learn_below(std::uint32_t child, std::string_view packet);
+  void refuse_below(std::uint32_t child, std::string_view packet);
   // Returns what is wrong with the packet, or nullptr.
   const char* receive(ChildHost& child, std::string_view packet);
   void lose(ChildHost& child, const std::string& message);
