@@ -2,8 +2,8 @@
 //
 // A symbolic link is kept, and its target is written, even if the target does not exist yet. An existing file
 // keeps its mode, and its owner if this process may set it. Other hard links to it keep the old content. A
-// device, a pipe and an open file of a process (/dev/stdout, /dev/fd/3) are written directly. A FIFO must have
-// a reader, else the error is ENXIO.
+// device, a pipe and an open file of a process (/dev/stdout, /dev/fd/3) are written directly. A FIFO must
+// have a reader, else the error is ENXIO.
 //
 // The new file has no name until it is complete (O_TMPFILE), so a killed writer leaves nothing. In two cases
 // it has the temporary name FILE.PID: on a file system without unnamed files (NFS), while it is written; and

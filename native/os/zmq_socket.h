@@ -88,7 +88,9 @@ class ZmqSocket final : Handler {
   // error. Throws OsError.
   using OnEvent = std::function<void(int event, std::uint32_t value)>;
   void monitor(int events, OnEvent on_event);
-  // Reports now the events that have come.
+  // Whether an event waits to be reported.
+  bool has_events() { return monitor_ && monitor_->readable(); }
+  // Reports now the events that have come, a limited number of them.
   void receive_events() {
     if (monitor_) monitor_->receive();
   }

@@ -27,6 +27,9 @@ constexpr std::size_t kSecondCredential = 7;
 // Accepted sockets that wait: all children of a wide parent at once.
 constexpr int kBacklog = 1024;
 
+// Turns in which the events that wait are read: many more than a burst of connections has.
+constexpr int kEventTurns = 64;
+
 // Turns in which what a connection has sent is read before its end. ROUTER takes one message of each
 // connection in turn, so they are enough for all children's windows.
 constexpr int kLastHubTurns = 64;
@@ -97,7 +100,10 @@ ZmqHub::ZmqHub(os::Reactor& reactor, const ZmqHubOptions& options)
   }
 }
 
-ZmqHub::~ZmqHub() { reactor_.cancel(sweep_timer_); }
+ZmqHub::~ZmqHub() {
+  reactor_.cancel(sweep_timer_);
+  reactor_.cancel(close_timer_);
+}
 
 std::unique_ptr<ZmqLink> ZmqHub::expect(std::uint32_t child, const std::string& credential,
                                         std::function<void()> on_up, LinkObserver& observer) {
@@ -173,8 +179,7 @@ void ZmqHub::on_message(const os::ZmqMessage& message) {
 }
 
 void ZmqHub::on_join_message(const os::ZmqMessage& message) {
-  // See bind().
-  router_.receive_events();
+  read_events();
   remove_unbound(message[1].fd);
   const OnJoin on_join = on_join_;  // it may be replaced meanwhile
   if (!on_join || !on_join({message[0].bytes, message[1].fd}, message[1].bytes)) refuse(message);
@@ -186,8 +191,7 @@ ZmqHub::Children::iterator ZmqHub::bind(const os::ZmqMessage& message) {
   std::uint32_t number = 0;
   const auto [end, error] = std::from_chars(user.data(), user.data() + user.size(), number);
   if (error != std::errc() || user.empty()) return children_.end();
-  // It is not the one of the connection if an earlier connection with this fd has ended.
-  router_.receive_events();
+  read_events();
   const auto found = children_.find(number);
   if (found == children_.end() || !found->second.routing_id.empty()) return children_.end();
   bind(found, message[0].bytes, message[1].fd);
@@ -227,10 +231,26 @@ void ZmqHub::add_unbound(int fd) {
   if (remove_unbound(fd)) ++refused_;
   unbound_[fd] = ++accepted_;
   by_age_[accepted_] = fd;
-  if (by_age_.size() <= max_unbound_) return;
-  const int oldest = by_age_.begin()->second;
-  by_age_.erase(by_age_.begin());
-  close_connection(oldest);
+  if (by_age_.size() <= max_unbound_ || close_timer_ != 0) return;
+  close_timer_ = reactor_.after({}, [this] {
+    close_timer_ = 0;
+    close_oldest();
+  });
+}
+
+// An fd may be that of a connection that has ended and, since then, that of another one. So before an fd is
+// used, all its events are read.
+void ZmqHub::read_events() {
+  for (int i = 0; i < kEventTurns && router_.has_events(); ++i) router_.receive_events();
+}
+
+void ZmqHub::close_oldest() {
+  read_events();
+  while (by_age_.size() > max_unbound_) {
+    const int oldest = by_age_.begin()->second;
+    by_age_.erase(by_age_.begin());
+    close_connection(oldest);
+  }
 }
 
 bool ZmqHub::remove_unbound(int fd) {

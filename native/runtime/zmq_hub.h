@@ -105,7 +105,10 @@ class ZmqHub {
   void sweep(int turns);
   void forget(std::uint32_t child);
   void receive_now();
+  void read_events();
   void add_unbound(int fd);
+  // Closes connections that have sent nothing, if there are too many of them.
+  void close_oldest();
   bool remove_unbound(int fd);
   void refuse(const os::ZmqMessage& message);
   void close_connection(int fd) const;
@@ -132,6 +135,7 @@ class ZmqHub {
   std::size_t max_unbound_;
   std::uint64_t refused_ = 0;
   os::Reactor::TimerId sweep_timer_ = 0;
+  os::Reactor::TimerId close_timer_ = 0;
   os::Lifetime lifetime_;
 };
 
