@@ -137,6 +137,14 @@ describe.each(hostKinds)('over four hosts by %s', (_, tools, make) => {
       expect(lines(result.stdout).sort()).toEqual(expected.sort());
     }
 
+    it('start if each host has a command of its own', async () => {
+      const words = ['--tree-width', '0', 'sh', '-c', 'echo $PMI_RANK'];
+      const { code, stdout, stderr } = await runOn(1, ...words);
+      expect(stderr).toBe('');
+      expect(code).toBe(0);
+      expect(lines(stdout).sort()).toEqual(['0', '1', '2', '3']);
+    });
+
     describe.each(transports)('over %s', (pmi) => {
       it.skipIf(compiler.missing).each(ranksPerHost.raw)(
         `exchange their business cards, %d a host${compiler.note}`,

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -40,11 +41,14 @@ bool is_seqpacket(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
-// Whether the fd can be a direction of a link. A terminal would change what passes, and a command that has
-// not passed its own stdin or stdout on often gives a file or /dev/null.
-bool is_pipe_or_socket(int fd) {
+// Whether the fd can be a direction of a link. Most terminals change what passes. srun --unbuffered gives one
+// for stdout that does not. A command that has not passed its own stdin or stdout on often gives a file or
+// /dev/null.
+bool passes_bytes(int fd) {
   struct stat status {};
-  return ::fstat(fd, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
+  if (::fstat(fd, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode))) return true;
+  termios terminal{};
+  return fd == STDOUT_FILENO && ::tcgetattr(fd, &terminal) == 0 && (terminal.c_oflag & OPOST) == 0;
 }
 
 void replace_by_null(std::initializer_list<int> fds) {
@@ -61,8 +65,7 @@ wireup::agent::ParentEnd take_stdio(bool same_host) {
   wireup::os::fill_standard_fds();
   for (const auto& [fd, name] : {std::pair{STDIN_FILENO, "stdin"}, std::pair{STDOUT_FILENO, "stdout"}}) {
     // lib/host-advice.ts knows this line.
-    if (!is_pipe_or_socket(fd))
-      throw std::runtime_error(std::string(name) + " is neither a pipe nor a socket");
+    if (!passes_bytes(fd)) throw std::runtime_error(std::string(name) + " is neither a pipe nor a socket");
   }
   wireup::agent::ParentEnd link{wireup::os::duplicate(STDIN_FILENO), wireup::os::duplicate(STDOUT_FILENO),
                                 same_host};
