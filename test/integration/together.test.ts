@@ -81,7 +81,11 @@ describe('hosts that one srun has started', () => {
   });
 
   it('end with the exit code of the rank that fails', async () => {
-    const { words, environment } = job(3, 1, 'sh', '-c', '[ $PMI_RANK != 2 ] || exit 7; sleep 1000');
+    // Not before the others have been started.
+    const ready = mkdtempSync(join(folder, 'ready-'));
+    const fail = 'until [ -e 0 ] && [ -e 1 ]; do sleep 0.1; done; exit 7';
+    const script = `: >$PMI_RANK; [ $PMI_RANK != 2 ] || { ${fail}; }; sleep 1000`;
+    const { words, environment } = job(3, 1, '-wdir', ready, 'sh', '-c', script);
     const { code, stderr } = await run(words, { deadline, environment });
     expect(code).toBe(7);
     expect(stderr).toMatch(/^wireup: rank 2 .*on m3 exited with code 7; 2 other ranks were ended\n$/);
