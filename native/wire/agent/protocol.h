@@ -6,11 +6,11 @@
 
 namespace wireup::wire::agent {
 
-// Increase this with every change of a message. A new field must be added in three places: to the struct,
-// to fields() in wire/agent_messages.cpp (the compiler does not notice if it is missing there, and the field
-// is not sent), and to the samples in the test. For Hello, visit_fields() replaces fields(), and the compiler
-// does notice.
-inline constexpr std::uint32_t kProtocolVersion = 16;
+// Increase this with every change of a message, and of when and by which agent it is sent. A new field must
+// be added in three places: to the struct, to fields() in wire/agent_messages.cpp (the compiler does not
+// notice if it is missing there, and the field is not sent), and to the samples in the test. For Hello,
+// visit_fields() replaces fields(), and the compiler does notice.
+inline constexpr std::uint32_t kProtocolVersion = 17;
 
 // The number of the launcher's own host.
 inline constexpr std::uint32_t kOwnHost = 0;
