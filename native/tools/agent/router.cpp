@@ -322,6 +322,7 @@ void Router::refuse_below(std::uint32_t child, std::string_view packet) {
   if (!message) return;
   const std::uint32_t host = std::get<StartHost>(*message).host;
   if (!below_.emplace(host, child).second) return;
+  observer_.on_pass_up();
   send(HostLost{host, false, {}, false});
   observer_.on_host_lost(host);
 }
