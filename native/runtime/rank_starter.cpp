@@ -38,7 +38,7 @@ std::string absolute(const std::string& directory) {
   try {
     return directory.empty() ? std::filesystem::current_path() : std::filesystem::absolute(directory);
   } catch (const std::filesystem::filesystem_error& error) {
-    throw os::OsError(error.code().value(), "getcwd");
+    throw os::OsError(error.code().value(), "getcwd", "(the folder in which the launcher was started)");
   }
 }
 

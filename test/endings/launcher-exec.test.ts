@@ -72,7 +72,22 @@ describe('a caller whose directory was removed', () => {
   ])('cannot start ranks on other hosts, %s', async (_, options) => {
     const { code, stdout } = await runGone(...options, 'echo', 'started');
     expect(lines(stdout)).toEqual([
-      'wireup: rank 0 on n1 could not be started: getcwd: No such file or directory',
+      'wireup: rank 0 on n1 could not be started: getcwd (the folder in which the launcher was started): No such file or directory',
+    ]);
+    expect(code).toBe(1);
+  });
+
+  it('cannot name files there for the output of ranks on other hosts', async () => {
+    const { code, stdout } = await runGone(
+      ...optionsOf(passes),
+      '-wdir',
+      '/',
+      '-outfile-pattern',
+      'out-%r',
+      'pwd',
+    );
+    expect(lines(stdout)).toEqual([
+      'wireup: getcwd (the folder in which the launcher was started): No such file or directory',
     ]);
     expect(code).toBe(1);
   });
