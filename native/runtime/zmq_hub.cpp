@@ -27,9 +27,6 @@ constexpr std::size_t kSecondCredential = 7;
 // Accepted sockets that wait: all children of a wide parent at once.
 constexpr int kBacklog = 1024;
 
-// Turns in which the events that wait are read: many more than a burst of connections has.
-constexpr int kEventTurns = 64;
-
 // Turns in which what a connection has sent is read before its end. ROUTER takes one message of each
 // connection in turn, so they are enough for all children's windows.
 constexpr int kLastHubTurns = 64;
@@ -239,9 +236,10 @@ void ZmqHub::add_unbound(int fd) {
 }
 
 // An fd may be that of a connection that has ended and, since then, that of another one. So before an fd is
-// used, all its events are read.
+// used, all its events are read. This comes to an end even if others connect all the time: libzmq needs many
+// times as long for a connection as this thread for its events.
 void ZmqHub::read_events() {
-  for (int i = 0; i < kEventTurns && router_.has_events(); ++i) router_.receive_events();
+  while (router_.has_events()) router_.receive_events();
 }
 
 void ZmqHub::close_oldest() {

@@ -263,36 +263,41 @@ TEST_CASE("zmq hub: half handshakes by the thousand do not keep a child out") {
 }
 
 TEST_CASE("zmq hub: the end of an earlier connection with the same fd does no harm to a child") {
-  Parent parent;
+  ZmqTiming timing = kFast;
+  timing.handshake_ms = 60'000;  // the others are silent
+  Parent parent(timing);
   const os::ZmqKeys keys = os::make_zmq_keys();
   const auto link = parent.expect(1, keys.public_key);
-  // libzmq accepts all of them, and closes all of them, before the hub reads any of the events. The other
-  // ends have higher fds, so the child gets the fd of one of them.
-  constexpr std::size_t kOthers = 2000;
+  // libzmq accepts and closes all of them before the hub reads any of the events, so the child is admitted
+  // while most events still wait. The other ends have higher fds, so those of libzmq are the same in each
+  // round, and the child gets one of them.
+  constexpr std::size_t kRounds = 60;
+  constexpr std::size_t kOthers = 50;
   const std::size_t before = os::open_fds();
-  const auto above = static_cast<int>(before + kOthers + 200);
-  os::make_room_for_fds(static_cast<std::size_t>(above) + kOthers);
-  const auto wait_for_fds = [](auto there) {
+  const auto above = static_cast<int>(before + 3 * kOthers);
+  const auto wait_for_fds = [](std::size_t fds) {
     const auto deadline = std::chrono::steady_clock::now() + kTimeout;
-    while (!there(os::open_fds())) {
+    while (os::open_fds() != fds) {
       REQUIRE(std::chrono::steady_clock::now() < deadline);
       std::this_thread::yield();
     }
   };
-  std::vector<os::UniqueFd> others;
-  for (std::size_t i = 0; i < kOthers; ++i) {
-    const os::UniqueFd other = connect_to(parent.hub.endpoints().at(0));
-    others.emplace_back(::fcntl(other.get(), F_DUPFD_CLOEXEC, above));
-    REQUIRE(others.back());
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    std::vector<os::UniqueFd> others;
+    for (std::size_t i = 0; i < kOthers; ++i) {
+      const os::UniqueFd other = connect_to(parent.hub.endpoints().at(0));
+      others.emplace_back(::fcntl(other.get(), F_DUPFD_CLOEXEC, above));
+      REQUIRE(others.back());
+    }
+    wait_for_fds(before + 2 * kOthers);
+    others.clear();
+    wait_for_fds(before);
   }
-  wait_for_fds([&](std::size_t fds) { return fds >= before + 2 * kOthers; });
-  others.clear();
-  wait_for_fds([&](std::size_t fds) { return fds <= before; });
   KeepingObserver child_end;
   const auto child = connect_to_zmq_parent(parent.reactor, parent.options(keys), nullptr, child_end);
   child->send("through");
   run_until(parent.reactor, [&] { return !parent.ends[1].packets.empty(); });
-  run_until(parent.reactor, [&] { return parent.hub.refused() >= kOthers; });
+  run_until(parent.reactor, [&] { return parent.hub.refused() >= kRounds * kOthers; });
   CHECK_FALSE(child_end.end.has_value());
   CHECK_FALSE(parent.ends[1].end.has_value());
 }
