@@ -20,6 +20,11 @@ const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => stri
     () => 'Slurm has no such node, or it is not part of this allocation',
   ],
   [
+    /insufficient GRES|generic resource/i,
+    () =>
+      "Slurm cannot divide the job's GPUs over its hosts: name the number on each host, for example --launcher-exec 'srun --gpus-per-node=4'",
+  ],
+  [
     /exec format error|cannot execute|not in executable format|GLIBC_|: it is a program for|: its C library may|required file not found|error while loading shared/i,
     () =>
       'wireup-agent was built for another type of machine or another libc: install wireup on the host, and name its wireup-agent by agentPath (--agent-path)',

@@ -57,6 +57,21 @@ export const launcherVariables: Readonly<
     SLURM_STDINMODE: undefined,
     SLURM_STDOUTMODE: undefined,
     SLURM_STDERRMODE: undefined,
+    // sbatch and salloc set these for the tasks of a job. They count GPUs by tasks, and an agent is one task for all ranks of its
+    // host; srun also refuses some of them beside --ntasks-per-node.
+    SLURM_NTASKS_PER_GPU: undefined,
+    SLURM_NTASKS_PER_TRES: undefined,
+    SLURM_TRES_PER_TASK: undefined,
+    SLURM_GPUS: undefined,
+    SLURM_GPUS_PER_TASK: undefined,
+    SLURM_GPUS_PER_SOCKET: undefined,
+    SLURM_GPU_BIND: undefined,
+    SLURM_CPUS_PER_GPU: undefined,
+    SLURM_MEM_PER_GPU: undefined,
+    // `sbatch --export=NONE` sets the first. The agent finds libzmq, debuggers and TMPDIR by its environment; ranks get theirs
+    // from the launcher.
+    SLURM_EXPORT_ENV: undefined,
+    SRUN_EXPORT_ENV: undefined,
   },
 };
 

@@ -4,7 +4,7 @@
 
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -27,10 +27,11 @@ export class Slurm implements AsyncDisposable {
     this.environment = { SLURM_CONF: join(this.#folder, 'slurm.conf') };
   }
 
-  static async start(nodes: number): Promise<Slurm> {
+  /** @param options.gpus each node has so many */
+  static async start(nodes: number, { gpus = 0 } = {}): Promise<Slurm> {
     const slurm = new Slurm();
     try {
-      await slurm.#start(nodes);
+      await slurm.#start(nodes, gpus);
       return slurm;
     } catch (error) {
       await slurm[Symbol.asyncDispose]();
@@ -38,8 +39,9 @@ export class Slurm implements AsyncDisposable {
     }
   }
 
-  async #start(nodes: number): Promise<void> {
+  async #start(nodes: number, gpus: number): Promise<void> {
     this.#nodes = nodes;
+    const gres = gpus > 0 ? `gpu:${gpus}` : '(null)';
     const at = (name: string): string => join(this.#folder, name);
     for (const name of ['state', 'spool']) mkdirSync(at(name));
     // munged refuses a folder that other users can write to, but its clients of any user must be able to pass through it.
@@ -47,6 +49,11 @@ export class Slurm implements AsyncDisposable {
     writeFileSync(at('munge.key'), Buffer.alloc(1024, 'of a test, on one machine'), { mode: 0o400 });
     const [control, ...ports] = await freePorts(1 + nodes);
     const names = ports.map((_, i) => `n${i + 1}`);
+    if (gpus > 0) {
+      // Slurm only looks whether the files are devices.
+      for (let i = 0; i < gpus; i++) symlinkSync('/dev/null', at(`gpu${i}`));
+      writeFileSync(at('gres.conf'), `NodeName=n[1-${nodes}] Name=gpu File=${at(`gpu[0-${gpus - 1}]`)}\n`);
+    }
     writeFileSync(
       at('slurm.conf'),
       `${Object.entries({
@@ -68,10 +75,15 @@ export class Slurm implements AsyncDisposable {
         JobAcctGatherType: 'jobacct_gather/none',
         SlurmdParameters: 'config_overrides',
         MpiDefault: 'none',
+        // Only the backfill scheduler, which runs each 30 seconds by default, starts jobs of several components.
+        SchedulerParameters: 'bf_interval=1',
+        ...(gpus > 0
+          ? { GresTypes: 'gpu', SelectType: 'select/cons_tres', SelectTypeParameters: 'CR_Core' }
+          : {}),
       })
         .map(([name, value]) => `${name}=${value}`)
         .join('\n')}
-${names.map((name, i) => `NodeName=${name} NodeHostname=localhost NodeAddr=127.0.0.1 Port=${ports[i]} CPUs=8`).join('\n')}
+${names.map((name, i) => `NodeName=${name} NodeHostname=localhost NodeAddr=127.0.0.1 Port=${ports[i]} CPUs=8 Gres=${gres}`).join('\n')}
 PartitionName=all Nodes=ALL Default=YES
 `,
     );

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <iterator>
 #include <utility>
@@ -21,6 +22,19 @@ std::string path_of(const std::vector<std::string>& environment) {
 
 void move_to_end(std::vector<std::string>& to, std::vector<std::string>& from) {
   std::move(from.begin(), from.end(), std::back_inserter(to));
+}
+
+// "NAME=value" of the variables by which Slurm names the GPUs that the job has on this host. The launcher's
+// host may be outside of the job, and then has none.
+std::vector<std::string> allocated_devices() {
+  static constexpr const char* kNames[] = {"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
+                                           "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK"};
+  std::vector<std::string> result;
+  if (std::getenv("SLURM_STEP_GPUS") == nullptr) return result;
+  for (const char* name : kNames) {
+    if (const char* value = std::getenv(name)) result.push_back(std::string(name) + "=" + value);
+  }
+  return result;
 }
 
 // The file in the folder of this program, which is that of an installed wireup.
@@ -79,6 +93,8 @@ const Executable& Programs::find(std::uint32_t id) {
       std::vector<std::string>& environment = known.program.environment;
       const bool chooses_interface = runtime::chooses_interface(environment);
       if (!chooses_interface) runtime::add_default(environment, runtime::host_environment(host_name_));
+      for (std::string& variable : allocated_devices())
+        runtime::add_default(environment, std::move(variable));
       known.found = resolve(std::move(known.program));
       known.found->chooses_interface = chooses_interface;
     } catch (const os::OsError& error) {

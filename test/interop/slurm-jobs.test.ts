@@ -1,0 +1,53 @@
+// `wireup run` in jobs of Slurm with GPUs.
+
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+
+import { hostNeeds } from '../support/hosts';
+import { lines, run, wireup, type Result } from '../support/run';
+import { Slurm } from '../support/slurm';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const tools = hostNeeds.slurm();
+describe.skipIf(tools.missing)(`in a job of Slurm${tools.note}`, () => {
+  let slurm: Slurm;
+  beforeAll(async () => {
+    slurm = await Slurm.start(3, { gpus: 4 });
+  });
+  afterAll(() => slurm?.[Symbol.asyncDispose]());
+
+  /** Runs a command with the variables that salloc sets. */
+  const inJob = (shape: readonly string[], ...command: string[]): Promise<Result> =>
+    run(['salloc', '--quiet', ...shape, ...command], { environment: slurm.environment });
+
+  const showGpus = ['sh', '-c', 'echo "$PMI_RANK $(hostname) $CUDA_VISIBLE_DEVICES"'];
+
+  it.each([
+    ['--gpus-per-node=2', [], '0,1'],
+    ['--gpus-per-node=2', ['--tree-width', '0'], '0,1'],
+    ['--gpus-per-node=4 --gpu-bind=single:1', [], '0,1,2,3'],
+    ['--gpus-per-node=4 --cpus-per-gpu=1', [], '0,1,2,3'],
+    ['--gpus-per-task=1', ['--launcher-exec', 'srun --gpus-per-node=2'], '0,1'],
+    ['--gpus=8 --ntasks-per-gpu=1', ['--launcher-exec', 'srun --gpus-per-node=4'], '0,1,2,3'],
+    ['--gpus-per-node=4', ['-genv', 'CUDA_VISIBLE_DEVICES', '3'], '3'],
+    ['', [], ''],
+  ])('with %s, ranks see the GPUs of their hosts %j', async (shape, options, gpus) => {
+    const words = shape.split(' ').filter((word) => word !== '');
+    const { code, stdout, stderr } = await inJob(
+      ['--nodes=2', ...(shape.includes('tasks-per-gpu') ? [] : ['--ntasks-per-node=2']), ...words],
+      ...wireup('run', ...options, '-ppn', '1', ...showGpus),
+    );
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(lines(stdout).sort()).toEqual([`0 n1 ${gpus}`, `1 n2 ${gpus}`]);
+  });
+
+  it('advises on GPUs that Slurm cannot divide over the hosts', async () => {
+    const { code, stderr } = await inJob(
+      ['--nodes=2', '--ntasks=6', '--gpus=6'],
+      ...wireup('run', '-ppn', '1', ...showGpus),
+    );
+    expect(stderr).toMatch(/^wireup: host n1 could not be started: .*GRES.*srun --gpus-per-node=4/);
+    expect(code).toBe(1);
+  });
+});
