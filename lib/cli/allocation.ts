@@ -19,12 +19,14 @@ export interface AllocationSources {
 
 /** A resource manager. */
 interface Manager {
-  /** It is set in a job of this manager. */
-  readonly variable: string;
+  /** One of them is set in a job of this manager. */
+  readonly variables: readonly string[];
   /** @throws {@link UsageError} */
   readonly read: (sources: AllocationSources, value: string) => ListedHost[];
   /** The value of --launcher that reaches the hosts of its jobs. */
   readonly launcher: 'ssh' | 'slurm' | 'lsf' | 'sge';
+  /** What the user may not expect of the hosts, in one line. */
+  readonly note?: (environment: Environment) => string | undefined;
 }
 
 function parseList(where: string, list: string): ListedHost[] {
@@ -78,14 +80,22 @@ function parseTasks(text: string): number[] {
 
 /**
  * A slot for each task. In a step of fewer hosts, SLURM_TASKS_PER_NODE describes only these; the other hosts have one slot.
+ *
+ * salloc sets the variables of a heterogeneous job for each component only. A batch script has those of the first one too.
  */
 function slurmHosts({ environment }: AllocationSources, list: string): ListedHost[] {
-  const tasks = environment.SLURM_TASKS_PER_NODE;
+  const tasks = environment.SLURM_TASKS_PER_NODE ?? environment.SLURM_TASKS_PER_NODE_HET_GROUP_0;
   const counts = tasks === undefined || tasks === '' ? [] : parseTasks(tasks);
   return parseList(`SLURM_JOB_NODELIST=${shortened(list)}`, list).map(({ name }, i) => ({
     name,
     slots: counts[i] ?? 1,
   }));
+}
+
+/** srun takes the first component too, unless --het-group names others. */
+function slurmNote({ SLURM_HET_SIZE: size }: Environment): string | undefined {
+  if (!/^\d{1,9}$/.test(size ?? '') || Number(size) < 2) return undefined;
+  return `this job of Slurm has ${size} components; wireup uses the hosts of the first one, as srun does`;
 }
 
 /** A file with one line for each slot. */
@@ -120,19 +130,29 @@ function fluxHosts({ output }: AllocationSources): ListedHost[] {
   return parseList(`flux hostlist: '${shortened(list)}'`, list).map(({ name }) => ({ name, slots: 1 }));
 }
 
-/** By their names in Hydra's -rmk. The first one whose variable is set counts: Flux runs in jobs of the others. */
-const managers = {
-  flux: { variable: 'FLUX_URI', read: fluxHosts, launcher: 'ssh' },
-  slurm: { variable: 'SLURM_JOB_NODELIST', read: slurmHosts, launcher: 'slurm' },
-  pbs: { variable: 'PBS_NODEFILE', read: pbsHosts, launcher: 'ssh' },
-  lsf: { variable: 'LSB_MCPU_HOSTS', read: lsfHosts, launcher: 'lsf' },
-  sge: { variable: 'PE_HOSTFILE', read: gridEngineHosts, launcher: 'sge' },
-} as const satisfies Record<string, Manager>;
+type ManagerName = 'flux' | 'slurm' | 'pbs' | 'lsf' | 'sge';
 
-type ManagerName = keyof typeof managers;
+/** By their names in Hydra's -rmk. The first one whose variable is set counts: Flux runs in jobs of the others. */
+const managers: Readonly<Record<ManagerName, Manager>> = {
+  flux: { variables: ['FLUX_URI'], read: fluxHosts, launcher: 'ssh' },
+  slurm: {
+    variables: ['SLURM_JOB_NODELIST', 'SLURM_JOB_NODELIST_HET_GROUP_0'],
+    read: slurmHosts,
+    launcher: 'slurm',
+    note: slurmNote,
+  },
+  pbs: { variables: ['PBS_NODEFILE'], read: pbsHosts, launcher: 'ssh' },
+  lsf: { variables: ['LSB_MCPU_HOSTS'], read: lsfHosts, launcher: 'lsf' },
+  sge: { variables: ['PE_HOSTFILE'], read: gridEngineHosts, launcher: 'sge' },
+};
 
 /** The values of --rmk. `user`: no manager is asked. */
 export const managerNames = [...(Object.keys(managers) as ManagerName[]), 'user'] as const;
+
+/** The variable that the manager has set; undefined if this process is in no job of it. */
+function variableOf({ variables }: Manager, environment: Environment): string | undefined {
+  return variables.find((name) => environment[name]);
+}
 
 /**
  * HYDRA_RMK. It often stands in a profile, so it may name a manager that has not started this process, or that wireup does not
@@ -142,7 +162,7 @@ export const managerVariable = {
   names: ['HYDRA_RMK'],
   read: (text: string): (typeof managerNames)[number] => {
     const name = managerNames.find((known) => known === text);
-    return name !== undefined && name !== 'user' && process.env[managers[name].variable] ? name : 'user';
+    return name !== undefined && name !== 'user' && variableOf(managers[name], process.env) ? name : 'user';
   },
   late: true,
 } as const;
@@ -150,6 +170,8 @@ export const managerVariable = {
 /** An allocation. Its hosts are not read before they are needed. */
 export interface Allocation {
   readonly launcher: Manager['launcher'];
+  /** What the user may not expect of the hosts, in one line. */
+  readonly note: string | undefined;
   /** @throws {@link UsageError} if what the manager has set is malformed */
   readonly hosts: () => ListedHost[];
 }
@@ -181,16 +203,19 @@ export function findAllocation(
   if (manager === 'user') return undefined;
   const { environment } = sources;
   const name =
-    manager ?? (Object.keys(managers) as ManagerName[]).find((each) => environment[managers[each].variable]);
+    manager ??
+    (Object.keys(managers) as ManagerName[]).find((each) => variableOf(managers[each], environment));
   if (name === undefined) return undefined;
-  const { variable, read, launcher }: Manager = managers[name];
-  const value = environment[variable];
-  if (!value)
+  const { variables, read, launcher, note } = managers[name];
+  const variable = variableOf(managers[name], environment);
+  if (variable === undefined)
     throw new UsageError(
-      `--rmk ${name}: expected the variable ${variable}, which this manager sets in its jobs`,
+      `--rmk ${name}: expected the variable ${variables[0]}, which this manager sets in its jobs`,
     );
+  const value = environment[variable]!;
   return {
     launcher,
+    note: note?.(environment),
     hosts: () => {
       try {
         const hosts = read({ output: outputOf, ...sources }, value);

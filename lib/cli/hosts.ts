@@ -95,7 +95,10 @@ export function findHosts(options: JobValues, programs: readonly RunProgram[], r
     if (options.map !== undefined || options.nodePerRank) return [];
     const file = process.env.HYDRA_HOST_FILE;
     if ((!file && allocation === undefined) || launcherOf(options, allocation) === 'fork') return [];
-    return file ? hostsOfFile('HYDRA_HOST_FILE', file, readText) : allocation!.hosts();
+    if (file) return hostsOfFile('HYDRA_HOST_FILE', file, readText);
+    const hosts = allocation!.hosts();
+    if (allocation!.note !== undefined) report(allocation!.note);
+    return hosts;
   };
   const others = lists.includes(undefined) && first === undefined ? shared() : [];
   const readList = (list: string): ListedHost[] => namingHosts('--hosts', () => parseHostList(list), list);

@@ -1,4 +1,4 @@
-// `wireup run` in jobs of Slurm with GPUs.
+// `wireup run` in jobs of Slurm whose shape is odd: GPUs that are counted by tasks, and several components.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
@@ -40,6 +40,16 @@ describe.skipIf(tools.missing)(`in a job of Slurm${tools.note}`, () => {
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(lines(stdout).sort()).toEqual([`0 n1 ${gpus}`, `1 n2 ${gpus}`]);
+  });
+
+  it('of several components, ranks are on the hosts of the first one', async () => {
+    const components = ['--nodes=2', '--ntasks-per-node=2', ':', '--nodes=1'];
+    const { code, stdout, stderr } = await inJob(components, ...wireup('run', 'hostname'));
+    expect(lines(stderr)).toEqual([
+      'wireup: this job of Slurm has 2 components; wireup uses the hosts of the first one, as srun does',
+    ]);
+    expect(code).toBe(0);
+    expect(lines(stdout).sort()).toEqual(['n1', 'n1', 'n2', 'n2']);
   });
 
   it('advises on GPUs that Slurm cannot divide over the hosts', async () => {

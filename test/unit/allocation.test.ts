@@ -31,6 +31,24 @@ describe('Slurm', () => {
     }),
   );
 
+  test('the first component of a heterogeneous job', () => {
+    // salloc has set them.
+    const environment = {
+      SLURM_HET_SIZE: '2',
+      SLURM_JOB_NODELIST_HET_GROUP_0: 'n[1-2]',
+      SLURM_JOB_NODELIST_HET_GROUP_1: 'n3',
+      SLURM_TASKS_PER_NODE_HET_GROUP_0: '4(x2)',
+      SLURM_TASKS_PER_NODE_HET_GROUP_1: '1',
+    };
+    const noteOf = (variables: AllocationSources['environment']) =>
+      findAllocation(undefined, { environment: variables, readText: () => '' })!.note;
+    expect(allocation(environment)).toEqual({ launcher: 'slurm', hosts: 'n1*4 n2*4' });
+    expect(noteOf(environment)).toBe(
+      'this job of Slurm has 2 components; wireup uses the hosts of the first one, as srun does',
+    );
+    expect(noteOf({ SLURM_JOB_NODELIST: 'n1' })).toBeUndefined();
+  });
+
   test.each([
     ['n[1-', '1', 'SLURM_JOB_NODELIST=n[1-: expected a number at character 5'],
     ['n1', '1(y2)', 'SLURM_TASKS_PER_NODE=1(y2): expected counts such as 4(x2),3'],
