@@ -7,7 +7,7 @@ import { toPmiStatus, type PmiStatus } from './status';
 import { deferred, type Deferred } from './wait';
 
 function withSpawned(notice: NativeStatus): PmiStatus {
-  const status = toPmiStatus(notice);
+  const status = toPmiStatus(notice, notice.awaited);
   if (notice.spawned.length === 0) return status;
   return {
     ...status,

@@ -99,6 +99,8 @@ export interface NativeResult {
   status?: NativeProcessGroupStatus;
   /** The ranks that had left by then and will enter no barrier. */
   departed: number[];
+  /** The hosts that had been asked for and had not answered by then. */
+  awaited: string[];
   /** For `startup`: what late ranks did. */
   late: NativeInspectedRank[];
   /** The names of the hosts, by number. */
@@ -193,6 +195,8 @@ export interface NativeStatus extends NativeProcessGroupStatus {
   request: number;
   spawned: (NativeProcessGroupStatus & { group: number })[];
   totals: NativeTotals;
+  /** The hosts that have been asked for and have not answered. */
+  awaited: string[];
 }
 
 /** See wire::agent::InspectedRank. Texts are empty and `interval` is 0 if they are not known. Times are in milliseconds. */

@@ -249,7 +249,7 @@ function toJobFailure(
   } = result.failure;
   const program = group === 0 ? undefined : spawner.programOf(group, rank);
   const exits = reason === 'exit' || reason === 'abort' || (reason === 'early' && row?.exited && !row.ended);
-  const status = result.status && toPmiStatus(result.status);
+  const status = result.status && toPmiStatus(result.status, result.awaited);
   const late = toRankFacts(
     result.late,
     rows.map((row) => nameOf(row.host)),

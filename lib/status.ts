@@ -1,5 +1,6 @@
 import { formatIdset } from './idset';
 import type { NativeProcessGroupStatus } from './native-notices';
+import { printable } from './printable';
 
 /**
  * How far a rank has come in PMI.
@@ -50,6 +51,8 @@ export interface PmiStatus {
   rejected: number;
   /** How many connections have not proved which rank they are. */
   unidentified: number;
+  /** Of a launched job: the hosts that are being started and have not answered; absent if there are none. */
+  awaitedHosts?: string[];
   /** Of a launched job: the process groups that ranks have spawned and that still run. */
   spawned?: SpawnedGroupStatus[];
 }
@@ -62,7 +65,8 @@ export interface SpawnedGroupStatus extends PmiStatus {
 
 const states: readonly RankState[] = ['absent', 'connected', 'initialized', 'finalized', 'disconnected'];
 
-export function toPmiStatus(status: NativeProcessGroupStatus): PmiStatus {
+/** @param awaited the hosts that have not answered */
+export function toPmiStatus(status: NativeProcessGroupStatus, awaited: readonly string[] = []): PmiStatus {
   const inState = (state: RankState): string =>
     formatIdset(status.ranks.flatMap((actual, rank) => (actual === state ? [rank] : [])));
   return {
@@ -82,6 +86,7 @@ export function toPmiStatus(status: NativeProcessGroupStatus): PmiStatus {
     kvsEntries: status.kvsEntries,
     rejected: status.rejected,
     unidentified: status.unidentified,
+    ...(awaited.length === 0 ? {} : { awaitedHosts: [...awaited] }),
   };
 }
 
@@ -111,12 +116,27 @@ export function statusRows(status: PmiStatus): [what: string, ranks: string][] {
   return parts.filter(([, idset]) => idset !== '');
 }
 
+/** How many hosts a line lists. */
+const SHOWN_HOSTS = 16;
+
+/**
+ * @internal `no answer yet from n1, n2 and 3 more hosts`; undefined if no host is awaited.
+ *
+ * @param most how many hosts are named
+ */
+export function describeAwaited({ awaitedHosts = [] }: PmiStatus, most = SHOWN_HOSTS): string | undefined {
+  if (awaitedHosts.length === 0) return undefined;
+  const more = awaitedHosts.length - most;
+  const names = printable(awaitedHosts.slice(0, most).join(', '));
+  return `no answer yet from ${more > 0 ? `${names} and ${more} more hosts` : names}`;
+}
+
 /**
  * Describes a status in one line for people: `connected, no init: 1; in barrier 0: 0,2-3; missing: 1`. States
- * without ranks are omitted.
+ * without ranks are omitted. Hosts that have not answered follow.
  */
 export function describeStatus(status: PmiStatus): string {
-  return statusRows(status)
-    .map(([what, idset]) => `${what}: ${idset}`)
+  return [...statusRows(status).map(([what, idset]) => `${what}: ${idset}`), describeAwaited(status)]
+    .filter((part) => part !== undefined)
     .join('; ');
 }

@@ -12,7 +12,7 @@ import {
   type RunningJob,
 } from '../index';
 import { printable } from '../printable';
-import { statusRows } from '../status';
+import { describeAwaited, statusRows } from '../status';
 import { addOptions } from './commander-options';
 import { idset, UsageError, type OptionTable, type Values } from './option';
 import { describeProgress } from './progress';
@@ -213,6 +213,8 @@ function describeJob({ job, status, exited }: JobStatus): string {
         [1],
       ),
     );
+  const awaited = describeAwaited(status);
+  if (awaited !== undefined) parts.push(`${awaited}\n`);
   return parts.join('\n');
 }
 

@@ -1,5 +1,6 @@
 /** Shows how far the ranks are while the job runs: one line on the terminal, or lines. */
 import type { Job, PmiStatus } from '../index';
+import { describeAwaited } from '../status';
 import { idset } from './option';
 import { report, statusLineShown } from './report';
 
@@ -10,8 +11,15 @@ const PERIOD_MS = 200;
 
 const countOf = (ranks: string): number => (ranks === '' ? 0 : idset(ranks).length);
 
-/** `64 ranks: 2 not connected, 10 in init, 51 of 64 in barrier 3, 1 finalized, 0 exited`, without the parts that are zero. */
-export function describeProgress({ size, ranks, barrier }: PmiStatus, exited: number): string {
+/** The line should fit into a row of the terminal. */
+const SHOWN_HOSTS = 3;
+
+/**
+ * `64 ranks: 2 not connected, 10 in init, 51 of 64 in barrier 3, 1 finalized, 0 exited`, without the parts that are zero. Hosts
+ * that have not answered follow.
+ */
+export function describeProgress(status: PmiStatus, exited: number): string {
+  const { size, ranks, barrier } = status;
   const parts: [number, string][] = [
     [countOf(ranks.absent), 'not connected'],
     [countOf(ranks.connected), 'connected'],
@@ -21,7 +29,9 @@ export function describeProgress({ size, ranks, barrier }: PmiStatus, exited: nu
     [exited, 'exited'],
   ];
   const shown = parts.flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}`]));
-  return `${size} rank${size === 1 ? '' : 's'}: ${shown.join(', ') || 'starting'}`;
+  const awaited = describeAwaited(status, SHOWN_HOSTS);
+  const where = shown.join(', ') || 'starting';
+  return `${size} rank${size === 1 ? '' : 's'}: ${where}${awaited === undefined ? '' : `; ${awaited}`}`;
 }
 
 export class Progress {

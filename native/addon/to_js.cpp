@@ -221,6 +221,7 @@ struct Filler {
     }
     object.Set("spawned", spawned);
     object.Set("totals", totals(env, reply.totals));
+    object.Set("awaited", to_array(env, reply.awaited));
   }
   void operator()(const runtime::Inspection& inspection) const {
     object.Set("type", "inspected");
@@ -311,6 +312,7 @@ struct Filler {
       object.Set("status", status);
     }
     object.Set("departed", ranks(env, result.departed));
+    object.Set("awaited", to_array(env, result.awaited));
     object.Set("late", inspected(env, result.late));
     object.Set("hosts", to_array(env, result.hosts));
     object.Set("duration", result.duration);

@@ -78,6 +78,13 @@ void Hosts::ask(std::uint32_t host, bool joins) {
                  .joins = joins});
 }
 
+std::vector<std::string> Hosts::names(const std::vector<std::uint32_t>& hosts) const {
+  std::vector<std::string> result;
+  result.reserve(hosts.size());
+  for (const std::uint32_t host : hosts) result.push_back(name(host));
+  return result;
+}
+
 std::vector<std::uint32_t> Hosts::unanswered() const {
   std::vector<std::uint32_t> result;
   for (const std::uint32_t host : asked_) {

@@ -58,6 +58,7 @@ class Hosts {
 
   // For people.
   const std::string& name(std::uint32_t host) const { return hosts_[host].options.name; }
+  std::vector<std::string> names(const std::vector<std::uint32_t>& hosts) const;
   // The host that starts its agent, and connects it. Not of the launcher's own host.
   std::uint32_t parent(std::uint32_t host) const { return hosts_[host].parent; }
   bool is_at_or_above(std::uint32_t host, std::uint32_t other) const;

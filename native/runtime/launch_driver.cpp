@@ -278,6 +278,7 @@ void LaunchDriver::note_failure(LaunchedGroup& group) {
     return;
   }
   failure_departed_ = group.departed();
+  failure_awaited_ = hosts_.names(hosts_.unanswered());
   ask_status([this](const StatusQueries::Replies& replies) {
     failure_status_ = find_group(*failed_)->status(replies);
   });
@@ -357,6 +358,7 @@ void LaunchDriver::query_status(RequestId request) {
     reply->request = request;
     reply->totals = join_counters(replies);
     reply->totals.barriers = forgotten_barriers_;
+    reply->awaited = hosts_.names(hosts_.unanswered());
     for (const auto& [task, group] : groups_) {
       reply->groups.emplace(group->number(), group->status(replies));
       reply->totals.barriers += group->barriers();
@@ -469,6 +471,7 @@ void LaunchDriver::finish() {
   }
   result.status = std::move(failure_status_);
   result.departed = std::move(failure_departed_);
+  result.awaited = std::move(failure_awaited_);
   result.late = std::move(late_);
   first().describe_ranks(result);
   for (std::uint32_t host = 0; host < hosts_.count(); ++host) result.hosts.push_back(hosts_.name(host));

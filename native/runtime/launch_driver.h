@@ -197,6 +197,7 @@ class LaunchDriver final : AgentObserver {
   std::optional<std::uint32_t> failed_;  // the number of the group that failed first
   std::optional<engine::ProcessGroupStatus> failure_status_;
   std::vector<std::uint32_t> failure_departed_;
+  std::vector<std::string> failure_awaited_;
   std::vector<wire::agent::InspectedRank> late_;
   // Of process groups that are forgotten.
   std::uint32_t forgotten_victims_ = 0;

@@ -63,6 +63,7 @@ struct StatusReply {
   // By the number of the process group; a PMI server has only group 0.
   std::map<std::uint32_t, engine::ProcessGroupStatus> groups;
   Totals totals = {};
+  std::vector<std::string> awaited = {};  // the hosts that have been asked for and have not answered
 };
 
 // What the processes of ranks of process group 0 do, in the order of the ranks.
@@ -163,6 +164,8 @@ struct LaunchResult {
   std::optional<engine::ProcessGroupStatus> status;
   // Those of the missing ranks that had left.
   std::vector<std::uint32_t> departed;
+  // The hosts that had been asked for and had not answered then.
+  std::vector<std::string> awaited;
   // If the job was not ready in time: what the processes of late ranks did then.
   std::vector<wire::agent::InspectedRank> late;
   std::vector<std::string> hosts;  // the names of all hosts, by number

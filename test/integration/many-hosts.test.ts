@@ -12,7 +12,7 @@ import { needs } from '../support/installed';
 import { framesOf, type Frame } from '../support/link-frames';
 import { long } from '../support/long';
 import { program } from '../support/programs';
-import { lines, run, transports, wireup } from '../support/run';
+import { lines, Run, run, transports, wireup } from '../support/run';
 
 vi.setConfig({ testTimeout: 250_000 });
 const deadline = 240_000;
@@ -93,6 +93,38 @@ describe.skipIf(compiler.missing)(`hosts that start one another${compiler.note}`
       /^wireup: host h2 could not be started: no answer within 5 s; no answer of h3, h4 either$/m,
     );
     expect(code).toBe(1);
+  });
+});
+
+describe('hosts that have not answered are named', () => {
+  const never = join(folder, 'never');
+  writeFileSync(never, '#!/bin/sh\nhost=$1; shift; [ $host = h1 ] || exec sleep 1000; exec "$@"\n', {
+    mode: 0o755,
+  });
+  const words = (...more: string[]): string[] =>
+    wireup('run', '--launcher', 'exec', '--launcher-exec', never, ...more);
+  const awaited = 'no answer yet from h2, h3, h4';
+
+  it('on SIGURG, by wireup status, and as progress', async () => {
+    const options = { environment: { XDG_RUNTIME_DIR: mkdtempSync(join(folder, 'jobs-')) } };
+    const job = new Run(words('--hosts', 'h[1-5]', '--progress', 'plain', 'true'), options);
+    await job.until(({ stderr }) =>
+      stderr.includes('wireup: 5 ranks: 5 not connected; no answer yet from h2, h3, h4 and 1 more hosts\n'),
+    );
+    await job.untilPlaces(/^wireup: 5 ranks: never connected: 0-4; no answer yet from h2, h3, h4, h5$/m);
+    const { stdout } = await run(wireup('status', String(job.pid)), options);
+    expect(stdout).toContain('\nno answer yet from h2, h3, h4, h5\n');
+    job.kill('SIGINT');
+    expect((await job.done).code).toBe(130);
+  });
+
+  it.each([
+    ['--timeout', 'the job exceeded its time limit of 5 s'],
+    ['--startup-timeout', 'not all ranks completed PMI init and their first barrier within 5 s'],
+  ])('when %s ends the job', async (option, message) => {
+    const { code, stderr } = await run(words('--hosts', 'h[1-4]', option, '5', 'true'));
+    expect(lines(stderr)).toEqual([`wireup: ${message}`, `wireup: never connected: 0-3; ${awaited}`]);
+    expect(code).toBe(124);
   });
 });
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -85,6 +86,8 @@ TEST_CASE("hosts: a status does not wait for a host that is lost, nor for one th
   const auto reply = tree.notice<StatusReply>();
   using enum engine::RankState;
   CHECK(reply.groups.at(0).ranks == std::vector{connected, absent, absent});
+  // The lost host is awaited no more.
+  CHECK(reply.awaited == std::vector<std::string>{"n2"});
 }
 
 TEST_CASE("hosts: an inspection asks the hosts of the ranks that run, and joins their replies") {
