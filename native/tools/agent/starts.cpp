@@ -242,7 +242,9 @@ void Starts::stop() {
 os::ProcessSpec Starts::prepare(Attempt& attempt) {
   if (!attempt.waiting.fds || passed_fds_lost_)
     throw os::OsError(EMFILE, "recvmsg", "the ranks' fds, in wireup-agent");
-  if (!std::exchange(bound_, true)) binding_.plan(plan_);
+  // If it fails, it fails for each rank, so that none runs on the CPUs of another one.
+  if (!bound_) binding_.plan(plan_);
+  bound_ = true;
   const HostedGroup& group = *attempt.group;
   const StartRank& rank = attempt.waiting.rank;
   const std::vector<os::UniqueFd>& fds = *attempt.waiting.fds;

@@ -35,13 +35,17 @@ TEST_CASE("ranks are bound to one unit after the other, and after the last to th
 
 TEST_CASE("binding to a CPU that does not exist is an error") {
   Driver agent;
-  agent.hello({.binding = {msg::BindingUnit::list, {{60'000}}}});
+  // Also for a rank that would be bound to another one.
+  agent.hello({.binding = {msg::BindingUnit::list, {{os::allowed_cpus().front()}, {60'000}}}});
   agent.program({"true"});
-  agent.send(msg::Start{0, {{.rank = 0}}});
-  const auto failed = agent.expect<msg::StartFailed>();
-  CHECK(failed.error == EINVAL);
-  CHECK(failed.syscall == "sched_setaffinity");
-  CHECK(failed.subject == "CPU 60000");
+  agent.send(msg::Start{0, {{.rank = 0}, {.rank = 1}}});
+  for (std::uint32_t rank = 0; rank < 2; ++rank) {
+    const auto failed = agent.expect<msg::StartFailed>();
+    CHECK(failed.task == rank);
+    CHECK(failed.error == EINVAL);
+    CHECK(failed.syscall == "sched_setaffinity");
+    CHECK(failed.subject == "CPU 60000");
+  }
   agent.finish();
 }
 
