@@ -1,19 +1,39 @@
 /** What to do if a host cannot be started, for the frequent cases. */
+import { quoteForShells } from './host-command';
 
-const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => string])[] = [
+/** A host, and how ssh reaches it. */
+export interface ReachedHost {
+  readonly name: string;
+  readonly user?: string;
+  /** The words of the program in the place of ssh, with its options. */
+  readonly ssh: readonly string[];
+}
+
+/** The command line by which a person runs `true` on the host. */
+function commandLine({ name, user, ssh }: ReachedHost, ...options: string[]): string {
+  const target = user === undefined ? name : `${user}@${name}`;
+  return [...ssh, ...options, target, 'true'].map(quoteForShells).join(' ');
+}
+
+const cases: readonly (readonly [pattern: RegExp, advice: (host: ReachedHost, on: string) => string])[] = [
   [
-    /host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/i,
-    (host) =>
-      `ssh does not know the host's key, or knows another one: run 'ssh ${host} true' once, and compare and accept the key`,
+    /REMOTE HOST IDENTIFICATION HAS CHANGED|host key for \S+ has changed/i,
+    (host, on) =>
+      `ssh knows another key of the host${on}: if the host has got a new one, remove the old one by ssh-keygen -R, and run '${commandLine(host)}' once`,
+  ],
+  [
+    /host key verification failed/i,
+    (host, on) =>
+      `ssh does not know the host's key: run '${commandLine(host)}' once${on}, and compare and accept the key`,
   ],
   [
     /permission denied \(|too many authentication failures/i,
-    (host) =>
-      `ssh must reach the host without a password: 'ssh -o BatchMode=yes ${host} true' must work, for example after ssh-copy-id`,
+    (host, on) =>
+      `ssh must reach the host without a password: '${commandLine(host, '-o', 'BatchMode=yes')}' must work${on}, for example after ssh-copy-id`,
   ],
   [
     /could not resolve hostname/i,
-    (host) => `no name service and no 'Host ${host}' in the configuration of ssh knows the name`,
+    ({ name }, on) => `no name service and no 'Host ${name}' in the configuration of ssh${on} knows the name`,
   ],
   [
     /invalid node name|not in this job|requested node configuration is not available/i,
@@ -61,10 +81,15 @@ const cases: readonly (readonly [pattern: RegExp, advice: (host: string) => stri
   ],
 ];
 
+/** The host of a tree that has tried to start another one begins the message. */
+const tried = /^from (\S+): /;
+
 /**
  * Returns what to do about the messages of a command that could not start the agent of a host; undefined if they are none of
  * the frequent ones.
  */
-export function adviceOnStart(host: string, message: string): string | undefined {
-  return cases.find(([pattern]) => pattern.test(message))?.[1](host);
+export function adviceOnStart(host: ReachedHost, message: string): string | undefined {
+  const [, parent] = tried.exec(message) ?? [];
+  const on = parent === undefined ? '' : ` on ${parent}`;
+  return cases.find(([pattern]) => pattern.test(message))?.[1](host, on);
 }

@@ -1,5 +1,6 @@
 /** The hosts of a launch: checks the options that name them, and makes what the addon gets. */
 import { hostname, userInfo } from 'node:os';
+import { adviceOnStart } from './host-advice';
 import { hostCommand, launcherVariables, togetherCommand } from './host-command';
 import { HostListError, MAX_NAME, parseHostList, userPattern, type ListedHost } from './host-list';
 import { placeOnHosts, type HostPlacement } from './host-placement';
@@ -33,6 +34,8 @@ export interface HostPlan {
   native: NativeHostOptions;
   /** The hosts that ranks may be spawned on. The first ones are the nodes. */
   spawnHosts: SpawnHost[];
+  /** What to do about the message of a host that could not be started; undefined if that is not known. */
+  advise: (host: string, message: string) => string | undefined;
 }
 
 /** @throws {@link PmiError} `ERR_PMI_OPTION` */
@@ -299,6 +302,11 @@ export async function planHosts(
   const ownName = hosts.find(({ name }) => own.has(name) && !isLoopback(name))?.name ?? '';
   return {
     nodes,
+    advise: (name, message) => {
+      const user = hosts.find((host) => host.name === name)?.user;
+      const ssh = kind === 'ssh' ? start.launcher.words : launcherPrograms.ssh;
+      return adviceOnStart({ name, ssh, ...(user === undefined ? {} : { user }) }, message);
+    },
     spawnHosts: hosts.map((host) => ({ ...host, number: numbers.get(host.name) ?? 0 })),
     native: {
       nodeHosts: usedNames.map((name) => numbers.get(name) ?? 0),

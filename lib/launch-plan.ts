@@ -119,6 +119,8 @@ export interface LaunchPlan {
   hostName: string;
   /** The hosts that ranks may be spawned on; none: this host only. */
   spawnHosts: readonly SpawnHost[];
+  /** What to do about the message of a host that could not be started; undefined if that is not known. */
+  advise: (host: string, message: string) => string | undefined;
   /** The options of a process group of that size, except its programs and their places. */
   makeGroup(size: number): Omit<NativeGroupOptions, 'programs' | 'nodeHosts' | 'nodeNames' | 'nodeNumbers'>;
   singleton: SingletonOptions | undefined;
@@ -342,6 +344,7 @@ export async function planLaunch(options: LaunchOptions): Promise<LaunchPlan> {
     maxSpawn: checkSpawnLimit(options.maxSpawn, universe, size),
     hostName: hosts.hosts[0]?.name || hostname(),
     spawnHosts: placed?.spawnHosts ?? [],
+    advise: (host, message) => placed?.advise(host, message),
     makeGroup,
     native: {
       ...makeGroup(size),

@@ -211,7 +211,7 @@ export async function launch(options: LaunchOptions): Promise<Job> {
               }),
             );
             started.reject(new PmiError('ERR_PMI_CLOSED', 'the job ended before all ranks had been started'));
-            const ended = toJobResult(notice, hostName, apps, spawner, begun);
+            const ended = toJobResult(notice, plan, spawner, begun);
             socket?.close(ended);
             return result.resolve(ended);
           }

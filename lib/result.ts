@@ -1,10 +1,10 @@
 /** The result of a launched job, as data and as text. */
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
-import { adviceOnStart } from './host-advice';
 import { formatIdset } from './idset';
 import { toRankFacts, type RankFacts } from './inspect';
 import { describeLateRanks } from './late-ranks';
+import type { LaunchPlan } from './launch-plan';
 import type { NativeRankRow, NativeResult } from './native-notices';
 import { readRankRows } from './notice-rows';
 import { printable } from './printable';
@@ -79,6 +79,8 @@ export interface JobFailure {
   ranks?: string;
   /** For `abort`: the rank's message. For `spawn`, `output`, `agent` and `host`: what failed. */
   message?: string;
+  /** For `host`: what to do about it, for people; absent if that is not known. */
+  advice?: string;
   /** How far the rank had come in PMI, whatever has happened to its connection since. */
   phase?: RankPhase;
   /** Why the PMI server closed the rank's connection before the failure; absent if it did not. */
@@ -231,6 +233,7 @@ function ranksOn(rows: readonly NativeRankRow[], host: number): string {
 function toJobFailure(
   result: NativeResult,
   rows: readonly NativeRankRow[],
+  plan: LaunchPlan,
   spawner: Spawner,
   nameOf: (host: number) => string,
 ): JobFailure | undefined {
@@ -263,6 +266,7 @@ function toJobFailure(
         : group === 0
           ? nameOf(rows[rank]!.host)
           : spawner.hostOf(group, rank);
+  const advice = reason === 'host' && !started ? plan.advise(host!, message) : undefined;
   return {
     reason,
     ...(rank >= 0 ? { rank, phase } : {}),
@@ -281,6 +285,7 @@ function toJobFailure(
       : {}),
     ...(reason === 'timeout' || reason === 'startup' ? { limit: value } : {}),
     ...(message === '' ? {} : { message }),
+    ...(advice === undefined ? {} : { advice }),
     ...(cutOff === '' ? {} : { cutOff }),
     ...(barrier === undefined ? {} : { barrier }),
     ...(reason === 'early'
@@ -293,14 +298,14 @@ function toJobFailure(
 
 export function toJobResult(
   result: NativeResult,
-  host: string,
-  apps: readonly JobApp[],
+  plan: LaunchPlan,
   spawner: Spawner,
   begun: number,
 ): JobResult {
+  const { hostName: host, apps } = plan;
   const nameOf = (number: number): string => result.hosts[number] || host;
   const rows = readRankRows(result);
-  const failure = toJobFailure(result, rows, spawner, nameOf);
+  const failure = toJobFailure(result, rows, plan, spawner, nameOf);
   const appnums = apps.flatMap(({ ranks }, appnum) => Array<number>(ranks).fill(appnum));
   return {
     exitCode: result.exitCode,
@@ -403,9 +408,8 @@ function describeReason(result: JobResult, failure: JobFailure): string {
 
 /** `host n3 was lost (no sign for 5 s, last seen in barrier 2); ranks 8-11 were on it`. */
 function describeHostFailure(host: string, failure: JobFailure): string {
-  const { started, message = '', barrier, ranks = '', group } = failure;
+  const { started, message = '', advice, barrier, ranks = '', group } = failure;
   if (started === false) {
-    const advice = adviceOnStart(host, message);
     return `host ${host} could not be started: ${message}${advice === undefined ? '' : ` (${advice})`}`;
   }
   const seen = barrier === undefined ? '' : `, last seen in barrier ${barrier}`;

@@ -121,7 +121,7 @@ export class Spawner {
       case 'spawnFailed': {
         const { by } = this.#pending.get(group)!;
         this.#groups.delete(group);
-        this.#emit({ type: 'spawn-refused', time: notice.time, by, reason: notice.message });
+        this.#emit({ type: 'spawn-refused', time: notice.time, by, reason: this.#explain(notice.message) });
         break;
       }
       case 'groupEnded':
@@ -130,6 +130,13 @@ export class Spawner {
         return;
     }
     this.#pending.delete(group);
+  }
+
+  /** The reason of a refusal, with advice about a host that could not be started. */
+  #explain(message: string): string {
+    const [, host, why] = /^host (\S+) could not be started: (.*)$/s.exec(message) ?? [];
+    const advice = host === undefined ? undefined : this.#plan.advise(host, why!);
+    return advice === undefined ? message : `${message} (${advice})`;
   }
 
   #ask(launch: number, asker: number, query: NativeSpawn, time: number): void {

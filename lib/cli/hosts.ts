@@ -141,7 +141,12 @@ export function placeRanks(
     ranks,
     hosts: ofPrograms[i]!.length > 0 ? ofPrograms[i]! : here,
   }));
-  return { ...namingHosts('hosts', () => placeOnHosts(placed, options.ppn)), launcher };
+  return {
+    ...namingHosts(options.hostfile === undefined ? '--hosts' : '--hostfile', () =>
+      placeOnHosts(placed, options.ppn),
+    ),
+    launcher,
+  };
 }
 
 /** The settings for a program that runs already: the hosts are for the ranks that it spawns. */

@@ -101,6 +101,7 @@ const programOptions = {
     defaultText: '--hostfile, else this host',
     help: 'the hosts, as name[:slots] with commas between them, such as n[1-4]:8',
     yieldsTo: ['hostfile', 'map', 'nodePerRank'],
+    checkedAs: 'hosts',
   },
   env: {
     value: '<name value>',

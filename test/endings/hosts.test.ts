@@ -320,7 +320,12 @@ Host hanging
   describe('a host that cannot be started is named', () => {
     it.each([
       ['does not listen', 'refusing', [], /Connection refused/],
-      ['has an unknown key', 'unknown', [], /Host key verification failed.* 'ssh unknown true' once/],
+      [
+        'has an unknown key',
+        'unknown',
+        [],
+        /Host key verification failed.* '\S*ssh -F \S+ unknown true' once/,
+      ],
       ['refuses the user', 'forbidden', [], /Permission denied .*without a password/],
       ['has no such name', 'nameless.invalid', [], /Could not resolve hostname/],
       // The others answer in that time, on a busy machine too.

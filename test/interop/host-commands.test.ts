@@ -159,7 +159,7 @@ describe.each(kinds)('by %s', (_, tools, make) => {
       const { code, stderr } = await startAgent(name, '/nowhere/wireup-agent').end();
       expect(code).not.toBe(0);
       expect(stderr).toContain('/nowhere/wireup-agent');
-      expect(adviceOnStart(name, stderr)).toContain('--agent-path');
+      expect(adviceOnStart({ name, ssh: ['ssh'] }, stderr)).toContain('--agent-path');
     });
   });
 });
@@ -226,13 +226,27 @@ describe.skipIf(hostNeeds.ssh().missing)(`what ssh says${hostNeeds.ssh().note}`,
     ['an unknown name', 'other.invalid', undefined, [], "no 'Host other.invalid'"],
   ])('%s: it ends with a message, and there is advice', async (_, name, user, options, advice) => {
     const { stderr } = await run(name, user, ...options);
-    expect(adviceOnStart(name, stderr), stderr).toContain(advice);
+    expect(adviceOnStart({ name, ssh: ['ssh'] }, stderr), stderr).toContain(advice);
+  });
+
+  test('another key than the known one: the advice is to remove that', async () => {
+    const known = join(hosts.home, 'other-keys');
+    const { host, port } = /HostName (?<host>\S+)\s+Port (?<port>\d+)/.exec(
+      readFileSync(hosts.configuration, 'utf8'),
+    )!.groups!;
+    const key = join(hosts.home, 'other-key');
+    spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
+    writeFileSync(known, `[${host}]:${port} ${readFileSync(`${key}.pub`, 'utf8')}`);
+    const { stderr } = await run('n1', undefined, '-o', `UserKnownHostsFile=${known}`);
+    expect(adviceOnStart({ name: 'n1', ssh: ['ssh'] }, stderr), stderr).toMatch(
+      /knows another key .* by ssh-keygen -R, and run 'ssh n1 true' once$/,
+    );
   });
 
   test('no listener: its message says all', async () => {
     const { stderr } = await run('n1', undefined, '-o', 'Port=1');
     expect(stderr).toMatch(/^ssh: connect to host \S+ port 1: Connection refused\s*$/);
-    expect(adviceOnStart('n1', stderr)).toBeUndefined();
+    expect(adviceOnStart({ name: 'n1', ssh: ['ssh'] }, stderr)).toBeUndefined();
   });
 
   test("a banner and the user's forwarded ports make no noise", async () => {

@@ -239,6 +239,20 @@ exec ${hosts.launcher.words.join(' ')} "$@"
     expect(code).toBe(0);
   });
 
+  it('fails with advice if the host is not known', async () => {
+    const { code, stdout, stderr } = await runOn(
+      'n1,nameless.invalid',
+      ...['-n', '1', ...spawnBy(0, 'go', '1', 'host=nameless.invalid', ...waits)],
+    );
+    expect(lines(stderr)).toEqual([
+      expect.stringMatching(
+        /^wireup: rank 0 could not spawn: host nameless\.invalid could not be started: .* \(no name service and .* knows the name\)$/,
+      ),
+    ]);
+    expect(stdout).toBe('rc=-1\n');
+    expect(code).toBe(0);
+  });
+
   it('is given up if the job ends first', async () => {
     const job = start('n1,hanging', '-n', '1', '-v', ...spawnBy(0, 'stay', '1', 'host=hanging', ...waits));
     const isStarting = (): boolean => job.processes().some(({ name }) => name === 'sleep');

@@ -8,9 +8,10 @@ import { readRun, readText } from '../../lib/cli/mpiexec-args';
 import type { LaunchOptions } from '../../lib/launch-options';
 import { planLaunch } from '../../lib/launch-plan';
 import { shortHostList } from '../../lib/host-command';
+import { adviceOnStart } from '../../lib/host-advice';
 import { parseHostList } from '../../lib/host-list';
 import { agentPath } from '../../lib/native';
-import { describeFailure, type JobResult } from '../../lib/result';
+import { describeFailure, type JobFailure } from '../../lib/result';
 
 beforeEach(() => {
   for (const name of Object.keys(process.env))
@@ -201,6 +202,28 @@ describe('launch()', () => {
     await expect(planLaunch({ ...options, hosts, nodes: [0] })).rejects.toMatchObject({
       code: 'ERR_PMI_OPTION',
     });
+  });
+
+  test('advice has the command by which the host is reached', async () => {
+    const { advise } = await planLaunch({
+      program: 'a.out',
+      ranks: 2,
+      hosts: ['bob@n1.invalid', 'n2.invalid'],
+      launcher: { ssh: ['ssh', '-p', '22 00'] },
+    });
+    expect(advise('n1.invalid', 'Permission denied (publickey).')).toContain(
+      "'ssh -p '22 00' -o BatchMode=yes bob@n1.invalid true' must work, for",
+    );
+    expect(advise('n2.invalid', 'Host key verification failed.')).toContain(
+      "run 'ssh -p '22 00' n2.invalid true' once, and",
+    );
+    // Another host has tried it.
+    expect(advise('n2.invalid', 'from n1.invalid: ssh n2: Host key verification failed.')).toContain(
+      "n2.invalid true' once on n1.invalid, and",
+    );
+    expect(advise('n2.invalid', 'Connection refused')).toBeUndefined();
+    const { advise: alone } = await planLaunch({ program: 'a.out', ranks: 1 });
+    expect(alone('n2.invalid', 'Host key verification failed.')).toBeUndefined();
   });
 
   test('slots, several programs, and indices', async () => {
@@ -465,7 +488,7 @@ describe('wireup run', () => {
 
   test.each([
     [['-host', 'n[1'], "--hosts: expected ',' or ']' at character 4, got 'n[1'"],
-    [['-host', 'x@a,y@a'], 'hosts: expected one user in all places that name the host a'],
+    [['-host', 'x@a,y@a'], '--hosts: expected one user in all places that name the host a'],
     [['-launcher', 'exec', '-host', 'a'], '--launcher exec needs --launcher-exec'],
     [['-launcher', 'rsh'], "--launcher exec --launcher-exec 'rsh ...'"],
     [['-host', 'a', '--map', 'block:1'], '--hosts and --map: each of them places ranks'],
@@ -474,11 +497,16 @@ describe('wireup run', () => {
 });
 
 describe('the failure of a host', () => {
-  const text = (failure: Partial<JobResult['failure']>, ended = 0): string =>
+  const adviceOf = ({ started, message }: Partial<JobFailure>): string | undefined =>
+    started === false ? adviceOnStart({ name: 'n3', ssh: ['ssh'] }, message!) : undefined;
+  const text = (failure: Partial<JobFailure>, advice: string | undefined, ended = 0): string =>
     describeFailure({
       exitCode: 1,
       stopped: false,
-      failure: { reason: 'host', host: 'n3', started: true, ...failure },
+      failure: {
+        ...{ reason: 'host', host: 'n3', started: true, ...failure },
+        ...(advice === undefined ? {} : { advice }),
+      },
       ended,
       begun: 0,
       duration: 1,
@@ -489,7 +517,7 @@ describe('the failure of a host', () => {
       spawned: 0,
     })!;
 
-  test.each<[Partial<JobResult['failure']>, number, string]>([
+  test.each<[Partial<JobFailure>, number, string]>([
     [
       { message: 'no sign for 5 s', barrier: 2, ranks: '8-11' },
       4,
@@ -513,24 +541,24 @@ describe('the failure of a host', () => {
     [
       { started: false, message: 'Host key verification failed.', ranks: '8' },
       0,
-      "host n3 could not be started: Host key verification failed. (ssh does not know the host's key, or knows another one: run 'ssh n3 true' once, and compare and accept the key)",
+      "host n3 could not be started: Host key verification failed. (ssh does not know the host's key: run 'ssh n3 true' once, and compare and accept the key)",
     ],
     ...[
       'bash: line 1: /x/wireup-agent: No such file or directory',
       'sh: 1: exec: wireup-agent: not found',
       'fish: Unknown command: wireup-agent',
       'OCI runtime exec failed: exec: "/x/wireup-agent": stat /x/wireup-agent: no such file or directory',
-    ].map((message): [Partial<JobResult['failure']>, number, string] => [
+    ].map((message): [Partial<JobFailure>, number, string] => [
       { started: false, message },
       0,
       `host n3 could not be started: ${message} (wireup-agent must be on the host under the same path as here; name another path by agentPath (--agent-path), or send the program by stage (--stage))`,
     ]),
     ...['bash: /etc/profile.d/x.sh: No such file or directory', 'Error: pod n3 not found'].map(
-      (message): [Partial<JobResult['failure']>, number, string] => [
+      (message): [Partial<JobFailure>, number, string] => [
         { started: false, message },
         0,
         `host n3 could not be started: ${message}`,
       ],
     ),
-  ])('%j', (failure, ended, expected) => expect(text(failure, ended)).toBe(expected));
+  ])('%j', (failure, ended, expected) => expect(text(failure, adviceOf(failure), ended)).toBe(expected));
 });
