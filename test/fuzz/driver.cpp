@@ -103,8 +103,7 @@ std::vector<std::string> words() {
   list.emplace_back(";thrid=");
   list.emplace_back("subcmd=a;maxprocs=1;argc=1;argv0=b;");
   std::ranges::sort(list);
-  const auto repeated = std::ranges::unique(list);
-  list.erase(repeated.begin(), repeated.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
   return list;
 }
 

@@ -1,4 +1,4 @@
-// The clang-tidy step. It leaves out the tests: clang 14 does not compile lambdas that capture structured bindings.
+// The clang-tidy step. It leaves out the tests, whose defects show when they run.
 //
 // clang-tidy takes ten times as long for the headers of the standard library as for the code of this project. So it
 // reads one file with the text of many, and the line numbers that it reports are mapped back to their files.

@@ -1,17 +1,32 @@
 // The C++ tests: the core under sanitizers, fuzzing, and the addon.
-import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { availableParallelism, machine } from 'node:os';
 import { join } from 'node:path';
 import { count, out, root } from './report.mjs';
 
 const jobs = `${availableParallelism()}`;
 
+/** The path of ASan's library for programs that are not compiled with it. Undefined: the compiler has none. */
+function asanLibrary(compiler, name) {
+  const { stdout } = spawnSync(compiler, [`-print-file-name=${name}`], { encoding: 'utf8' });
+  const path = stdout?.trim();
+  return path && existsSync(path) ? path : undefined;
+}
+
+const asanOfClang = () => asanLibrary('clang++', `libclang_rt.asan-${machine()}.so`);
+
+/** clang compiles the preset asan in half of the time that g++ takes. Without it, CMake chooses. */
+const withCompiler = () => (asanOfClang() ? { env: { CXX: 'clang++' } } : {});
+
 /** Builds with all warnings as errors. The preset asan includes the addon, so cmake-js configures and builds its tree. */
 export async function buildCore(preset, command) {
   if (preset === 'asan') {
     const tree = ['--out', join(out, preset), '--config', 'Debug', '--log-level', 'error'];
-    await command('npx', ['cmake-js', 'configure', ...tree, '--', '--preset', preset], { quiet: true });
+    await command('npx', ['cmake-js', 'configure', ...tree, '--', '--preset', preset], {
+      quiet: true,
+      ...withCompiler(),
+    });
     await command('npx', ['cmake-js', 'build', ...tree, '--parallel', jobs], { quiet: true });
   } else {
     await command('cmake', ['--preset', preset], { quiet: true });
@@ -71,7 +86,7 @@ export async function testAddon(command) {
   mkdirSync(join(place, 'build'));
   symlinkSync(join(out, 'asan/Debug'), join(place, 'build/Release'));
   const wireup = [process.execPath, join(place, 'dist/cli.js')];
-  const libasan = execFileSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
+  const libasan = asanOfClang() ?? asanLibrary('g++', 'libasan.so');
   // Node itself does not free all of its memory at its end.
   const env = { LD_PRELOAD: libasan, ASAN_OPTIONS: 'detect_leaks=0' };
   for (const pmi of ['fd', 'tcp', 'unix']) {

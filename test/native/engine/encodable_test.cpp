@@ -59,10 +59,10 @@ TEST_CASE("encodable: options with reserved bytes throw") {
       {"a pmi_id that is too long",
        [](ProcessGroupOptions& options) { options.auth.pmi_ids = {PmiId(std::string(64, '1'))}; }},
   };
-  for (const auto& [what, change] : cases) {
-    CAPTURE(what);
+  for (const auto& row : cases) {
+    CAPTURE(row.what);
     ProcessGroupOptions wrong = options(1);
-    change(wrong);
+    row.change(wrong);
     CHECK_THROWS_AS(ProcessGroup(std::move(wrong)), std::invalid_argument);
   }
 }

@@ -149,19 +149,19 @@ TEST_CASE("exchange: keys are cut into parts of whole entries") {
       {3 * one + 99, {3 * one + 99, one}},
       {1000, {text.size()}},
   };
-  for (const auto& [most, sizes] : rows) {
-    CAPTURE(most);
+  for (const auto& row : rows) {
+    CAPTURE(row.most);
     std::string_view rest = text;
     std::string joined;
     std::vector<std::size_t> found;
     while (!rest.empty()) {
-      const std::string_view part = take_part(rest, most);
+      const std::string_view part = take_part(rest, row.most);
       REQUIRE_FALSE(part.empty());
       found.push_back(part.size());
       joined += part;
     }
     CHECK(joined == text);
-    CHECK(found == sizes);
+    CHECK(found == row.sizes);
   }
   std::string_view none;
   CHECK(take_part(none, 10).empty());

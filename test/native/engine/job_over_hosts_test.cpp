@@ -137,13 +137,13 @@ TEST_CASE("job over hosts: an agent that sends invalid messages spoils no barrie
       {false, 1, valid, true},
       {false, 0, valid.substr(1), false},
   };
-  for (const auto& [upward, barrier, keys, last] : rows) {
+  for (const auto& row : rows) {
     for (std::uint32_t seed = 0; seed < 20; ++seed) {
-      CAPTURE(&keys - &rows[0].keys);
+      CAPTURE(&row - &rows[0]);
       CAPTURE(seed);
       std::mt19937 random(seed);
       JobOverHosts job({.hosts = kTrees[1], .rounds = 4});
-      job.inject(2, upward, barrier, keys, last);
+      job.inject(2, row.upward, row.barrier, row.keys, row.last);
       job.finish(at_random(random));
       check_no_errors(job);
       CHECK(job.is_lost(2));

@@ -92,10 +92,10 @@ TEST_CASE("elsewhere: invalid options throw, and a rank that is elsewhere has no
       {"no PMI_ID of a rank that is here",
        [](ProcessGroupOptions& options) { options.auth.pmi_ids[1] = PmiId(std::string()); }},
   };
-  for (const auto& [what, change] : cases) {
-    CAPTURE(what);
+  for (const auto& row : cases) {
+    CAPTURE(row.what);
     ProcessGroupOptions wrong = half_of_four();
-    change(wrong);
+    row.change(wrong);
     CHECK_THROWS_AS(ProcessGroup(std::move(wrong)), std::invalid_argument);
   }
   HalfGroup world;
@@ -166,9 +166,9 @@ TEST_CASE("elsewhere: an invalid end of a barrier changes nothing") {
   CHECK(world.group.finish_fence(0, "", world.effects) ==
         "barrier 0 is not the one that waits for the other hosts");
   world.fence();
-  for (const auto& [number, keys, error] : rows) {
-    CAPTURE(error);
-    CHECK(world.group.finish_fence(number, keys, world.effects) == error);
+  for (const auto& row : rows) {
+    CAPTURE(row.error);
+    CHECK(world.group.finish_fence(row.number, row.keys, world.effects) == row.error);
     CHECK(world.effects.empty());
     CHECK(world.reply(0, get_line("k")) == kNotFound);
     world.effects.clear();

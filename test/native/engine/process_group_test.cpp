@@ -214,12 +214,13 @@ TEST_CASE("process group: after kMaxBadRequests invalid requests the connection 
       {"", "cmd=get key=x\n"},
       {std::string(init2), "     8cmd=foo;"},
   };
-  for (const auto& [begin, wrong] : floods) {
+  for (const auto& flood : floods) {
+    const std::string& wrong = flood.second;
     CAPTURE(wrong);
     ProcessGroup group(options(1));
     Effects effects;
     group.open_channel(0, 0);
-    group.receive(0, begin, effects);
+    group.receive(0, flood.first, effects);
     REQUIRE_FALSE(closed(effects, 0));
     effects.clear();
     group.receive(0, repeated(wrong, kMaxBadRequests - 1), effects);
@@ -255,16 +256,16 @@ TEST_CASE("process group: a strict one closes the connection after an invalid me
       {init + "cmd=put key=PMI_x value=y\n", false},
       {init + "cmd=put key=" + std::string(kMaxKey, 'k') + " value=y\n", false},
   };
-  for (const auto& [bytes, closes] : cases) {
-    CAPTURE(bytes);
+  for (const auto& row : cases) {
+    CAPTURE(row.sent);
     for (const bool strict : {true, false}) {
       ProcessGroupOptions chosen = options(1);
       chosen.strict = strict;
       ProcessGroup group(std::move(chosen));
       Effects effects;
       group.open_channel(0, 0);
-      group.receive(0, bytes, effects);
-      CHECK(closed(effects, 0) == (strict && closes));
+      group.receive(0, row.sent, effects);
+      CHECK(closed(effects, 0) == (strict && row.closes));
       // The last message gets its reply.
       CHECK_FALSE(sent(effects, 0).empty());
     }

@@ -93,10 +93,10 @@ class Runner {
   }
 
   void check() {
-    for (const auto& [connection, side] : expected_) {
-      INFO("connection ", connection);
-      CHECK(received_[connection].text == side.text);
-      CHECK(received_[connection].closed == side.closed);
+    for (const auto& entry : expected_) {
+      INFO("connection ", entry.first);
+      CHECK(received_[entry.first].text == entry.second.text);
+      CHECK(received_[entry.first].closed == entry.second.closed);
     }
   }
 

@@ -187,13 +187,13 @@ TEST_CASE("trusted folder: no folder on the way may be writable by others, unles
     bool trusted;
   } rows[] = {{0700, true},  {0755, true},  {01777, true}, {01770, true},
               {0777, false}, {0770, false}, {0702, false}};
-  for (const auto& [mode, trusted] : rows) {
-    CAPTURE(mode);
+  for (const auto& row : rows) {
+    CAPTURE(row.mode);
     for (const std::string& changed : {outer, inner}) {
-      REQUIRE(::chmod(changed.c_str(), mode) == 0);
+      REQUIRE(::chmod(changed.c_str(), row.mode) == 0);
       const TrustedFolder opened = open_trusted_folder(inner);
-      CHECK(static_cast<bool>(opened.fd) == trusted);
-      CHECK(opened.fault == (trusted ? "" : changed + " can be written by other users"));
+      CHECK(static_cast<bool>(opened.fd) == row.trusted);
+      CHECK(opened.fault == (row.trusted ? "" : changed + " can be written by other users"));
       REQUIRE(::chmod(changed.c_str(), 0700) == 0);
     }
   }

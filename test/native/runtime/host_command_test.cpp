@@ -158,6 +158,7 @@ TEST_CASE("host command: reports how it has ended") {
       // Only a command that does not end needs them.
       timing.last_words = row.message.ends_with("output") ? kSoon : std::chrono::milliseconds(kOneHour);
       timing.grace = std::chrono::milliseconds(10);
+      timing.link.silence = std::chrono::milliseconds(kOneHour);
       HostRun run(row.script, timing);
       run.run_to_end();
       CHECK(*run.observer.end == row.message);
@@ -359,8 +360,13 @@ TEST_CASE("host command: a command that floods its link and its stderr can be he
   HostCommandTiming timing;
   timing.grace = std::chrono::milliseconds(10);
   HostRun run("while :; do echo line >&2; done & " + greet() + "exec cat", timing);
-  run.observer.at_line = [&] { run.command->hold(true); };
-  run_until(run.reactor, [&] { return run.observer.ups > 0 && !run.observer.lines.empty(); });
+  bool held = false;
+  run.observer.at_line = [&] {
+    if (run.observer.ups == 0) return;
+    run.command->hold(true);
+    held = true;
+  };
+  run_until(run.reactor, [&] { return held; });
   const std::size_t count = run.observer.lines.size();
   run.command->send("packet");
   for (int turn = 0; turn < 100; ++turn) run_once(run.reactor);

@@ -148,8 +148,8 @@ template <bool secure>
 struct OverZmq {
   using End = std::shared_ptr<ZmqEnd>;
   static std::pair<End, End> ends() {
-    auto end = secure ? std::make_shared<ZmqEnd>(os::make_zmq_keys(), os::make_zmq_keys())
-                      : std::make_shared<ZmqEnd>();
+    auto end = std::make_shared<ZmqEnd>();
+    if (secure) *end = {os::make_zmq_keys(), os::make_zmq_keys()};
     return {end, end};
   }
   static std::unique_ptr<Link> parent(os::Reactor& reactor, const End& end, LinkObserver& observer) {

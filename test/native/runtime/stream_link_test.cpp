@@ -432,7 +432,8 @@ TEST_CASE("stream link: carries no fds") {
 TEST_CASE("stream link: refuses a regular file and /dev/null") {
   os::Reactor reactor;
   KeepingObserver observer;
-  auto [own, other] = Pipes::ends();
+  const auto ends = Pipes::ends();
+  const Pipes::End& own = ends.first;
   const auto fds = fds_of(::getpid());
   CHECK(thrown_by([&] {
           StreamLink(reactor, os::UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)),

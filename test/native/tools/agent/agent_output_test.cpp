@@ -326,7 +326,7 @@ TEST_CASE("stdout and stderr on one pipe keep their lines whole") {
   std::map<std::string, int> counts;
   for (const std::string& line : lines_of(text)) ++counts[line];
   CHECK(counts.size() == 6);
-  for (const auto& [line, count] : counts) CHECK_MESSAGE(count == 3000, line);
+  for (const auto& entry : counts) CHECK_MESSAGE(entry.second == 3000, entry.first);
 }
 
 TEST_CASE("a reader that pauses delays the ranks, loses nothing, and delays no report of an exit") {
