@@ -42,7 +42,9 @@ function parseList(where: string, list: string): ListedHost[] {
 function parseSlots(where: string, text: string | undefined): number {
   const slots = /^\d{1,9}$/.test(text ?? '') ? Number(text) : 0;
   if (slots < 1 || slots > MAX_RANKS)
-    throw new UsageError(`${where}: expected a number of slots after the host, got '${text ?? ''}'`);
+    throw new UsageError(
+      `${where}: expected a number of slots after the host, got '${shortened(text ?? '')}'`,
+    );
   return slots;
 }
 
@@ -50,7 +52,7 @@ function parseSlots(where: string, text: string | undefined): number {
 function add(hosts: ListedHost[], where: string, name: string, slots: number): void {
   const [host, ...more] = parseList(where, name);
   if (more.length > 0 || host!.name !== name)
-    throw new UsageError(`${where}: expected a host, got '${name}'`);
+    throw new UsageError(`${where}: expected a host, got '${shortened(name)}'`);
   const last = hosts.at(-1);
   if (last?.name === name) hosts[hosts.length - 1] = { name, slots: Math.min(last.slots + slots, MAX_RANKS) };
   else if (hosts.length < MAX_HOSTS) hosts.push({ name, slots });
@@ -102,7 +104,8 @@ function slurmNote({ SLURM_HET_SIZE: size }: Environment): string | undefined {
 function pbsHosts(sources: AllocationSources, file: string): ListedHost[] {
   const hosts: ListedHost[] = [];
   for (const [where, words] of linesOf(sources, 'PBS_NODEFILE', file)) {
-    if (words.length > 1) throw new UsageError(`${where}: expected a host alone, got '${words.join(' ')}'`);
+    if (words.length > 1)
+      throw new UsageError(`${where}: expected a host alone, got '${shortened(words.join(' '))}'`);
     add(hosts, where, words[0]!, 1);
   }
   return hosts;
@@ -185,8 +188,10 @@ function outputOf(command: string, args: readonly string[]): string {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const what = [command, ...args].join(' ');
+  if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')
+    throw new UsageError(`${what}: ${command} is not in PATH`);
   if (error !== undefined) throw new UsageError(`${what}: ${error.message}`);
-  if (status !== 0) throw new UsageError(`${what}: ended with code ${status}: ${stderr.trim()}`);
+  if (status !== 0) throw new UsageError(`${what}: ended with code ${status}: ${shortened(stderr.trim())}`);
   return stdout;
 }
 

@@ -26,12 +26,15 @@ function parseLine(where: string, line: string): HostFile {
   let user: string | undefined;
   for (const word of words) {
     const [, key, value] = /^(\w+)=(.+)$/.exec(word) ?? [];
-    if (key === 'binding') ignored.push(`${where}: ${word} is ignored; use --bind-to`);
+    if (key === 'binding') ignored.push(`${where}: ${shortened(word)} is ignored; use --bind-to`);
     else if (key === 'slots')
-      throw new UsageError(`${where}: '${word}' belongs to Open MPI; write ${list}:${value}`);
+      throw new UsageError(
+        `${where}: '${shortened(word)}' belongs to Open MPI; write ${shortened(`${list}:${value}`)}`,
+      );
     else if (key !== 'user')
       throw new UsageError(`${where}: expected user=NAME after the host, got '${shortened(word)}'`);
-    else if (user !== undefined) throw new UsageError(`${where}: expected one user, got '${word}' too`);
+    else if (user !== undefined)
+      throw new UsageError(`${where}: expected one user, got '${shortened(word)}' too`);
     else if (!userPattern.test(value!))
       throw new UsageError(`${where}: expected the name of a user, got '${shortened(value!)}'`);
     else user = value;

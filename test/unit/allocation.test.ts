@@ -1,11 +1,13 @@
 /** The hosts that resource managers have allocated. */
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { managerNames } from '../../lib/cli/allocation';
 import { findAllocation, type AllocationSources } from '../../lib/cli/allocation';
 import { MAX_HOSTS } from '../../lib/limits';
 
 /** How each message about an allocation ends. */
 const advice = '; name the hosts by --hosts, or use -rmk user';
+
+afterEach(() => void vi.unstubAllEnvs());
 
 type Manager = (typeof managerNames)[number];
 
@@ -88,6 +90,8 @@ describe('PBS', () => {
     ],
     ['n[1-2]', "PBS_NODEFILE /f:1: expected a host, got 'n[1-2]'"],
     ['n1:4', "PBS_NODEFILE /f:1: expected a host, got 'n1:4'"],
+    [`n ${'x'.repeat(200)}`, `PBS_NODEFILE /f:1: expected a host alone, got 'n ${'x'.repeat(118)}...'`],
+    [`${'n'.repeat(200)}:4`, `PBS_NODEFILE /f:1: expected a host, got '${'n'.repeat(120)}...'`],
     ['\n', 'PBS_NODEFILE=/f: expected at least one host'],
   ])('%j is refused', (text, message) => expect(() => hostsOf(text)).toThrow(new Error(message + advice)));
 });
@@ -106,6 +110,10 @@ describe('LSF', () => {
   test.each([
     ['n1', "LSB_MCPU_HOSTS=n1: expected a number of slots after the host, got ''"],
     ['n1 x', "LSB_MCPU_HOSTS=n1 x: expected a number of slots after the host, got 'x'"],
+    [
+      `n1 ${'9'.repeat(200)}`,
+      `LSB_MCPU_HOSTS=n1 ${'9'.repeat(117)}...: expected a number of slots after the host, got '${'9'.repeat(120)}...'`,
+    ],
     ['n1 0', "LSB_MCPU_HOSTS=n1 0: expected a number of slots after the host, got '0'"],
     [' ', 'LSB_MCPU_HOSTS= : expected at least one host'],
   ])('%j is refused', (text, message) =>
@@ -144,6 +152,12 @@ describe('Flux', () => {
       { name: 'n2', slots: 1 },
     ]);
     expect(asked).toEqual([['flux', 'hostlist', 'local']]);
+  });
+
+  test('a missing command is named', () => {
+    vi.stubEnv('PATH', '/nowhere');
+    const found = findAllocation(undefined, { environment: { FLUX_URI: 'x' }, readText: () => '' })!;
+    expect(() => found.hosts()).toThrow(`flux hostlist local: flux is not in PATH${advice}`);
   });
 
   test('no hosts are refused', () =>
