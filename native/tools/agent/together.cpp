@@ -31,6 +31,9 @@ constexpr milliseconds kGrace{2000};
 constexpr std::string_view kSrunError = "srun: error: ";
 constexpr std::string_view kTask = ": task";
 
+// "srun: error: Node failure on n2": slurmctld has given the node up, and Slurm ends the step on the others.
+constexpr std::string_view kNodeFailure = "Node failure on ";
+
 // Whether srun reports that agents have ended or were killed: "srun: error: n2: task 1: Killed". Another
 // reason, such as a lack of memory, is not known to this host.
 bool is_end_of_task(std::string_view line) {
@@ -185,6 +188,7 @@ std::string Together::last_words() const {
 
 void Together::on_line(const std::string& line) {
   if (joined_.size() == places_.size()) {
+    if (report_node_failure(line)) return;
     // The loss of a host is reported with its name and its reason, and these lines only repeat it.
     if (is_end_of_task(line)) {
       if (ends_.size() < kMaxReportedLines) ends_.push_back(line);
@@ -199,6 +203,19 @@ void Together::on_line(const std::string& line) {
   judge_line(line);
 }
 
+// Slurm then ends the agents of the other hosts, whose loss would be the first that is known.
+bool Together::report_node_failure(const std::string& line) {
+  std::string_view name = line;
+  if (!name.starts_with(kSrunError)) return false;
+  name.remove_prefix(kSrunError.size());
+  if (!name.starts_with(kNodeFailure)) return false;
+  name.remove_prefix(kNodeFailure.size());
+  const auto place = boot::place_of(joins_->record(), name);
+  if (!place) return false;
+  observer_.on_host_failed(joins_->record().hosts[*place], line);
+  return true;
+}
+
 void Together::judge_line(std::string_view line) {
   if (line.starts_with(kAgentPrefix)) {
     line.remove_prefix(kAgentPrefix.size());
@@ -208,7 +225,11 @@ void Together::judge_line(std::string_view line) {
   } else if (line.starts_with(kSrunError)) {
     line.remove_prefix(kSrunError.size());
     const std::size_t at = line.find(kTask);
-    if (at != std::string_view::npos) fail(line.substr(0, at), last_lines());
+    if (at != std::string_view::npos) {
+      fail(line.substr(0, at), last_lines());
+    } else if (line.starts_with(kNodeFailure)) {
+      fail(line.substr(kNodeFailure.size()), last_lines());
+    }
   }
 }
 

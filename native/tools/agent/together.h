@@ -6,8 +6,9 @@
 //
 // What the command writes is for people. Until all hosts have joined, its lines are kept for the message of a
 // failure; then each is reported at once. Two kinds of lines show that a host will not join: that of an agent
-// (kCouldNotJoin), and srun's report on a task that has ended. After the loss of a host that has joined, what
-// srun is known to write about the end of its tasks and its step is not reported. Other lines always are.
+// (kCouldNotJoin), and srun's report on a task that has ended or a node that has failed. A node that fails
+// later is lost. After the loss of a host that has joined, what srun is known to write about the end of its
+// tasks and its step is not reported. Other lines always are.
 //
 // Threads: the reactor's.
 #pragma once
@@ -47,7 +48,7 @@ class TogetherObserver {
   // The host has joined. If `parent` is this host, it adopts the connection. When another parent expects this
   // credential of it, answer() is called.
   virtual void on_host_joined(std::uint32_t host, std::uint32_t parent, const std::string& key) = 0;
-  // The host will not join. `message`: why, for people.
+  // The host will not join, or has failed. `message`: why, for people.
   virtual void on_host_failed(std::uint32_t host, const std::string& message) = 0;
   virtual void on_start_line(const std::string& line) = 0;
   // Once: the command has ended, or could not be started. `message`: how, for people.
@@ -93,6 +94,7 @@ class Together {
   void on_join(const wire::boot::Join& join);
   std::string last_lines() const;
   void on_line(const std::string& line);
+  bool report_node_failure(const std::string& line);
   void judge_line(std::string_view line);
   void fail(std::string_view name, const std::string& message);
   void on_exit(const os::ExitStatus& status);

@@ -1,6 +1,8 @@
 // Agents that one command starts, and that are linked over ZeroMQ. The command is test/support/srun.sh, so
 // all of them are on this host.
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -177,6 +179,37 @@ TEST_CASE("joined hosts: a host whose agent cannot be executed is lost with the 
   CHECK_FALSE(losses.at(2).was_ready);
   CHECK(losses.at(2).message.find("srun: error: n2: task 1: Exited with exit code 127") != std::string::npos);
   tree.agent.finish();
+}
+
+TEST_CASE("joined hosts: a node that fails before its agent has joined is lost with the words of srun") {
+  Joined tree(2, 32);
+  tree.start.command = {"/bin/sh", "-c", "echo 'srun: error: Node failure on n2' >&2; exec sleep 1000"};
+  tree.ask();
+  CHECK(tree.losses(1).at(2).message == "srun: error: Node failure on n2");
+  tree.agent.finish();
+}
+
+TEST_CASE("joined hosts: a node that fails is lost with the words of srun, before Slurm ends the others") {
+  Joined tree(3, 1);
+  const std::string gate = std::filesystem::temp_directory_path() / ("gate-" + std::to_string(::getpid()));
+  REQUIRE(::mkfifo(gate.c_str(), 0600) == 0);
+  const std::vector<std::string> srun = std::move(tree.start.command);
+  tree.start.command = {
+      "/bin/sh", "-c",
+      R"(gate=$1; shift; exec 3<&0; "$@" <&3 & read -r line <"$gate"; echo "$line" >&2; wait)", "sh", gate};
+  tree.start.command.insert(tree.start.command.end(), srun.begin(), srun.end());
+  tree.join();
+  tree.run("exec sleep 1000");
+  std::ofstream(gate) << "srun: error: Node failure on n2\n";
+  std::filesystem::remove(gate);
+  const auto losses = tree.losses(2);  // n3 is below n2
+  CHECK(losses.at(2).message == "srun: error: Node failure on n2");
+  CHECK(losses.at(2).was_ready);
+  CHECK(losses.contains(3));
+  tree.agent.send_to(msg::kEveryHost, msg::End{0});
+  for (std::uint32_t rank = 0; rank < 2; ++rank) tree.agent.expect<msg::Exited>();
+  tree.agent.expect_done();
+  for (const pid_t pid : tree.pids) CHECK(ends(pid));
 }
 
 TEST_CASE("joined hosts: an agent that cannot join gives the reason") {
