@@ -45,6 +45,12 @@ const cases: readonly (readonly [pattern: RegExp, advice: (host: ReachedHost, on
       "Slurm cannot divide the job's GPUs over its hosts: name the number on each host, for example --launcher-exec 'srun --gpus-per-node=4'",
   ],
   [
+    // How shells, container runtimes and srun report a file that is there.
+    /exec.*: (permission denied|is a directory)(;|\.?$)/i,
+    () =>
+      'the file is not a program that this user may execute there: correct the path by agentPath (--agent-path), or send the program by stage (--stage)',
+  ],
+  [
     /exec format error|cannot execute|not in executable format|GLIBC_|: it is a program for|: its C library may|required file not found|error while loading shared/i,
     () =>
       'wireup-agent was built for another type of machine or another libc: install wireup on the host, and name its wireup-agent by agentPath (--agent-path)',

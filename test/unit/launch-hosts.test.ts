@@ -553,6 +553,16 @@ describe('the failure of a host', () => {
       0,
       `host n3 could not be started: ${message} (wireup-agent must be on the host under the same path as here; name another path by agentPath (--agent-path), or send the program by stage (--stage))`,
     ]),
+    ...[
+      'bash: line 1: exec: /x/agent: cannot execute: Is a directory',
+      'bash: line 1: /x/agent: Permission denied; bash: line 1: exec: /x/agent: cannot execute: Permission denied',
+      'sh: 1: exec: /x/agent: Permission denied',
+      'slurmstepd: error: execve(): /x/agent: Permission denied; srun: error: n3: task 0: Exited with exit code 13',
+    ].map((message): [Partial<JobFailure>, number, string] => [
+      { started: false, message },
+      0,
+      `host n3 could not be started: ${message} (the file is not a program that this user may execute there: correct the path by agentPath (--agent-path), or send the program by stage (--stage))`,
+    ]),
     ...['bash: /etc/profile.d/x.sh: No such file or directory', 'Error: pod n3 not found'].map(
       (message): [Partial<JobFailure>, number, string] => [
         { started: false, message },
