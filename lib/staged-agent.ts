@@ -22,7 +22,8 @@ const code = [
   'umask 077',
   'd=',
   'trap "rm -rf \\"\\$d\\"" 0',
-  'trap "exit 1" HUP INT TERM',
+  // PIPE: a message on stderr has no reader if the other end has been killed.
+  'trap "exit 1" HUP INT PIPE TERM',
   'for b in "${TMPDIR:-/tmp}" /tmp "$XDG_RUNTIME_DIR" "$HOME" /var/tmp /dev/shm; do' +
     ' [ -d "$b" ] || continue;' +
     ' d=$(mktemp -d "$b/wireup-XXXXXX" 2>/dev/null) || { d=; continue; };' +

@@ -1,5 +1,6 @@
 /** The shell code that stores and starts wireup-agent on another host. */
 import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -128,6 +129,19 @@ describe.skipIf(optional.missing)(`the code that starts a sent agent${optional.n
       const result = await feed([...shell, codeFor(program)], program.subarray(10));
       expect(result.code).toBe(1);
       expect(result.stderr).toMatch(/^wireup-agent cannot be stored in .*: only \d+ of \d+ bytes\n$/);
+      expect(readdirSync(join(folder, 'tmp'))).toEqual([]);
+    });
+
+    test('removes its folder if the command that sends the program has been killed', async () => {
+      const program = Buffer.from(script);
+      const child = spawn(shell[0]!, [...shell.slice(1), codeFor(program)], {
+        env: { PATH: process.env['PATH'], TMPDIR: join(folder, 'tmp'), HOME: folder },
+        stdio: 'pipe',
+        timeout: 40_000,
+      });
+      // The message that the program is incomplete has no reader either.
+      child.stderr.once('close', () => child.stdin.end(program.subarray(10))).destroy();
+      await once(child, 'exit');
       expect(readdirSync(join(folder, 'tmp'))).toEqual([]);
     });
 
