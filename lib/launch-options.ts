@@ -257,8 +257,8 @@ export interface JobSettings
    */
   fds?: readonly number[];
   /**
-   * What happens if a rank fails. `kill`, the default, ends the other ranks; `wait` lets them run on. An abort, and a rank that
-   * cannot be started, always end the job.
+   * What happens if a rank fails. `kill`, the default, ends the other ranks; `wait` lets them run on. An abort, a rank that
+   * cannot be started, and a lost host always end the job.
    */
   onFailure?: 'kill' | 'wait';
   /**
