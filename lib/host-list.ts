@@ -38,6 +38,9 @@ export class HostListError extends Error {
 /** In bytes: longer than every name in DNS (253), and than every name that a kernel accepts (64). */
 export const MAX_NAME = 255;
 
+/** The beginning of an IPv6 address, whose colons a list has another meaning for. */
+const ipv6 = /\[?(?=[\da-f:]*::|(?:[\da-f]+:){7})/iy;
+
 /** As many digits as the largest number that a list may contain needs. */
 const MAX_DIGITS = 9;
 
@@ -63,6 +66,8 @@ class Reader {
   #host(room: number): ListedHost[] {
     const user = this.#take(new RegExp(`${USER}@`, 'y'))?.slice(0, -1);
     const begin = this.#at;
+    if (this.#take(ipv6) !== undefined)
+      this.#failAt(begin, 'a name for the IPv6 address, such as that of a Host in ~/.ssh/config,');
     // The names are made when their number and lengths are known to be small.
     const parts: string[][] = [];
     let count = 1;

@@ -39,6 +39,16 @@ describe('a list of hosts', () => {
     ['a:x', 'a number at character 3'],
     ['a:0', 'a number of slots from 1 to 1048576 at character 3'],
     ['a:2:3', "a comma or ':slots' at character 4"],
+    ...(
+      [
+        ['fe80::1', 1],
+        ['a,bob@[::1]:4', 7],
+        ['1:2:3:4:5:6:7:8', 1],
+      ] as const
+    ).map(([list, at]): [string, string] => [
+      list,
+      `a name for the IPv6 address, such as that of a Host in ~/.ssh/config, at character ${at}`,
+    ]),
     ['a b', "a comma or ':slots' at character 2"],
     ['a,:3', 'the name of a host at character 3'],
     ['bob@', 'the name of a host at character 5'],
