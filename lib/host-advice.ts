@@ -36,8 +36,9 @@ const cases: readonly (readonly [pattern: RegExp, advice: (host: ReachedHost, on
     ({ name }, on) => `no name service and no 'Host ${name}' in the configuration of ssh${on} knows the name`,
   ],
   [
-    /invalid node name|not in this job|requested node configuration is not available/i,
-    () => 'Slurm has no such node, or it is not part of this allocation',
+    /invalid node name|not in this job|requested node configuration is not available|only allocated \d+ nodes/i,
+    // One srun starts several hosts, and does not name the wrong one.
+    () => 'the host, or another one of the list, is no node of Slurm or not part of this allocation',
   ],
   [
     /insufficient GRES|generic resource/i,

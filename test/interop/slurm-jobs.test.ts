@@ -52,6 +52,17 @@ describe.skipIf(tools.missing)(`in a job of Slurm${tools.note}`, () => {
     expect(lines(stdout).sort()).toEqual(['n1', 'n1', 'n2', 'n2']);
   });
 
+  it.each([
+    ['no node', ['--nodes=2'], 'n1,n2,none'],
+    ['in another component', ['--nodes=2', ':', '--nodes=1'], 'n1,n2,n3'],
+  ])('advises on lists with a host that is %s, which srun does not name', async (_, shape, list) => {
+    const { code, stderr } = await inJob(shape, ...wireup('run', '--hosts', list, 'true'));
+    expect(stderr).toMatch(
+      /^wireup: host n1 could not be started: srun ended with code \d+: .*\(the host, or another one of the list, is no node/,
+    );
+    expect(code).toBe(1);
+  });
+
   it('advises on GPUs that Slurm cannot divide over the hosts', async () => {
     const { code, stderr } = await inJob(
       ['--nodes=2', '--ntasks=6', '--gpus=6'],
