@@ -78,7 +78,7 @@ const cases: readonly (readonly [pattern: RegExp, advice: (host: ReachedHost, on
       'one srun starts all hosts if they have libzmq with CURVE; treeWidth 0 (--tree-width 0) starts each host by an srun of its own, which needs no libzmq',
   ],
   [
-    /no answer from the parent at|getifaddrs/i,
+    /no answer from the parent at|the host has no network/i,
     () =>
       'hosts that one srun has started reach one another by TCP: choose an interface by iface (--iface), or let each host have an srun of its own by treeWidth 0 (--tree-width 0)',
   ],

@@ -1,9 +1,8 @@
 #include "runtime/listen_addresses.h"
 
 #include <algorithm>
-#include <cerrno>
+#include <stdexcept>
 
-#include "os/error.h"
 #include "wire/boot_record.h"
 #include "wire/host_range.h"
 
@@ -31,7 +30,9 @@ std::vector<std::string> choose_addresses(const std::vector<os::InterfaceAddress
 
 std::vector<std::string> listen_addresses(const std::string& iface) {
   std::vector<std::string> result = choose_addresses(os::interface_addresses(), iface);
-  if (result.empty()) throw os::OsError(ENODEV, "getifaddrs", iface);
+  if (result.empty())
+    throw std::runtime_error(iface.empty() ? "the host has no network address"
+                                           : "the host has no network interface or address " + iface);
   return result;
 }
 

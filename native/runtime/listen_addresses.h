@@ -14,7 +14,7 @@ namespace wireup::runtime {
 std::vector<std::string> choose_addresses(const std::vector<os::InterfaceAddress>& all,
                                           const std::string& iface);
 
-// The same for this host. Throws OsError (ENODEV: it has none of `iface`).
+// The same for this host. Throws std::runtime_error, for people, if it has none, and OsError.
 std::vector<std::string> listen_addresses(const std::string& iface);
 
 }  // namespace wireup::runtime

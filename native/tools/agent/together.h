@@ -57,8 +57,8 @@ class TogetherObserver {
 
 class Together {
  public:
-  // Starts the command. Throws OsError: then it does not run. That it cannot be executed is reported by
-  // on_start_end().
+  // Starts the command. Throws std::exception, for people: then it does not run. That it cannot be executed
+  // is reported by on_start_end().
   Together(os::Reactor& reactor, runtime::Reaper& reaper, wire::agent::StartTogether start,
            TogetherObserver& observer);
   ~Together();
