@@ -94,11 +94,13 @@ ProcessGroup::ProcessGroup(ProcessGroupOptions options)
     elsewhere_.push_back(rank);
     auth_.retire(rank);
   }
-  for (const auto& [key, value] : options_.preput) kvs_.store(key, value);
+  std::string own;
+  for (const auto& [key, value] : options_.preput) wire::append_key_value(own, key, value);
   // MVAPICH2 fails if the key is missing (flux-core issue 3592), MPICH if its value is empty. A mapping that
   // is too long is therefore left out, as Flux does; MPICH then compares the names of hosts.
   const std::string mapping = options_.layout.process_mapping(kMaxProcessMapping);
-  if (!mapping.empty() || options_.strict) kvs_.store(wire::kProcessMappingKey, mapping);
+  if (!mapping.empty() || options_.strict) wire::append_key_value(own, wire::kProcessMappingKey, mapping);
+  kvs_.store(std::move(own));
 }
 
 ProcessGroup::~ProcessGroup() { options_.names->leave(name_owner_); }
@@ -245,13 +247,12 @@ Barrier::Entry ProcessGroup::enter_barrier(std::uint32_t rank, Effects& effects)
   return entry;
 }
 
-std::string ProcessGroup::finish_fence(std::uint64_t number, std::string_view keys, Effects& effects) {
+std::string ProcessGroup::finish_fence(std::uint64_t number, std::string keys, Effects& effects) {
   if (!barrier_.held() || number != barrier_.number()) {
     return "barrier " + std::to_string(number) + " is not the one that waits for the other hosts";
   }
   if (std::string error = check_entries(keys); !error.empty()) return error;
-  wire::KeyValueReader reader(keys);
-  while (const auto entry = reader.next()) kvs_.store(entry->first, entry->second);
+  kvs_.store(std::move(keys));
   release_all(effects);
   return {};
 }

@@ -155,7 +155,7 @@ class ProcessGroup {
   // The barrier of the FenceQuery with this number is complete. `keys` are those of the other hosts, in the
   // form of wire/key_values.h. They are stored even if the space is full. Returns why the call is invalid,
   // and has changed nothing then; empty: it is valid.
-  std::string finish_fence(std::uint64_t number, std::string_view keys, Effects& effects);
+  std::string finish_fence(std::uint64_t number, std::string keys, Effects& effects);
 
   void tick(TimePoint now, Effects& effects);
   std::optional<TimePoint> deadline() const;

@@ -50,6 +50,10 @@ class SpaceShare {
   // The same, but succeed even if the space is full.
   void force(std::string_view key, std::string_view value) { use(key.size() + value.size() + kEntryCost); }
   void force_replace(std::size_t old_size, std::string_view value) { use(value.size() - old_size); }
+  // Takes back what force() has reserved for an entry that replaces another one.
+  void give_back(std::string_view key, std::string_view value) {
+    use(-(key.size() + value.size() + kEntryCost));
+  }
 
   const Space& space() const { return *space_; }
 

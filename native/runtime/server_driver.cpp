@@ -166,8 +166,8 @@ void ServerDriver::answer_barrier(engine::QueryId id, bool complete, std::uint32
   apply();
 }
 
-std::string ServerDriver::finish_fence(std::uint64_t number, std::string_view keys) {
-  std::string error = group_.finish_fence(number, keys, effects_);
+std::string ServerDriver::finish_fence(std::uint64_t number, std::string keys) {
+  std::string error = group_.finish_fence(number, std::move(keys), effects_);
   apply();
   return error;
 }

@@ -77,7 +77,7 @@ class ServerDriver {
   void answer_spawn(engine::QueryId id, const engine::SpawnAnswer& answer);
   void answer_name(engine::QueryId id, const engine::NameAnswer& answer);
   void answer_barrier(engine::QueryId id, bool complete, std::uint32_t gone);
-  std::string finish_fence(std::uint64_t number, std::string_view keys);
+  std::string finish_fence(std::uint64_t number, std::string keys);
   // Passes on what the trace has recorded. The driver is to be destroyed.
   void finish_trace();
 

@@ -283,9 +283,9 @@ void Agent::on_barrier(std::uint32_t group, std::uint64_t number) {
   reports_.event(group, {.type = engine::EventType::barrier, .barrier = number});
 }
 
-std::string Agent::on_release(std::uint32_t group, std::uint64_t number, const std::string& keys) {
+std::string Agent::on_release(std::uint32_t group, std::uint64_t number, std::string keys) {
   const HostedGroup* const hosted = groups_.find(group);
-  return hosted == nullptr ? std::string() : hosted->server->finish_fence(number, keys);
+  return hosted == nullptr ? std::string() : hosted->server->finish_fence(number, std::move(keys));
 }
 
 void Agent::on_output_lost(int error, const std::string& subject) {

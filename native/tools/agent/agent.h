@@ -65,7 +65,7 @@ class Agent final : RouterObserver, FencesObserver, RanksObserver, HostMessages,
   void on_child_taken(std::uint32_t child) override { fences_.send_releases(child); }
   void on_child_stderr(const std::string& line) override;
   void on_barrier(std::uint32_t group, std::uint64_t number) override;
-  std::string on_release(std::uint32_t group, std::uint64_t number, const std::string& keys) override;
+  std::string on_release(std::uint32_t group, std::uint64_t number, std::string keys) override;
   void send_to(std::uint32_t host, wire::agent::Message message) override { router_.send_to(host, message); }
   void on_rank_exit(std::uint32_t task, const os::ExitStatus& status, bool ended) override;
   void on_output_lost(int error, const std::string& subject) override;

@@ -91,9 +91,9 @@ const char* Fences::carry_out(std::uint32_t group, engine::Exchange& exchange) {
     releases_[child].emplace_back(group, std::move(down));
     send_releases(child);
   }
-  if (const auto here = exchange.take_local()) {
+  if (auto here = exchange.take_local()) {
     // The ranks that it releases may enter the next barrier meanwhile, which calls fence_here().
-    if (std::string fault = observer_.on_release(group, here->number, here->keys); !fault.empty())
+    if (std::string fault = observer_.on_release(group, here->number, std::move(here->keys)); !fault.empty())
       return note(std::move(fault));
   }
   return nullptr;

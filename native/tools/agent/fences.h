@@ -28,7 +28,7 @@ class FencesObserver {
   virtual void on_barrier(std::uint32_t group, std::uint64_t number) = 0;
   // The barrier is complete for the ranks on this host; `keys` are those of the others. Returns what is wrong
   // with it; empty: nothing.
-  virtual std::string on_release(std::uint32_t group, std::uint64_t number, const std::string& keys) = 0;
+  virtual std::string on_release(std::uint32_t group, std::uint64_t number, std::string keys) = 0;
 };
 
 class Fences {
