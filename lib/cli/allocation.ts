@@ -2,6 +2,7 @@
 import { HostListError, parseHostList, type ListedHost } from '../host-list';
 import { MAX_HOSTS, MAX_RANKS } from '../limits';
 import { shortened, UsageError } from './option';
+import { systemWords } from '../system-words';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -190,7 +191,7 @@ function outputOf(command: string, args: readonly string[]): string {
   const what = [command, ...args].join(' ');
   if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT')
     throw new UsageError(`${what}: ${command} is not in PATH`);
-  if (error !== undefined) throw new UsageError(`${what}: ${error.message}`);
+  if (error !== undefined) throw new UsageError(`${what}: ${systemWords(error)}`);
   if (status !== 0) throw new UsageError(`${what}: ended with code ${status}: ${shortened(stderr.trim())}`);
   return stdout;
 }

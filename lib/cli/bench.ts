@@ -5,6 +5,7 @@ import { MAX_HOSTS, MAX_RANKS } from '../limits';
 import { transportNames, transports, type PmiTransport } from '../transports';
 import { valueOption } from './commander-options';
 import { InvalidValue, listOf, UsageError, wholeNumber } from './option';
+import { checkFile } from './whole-file';
 
 export const benchmarks = ['exchange', 'barrier', 'get', 'put', 'launch', 'connect', 'fence'] as const;
 export type Benchmark = (typeof benchmarks)[number];
@@ -50,6 +51,11 @@ function transport(text: string): Transport {
 
 /** The ranks of a swarm are not processes, so they can neither be launched nor inherit an fd. */
 function check(what: readonly Benchmark[], options: BenchOptions): BenchOptions {
+  for (const option of ['json', 'html'] as const) {
+    const file = options[option];
+    const fault = file === undefined || (option === 'json' && file === '-') ? undefined : checkFile(file);
+    if (fault !== undefined) throw new UsageError(`--${option} ${file}: ${fault}`);
+  }
   if (!options.swarm) return options;
   if (what.includes('launch'))
     throw new UsageError(

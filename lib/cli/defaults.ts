@@ -7,6 +7,7 @@ import { isAbsolute, join } from 'node:path';
 import { parseArgsStringToArgv } from 'string-argv';
 import { UsageError } from './option';
 import { toText } from './start';
+import { systemWords } from '../system-words';
 
 export const DEFAULTS_VARIABLE = 'WIREUP_OPTIONS';
 
@@ -53,11 +54,11 @@ function readFile(): DefaultWords[] {
     return linesOf(file, readSafely(file));
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    const { code, syscall, message } = error as NodeJS.ErrnoException;
+    const { code, syscall } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return [];
     // A folder of another user: programs that change the user (setpriv, su) often leave HOME as it is.
     if (code === 'EACCES' && syscall === 'stat') return [];
-    throw new UsageError(`${file}: ${message}`);
+    throw new UsageError(`${file}: ${systemWords(error)}`);
   }
 }
 

@@ -24,6 +24,7 @@ import type { DefaultSources, DefaultWords } from './defaults';
 import { unsupported } from './other-mpiexecs';
 import { runOptions, type JobValues, type ProgramValues } from './run-options';
 import { toBytes, toText } from './start';
+import { systemWords } from '../system-words';
 
 /** No option has this name. */
 export class UnknownOption extends UsageError {
@@ -213,7 +214,7 @@ export function readText(option: string, file: string): string {
   try {
     text = readAtMost(file, MAX_FILE);
   } catch (error) {
-    throw new UsageError(`${option} ${file}: ${(error as Error).message}`);
+    throw new UsageError(`${option} ${file}: ${systemWords(error)}`);
   }
   if (text === undefined)
     throw new UsageError(`${option} ${file}: expected a file of at most ${MAX_FILE} bytes`);

@@ -16,6 +16,7 @@ import { addOptions } from './commander-options';
 import { InvalidValue, wholeNumber, type OptionTable, type Values } from './option';
 import { print, report as reportLine, reportUsage, USAGE } from './report';
 import type { Start } from './start';
+import { systemWords } from '../system-words';
 
 /** Exit codes beside USAGE, as in the help. */
 const [DIFFERS, NO_SERVER] = [1, 3];
@@ -105,7 +106,7 @@ async function runInstead([program, ...args]: readonly string[]): Promise<void> 
   const child = spawn(program!, args, { stdio: 'inherit' });
   process.exitCode = await new Promise<number>((fulfil) => {
     child.once('error', (error) => {
-      reportLine(`cannot run ${program!}: ${error.message}`);
+      reportLine(`cannot run ${program!}: ${systemWords(error)}`);
       fulfil(NO_SERVER);
     });
     child.once('exit', (code, signal) => fulfil(code ?? 128 + constants.signals[signal!]));

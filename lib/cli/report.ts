@@ -5,6 +5,7 @@ import type { Writable } from 'node:stream';
 import { native } from '../native';
 import { printable } from '../printable';
 import { UsageError } from './option';
+import { namedSystemWords, systemWords } from '../system-words';
 
 /** What a shell reports for a process that SIGPIPE ended. */
 export const NO_READER = 128 + constants.signals.SIGPIPE;
@@ -58,7 +59,7 @@ export function print(text: string): void {
     if (code === 'EAGAIN') process.stdout.write(rest);
     // `wireup --help | head` ends as other commands do.
     else if (code === 'EPIPE') process.exit(NO_READER);
-    else throw new Error(`cannot write to stdout: ${(error as Error).message}`, { cause: error });
+    else throw new Error(`cannot write to stdout: ${systemWords(error)}`, { cause: error });
   }
 }
 
@@ -175,6 +176,6 @@ export function fail(error: unknown): void {
   }
   if (error instanceof UsageError || code === 'ERR_PMI_OPTION' || code === 'ERR_PMI_ADDRESS')
     return reportUsage(message);
-  report(message);
+  report(namedSystemWords(error));
   process.exitCode = 1;
 }

@@ -2,6 +2,7 @@
 import type { TraceOptions, TraceSummary } from '../index';
 import { idset, type OptionTable, type Values } from './option';
 import { report, stderrStream } from './report';
+import { systemWords } from '../system-words';
 
 const group = 'PMI:';
 
@@ -62,7 +63,7 @@ export async function finishTrace(traced: Promise<TraceSummary> | undefined): Pr
   clearTimeout(wait);
   if (summary === undefined)
     return report('the end of the trace could not be written: its reader is too slow');
-  if (summary.error !== undefined) report(`the trace could not be written: ${summary.error.message}`);
+  if (summary.error !== undefined) report(`the trace could not be written: ${systemWords(summary.error)}`);
   if (summary.dropped > 0)
     report(`the trace lacks ${summary.dropped} records, because it was not written fast enough`);
 }

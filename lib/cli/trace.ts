@@ -13,6 +13,7 @@ import { Transcripts } from '../trace/transcript';
 import { addOptions } from './commander-options';
 import { idset, type OptionTable, type Values } from './option';
 import { print, report } from './report';
+import { systemWords } from '../system-words';
 
 const options = {
   rank: {
@@ -153,7 +154,7 @@ function writeTimeline(file: string): Reader {
     try {
       writeFileSync(descriptor, text);
     } catch (cause) {
-      throw new Error(`${file}: ${(cause as Error).message}`, { cause });
+      throw new Error(`${file}: ${systemWords(cause)}`, { cause });
     }
     text = '';
   };

@@ -1,6 +1,7 @@
 /** Reads the file of `--result`. It may come from anywhere, so its form is checked as far as a timeline uses it. */
 import { readFileSync } from 'node:fs';
 import type { ResultWithGroups } from './spawned';
+import { systemWords } from '../system-words';
 
 type Check = (value: unknown) => boolean;
 
@@ -64,7 +65,7 @@ export function readResult(file: string): ResultWithGroups {
   try {
     value = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
+    throw new Error(`${file}: ${systemWords(error)}`, { cause: error });
   }
   const ordered = (ranks: { rank: number }[]): boolean => ranks.every(({ rank }, i) => rank === i);
   if (!isResult(value) || !ordered((value as ResultWithGroups).ranks))

@@ -7,6 +7,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
+import { systemWords } from '../system-words';
 
 /** The version of the form, in each header. */
 export const RECORDING_VERSION = 1;
@@ -381,12 +382,10 @@ export async function* readRecording(file: string): AsyncGenerator<RecordingHead
   parser.end();
 }
 
-/** Some errors of the file system do not name the file. */
 async function* piecesOf(input: AsyncIterable<Buffer>, file: string): AsyncGenerator<Buffer> {
   try {
     yield* input;
   } catch (cause) {
-    const { message } = cause as Error;
-    throw message.includes(file) ? cause : new Error(`${file}: ${message}`, { cause });
+    throw new Error(`${file === '-' ? 'stdin' : file}: ${systemWords(cause)}`, { cause });
   }
 }

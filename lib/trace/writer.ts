@@ -15,6 +15,7 @@ import type { NativeTraceLines } from '../native-notices';
 import { checkBoolean, checkIntegers, checkOneOf, checkOptions, checkString, optionError } from '../options';
 import { deferred } from '../wait';
 import { RECORDING_VERSION, recordingLine } from './format';
+import { systemWords } from '../system-words';
 
 /** A recording of the PMI messages of ranks. */
 export interface TraceOptions {
@@ -188,8 +189,12 @@ function openFile(path: string): Writable {
   try {
     return createWriteStream(path, { fd: openWithReader(path) });
   } catch (cause) {
-    const { message, errno, syscall } = cause as NodeJS.ErrnoException;
-    throw new PmiError('ERR_PMI_OPTION', `trace.to: ${message}`, { errno, syscall, cause });
+    const { errno, syscall } = cause as NodeJS.ErrnoException;
+    throw new PmiError('ERR_PMI_OPTION', `trace.to: ${path}: ${systemWords(cause)}`, {
+      errno,
+      syscall,
+      cause,
+    });
   }
 }
 

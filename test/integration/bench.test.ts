@@ -208,6 +208,15 @@ test('wireup bench prints its figures, and its HTML report loads nothing', () =>
   expect(html.replaceAll(/ xmlns(:\w+)?="[^"]*"/g, '')).not.toMatch(/https?:|<script|<link|url\((?!#)|src=/);
 });
 
+test.each(['--json', '--html'])('wireup bench measures nothing if it cannot write %s', (option) => {
+  const file = join(scratch, 'missing/report');
+  expect(bench(['exchange', option, file])).toEqual({
+    stdout: '',
+    stderr: expect.stringMatching(`^wireup: ${option} ${file}: .*No such file or directory .*\\n$`) as string,
+    status: 2,
+  });
+});
+
 test('wireup bench reports a launcher that fails once, and does not use it again', () => {
   const folder = mkdtempSync(join(scratch, 'path-'));
   writeFileSync(

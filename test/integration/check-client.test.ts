@@ -44,7 +44,7 @@ test('a program that uses no PMI, and one that does not exist', async () => {
   expect(none.findings[0]).toMatchObject({ rule: 'C-RUN-1', reason: 'the program does not use PMI' });
   const missing = await run(wireup('check', 'client', '--', '/nonexistent'));
   expect(missing).toMatchObject({ code: 1, stdout: '' });
-  expect(missing.stderr).toBe('wireup: spawn /nonexistent ENOENT\n');
+  expect(missing.stderr).toBe('wireup: /nonexistent: no such file or directory\n');
 });
 
 test.each([

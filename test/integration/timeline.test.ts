@@ -360,6 +360,11 @@ describe('wireup report', () => {
     expect(toolLines(stderr)).toEqual([expect.stringContaining(file)]);
   });
 
+  it('names a file that does not exist', async () => {
+    const { code, stderr } = await run(wireup('report', '/nonexistent'));
+    expect([code, stderr]).toEqual([1, 'wireup: /nonexistent: no such file or directory\n']);
+  });
+
   it('escapes what a result contains', async () => {
     const file = join(folder, 'hostile.json');
     const bad = '"><script>alert(1)</script>';

@@ -131,7 +131,9 @@ describe.skipIf(compiler.missing)(`wireup run --trace${compiler.note}`, () => {
   test('reports a file that cannot be written, and does not start the job', async () => {
     const result = await run(wireup('run', '--trace-file', '/nonexistent/x.jsonl', 'echo', 'started'));
     expect(result).toMatchObject({ code: 2, stdout: '' });
-    expect(result.stderr).toMatch(/^wireup: --trace-file: ENOENT: .*\/nonexistent\/x\.jsonl/);
+    expect(result.stderr).toBe(
+      'wireup: --trace-file: /nonexistent/x.jsonl: no such file or directory (see --help)\n',
+    );
   });
 
   test('refuses a FIFO without a reader, and writes to one with a reader', async () => {
@@ -406,7 +408,7 @@ describe('wireup trace', () => {
   test('a folder is an error that names it', async () => {
     expect(await run(wireup('trace', folder))).toMatchObject({
       code: 1,
-      stderr: `wireup: ${folder}: EISDIR: illegal operation on a directory, read\n`,
+      stderr: `wireup: ${folder}: illegal operation on a directory\n`,
     });
   });
 
@@ -440,7 +442,7 @@ describe('wireup trace', () => {
   test('a file that does not exist is an error', async () => {
     const result = await run(wireup('trace', '/nonexistent'));
     expect(result.code).toBe(1);
-    expect(result.stderr).toMatch(/^wireup: ENOENT: .*'\/nonexistent'\n$/);
+    expect(result.stderr).toBe('wireup: /nonexistent: no such file or directory\n');
   });
 
   const raw = JSON.stringify({ ...message(1, 0, 'C', 'x'.repeat(100_000)), wire: 'raw' });

@@ -393,6 +393,7 @@ describe('wireup run', () => {
   test('a file of hosts', () => {
     expect(place('-f', file('a:2\nb user=bob\n'))).toEqual({ ranks: 'a a b', launcher: ssh });
     expect(() => place('-f', file('a b'))).toThrow(/^--hostfile .*\/hosts:1: expected user=NAME/);
+    expect(() => place('-f', '/nonexistent')).toThrow('--hostfile /nonexistent: no such file or directory');
     expect(() => place('-f', file('a'), '-host', 'b')).toThrow(
       '--hosts and --hostfile: expected one of them',
     );
