@@ -53,13 +53,13 @@ bool Kvs::reserve(Entries::const_iterator entry, std::string_view key, std::stri
 
 void Kvs::store(std::string text) {
   if (text.empty()) return;
+  // The same keys may come again and again.
+  if (unread_bytes_ > kMaxUnread) read();
   wire::KeyValueReader reader(text);
   while (const auto entry = reader.next()) share_.force(entry->first, entry->second);
   ++received_;
   unread_bytes_ += text.size();
   unread_.push_back(std::move(text));
-  // The same keys may come again and again.
-  if (unread_bytes_ > kMaxUnread) read();
 }
 
 void Kvs::read() const {

@@ -25,7 +25,8 @@ namespace wireup::engine {
 // Keys with this prefix belong to the server. It refuses puts of them.
 inline constexpr std::string_view kReservedPrefix = "PMI_";
 
-// Bytes from other hosts that may wait for a rank that asks for a key.
+// Bytes that may wait for a rank that asks for a key when more come. The last text may have any length: it is
+// one barrier's.
 inline constexpr std::size_t kMaxUnread = 1 << 20;
 
 // Why `text`, in the form of wire/key_values.h, is not a list of entries that ranks may have put; empty: it
