@@ -14,7 +14,7 @@ export interface FenceCosts {
   /** For each byte of keys that it receives, and that it sends. */
   receiveNs: number;
   sendNs: number;
-  /** For each byte of the keys of other hosts that it stores for its ranks. */
+  /** For each byte of the keys of other hosts that it keeps for its ranks. */
   storeNs: number;
 }
 
@@ -165,7 +165,7 @@ export function modelLines(model: FenceModel | undefined): string[] {
     ].join('; '),
   );
   return [
-    `model of a fence: ${time(emptyNs)} (with a put ${time(putNs)}) of processor time for an agent's own ranks, ${time(messageNs)} a message, ${receiveNs.toFixed(2)} ns to receive a byte, ${sendNs.toFixed(2)} ns to send one, ${storeNs.toFixed(2)} ns to store one; links of ${time(link.latencyNs)} and ${link.bytesPerNs * 8} Gbit/s:`,
+    `model of a fence: ${time(emptyNs)} (with a put ${time(putNs)}) of processor time for an agent's own ranks, ${time(messageNs)} a message, ${receiveNs.toFixed(2)} ns to receive a byte, ${sendNs.toFixed(2)} ns to send one, ${storeNs.toFixed(2)} ns to keep one for its ranks; links of ${time(link.latencyNs)} and ${link.bytesPerNs * 8} Gbit/s:`,
     ...rows,
   ];
 }

@@ -21,7 +21,7 @@ struct FenceCosts {
   double message = 0;  // each that it receives or sends
   double receive = 0;  // each byte of keys that it receives
   double send = 0;     // each byte of keys that it sends
-  double store = 0;    // each byte of the keys of other hosts that it stores for its ranks
+  double store = 0;    // each byte of the keys of other hosts that it keeps for its ranks
   // Links.
   double latency = 0;       // in nanoseconds
   double bytes_per_ns = 1;  // of each host, in each direction
