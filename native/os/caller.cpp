@@ -9,7 +9,6 @@
 #include <array>
 #include <csignal>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +18,7 @@
 #include "os/error.h"
 #include "os/limits.h"
 #include "os/start_process.h"
+#include "os/text_file.h"
 
 namespace wireup::os {
 namespace {
@@ -55,16 +55,13 @@ std::string target_of(std::int32_t fd) {
 
 // The soft and the hard limit, from "Max open files            1024                 1048576 files".
 std::pair<std::uint64_t, std::uint64_t> file_limit_of(pid_t process) {
-  std::ifstream limits("/proc/" + std::to_string(process) + "/limits");
-  constexpr std::string_view kName = "Max open files";
-  std::string line;
-  while (std::getline(limits, line)) {
-    if (!line.starts_with(kName)) continue;
-    char* end = nullptr;
-    const std::uint64_t soft = std::strtoull(line.c_str() + kName.size(), &end, 10);
-    return {soft, std::strtoull(end, nullptr, 10)};
-  }
-  return {};
+  const std::string limits = read_text("/proc/" + std::to_string(process) + "/limits");
+  const auto rest = rest_of_line(limits, "Max open files");
+  if (!rest) return {};
+  // It ends in `limits`, whose text has an end.
+  char* end = nullptr;
+  const std::uint64_t soft = std::strtoull(rest->data(), &end, 10);
+  return {soft, std::strtoull(end, nullptr, 10)};
 }
 
 // The inode of an anonymous pipe; 0 for other files.

@@ -3,8 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fstream>
-#include <string>
+#include <charconv>
+
+#include "os/text_file.h"
 
 namespace wireup::os {
 namespace {
@@ -12,15 +13,11 @@ namespace {
 // umask(2) cannot read the umask without changing it for all threads. Linux has "Umask:" since 4.7
 // (proc_pid_status(5)).
 mode_t umask_of_self() {
-  std::ifstream status("/proc/self/status");
-  std::string word;
+  const std::string status = read_text("/proc/self/status");
+  const auto words = words_of(rest_of_line(status, "Umask:").value_or(""));
+  constexpr int kOctal = 8;
   mode_t value = 0;
-  while (status >> word) {
-    if (word == "Umask:") {
-      status >> std::oct >> value;
-      break;
-    }
-  }
+  if (!words.empty()) std::from_chars(words[0].data(), words[0].data() + words[0].size(), value, kOctal);
   return value;
 }
 

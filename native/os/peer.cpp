@@ -5,12 +5,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <iterator>
 #include <string>
 
 #include "os/fd.h"
 #include "os/proc_pids.h"
+#include "os/text_file.h"
 
 // From include/uapi/asm-generic/socket.h of Linux 6.5, because the headers of Debian 12 are older. Older
 // kernels return ENOPROTOOPT.
@@ -24,8 +23,7 @@ namespace {
 
 // 0 if /proc does not report it.
 pid_t parent_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  const std::string stat{std::istreambuf_iterator<char>(file), {}};
+  const std::string stat = read_text("/proc/" + std::to_string(pid) + "/stat");
   // "pid (name) state ppid ...". The name may contain any character, also ')'.
   const std::size_t name_end = stat.rfind(')');
   constexpr std::size_t kStateLength = 4;  // ") S "

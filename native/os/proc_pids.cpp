@@ -1,20 +1,19 @@
 #include "os/proc_pids.h"
 
-#include <fstream>
-#include <sstream>
+#include <charconv>
+
+#include "os/text_file.h"
 
 namespace wireup::os {
 
 std::vector<pid_t> proc_pids(const std::string& process) {
-  std::ifstream status("/proc/" + process + "/status");
-  std::string line;
-  while (std::getline(status, line) && !line.starts_with("NSpid:")) {
-  }
-  std::istringstream words(line);
-  std::string name;
-  words >> name;
+  const std::string status = read_text("/proc/" + process + "/status");
   std::vector<pid_t> pids;
-  for (pid_t pid = 0; words >> pid;) pids.push_back(pid);
+  for (const std::string_view word : words_of(rest_of_line(status, "NSpid:").value_or(""))) {
+    pid_t pid = 0;
+    std::from_chars(word.data(), word.data() + word.size(), pid);
+    pids.push_back(pid);
+  }
   return pids;
 }
 

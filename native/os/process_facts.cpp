@@ -1,7 +1,6 @@
 #include "os/process_facts.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,13 +12,11 @@
 #include <string_view>
 #include <vector>
 
-#include "os/fd.h"
+#include "os/text_file.h"
 
 namespace wireup::os {
 namespace {
 
-// Longer than any of the files that are read here, except a list of very many children.
-constexpr std::size_t kMaxFile = 4096;
 // Programs that only start another one, one inside the other.
 constexpr int kMaxDepth = 8;
 
@@ -27,29 +24,10 @@ std::string path_of(pid_t pid, const std::string& file) {
   return "/proc/" + std::to_string(pid) + "/" + file;
 }
 
-// Empty if it cannot be read.
-std::string read_file(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::array<char, kMaxFile> bytes;
-  const ssize_t size = fd ? ::read(fd.get(), bytes.data(), bytes.size()) : -1;
-  return size <= 0 ? std::string() : std::string(bytes.data(), static_cast<std::size_t>(size));
-}
-
 std::string read_link(const std::string& path) {
   std::array<char, PATH_MAX> bytes;
   const ssize_t size = ::readlink(path.c_str(), bytes.data(), bytes.size());
   return size <= 0 ? std::string() : std::string(bytes.data(), static_cast<std::size_t>(size));
-}
-
-std::vector<std::string_view> words_of(std::string_view text) {
-  std::vector<std::string_view> words;
-  for (;;) {
-    const std::size_t begin = text.find_first_not_of(" \n");
-    if (begin == std::string_view::npos) return words;
-    text.remove_prefix(begin);
-    words.push_back(text.substr(0, text.find_first_of(" \n")));
-    text.remove_prefix(words.back().size());
-  }
 }
 
 template <typename Number>
@@ -69,7 +47,7 @@ struct Stat {
 // The name in parentheses may contain any byte, also parentheses and blanks, so the fields are counted from
 // the last ')'.
 std::optional<Stat> read_stat(pid_t pid) {
-  const std::string text = read_file(path_of(pid, "stat"));
+  const std::string text = read_text(path_of(pid, "stat"));
   const std::size_t begin = text.find('(');
   const std::size_t end = text.rfind(')');
   if (begin == std::string::npos || end == std::string::npos || end < begin) return std::nullopt;
@@ -140,7 +118,7 @@ struct Call {
 
 // /proc/PID/syscall: "0 0x3 0x7ffd ...", or "running".
 Call call_of(pid_t pid) {
-  const std::string text = read_file(path_of(pid, "syscall"));
+  const std::string text = read_text(path_of(pid, "syscall"));
   const auto words = words_of(text);
   const auto which = words.empty() ? std::nullopt : number<long>(words[0]);
   // -1: it is blocked, but not in a system call.
@@ -157,7 +135,7 @@ Call call_of(pid_t pid) {
 }
 
 std::string wait_channel_of(pid_t pid) {
-  std::string text = read_file(path_of(pid, "wchan"));
+  std::string text = read_text(path_of(pid, "wchan"));
   return text == "0" ? std::string() : text;
 }
 
@@ -169,7 +147,7 @@ std::vector<pid_t> children_of(pid_t pid) {
   if (!folder) return children;
   while (const dirent* entry = ::readdir(folder.get())) {
     if (entry->d_name[0] == '.') continue;
-    const std::string text = read_file(threads + "/" + entry->d_name + "/children");
+    const std::string text = read_text(threads + "/" + entry->d_name + "/children");
     for (const std::string_view word : words_of(text)) {
       if (const auto child = number<pid_t>(word)) children.push_back(*child);
     }

@@ -3,12 +3,13 @@
 #include <sched.h>
 
 #include <cerrno>
-#include <fstream>
+#include <charconv>
 #include <map>
 #include <memory>
 #include <tuple>
 
 #include "os/error.h"
+#include "os/text_file.h"
 
 namespace wireup::os {
 namespace {
@@ -17,9 +18,10 @@ namespace {
 constexpr int kMostCpus = 1 << 16;
 
 std::int64_t number_in(const std::string& file, std::int64_t otherwise) {
-  std::ifstream in(file);
+  const std::string text = read_text(file);
   std::int64_t value = 0;
-  return in >> value ? value : otherwise;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() ? value : otherwise;
 }
 
 }  // namespace

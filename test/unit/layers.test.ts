@@ -33,6 +33,15 @@ test.each(sources.filter(({ layer }) => layer === 'wire' || layer === 'engine'))
   },
 );
 
+// They would add all locales of the standard library to each program: 430 KB.
+test.each(sources.filter(({ file }) => !file.startsWith(join('tools', 'bench'))))(
+  '$file has no streams of the standard library',
+  ({ file }) => {
+    const text = readFileSync(join(native, file), 'utf8');
+    expect(text).not.toMatch(/^#include <(iostream|fstream|sstream|iomanip|locale|regex|istream|ostream)>/m);
+  },
+);
+
 test('sources.json lists every source file, and every file that it lists exists', () => {
   const listed = Object.values(
     JSON.parse(readFileSync(join(native, 'sources.json'), 'utf8')) as Record<string, string[]>,

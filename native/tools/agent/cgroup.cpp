@@ -9,12 +9,11 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string_view>
 
 #include "os/file_place.h"
 #include "os/random.h"
+#include "os/text_file.h"
 
 namespace wireup::agent {
 namespace {
@@ -26,23 +25,20 @@ constexpr int kAttempts = 3;
 
 // The agent's cgroup, as a path below /sys; empty if it is unknown.
 std::string own_cgroup() {
-  std::string own;
-  std::ifstream groups("/proc/self/cgroup");
+  const std::string groups = os::read_text("/proc/self/cgroup");
   // The line of the version 2 hierarchy is "0::PATH" (cgroups(7)).
-  while (std::getline(groups, own) && !own.starts_with("0::")) {
-  }
-  if (!own.starts_with("0::/")) return {};
-  own.erase(0, 3);
-  std::ifstream mounts("/proc/self/mountinfo");
-  std::string line;
-  while (std::getline(mounts, line)) {
-    if (line.find(" - cgroup2 ") == std::string::npos) continue;
-    // id parent device root mount-point (proc_pid_mountinfo(5))
-    std::istringstream words(line);
-    std::string skipped;
-    std::string root;
-    std::string point;
-    if (!(words >> skipped >> skipped >> skipped >> root >> point)) continue;
+  const std::string own(os::rest_of_line(groups, "0::").value_or(""));
+  if (!own.starts_with('/')) return {};
+  const std::string mounts = os::read_text("/proc/self/mountinfo");
+  std::string_view rest = mounts;
+  for (std::string_view line; os::next_line(rest, line);) {
+    if (line.find(" - cgroup2 ") == std::string_view::npos) continue;
+    // id parent device root mount-point (proc_pid_mountinfo(5)) ...
+    const auto words = os::words_of(line);
+    constexpr std::size_t kUsed = 5;
+    if (words.size() < kUsed) continue;
+    const std::string root(words[3]);
+    const std::string point(words[4]);
     if (root == "/") return point + own;
     if (own == root || own.starts_with(root + "/")) return point + own.substr(root.size());
   }

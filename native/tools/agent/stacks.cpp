@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <fstream>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "os/fd.h"
 #include "os/process_facts.h"
 #include "os/start_process.h"
+#include "os/text_file.h"
 #include "runtime/child_process.h"
 #include "runtime/line_reader.h"
 #include "wire/agent_messages.h"
@@ -82,8 +82,9 @@ std::string explain(std::string text) {
   });
   if (lower.find("not permitted") != std::string::npos ||
       lower.find("permission denied") != std::string::npos) {
-    std::string scope = "0";
-    std::ifstream("/proc/sys/kernel/yama/ptrace_scope") >> scope;
+    const std::string setting = os::read_text("/proc/sys/kernel/yama/ptrace_scope");
+    const auto words = os::words_of(setting);
+    const std::string scope(words.empty() ? "0" : words[0]);
     return scope == "0" ? "not permitted" : "not permitted (kernel.yama.ptrace_scope is " + scope + ")";
   }
   return text.substr(text.rfind('\n') + 1);
