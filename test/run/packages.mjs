@@ -5,8 +5,8 @@ import { spawnSync } from 'node:child_process';
 export const packages = {
   mpich: 'every comparison with mpiexec',
   'libmpich-dev': 'every MPI program',
-  clang: 'nothing, but the tests of the core take twice as long to compile',
-  'libclang-rt-dev': 'nothing, but the tests of the core take twice as long to compile',
+  clang: 'nothing, but the tests of the core take longer to compile',
+  'libclang-rt-dev': 'nothing, but the tests of the core take longer to compile',
   'clang-format': 'the format of the C++',
   'clang-tidy': 'defects in the C++ that tools find',
   'doctest-dev': 'the tests of the core, and fuzzing',
