@@ -49,13 +49,17 @@ function transport(text: string): Transport {
   return found;
 }
 
-/** The ranks of a swarm are not processes, so they can neither be launched nor inherit an fd. */
-function check(what: readonly Benchmark[], options: BenchOptions): BenchOptions {
+/** A run takes minutes, so what would fail at its end is reported before it. */
+function checkFiles(options: BenchOptions): void {
   for (const option of ['json', 'html'] as const) {
     const file = options[option];
     const fault = file === undefined || (option === 'json' && file === '-') ? undefined : checkFile(file);
     if (fault !== undefined) throw new UsageError(`--${option} ${file}: ${fault}`);
   }
+}
+
+/** The ranks of a swarm are not processes, so they can neither be launched nor inherit an fd. */
+function check(what: readonly Benchmark[], options: BenchOptions): BenchOptions {
   if (!options.swarm) return options;
   if (what.includes('launch'))
     throw new UsageError(
@@ -161,6 +165,7 @@ Examples:
   wireup bench barrier --swarm --ranks 10000 --pmi tcp --pairs 5`,
     )
     .action(async (what: Benchmark[], options: BenchOptions) => {
+      checkFiles(options);
       const checked = check(what, options);
       const { runBench } = await import('./bench/run.mjs');
       await runBench([...new Set(what)], checked);
